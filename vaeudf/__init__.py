@@ -1,0 +1,43 @@
+"""Encode an image catalog with a VAE on Spark; find the items with the highest log q(z|x).
+
+Importing this package imports neither torch nor pyspark: both come in with the first use of what
+needs them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from vaeudf import errors, gaussian
+from vaeudf.topk import nearest
+
+if TYPE_CHECKING:
+    from vaeudf.bundle import Bundle, load_bundle
+    from vaeudf.encode import encode
+    from vaeudf.query import top_k
+
+__all__ = ["Bundle", "encode", "errors", "gaussian", "load_bundle", "nearest", "top_k"]
+__version__ = "0.1.0"
+
+_LAZY = {
+    "Bundle": "vaeudf.bundle",
+    "load_bundle": "vaeudf.bundle",
+    "encode": "vaeudf.encode",
+    "top_k": "vaeudf.query",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'vaeudf' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(_LAZY[name]), name)
+    # Importing vaeudf.encode sets the attribute `encode` to the module; the function is what
+    # this package promises under that name.
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

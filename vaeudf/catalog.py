@@ -1,0 +1,266 @@
+"""What to encode: a folder of images, or Parquet with the images' bytes, as a DataFrame."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Literal
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import BinaryType
+
+from vaeudf.errors import InputError
+from vaeudf.images import MAX_BYTES
+from vaeudf.schema import IMAGE, IMAGE_LENGTH, ITEM_ID, SOURCE_VERSION, check_payload_names
+from vaeudf.storage import absolute, exists, spark_literal, spark_uri
+
+IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff")
+Format = Literal["auto", "images", "parquet"]
+_IMAGE_ROWS = f"{ITEM_ID} string, {SOURCE_VERSION} string, {IMAGE} binary, {IMAGE_LENGTH} long"
+_GLOB = re.compile(r"[*?\[{]")
+# Hadoop's globs know no case-insensitive mode.
+_SUFFIX_GLOB = "*.{%s}" % ",".join(  # noqa: UP031 - braces make an f-string unreadable
+    "".join(f"[{c}{c.upper()}]" for c in suffix) for suffix in IMAGE_SUFFIXES
+)
+
+
+@dataclass(frozen=True)
+class CatalogSource:
+    """Where a catalog is and how to read it.
+
+    Attributes:
+        path: A folder or glob of images, or a Parquet file or folder.
+        format: ``images``, ``parquet``, or ``auto``: Parquet if the first file found is Parquet.
+        id_column: Parquet: the column with each item's unique id.
+        image_column: Parquet: the column with the image's bytes; ``a.b`` is a field of a struct.
+        version_column: Parquet: a column that changes when the image does; by default a hash of
+            the bytes.
+        payload_columns: Parquet: columns carried into the posterior table; None is all others.
+    """
+
+    path: str
+    format: Format = "auto"
+    id_column: str = ITEM_ID
+    image_column: str = IMAGE
+    version_column: str | None = None
+    payload_columns: Sequence[str] | None = None
+
+    def to_json(self) -> str:
+        """Return a text that :meth:`from_json` reads."""
+        return json.dumps({**asdict(self), "path": absolute(self.path)})
+
+    def moved_to(self, path: str) -> CatalogSource:
+        """Return the same catalog at another place."""
+        return replace(self, path=path)
+
+    @classmethod
+    def from_json(cls, text: str) -> CatalogSource:
+        """Rebuild a source from :meth:`to_json`."""
+        return cls(**json.loads(text))
+
+
+def read_catalog(
+    spark: SparkSession, source: CatalogSource, item_ids: Sequence[str] | None = None
+) -> DataFrame:
+    """Return the catalog with the columns item_id, source_version, image and the payload.
+
+    Args:
+        spark: The session.
+        source: What to read.
+        item_ids: Only these items; None is all.
+
+    Raises:
+        InputError: Nothing there, a column is missing or of the wrong type, or ids are null or
+            not unique.
+    """
+    if resolve_format(spark, source) == "images":
+        return _read_images(spark, source, item_ids)
+    return _read_parquet(spark, source, item_ids)
+
+
+def read_images(
+    spark: SparkSession, source: CatalogSource, item_ids: Sequence[str]
+) -> dict[str, bytes | None]:
+    """Return some items' image bytes; items that are not in the catalog any more are left out."""
+    rows = read_catalog(spark, source, item_ids).select(ITEM_ID, IMAGE).collect()
+    return {row[ITEM_ID]: row[IMAGE] and bytes(row[IMAGE]) for row in rows}
+
+
+def resolve_format(spark: SparkSession, source: CatalogSource) -> Literal["images", "parquet"]:
+    """Return the format, looking at the first file for ``auto``.
+
+    Raises:
+        InputError: There is no file.
+    """
+    first = _first_file(spark, source.path)
+    if first is None:
+        raise InputError(
+            f"catalog {source.path} has no files in it; expected images or Parquet files."
+        )
+    if source.format != "auto":
+        return source.format
+    return "parquet" if first.lower().endswith((".parquet", ".parq")) else "images"
+
+
+def check_unique_ids(catalog: DataFrame) -> int:
+    """Return the number of items, which must be more than none and have unique, non-null ids.
+
+    Reads the id column alone.
+
+    Raises:
+        InputError: The catalog is empty, or an id is null or stands more than once.
+    """
+    ids = catalog.groupBy(ITEM_ID).agg(F.count("*").alias("n"))
+    repeated = ids.where((F.col("n") > 1) | F.col(ITEM_ID).isNull())
+    total = catalog.select(ITEM_ID).count()
+    if total == 0:
+        raise InputError("the catalog is empty; expected at least one item.")
+    examples = repeated.orderBy(F.desc("n"), ITEM_ID).limit(5).collect()
+    if examples:
+        names = ", ".join(f"{row[ITEM_ID]!r} ({row['n']} times)" for row in examples)
+        raise InputError(
+            f"item_ids must be unique and not null; {repeated.count()} are not: {names}. "
+            "Mend the catalog, or name another column with --id-column."
+        )
+    return total
+
+
+def count_ignored(spark: SparkSession, source: CatalogSource) -> int:
+    """Return how many files of an image folder were passed over for not being named as images."""
+    everything = _listing(spark, _spark_location(source.path), suffixes=False).select("path").count()
+    return everything - _listing(spark, _spark_location(source.path)).select("path").count()
+
+
+def _read_images(
+    spark: SparkSession, source: CatalogSource, item_ids: Sequence[str] | None
+) -> DataFrame:
+    root = _qualified_root(spark, source.path)
+    if item_ids is None:
+        files = _listing(spark, _spark_location(source.path))
+    else:
+        paths = (f"{_root(source.path)}/{item_id}" for item_id in item_ids)
+        # Spark refuses to read a list of paths of which one is gone.
+        there = [spark_literal(path) for path in paths if exists(path)]
+        if not there:
+            return spark.createDataFrame([], _IMAGE_ROWS)
+        files = spark.read.format("binaryFile").load(there)
+    # Spark stops the whole job at a file of over 2 GB. A filter on the length reaches the reader,
+    # which then does not open the files that fail it: those stay without content.
+    small = files.where(F.col("length") <= MAX_BYTES)
+    large = files.where(F.col("length") > MAX_BYTES).drop("content")
+    large = large.withColumn("content", F.lit(None).cast(BinaryType()))
+    version = F.concat_ws(
+        "-", F.unix_micros("modificationTime").cast("string"), F.col("length").cast("string")
+    )
+    return small.unionByName(large).select(
+        F.expr(f"substring(path, {len(root) + 1})").alias(ITEM_ID),
+        version.alias(SOURCE_VERSION),
+        F.col("content").alias(IMAGE),
+        F.col("length").alias(IMAGE_LENGTH),
+    )
+
+
+def _read_parquet(
+    spark: SparkSession, source: CatalogSource, item_ids: Sequence[str] | None
+) -> DataFrame:
+    frame = spark.read.parquet(_spark_location(source.path))
+    wanted = [source.id_column, source.image_column.split(".")[0]]
+    wanted += [source.version_column] if source.version_column else []
+    wanted += list(source.payload_columns or [])
+    missing = [name for name in wanted if name not in frame.columns]
+    if missing:
+        raise InputError(
+            f"catalog {source.path} has no column {', '.join(map(repr, missing))}; "
+            f"it has {', '.join(frame.columns)}. "
+            "Name them with --id-column, --image-column and --payload-columns."
+        )
+    image = F.col(source.image_column)
+    found = frame.select(image).schema[0].dataType
+    if not isinstance(found, BinaryType):
+        raise InputError(
+            f"column {source.image_column!r} of catalog {source.path} holds "
+            f"{found.simpleString()}; expected binary: the bytes of an image file."
+        )
+    payload = source.payload_columns
+    if payload is None:
+        payload = [name for name in frame.columns if name not in wanted]
+    check_payload_names(list(payload))
+    if source.version_column:
+        version = F.col(_quoted(source.version_column)).cast("string")
+    else:
+        # 64 bits of SHA-256 tell a changed image from an unchanged one, in half a row's bytes.
+        version = F.substring(F.sha2(F.coalesce(image, F.lit(b"")), 256), 1, 16)
+    catalog = frame.select(
+        F.col(_quoted(source.id_column)).cast("string").alias(ITEM_ID),
+        version.alias(SOURCE_VERSION),
+        image.alias(IMAGE),
+        *(F.col(_quoted(name)) for name in payload),
+    )
+    return catalog if item_ids is None else catalog.where(F.col(ITEM_ID).isin(list(item_ids)))
+
+
+def _listing(spark: SparkSession, path: str, suffixes: bool = True) -> DataFrame:
+    reader = spark.read.format("binaryFile").option("recursiveFileLookup", "true")
+    if suffixes:
+        reader = reader.option("pathGlobFilter", _SUFFIX_GLOB)
+    return reader.load(path)
+
+
+def _is_glob(path: str) -> bool:
+    # A folder may be called "new [2024]"; what exists under its literal name is not a pattern.
+    return bool(_GLOB.search(path)) and not exists(path)
+
+
+def _spark_location(path: str) -> str:
+    return spark_uri(path) if _is_glob(path) else spark_literal(path)
+
+
+def _root(path: str) -> str:
+    location = absolute(path)
+    if not _is_glob(path):
+        return location.rstrip("/")
+    fixed = location[: _GLOB.search(location).start()]  # type: ignore[union-attr]
+    return fixed.rsplit("/", 1)[0]
+
+
+def _qualified_root(spark: SparkSession, path: str) -> str:
+    """Return the part of Spark's file paths that stands before an item_id."""
+    jvm = spark._jvm  # type: ignore[attr-defined]
+    hadoop_path = jvm.org.apache.hadoop.fs.Path(spark_uri(_root(path)))
+    files = hadoop_path.getFileSystem(spark._jsc.hadoopConfiguration())  # type: ignore[attr-defined]
+    qualified = files.makeQualified(hadoop_path)
+    if files.exists(qualified) and files.getFileStatus(qualified).isFile():
+        qualified = qualified.getParent()
+    return str(qualified.toString()).rstrip("/") + "/"
+
+
+def _first_file(spark: SparkSession, path: str) -> str | None:
+    """Return some file at or under the path that Spark would not pass over, or None.
+
+    Raises:
+        InputError: The path does not exist, or the glob matches nothing.
+    """
+    jvm = spark._jvm  # type: ignore[attr-defined]
+    configuration = spark._jsc.hadoopConfiguration()  # type: ignore[attr-defined]
+    pattern = jvm.org.apache.hadoop.fs.Path(_spark_location(path))
+    files = pattern.getFileSystem(configuration)
+    matches = files.globStatus(pattern)
+    if not matches:
+        raise InputError(f"catalog {path} does not exist; expected a folder, a glob or a file.")
+    for match in matches:
+        if match.isFile():
+            return str(match.getPath().toString())
+        root = match.getPath().toString().rstrip("/") + "/"
+        inside = files.listFiles(match.getPath(), True)
+        while inside.hasNext():
+            found = str(inside.next().getPath().toString())
+            if not any(part.startswith(("_", ".")) for part in found[len(root) :].split("/")):
+                return found
+    return None
+
+
+def _quoted(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"

@@ -1,0 +1,136 @@
+"""What all jobs share: options from flags and files, errors for people, one line of JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import re
+import sys
+import traceback
+import typing
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from jsonargparse import ArgumentParser
+
+from vaeudf.errors import VaeUdfError
+
+Options = TypeVar("Options")
+Summary = dict[str, Any]
+
+_MISSING = dataclasses.MISSING
+_NUMBER = re.compile(r"^-[\d.]")
+
+
+def option(default: Any = _MISSING, *, help: str) -> Any:
+    """Declare an option: a field of a job's dataclass; without a default it is required."""
+    return dataclasses.field(default=default, metadata={"help": help})
+
+
+def main(
+    options_type: type[Options],
+    run: Callable[[Options], Summary],
+    argv: Sequence[str] | None = None,
+) -> None:
+    """Run a job: read its options, call ``run``, print its summary as one JSON line.
+
+    A :class:`VaeUdfError` ends the process with its message on stderr and its exit code, anything
+    else with exit code 1; ``--debug`` adds the stack trace.
+
+    Args:
+        options_type: A frozen dataclass; its fields are the flags, its docstring the help.
+        run: The job.
+        argv: The command line; by default this process's own.
+    """
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
+    logging.getLogger("vaeudf").setLevel(logging.INFO)
+    logging.captureWarnings(True)
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    try:
+        options = parse(options_type, arguments)
+        summary = run(options)
+    except VaeUdfError as error:
+        _fail(str(error), error.exit_code, debug)
+    except Exception as error:
+        known = _raised_in_task(error)
+        if known is not None:
+            _fail(known, 2, debug)
+        _fail(f"{type(error).__name__}: {_first_line(error)}", 1, debug)
+    sys.stdout.write(json.dumps(summary) + "\n")
+    sys.stdout.flush()
+
+
+def parse(options_type: type[Options], argv: Sequence[str]) -> Options:
+    """Read a job's options from flags and, with ``--config``, from a YAML file."""
+    fields = dataclasses.fields(options_type)  # type: ignore[arg-type]
+    hints = typing.get_type_hints(options_type)
+    lists = {_flag(f.name) for f in fields if _is_list(hints[f.name])}
+    parser = ArgumentParser(
+        prog=re.sub(r"(?<!^)(?=[A-Z])", "_", options_type.__name__).lower(),
+        description=options_type.__doc__,
+    )
+    parser.add_argument("--config", action="config", help="read options from a YAML file")
+    for field in fields:
+        described: dict[str, Any] = {"help": field.metadata["help"]}
+        if hints[field.name] is bool:
+            described["action"] = "store_true"
+        else:
+            described["type"] = hints[field.name]
+            if field.default is _MISSING:
+                described["required"] = True
+            else:
+                described["default"] = field.default
+        parser.add_argument(_flag(field.name), **described)
+    parser.add_argument("--debug", action="store_true", help="show the stack trace of an error")
+    found = parser.parse_args(_normalised(argv, lists))
+    return options_type(**{field.name: found[field.name] for field in fields})
+
+
+def _normalised(argv: Sequence[str], lists: set[str]) -> list[str]:
+    """Bring what people type to what the parser reads.
+
+    ``--z -1,2`` would be taken for two flags, and a list flag that is repeated for one that
+    replaces itself.
+    """
+    result: list[str] = []
+    rest = list(argv)
+    while rest:
+        word = rest.pop(0)
+        flag, equals, value = word.partition("=")
+        if flag in lists:
+            if not equals and rest:
+                value = rest.pop(0)
+            result.append(f"{flag}+={value}")
+        elif word.startswith("--") and not equals and rest and _NUMBER.match(rest[0]):
+            result.append(f"{word}={rest.pop(0)}")
+        else:
+            result.append(word)
+    return result
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _is_list(hint: Any) -> bool:
+    return typing.get_origin(hint) is list or any(map(_is_list, typing.get_args(hint)))
+
+
+def _fail(message: str, exit_code: int, debug: bool) -> typing.NoReturn:
+    if debug:
+        traceback.print_exc()
+    sys.stderr.write(f"error: {message}\n")
+    sys.exit(exit_code)
+
+
+def _raised_in_task(error: Exception) -> str | None:
+    """Return the message of a VaeUdfError that reached us through Spark's own exception."""
+    found = re.search(r"^vaeudf\.errors\.\w+: (.*)$", str(error), re.MULTILINE)
+    return found[1] if found else None
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else "no message") + " (run again with --debug for the trace)"

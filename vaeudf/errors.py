@@ -1,0 +1,43 @@
+"""The errors a person can meet, one small tree.
+
+Every message says what was found, what was expected, and what to do next; the jobs print it
+as it is and exit with the class's ``exit_code``.
+"""
+
+from __future__ import annotations
+
+
+class VaeUdfError(Exception):
+    """Base of every error this package raises on purpose."""
+
+    exit_code = 1
+
+
+class InputError(VaeUdfError, ValueError):
+    """An argument, a query file or a catalog is not what the job needs."""
+
+    exit_code = 2
+
+
+class BundleError(VaeUdfError, ValueError):
+    """A model bundle is missing something, damaged, or of an unknown kind."""
+
+    exit_code = 2
+
+
+class TableError(VaeUdfError, ValueError):
+    """A path does not hold a posterior table that fits the request."""
+
+    exit_code = 2
+
+
+class TooManyFailures(VaeUdfError, RuntimeError):
+    """More items failed to encode than ``--max-error-fraction`` allows."""
+
+    exit_code = 3
+
+
+class PublishConflict(VaeUdfError, RuntimeError):
+    """Another run published to the table first; nothing of this run is visible."""
+
+    exit_code = 4

@@ -1,0 +1,70 @@
+"""The columns of the posterior table and of what goes in and out around it."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from vaeudf.errors import InputError
+
+ITEM_ID = "item_id"
+IMAGE = "image"
+IMAGE_LENGTH = "image_length"
+SOURCE_VERSION = "source_version"
+MU = "mu"
+LOG_VAR = "log_var"
+REASON = "reason"
+MESSAGE = "message"
+RUN_ID = "run_id"
+
+QUERY_ID = "query_id"
+RANK = "rank"
+LOG_LIKELIHOOD = "log_likelihood"
+
+MODEL_ID_KEY = "vaeudf.model_id"
+MODEL_PATH_KEY = "vaeudf.model_path"
+CATALOG_KEY = "vaeudf.catalog"
+
+RESERVED = (ITEM_ID, IMAGE, IMAGE_LENGTH, SOURCE_VERSION, MU, LOG_VAR, REASON, MESSAGE)
+"""Names that a payload column cannot have, compared without case, as Delta does."""
+
+QUARANTINE_SCHEMA = pa.schema(
+    [
+        pa.field(ITEM_ID, pa.string(), nullable=False),
+        pa.field(SOURCE_VERSION, pa.string()),
+        pa.field(REASON, pa.string(), nullable=False),
+        pa.field(MESSAGE, pa.string()),
+        pa.field(RUN_ID, pa.string(), nullable=False),
+    ]
+)
+
+
+def posterior_schema(payload: pa.Schema, provenance: dict[str, str]) -> pa.Schema:
+    """Return the Arrow schema of a posterior table.
+
+    Args:
+        payload: The catalog's own columns, carried through.
+        provenance: Kept with the field ``mu``, because in a Delta table the schema, unlike the
+            table properties, is replaced in the same commit as the files it belongs to.
+    """
+    vector = pa.list_(pa.field("element", pa.float32(), nullable=False))
+    return pa.schema(
+        [
+            pa.field(ITEM_ID, pa.string(), nullable=False),
+            pa.field(MU, vector, nullable=False, metadata=provenance),
+            pa.field(LOG_VAR, vector, nullable=False),
+            pa.field(SOURCE_VERSION, pa.string(), nullable=False),
+            *(pa.field(f.name, f.type) for f in payload),
+        ]
+    )
+
+
+def check_payload_names(names: list[str]) -> None:
+    """Raise InputError if payload columns clash with the table's own or with each other."""
+    taken = {name.lower(): name for name in RESERVED}
+    for name in names:
+        if name.lower() in taken:
+            raise InputError(
+                f"payload column {name!r} clashes with {taken[name.lower()]!r}; "
+                "rename it in the catalog, or leave it out with --payload-columns."
+            )
+        taken[name.lower()] = name

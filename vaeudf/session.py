@@ -1,0 +1,48 @@
+"""The Spark session that a job runs in."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pyspark import SparkConf
+from pyspark.sql import SparkSession
+
+# What the jobs rely on, for whoever has not set it otherwise.
+_DEFAULTS = {
+    # Retries a failed task three times; plain local[*] gives up at the first failure.
+    "spark.master": "local[*,4]",
+    "spark.sql.session.timeZone": "UTC",
+    # Delta knows no INT96, which is what Spark writes by default.
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    # Each small file counts as this much work when Spark cuts a folder into tasks. With the
+    # default of 4 MB, 3,000 thumbnails become 100 tasks whose start-up costs more than their work.
+    "spark.sql.files.openCostInBytes": "65536",
+    # Images are large rows: this many travel to a Python worker at a time.
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "512",
+    "spark.ui.showConsoleProgress": "false",
+}
+
+
+@contextmanager
+def spark_session(app_name: str) -> Iterator[SparkSession]:
+    """Give the active session if there is one; else start one and stop it at the end."""
+    active = SparkSession.getActiveSession()
+    if active is not None:
+        yield active
+        return
+    # Workers otherwise take the first python3 on PATH, which may lack torch or vaeudf.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    given = SparkConf()
+    builder = SparkSession.builder.appName(app_name)
+    for key, value in _DEFAULTS.items():
+        if not given.contains(key):
+            builder = builder.config(key, value)
+    session = builder.getOrCreate()
+    try:
+        yield session
+    finally:
+        session.stop()

@@ -1,0 +1,80 @@
+"""Where data lives: one place that turns a path or URI into something that can be opened."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from pyarrow import ArrowInvalid, fs
+
+from vaeudf.errors import InputError
+
+_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:")
+
+
+def absolute(path: str) -> str:
+    """Return a URI as it is, and a local path made absolute."""
+    if path.startswith("file:"):
+        path = re.sub(r"^file:(//)?(?=/)", "", path)
+    return path if _SCHEME.match(path) else str(Path(path).expanduser().absolute())
+
+
+def filesystem(path: str) -> tuple[fs.FileSystem, str]:
+    """Return the pyarrow filesystem of a path or URI, and the path inside it.
+
+    Raises:
+        InputError: The URI's scheme is unknown.
+    """
+    location = absolute(path)
+    if not _SCHEME.match(location):
+        return fs.LocalFileSystem(), location
+    try:
+        return fs.FileSystem.from_uri(location)
+    except (ArrowInvalid, OSError) as error:
+        raise InputError(f"cannot open {location}: {error}.") from None
+
+
+def exists(path: str) -> bool:
+    """Whether there is a file or folder at this path or URI."""
+    files, inner = filesystem(path)
+    return bool(files.get_file_info(inner).type != fs.FileType.NotFound)
+
+
+def is_empty_folder(path: str) -> bool:
+    """Whether the path is a folder with nothing in it."""
+    files, inner = filesystem(path)
+    if files.get_file_info(inner).type != fs.FileType.Directory:
+        return False
+    return not files.get_file_info(fs.FileSelector(inner))
+
+
+def remove(path: str) -> None:
+    """Remove a file or a folder with all that is in it; nothing there is fine."""
+    files, inner = filesystem(path)
+    kind = files.get_file_info(inner).type
+    if kind == fs.FileType.Directory:
+        files.delete_dir(inner)
+    elif kind == fs.FileType.File:
+        files.delete_file(inner)
+
+
+def check_output(path: str, overwrite: bool) -> None:
+    """Raise InputError if something is at a path to be written and may not be replaced."""
+    if not overwrite and exists(path) and not is_empty_folder(path):
+        raise InputError(
+            f"{path} exists already; name another folder, or replace it with --overwrite."
+        )
+
+
+def spark_uri(path: str) -> str:
+    """Return the URI that Spark writes to, or reads with globs expanded.
+
+    A path without a scheme is a local one, whatever the cluster's default filesystem is.
+    """
+    location = absolute(path)
+    return location if _SCHEME.match(location) else f"file://{location}"
+
+
+def spark_literal(path: str) -> str:
+    """Return the URI that Spark reads a path from, its brackets and stars taken literally."""
+    return re.sub(r"([\\{}\[\]*?])", r"\\\1", spark_uri(path))

@@ -1,0 +1,248 @@
+"""The posterior table on disk: a Delta table, read and committed without any Spark jar.
+
+One version holds the posteriors of one model. Executors write Parquet files into the table's
+folder, where they mean nothing until :func:`publish` names them in one atomic commit.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.transaction import AddAction, create_table_with_add_actions
+from pyarrow import fs
+
+from vaeudf.errors import PublishConflict, TableError
+from vaeudf.schema import ITEM_ID, LOG_VAR, MODEL_ID_KEY, MU, SOURCE_VERSION
+from vaeudf.storage import absolute, exists, filesystem, is_empty_folder
+
+FORMAT = "1"
+FORMAT_KEY = "vaeudf.format"
+LATENT_DIM_KEY = "vaeudf.latent_dim"
+QUARANTINE = "_quarantine"
+STAGING = "_staging"
+
+_APP_ID = "vaeudf"
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A Parquet file in the table's folder, written but not necessarily published.
+
+    Attributes:
+        path: Relative to the table.
+        size: Bytes.
+        num_rows: Rows.
+        min_id: The lowest item_id.
+        max_id: The highest item_id.
+    """
+
+    path: str
+    size: int
+    num_rows: int
+    min_id: str
+    max_id: str
+
+
+@dataclass(frozen=True)
+class PosteriorTable:
+    """One version of a posterior table.
+
+    Attributes:
+        uri: Where it is.
+        version: The Delta version.
+        latent_dim: n.
+        num_items: Rows.
+        files: The data files' URIs.
+        provenance: What the commit said of its model and catalog; has ``vaeudf.model_id``.
+        transaction: Number of the last publication; the next one must be this plus one.
+    """
+
+    uri: str
+    version: int
+    latent_dim: int
+    num_items: int
+    files: tuple[str, ...]
+    provenance: dict[str, str]
+    transaction: int
+
+    @property
+    def model_id(self) -> str:
+        """sha256 of the bundle that the posteriors come from."""
+        return self.provenance[MODEL_ID_KEY]
+
+
+def open_table(uri: str, version: int | None = None) -> PosteriorTable:
+    """Open a posterior table at its latest version, or at an older one.
+
+    Raises:
+        TableError: There is no Delta table, it is not one of posteriors, or not at that version.
+    """
+    location = absolute(uri)
+    try:
+        delta = DeltaTable(location, version=version)
+    except (TableNotFoundError, DeltaError, OSError) as error:
+        if not exists(location):
+            problem = "does not exist"
+        elif not exists(posixpath.join(location, "_delta_log")):
+            problem = "is not a Delta table: it has no _delta_log"
+        else:
+            problem = f"cannot be read as a Delta table ({error})"
+        raise TableError(
+            f"table {uri} {problem}; expected a posterior table, as encode_catalog writes it."
+        ) from None
+    properties = delta.metadata().configuration
+    if properties.get(FORMAT_KEY) != FORMAT:
+        raise TableError(
+            f"table {uri} is a Delta table with columns "
+            f"{', '.join(f.name for f in delta.schema().fields)}, but not a posterior table of "
+            f"format {FORMAT} (its property {FORMAT_KEY} is {properties.get(FORMAT_KEY)!r})."
+        )
+    fields = {field.name: field for field in delta.schema().fields}
+    return PosteriorTable(
+        uri=location,
+        version=delta.version(),
+        latent_dim=int(properties[LATENT_DIM_KEY]),  # type: ignore[arg-type]
+        num_items=delta.count(),
+        files=tuple(delta.file_uris()),
+        provenance={key: str(value) for key, value in fields[MU].metadata.items()},
+        transaction=delta.transaction_version(_APP_ID) or 0,
+    )
+
+
+def open_for_publishing(uri: str, latent_dim: int) -> PosteriorTable | None:
+    """Return the table to publish a new version of, or None if it is to be created.
+
+    Raises:
+        TableError: Something else stands there, or the table has another latent_dim.
+    """
+    if not exists(uri) or is_empty_folder(uri):
+        return None
+    if not exists(posixpath.join(absolute(uri), "_delta_log")):
+        if _holds_only_ours(uri):
+            return None
+        raise TableError(
+            f"{uri} is not empty and not a posterior table; name another folder with --table."
+        )
+    table = open_table(uri)
+    if table.latent_dim != latent_dim:
+        raise TableError(
+            f"table {uri} holds posteriors of latent_dim {table.latent_dim}, but the model has "
+            f"latent_dim {latent_dim}; publish them to another --table."
+        )
+    return table
+
+
+def publish(
+    uri: str,
+    previous: PosteriorTable | None,
+    files: Sequence[DataFile],
+    schema: pa.Schema,
+    latent_dim: int,
+    run: dict[str, str],
+) -> PosteriorTable:
+    """Make these files the table's next version, in one commit.
+
+    Args:
+        uri: The table.
+        previous: The version that this one replaces, from :func:`open_for_publishing`; None if
+            there was no table.
+        files: All data files of the new version.
+        schema: Their schema, from :func:`vaeudf.schema.posterior_schema`.
+        latent_dim: n.
+        run: Facts to keep with the commit.
+
+    Raises:
+        PublishConflict: Somebody else published since ``previous`` was opened.
+        TableError: A file is not there, or not as it was written.
+    """
+    location = absolute(uri)
+    _check_files(location, files)
+    now = int(time.time() * 1000)
+    adds = [
+        AddAction(file.path, file.size, {}, now, True, _stats(file, schema)) for file in files
+    ]
+    delta_schema = Schema.from_arrow(schema)
+    # The same application id with the next number makes the commit a compare-and-set: of two
+    # runs that started from one version, delta-rs lets only the first through.
+    properties = CommitProperties(
+        app_transactions=[Transaction(_APP_ID, (previous.transaction if previous else 0) + 1)],
+        custom_metadata=run,
+    )
+    try:
+        if previous is None:
+            create_table_with_add_actions(
+                location,
+                schema=delta_schema,
+                add_actions=adds,
+                mode="error",
+                partition_by=[],
+                configuration={FORMAT_KEY: FORMAT, LATENT_DIM_KEY: str(latent_dim)},
+                commit_properties=properties,
+            )
+        else:
+            # "overwrite" removes the version's own files, and alone replaces the schema and
+            # with it the provenance in the same commit.
+            DeltaTable(location, version=previous.version).create_write_transaction(
+                list(adds), "overwrite", delta_schema, commit_properties=properties
+            )
+    except (CommitFailedError, DeltaError) as error:
+        raise PublishConflict(
+            f"another run published to {uri} while this one was encoding ({error}). "
+            "Nothing of this run is visible; start it again to build on the new version."
+        ) from None
+    return open_table(uri)
+
+
+def check_schema(schema: pa.Schema) -> pa.Schema:
+    """Return the schema as it is, if Delta has a type for every column.
+
+    Raises:
+        TableError: It has not.
+    """
+    for field in schema:
+        try:
+            Schema.from_arrow(pa.schema([field]))
+        except (DeltaError, ValueError, TypeError, NotImplementedError) as error:
+            raise TableError(
+                f"column {field.name!r} of type {field.type} cannot be stored in a Delta table "
+                f"({error}); leave it out with --payload-columns."
+            ) from None
+    return schema
+
+
+def _check_files(location: str, files: Sequence[DataFile]) -> None:
+    """Do what delta-rs does not: look whether the files it is to name are there."""
+    system, inner = filesystem(location)
+    infos = system.get_file_info([posixpath.join(inner, file.path) for file in files])
+    for file, info in zip(files, infos, strict=True):
+        if info.type != fs.FileType.File or info.size != file.size:
+            raise TableError(
+                f"data file {file.path} should have {file.size} bytes and has {info.size}; "
+                "it changed between writing and publishing. Nothing was published."
+            )
+
+
+def _stats(file: DataFile, schema: pa.Schema) -> str:
+    required = [name for name in (ITEM_ID, MU, LOG_VAR, SOURCE_VERSION) if name in schema.names]
+    return json.dumps(
+        {
+            "numRecords": file.num_rows,
+            "minValues": {ITEM_ID: file.min_id},
+            "maxValues": {ITEM_ID: file.max_id},
+            "nullCount": dict.fromkeys(required, 0),
+        }
+    )
+
+
+def _holds_only_ours(uri: str) -> bool:
+    """Whether a folder without a log holds only what an unfinished first run leaves."""
+    system, inner = filesystem(uri)
+    entries = system.get_file_info(fs.FileSelector(inner))
+    return any(entry.base_name in (STAGING, QUARANTINE) for entry in entries)

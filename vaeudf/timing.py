@@ -1,0 +1,28 @@
+"""Seconds by phase, for a job's summary."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Stopwatch:
+    """Measures named phases of a run.
+
+    Attributes:
+        seconds: Wall-clock seconds by phase, in the order they began.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Add the time of the ``with`` block to a phase."""
+        self.seconds.setdefault(name, 0.0)
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = round(self.seconds[name] + time.perf_counter() - start, 3)

@@ -1,0 +1,1 @@
+"""The jobs' work: one module and one function for each file in ``jobs/``."""

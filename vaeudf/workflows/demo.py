@@ -1,0 +1,119 @@
+"""The whole path on a drawn catalog: draw, train, encode, query, and a page to look at."""
+
+from __future__ import annotations
+
+import json
+import logging
+import posixpath
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vaeudf.cli import Summary, option
+from vaeudf.errors import InputError
+from vaeudf.schema import ITEM_ID, MU, QUERY_ID
+from vaeudf.session import spark_session
+from vaeudf.storage import absolute, exists, is_empty_folder, remove
+from vaeudf.table import open_table
+from vaeudf.timing import Stopwatch
+from vaeudf.workflows.draw_catalog import DrawCatalog, draw_catalog
+from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
+from vaeudf.workflows.query_topk import QueryTopk, query_topk
+from vaeudf.workflows.train_vae import TrainVae, train_vae
+
+log = logging.getLogger(__name__)
+
+_MARKER = "demo.json"
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Draw a catalog of garments, train a VAE on it, encode it, query it, and show the result."""
+
+    output: str = option("demo", help="folder to make; an earlier demo there is replaced")
+    items: int = option(3000, help="how many garments to draw")
+    epochs: int = option(12, help="passes over them in training")
+    latent_dim: int = option(10, help="number of latent dimensions")
+    seed: int = option(0, help="seeds the garments and the training")
+
+
+def demo(options: Demo) -> Summary:
+    """Run every job once, in one Spark session."""
+    root = absolute(options.output)
+    _make_way(root)
+    Path(root).mkdir(parents=True, exist_ok=True)
+    Path(root, _MARKER).write_text(json.dumps(vars(options)) + "\n")
+    catalog, model, table, results, report = (
+        posixpath.join(root, name)
+        for name in ("catalog", "model", "posteriors", "results", "report")
+    )
+    queries = posixpath.join(root, "queries.parquet")
+    watch = Stopwatch()
+    with spark_session("demo"):
+        log.info("1/4  drawing %d garments …", options.items)
+        with watch.phase("draw"):
+            draw_catalog(DrawCatalog(output=catalog, items=options.items, seed=options.seed))
+        log.info("2/4  training a VAE on them …")
+        with watch.phase("train"):
+            trained = train_vae(
+                TrainVae(
+                    catalog=catalog,
+                    output=model,
+                    epochs=options.epochs,
+                    latent_dim=options.latent_dim,
+                    seed=options.seed,
+                )
+            )
+        log.info("3/4  encoding the catalog with Spark …")
+        with watch.phase("encode"):
+            encoded = encode_catalog(EncodeCatalog(catalog=catalog, model=model, table=table))
+        log.info("4/4  asking for the items most like some slider positions …")
+        with watch.phase("query"):
+            pq.write_table(_pick_queries(table, options.seed), queries)
+            answered = query_topk(
+                QueryTopk(table=table, queries=queries, output=results, report=report)
+            )
+    log.info("Done. Open %s in a browser.", answered["report"])
+    return {
+        "items": encoded["encoded"],
+        "quarantined": encoded["quarantined"],
+        "queries": answered["queries"],
+        "held_out": trained["held_out"],
+        "report": answered["report"],
+        "seconds": watch.seconds,
+    }
+
+
+def _make_way(root: str) -> None:
+    """Remove an earlier demo; refuse to touch anything else."""
+    if not exists(root) or is_empty_folder(root):
+        return
+    if not exists(posixpath.join(root, _MARKER)):
+        raise InputError(
+            f"{root} is not empty and not an earlier demo; name another folder with --output."
+        )
+    remove(root)
+
+
+def _pick_queries(table_uri: str, seed: int) -> pa.Table:
+    """Return slider positions as a person would leave them: tenths, near where garments are."""
+    table = open_table(table_uri)
+    rows = pa.concat_tables(
+        pq.read_table(uri, columns=[ITEM_ID, MU, "category"]) for uri in table.files
+    )
+    rng = np.random.default_rng(seed)
+    categories = np.asarray(rows["category"].to_pylist())
+    mu = np.stack(rows[MU].to_numpy())
+    names, vectors = ["all sliders in the middle"], [np.zeros(table.latent_dim)]
+    for category in sorted(set(categories)):
+        one = rng.choice(np.flatnonzero(categories == category))
+        names.append(f"sliders at {'an' if category[0] in 'aeiou' else 'a'} {category}")
+        vectors.append(mu[one])
+    first, second = rng.choice(len(vectors) - 1, 2, replace=False) + 1
+    names.append(f"half-way from {names[first][11:]} to {names[second][11:]}")
+    vectors.append((vectors[first] + vectors[second]) / 2)
+    z = np.round(np.stack(vectors), 1)
+    return pa.table({QUERY_ID: names, "z": pa.array(z.tolist(), pa.list_(pa.float64()))})

@@ -1,0 +1,96 @@
+"""Draw a catalog of garments, so that everything can be tried without a download."""
+
+from __future__ import annotations
+
+import io
+import posixpath
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+
+from vaeudf.cli import Summary, option
+from vaeudf.errors import InputError
+from vaeudf.garments import draw_garment, sample_garment
+from vaeudf.schema import IMAGE, ITEM_ID
+from vaeudf.session import spark_session
+from vaeudf.storage import absolute, check_output, filesystem, remove, spark_uri
+from vaeudf.timing import Stopwatch
+
+_GARMENTS_PER_TASK = 500
+_SCHEMA = f"{ITEM_ID} string, category string, colour string, price double, {IMAGE} binary"
+
+
+@dataclass(frozen=True)
+class DrawCatalog:
+    """Draw a catalog of garments, the same ones for the same seed."""
+
+    output: str = option(help="folder to make")
+    items: int = option(3000, help="how many garments")
+    size: int = option(64, help="height and width of the pictures in pixels")
+    seed: int = option(0, help="chooses the garments")
+    format: Literal["parquet", "png", "jpeg"] = option(
+        "parquet", help="a Parquet catalog with category, colour and price, or a folder of files"
+    )
+    overwrite: bool = option(False, help="replace the folder if it exists")
+
+    def __post_init__(self) -> None:
+        if self.items < 1:
+            raise InputError(f"items is {self.items}; expected at least 1.")
+        if not 8 <= self.size <= 4096:
+            raise InputError(f"size is {self.size}; expected 8 to 4096 pixels.")
+
+
+def draw_catalog(options: DrawCatalog) -> Summary:
+    """Draw the garments in Spark tasks and write them."""
+    watch = Stopwatch()
+    check_output(options.output, options.overwrite)
+
+    def draw(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        return draw_rows(batches, options)
+
+    with spark_session("draw_catalog") as spark, watch.phase("draw"):
+        tasks = -(-options.items // _GARMENTS_PER_TASK)
+        garments = spark.range(0, options.items, 1, tasks).mapInPandas(draw, _SCHEMA)
+        if options.format == "parquet":
+            garments.write.mode("overwrite").parquet(spark_uri(options.output))
+        else:
+            remove(options.output)
+            files = garments.mapInPandas(
+                lambda batches: write_files(batches, options), "written int"
+            )
+            files.collect()
+    return {
+        "items": options.items,
+        "output": absolute(options.output),
+        "format": options.format,
+        "seconds": watch.seconds,
+    }
+
+
+def draw_rows(batches: Iterator[pd.DataFrame], options: DrawCatalog) -> Iterator[pd.DataFrame]:
+    """Draw the garments whose numbers come in the column ``id``."""
+    image_format = "JPEG" if options.format == "jpeg" else "PNG"
+    for batch in batches:
+        rows = []
+        for index in batch["id"]:
+            garment = sample_garment(options.seed, int(index))
+            stream = io.BytesIO()
+            draw_garment(garment, options.size).save(stream, image_format, quality=90)
+            item_id = f"{garment.category}-{index:06d}"
+            rows.append((item_id, garment.category, garment.colour, garment.price, stream.getvalue()))
+        yield pd.DataFrame(rows, columns=[ITEM_ID, "category", "colour", "price", IMAGE])
+
+
+def write_files(batches: Iterator[pd.DataFrame], options: DrawCatalog) -> Iterator[pd.DataFrame]:
+    """Write pictures to ``output/category/item_id.suffix``."""
+    system, root = filesystem(options.output)
+    suffix = "jpg" if options.format == "jpeg" else options.format
+    for batch in batches:
+        for row in batch.itertuples():
+            folder = posixpath.join(root, row.category)
+            system.create_dir(folder, recursive=True)
+            with system.open_output_stream(f"{folder}/{row.item_id}.{suffix}") as stream:
+                stream.write(row.image)
+        yield pd.DataFrame({"written": [len(batch)]})
