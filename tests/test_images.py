@@ -9,6 +9,7 @@ import re
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import warnings
@@ -123,7 +124,7 @@ def exif(orientation: int) -> bytes:
     return b"Exif\0\0II*\0\x08\0\0\0\x01\0" + entry + b"\0\0\0\0"
 
 
-def quadrants(height: int = 24, width: int = 40) -> np.ndarray:
+def quadrants(height: int = 32, width: int = 48) -> np.ndarray:
     array = np.empty((height, width, 3), np.uint8)
     array[: height // 2, : width // 2] = RED
     array[: height // 2, width // 2 :] = GREEN
@@ -192,7 +193,8 @@ SAMPLES = samples()
         ),
         (
             {"background": (0, 0, 256)},
-            "ImageSpec.background is (0, 0, 256); expected a tuple of three integers from 0 to 255.",
+            "ImageSpec.background is (0, 0, 256); "
+            "expected a tuple of three integers from 0 to 255.",
         ),
         (
             {"background": "white"},
@@ -218,7 +220,9 @@ def test_spec_says_what_is_wrong(change, message):
 )
 @settings(max_examples=30, deadline=None)
 def test_spec_survives_json(spec):
-    assert ImageSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+    content = json.loads(json.dumps(spec.to_dict()))
+    assert content == spec.to_dict()
+    assert ImageSpec.from_dict(content) == spec
     assert hash(ImageSpec.from_dict(spec.to_dict())) == hash(spec)
 
 
@@ -272,8 +276,7 @@ def test_too_many_bytes_are_refused_unread(monkeypatch):
 def test_other_formats_are_named(data, found):
     answer = failure(data)
     assert answer.reason == "unsupported_format"
-    assert re.match(rf"{re.escape(found)}\b.*; expected JPEG, PNG, WEBP, BMP, GIF, TIFF\.$",
-                    answer.message.replace("an HTML page", "HTML"))  # fmt: skip
+    assert answer.message == f"{found}; expected JPEG, PNG, WEBP, BMP, GIF, TIFF."
 
 
 @pytest.mark.parametrize("format", ["AVIF", "JPEG2000", "PPM", "TGA", "ICO", "PCX"])
@@ -290,10 +293,8 @@ BOMBS = {
     "gif that outgrows its screen": b"GIF89a\1\0\1\0\0\0\0,\0\0\0\0\xff\xff\xff\xff\0\x08\0;",
     "bmp": b"BM" + struct.pack("<IIIIiiHHIIiiII", 54, 0, 54, 40, 50_000, 50_000, 1, 24, *[0] * 6),
     "tiff": tiff(200_000, 200_000, b"\0" * 9, t258=(8, 8, 8), t262=2, t277=3),
-    "webp": b"RIFF" + struct.pack("<I", 22) + b"WEBPVP8X" + struct.pack("<II", 10, 0) + b"\xfe\x3f\0" * 2,
-    "jpeg": re.sub(
-        rb"(\xff\xc0\0\x11\x08)....", rb"\1\xff\xdc\xff\xdc", SAMPLES["jpeg"], flags=re.DOTALL
-    ),
+    "webp": b"RIFF\x16\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0" + b"\xfe\x3f\0" * 2,
+    "jpeg": SAMPLES["jpeg"].replace(b"\x08\0\x3c\0\x50", b"\x08\xff\xdc\xff\xdc"),
 }  # fmt: skip
 
 
@@ -336,7 +337,7 @@ def test_truncated_files_are_failures_or_whole(name):
         found = decode_image(data[:cut], spec)
         if isinstance(found, np.ndarray):
             assert (found == whole).all()  # what is missing was not part of the first picture
-            assert cut > len(data) * 0.4
+            assert cut > len(data) * 0.3
         elif name != "tiff jpeg" or found.reason == "truncated":
             assert found.reason == "truncated", (cut, found)
             assert re.match(rf"a \w+ whose {cut:,} bytes end too early\.$", found.message)
@@ -344,9 +345,29 @@ def test_truncated_files_are_failures_or_whole(name):
             assert found.reason == "unreadable"
 
 
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "BMP", "TIFF", "GIF", "WEBP"])
+def test_truncated_files_longer_than_a_read(format):
+    noise = np.random.default_rng(3).integers(0, 256, (500, 500, 3), dtype=np.uint8)
+    data = encoded(noise, format, **({"quality": 95} if format == "JPEG" else {}))
+    assert len(data) > 2 * ImageFile.MAXBLOCK
+    pixels(data, ImageSpec(8, 8))
+    for share in (0.2, 0.5, 0.8, 0.95):
+        assert failure(data[: int(share * len(data))]).reason == "truncated"
+
+
+def test_truncated_run_lengths_of_a_bmp():
+    runs = b"".join(bytes([4, level, 0, 0]) for level in range(4)) + b"\0\1"
+    palette = b"".join(bytes([level % 28 * 9, 0, 255, 0]) for level in range(256))
+    header = struct.pack("<IIIIiiHHIIiiII", 0, 0, 1078, 40, 4, 4, 1, 8, 1, len(runs), *[0] * 4)
+    data = b"BM" + header + palette + runs
+    assert pixels(data, stretched(4, 4))[:, 0].tolist() == [[255, 0, 9 * i] for i in (3, 2, 1, 0)]
+    for missing in range(7, len(runs), 3):
+        assert failure(data[:-missing]).reason == "truncated"
+
+
 def test_half_a_picture_is_never_passed_on(monkeypatch):
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
-    with pytest.raises(InputError, match="LOAD_TRUNCATED_IMAGES is True.*expected False"):
+    with pytest.raises(InputError, match=r"LOAD_TRUNCATED_IMAGES is True.*expected False"):
         decode_image(SAMPLES["jpeg"], ImageSpec(8, 8))
 
 
@@ -511,7 +532,7 @@ def test_orientation(format, orientation):
     stored = np.ascontiguousarray(STORED[orientation](seen))
     options = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": True}}
     data = encoded(stored, format, exif=exif(orientation), **options.get(format, {}))
-    assert np.abs(pixels(data, ImageSpec(24, 40)).astype(int) - seen).max() <= 3
+    assert np.abs(pixels(data, ImageSpec(32, 48)).astype(int) - seen).max() <= 3
 
 
 @pytest.mark.parametrize("orientation", STORED)
@@ -522,18 +543,19 @@ def test_orientation_is_applied_to_what_is_seen(resize, orientation):
     upright = pixels(encoded(seen), spec).astype(int)
     stored = np.ascontiguousarray(STORED[orientation](seen))
     turned = pixels(encoded(stored, exif=exif(orientation)), spec)
-    assert np.abs(turned - upright).max() <= 1  # rows first or columns first: one rounding
+    # Equal with Pillow 13; before, rows and columns were rounded and clipped in stored order.
+    assert np.abs(turned - upright).max() <= 4
 
 
 @pytest.mark.parametrize("value", [0, 9, 77, 65535])
 def test_orientation_out_of_range_is_ignored(value):
     data = encoded(quadrants(), exif=exif(value))
-    assert (pixels(data, ImageSpec(24, 40)) == quadrants()).all()
+    assert (pixels(data, ImageSpec(32, 48)) == quadrants()).all()
 
 
 def test_damaged_exif_does_not_cost_the_picture():
     for junk in (b"Exif\0\0", b"Exif\0\0junk", exif(6)[:-9], b"Exif\0\0II*\0\xff\xff\xff\xff"):
-        array = pixels(encoded(quadrants(), exif=junk), ImageSpec(24, 40))
+        array = pixels(encoded(quadrants(), exif=junk), ImageSpec(32, 48))
         assert (array == quadrants()).all()
 
 
@@ -685,9 +707,8 @@ def test_exact_rounding_of_sixteen_bits():
 
 def test_twelve_bits():
     levels = (0, 4095, 2048, 100)
-    packed = b"".join(
-        bytes([a >> 4, (a & 15) << 4 | b >> 8, b & 255]) for a, b in zip(*[iter(levels)] * 2, strict=True)
-    )  # fmt: skip
+    bits = "".join(f"{level:012b}" for level in levels)
+    packed = int(bits, 2).to_bytes(6, "big")
     found = pixels(tiff(4, 1, packed, t258=12, t262=1), stretched(1, 4, channels=1))
     assert found.ravel().tolist() == [round(level / 4095 * 255) for level in levels]
 
@@ -782,7 +803,7 @@ def test_icc_profiles_are_ignored():
 
 
 def test_same_size_is_exact():
-    assert (pixels(encoded(quadrants()), ImageSpec(24, 40)) == quadrants()).all()
+    assert (pixels(encoded(quadrants()), ImageSpec(32, 48)) == quadrants()).all()
 
 
 def test_pad_centres_on_the_background():
@@ -852,8 +873,6 @@ before = peak()
 assert decode_image(open({path!r}, "rb").read(), ImageSpec(64, 64)).shape == (64, 64, 3)
 print((peak() - before) / 24e6)
 """
-    import tempfile
-
     with tempfile.NamedTemporaryFile(suffix=".jpg") as file:
         Image.new("RGB", (6000, 4000), GREY).save(file.name, "JPEG")
         code = script.format(small=encoded(photo(), "JPEG"), path=file.name)

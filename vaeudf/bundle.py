@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 import safetensors.torch
@@ -262,11 +262,20 @@ def save_bundle(path: str | Path, networks: Networks, manifest: Manifest) -> Bun
     return bundle
 
 
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def channels_last(module: Module) -> Module:
+    """Return the module with its convolutions laid out channel-last."""
+    laid_out: Module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return laid_out
+
+
 def _ready_encoder(network: nn.Module, manifest: Manifest) -> PosteriorEncoder:
     encoder = PosteriorEncoder(network, manifest).eval().requires_grad_(False)
     # 20 % faster than the default layout for convolutions on CPUs (193 against 241 ms for 256
     # images of 64 × 64 on one thread), and the same numbers to within rounding.
-    return encoder.to(memory_format=torch.channels_last)
+    return channels_last(encoder)
 
 
 def _contiguous(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

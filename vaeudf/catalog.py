@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -130,7 +130,9 @@ def check_unique_ids(catalog: DataFrame) -> int:
 
 def count_ignored(spark: SparkSession, source: CatalogSource) -> int:
     """Return how many files of an image folder were passed over for not being named as images."""
-    everything = _listing(spark, _spark_location(source.path), suffixes=False).select("path").count()
+    everything = (
+        _listing(spark, _spark_location(source.path), suffixes=False).select("path").count()
+    )
     return everything - _listing(spark, _spark_location(source.path)).select("path").count()
 
 
@@ -228,9 +230,9 @@ def _root(path: str) -> str:
 
 def _qualified_root(spark: SparkSession, path: str) -> str:
     """Return the part of Spark's file paths that stands before an item_id."""
-    jvm = spark._jvm  # type: ignore[attr-defined]
+    jvm = _jvm(spark)
     hadoop_path = jvm.org.apache.hadoop.fs.Path(spark_uri(_root(path)))
-    files = hadoop_path.getFileSystem(spark._jsc.hadoopConfiguration())  # type: ignore[attr-defined]
+    files = hadoop_path.getFileSystem(spark._jsc.hadoopConfiguration())
     qualified = files.makeQualified(hadoop_path)
     if files.exists(qualified) and files.getFileStatus(qualified).isFile():
         qualified = qualified.getParent()
@@ -243,8 +245,8 @@ def _first_file(spark: SparkSession, path: str) -> str | None:
     Raises:
         InputError: The path does not exist, or the glob matches nothing.
     """
-    jvm = spark._jvm  # type: ignore[attr-defined]
-    configuration = spark._jsc.hadoopConfiguration()  # type: ignore[attr-defined]
+    jvm = _jvm(spark)
+    configuration = spark._jsc.hadoopConfiguration()
     pattern = jvm.org.apache.hadoop.fs.Path(_spark_location(path))
     files = pattern.getFileSystem(configuration)
     matches = files.globStatus(pattern)
@@ -260,6 +262,11 @@ def _first_file(spark: SparkSession, path: str) -> str | None:
             if not any(part.startswith(("_", ".")) for part in found[len(root) :].split("/")):
                 return found
     return None
+
+
+def _jvm(spark: SparkSession) -> Any:
+    """Return the gateway to Hadoop's filesystems, which PySpark has no interface of its own to."""
+    return spark._jvm
 
 
 def _quoted(name: str) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from pyspark import TaskContext
-from pyspark.broadcast import Broadcast
+from pyspark import Broadcast, TaskContext
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.functions import pandas_udf
+from pyspark.sql.pandas.functions import pandas_udf
 
 from vaeudf.bundle import Bundle, PosteriorEncoder, load_encoder, use_threads
 from vaeudf.errors import InputError
@@ -54,7 +54,8 @@ def encode(catalog: DataFrame, bundle: Bundle, image_column: str = IMAGE) -> Dat
         return encode_batches(batches, files, model_id)
 
     # Spark may evaluate a deterministic UDF once for every column taken out of its struct.
-    udf = pandas_udf(posteriors, returnType=_POSTERIOR_TYPE).asNondeterministic()  # type: ignore[call-overload]
+    as_udf = pandas_udf(returnType=_POSTERIOR_TYPE)  # type: ignore[call-overload]
+    udf = as_udf(posteriors).asNondeterministic()
     others = [F.col(f"`{name}`") for name in catalog.columns if name != image_column]
     encoded = catalog.select(*others, udf(F.col(f"`{image_column}`")).alias("posterior"))
     encoded = encoded.select(*others, "posterior.*")
@@ -104,7 +105,7 @@ def encode_images(encoder: PosteriorEncoder, images: list[bytes | None]) -> pd.D
             places.append(place)
     if pixels:
         mu, log_var = encoder.encode(np.stack(pixels))
-        finite = np.isfinite(mu).all(axis=1) & np.isfinite(log_var).all(axis=1)
+        finite = np.isfinite(np.concatenate([mu, log_var], axis=1)).all(axis=1)
         for i, place in enumerate(places):
             if finite[i]:
                 rows[place][:2] = mu[i], log_var[i]

@@ -382,7 +382,7 @@ def _kind_of(data: bytes) -> str:
     text = " ".join(head.decode("utf-8", "ignore").split())
     if not text or not text.isprintable() or len(text.encode()) < len(head) // 2:
         return f"unknown bytes that begin {data[:8].hex(' ')}"
-    for kind, tag in {"SVG": "<svg", "HTML": "<html", "an HTML page": "<!doctype html"}.items():
+    for tag, kind in {"<svg": "SVG", "<html": "HTML", "<!doctype html": "HTML"}.items():
         if tag in text.lower():
             return kind
     return f"text that begins {text[:40]!r}"
@@ -423,9 +423,7 @@ def _opaque(im: ImageFile.ImageFile, background: tuple[int, int, int]) -> Image.
         piece = picture if frame == everything else picture.crop(frame)
         canvas.paste(piece, frame[:2], piece if piece.mode in ("LA", "RGBA") else None)
         return canvas
-    if picture.mode in ("L", "RGB"):
-        return picture
-    return picture.convert("L" if picture.mode == "1" else "RGB")
+    return picture if picture.mode in ("L", "RGB") else picture.convert("RGB")
 
 
 def _scale_png_key(im: ImageFile.ImageFile) -> None:
@@ -438,7 +436,7 @@ def _scale_png_key(im: ImageFile.ImageFile) -> None:
 
 
 def _deep_to_grey(im: ImageFile.ImageFile) -> Image.Image:
-    """16-bit and float samples as "L", or "LA" for a PNG with a transparent grey level.
+    """16-bit and float samples as "L", or "RGBA" for a PNG with a transparent grey level.
 
     In strips, so that nothing of full size but the 8-bit result comes on top of the source.
     """
@@ -467,7 +465,10 @@ def _deep_to_grey(im: ImageFile.ImageFile) -> Image.Image:
     if inverted:
         np.subtract(255, grey, out=grey)
     picture = Image.fromarray(grey)
-    return picture if alpha is None else Image.merge("LA", (picture, Image.fromarray(alpha)))
+    if alpha is None:
+        return picture
+    # Not "LA", the natural mode: merged so, Pillow pastes it into RGB as shades of red.
+    return Image.merge("RGBA", (picture, picture, picture, Image.fromarray(alpha)))
 
 
 def _orientation(im: ImageFile.ImageFile) -> int:

@@ -90,7 +90,7 @@ def from_rows(rows: Sequence[ArrayLike], ids: Sequence[str] | None = None) -> La
         InputError: Vectors of different lengths or of none, or something that is no number.
     """
     names = tuple(ids) if ids is not None else tuple(map(str, range(len(rows))))
-    vectors = []
+    vectors: list[NDArray[np.float64]] = []
     for name, row in zip(names, rows, strict=True):
         try:
             vector = np.asarray(row, dtype=np.float64)
@@ -176,9 +176,7 @@ def _from_table(table: pa.Table, path: str) -> Latents:
         rows = table.column(_Z).to_pylist()
     else:
         numbered = sorted(
-            (int(match[1]), name)
-            for name in table.column_names
-            if (match := _NUMBERED.match(name))
+            (int(match[1]), name) for name in table.column_names if (match := _NUMBERED.match(name))
         )
         numbers = [number for number, _ in numbered]
         if not numbers or numbers != list(range(numbers[0], numbers[0] + len(numbers))):

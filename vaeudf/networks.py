@@ -113,4 +113,6 @@ def build(architecture: str, arguments: dict[str, int]) -> Networks:
     try:
         return ARCHITECTURES[architecture](**arguments)
     except TypeError as error:
-        raise BundleError(f"architecture {architecture!r} refused its arguments: {error}.") from None
+        raise BundleError(
+            f"architecture {architecture!r} refused its arguments: {error}."
+        ) from None

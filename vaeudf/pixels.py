@@ -63,9 +63,7 @@ def collect_pixels(
     return pixels, rows.num_rows - good.num_rows
 
 
-def _decode_batches(
-    batches: Iterator[pa.RecordBatch], spec: ImageSpec
-) -> Iterator[pa.RecordBatch]:
+def _decode_batches(batches: Iterator[pa.RecordBatch], spec: ImageSpec) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         decoded = (decode_image(data, spec) for data in batch.column(IMAGE).to_pylist())
         pixels = [None if isinstance(d, ImageFailure) else d.tobytes() for d in decoded]

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import ArrayLike, NDArray
-from pyspark.broadcast import Broadcast
+from pyspark import Broadcast
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, FloatType, NumericType
@@ -24,8 +24,7 @@ from vaeudf.storage import spark_literal
 from vaeudf.table import PosteriorTable, open_table
 from vaeudf.topk import TopK, check_k, score_into
 
-_INDEX = "query_index"
-_CANDIDATE_TYPE = f"{_INDEX} int, {ITEM_ID} string, {LOG_LIKELIHOOD} double"
+_CANDIDATE_TYPE = f"{QUERY_ID} string, {ITEM_ID} string, {LOG_LIKELIHOOD} double"
 
 
 def top_k(
@@ -58,35 +57,35 @@ def top_k(
             f"found {', '.join(frame.columns)}, expected item_id, mu and log_var."
         )
     spark = frame.sparkSession
-    broadcast = spark.sparkContext.broadcast(latents.z)
+    broadcast = spark.sparkContext.broadcast(latents)
 
     def fold(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         return fold_partition(batches, broadcast, k)
 
     items = frame.select(F.col(ITEM_ID).cast("string"), _vector(frame, MU), _vector(frame, LOG_VAR))
     candidates = items.mapInArrow(fold, _CANDIDATE_TYPE)
-    best_first = Window.partitionBy(_INDEX).orderBy(F.desc(LOG_LIKELIHOOD), ITEM_ID)
+    best_first = Window.partitionBy(QUERY_ID).orderBy(F.desc(LOG_LIKELIHOOD), ITEM_ID)
     ranked = candidates.withColumn(RANK, F.row_number().over(best_first)).where(F.col(RANK) <= k)
-    names = spark.createDataFrame(
-        list(enumerate(latents.ids)), f"{_INDEX} int, {QUERY_ID} string"
-    )
-    return ranked.join(F.broadcast(names), _INDEX).select(QUERY_ID, RANK, ITEM_ID, LOG_LIKELIHOOD)
+    return ranked.select(QUERY_ID, RANK, ITEM_ID, LOG_LIKELIHOOD)
 
 
 def _vector(frame: DataFrame, name: str) -> Column:
     """Return a column of arrays of numbers, float32 or else float64."""
     kind = frame.schema[name].dataType
     if not isinstance(kind, ArrayType) or not isinstance(kind.elementType, NumericType):
-        raise InputError(f"column {name} holds {kind.simpleString()}; expected an array of numbers.")
+        raise InputError(
+            f"column {name} holds {kind.simpleString()}; expected an array of numbers."
+        )
     exact = isinstance(kind.elementType, FloatType)
     return F.col(name) if exact else F.col(name).cast("array<double>")
 
 
 def fold_partition(
-    batches: Iterator[pa.RecordBatch], queries: Broadcast[NDArray[np.float64]], k: int
+    batches: Iterator[pa.RecordBatch], queries: Broadcast[Latents], k: int
 ) -> Iterator[pa.RecordBatch]:
     """Reduce one partition of items to its top-k per query."""
-    z = queries.value
+    latents = queries.value
+    z = latents.z
     running = TopK(len(z), k, object)
     for batch in batches:
         ids = batch.column(ITEM_ID)
@@ -96,15 +95,15 @@ def fold_partition(
         mu = _to_matrix(batch, MU, z.shape[1])
         log_var = _to_matrix(batch, LOG_VAR, z.shape[1])
         score_into(running, z, names, mu, log_var)
-    num_queries, kept = running.scores.shape
+    kept = running.scores.shape[1]
     if kept:
         yield pa.RecordBatch.from_arrays(
             [
-                pa.array(np.repeat(np.arange(num_queries, dtype=np.int32), kept)),
+                pa.array(np.repeat(np.array(latents.ids, object), kept), pa.string()),
                 pa.array(running.ids.ravel(), pa.string()),
                 pa.array(running.scores.ravel()),
             ],
-            names=[_INDEX, ITEM_ID, LOG_LIKELIHOOD],
+            names=[QUERY_ID, ITEM_ID, LOG_LIKELIHOOD],
         )
 
 

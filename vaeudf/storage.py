@@ -29,9 +29,10 @@ def filesystem(path: str) -> tuple[fs.FileSystem, str]:
     if not _SCHEME.match(location):
         return fs.LocalFileSystem(), location
     try:
-        return fs.FileSystem.from_uri(location)
+        files, inner = fs.FileSystem.from_uri(location)
     except (ArrowInvalid, OSError) as error:
         raise InputError(f"cannot open {location}: {error}.") from None
+    return files, str(inner)
 
 
 def exists(path: str) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
-from deltalake.transaction import AddAction, create_table_with_add_actions
+from deltalake.transaction import AddAction
 from pyarrow import fs
 
 from vaeudf.errors import PublishConflict, TableError
@@ -84,6 +84,16 @@ def open_table(uri: str, version: int | None = None) -> PosteriorTable:
     Raises:
         TableError: There is no Delta table, it is not one of posteriors, or not at that version.
     """
+    table = _open(uri, version)
+    if table.transaction == 0:
+        raise TableError(
+            f"nothing was published to table {uri} by version {table.version}; "
+            "run encode_catalog first, or name a later version."
+        )
+    return table
+
+
+def _open(uri: str, version: int | None = None) -> PosteriorTable:
     location = absolute(uri)
     try:
         delta = DeltaTable(location, version=version)
@@ -108,7 +118,7 @@ def open_table(uri: str, version: int | None = None) -> PosteriorTable:
     return PosteriorTable(
         uri=location,
         version=delta.version(),
-        latent_dim=int(properties[LATENT_DIM_KEY]),  # type: ignore[arg-type]
+        latent_dim=int(properties[LATENT_DIM_KEY]),
         num_items=delta.count(),
         files=tuple(delta.file_uris()),
         provenance={key: str(value) for key, value in fields[MU].metadata.items()},
@@ -130,7 +140,7 @@ def open_for_publishing(uri: str, latent_dim: int) -> PosteriorTable | None:
         raise TableError(
             f"{uri} is not empty and not a posterior table; name another folder with --table."
         )
-    table = open_table(uri)
+    table = _open(uri)
     if table.latent_dim != latent_dim:
         raise TableError(
             f"table {uri} holds posteriors of latent_dim {table.latent_dim}, but the model has "
@@ -165,9 +175,7 @@ def publish(
     location = absolute(uri)
     _check_files(location, files)
     now = int(time.time() * 1000)
-    adds = [
-        AddAction(file.path, file.size, {}, now, True, _stats(file, schema)) for file in files
-    ]
+    adds = [AddAction(file.path, file.size, {}, now, True, _stats(file, schema)) for file in files]
     delta_schema = Schema.from_arrow(schema)
     # The same application id with the next number makes the commit a compare-and-set: of two
     # runs that started from one version, delta-rs lets only the first through.
@@ -177,22 +185,15 @@ def publish(
     )
     try:
         if previous is None:
-            create_table_with_add_actions(
-                location,
-                schema=delta_schema,
-                add_actions=adds,
-                mode="error",
-                partition_by=[],
-                configuration={FORMAT_KEY: FORMAT, LATENT_DIM_KEY: str(latent_dim)},
-                commit_properties=properties,
-            )
+            delta = _create(location, delta_schema, latent_dim)
         else:
-            # "overwrite" removes the version's own files, and alone replaces the schema and
-            # with it the provenance in the same commit.
-            DeltaTable(location, version=previous.version).create_write_transaction(
-                list(adds), "overwrite", delta_schema, commit_properties=properties
-            )
-    except (CommitFailedError, DeltaError) as error:
+            delta = DeltaTable(location, version=previous.version)
+        # "overwrite" removes the version's own files, and alone replaces the schema and with it
+        # the provenance in the same commit.
+        delta.create_write_transaction(
+            list(adds), "overwrite", delta_schema, commit_properties=properties
+        )
+    except CommitFailedError as error:
         raise PublishConflict(
             f"another run published to {uri} while this one was encoding ({error}). "
             "Nothing of this run is visible; start it again to build on the new version."
@@ -215,6 +216,24 @@ def check_schema(schema: pa.Schema) -> pa.Schema:
                 f"({error}); leave it out with --payload-columns."
             ) from None
     return schema
+
+
+def _create(location: str, schema: Schema, latent_dim: int) -> DeltaTable:
+    """Create the table, empty: delta-rs refuses properties of ours along with files.
+
+    Until the commit that follows the table is there but unpublished; see :func:`open_table`.
+    """
+    try:
+        return DeltaTable.create(
+            location,
+            schema=schema,
+            configuration={FORMAT_KEY: FORMAT, LATENT_DIM_KEY: str(latent_dim)},
+            raise_if_key_not_exists=False,
+        )
+    except DeltaError as error:
+        if DeltaTable.is_deltatable(location):
+            raise CommitFailedError(str(error)) from None
+        raise
 
 
 def _check_files(location: str, files: Sequence[DataFile]) -> None:

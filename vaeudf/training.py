@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from vaeudf.bundle import Manifest
+from vaeudf.bundle import Manifest, channels_last
 from vaeudf.errors import InputError
 from vaeudf.images import ImageSpec, scale_pixels
 from vaeudf.networks import Networks, conv_vae
@@ -105,7 +105,7 @@ def train(pixels: NDArray[np.uint8], spec: ImageSpec, plan: TrainingPlan) -> Tra
         latent_dim=plan.latent_dim,
         base_channels=plan.base_channels,
     )
-    networks = Networks(*(net.to(memory_format=torch.channels_last) for net in networks))
+    networks = Networks(*map(channels_last, networks))
     shuffled = np.random.default_rng(plan.seed).permutation(len(pixels))
     held_out = max(1, round(plan.held_out * len(pixels)))
     test, rest = shuffled[:held_out], shuffled[held_out:]
@@ -174,9 +174,7 @@ def _fit(
                 optimizer.step()
                 schedule.step()
                 bar.update()
-            bar.set_postfix(
-                epoch=f"{epoch + 1}/{plan.epochs}", error=f"{squared_error.item():.4f}"
-            )
+            bar.set_postfix(epoch=f"{epoch + 1}/{plan.epochs}", error=f"{squared_error.item():.4f}")
 
 
 @torch.no_grad()

@@ -77,9 +77,9 @@ def _write_part(
 
 
 def _row_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """Gather batches to tables of ROWS_PER_GROUP rows or a little more: each write of pyarrow's
-    starts a row group, and one of a few hundred rows costs more in footer than it holds.
-    """
+    """Gather batches to tables of ROWS_PER_GROUP rows or a little more."""
+    # Each write of pyarrow's starts a row group, and one of a few hundred rows costs more in the
+    # footer than it holds.
     gathered: list[pa.RecordBatch] = []
     for batch in batches:
         gathered.append(batch)

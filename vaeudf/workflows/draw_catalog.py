@@ -79,7 +79,9 @@ def draw_rows(batches: Iterator[pd.DataFrame], options: DrawCatalog) -> Iterator
             stream = io.BytesIO()
             draw_garment(garment, options.size).save(stream, image_format, quality=90)
             item_id = f"{garment.category}-{index:06d}"
-            rows.append((item_id, garment.category, garment.colour, garment.price, stream.getvalue()))
+            rows.append(
+                (item_id, garment.category, garment.colour, garment.price, stream.getvalue())
+            )
         yield pd.DataFrame(rows, columns=[ITEM_ID, "category", "colour", "price", IMAGE])
 
 
@@ -89,7 +91,7 @@ def write_files(batches: Iterator[pd.DataFrame], options: DrawCatalog) -> Iterat
     suffix = "jpg" if options.format == "jpeg" else options.format
     for batch in batches:
         for row in batch.itertuples():
-            folder = posixpath.join(root, row.category)
+            folder = posixpath.join(root, str(row.category))
             system.create_dir(folder, recursive=True)
             with system.open_output_stream(f"{folder}/{row.item_id}.{suffix}") as stream:
                 stream.write(row.image)

@@ -85,9 +85,7 @@ class EncodeCatalog:
 
     def __post_init__(self) -> None:
         if not 0 <= self.max_error_fraction <= 1:
-            raise InputError(
-                f"max-error-fraction is {self.max_error_fraction}; expected 0 to 1."
-            )
+            raise InputError(f"max-error-fraction is {self.max_error_fraction}; expected 0 to 1.")
 
     @property
     def source(self) -> CatalogSource:

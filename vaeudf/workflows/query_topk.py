@@ -75,7 +75,9 @@ def query_topk(options: QueryTopk) -> Summary:
     if options.output:
         check_output(options.output, options.overwrite)
     if options.k > table.num_items:
-        log.info("k is %d, but the table has %d items: all are returned.", options.k, table.num_items)
+        log.info(
+            "k is %d, but the table has %d items: all are returned.", options.k, table.num_items
+        )
 
     with spark_session("query_topk") as spark:
         with watch.phase("search"):
@@ -130,9 +132,10 @@ def _print_table(hits: DataFrame, latents: Latents) -> None:
     cells = [(QUERY_ID, RANK, ITEM_ID, LOG_LIKELIHOOD)]
     cells += [(r[QUERY_ID], r[RANK], r[ITEM_ID], f"{r[LOG_LIKELIHOOD]:.4f}") for r in rows]
     widths = [max(len(str(row[i])) for row in cells) for i in range(4)]
+    w_query, w_rank, w_item, w_score = widths
     for query, rank, item, score in cells:
         sys.stdout.write(
-            f"{query:<{widths[0]}}  {rank:>{widths[1]}}  {item:<{widths[2]}}  {score:>{widths[3]}}\n"
+            f"{query:<{w_query}}  {rank:>{w_rank}}  {item:<{w_item}}  {score:>{w_score}}\n"
         )
 
 

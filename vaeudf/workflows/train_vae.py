@@ -79,9 +79,7 @@ def train_vae(options: TrainVae) -> Summary:
     )
     with spark_session("train_vae") as spark, watch.phase("read"):
         catalog = read_catalog(spark, source)
-        pixels, unreadable = collect_pixels(
-            catalog, options.spec, options.max_images, options.seed
-        )
+        pixels, unreadable = collect_pixels(catalog, options.spec, options.max_images, options.seed)
     if unreadable:
         log.info("%d images could not be decoded and were left out.", unreadable)
     with watch.phase("train"):
