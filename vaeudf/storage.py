@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pyarrow import ArrowInvalid, fs
@@ -65,6 +69,24 @@ def check_output(path: str, overwrite: bool) -> None:
         raise InputError(
             f"{path} exists already; name another folder, or replace it with --overwrite."
         )
+
+
+@contextmanager
+def replacing(path: str) -> Iterator[str]:
+    """Give a folder to write to; it takes the place of ``path`` when the block ends well.
+
+    Until then an older ``path`` stays as it was, and after an error nothing is left.
+    """
+    parent, name = posixpath.split(absolute(path).rstrip("/"))
+    # Spark and Parquet readers pass over names that begin with a dot.
+    staging = posixpath.join(parent, f".{name}-{uuid.uuid4().hex}")
+    try:
+        yield staging
+        remove(path)
+        files, inner = filesystem(staging)
+        files.move(inner, filesystem(path)[1])
+    finally:
+        remove(staging)
 
 
 def spark_uri(path: str) -> str:

@@ -15,7 +15,7 @@ from vaeudf.errors import InputError
 from vaeudf.garments import draw_garment, sample_garment
 from vaeudf.schema import IMAGE, ITEM_ID
 from vaeudf.session import spark_session
-from vaeudf.storage import absolute, check_output, filesystem, remove, spark_uri
+from vaeudf.storage import absolute, check_output, filesystem, replacing, spark_uri
 from vaeudf.timing import Stopwatch
 
 _GARMENTS_PER_TASK = 500
@@ -50,17 +50,20 @@ def draw_catalog(options: DrawCatalog) -> Summary:
     def draw(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         return draw_rows(batches, options)
 
-    with spark_session("draw_catalog") as spark, watch.phase("draw"):
+    with (
+        spark_session("draw_catalog") as spark,
+        replacing(options.output) as folder,
+        watch.phase("draw"),
+    ):
         tasks = -(-options.items // _GARMENTS_PER_TASK)
         garments = spark.range(0, options.items, 1, tasks).mapInPandas(draw, _SCHEMA)
         if options.format == "parquet":
-            garments.write.mode("overwrite").parquet(spark_uri(options.output))
+            garments.write.parquet(spark_uri(folder))
         else:
-            remove(options.output)
-            files = garments.mapInPandas(
-                lambda batches: write_files(batches, options), "written int"
-            )
-            files.collect()
+            suffix = "jpg" if options.format == "jpeg" else "png"
+            garments.mapInPandas(
+                lambda batches: write_files(batches, folder, suffix), "written int"
+            ).collect()
     return {
         "items": options.items,
         "output": absolute(options.output),
@@ -85,14 +88,15 @@ def draw_rows(batches: Iterator[pd.DataFrame], options: DrawCatalog) -> Iterator
         yield pd.DataFrame(rows, columns=[ITEM_ID, "category", "colour", "price", IMAGE])
 
 
-def write_files(batches: Iterator[pd.DataFrame], options: DrawCatalog) -> Iterator[pd.DataFrame]:
-    """Write pictures to ``output/category/item_id.suffix``."""
-    system, root = filesystem(options.output)
-    suffix = "jpg" if options.format == "jpeg" else options.format
+def write_files(
+    batches: Iterator[pd.DataFrame], folder: str, suffix: str
+) -> Iterator[pd.DataFrame]:
+    """Write pictures to ``folder/category/item_id.suffix``."""
+    system, root = filesystem(folder)
     for batch in batches:
         for row in batch.itertuples():
-            folder = posixpath.join(root, str(row.category))
-            system.create_dir(folder, recursive=True)
-            with system.open_output_stream(f"{folder}/{row.item_id}.{suffix}") as stream:
+            shelf = posixpath.join(root, str(row.category))
+            system.create_dir(shelf, recursive=True)
+            with system.open_output_stream(f"{shelf}/{row.item_id}.{suffix}") as stream:
                 stream.write(row.image)
         yield pd.DataFrame({"written": [len(batch)]})

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
 
 from vaeudf.bundle import Bundle, load_bundle
@@ -29,7 +29,7 @@ from vaeudf.schema import (
     SOURCE_VERSION,
 )
 from vaeudf.session import spark_session
-from vaeudf.storage import absolute, check_output, spark_uri
+from vaeudf.storage import absolute, check_output, replacing, spark_literal, spark_uri
 from vaeudf.table import PosteriorTable, open_table
 from vaeudf.timing import Stopwatch
 from vaeudf.topk import check_k
@@ -79,26 +79,31 @@ def query_topk(options: QueryTopk) -> Summary:
             "k is %d, but the table has %d items: all are returned.", options.k, table.num_items
         )
 
+    page = None
     with spark_session("query_topk") as spark:
         with watch.phase("search"):
-            hits = top_k(table, latents, options.k).persist()
-            num_rows = hits.count()
-        if options.output:
-            with watch.phase("write"):
-                ordered = hits.repartitionByRange(QUERY_ID).sortWithinPartitions(QUERY_ID, RANK)
-                ordered.write.mode("overwrite").parquet(spark_uri(options.output))
-        elif not options.report:
-            _print_table(hits, latents)
-        page = None
+            hits = top_k(table, latents, options.k)
+            if options.output:
+                with replacing(options.output) as folder:
+                    ordered = hits.sortWithinPartitions(QUERY_ID, RANK)
+                    ordered.write.parquet(spark_uri(folder))
+                # What follows looks the results up instead of searching again.
+                hits = spark.read.parquet(spark_literal(options.output))
+            else:
+                rows = hits.collect()
         if options.report and bundle is not None:
             with watch.phase("report"):
-                page = _write_page(spark, hits, latents, table, bundle, options)
-        hits.unpersist()
+                if options.output:
+                    shown = latents.ids[: options.report_queries]
+                    rows = hits.where(F.col(QUERY_ID).isin(list(shown))).collect()
+                page = _write_page(spark, rows, latents, table, bundle, options)
+    if not options.output and not options.report:
+        _print_table(rows, latents)
     summary: Summary = {
         "queries": len(latents),
         "items": table.num_items,
         "k": options.k,
-        "rows": num_rows,
+        "rows": len(latents) * min(options.k, table.num_items),
         "table": table.uri,
         "version": table.version,
         "seconds": watch.seconds,
@@ -125,10 +130,10 @@ def _decoder(options: QueryTopk, table: PosteriorTable) -> Bundle:
     return bundle
 
 
-def _print_table(hits: DataFrame, latents: Latents) -> None:
+def _print_table(hits: Sequence[Row], latents: Latents) -> None:
     """Print every hit as text, queries in the order they were asked in."""
     order = {name: place for place, name in enumerate(latents.ids)}
-    rows = sorted(hits.collect(), key=lambda row: (order[row[QUERY_ID]], row[RANK]))
+    rows = sorted(hits, key=lambda row: (order[row[QUERY_ID]], row[RANK]))
     cells = [(QUERY_ID, RANK, ITEM_ID, LOG_LIKELIHOOD)]
     cells += [(r[QUERY_ID], r[RANK], r[ITEM_ID], f"{r[LOG_LIKELIHOOD]:.4f}") for r in rows]
     widths = [max(len(str(row[i])) for row in cells) for i in range(4)]
@@ -141,14 +146,14 @@ def _print_table(hits: DataFrame, latents: Latents) -> None:
 
 def _write_page(
     spark: SparkSession,
-    hits: DataFrame,
+    hits: Sequence[Row],
     latents: Latents,
     table: PosteriorTable,
     bundle: Bundle,
     options: QueryTopk,
 ) -> str:
     shown = latents.ids[: options.report_queries]
-    rows = hits.where(F.col(QUERY_ID).isin(list(shown))).orderBy(RANK).collect()
+    rows = sorted((hit for hit in hits if hit[QUERY_ID] in shown), key=lambda hit: hit[RANK])
     item_ids = sorted({row[ITEM_ID] for row in rows})
     images = _read_hit_images(spark, table, item_ids, options.catalog)
     facts = _read_facts(spark, table, item_ids)
