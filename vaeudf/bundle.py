@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from vaeudf.errors import BundleError, InputError
-from vaeudf.images import ImageSpec, scale_pixels, unscale_pixels
+from vaeudf.image_spec import ImageSpec, scale_pixels, unscale_pixels
 from vaeudf.networks import Networks, build
 
 FORMAT = 1

@@ -12,7 +12,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from vaeudf.errors import InputError
-from vaeudf.images import ImageFailure, ImageSpec, decode_image
+from vaeudf.image_spec import ImageSpec
+from vaeudf.images import ImageFailure, decode_image
 from vaeudf.schema import IMAGE, ITEM_ID
 
 # Half of what conf/local.conf gives the driver: the pixels pass through it once.

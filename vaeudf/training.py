@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from vaeudf.bundle import Manifest, channels_last
 from vaeudf.errors import InputError
-from vaeudf.images import ImageSpec, scale_pixels
+from vaeudf.image_spec import ImageSpec, scale_pixels
 from vaeudf.networks import Networks, conv_vae
 
 _GRADIENT_NORM = 1.0

@@ -9,7 +9,7 @@ from vaeudf.bundle import save_bundle
 from vaeudf.catalog import CatalogSource, read_catalog
 from vaeudf.cli import Summary, option
 from vaeudf.errors import InputError
-from vaeudf.images import ImageSpec, Resize
+from vaeudf.image_spec import ImageSpec, Resize
 from vaeudf.pixels import collect_pixels
 from vaeudf.session import spark_session
 from vaeudf.storage import absolute, check_output
