@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import BinaryType
 
-from vaeudf.errors import InputError
+from vaeudf.errors import InputError, root_cause
 from vaeudf.images import MAX_BYTES
 from vaeudf.schema import IMAGE, IMAGE_LENGTH, ITEM_ID, SOURCE_VERSION, check_payload_names
 from vaeudf.storage import absolute, exists, spark_literal, spark_uri
@@ -168,7 +170,12 @@ def _read_images(
 def _read_parquet(
     spark: SparkSession, source: CatalogSource, item_ids: Sequence[str] | None
 ) -> DataFrame:
-    frame = spark.read.parquet(_spark_location(source.path))
+    try:
+        frame = spark.read.parquet(_spark_location(source.path))
+    except (PySparkException, Py4JJavaError) as error:
+        raise InputError(
+            f"catalog {source.path} cannot be read as Parquet: {root_cause(error)}."
+        ) from None
     wanted = [source.id_column, source.image_column.split(".")[0]]
     wanted += [source.version_column] if source.version_column else []
     wanted += list(source.payload_columns or [])
@@ -180,7 +187,13 @@ def _read_parquet(
             "Name them with --id-column, --image-column and --payload-columns."
         )
     image = F.col(source.image_column)
-    found = frame.select(image).schema[0].dataType
+    try:
+        found = frame.select(image).schema[0].dataType
+    except PySparkException:
+        raise InputError(
+            f"catalog {source.path} has no field {source.image_column!r} in its column "
+            f"{frame.schema[source.image_column.split('.')[0]].simpleString()}."
+        ) from None
     if not isinstance(found, BinaryType):
         raise InputError(
             f"column {source.image_column!r} of catalog {source.path} holds "

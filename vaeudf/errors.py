@@ -41,3 +41,16 @@ class PublishConflict(VaeUdfError, RuntimeError):
     """Another run published to the table first; nothing of this run is visible."""
 
     exit_code = 4
+
+
+def root_cause(error: BaseException) -> str:
+    """Return the one line of an exception's text that says what happened.
+
+    An exception out of the JVM or a Spark task carries two stack traces in its text; the innermost
+    cause is the last line that begins with "Caused by: ".
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
+    if causes:
+        return causes[-1].split(": ", 1)[-1]
+    return lines[0] if lines else type(error).__name__

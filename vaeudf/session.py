@@ -34,6 +34,15 @@ def spark_session(app_name: str) -> Iterator[SparkSession]:
     if active is not None:
         yield active
         return
+    session = session_builder(app_name).getOrCreate()
+    try:
+        yield session
+    finally:
+        session.stop()
+
+
+def session_builder(app_name: str) -> SparkSession.Builder:
+    """Return a builder with what the jobs rely on, where spark-submit has not set it otherwise."""
     # Workers otherwise take the first python3 on PATH, which may lack torch or vaeudf.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     given = SparkConf()
@@ -41,8 +50,4 @@ def spark_session(app_name: str) -> Iterator[SparkSession]:
     for key, value in _DEFAULTS.items():
         if not given.contains(key):
             builder = builder.config(key, value)
-    session = builder.getOrCreate()
-    try:
-        yield session
-    finally:
-        session.stop()
+    return builder

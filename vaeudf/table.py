@@ -18,7 +18,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.transaction import AddAction
 from pyarrow import fs
 
-from vaeudf.errors import PublishConflict, TableError
+from vaeudf.errors import PublishConflict, TableError, root_cause
 from vaeudf.schema import ITEM_ID, LOG_VAR, MODEL_ID_KEY, MU, SOURCE_VERSION
 from vaeudf.storage import absolute, exists, filesystem, is_empty_folder
 
@@ -120,7 +120,7 @@ def _open(uri: str, version: int | None = None) -> PosteriorTable:
         version=delta.version(),
         latent_dim=int(properties[LATENT_DIM_KEY]),
         num_items=delta.count(),
-        files=tuple(delta.file_uris()),
+        files=tuple(posixpath.join(location, path) for path in _paths(delta)),
         provenance={key: str(value) for key, value in fields[MU].metadata.items()},
         transaction=delta.transaction_version(_APP_ID) or 0,
     )
@@ -132,6 +132,11 @@ def open_for_publishing(uri: str, latent_dim: int) -> PosteriorTable | None:
     Raises:
         TableError: Something else stands there, or the table has another latent_dim.
     """
+    if "%" in absolute(uri):
+        raise TableError(
+            f"table {uri} has a % in its path, which delta-rs takes for the beginning of an "
+            "escaped character; name another folder."
+        )
     if not exists(uri) or is_empty_folder(uri):
         return None
     if not exists(posixpath.join(absolute(uri), "_delta_log")):
@@ -210,12 +215,18 @@ def check_schema(schema: pa.Schema) -> pa.Schema:
     for field in schema:
         try:
             Schema.from_arrow(pa.schema([field]))
-        except (DeltaError, ValueError, TypeError, NotImplementedError) as error:
+        except Exception as error:  # deltalake raises plain Exceptions here, with a Rust backtrace
             raise TableError(
                 f"column {field.name!r} of type {field.type} cannot be stored in a Delta table "
-                f"({error}); leave it out with --payload-columns."
+                f"({root_cause(error)}); leave it out with --payload-columns."
             ) from None
     return schema
+
+
+def _paths(delta: DeltaTable) -> list[str]:
+    # Not file_uris(): it gives the folder's own name percent-encoded, even for a local path.
+    paths = pa.table(delta.get_add_actions()).column("path").to_pylist()
+    return [str(path) for path in paths]
 
 
 def _create(location: str, schema: Schema, latent_dim: int) -> DeltaTable:
