@@ -107,21 +107,32 @@ run_tests() {
   exec "$venv/bin/python" -m pytest "$@"
 }
 
+# Runs Python, which starts Spark, and not spark-submit, which starts Python: that way messages
+# and progress stay on stderr (spark-submit sends all to stdout), and --help needs no Spark.
 run_job() {
   local job=$1
   shift
-  local submit="$venv/bin/spark-submit"
-  if [ -n "${SPARK_HOME:-}" ]; then submit="$SPARK_HOME/bin/spark-submit"; fi
-  # Spark's own log settings, unless the cluster brings some.
+  # Spark's own log settings, unless a Spark of the user's brings some.
   if [ -z "${SPARK_CONF_DIR:-}" ] && [ -z "${SPARK_HOME:-}" ]; then
     export SPARK_CONF_DIR="$root/conf"
   fi
+  if [ -n "${SPARK_HOME:-}" ]; then
+    local py4j
+    py4j=$(ls "$SPARK_HOME"/python/lib/py4j-*-src.zip)
+    export PYTHONPATH="$SPARK_HOME/python:$py4j${PYTHONPATH:+:$PYTHONPATH}"
+  fi
   export PYSPARK_PYTHON=${PYSPARK_PYTHON:-$venv/bin/python}
-  export PYSPARK_DRIVER_PYTHON=${PYSPARK_DRIVER_PYTHON:-$venv/bin/python}
-  exec "$submit" \
-    --master "${SPARK_MASTER:-local[*,4]}" \
-    --properties-file "${SPARK_CONF:-$root/conf/local.conf}" \
-    "$root/jobs/$job.py" "$@"
+  export PYSPARK_SUBMIT_ARGS
+  PYSPARK_SUBMIT_ARGS="--master $(quoted "${SPARK_MASTER:-local[*,4]}")"
+  PYSPARK_SUBMIT_ARGS+=" --properties-file $(quoted "${SPARK_CONF:-$root/conf/local.conf}")"
+  PYSPARK_SUBMIT_ARGS+=" pyspark-shell"
+  exec "${PYSPARK_DRIVER_PYTHON:-$venv/bin/python}" "$root/jobs/$job.py" "$@"
+}
+
+# For PySpark, which takes its arguments apart as a shell would.
+quoted() {
+  local quote="'\"'\"'"
+  printf "'%s'" "${1//\'/$quote}"
 }
 
 command=${1:-}

@@ -111,7 +111,8 @@ def make_bundle(path: Path, latent_dim: int, seed: int) -> Bundle:
     }
     networks = conv_vae(**arguments)
     with torch.no_grad():
-        networks.encoder.head.weight.mul_(30.0)
+        networks.encoder.head.weight[:latent_dim].mul_(5000.0)
+        networks.encoder.head.weight[latent_dim:].mul_(300.0)
     return save_bundle(path, networks, Manifest("conv_vae", arguments, latent_dim, SPEC))
 
 

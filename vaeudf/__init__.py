@@ -6,6 +6,8 @@ needs them.
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from vaeudf import errors, gaussian
@@ -33,11 +35,20 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     value = getattr(import_module(_LAZY[name]), name)
-    # Importing vaeudf.encode sets the attribute `encode` to the module; the function is what
-    # this package promises under that name.
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+class _Package(ModuleType):
+    def __setattr__(self, name: str, value: object) -> None:
+        # Importing the module vaeudf.encode would put it in the place of the function encode,
+        # which is what this package promises under that name.
+        if not (name in _LAZY and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

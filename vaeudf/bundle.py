@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +24,7 @@ from torch import Tensor, nn
 from vaeudf.errors import BundleError, InputError
 from vaeudf.image_spec import ImageSpec, scale_pixels, unscale_pixels
 from vaeudf.networks import Networks, build
+from vaeudf.storage import replacing
 
 FORMAT = 1
 MANIFEST = "bundle.json"
@@ -102,13 +101,22 @@ class Manifest:
             "variance": self.variance in get_args(Variance),
             "z_range": self.z_range is None or _is_range(self.z_range, n),
             "training": isinstance(self.training, dict),
-            "files": isinstance(self.files, dict) and set(self.files) == {ENCODER, DECODER},
+            "files": isinstance(self.files, dict)
+            and set(self.files) == {ENCODER, DECODER}
+            and all(isinstance(digest, str) for digest in self.files.values()),
         }
         for key, good in problems.items():
             if not good:
                 raise BundleError(
                     f"{MANIFEST}: {key} is {getattr(self, key)!r}, which is not a value that "
                     "this key can have; see docs/models.md for the format."
+                )
+        stated = {**self.image.to_dict(), "latent_dim": n}
+        for name, value in self.arguments.items():
+            if stated.get(name, value) != value:
+                raise BundleError(
+                    f"{MANIFEST}: the argument {name} of {self.architecture} is {value!r}, but "
+                    f"the manifest says {stated[name]!r}; expected the same."
                 )
 
 
@@ -177,7 +185,13 @@ class Bundle:
 
     @torch.inference_mode()
     def decode(self, z: ArrayLike) -> NDArray[np.uint8]:
-        """Decode latents (B, n) to pictures (B, H, W, C) uint8."""
+        """Decode latents (B, n) to pictures (B, H, W, C) uint8.
+
+        Raises:
+            InputError: The latents have another shape.
+        """
+        if np.ndim(z) != 2 or np.shape(z)[1] != self.latent_dim:
+            raise InputError(f"z has shape {np.shape(z)}; expected (B, {self.latent_dim}).")
         latents = torch.from_numpy(np.ascontiguousarray(z, dtype=np.float32))
         return unscale_pixels(self.decoder(latents).numpy(), self.manifest.image)
 
@@ -202,7 +216,7 @@ def load_bundle(path: str | Path) -> Bundle:
                 f"{manifest.files[name][:12]}…: the file is damaged or from another model. "
                 "Copy the bundle again, or train anew."
             )
-    networks = build(manifest.architecture, manifest.arguments)
+    networks = _build_without_weights(manifest)
     _load_weights(networks.encoder, files[ENCODER], ENCODER)
     _load_weights(networks.decoder, files[DECODER], DECODER)
     return Bundle(
@@ -217,7 +231,7 @@ def load_bundle(path: str | Path) -> Bundle:
 def load_encoder(encoder_files: tuple[bytes, bytes]) -> PosteriorEncoder:
     """Rebuild the encoder from a loaded bundle's ``encoder_files``."""
     manifest = Manifest.from_json(encoder_files[0])
-    network = build(manifest.architecture, manifest.arguments).encoder
+    network = _build_without_weights(manifest).encoder
     _load_weights(network, encoder_files[1], ENCODER)
     return _ready_encoder(network, manifest)
 
@@ -237,7 +251,6 @@ def save_bundle(path: str | Path, networks: Networks, manifest: Manifest) -> Bun
         networks: The trained networks.
         manifest: All but ``files``, which is filled in here.
     """
-    folder = Path(path)
     weights = {
         ENCODER: safetensors.torch.save(_contiguous(networks.encoder.state_dict())),
         DECODER: safetensors.torch.save(_contiguous(networks.decoder.state_dict())),
@@ -246,20 +259,12 @@ def save_bundle(path: str | Path, networks: Networks, manifest: Manifest) -> Bun
     complete = Manifest(**{**vars(manifest), "files": digests})
     complete._check()
 
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = folder.parent / f".{folder.name}-{uuid.uuid4().hex}"
-    staging.mkdir()
-    try:
+    with replacing(str(path)) as staging:
+        folder = Path(staging)
+        folder.mkdir(parents=True)
         for name, data in {**weights, MANIFEST: complete.to_json()}.items():
-            (staging / name).write_bytes(data)
-        bundle = load_bundle(staging)
-        if folder.exists():
-            shutil.rmtree(folder)
-        staging.rename(folder)
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
-    return bundle
+            (folder / name).write_bytes(data)
+        return load_bundle(folder)
 
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -282,6 +287,13 @@ def _contiguous(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
 
 
+def _build_without_weights(manifest: Manifest) -> Networks:
+    # The sizes in a manifest may ask for any amount of memory; the weights' file says how much
+    # there is to load. Nor are random weights drawn that nobody uses.
+    with torch.device("meta"):
+        return build(manifest.architecture, manifest.arguments)
+
+
 def _load_weights(network: nn.Module, data: bytes, name: str) -> None:
     try:
         found = safetensors.torch.load(data)
@@ -302,7 +314,7 @@ def _load_weights(network: nn.Module, data: bytes, name: str) -> None:
             )
         if not torch.isfinite(found[key]).all():
             raise BundleError(f"{name}: {key} has NaN or infinite weights.")
-    network.load_state_dict(found)
+    network.load_state_dict(found, assign=True)
 
 
 def _read(folder: Path, name: str) -> bytes:

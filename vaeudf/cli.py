@@ -12,7 +12,7 @@ import typing
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ActionYesNo, ArgumentParser
 
 from vaeudf.errors import VaeUdfError
 
@@ -70,18 +70,19 @@ def parse(options_type: type[Options], argv: Sequence[str]) -> Options:
     parser = ArgumentParser(
         prog=re.sub(r"(?<!^)(?=[A-Z])", "_", options_type.__name__).lower(),
         description=options_type.__doc__,
+        allow_abbrev=False,
     )
     parser.add_argument("--config", action="config", help="read options from a YAML file")
     for field in fields:
         described: dict[str, Any] = {"help": field.metadata["help"]}
         if hints[field.name] is bool:
-            described["action"] = "store_true"
+            described["action"] = ActionYesNo(no_prefix="no-")
         else:
             described["type"] = hints[field.name]
-            if field.default is _MISSING:
-                described["required"] = True
-            else:
-                described["default"] = field.default
+        if field.default is _MISSING:
+            described["required"] = True
+        else:
+            described["default"] = field.default
         parser.add_argument(_flag(field.name), **described)
     parser.add_argument("--debug", action="store_true", help="show the stack trace of an error")
     found = parser.parse_args(_normalised(argv, lists))
@@ -91,23 +92,32 @@ def parse(options_type: type[Options], argv: Sequence[str]) -> Options:
 def _normalised(argv: Sequence[str], lists: set[str]) -> list[str]:
     """Bring what people type to what the parser reads.
 
-    ``--z -1,2`` would be taken for two flags, and a list flag that is repeated for one that
-    replaces itself.
+    ``--z -1,2`` would be taken for two flags, a list flag that is repeated for one that replaces
+    itself, and a ``--config`` would override the flags before it.
     """
-    result: list[str] = []
+    configs: list[str] = []
+    others: list[str] = []
+    values: dict[str, list[str]] = {}
     rest = list(argv)
     while rest:
         word = rest.pop(0)
         flag, equals, value = word.partition("=")
-        if flag in lists:
-            if not equals and rest:
-                value = rest.pop(0)
-            result.append(f"{flag}+={value}")
+        flag = flag.removesuffix("+")  # --z+=1,2 is the parser's own way to add to a list
+        if flag in lists or flag == "--config":
+            if not equals and rest and not rest[0].startswith("--"):
+                equals, value = "=", rest.pop(0)
+            if not equals:
+                others.append(word)  # for the parser to say that it lacks its value
+            elif flag == "--config":
+                configs.append(f"{flag}={value}")
+            else:
+                values.setdefault(flag, []).append(value)
         elif word.startswith("--") and not equals and rest and _NUMBER.match(rest[0]):
-            result.append(f"{word}={rest.pop(0)}")
+            others.append(f"{word}={rest.pop(0)}")
         else:
-            result.append(word)
-    return result
+            others.append(word)
+    repeated = [f"{flag}={json.dumps(texts, ensure_ascii=False)}" for flag, texts in values.items()]
+    return configs + others + repeated
 
 
 def _flag(name: str) -> str:

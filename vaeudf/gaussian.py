@@ -14,9 +14,10 @@ from vaeudf.errors import InputError
 
 LOG_2PI = math.log(2.0 * math.pi)
 
-# exp(709.8) overflows float64. A posterior this narrow (sigma < 1e-152) only ever meets z == mu
-# or a density of zero, and capping the exponent keeps the first from becoming 0 * inf.
-_MAX_LOG_PRECISION = 700.0
+# exp(709.8) overflows float64, and exp(-745.2) is 0. A posterior this narrow or wide (sigma beyond
+# 1e±304) only meets z == mu or the end of float64's range; 1 / sigma kept within it, a distance of
+# 0 or infinity never becomes 0 * inf = NaN.
+_MAX_LOG_SIGMA = 700.0
 
 
 def log_prob(z: ArrayLike, mu: ArrayLike, log_var: ArrayLike) -> NDArray[np.float64]:
@@ -43,15 +44,16 @@ def log_prob(z: ArrayLike, mu: ArrayLike, log_var: ArrayLike) -> NDArray[np.floa
     # One row per dimension: the loop below then streams over contiguous memory.
     means_by_dim = np.ascontiguousarray(means.T)
     log_vars_by_dim = np.ascontiguousarray(log_vars.T)
-    precisions_by_dim = np.exp(np.minimum(-log_vars_by_dim, _MAX_LOG_PRECISION))
+    inverse_sigmas_by_dim = np.exp(-np.clip(0.5 * log_vars_by_dim, -_MAX_LOG_SIGMA, _MAX_LOG_SIGMA))
 
     total = np.zeros((queries.shape[0], means.shape[0]))
     term = np.empty_like(total)
     with np.errstate(over="ignore"):  # a z that far away has log density -inf, which is right
         for i in range(means.shape[1]):
             np.subtract(queries[:, i, None], means_by_dim[i], out=term)
+            # Scaled before it is squared: the square of a far z alone would overflow.
+            term *= inverse_sigmas_by_dim[i]
             np.square(term, out=term)
-            term *= precisions_by_dim[i]
             term += log_vars_by_dim[i]
             total += term
     total += means.shape[1] * LOG_2PI

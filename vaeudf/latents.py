@@ -21,6 +21,9 @@ from vaeudf.storage import exists, filesystem
 
 _Z = "z"
 _NUMBERED = re.compile(r"^z_?(\d+)$")
+# An id is text: 007 is not 7, and NA is not a missing id.
+_ID_TYPE = {QUERY_ID: pa.string()}
+_CSV = pyarrow.csv.ConvertOptions(column_types=_ID_TYPE, null_values=[""], strings_can_be_null=True)
 _FORMATS = "Parquet (.parquet), CSV (.csv), JSON lines (.jsonl, .ndjson, .json) or NumPy (.npy)"
 
 
@@ -144,16 +147,26 @@ def read_latents(path: str) -> Latents:
             return _from_table(pq.read_table(inner, filesystem=system), path)
         with system.open_input_stream(inner) as stream:
             if suffix == "csv":
-                return _from_table(pa.csv.read_csv(stream), path)
+                return _from_table(pa.csv.read_csv(stream, convert_options=_CSV), path)
             if suffix in ("jsonl", "ndjson", "json"):
-                return _from_table(pa.json.read_json(stream), path)
+                return _from_table(_read_json(stream.read()), path)
             if suffix == "npy":
-                return _from_array(np.load(io.BytesIO(stream.read()), allow_pickle=False), path)
-    except (pa.ArrowException, ValueError, OSError, EOFError) as error:
+                data = io.BytesIO(stream.read())
+                return _from_array(np.lib.format.read_array(data, allow_pickle=False), path)
+    except (pa.ArrowException, ValueError, OSError, KeyError, MemoryError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"queries {path} cannot be read: {error}.") from None
     raise InputError(f"queries {path} have an unknown format; expected {_FORMATS}.")
+
+
+def _read_json(data: bytes) -> pa.Table:
+    table = pyarrow.json.read_json(io.BytesIO(data))
+    if QUERY_ID in table.column_names and pa.types.is_timestamp(table.schema.field(QUERY_ID).type):
+        # Ids that look like dates, which would be written in another way than they came.
+        options = pyarrow.json.ParseOptions(explicit_schema=pa.schema(_ID_TYPE))
+        table = pyarrow.json.read_json(io.BytesIO(data), parse_options=options)
+    return table
 
 
 def _from_array(array: NDArray[np.generic], path: str) -> Latents:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vaeudf.images import thumbnail
-from vaeudf.storage import filesystem
+from vaeudf.storage import absolute, filesystem
 
 _THUMBNAIL_SIDE = 224
 _PAGE = "index.html"
@@ -76,7 +76,7 @@ def write_report(
         omitted: How many further queries are not on the page.
 
     Returns:
-        The page's path.
+        The page's absolute path or URI.
     """
     environment = Environment(
         loader=PackageLoader("vaeudf"), autoescape=True, undefined=StrictUndefined
@@ -89,14 +89,20 @@ def write_report(
         omitted=omitted,
         picture=_picture,
         thumbnail=_thumbnail,
+        number=_number,
         slider=lambda value: round(50 + 50 * max(-1.0, min(1.0, value / slider_range)), 2),
     )
     system, inner = filesystem(folder)
     system.create_dir(inner, recursive=True)
-    path = posixpath.join(inner, _PAGE)
-    with system.open_output_stream(path) as stream:
+    with system.open_output_stream(posixpath.join(inner, _PAGE)) as stream:
         stream.write(page.encode())
-    return path
+    return posixpath.join(absolute(folder), _PAGE)
+
+
+def _number(value: float) -> str:
+    """Return two decimals, with a true minus sign, and none before zero."""
+    text = f"{value:.2f}"
+    return "0.00" if text == "-0.00" else text.replace("-", "−")
 
 
 def _thumbnail(image: bytes | None) -> str | None:

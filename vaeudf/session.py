@@ -7,13 +7,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pyspark import SparkConf
+from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
 # What the jobs rely on, for whoever has not set it otherwise.
 _DEFAULTS = {
-    # Retries a failed task three times; plain local[*] gives up at the first failure.
-    "spark.master": "local[*,4]",
     "spark.sql.session.timeZone": "UTC",
     # Delta knows no INT96, which is what Spark writes by default.
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
@@ -45,6 +43,9 @@ def session_builder(app_name: str) -> SparkSession.Builder:
     """Return a builder with what the jobs rely on, where spark-submit has not set it otherwise."""
     # Workers otherwise take the first python3 on PATH, which may lack torch or vaeudf.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    # What spark-submit and its properties file say is known to the JVM alone; without one running,
+    # SparkConf is empty and the defaults here would win over them.
+    SparkContext._ensure_initialized()
     given = SparkConf()
     builder = SparkSession.builder.appName(app_name)
     for key, value in _DEFAULTS.items():

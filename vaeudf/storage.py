@@ -80,13 +80,26 @@ def replacing(path: str) -> Iterator[str]:
     parent, name = posixpath.split(absolute(path).rstrip("/"))
     # Spark and Parquet readers pass over names that begin with a dot.
     staging = posixpath.join(parent, f".{name}-{uuid.uuid4().hex}")
+    aside = f"{staging}-old"
     try:
         yield staging
-        remove(path)
-        files, inner = filesystem(staging)
-        files.move(inner, filesystem(path)[1])
+        # Moved aside and not removed: that can fail half-way.
+        if exists(path):
+            _move(path, aside)
+        try:
+            _move(staging, path)
+        except BaseException:
+            if exists(aside):
+                _move(aside, path)
+            raise
     finally:
         remove(staging)
+    remove(aside)
+
+
+def _move(source: str, target: str) -> None:
+    files, inner = filesystem(source)
+    files.move(inner, filesystem(target)[1])
 
 
 def spark_uri(path: str) -> str:

@@ -142,7 +142,9 @@ def nearest(
 
 
 def check_k(k: int) -> int:
-    """Return k, or raise InputError if it is below 1."""
+    """Return k, or raise InputError if it is below 1 or no whole number."""
+    if not isinstance(k, (int, np.integer)):
+        raise InputError(f"k is {k!r}; expected a whole number.")
     if k < 1:
         raise InputError(f"k is {k}; expected at least 1.")
     return k

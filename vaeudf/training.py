@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from dataclasses import dataclass
+from itertools import count
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,9 @@ from vaeudf.image_spec import ImageSpec, scale_pixels
 from vaeudf.networks import Networks, conv_vae
 
 _GRADIENT_NORM = 1.0
+# Pixels rounded to 256 levels carry this squared error at least, on average. Without a floor,
+# pictures that are all white reach an error of 0, and its logarithm ends the training.
+_MIN_VARIANCE = 1.0 / (12 * 255**2)
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,10 @@ class TrainingPlan:
     def __post_init__(self) -> None:
         positive = ("latent_dim", "epochs", "batch_size", "learning_rate", "base_channels")
         for name in positive:
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise InputError(f"{name} is {getattr(self, name)}; expected more than 0.")
+        if not 0 <= self.seed < 2**63:
+            raise InputError(f"seed is {self.seed}; expected 0 or more, below 2^63.")
         if not 0 <= self.beta < math.inf:
             raise InputError(f"beta is {self.beta}; expected 0 or more.")
         if not 0 < self.held_out < 1:
@@ -95,8 +101,14 @@ def train(pixels: NDArray[np.uint8], spec: ImageSpec, plan: TrainingPlan) -> Tra
         plan: How to train.
 
     Raises:
-        InputError: Fewer than two batches of images, or the training diverged.
+        InputError: Fewer images than a batch and those held out, a spec that ``conv_vae`` is not
+            made for, or the training diverged.
     """
+    if spec.scaling != "zero_one":
+        raise InputError(
+            f"scaling is {spec.scaling}; expected zero_one, because the decoder of conv_vae gives "
+            "pixels between 0 and 1."
+        )
     torch.manual_seed(plan.seed)
     networks = conv_vae(
         height=spec.height,
@@ -107,12 +119,13 @@ def train(pixels: NDArray[np.uint8], spec: ImageSpec, plan: TrainingPlan) -> Tra
     )
     networks = Networks(*map(channels_last, networks))
     shuffled = np.random.default_rng(plan.seed).permutation(len(pixels))
-    held_out = max(1, round(plan.held_out * len(pixels)))
+    held_out = _count_held_out(len(pixels), plan)
     test, rest = shuffled[:held_out], shuffled[held_out:]
     if len(rest) < plan.batch_size:
+        enough = next(n for n in count() if n - _count_held_out(n, plan) >= plan.batch_size)
         raise InputError(
-            f"{len(pixels)} images are too few to train on; expected at least "
-            f"{plan.batch_size + held_out}, or a smaller batch_size."
+            f"{len(pixels)} images are too few to train on; expected at least {enough}, "
+            "or a smaller batch_size."
         )
     _fit(networks, pixels, rest, spec, plan)
     elbo, _ = evaluate(networks, pixels[test], spec)
@@ -144,6 +157,10 @@ def train(pixels: NDArray[np.uint8], spec: ImageSpec, plan: TrainingPlan) -> Tra
     return Trained(networks, manifest, elbo)
 
 
+def _count_held_out(images: int, plan: TrainingPlan) -> int:
+    return max(1, round(plan.held_out * images))
+
+
 def _fit(
     networks: Networks,
     pixels: NDArray[np.uint8],
@@ -167,7 +184,8 @@ def _fit(
                 target = _to_tensor(pixels[batch], spec)
                 squared_error, kl, _ = _forward(networks, target)
                 # Per pixel, so that one learning rate serves all image sizes.
-                loss = 0.5 * torch.log(squared_error) + plan.beta * kl / target[0].numel()
+                log_variance = torch.log(squared_error.clamp(min=_MIN_VARIANCE))
+                loss = 0.5 * log_variance + plan.beta * kl / target[0].numel()
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 nn.utils.clip_grad_norm_(parameters, _GRADIENT_NORM)
@@ -192,7 +210,8 @@ def evaluate(
         weights.append(len(target))
     error = float(np.average(errors, weights=weights))
     kl_mean = float(np.average(kls, weights=weights))
-    reconstruction = 0.5 * pixels[0].size * math.log(2 * math.pi * math.e * error)
+    variance = max(error, _MIN_VARIANCE)
+    reconstruction = 0.5 * pixels[0].size * (math.log(2 * math.pi * variance) + error / variance)
     return Elbo(-reconstruction - kl_mean, reconstruction, kl_mean, error), np.concatenate(mus)
 
 

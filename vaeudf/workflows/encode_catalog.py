@@ -206,7 +206,8 @@ def _check_failures(
         f"{failed} of {total} items cannot be encoded, more than --max-error-fraction "
         f"{max_fraction:g} allows; nothing was published. By reason: "
         f"{', '.join(f'{reason} {count}' for reason, count in quarantined.items())}. For example: "
-        + "; ".join(f"{row[ITEM_ID]}: {row[MESSAGE]}" for row in examples)
+        + "; ".join(f"{row[ITEM_ID]}: {row[MESSAGE].rstrip('.')}" for row in examples)
+        + "."
     )
 
 

@@ -11,7 +11,7 @@ from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
 
 from vaeudf.bundle import Bundle, load_bundle
-from vaeudf.catalog import CatalogSource, read_images
+from vaeudf.catalog import CatalogSource, read_images, resolve_format
 from vaeudf.cli import Summary, option
 from vaeudf.errors import BundleError, InputError
 from vaeudf.latents import Latents, parse_z, read_latents
@@ -81,6 +81,7 @@ def query_topk(options: QueryTopk) -> Summary:
 
     page = None
     with spark_session("query_topk") as spark:
+        source = _pictures(spark, options, table) if options.report else None
         with watch.phase("search"):
             hits = top_k(table, latents, options.k)
             if options.output:
@@ -91,12 +92,12 @@ def query_topk(options: QueryTopk) -> Summary:
                 hits = spark.read.parquet(spark_literal(options.output))
             else:
                 rows = hits.collect()
-        if options.report and bundle is not None:
+        if bundle is not None and source is not None:
             with watch.phase("report"):
                 if options.output:
                     shown = latents.ids[: options.report_queries]
                     rows = hits.where(F.col(QUERY_ID).isin(list(shown))).collect()
-                page = _write_page(spark, rows, latents, table, bundle, options)
+                page = _write_page(spark, rows, latents, table, bundle, source, options)
     if not options.output and not options.report:
         _print_table(rows, latents)
     summary: Summary = {
@@ -130,6 +131,20 @@ def _decoder(options: QueryTopk, table: PosteriorTable) -> Bundle:
     return bundle
 
 
+def _pictures(spark: SparkSession, options: QueryTopk, table: PosteriorTable) -> CatalogSource:
+    """Return the catalog that the page's pictures come from, once it is known to be there."""
+    source = CatalogSource.from_json(table.provenance[CATALOG_KEY])
+    if options.catalog is not None:
+        source = source.moved_to(options.catalog)
+    try:
+        resolve_format(spark, source)
+    except InputError as error:
+        raise InputError(
+            f"{error} The page shows its pictures: say where with --catalog."
+        ) from None
+    return source
+
+
 def _print_table(hits: Sequence[Row], latents: Latents) -> None:
     """Print every hit as text, queries in the order they were asked in."""
     order = {name: place for place, name in enumerate(latents.ids)}
@@ -150,12 +165,13 @@ def _write_page(
     latents: Latents,
     table: PosteriorTable,
     bundle: Bundle,
+    source: CatalogSource,
     options: QueryTopk,
 ) -> str:
     shown = latents.ids[: options.report_queries]
     rows = sorted((hit for hit in hits if hit[QUERY_ID] in shown), key=lambda hit: hit[RANK])
     item_ids = sorted({row[ITEM_ID] for row in rows})
-    images = _read_hit_images(spark, table, item_ids, options.catalog)
+    images = read_images(spark, source, item_ids)
     facts = _read_facts(spark, table, item_ids)
     decoded = bundle.decode(latents.z[: len(shown)])
     results = []
@@ -186,15 +202,6 @@ def _write_page(
         slider_range=_slider_range(latents, bundle, options.z_bound),
         omitted=len(latents) - len(shown),
     )
-
-
-def _read_hit_images(
-    spark: SparkSession, table: PosteriorTable, item_ids: Sequence[str], catalog: str | None
-) -> dict[str, bytes | None]:
-    source = CatalogSource.from_json(table.provenance[CATALOG_KEY])
-    if catalog is not None:
-        source = source.moved_to(catalog)
-    return read_images(spark, source, item_ids)
 
 
 def _read_facts(

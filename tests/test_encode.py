@@ -1,0 +1,132 @@
+"""The UDF against the encoder called directly."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import torch
+
+import vaeudf
+from tests.conftest import LATENT_DIM, NUM_ITEMS, make_bundle
+from vaeudf.catalog import CatalogSource, read_catalog
+from vaeudf.encode import encode, encode_images
+from vaeudf.errors import InputError
+from vaeudf.image_spec import scale_pixels
+from vaeudf.images import decode_image
+
+pytestmark = pytest.mark.spark
+
+
+def directly(bundle, images: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
+    """One image at a time through the torch module that a user gets."""
+    results = []
+    for data in images:
+        pixels = scale_pixels(
+            decode_image(data, bundle.manifest.image)[None], bundle.manifest.image
+        )
+        with torch.no_grad():
+            results.append([out[0].numpy() for out in bundle.encoder(torch.from_numpy(pixels))])
+    mu, log_var = zip(*results, strict=True)
+    return np.stack(mu), np.stack(log_var)
+
+
+def check(frame, bundle, garments) -> None:
+    rows = {row.item_id: row for row in frame.collect()}
+    assert len(rows) == NUM_ITEMS
+    mu, log_var = directly(bundle, garments["image"].to_pylist())
+    for i, item in enumerate(garments["item_id"].to_pylist()):
+        assert rows[item].reason is None and rows[item].message is None
+        np.testing.assert_allclose(rows[item].mu, mu[i], atol=1e-5)
+        np.testing.assert_allclose(rows[item].log_var, log_var[i], atol=1e-5)
+
+
+@pytest.mark.parametrize("partitions", [1, 3, 50])
+def test_equals_the_encoder_whatever_the_partitions(
+    spark, bundle, parquet_catalog, garments, partitions
+):
+    catalog = read_catalog(spark, CatalogSource(parquet_catalog)).repartition(partitions)
+    check(encode(catalog, bundle), bundle, garments)
+
+
+def test_posteriors_differ_from_item_to_item(bundle, garments):
+    mu, log_var = directly(bundle, garments["image"].to_pylist())
+    assert mu.std(axis=0).min() > 0.01 and log_var.std(axis=0).min() > 0.01
+
+
+def test_small_arrow_batches(spark, bundle, parquet_catalog, garments, monkeypatch):
+    monkeypatch.setattr("vaeudf.encode.BATCH_SIZE", 3)
+    key = "spark.sql.execution.arrow.maxRecordsPerBatch"
+    before = spark.conf.get(key)
+    spark.conf.set(key, "7")
+    try:
+        catalog = read_catalog(spark, CatalogSource(parquet_catalog)).coalesce(1)
+        check(encode(catalog, bundle), bundle, garments)
+    finally:
+        spark.conf.set(key, before)
+
+
+def test_public_function_on_any_dataframe(spark, bundle, garments):
+    frame = spark.createDataFrame(garments.to_pandas()).withColumnRenamed("image", "photo.jpg")
+    encoded = vaeudf.encode(frame, bundle, "photo.jpg")
+    assert encoded.columns == [
+        *("item_id", "category", "price", "stock", "mu", "log_var", "reason", "message"),
+    ]
+    check(encoded, bundle, garments)
+
+
+def test_without_rows(spark, bundle):
+    frame = spark.createDataFrame([], "item_id string, image binary")
+    assert encode(frame, bundle).count() == 0
+
+
+def test_what_cannot_be_encoded_says_why(spark, bundle, garments):
+    good = garments["image"][0].as_py()
+    images = {"good": good, "none": None, "zero": b"", "text": b"hello", "half": good[:100]}
+    frame = spark.createDataFrame(list(images.items()), "item_id string, image binary")
+    rows = {row.item_id: row for row in encode(frame, bundle).collect()}
+    reasons = {item: row.reason for item, row in rows.items()}
+    assert reasons == {
+        "good": None,
+        "none": "empty",
+        "zero": "empty",
+        "text": "unsupported_format",
+        "half": "truncated",
+    }
+    for item, row in rows.items():
+        assert (row.mu is None) == (row.log_var is None) == (item != "good")
+        assert (row.message is None) == (item == "good")
+
+
+def test_oversized_files_say_so(spark, bundle):
+    frame = spark.createDataFrame(
+        [("big", None, 2**40)], "item_id string, image binary, image_length long"
+    )
+    (row,) = encode(frame, bundle).collect()
+    assert row.reason == "too_large"
+    assert row.message == f"the file has {2**40} bytes; at most {64 * 2**20} are read."
+    assert "image_length" not in row
+
+
+def test_posteriors_that_are_not_finite(bundle, garments, tmp_path):
+    sick = make_bundle(tmp_path / "sick", LATENT_DIM, seed=0).encoder
+    with torch.no_grad():
+        sick.network.head.bias[0] = torch.inf
+    frame = encode_images(sick, [garments["image"][0].as_py(), None])
+    assert frame["reason"].tolist() == ["non_finite", "empty"]
+    assert frame["mu"].isna().all() and frame["log_var"].isna().all()
+
+
+def test_missing_column(spark, bundle):
+    frame = spark.createDataFrame([("a",)], "item_id string")
+    with pytest.raises(InputError, match=re.escape("no column 'image'; it has item_id")):
+        encode(frame, bundle)
+
+
+def test_two_models_in_one_worker(spark, bundle, tmp_path, garments, parquet_catalog):
+    """A worker that is used again must not go on with the model it had before."""
+    other = make_bundle(tmp_path / "other", LATENT_DIM, seed=1)
+    catalog = read_catalog(spark, CatalogSource(parquet_catalog)).coalesce(1)
+    for model in (bundle, other, bundle):
+        check(encode(catalog, model), model, garments)

@@ -1,0 +1,171 @@
+"""The jobs as a person runs them: spark-submit.sh, spark-submit, and what comes out."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.conftest import NUM_ITEMS
+
+ROOT = Path(__file__).parents[1]
+JOBS = sorted(path.stem for path in (ROOT / "jobs").glob("*.py"))
+
+
+def run(*command: str, **environment: str | None) -> subprocess.CompletedProcess[str]:
+    """Run a command from another folder than the checkout, with variables set or (None) unset."""
+    merged = {**os.environ, "VAEUDF_VENV": sys.prefix, **environment}
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        timeout=300,
+        env={name: value for name, value in merged.items() if value is not None},
+    )
+
+
+def submit(*arguments: str, **environment: str | None) -> subprocess.CompletedProcess[str]:
+    return run(str(ROOT / "spark-submit.sh"), *arguments, **environment)
+
+
+def summary(done: subprocess.CompletedProcess[str]) -> dict:
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    return json.loads(lines[-1])
+
+
+def test_every_job_is_thin():
+    for job in JOBS:
+        assert len((ROOT / "jobs" / f"{job}.py").read_text().splitlines()) <= 40
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_help(job):
+    done = run(sys.executable, str(ROOT / "jobs" / f"{job}.py"), "--help")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"usage: {job} ")
+    assert "--debug" in done.stdout and "--config" in done.stdout
+
+
+def test_a_catalog_goes_through_all_jobs(tmp_path):
+    catalog, model = str(tmp_path / "catalog"), str(tmp_path / "model")
+    table, out = str(tmp_path / "table"), str(tmp_path / "out")
+    drawn = submit("draw_catalog", "--output", catalog, "--items", "60", "--size", "32")
+    assert summary(drawn)["items"] == 60
+    arguments = ["--latent-dim", "3", "--image-size", "16", "--channels", "3", "--epochs", "1"]
+    trained = submit("train_vae", "--catalog", catalog, "--output", model, *arguments)
+    assert summary(trained)["images"] == 60
+    assert "training: 100%" in trained.stderr
+
+    encoded = submit("encode_catalog", "--catalog", catalog, "--model", model, "--table", table)
+    found = summary(encoded)
+    assert encoded.stdout.count("\n") == 1, "one line on stdout and nothing else"
+    assert (found["encoded"], found["quarantined"]) == (60, {})
+    assert found["seconds"]["encode"] > 0
+
+    asked = submit(
+        *("query_topk", "--table", table, "--z", "-1,0,0.5", "--z", "0,0,0"),
+        *("--z-bound", "3", "--k", "4", "--output", out),
+    )
+    assert summary(asked)["queries"] == 2
+    assert pq.read_table(out).num_rows == 8
+
+
+def test_bare_spark_submit(tmp_path, parquet_catalog, bundle_path):
+    table = str(tmp_path / "table")
+    done = run(
+        shutil.which("spark-submit", path=f"{sys.prefix}/bin") or "spark-submit",
+        *("--master", "local[2]", str(ROOT / "jobs" / "encode_catalog.py")),
+        *("--catalog", parquet_catalog, "--model", bundle_path, "--table", table),
+        PATH=f"{sys.prefix}/bin:{os.environ['PATH']}",
+        PYSPARK_PYTHON=None,
+    )
+    assert summary(done)["encoded"] == NUM_ITEMS
+
+
+def test_an_error_is_one_message(tmp_path, bundle_path):
+    arguments = [
+        "--catalog",
+        f"{tmp_path}/none",
+        "--model",
+        bundle_path,
+        "--table",
+        f"{tmp_path}/t",
+    ]
+    done = submit("encode_catalog", *arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    message = done.stderr.replace("WARNING: Using incubator modules: jdk.incubator.vector\n", "")
+    assert message == (
+        f"error: catalog {tmp_path}/none does not exist; expected a folder, a glob or a file.\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+    trace = submit("encode_catalog", *arguments, "--debug").stderr
+    assert "Traceback (most recent call last)" in trace
+    assert trace.endswith(message)
+
+
+def test_too_many_failures_exit_with_3(tmp_path, bundle_path):
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "a.png").write_bytes(b"x")
+    arguments = ["--catalog", f"{tmp_path}/c", "--model", bundle_path, "--table", f"{tmp_path}/t"]
+    done = submit("encode_catalog", *arguments)
+    assert done.returncode == 3
+    assert "error: 1 of 1 items cannot be encoded" in done.stderr
+    assert not (tmp_path / "t").exists()
+
+
+def test_an_unknown_job():
+    done = submit("encode_everything")
+    assert done.returncode == 2
+    assert "there is no job 'encode_everything'" in done.stderr
+    assert all(job in done.stderr for job in JOBS)
+
+
+def test_without_arguments():
+    done = submit()
+    assert done.returncode == 0 and done.stdout.startswith("usage: ./spark-submit.sh COMMAND")
+
+
+def test_a_python_that_is_too_old_or_absent(tmp_path):
+    done = submit("setup", VAEUDF_VENV=f"{tmp_path}/venv", PYTHON="no-such-python")
+    assert done.returncode == 2
+    assert "error: found no Python 3.10 or newer as 'no-such-python'" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.network
+def test_without_java(tmp_path):
+    """With no java anywhere, one from the package index runs the job."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for folder in reversed(os.environ["PATH"].split(":")):
+        for tool in Path(folder).glob("*") if Path(folder).is_dir() else ():
+            link = tools / tool.name
+            if not tool.name.startswith("java"):
+                link.unlink(missing_ok=True)
+                link.symlink_to(tool)
+    assert shutil.which("java", path=str(tools)) is None
+    # Java 8 where JAVA_HOME points must not be taken for a good one either.
+    old = tmp_path / "old" / "bin"
+    old.mkdir(parents=True)
+    (old / "java").write_text("#!/bin/sh\necho 'openjdk version \"1.8.0_292\"' >&2\n")
+    (old / "java").chmod(0o755)
+    for number, home in enumerate((None, str(old.parent))):
+        done = submit(
+            *("draw_catalog", "--output", f"{tmp_path}/c{number}", "--items", "5", "--size", "16"),
+            PATH=str(tools),
+            JAVA_HOME=home,
+        )
+        assert summary(done)["items"] == 5
+        assert pq.read_table(f"{tmp_path}/c{number}").num_rows == 5
+    wrapper = Path(sys.prefix, "java", "bin", "java").read_text()
+    assert "jdk.incubator.vector" in wrapper

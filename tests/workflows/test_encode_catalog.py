@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from deltalake import DeltaTable
+
+from tests.conftest import LATENT_DIM, NUM_ITEMS, make_bundle, tree
+from vaeudf.catalog import CatalogSource, read_catalog
+from vaeudf.encode import encode
+from vaeudf.errors import (
+    BundleError,
+    InputError,
+    PublishConflict,
+    TableError,
+    TooManyFailures,
+    VaeUdfError,
+)
+from vaeudf.table import open_table
+from vaeudf.workflows import encode_catalog as workflow
+from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
+
+pytestmark = pytest.mark.spark
+
+
+def matrix(rows: pa.Table, name: str) -> np.ndarray:
+    return np.stack(rows[name].to_numpy())
+
+
+def read(table: str) -> pa.Table:
+    return pa.concat_tables(map(pq.read_table, open_table(table).files)).sort_by("item_id")
+
+
+@pytest.fixture
+def table(tmp_path) -> str:
+    return str(tmp_path / "a table é" / "posteriors")
+
+
+def test_parquet_catalog(spark, parquet_catalog, bundle_path, bundle, table, garments):
+    summary = encode_catalog(EncodeCatalog(parquet_catalog, bundle_path, table))
+    assert json.loads(json.dumps(summary)) == summary
+    assert summary["read"] == summary["encoded"] == NUM_ITEMS
+    assert summary["quarantined"] == {} and summary["model_id"] == bundle.model_id
+    assert set(summary["seconds"]) == {"read", "encode", "check", "lay out", "publish"}
+
+    rows = read(table)
+    assert rows.schema.field("mu").type == pa.list_(pa.field("element", pa.float32(), False))
+    assert rows.column_names == [
+        *("item_id", "mu", "log_var", "source_version", "category", "price", "stock")
+    ]
+    catalog = read_catalog(spark, CatalogSource(parquet_catalog))
+    for row in encode(catalog, bundle).collect():
+        at = rows["item_id"].to_pylist().index(row.item_id)
+        np.testing.assert_allclose(rows["mu"][at].as_py(), row.mu, atol=1e-5)
+        np.testing.assert_allclose(rows["log_var"][at].as_py(), row.log_var, atol=1e-5)
+        assert rows["source_version"][at].as_py() == row.source_version
+        assert rows["stock"][at].as_py() == row.stock
+    folders = sorted(path.split("/")[0] for path in tree(table))
+    assert folders == [summary["run_id"], "_delta_log", "_delta_log"]
+
+
+def test_folder_of_images(spark, image_folder, bundle_path, table):
+    summary = encode_catalog(EncodeCatalog(image_folder, bundle_path, table))
+    assert (summary["encoded"], summary["ignored_files"]) == (NUM_ITEMS, 1)
+    assert read(table)["item_id"][0].as_py().startswith("bag/bag-")
+
+
+def test_what_others_read(spark, parquet_catalog, bundle_path, table):
+    """The files behind the log are what delta-rs and Spark make of the table."""
+    encode_catalog(EncodeCatalog(parquet_catalog, bundle_path, table))
+    assert DeltaTable(table).count() == NUM_ITEMS
+    frame = spark.read.parquet(*open_table(table).files)
+    assert dict(frame.dtypes)["mu"] == "array<float>"
+    assert frame.count() == NUM_ITEMS
+
+
+def test_the_next_night_is_the_next_version(spark, parquet_catalog, bundle_path, table):
+    first = encode_catalog(EncodeCatalog(parquet_catalog, bundle_path, table))
+    second = encode_catalog(EncodeCatalog(parquet_catalog, bundle_path, table))
+    assert second["version"] == first["version"] + 1
+    assert read(table).num_rows == NUM_ITEMS
+    assert open_table(table, first["version"]).num_items == NUM_ITEMS
+
+
+def test_partitioning_of_the_catalog_does_not_show(
+    spark, parquet_catalog, garments, bundle_path, tmp_path
+):
+    pieces = tmp_path / "pieces"
+    pieces.mkdir()
+    for i in range(NUM_ITEMS):
+        pq.write_table(garments.slice(i, 1), pieces / f"{i}.parquet")
+    for name, catalog in (("one", parquet_catalog), ("two", str(pieces))):
+        encode_catalog(EncodeCatalog(catalog, bundle_path, str(tmp_path / name)))
+    one, two = (read(str(tmp_path / name)) for name in ("one", "two"))
+    for column in ("mu", "log_var"):
+        np.testing.assert_allclose(matrix(one, column), matrix(two, column), atol=1e-5)
+    assert one.drop(["mu", "log_var"]) == two.drop(["mu", "log_var"])
+
+
+def test_more_row_groups_and_files(spark, parquet_catalog, bundle_path, table, monkeypatch):
+    monkeypatch.setattr("vaeudf.writing.ROWS_PER_FILE", 15)
+    encode_catalog(EncodeCatalog(parquet_catalog, bundle_path, table))
+    files = open_table(table).files
+    assert len(files) == 3
+    ids = [pq.read_table(file)["item_id"].to_pylist() for file in files]
+    assert all(part == sorted(part) for part in ids)
+    assert sorted(i for part in ids for i in part) == read(table)["item_id"].to_pylist()
+
+
+def test_payload_of_every_kind(spark, garments, bundle_path, tmp_path, table):
+    from datetime import date, datetime, timezone
+    from decimal import Decimal
+
+    one = garments.slice(0, 1).select(["item_id", "image"])
+    extra = {
+        "when": datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=timezone.utc),
+        "day": date(2026, 1, 2),
+        "cost": Decimal("12.30"),
+        "tags": ["new", "sale"],
+        "size": {"eu": 38, "uk": 12},
+        "flag": True,
+        "note": None,
+    }
+    path = str(tmp_path / "c.parquet")
+    columns = {name: pa.array([value]) for name, value in extra.items()}
+    columns["note"] = pa.array([None], pa.string())
+    pq.write_table(pa.table({**one.to_pydict(), **columns}), path)
+    encode_catalog(EncodeCatalog(path, bundle_path, table))
+    (row,) = read(table).to_pylist()
+    assert {name: row[name] for name in extra} == extra
+
+
+def test_chosen_payload(spark, parquet_catalog, bundle_path, table):
+    encode_catalog(EncodeCatalog(parquet_catalog, bundle_path, table, payload_columns=["price"]))
+    assert read(table).column_names[4:] == ["price"]
+
+
+@pytest.fixture
+def damaged(garments, tmp_path) -> str:
+    """A catalog in which 2 of 40 images are damaged, in two ways."""
+    images = garments["image"].to_pylist()
+    images[3], images[5] = b"", images[5][:100]
+    place = garments.column_names.index("image")
+    path = str(tmp_path / "damaged.parquet")
+    pq.write_table(garments.set_column(place, "image", pa.array(images)), path)
+    return path
+
+
+def test_quarantine(spark, damaged, garments, bundle_path, table, caplog):
+    caplog.set_level("INFO")
+    options = EncodeCatalog(damaged, bundle_path, table, max_error_fraction=0.05)
+    summary = encode_catalog(options)
+    assert summary["read"] == NUM_ITEMS and summary["encoded"] == NUM_ITEMS - 2
+    assert summary["quarantined"] == {"empty": 1, "truncated": 1}
+    assert "2 items are in quarantine (1 empty, 1 truncated)" in caplog.text
+    ids = garments["item_id"].to_pylist()
+    rows = spark.read.parquet(f"{table}/_quarantine").collect()
+    assert {(r.item_id, r.reason, r.run_id) for r in rows} == {
+        (ids[3], "empty", summary["run_id"]),
+        (ids[5], "truncated", summary["run_id"]),
+    }
+    assert all(r.message and r.source_version for r in rows)
+    assert not {ids[3], ids[5]} & set(read(table)["item_id"].to_pylist())
+
+
+def refused(options: EncodeCatalog, error: type[VaeUdfError], message: str) -> None:
+    """The job must fail with this text and leave the table's folder as it was."""
+    before = tree(options.table) if Path(options.table).exists() else None
+    with pytest.raises(error, match=re.escape(message)):
+        encode_catalog(options)
+    after = tree(options.table) if Path(options.table).exists() else None
+    assert after == before
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_too_many_failures_publish_nothing(
+    spark, damaged, garments, parquet_catalog, bundle_path, table, published
+):
+    if published:
+        encode_catalog(EncodeCatalog(parquet_catalog, bundle_path, table))
+    refused(
+        EncodeCatalog(damaged, bundle_path, table),
+        TooManyFailures,
+        "2 of 40 items cannot be encoded, more than --max-error-fraction 0.01 allows; nothing was "
+        "published. By reason: empty 1, truncated 1. For example: "
+        f"{garments['item_id'][5]}: a PNG whose 100 bytes end too early; "
+        f"{garments['item_id'][3]}: 0 bytes.",
+    )
+
+
+def test_not_one_item_that_can_be_encoded(spark, bundle_path, table, tmp_path):
+    (tmp_path / "a.png").write_bytes(b"x")
+    options = EncodeCatalog(f"{tmp_path}/a.png", bundle_path, table, max_error_fraction=1.0)
+    refused(options, TooManyFailures, "1 of 1 items cannot be encoded")
+
+
+def test_bad_catalogs(spark, parquet_catalog, bundle_path, table, tmp_path):
+    refused(EncodeCatalog(f"{tmp_path}/none", bundle_path, table), InputError, "does not exist")
+    twice = str(tmp_path / "twice.parquet")
+    pq.write_table(pa.table({"item_id": ["a", "a"], "image": [b"x", b"y"]}), twice)
+    refused(EncodeCatalog(twice, bundle_path, table), InputError, "'a' (2 times)")
+    refused(
+        EncodeCatalog(parquet_catalog, bundle_path, table, id_column="sku"),
+        InputError,
+        "no column 'sku'; it has item_id, image",
+    )
+    empty = str(tmp_path / "empty.parquet")
+    schema = pa.schema([("item_id", pa.string()), ("image", pa.binary())])
+    pq.write_table(schema.empty_table(), empty)
+    refused(EncodeCatalog(empty, bundle_path, table), InputError, "the catalog is empty")
+
+
+def test_bad_models_and_tables(spark, parquet_catalog, bundle_path, table, tmp_path):
+    damaged = str(tmp_path / "damaged")
+    shutil.copytree(bundle_path, damaged)
+    weights = Path(damaged, "encoder.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-1] + b"!")
+    refused(EncodeCatalog(parquet_catalog, damaged, table), BundleError, "has sha256")
+
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "x.txt").write_text("x")
+    options = EncodeCatalog(parquet_catalog, bundle_path, str(folder))
+    refused(options, TableError, "not empty and not a posterior table")
+
+    encode_catalog(EncodeCatalog(parquet_catalog, bundle_path, table))
+    make_bundle(tmp_path / "wide", LATENT_DIM + 1, seed=0)
+    options = EncodeCatalog(parquet_catalog, str(tmp_path / "wide"), table)
+    refused(options, TableError, "latent_dim 4, but the model has latent_dim 5")
+
+
+def test_another_model_replaces_all(spark, parquet_catalog, bundle_path, bundle, table, tmp_path):
+    encode_catalog(EncodeCatalog(parquet_catalog, bundle_path, table))
+    before = read(table)
+    other = make_bundle(tmp_path / "other", LATENT_DIM, seed=1)
+    encode_catalog(EncodeCatalog(parquet_catalog, str(tmp_path / "other"), table))
+    assert open_table(table).model_id == other.model_id != bundle.model_id
+    assert not np.allclose(matrix(read(table), "mu"), matrix(before, "mu"))
+
+
+def test_losing_a_race_leaves_the_winner_alone(
+    spark, parquet_catalog, bundle_path, table, monkeypatch
+):
+    encode_catalog(EncodeCatalog(parquet_catalog, bundle_path, table))
+    write = workflow.write_data_files
+    seen = {}
+
+    def and_another_night_ends_meanwhile(*arguments):
+        files = write(*arguments)
+        monkeypatch.setattr(workflow, "write_data_files", write)
+        seen["winner"] = encode_catalog(EncodeCatalog(parquet_catalog, bundle_path, table))
+        seen["tree"] = {
+            k: v
+            for k, v in tree(table).items()
+            if k.split("/")[0] not in (files[0].path.split("/")[0], "_staging")
+        }
+        return files
+
+    monkeypatch.setattr(workflow, "write_data_files", and_another_night_ends_meanwhile)
+    with pytest.raises(PublishConflict, match="another run published"):
+        encode_catalog(EncodeCatalog(parquet_catalog, bundle_path, table))
+    assert tree(table) == seen["tree"]
+    assert open_table(table).version == seen["winner"]["version"]
+
+
+def test_bad_options():
+    with pytest.raises(InputError, match=r"max-error-fraction is 1.5; expected 0 to 1"):
+        EncodeCatalog("c", "m", "t", max_error_fraction=1.5)
