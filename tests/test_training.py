@@ -98,6 +98,19 @@ def test_the_z_range_is_where_training_items_lie(trained):
     np.testing.assert_allclose(high, mu.max(axis=0), atol=2e-3)
 
 
+def test_the_z_range_leaves_out_only_a_few():
+    pixels = np.random.default_rng(0).integers(0, 256, (600, 1, 1, 3), np.uint8)
+    pixels = np.broadcast_to(pixels, (600, 16, 16, 3))
+    few = train(pixels, SPEC, with_changes(epochs=2))
+    low, high = np.array(few.manifest.z_range)
+    with torch.no_grad():
+        images = torch.from_numpy(pixels.transpose(0, 3, 1, 2).copy()) / 255
+        mu = few.networks.encoder(images)[0].numpy()
+    inside = ((mu >= low - 1e-3) & (mu <= high + 1e-3)).mean(axis=0)
+    assert ((inside > 0.97) & (inside < 1)).all()
+    np.testing.assert_allclose([low, high], np.quantile(mu, [0.005, 0.995], axis=0), rtol=0.2)
+
+
 def test_grey_pictures():
     grey = train(two_colours(channels=1), ImageSpec(16, 16, 1), with_changes(epochs=2))
     assert grey.manifest.image.channels == grey.manifest.arguments["channels"] == 1

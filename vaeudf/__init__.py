@@ -6,8 +6,6 @@ needs them.
 
 from __future__ import annotations
 
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from vaeudf import errors, gaussian
@@ -15,7 +13,7 @@ from vaeudf.topk import nearest
 
 if TYPE_CHECKING:
     from vaeudf.bundle import Bundle, load_bundle
-    from vaeudf.encode import encode
+    from vaeudf.encoding import encode
     from vaeudf.query import top_k
 
 __all__ = ["Bundle", "encode", "errors", "gaussian", "load_bundle", "nearest", "top_k"]
@@ -24,7 +22,7 @@ __version__ = "0.1.0"
 _LAZY = {
     "Bundle": "vaeudf.bundle",
     "load_bundle": "vaeudf.bundle",
-    "encode": "vaeudf.encode",
+    "encode": "vaeudf.encoding",
     "top_k": "vaeudf.query",
 }
 
@@ -41,14 +39,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
-
-
-class _Package(ModuleType):
-    def __setattr__(self, name: str, value: object) -> None:
-        # Importing the module vaeudf.encode would put it in the place of the function encode,
-        # which is what this package promises under that name.
-        if not (name in _LAZY and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from jsonargparse import ActionYesNo, ArgumentParser
 
-from vaeudf.errors import VaeUdfError
+from vaeudf.errors import VaeUdfError, root_cause
 
 Options = TypeVar("Options")
 Summary = dict[str, Any]
@@ -57,7 +57,8 @@ def main(
         known = _raised_in_task(error)
         if known is not None:
             _fail(known, 2, debug)
-        _fail(f"{type(error).__name__}: {_first_line(error)}", 1, debug)
+        message = f"{type(error).__name__}: {root_cause(error)}"
+        _fail(f"{message} (run again with --debug for the trace)", 1, debug)
     sys.stdout.write(json.dumps(summary) + "\n")
     sys.stdout.flush()
 
@@ -78,7 +79,9 @@ def parse(options_type: type[Options], argv: Sequence[str]) -> Options:
         if hints[field.name] is bool:
             described["action"] = ActionYesNo(no_prefix="no-")
         else:
-            described["type"] = hints[field.name]
+            # As str | None, a file named #1 or ~ would be read as YAML's word for None.
+            optional_text = hints[field.name] == (str | None)
+            described["type"] = str if optional_text else hints[field.name]
         if field.default is _MISSING:
             described["required"] = True
         else:
@@ -139,8 +142,3 @@ def _raised_in_task(error: Exception) -> str | None:
     """Return the message of a VaeUdfError that reached us through Spark's own exception."""
     found = re.search(r"^vaeudf\.errors\.\w+: (.*)$", str(error), re.MULTILINE)
     return found[1] if found else None
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else "no message") + " (run again with --debug for the trace)"

@@ -53,4 +53,4 @@ def root_cause(error: BaseException) -> str:
     causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
     if causes:
         return causes[-1].split(": ", 1)[-1]
-    return lines[0] if lines else type(error).__name__
+    return lines[0] if lines else "no message"

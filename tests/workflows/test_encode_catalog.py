@@ -13,7 +13,7 @@ from deltalake import DeltaTable
 
 from tests.conftest import LATENT_DIM, NUM_ITEMS, make_bundle, tree
 from vaeudf.catalog import CatalogSource, read_catalog
-from vaeudf.encode import encode
+from vaeudf.encoding import encode
 from vaeudf.errors import (
     BundleError,
     InputError,

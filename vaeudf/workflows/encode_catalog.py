@@ -25,7 +25,7 @@ from vaeudf.catalog import (
     resolve_format,
 )
 from vaeudf.cli import Summary, option
-from vaeudf.encode import encode
+from vaeudf.encoding import encode
 from vaeudf.errors import InputError, TooManyFailures
 from vaeudf.schema import (
     CATALOG_KEY,

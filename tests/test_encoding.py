@@ -11,7 +11,7 @@ import torch
 import vaeudf
 from tests.conftest import LATENT_DIM, NUM_ITEMS, make_bundle
 from vaeudf.catalog import CatalogSource, read_catalog
-from vaeudf.encode import encode, encode_images
+from vaeudf.encoding import encode, encode_images
 from vaeudf.errors import InputError
 from vaeudf.image_spec import scale_pixels
 from vaeudf.images import decode_image
@@ -56,7 +56,7 @@ def test_posteriors_differ_from_item_to_item(bundle, garments):
 
 
 def test_small_arrow_batches(spark, bundle, parquet_catalog, garments, monkeypatch):
-    monkeypatch.setattr("vaeudf.encode.BATCH_SIZE", 3)
+    monkeypatch.setattr("vaeudf.encoding.BATCH_SIZE", 3)
     key = "spark.sql.execution.arrow.maxRecordsPerBatch"
     before = spark.conf.get(key)
     spark.conf.set(key, "7")

@@ -1,0 +1,73 @@
+"""What `import vaeudf` brings in, and what its names are."""
+
+from __future__ import annotations
+
+import pkgutil
+import subprocess
+import sys
+import types
+
+import pytest
+
+import vaeudf
+
+
+def in_new_process(code):
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_import_is_light():
+    code = """
+import sys
+import vaeudf
+heavy = ["torch", "pyspark", "pandas", "pyarrow", "PIL", "deltalake", "jsonargparse", "jinja2"]
+assert not [name for name in heavy if name in sys.modules]
+indices, scores = vaeudf.nearest([[0.0, 3.0]], [[0, 0], [0, 3]], [[0, 0], [0, 0]], k=1)
+print(indices.tolist(), vaeudf.gaussian.log_prob([0.0], [[0.0]], [[0.0]]).round(3).tolist())
+assert issubclass(vaeudf.errors.InputError, ValueError)
+assert not [name for name in heavy if name in sys.modules]
+"""
+    assert in_new_process(code) == "[[1]] [[-0.919]]\n"
+
+
+def test_no_module_takes_the_place_of_a_function():
+    """Importing vaeudf.encode, were there such a module, would replace the function."""
+    modules = {module.name for module in pkgutil.iter_modules(vaeudf.__path__)}
+    assert set(vaeudf.__all__) & modules == {"errors", "gaussian"}
+
+
+def test_lazy_names_are_what_they_say():
+    import vaeudf.bundle
+    import vaeudf.encoding
+    import vaeudf.query
+
+    for name in ("encode", "top_k", "load_bundle"):
+        assert isinstance(getattr(vaeudf, name), types.FunctionType)
+        assert getattr(vaeudf, name).__name__ == name
+    assert vaeudf.Bundle is vaeudf.bundle.Bundle
+
+
+def test_names_that_are_not_there():
+    with pytest.raises(AttributeError, match=r"^module 'vaeudf' has no attribute 'decode'$"):
+        vaeudf.decode  # noqa: B018
+    with pytest.raises(ImportError, match="cannot import name 'decode' from 'vaeudf'"):
+        from vaeudf import decode  # noqa: F401
+    assert not hasattr(vaeudf, "__path_of_nothing__")
+
+
+def test_names_can_be_replaced_in_a_test(monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(vaeudf, "encode", len)
+        patched.setattr(vaeudf, "nearest", len)
+        assert vaeudf.encode is vaeudf.nearest is len
+    assert vaeudf.encode.__name__ == "encode" and vaeudf.nearest.__name__ == "nearest"
+
+
+def test_dir_lists_what_is_promised():
+    assert dir(vaeudf) == sorted(
+        ["Bundle", "encode", "errors", "gaussian", "load_bundle", "nearest", "top_k"]
+    )
+    assert all(hasattr(vaeudf, name) for name in vaeudf.__all__)
+    assert vaeudf.__version__.count(".") == 2
