@@ -19,8 +19,8 @@ environment:
   SPARK_MASTER            the cluster (default: local[*,4], all cores, three retries)
   SPARK_CONF              Spark properties file (default: conf/local.conf)
   SPARK_HOME              a Spark of your own to submit with (default: the one in .venv)
-  VAEUDF_VENV             the Python environment (default: .venv)
-  PYTHON                  the Python to make it with (default: python3)
+  VAEUDF_VENV             a Python environment of your own with vaeudf in it (default: .venv, made here)
+  PYTHON                  the Python to make .venv with (default: python3)
 EOF
 }
 
@@ -38,6 +38,11 @@ requirements_digest() {
 }
 
 set_up_python() {
+  if [ -n "${VAEUDF_VENV:-}" ]; then
+    "$venv/bin/python" -c 'import vaeudf, pyspark, torch' 2>/dev/null ||
+      die "$venv has no Python with vaeudf; install it there (pip install $root), or unset VAEUDF_VENV."
+    return
+  fi
   is_set_up && return
   local python=${PYTHON:-python3}
   "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null ||

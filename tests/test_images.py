@@ -14,6 +14,7 @@ import zlib
 from typing import Any
 
 import numpy as np
+import PIL
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -22,6 +23,8 @@ from PIL import Image, ImageFile, ImageOps
 from vaeudf.errors import InputError
 from vaeudf.image_spec import ImageSpec
 from vaeudf.images import REASONS, ImageFailure, decode_image, thumbnail
+
+PILLOW = int(PIL.__version__.split(".")[0])
 
 RED, GREEN, BLUE, WHITE, GREY = (
     (255, 0, 0),
@@ -462,6 +465,7 @@ def test_alpha_is_blended_with_the_background(format, alpha):
     assert colour(data, background=BACKGROUND, channels=1) == pytest.approx((luma,), abs=1.5)
 
 
+@pytest.mark.skipif(PILLOW < 13, reason="Pillow 12 refuses such TIFFs, or reads them wrongly")
 @pytest.mark.parametrize("alpha", [0, 90, 255])
 def test_grey_with_alpha(alpha):
     expected = blended((60, 60, 60), alpha)
@@ -655,6 +659,7 @@ def test_lab():
     assert reddish[0] > 170 and reddish[1] < 80
 
 
+@pytest.mark.skipif(PILLOW < 13, reason="Pillow 12 refuses such TIFFs, or reads them wrongly")
 def test_ycbcr_tiff():
     data = tiff(1, 1, bytes([120, 90, 200]), t258=(8, 8, 8), t262=6, t277=3)
     expected = (120 + 1.402 * 72, 120 + 0.344136 * 38 - 0.714136 * 72, 120 - 1.772 * 38)

@@ -18,22 +18,26 @@ ROOT = Path(__file__).parents[1]
 JOBS = sorted(path.stem for path in (ROOT / "jobs").glob("*.py"))
 
 
-def run(*command: str, **environment: str | None) -> subprocess.CompletedProcess[str]:
+def run(
+    *command: str, cwd: str | Path = "/", **environment: str | None
+) -> subprocess.CompletedProcess[str]:
     """Run a command from another folder than the checkout, with variables set or (None) unset."""
     merged = {**os.environ, "VAEUDF_VENV": sys.prefix, **environment}
     return subprocess.run(
         command,
         capture_output=True,
         text=True,
-        cwd="/",
+        cwd=cwd,
         stdin=subprocess.DEVNULL,
         timeout=300,
         env={name: value for name, value in merged.items() if value is not None},
     )
 
 
-def submit(*arguments: str, **environment: str | None) -> subprocess.CompletedProcess[str]:
-    return run(str(ROOT / "spark-submit.sh"), *arguments, **environment)
+def submit(
+    *arguments: str, cwd: str | Path = "/", **environment: str | None
+) -> subprocess.CompletedProcess[str]:
+    return run(str(ROOT / "spark-submit.sh"), *arguments, cwd=cwd, **environment)
 
 
 def summary(done: subprocess.CompletedProcess[str]) -> dict:
@@ -136,10 +140,18 @@ def test_without_arguments():
 
 
 def test_a_python_that_is_too_old_or_absent(tmp_path):
-    done = submit("setup", VAEUDF_VENV=f"{tmp_path}/venv", PYTHON="no-such-python")
+    for name in ("spark-submit.sh", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    done = run(f"{tmp_path}/spark-submit.sh", "setup", VAEUDF_VENV=None, PYTHON="no-such-python")
     assert done.returncode == 2
     assert "error: found no Python 3.10 or newer as 'no-such-python'" in done.stderr
-    assert list(tmp_path.iterdir()) == []
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_an_environment_of_the_users_without_vaeudf(tmp_path):
+    done = submit("demo", VAEUDF_VENV=str(tmp_path))
+    assert done.returncode == 2
+    assert f"error: {tmp_path} has no Python with vaeudf" in done.stderr
 
 
 @pytest.mark.network

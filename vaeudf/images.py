@@ -142,7 +142,7 @@ def thumbnail(data: bytes | None, max_side: int) -> bytes | None:
             width, height = (_scaled(side, max_side, longest) for side in picture.size)
             picture = picture.resize((width, height), Image.Resampling.BICUBIC)
         out = io.BytesIO()
-        _upright(picture, orientation).save(out, "JPEG", quality=85)
+        _upright(picture, orientation).save(out, "JPEG", quality=90, subsampling=0)
         return out.getvalue()
 
     result = _decode(data, (255, 255, 255), MAX_BYTES, MAX_PIXELS, shrink)
