@@ -76,7 +76,7 @@ def test_the_manifest(trained):
     assert manifest.image == SPEC and manifest.latent_dim == 2
     facts = manifest.training
     assert (facts["train_images"], facts["held_out_images"]) == (108, 12)
-    assert {name: facts[name] for name in ("epochs", "beta", "seed", "batch_size")} == {
+    assert {name: facts["plan"][name] for name in ("epochs", "beta", "seed", "batch_size")} == {
         "epochs": 20,
         "beta": 0.1,
         "seed": 0,

@@ -148,7 +148,7 @@ def train(pixels: NDArray[np.uint8], spec: ImageSpec, plan: TrainingPlan) -> Tra
         image=spec,
         z_range=np.quantile(mu, [0.005, 0.995], axis=0).round(3).tolist(),
         training={
-            **vars(plan),
+            "plan": vars(plan),
             "train_images": len(rest),
             "held_out_images": len(test),
             "held_out": {key: round(value, 6) for key, value in elbo._asdict().items()},

@@ -49,7 +49,7 @@ def test_overwrite(spark, parquet_catalog, tmp_path):
         train_vae(TrainVae(parquet_catalog, output, seed=1, **SMALL))
     assert tree(output) == before
     train_vae(TrainVae(parquet_catalog, output, seed=1, overwrite=True, **SMALL))
-    assert load_bundle(output).manifest.training["seed"] == 1
+    assert load_bundle(output).manifest.training["plan"]["seed"] == 1
 
 
 def test_pixels_in_the_order_of_ids(spark, parquet_catalog, garments):
