@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 import vaeudf
 from tests.conftest import LATENT_DIM, NUM_ITEMS, make_bundle
 from vaeudf.catalog import CatalogSource, read_catalog
-from vaeudf.encoding import encode, encode_images
+from vaeudf.encoding import encode, encode_batches, encode_images
 from vaeudf.errors import InputError
 from vaeudf.image_spec import scale_pixels
 from vaeudf.images import decode_image
@@ -55,8 +57,19 @@ def test_posteriors_differ_from_item_to_item(bundle, garments):
     assert mu.std(axis=0).min() > 0.01 and log_var.std(axis=0).min() > 0.01
 
 
-def test_small_arrow_batches(spark, bundle, parquet_catalog, garments, monkeypatch):
+def test_large_arrow_batches_go_through_the_network_in_pieces(bundle, garments, monkeypatch):
     monkeypatch.setattr("vaeudf.encoding.BATCH_SIZE", 3)
+    images = garments["image"].to_pylist()
+    batches = [pd.Series(images[:20]), pd.Series([], dtype=object), pd.Series(images[20:])]
+    files = SimpleNamespace(value=bundle.encoder_files)
+    frames = list(encode_batches(iter(batches), files, bundle.model_id))
+    assert [len(frame) for frame in frames] == [20, 0, NUM_ITEMS - 20]
+    mu, log_var = directly(bundle, images)
+    np.testing.assert_allclose(np.stack(pd.concat(frames)["mu"]), mu, atol=1e-5)
+    np.testing.assert_allclose(np.stack(pd.concat(frames)["log_var"]), log_var, atol=1e-5)
+
+
+def test_small_arrow_batches(spark, bundle, parquet_catalog, garments):
     key = "spark.sql.execution.arrow.maxRecordsPerBatch"
     before = spark.conf.get(key)
     spark.conf.set(key, "7")

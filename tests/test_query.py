@@ -91,10 +91,10 @@ def test_more_asked_than_there_are(spark):
 
 def test_float64_posteriors_are_not_rounded(spark):
     frame = spark.createDataFrame(
-        [("a", [1.0 + 1e-12], [0.0]), ("b", [1.0], [0.0])],
+        [("a", [1.0], [0.0]), ("b", [1.0 + 1e-12], [0.0])],
         "item_id string, mu array<double>, log_var array<double>",
     )
-    assert [item for item, _ in answer(frame, [[2.0]], 2)["0"]] == ["a", "b"]
+    assert [item for item, _ in answer(frame, [[2.0]], 2)["0"]] == ["b", "a"]
 
 
 def test_numeric_ids_and_names_of_queries(spark):

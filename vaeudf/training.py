@@ -44,7 +44,7 @@ class TrainingPlan:
     """
 
     latent_dim: int = 10
-    epochs: int = 20
+    epochs: int = 15
     batch_size: int = 32
     learning_rate: float = 2e-3
     beta: float = 10.0

@@ -111,6 +111,10 @@ def test_more_row_groups_and_files(spark, parquet_catalog, bundle_path, table, m
     ids = [pq.read_table(file)["item_id"].to_pylist() for file in files]
     assert all(part == sorted(part) for part in ids)
     assert sorted(i for part in ids for i in part) == read(table)["item_id"].to_pylist()
+    stats = pa.table(DeltaTable(table).get_add_actions(flatten=True)).to_pylist()
+    assert sorted((s["min.item_id"], s["max.item_id"], s["num_records"]) for s in stats) == sorted(
+        (part[0], part[-1], len(part)) for part in ids
+    )
 
 
 def test_payload_of_every_kind(spark, garments, bundle_path, tmp_path, table):

@@ -29,7 +29,7 @@ class TrainVae:
     image_size: int = option(64, help="height and width the model works at, a multiple of 16")
     channels: int = option(3, help="3 for RGB, 1 for grey")
     resize: Resize = option("pad", help="how pictures of another shape are fitted")
-    epochs: int = option(20, help="passes over the images")
+    epochs: int = option(15, help="passes over the images")
     batch_size: int = option(32, help="images per step")
     learning_rate: float = option(2e-3, help="peak of the one-cycle schedule")
     beta: float = option(10.0, help="weight of the KL term")
