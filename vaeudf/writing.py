@@ -41,13 +41,13 @@ def write_data_files(
     ordered = ordered.sortWithinPartitions(ITEM_ID)
 
     def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        yield from _write_part(batches, table_uri, run_id, schema)
+        yield from write_partition(batches, table_uri, run_id, schema)
 
     # Collected once: evaluating this DataFrame again would write everything again.
     return [DataFile(**row.asDict()) for row in ordered.mapInArrow(write, _FILE_TYPE).collect()]
 
 
-def _write_part(
+def write_partition(
     batches: Iterator[pa.RecordBatch], table_uri: str, run_id: str, schema: pa.Schema
 ) -> Iterator[pa.RecordBatch]:
     """Write one partition to one file; yield a row that describes it, or none if it is empty."""
