@@ -11,7 +11,7 @@ from tests.conftest import NUM_ITEMS
 from vaeudf.catalog import (
     CatalogSource,
     check_unique_ids,
-    count_ignored,
+    count_files,
     read_catalog,
     read_images,
 )
@@ -50,7 +50,7 @@ def test_one_file_is_a_catalog(spark, tmp_path):
 
 
 def test_files_not_named_as_images_are_counted(spark, image_folder):
-    assert count_ignored(spark, CatalogSource(image_folder)) == 1
+    assert count_files(spark, CatalogSource(image_folder)) == NUM_ITEMS + 1
 
 
 def test_oversized_files_are_listed_but_not_read(spark, tmp_path, monkeypatch):

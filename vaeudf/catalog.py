@@ -130,12 +130,9 @@ def check_unique_ids(catalog: DataFrame) -> int:
     return total
 
 
-def count_ignored(spark: SparkSession, source: CatalogSource) -> int:
-    """Return how many files of an image folder were passed over for not being named as images."""
-    everything = (
-        _listing(spark, _spark_location(source.path), suffixes=False).select("path").count()
-    )
-    return everything - _listing(spark, _spark_location(source.path)).select("path").count()
+def count_files(spark: SparkSession, source: CatalogSource) -> int:
+    """Return how many files an image folder has, those that are not named as images included."""
+    return _listing(spark, source.path, suffixes=False).select("path").count()
 
 
 def _read_images(
@@ -143,7 +140,7 @@ def _read_images(
 ) -> DataFrame:
     root = _qualified_root(spark, source.path)
     if item_ids is None:
-        files = _listing(spark, _spark_location(source.path))
+        files = _listing(spark, source.path)
     else:
         paths = (f"{_root(source.path)}/{item_id}" for item_id in item_ids)
         # Spark refuses to read a list of paths of which one is gone.
@@ -221,7 +218,7 @@ def _listing(spark: SparkSession, path: str, suffixes: bool = True) -> DataFrame
     reader = spark.read.format("binaryFile").option("recursiveFileLookup", "true")
     if suffixes:
         reader = reader.option("pathGlobFilter", _SUFFIX_GLOB)
-    return reader.load(path)
+    return reader.load(_spark_location(path))
 
 
 def _is_glob(path: str) -> bool:

@@ -20,7 +20,7 @@ from vaeudf.catalog import (
     CatalogSource,
     Format,
     check_unique_ids,
-    count_ignored,
+    count_files,
     read_catalog,
     resolve_format,
 )
@@ -135,7 +135,7 @@ def encode_catalog(options: EncodeCatalog) -> Summary:
             published = publish(
                 table, previous, files, schema, bundle.latent_dim, {"vaeudf.run_id": run_id}
             )
-        ignored = _count_ignored(spark, options.source)
+        ignored = _count_ignored(spark, options.source, total)
     _tell(quarantined, ignored, table, run_id)
     return {
         "read": total,
@@ -224,8 +224,10 @@ def _quarantine_folder(table: str, run_id: str) -> str:
     return posixpath.join(table, QUARANTINE, f"run_id={run_id}")
 
 
-def _count_ignored(spark: SparkSession, source: CatalogSource) -> int:
-    return count_ignored(spark, source) if resolve_format(spark, source) == "images" else 0
+def _count_ignored(spark: SparkSession, source: CatalogSource, total: int) -> int:
+    if resolve_format(spark, source) == "parquet":
+        return 0
+    return count_files(spark, source) - total
 
 
 def _tell(quarantined: dict[str, int], ignored: int, table: str, run_id: str) -> None:
