@@ -17,7 +17,7 @@ usage: ./spark-submit.sh COMMAND [options]
 
 environment:
   SPARK_MASTER            the cluster (default: local[*,4], all cores, three retries)
-  SPARK_CONF              Spark properties file (default: conf/local.conf)
+  SPARK_CONF              Spark properties file (default: conf/local.conf on a local master)
   SPARK_HOME              a Spark of your own to submit with (default: the one in .venv)
   VAEUDF_VENV             a Python environment of your own with vaeudf in it (default: .venv, made here)
   PYTHON                  the Python to make .venv with (default: python3)
@@ -48,7 +48,12 @@ set_up_python() {
   "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null ||
     die "found no Python 3.10 or newer as '$python'; install one, or name it with PYTHON=…"
   say "setting up $venv (once, a few minutes) …"
-  [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
+  if ! [ -x "$venv/bin/pip" ]; then
+    "$python" -m venv --clear "$venv" >&2 || {
+      rm -rf "$venv"
+      die "'$python -m venv' failed; on Debian and Ubuntu, install python3-venv."
+    }
+  fi
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
     --constraint "$root/constraints.txt" --editable "$root[test]" >&2 ||
     die "the packages could not be installed; what pip said is above."
@@ -105,9 +110,14 @@ set_up() {
 
 run_tests() {
   cd "$root"
-  say "ruff …" && "$venv/bin/ruff" check . >&2 && "$venv/bin/ruff" format --check . >&2
-  say "mypy …" && "$venv/bin/mypy" >&2
-  say "import-linter …" && "$venv/bin/lint-imports" >&2
+  # One command a line: set -e overlooks a failure in the middle of an && list.
+  say "ruff …"
+  "$venv/bin/ruff" check . >&2
+  "$venv/bin/ruff" format --check . >&2
+  say "mypy …"
+  "$venv/bin/mypy" >&2
+  say "import-linter …"
+  "$venv/bin/lint-imports" >&2
   say "pytest …"
   exec "$venv/bin/python" -m pytest "$@"
 }
@@ -126,10 +136,15 @@ run_job() {
     py4j=$(ls "$SPARK_HOME"/python/lib/py4j-*-src.zip)
     export PYTHONPATH="$SPARK_HOME/python:$py4j${PYTHONPATH:+:$PYTHONPATH}"
   fi
-  export PYSPARK_PYTHON=${PYSPARK_PYTHON:-$venv/bin/python}
+  local master=${SPARK_MASTER:-local[*,4]} properties=${SPARK_CONF:-}
+  if [ -z "$properties" ] && [[ $master == local* ]]; then
+    properties="$root/conf/local.conf"
+  fi
+  [ -z "$properties" ] || [ -r "$properties" ] ||
+    die "SPARK_CONF names $properties, which is not there; expected a Spark properties file."
   export PYSPARK_SUBMIT_ARGS
-  PYSPARK_SUBMIT_ARGS="--master $(quoted "${SPARK_MASTER:-local[*,4]}")"
-  PYSPARK_SUBMIT_ARGS+=" --properties-file $(quoted "${SPARK_CONF:-$root/conf/local.conf}")"
+  PYSPARK_SUBMIT_ARGS="--master $(quoted "$master")"
+  [ -z "$properties" ] || PYSPARK_SUBMIT_ARGS+=" --properties-file $(quoted "$properties")"
   PYSPARK_SUBMIT_ARGS+=" pyspark-shell"
   exec "${PYSPARK_DRIVER_PYTHON:-$venv/bin/python}" "$root/jobs/$job.py" "$@"
 }

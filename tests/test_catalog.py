@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import NUM_ITEMS
 from vaeudf.catalog import (
     CatalogSource,
-    check_unique_ids,
+    check_items,
     count_files,
     read_catalog,
     read_images,
@@ -112,14 +112,37 @@ def test_some_items_images(spark, request, fixture, garments):
     assert read_images(spark, source, ["gone"]) == {}
 
 
+def test_one_files_picture(spark, tmp_path):
+    (tmp_path / "a.png").write_bytes(b"x")
+    assert read_images(spark, CatalogSource(f"{tmp_path}/a.png"), ["a.png"]) == {"a.png": b"x"}
+
+
+def test_pictures_need_no_payload_columns(spark, parquet_catalog, garments):
+    source = CatalogSource(parquet_catalog, payload_columns=["gone"], version_column="gone too")
+    (item,) = garments["item_id"][:1].to_pylist()
+    assert read_images(spark, source, [item]) == {item: garments["image"][0].as_py()}
+
+
+def test_versions_that_are_null(spark, tmp_path):
+    path = str(tmp_path / "c.parquet")
+    pq.write_table(pa.table({"item_id": ["a", "b"], "image": [b"x"] * 2, "v": [1, None]}), path)
+    catalog = read_catalog(spark, CatalogSource(path, version_column="v"))
+    with pytest.raises(InputError, match=r"version column is null for 1 items, such as 'b'"):
+        check_items(catalog, has_version_column=True)
+
+
 def refused(spark, source: CatalogSource, message: str) -> None:
     with pytest.raises(InputError, match=re.escape(message)):
-        check_unique_ids(read_catalog(spark, source))
+        check_items(read_catalog(spark, source))
 
 
 def test_missing_path(spark, tmp_path):
     refused(spark, CatalogSource(f"{tmp_path}/none"), f"catalog {tmp_path}/none does not exist")
     refused(spark, CatalogSource(f"{tmp_path}/*.png"), "does not exist; expected a folder, a glob")
+
+
+def test_a_glob_that_is_none(spark, tmp_path):
+    refused(spark, CatalogSource(f"{tmp_path}/{{a"), "cannot be read")
 
 
 def test_empty_folder(spark, tmp_path):
@@ -165,7 +188,7 @@ def test_ids_that_are_not_unique(spark, tmp_path, ids, message):
 def test_ids_that_differ_in_case_are_two(spark, tmp_path):
     path = str(tmp_path / "c.parquet")
     pq.write_table(pa.table({"item_id": ["a", "A"], "image": [b"x", b"y"]}), path)
-    assert check_unique_ids(read_catalog(spark, CatalogSource(path))) == 2
+    assert check_items(read_catalog(spark, CatalogSource(path))) == 2
 
 
 def test_payload_named_like_a_column_of_the_table(spark, tmp_path):

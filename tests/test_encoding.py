@@ -13,7 +13,7 @@ import torch
 import vaeudf
 from tests.conftest import LATENT_DIM, NUM_ITEMS, make_bundle
 from vaeudf.catalog import CatalogSource, read_catalog
-from vaeudf.encoding import encode, encode_batches, encode_images
+from vaeudf.encoding import encode, encode_batches, encode_images, encode_listing
 from vaeudf.errors import InputError
 from vaeudf.image_spec import scale_pixels
 from vaeudf.images import decode_image
@@ -116,7 +116,7 @@ def test_oversized_files_say_so(spark, bundle):
     frame = spark.createDataFrame(
         [("big", None, 2**40)], "item_id string, image binary, image_length long"
     )
-    (row,) = encode(frame, bundle).collect()
+    (row,) = encode_listing(frame, bundle).collect()
     assert row.reason == "too_large"
     assert row.message == f"the file has {2**40} bytes; at most {64 * 2**20} are read."
     assert "image_length" not in row
@@ -143,3 +143,18 @@ def test_two_models_in_one_worker(spark, bundle, tmp_path, garments, parquet_cat
     catalog = read_catalog(spark, CatalogSource(parquet_catalog)).coalesce(1)
     for model in (bundle, other, bundle):
         check(encode(catalog, model), model, garments)
+
+
+def test_columns_that_are_there_already(spark, bundle):
+    frame = spark.createDataFrame([("a", b"x", 1.0)], "item_id string, image binary, MU double")
+    with pytest.raises(InputError, match="has the columns mu already"):
+        encode(frame, bundle)
+
+
+def test_odd_column_names(spark, bundle):
+    names = ["a`b", "posterior", "a.b", "image_length"]
+    columns = ", ".join(f"`{name.replace('`', '``')}` int" for name in names)
+    frame = spark.createDataFrame([(b"x", 1, 2, 3, 4)], f"image binary, {columns}")
+    (row,) = encode(frame, bundle).collect()
+    assert [row[name] for name in names] == [1, 2, 3, 4]
+    assert row.reason == "unsupported_format"

@@ -134,6 +134,22 @@ def test_an_unknown_job():
     assert all(job in done.stderr for job in JOBS)
 
 
+def test_a_properties_file_that_is_not_there():
+    done = submit("query_topk", "--table", "t", SPARK_CONF="/no/such.conf")
+    assert done.returncode == 2
+    assert "error: SPARK_CONF names /no/such.conf, which is not there" in done.stderr
+
+
+def test_lint_gates_the_tests(tmp_path):
+    """A finding of ruff must end `test` with an error, before pytest."""
+    for name in ("spark-submit.sh", "pyproject.toml", "constraints.txt", "README.md"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "bad.py").write_text("print(1)\n")
+    done = run(f"{tmp_path}/spark-submit.sh", "test", "--version")
+    assert done.returncode != 0
+    assert "T201" in done.stderr and "pytest …" not in done.stderr
+
+
 def test_without_arguments():
     done = submit()
     assert done.returncode == 0 and done.stdout.startswith("usage: ./spark-submit.sh COMMAND")

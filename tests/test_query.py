@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
@@ -11,9 +12,11 @@ import pytest
 import torch
 
 import vaeudf
+from tests.conftest import LATENT_DIM
 from vaeudf.errors import InputError, TableError, root_cause
 from vaeudf.latents import from_rows
 from vaeudf.query import top_k
+from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
 
 pytestmark = pytest.mark.spark
 
@@ -159,8 +162,34 @@ def test_slices_of_a_larger_batch(spark, tmp_path):
     )
 
 
-def test_root_cause_is_one_line(spark):
+def test_root_cause_in_the_jvm_and_in_a_worker(spark):
     frame = spark.createDataFrame(posteriors(2, 2).to_pandas())
     with pytest.raises(Exception) as caught:
         frame.selectExpr("raise_error('on purpose')").collect()
     assert "on purpose" in root_cause(caught.value) and "\n" not in root_cause(caught.value)
+
+    def fails(batches):
+        raise ModuleNotFoundError("No module named 'nothing'")
+        yield from batches
+
+    with pytest.raises(Exception) as caught:
+        frame.mapInArrow(fails, "x int").collect()
+    assert root_cause(caught.value) == "ModuleNotFoundError: No module named 'nothing'"
+    with pytest.raises(Exception) as caught:
+        spark._jvm.org.apache.hadoop.fs.Path("nothing://x").getFileSystem(
+            spark._jsc.hadoopConfiguration()
+        )
+    assert 'No FileSystem for scheme "nothing"' in root_cause(caught.value)
+
+
+def test_from_another_thread(spark, parquet_catalog, bundle_path, tmp_path):
+    """A session is active in the thread that made it only; it must be found and left running."""
+    table = str(tmp_path / "t")
+
+    def in_a_thread() -> int:
+        encode_catalog(EncodeCatalog(parquet_catalog, bundle_path, table))
+        return top_k(table, np.zeros((2, LATENT_DIM)), 3).count()
+
+    with ThreadPoolExecutor(1) as threads:
+        assert threads.submit(in_a_thread).result() == 6
+    assert spark.range(3).count() == 3

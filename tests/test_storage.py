@@ -152,14 +152,39 @@ def test_is_empty_folder(tmp_path):
 def test_check_output(tmp_path):
     (tmp_path / "empty").mkdir()
     fill(tmp_path / "full", a="x")
+    fill(tmp_path / "ours", marker="x")
     for name in ("none", "empty"):
-        check_output(str(tmp_path / name), overwrite=False)
-    for path in (f"{tmp_path}/full", f"{tmp_path}/full/a"):
-        check_output(path, overwrite=True)
+        check_output(str(tmp_path / name), overwrite=False, marker="marker")
+    check_output(f"{tmp_path}/ours", overwrite=True, marker="marker")
+    for name in ("ours", "full", "full/a"):
+        path = f"{tmp_path}/{name}"
         message = f"{path} exists already; name another folder, or replace it with --overwrite."
         with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
-            check_output(path, overwrite=False)
-    assert tree(tmp_path) == {"full/a": "x"}
+            check_output(path, overwrite=False, marker="marker")
+    for name in ("full", "full/a"):
+        with pytest.raises(InputError, match=r"is not the output of such a job \(it has no marker"):
+            check_output(f"{tmp_path}/{name}", overwrite=True, marker="marker")
+    assert tree(tmp_path) == {"full/a": "x", "ours/marker": "x"}
+
+
+@pytest.mark.parametrize(
+    ("output", "source", "clash"),
+    [
+        ("a", "a", True),
+        ("a/", "a/b/c", True),
+        ("a/b", "a", True),
+        ("ab", "a", False),
+        ("a", "ab", False),
+    ],
+)
+def test_an_output_is_neither_above_nor_below_an_input(tmp_path, output, source, clash):
+    def check():
+        check_output(f"{tmp_path}/{output}", True, "marker", [f"{tmp_path}/{source}"])
+
+    if not clash:
+        return check()
+    with pytest.raises(InputError, match="are one, or one is inside the other"):
+        check()
 
 
 # ---- replacing

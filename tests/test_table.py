@@ -17,6 +17,8 @@ from vaeudf.table import (
     DataFile,
     PosteriorTable,
     check_schema,
+    holds_files_of,
+    new_run_id,
     open_for_publishing,
     open_table,
     publish,
@@ -185,3 +187,43 @@ def test_types_that_delta_has_not():
     bad = posterior_schema(pa.schema([("wait", pa.duration("us"))]), {})
     with pytest.raises(TableError, match=r"column 'wait' of type duration\[us\]"):
         check_schema(bad)
+
+
+@pytest.mark.parametrize("kind", [pa.timestamp("us"), pa.list_(pa.timestamp("us"))])
+def test_local_times_in_a_later_version(uri, kind):
+    put(uri, "r1", ["a"])
+    schema = posterior_schema(pa.schema([("when", kind)]), {MODEL_ID_KEY: "m"})
+    file = write_file(uri, "r2", ["b"], posterior_schema(pa.schema([]), {}))
+    table = publish(uri, open_for_publishing(uri, 2), [file], schema, 2, {})
+    assert rows(open_table(uri)) == rows(table) == ["b"]
+    assert rows(put(uri, "r3", ["c"])) == ["c"]
+
+
+def test_local_times_do_not_hide_a_race(uri):
+    put(uri, "r1", ["a"])
+    both = [open_for_publishing(uri, 2), open_for_publishing(uri, 2)]
+    plain = posterior_schema(PAYLOAD, {MODEL_ID_KEY: "m"})
+    timed = posterior_schema(pa.schema([("when", pa.timestamp("us"))]), {MODEL_ID_KEY: "m"})
+    publish(uri, both[0], [write_file(uri, "r2", ["r2"], plain)], plain, 2, {})
+    file = write_file(uri, "r3", ["r3"], posterior_schema(pa.schema([]), {}))
+    with pytest.raises(PublishConflict, match="another run published"):
+        publish(uri, both[1], [file], timed, 2, {})
+    assert rows(open_table(uri)) == ["r2"]
+
+
+def test_whose_files_a_version_has(uri):
+    assert not holds_files_of(uri, "r1")
+    put(uri, "r1", ["a"])
+    put(uri, "r2", ["a"])
+    assert holds_files_of(uri, "r2") and not holds_files_of(uri, "r1")
+    (Path(uri) / "_delta_log" / f"{2:020}.json").write_text("{")
+    assert holds_files_of(uri, "r1"), "a table that cannot be read may hold any file"
+
+
+def test_what_an_unfinished_first_run_leaves(tmp_path):
+    (tmp_path / "_staging").mkdir()
+    (tmp_path / new_run_id()).mkdir()
+    assert open_for_publishing(str(tmp_path), 2) is None
+    (tmp_path / "thesis.doc").write_text("x")
+    with pytest.raises(TableError, match="not empty and not a posterior table"):
+        open_for_publishing(str(tmp_path), 2)

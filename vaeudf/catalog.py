@@ -16,8 +16,15 @@ from pyspark.sql.types import BinaryType
 
 from vaeudf.errors import InputError, root_cause
 from vaeudf.images import MAX_BYTES
-from vaeudf.schema import IMAGE, IMAGE_LENGTH, ITEM_ID, SOURCE_VERSION, check_payload_names
-from vaeudf.storage import absolute, exists, spark_literal, spark_uri
+from vaeudf.schema import (
+    IMAGE,
+    IMAGE_LENGTH,
+    ITEM_ID,
+    SOURCE_VERSION,
+    check_payload_names,
+    quoted,
+)
+from vaeudf.storage import absolute, exists, is_file, spark_literal, spark_uri
 
 IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff")
 Format = Literal["auto", "images", "parquet"]
@@ -87,7 +94,9 @@ def read_images(
     spark: SparkSession, source: CatalogSource, item_ids: Sequence[str]
 ) -> dict[str, bytes | None]:
     """Return some items' image bytes; items that are not in the catalog any more are left out."""
-    rows = read_catalog(spark, source, item_ids).select(ITEM_ID, IMAGE).collect()
+    # The pictures need none of the other columns, which may have gone since.
+    bare = replace(source, payload_columns=(), version_column=None)
+    rows = read_catalog(spark, bare, item_ids).select(ITEM_ID, IMAGE).collect()
     return {row[ITEM_ID]: row[IMAGE] and bytes(row[IMAGE]) for row in rows}
 
 
@@ -107,13 +116,15 @@ def resolve_format(spark: SparkSession, source: CatalogSource) -> Literal["image
     return "parquet" if first.lower().endswith((".parquet", ".parq")) else "images"
 
 
-def check_unique_ids(catalog: DataFrame) -> int:
+def check_items(catalog: DataFrame, has_version_column: bool = False) -> int:
     """Return the number of items, which must be more than none and have unique, non-null ids.
 
-    Reads the id column alone.
+    Reads the id column, and the versions if they are a column of the catalog's own: those that
+    are a hash of the image would cost reading the images.
 
     Raises:
-        InputError: The catalog is empty, or an id is null or stands more than once.
+        InputError: The catalog is empty, an id is null or stands more than once, or a version is
+            null.
     """
     ids = catalog.groupBy(ITEM_ID).agg(F.count("*").alias("n"))
     repeated = ids.where((F.col("n") > 1) | F.col(ITEM_ID).isNull())
@@ -127,6 +138,15 @@ def check_unique_ids(catalog: DataFrame) -> int:
             f"item_ids must be unique and not null; {repeated.count()} are not: {names}. "
             "Mend the catalog, or name another column with --id-column."
         )
+    if has_version_column:
+        unknown = catalog.where(F.col(SOURCE_VERSION).isNull()).select(ITEM_ID)
+        without = unknown.limit(5).collect()
+        if without:
+            names = ", ".join(repr(row[ITEM_ID]) for row in without)
+            raise InputError(
+                f"the version column is null for {unknown.count()} items, such as {names}; "
+                "expected a value for each. Mend the catalog, or leave --version-column out."
+            )
     return total
 
 
@@ -201,15 +221,15 @@ def _read_parquet(
         payload = [name for name in frame.columns if name not in wanted]
     check_payload_names(list(payload))
     if source.version_column:
-        version = F.col(_quoted(source.version_column)).cast("string")
+        version = F.col(quoted(source.version_column)).cast("string")
     else:
         # 64 bits of SHA-256 tell a changed image from an unchanged one, in half a row's bytes.
         version = F.substring(F.sha2(F.coalesce(image, F.lit(b"")), 256), 1, 16)
     catalog = frame.select(
-        F.col(_quoted(source.id_column)).cast("string").alias(ITEM_ID),
+        F.col(quoted(source.id_column)).cast("string").alias(ITEM_ID),
         version.alias(SOURCE_VERSION),
         image.alias(IMAGE),
-        *(F.col(_quoted(name)) for name in payload),
+        *(F.col(quoted(name)) for name in payload),
     )
     return catalog if item_ids is None else catalog.where(F.col(ITEM_ID).isin(list(item_ids)))
 
@@ -231,22 +251,19 @@ def _spark_location(path: str) -> str:
 
 
 def _root(path: str) -> str:
-    location = absolute(path)
-    if not _is_glob(path):
-        return location.rstrip("/")
-    fixed = location[: _GLOB.search(location).start()]  # type: ignore[union-attr]
-    return fixed.rsplit("/", 1)[0]
+    """Return the folder that item_ids are relative to."""
+    location = absolute(path).rstrip("/")
+    glob = _GLOB.search(location) if _is_glob(path) else None
+    if glob is not None:
+        return location[: glob.start()].rsplit("/", 1)[0]
+    return location.rsplit("/", 1)[0] if is_file(path) else location
 
 
 def _qualified_root(spark: SparkSession, path: str) -> str:
     """Return the part of Spark's file paths that stands before an item_id."""
-    jvm = _jvm(spark)
-    hadoop_path = jvm.org.apache.hadoop.fs.Path(spark_uri(_root(path)))
+    hadoop_path = _jvm(spark).org.apache.hadoop.fs.Path(spark_uri(_root(path)))
     files = hadoop_path.getFileSystem(spark._jsc.hadoopConfiguration())
-    qualified = files.makeQualified(hadoop_path)
-    if files.exists(qualified) and files.getFileStatus(qualified).isFile():
-        qualified = qualified.getParent()
-    return str(qualified.toString()).rstrip("/") + "/"
+    return str(files.makeQualified(hadoop_path).toString()).rstrip("/") + "/"
 
 
 def _first_file(spark: SparkSession, path: str) -> str | None:
@@ -257,9 +274,12 @@ def _first_file(spark: SparkSession, path: str) -> str | None:
     """
     jvm = _jvm(spark)
     configuration = spark._jsc.hadoopConfiguration()
-    pattern = jvm.org.apache.hadoop.fs.Path(_spark_location(path))
-    files = pattern.getFileSystem(configuration)
-    matches = files.globStatus(pattern)
+    try:
+        pattern = jvm.org.apache.hadoop.fs.Path(_spark_location(path))
+        files = pattern.getFileSystem(configuration)
+        matches = files.globStatus(pattern)
+    except Py4JJavaError as error:
+        raise InputError(f"catalog {path} cannot be read: {root_cause(error)}.") from None
     if not matches:
         raise InputError(f"catalog {path} does not exist; expected a folder, a glob or a file.")
     for match in matches:
@@ -277,7 +297,3 @@ def _first_file(spark: SparkSession, path: str) -> str | None:
 def _jvm(spark: SparkSession) -> Any:
     """Return the gateway to Hadoop's filesystems, which PySpark has no interface of its own to."""
     return spark._jvm
-
-
-def _quoted(name: str) -> str:
-    return "`" + name.replace("`", "``") + "`"

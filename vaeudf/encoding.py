@@ -14,9 +14,11 @@ from pyspark.sql.pandas.functions import pandas_udf
 from vaeudf.bundle import Bundle, PosteriorEncoder, load_encoder, use_threads
 from vaeudf.errors import InputError
 from vaeudf.images import MAX_BYTES, ImageFailure, decode_image
-from vaeudf.schema import IMAGE, IMAGE_LENGTH, LOG_VAR, MESSAGE, MU, REASON
+from vaeudf.schema import IMAGE, IMAGE_LENGTH, LOG_VAR, MESSAGE, MU, REASON, quoted
 
 BATCH_SIZE = 128
+_ADDED = (MU, LOG_VAR, REASON, MESSAGE)
+_STRUCT = "__vaeudf_posterior"
 _POSTERIOR_TYPE = f"{MU} array<float>, {LOG_VAR} array<float>, {REASON} string, {MESSAGE} string"
 
 EncoderFiles = tuple[bytes, bytes]
@@ -39,11 +41,17 @@ def encode(catalog: DataFrame, bundle: Bundle, image_column: str = IMAGE) -> Dat
         (one word) and ``message`` (one sentence).
 
     Raises:
-        InputError: There is no such column.
+        InputError: There is no such column, or one of the four is there already.
     """
     if image_column not in catalog.columns:
         raise InputError(
             f"the catalog has no column {image_column!r}; it has {', '.join(catalog.columns)}."
+        )
+    taken = sorted({name.lower() for name in catalog.columns} & set(_ADDED))
+    if taken:
+        raise InputError(
+            f"the catalog has the columns {', '.join(taken)} already, which encode adds; "
+            "rename or drop them."
         )
     context = catalog.sparkSession.sparkContext
     files = context.broadcast(bundle.encoder_files)
@@ -55,21 +63,29 @@ def encode(catalog: DataFrame, bundle: Bundle, image_column: str = IMAGE) -> Dat
     # Spark may evaluate a deterministic UDF once for every column taken out of its struct.
     as_udf = pandas_udf(returnType=_POSTERIOR_TYPE)  # type: ignore[call-overload]
     udf = as_udf(posteriors).asNondeterministic()
-    others = [F.col(f"`{name}`") for name in catalog.columns if name != image_column]
-    encoded = catalog.select(*others, udf(F.col(f"`{image_column}`")).alias("posterior"))
-    encoded = encoded.select(*others, "posterior.*")
-    if IMAGE_LENGTH in catalog.columns:
-        unread = F.col(IMAGE_LENGTH) > MAX_BYTES
-        size = F.concat(
-            F.lit("the file has "), IMAGE_LENGTH, F.lit(f" bytes; at most {MAX_BYTES} are read.")
-        )
-        encoded = encoded.withColumns(
-            {
-                REASON: F.when(unread, "too_large").otherwise(F.col(REASON)),
-                MESSAGE: F.when(unread, size).otherwise(F.col(MESSAGE)),
-            }
-        ).drop(IMAGE_LENGTH)
-    return encoded
+    others = [F.col(quoted(name)) for name in catalog.columns if name != image_column]
+    encoded = catalog.select(*others, udf(F.col(quoted(image_column))).alias(_STRUCT))
+    return encoded.select(*others, *(F.col(f"{_STRUCT}.{name}").alias(name) for name in _ADDED))
+
+
+def encode_listing(catalog: DataFrame, bundle: Bundle) -> DataFrame:
+    """Encode what :func:`vaeudf.catalog.read_catalog` returns.
+
+    As :func:`encode`; a file that was too large to be read says so, and not that it is empty.
+    """
+    encoded = encode(catalog, bundle)
+    if IMAGE_LENGTH not in encoded.columns:
+        return encoded
+    unread = F.col(IMAGE_LENGTH) > MAX_BYTES
+    size = F.concat(
+        F.lit("the file has "), IMAGE_LENGTH, F.lit(f" bytes; at most {MAX_BYTES} are read.")
+    )
+    return encoded.withColumns(
+        {
+            REASON: F.when(unread, "too_large").otherwise(F.col(REASON)),
+            MESSAGE: F.when(unread, size).otherwise(F.col(MESSAGE)),
+        }
+    ).drop(IMAGE_LENGTH)
 
 
 def encode_batches(

@@ -46,11 +46,18 @@ class PublishConflict(VaeUdfError, RuntimeError):
 def root_cause(error: BaseException) -> str:
     """Return the one line of an exception's text that says what happened.
 
-    An exception out of the JVM or a Spark task carries two stack traces in its text; the innermost
-    cause is the last line that begins with "Caused by: ".
+    An exception out of the JVM or a Spark task carries stack traces in its text: the cause is what
+    a Python traceback ends with, else the last "Caused by: ", else the line after py4j's own.
     """
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = str(error).splitlines()
+    traces = [i for i, line in enumerate(lines) if line.startswith("Traceback (most recent")]
+    if traces:
+        ends = (line for line in lines[traces[-1] + 1 :] if line.strip() and line[0] != " ")
+        return next(ends, "no message").strip()
+    lines = [line.strip() for line in lines if line.strip()]
     causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
     if causes:
         return causes[-1].split(": ", 1)[-1]
+    if len(lines) > 1 and lines[0].startswith("An error occurred while calling"):
+        return lines[1].removeprefix(": ")
     return lines[0] if lines else "no message"

@@ -134,10 +134,7 @@ def read_table(spark: SparkSession, table: PosteriorTable) -> DataFrame:
 def _open(posteriors: str | PosteriorTable, latents: Latents) -> DataFrame:
     table = open_table(posteriors) if isinstance(posteriors, str) else posteriors
     latents.check_latent_dim(table.latent_dim)
-    spark = SparkSession.getActiveSession()
-    if spark is None:
-        raise InputError("there is no active Spark session; create one before calling top_k.")
-    return read_table(spark, table)
+    return read_table(SparkSession.builder.getOrCreate(), table)
 
 
 def _rows_of(queries: ArrayLike) -> list[NDArray[np.float64]]:

@@ -17,7 +17,7 @@ from vaeudf.images import thumbnail
 from vaeudf.storage import absolute, filesystem
 
 _THUMBNAIL_SIDE = 224
-_PAGE = "index.html"
+PAGE = "index.html"
 
 
 @dataclass(frozen=True)
@@ -94,9 +94,9 @@ def write_report(
     )
     system, inner = filesystem(folder)
     system.create_dir(inner, recursive=True)
-    with system.open_output_stream(posixpath.join(inner, _PAGE)) as stream:
+    with system.open_output_stream(posixpath.join(inner, PAGE)) as stream:
         stream.write(page.encode())
-    return posixpath.join(absolute(folder), _PAGE)
+    return posixpath.join(absolute(folder), PAGE)
 
 
 def _number(value: float) -> str:

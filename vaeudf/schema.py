@@ -14,11 +14,16 @@ MU = "mu"
 LOG_VAR = "log_var"
 REASON = "reason"
 MESSAGE = "message"
-RUN_ID = "run_id"
 
 QUERY_ID = "query_id"
 RANK = "rank"
 LOG_LIKELIHOOD = "log_likelihood"
+
+
+def quoted(name: str) -> str:
+    """Return a column's name as Spark's expressions take it literally."""
+    return "`" + name.replace("`", "``") + "`"
+
 
 MODEL_ID_KEY = "vaeudf.model_id"
 MODEL_PATH_KEY = "vaeudf.model_path"
@@ -26,16 +31,6 @@ CATALOG_KEY = "vaeudf.catalog"
 
 RESERVED = (ITEM_ID, IMAGE, IMAGE_LENGTH, SOURCE_VERSION, MU, LOG_VAR, REASON, MESSAGE)
 """Names that a payload column cannot have, compared without case, as Delta does."""
-
-QUARANTINE_SCHEMA = pa.schema(
-    [
-        pa.field(ITEM_ID, pa.string(), nullable=False),
-        pa.field(SOURCE_VERSION, pa.string()),
-        pa.field(REASON, pa.string(), nullable=False),
-        pa.field(MESSAGE, pa.string()),
-        pa.field(RUN_ID, pa.string(), nullable=False),
-    ]
-)
 
 
 def posterior_schema(payload: pa.Schema, provenance: dict[str, str]) -> pa.Schema:

@@ -13,40 +13,35 @@ from pyspark.sql import SparkSession
 # What the jobs rely on, for whoever has not set it otherwise.
 _DEFAULTS = {
     "spark.sql.session.timeZone": "UTC",
-    # Delta knows no INT96, which is what Spark writes by default.
-    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
-    "spark.sql.execution.arrow.pyspark.enabled": "true",
     # Each small file counts as this much work when Spark cuts a folder into tasks. With the
     # default of 4 MB, 3,000 thumbnails become 100 tasks whose start-up costs more than their work.
     "spark.sql.files.openCostInBytes": "65536",
-    # Images are large rows: this many travel to a Python worker at a time.
-    "spark.sql.execution.arrow.maxRecordsPerBatch": "512",
     "spark.ui.showConsoleProgress": "false",
 }
 
 
 @contextmanager
 def spark_session(app_name: str) -> Iterator[SparkSession]:
-    """Give the active session if there is one; else start one and stop it at the end."""
-    active = SparkSession.getActiveSession()
-    if active is not None:
-        yield active
-        return
-    session = session_builder(app_name).getOrCreate()
+    """Give this process's session if there is one; else start one and stop it at the end."""
+    # Not getActiveSession(): it knows the sessions of this thread only.
+    running = SparkContext._active_spark_context is not None
+    session = (SparkSession.builder if running else session_builder(app_name)).getOrCreate()
     try:
         yield session
     finally:
-        session.stop()
+        if not running:
+            session.stop()
 
 
 def session_builder(app_name: str) -> SparkSession.Builder:
     """Return a builder with what the jobs rely on, where spark-submit has not set it otherwise."""
-    # Workers otherwise take the first python3 on PATH, which may lack torch or vaeudf.
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     # What spark-submit and its properties file say is known to the JVM alone; without one running,
     # SparkConf is empty and the defaults here would win over them.
     SparkContext._ensure_initialized()
     given = SparkConf()
+    # Workers otherwise take the first python3 on PATH, which may lack torch or vaeudf.
+    workers = given.get("spark.pyspark.python") or sys.executable
+    os.environ.setdefault("PYSPARK_PYTHON", workers)
     builder = SparkSession.builder.appName(app_name)
     for key, value in _DEFAULTS.items():
         if not given.contains(key):

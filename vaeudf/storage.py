@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pyarrow import ArrowInvalid, fs
 
 from vaeudf.errors import InputError
+
+SUCCESS = "_SUCCESS"
+"""A file that Spark puts into every folder it has written completely."""
 
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:")
 
@@ -45,6 +49,12 @@ def exists(path: str) -> bool:
     return bool(files.get_file_info(inner).type != fs.FileType.NotFound)
 
 
+def is_file(path: str) -> bool:
+    """Whether there is a file at this path or URI."""
+    files, inner = filesystem(path)
+    return bool(files.get_file_info(inner).type == fs.FileType.File)
+
+
 def is_empty_folder(path: str) -> bool:
     """Whether the path is a folder with nothing in it."""
     files, inner = filesystem(path)
@@ -63,11 +73,43 @@ def remove(path: str) -> None:
         files.delete_file(inner)
 
 
-def check_output(path: str, overwrite: bool) -> None:
-    """Raise InputError if something is at a path to be written and may not be replaced."""
-    if not overwrite and exists(path) and not is_empty_folder(path):
+def remove_empty(path: str) -> None:
+    """Remove a local folder if nothing is in it; object stores have no empty folders."""
+    location = absolute(path)
+    if not _SCHEME.match(location):
+        with suppress(OSError):
+            os.rmdir(location)
+
+
+def check_output(path: str, overwrite: bool, marker: str, inputs: Sequence[str] = ()) -> None:
+    """Refuse to write where something is that must stay.
+
+    Args:
+        path: A folder to be written.
+        overwrite: Whether an older one may be replaced.
+        marker: A file that every folder of this kind has: nothing else is ever replaced.
+        inputs: What the job reads; neither above nor below the folder.
+
+    Raises:
+        InputError: The folder may not be written.
+    """
+    for other in inputs:
+        here, there = absolute(path).rstrip("/") + "/", absolute(other).rstrip("/") + "/"
+        if here.startswith(there) or there.startswith(here):
+            raise InputError(
+                f"the output {path} and the input {other} are one, or one is inside the other; "
+                "name another folder."
+            )
+    if not exists(path) or is_empty_folder(path):
+        return
+    if not overwrite:
         raise InputError(
             f"{path} exists already; name another folder, or replace it with --overwrite."
+        )
+    if not exists(posixpath.join(absolute(path), marker)):
+        raise InputError(
+            f"{path} is not the output of such a job (it has no {marker}), so --overwrite does "
+            "not replace it; name another folder."
         )
 
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import posixpath
+import re
 import time
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Schema, Transaction
+from deltalake import CommitProperties, DeltaTable, Schema, TableFeatures, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction
 from pyarrow import fs
@@ -29,6 +32,7 @@ QUARANTINE = "_quarantine"
 STAGING = "_staging"
 
 _APP_ID = "vaeudf"
+_RUN_ID = re.compile(r"^\d{8}T\d{6}-[0-9a-f]{8}$")
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,11 @@ class PosteriorTable:
     def model_id(self) -> str:
         """sha256 of the bundle that the posteriors come from."""
         return self.provenance[MODEL_ID_KEY]
+
+
+def new_run_id() -> str:
+    """Return a name for a run, and for the folder of its files: when it began, and chance."""
+    return f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
 
 
 def open_table(uri: str, version: int | None = None) -> PosteriorTable:
@@ -154,6 +163,17 @@ def open_for_publishing(uri: str, latent_dim: int) -> PosteriorTable | None:
     return table
 
 
+def holds_files_of(uri: str, run_id: str) -> bool:
+    """Whether the table's latest version has files of this run, as far as can be told."""
+    if not exists(posixpath.join(absolute(uri), "_delta_log")):
+        return False
+    try:
+        delta = DeltaTable(absolute(uri))
+    except Exception:  # a log that cannot be read may name any file
+        return True
+    return any(path.startswith(f"{run_id}/") for path in _paths(delta))
+
+
 def publish(
     uri: str,
     previous: PosteriorTable | None,
@@ -193,6 +213,7 @@ def publish(
             delta = _create(location, delta_schema, latent_dim)
         else:
             delta = DeltaTable(location, version=previous.version)
+            _allow_types(delta, schema, previous.transaction)
         # "overwrite" removes the version's own files, and alone replaces the schema and with it
         # the provenance in the same commit.
         delta.create_write_transaction(
@@ -247,6 +268,30 @@ def _create(location: str, schema: Schema, latent_dim: int) -> DeltaTable:
         raise
 
 
+def _allow_types(delta: DeltaTable, schema: pa.Schema, transaction: int) -> None:
+    """Enable the table feature that timestamps without a time zone need.
+
+    delta-rs does so when it creates a table, but not when it commits another schema to one, which
+    nobody could read any more.
+    """
+    features = delta.protocol().writer_features or []
+    if not any(_is_local_time(field.type) for field in schema) or "timestampNtz" in features:
+        return
+    delta.alter.add_feature(
+        TableFeatures.TimestampWithoutTimezone, allow_protocol_versions_increase=True
+    )
+    delta.update_incremental()
+    # The commit that follows now starts from here: what came in between would go unnoticed.
+    if delta.transaction_version(_APP_ID) != transaction:
+        raise CommitFailedError("a version was published in the meantime")
+
+
+def _is_local_time(kind: pa.DataType) -> bool:
+    if pa.types.is_timestamp(kind):
+        return kind.tz is None
+    return any(_is_local_time(kind.field(i).type) for i in range(kind.num_fields))
+
+
 def _check_files(location: str, files: Sequence[DataFile]) -> None:
     """Do what delta-rs does not: look whether the files it is to name are there."""
     system, inner = filesystem(location)
@@ -274,5 +319,7 @@ def _stats(file: DataFile, schema: pa.Schema) -> str:
 def _holds_only_ours(uri: str) -> bool:
     """Whether a folder without a log holds only what an unfinished first run leaves."""
     system, inner = filesystem(uri)
-    entries = system.get_file_info(fs.FileSelector(inner))
-    return any(entry.base_name in (STAGING, QUARANTINE) for entry in entries)
+    if system.get_file_info(inner).type != fs.FileType.Directory:
+        return False
+    names = {entry.base_name for entry in system.get_file_info(fs.FileSelector(inner))}
+    return all(name in (STAGING, QUARANTINE) or _RUN_ID.match(name) for name in names)

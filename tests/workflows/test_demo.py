@@ -29,8 +29,14 @@ def test_the_whole_path(spark, tmp_path):
     # Slider positions are tenths, as a person would leave them.
     assert all(round(v, 1) == v for row in queries["z"].to_pylist() for v in row)
 
+    with pytest.raises(InputError, match="items is 0"):
+        demo(Demo(str(root), items=0))
+    assert page == Path(summary["report"]).read_text(), "a mistake costs no earlier demo"
+    demo(Demo(str(root), items=80, epochs=1, latent_dim=2))
+    assert open_table(str(root / "posteriors")).num_items == 80
 
-def test_an_earlier_demo_is_replaced_and_nothing_else(spark, tmp_path):
+
+def test_nothing_but_a_demo_is_replaced(spark, tmp_path):
     (tmp_path / "thesis.doc").write_text("x")
     with pytest.raises(InputError, match="not empty and not an earlier demo"):
         demo(Demo(str(tmp_path)))

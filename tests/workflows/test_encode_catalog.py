@@ -276,3 +276,42 @@ def test_losing_a_race_leaves_the_winner_alone(
 def test_bad_options():
     with pytest.raises(InputError, match=r"max-error-fraction is 1.5; expected 0 to 1"):
         EncodeCatalog("c", "m", "t", max_error_fraction=1.5)
+
+
+@pytest.mark.parametrize("failing", ["publish", "_tell"])
+def test_a_failure_after_the_commit_keeps_what_was_published(
+    spark, parquet_catalog, bundle_path, table, monkeypatch, failing
+):
+    real = getattr(workflow, failing)
+
+    def fails_at_the_end(*arguments):
+        real(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(workflow, failing, fails_at_the_end)
+    with pytest.raises(KeyboardInterrupt):
+        encode_catalog(EncodeCatalog(parquet_catalog, bundle_path, table))
+    assert read(table).num_rows == NUM_ITEMS
+    assert not Path(table, "_staging").exists()
+
+
+def test_a_catalog_that_changes_while_it_is_read(
+    spark, garments, bundle_path, table, tmp_path, monkeypatch
+):
+    path = str(tmp_path / "c.parquet")
+    pq.write_table(garments, path)
+    check = workflow.check_items
+
+    def and_then_it_changes(*arguments):
+        total = check(*arguments)
+        pq.write_table(pa.concat_tables([garments.slice(1), garments.slice(5, 1)]), path)
+        return total
+
+    monkeypatch.setattr(workflow, "check_items", and_then_it_changes)
+    with pytest.raises(Exception, match="changed while it was read"):
+        encode_catalog(EncodeCatalog(path, bundle_path, table))
+    assert not Path(table).exists()
+
+
+def test_the_share_that_may_fail_is_exact(spark):
+    workflow._check_failures(None, {"empty": 29}, 100, 0.29)

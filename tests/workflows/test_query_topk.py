@@ -43,7 +43,7 @@ def test_output(table, tmp_path):
     np.save(tmp_path / "z.npy", z)
     output = str(tmp_path / "out [1]" / "results")
     summary = query_topk(QueryTopk(table, queries=str(tmp_path / "z.npy"), k=5, output=output))
-    assert (summary["queries"], summary["items"], summary["rows"]) == (6, NUM_ITEMS, 30)
+    assert (summary["queries"], summary["items"], summary["k"]) == (6, NUM_ITEMS, 5)
     assert summary["output"] == output
     rows = pq.read_table(output).to_pylist()
     assert list(rows[0]) == ["query_id", "rank", "item_id", "log_likelihood"]
@@ -72,8 +72,8 @@ def test_printed_table(table, capsys):
 def test_more_asked_than_there_are(table, tmp_path, caplog):
     caplog.set_level("INFO")
     output = str(tmp_path / "out")
-    summary = query_topk(QueryTopk(table, z=["0,0,0,0"], k=1000, output=output))
-    assert summary["rows"] == pq.read_table(output).num_rows == NUM_ITEMS
+    query_topk(QueryTopk(table, z=["0,0,0,0"], k=1000, output=output))
+    assert pq.read_table(output).num_rows == NUM_ITEMS
     assert f"k is 1000, but the table has {NUM_ITEMS} items: all are returned" in caplog.text
 
 
@@ -206,3 +206,25 @@ def test_report_with_another_model(table, tmp_path):
         model=str(tmp_path / "none"),
     )
     assert not (tmp_path / "page").exists()
+
+
+def test_overwrite_replaces_only_results(table, tmp_path):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.doc").write_text("x")
+    for output, message in (
+        (table, "are one, or one is inside the other"),
+        (f"{table}/inside", "are one, or one is inside the other"),
+        (str(Path(table).parent), "are one, or one is inside the other"),
+        (str(mine), "so --overwrite does not replace it"),
+    ):
+        refused(message, table=table, z=["0,0,0,0"], output=output, overwrite=True)
+    assert open_table(table).num_items == NUM_ITEMS
+    assert tree(mine) == {"thesis.doc": 1}
+
+
+def test_an_older_page_is_kept_unless_overwritten(table, tmp_path):
+    page = str(tmp_path / "page")
+    query_topk(QueryTopk(table, z=["0,0,0,0"], k=1, report=page))
+    refused("exists already", table=table, z=["0,0,0,0"], k=1, report=page)
+    query_topk(QueryTopk(table, z=["0,0,0,0"], k=1, report=page, overwrite=True))

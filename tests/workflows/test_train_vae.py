@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import NUM_ITEMS, tree
@@ -113,3 +115,23 @@ def test_bad_catalogs_write_nothing(spark, parquet_catalog, tmp_path):
         with pytest.raises(InputError, match=message):
             train_vae(TrainVae(catalog, str(tmp_path / "m"), batch_size=64, image_size=16))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_overwrite_replaces_only_bundles(spark, image_folder, tmp_path):
+    photos = tmp_path / "photos"
+    shutil.copytree(image_folder, photos)
+    before = tree(photos)
+    for output in (photos, photos / "model", tmp_path):
+        with pytest.raises(InputError, match="are one, or one is inside the other"):
+            train_vae(TrainVae(str(photos), str(output), overwrite=True, **SMALL))
+    other = tmp_path / "other"
+    shutil.copytree(image_folder, other)
+    with pytest.raises(InputError, match=r"has no bundle\.json"):
+        train_vae(TrainVae(str(photos), str(other), overwrite=True, **SMALL))
+    assert tree(photos) == tree(other) == before
+
+
+def test_a_catalog_with_columns_named_like_the_tables(spark, garments, tmp_path):
+    path = str(tmp_path / "c.parquet")
+    pq.write_table(garments.append_column("reason", garments["category"]), path)
+    assert train_vae(TrainVae(path, str(tmp_path / "m"), **SMALL))["images"] == NUM_ITEMS

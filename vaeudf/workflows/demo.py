@@ -44,6 +44,27 @@ class Demo:
     latent_dim: int = option(10, help="number of latent dimensions")
     seed: int = option(0, help="seeds the garments and the training")
 
+    def __post_init__(self) -> None:
+        # Both check what they are given, and that before an earlier demo is removed.
+        drawing, plan = self.drawing(""), self.training("").plan
+        if drawing.items < 2 * plan.batch_size:
+            raise InputError(f"items is {self.items}; expected at least {2 * plan.batch_size}.")
+
+    def drawing(self, root: str) -> DrawCatalog:
+        """Return the options of the first step."""
+        return DrawCatalog(posixpath.join(root, "catalog"), items=self.items, seed=self.seed)
+
+    def training(self, root: str) -> TrainVae:
+        """Return the options of the second step."""
+        return TrainVae(
+            catalog=posixpath.join(root, "catalog"),
+            output=posixpath.join(root, "model"),
+            epochs=self.epochs,
+            latent_dim=self.latent_dim,
+            beta=_BETA,
+            seed=self.seed,
+        )
+
 
 def demo(options: Demo) -> Summary:
     """Run every job once, in one Spark session."""
@@ -60,19 +81,10 @@ def demo(options: Demo) -> Summary:
     with spark_session("demo"):
         log.info("1/4  drawing %d garments …", options.items)
         with watch.phase("draw"):
-            draw_catalog(DrawCatalog(output=catalog, items=options.items, seed=options.seed))
+            draw_catalog(options.drawing(root))
         log.info("2/4  training a VAE on them …")
         with watch.phase("train"):
-            trained = train_vae(
-                TrainVae(
-                    catalog=catalog,
-                    output=model,
-                    epochs=options.epochs,
-                    beta=_BETA,
-                    latent_dim=options.latent_dim,
-                    seed=options.seed,
-                )
-            )
+            trained = train_vae(options.training(root))
         log.info("3/4  encoding the catalog with Spark …")
         with watch.phase("encode"):
             encoded = encode_catalog(EncodeCatalog(catalog=catalog, model=model, table=table))
@@ -113,14 +125,16 @@ def _pick_queries(table_uri: str, seed: int) -> pa.Table:
     rng = np.random.default_rng(seed)
     categories = np.asarray(rows["category"].to_pylist())
     mu = np.stack(rows[MU].to_numpy())
+    nouns: list[str] = []
     names: list[str] = []
     vectors: list[NDArray[np.float32]] = []
     for category in sorted(set(categories)):
         one = rng.choice(np.flatnonzero(categories == category))
-        names.append(f"sliders at {'an' if category[0] in 'aeiou' else 'a'} {category}")
+        nouns.append(f"{'an' if category[0] in 'aeiou' else 'a'} {category}")
+        names.append(f"sliders at {nouns[-1]}")
         vectors.append(mu[one])
     first, second = rng.choice(len(vectors), 2, replace=False)
-    names.append(f"half-way from {names[first][11:]} to {names[second][11:]}")
+    names.append(f"half-way from {nouns[first]} to {nouns[second]}")
     vectors.append((vectors[first] + vectors[second]) / 2)
     names.append("all sliders in the middle")
     vectors.append(np.zeros_like(mu[0]))

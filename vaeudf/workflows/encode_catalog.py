@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import logging
 import posixpath
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timezone
 
 import pyarrow as pa
 from pyspark.errors import PySparkException
@@ -19,13 +17,13 @@ from vaeudf.bundle import Bundle, load_bundle
 from vaeudf.catalog import (
     CatalogSource,
     Format,
-    check_unique_ids,
+    check_items,
     count_files,
     read_catalog,
     resolve_format,
 )
 from vaeudf.cli import Summary, option
-from vaeudf.encoding import encode
+from vaeudf.encoding import encode_listing
 from vaeudf.errors import InputError, TooManyFailures
 from vaeudf.schema import (
     CATALOG_KEY,
@@ -43,8 +41,8 @@ from vaeudf.session import spark_session
 from vaeudf.storage import (
     absolute,
     exists,
-    is_empty_folder,
     remove,
+    remove_empty,
     spark_literal,
     spark_uri,
 )
@@ -52,6 +50,8 @@ from vaeudf.table import (
     QUARANTINE,
     STAGING,
     check_schema,
+    holds_files_of,
+    new_run_id,
     open_for_publishing,
     publish,
 )
@@ -106,15 +106,16 @@ def encode_catalog(options: EncodeCatalog) -> Summary:
     bundle = load_bundle(options.model)
     previous = open_for_publishing(options.table, bundle.latent_dim)
     table = absolute(options.table)
-    run_id = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
+    run_id = new_run_id()
 
     with spark_session("encode_catalog") as spark, _run_folders(table, run_id) as staging:
         with watch.phase("read"):
             catalog = read_catalog(spark, options.source)
             schema = _table_schema(catalog, bundle, options)
-            total = check_unique_ids(catalog)
+            total = check_items(catalog, options.version_column is not None)
+            ignored = _count_ignored(spark, options.source, total)
         with watch.phase("encode"):
-            encode(catalog, bundle).write.parquet(spark_uri(staging))
+            encode_listing(catalog, bundle).write.parquet(spark_uri(staging))
         staged = spark.read.parquet(spark_literal(staging))
         with watch.phase("check"):
             quarantined = _count_failures(staged)
@@ -135,7 +136,6 @@ def encode_catalog(options: EncodeCatalog) -> Summary:
             published = publish(
                 table, previous, files, schema, bundle.latent_dim, {"vaeudf.run_id": run_id}
             )
-        ignored = _count_ignored(spark, options.source, total)
     _tell(quarantined, ignored, table, run_id)
     return {
         "read": total,
@@ -160,16 +160,17 @@ def _run_folders(table: str, run_id: str) -> Iterator[str]:
     try:
         yield staging
     except BaseException:
-        remove(posixpath.join(table, run_id))
-        remove(_quarantine_folder(table, run_id))
+        # Whatever went wrong may have done so after the commit: then the files are the table.
+        if not holds_files_of(table, run_id):
+            remove(posixpath.join(table, run_id))
+            remove(_quarantine_folder(table, run_id))
         raise
     finally:
         remove(staging)
         for folder in (STAGING, QUARANTINE):
-            if is_empty_folder(posixpath.join(table, folder)):
-                remove(posixpath.join(table, folder))
-        if not was_there and is_empty_folder(table):
-            remove(table)
+            remove_empty(posixpath.join(table, folder))
+        if not was_there:
+            remove_empty(table)
 
 
 def _table_schema(catalog: DataFrame, bundle: Bundle, options: EncodeCatalog) -> pa.Schema:
@@ -199,7 +200,7 @@ def _check_failures(
     staged: DataFrame, quarantined: dict[str, int], total: int, max_fraction: float
 ) -> None:
     failed = sum(quarantined.values())
-    if failed <= max_fraction * total and failed < total:
+    if failed / total <= max_fraction and failed < total:
         return
     examples = staged.where(F.col(REASON).isNotNull()).orderBy(ITEM_ID).limit(5).collect()
     raise TooManyFailures(
@@ -215,7 +216,7 @@ def _write_quarantine(staged: DataFrame, failed: int, table: str, run_id: str) -
     rows = staged.where(F.col(REASON).isNotNull())
     rows = rows.select(ITEM_ID, SOURCE_VERSION, REASON, MESSAGE)
     # run_id is the folder's name: readers of partitioned Parquet give it back as a column.
-    rows.coalesce(-(-failed // _ROWS_PER_QUARANTINE_FILE)).write.parquet(
+    rows.repartition(-(-failed // _ROWS_PER_QUARANTINE_FILE)).write.parquet(
         spark_uri(_quarantine_folder(table, run_id))
     )
 

@@ -16,7 +16,7 @@ from vaeudf.cli import Summary, option
 from vaeudf.errors import BundleError, InputError
 from vaeudf.latents import Latents, parse_z, read_latents
 from vaeudf.query import read_table, top_k
-from vaeudf.report import Hit, Result, write_report
+from vaeudf.report import PAGE, Hit, Result, write_report
 from vaeudf.schema import (
     CATALOG_KEY,
     ITEM_ID,
@@ -27,9 +27,10 @@ from vaeudf.schema import (
     QUERY_ID,
     RANK,
     SOURCE_VERSION,
+    quoted,
 )
 from vaeudf.session import spark_session
-from vaeudf.storage import absolute, check_output, replacing, spark_literal, spark_uri
+from vaeudf.storage import SUCCESS, absolute, check_output, replacing, spark_literal, spark_uri
 from vaeudf.table import PosteriorTable, open_table
 from vaeudf.timing import Stopwatch
 from vaeudf.topk import check_k
@@ -53,7 +54,7 @@ class QueryTopk:
     report_queries: int = option(50, help="show at most this many queries on the page")
     model: str | None = option(None, help="bundle to decode z with (default: the table's own)")
     catalog: str | None = option(None, help="where the pictures are (default: the table's own)")
-    overwrite: bool = option(False, help="replace --output if it exists")
+    overwrite: bool = option(False, help="replace --output and --report if they exist")
 
     def __post_init__(self) -> None:
         check_k(self.k)
@@ -73,7 +74,9 @@ def query_topk(options: QueryTopk) -> Summary:
         latents.check_bound(options.z_bound)
     bundle = _decoder(options, table) if options.report else None
     if options.output:
-        check_output(options.output, options.overwrite)
+        check_output(options.output, options.overwrite, SUCCESS, [options.table])
+    if options.report:
+        check_output(options.report, options.overwrite, PAGE, [options.table])
     if options.k > table.num_items:
         log.info(
             "k is %d, but the table has %d items: all are returned.", options.k, table.num_items
@@ -104,7 +107,6 @@ def query_topk(options: QueryTopk) -> Summary:
         "queries": len(latents),
         "items": table.num_items,
         "k": options.k,
-        "rows": len(latents) * min(options.k, table.num_items),
         "table": table.uri,
         "version": table.version,
         "seconds": watch.seconds,
@@ -214,7 +216,7 @@ def _read_facts(
     if not names:
         return {}
     rows = frame.where(F.col(ITEM_ID).isin(list(item_ids)))
-    rows = rows.select(ITEM_ID, *(F.col(f"`{name}`").cast("string") for name in names))
+    rows = rows.select(ITEM_ID, *(F.col(quoted(name)).cast("string") for name in names))
     return {
         row[ITEM_ID]: [(name, row[name]) for name in names if row[name] is not None]
         for row in rows.collect()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from vaeudf.bundle import save_bundle
+from vaeudf.bundle import MANIFEST, save_bundle
 from vaeudf.catalog import CatalogSource, read_catalog
 from vaeudf.cli import Summary, option
 from vaeudf.errors import InputError
@@ -72,10 +72,13 @@ class TrainVae:
 
 def train_vae(options: TrainVae) -> Summary:
     """Decode the catalog's images with Spark, train on the driver, write the bundle."""
-    check_output(options.output, options.overwrite)
+    check_output(options.output, options.overwrite, MANIFEST, [options.catalog])
     watch = Stopwatch()
     source = CatalogSource(
-        options.catalog, id_column=options.id_column, image_column=options.image_column
+        options.catalog,
+        id_column=options.id_column,
+        image_column=options.image_column,
+        payload_columns=(),
     )
     with spark_session("train_vae") as spark, watch.phase("read"):
         catalog = read_catalog(spark, source)
