@@ -410,3 +410,18 @@ def test_a_job_in_its_own_process():
     assert (done.returncode, done.stdout) == (0, '{"k": 3}\n')
     assert "odd shirt" in done.stderr and "pressing 3\n" in done.stderr
     assert "chatter" not in done.stderr
+
+
+def test_an_interrupt_is_one_line(capsys):
+    def run(options):
+        raise KeyboardInterrupt
+
+    @dataclass(frozen=True)
+    class Nothing:
+        """Do nothing."""
+
+    with pytest.raises(SystemExit) as stopped:
+        main(Nothing, run, [])
+    assert stopped.value.code == 130
+    expected = "error: interrupted; what this run had begun was taken away again.\n"
+    assert capsys.readouterr().err == expected

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -125,6 +127,23 @@ def test_too_many_failures_exit_with_3(tmp_path, bundle_path):
     assert done.returncode == 3
     assert "error: 1 of 1 items cannot be encoded" in done.stderr
     assert not (tmp_path / "t").exists()
+
+
+def test_ctrl_c_while_encoding(tmp_path, parquet_catalog, bundle_path):
+    job = str(ROOT / "jobs" / "encode_catalog.py")
+    table = tmp_path / "t"
+    arguments = ["--catalog", parquet_catalog, "--model", bundle_path, "--table", str(table)]
+    running = subprocess.Popen(
+        [sys.executable, job, *arguments], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not (table / "_staging").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=60)
+    assert running.returncode == 130, err
+    assert out == "" and "error: interrupted" in err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unknown_job():
