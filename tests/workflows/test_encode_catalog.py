@@ -313,5 +313,10 @@ def test_a_catalog_that_changes_while_it_is_read(
     assert not Path(table).exists()
 
 
+def test_exit_codes_of_what_stops_a_night():
+    assert (InputError.exit_code, BundleError.exit_code, TableError.exit_code) == (2, 2, 2)
+    assert (TooManyFailures.exit_code, PublishConflict.exit_code) == (3, 4)
+
+
 def test_the_share_that_may_fail_is_exact(spark):
     workflow._check_failures(None, {"empty": 29}, 100, 0.29)
