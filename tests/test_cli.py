@@ -365,7 +365,7 @@ FROM_A_TASK = """
 Traceback (most recent call last):
   File "/lib/pyspark/worker.py", line 3000, in process
     serializer.dump_stream(out_iter, outfile)
-  File "/work/vaeudf/query.py", line 103, in _to_matrix
+  File "/srv/vaeudf/query.py", line 103, in _to_matrix
     raise InputError(
 vaeudf.errors.InputError: item 'a: 1' has a mu that is null, NaN or infinite.
 
