@@ -278,7 +278,7 @@ def bhattacharyya_distance(
 ) -> NDArray[np.float64]:
     """Return the Bhattacharyya distance -log ∫ sqrt(query(z) q(z|x)) dz of every pair.
 
-    D = Σ_i [ ¼ (m_i - mu_i)² / (v_i + s_i) + ½ log( (v_i + s_i) / (2 sqrt(v_i s_i)) ) ]
+    D = Σ_i [ ⅛ (m_i - mu_i)² / w_i + ½ log( w_i / sqrt(v_i s_i) ) ],  w_i = ½ (v_i + s_i)
     (Kailath, 1967, for diagonal Gaussians). With d = log v - log s the last term is
     ½ log cosh(d / 2), which neither cancels nor overflows.
 
@@ -299,8 +299,9 @@ def bhattacharyya_distance(
     m, log_v, means, log_s = _blurred_pair(query_mu, query_log_var, mu, log_var, tolerance)
 
     def term(m: _Array, log_v: _Array, mu: _Array, log_s: _Array) -> _Array:
-        gap = (m - mu) * _inverse_sigma(np.logaddexp(log_v, log_s))
-        return 0.25 * np.square(gap) + 0.5 * _log_cosh(0.5 * (log_v - log_s))
+        # The mean of the variances, unlike their sum, is never wider than both.
+        gap = (m - mu) * _inverse_sigma(np.logaddexp(log_v, log_s) - math.log(2.0))
+        return 0.125 * np.square(gap) + 0.5 * _log_cosh(0.5 * (log_v - log_s))
 
     return _sum_over_dims(term, (m, log_v), (means, log_s))
 
@@ -503,4 +504,5 @@ def _log_cosh(x: _Array) -> _Array:
     # log cosh x = ½ log(1 + sinh² x) keeps its digits near 0 but overflows; from 20 on it is
     # |x| - log 2 to the last digit, a straight line.
     bent = np.minimum(np.abs(x), 20.0)
-    return 0.5 * np.log1p(np.square(np.sinh(bent))) + (np.abs(x) - bent)
+    total: _Array = 0.5 * np.log1p(np.square(np.sinh(bent))) + (np.abs(x) - bent)
+    return total
