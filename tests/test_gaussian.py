@@ -779,8 +779,8 @@ def test_shapes_of_pairs(score):
             "query_mu has shape (2, 4) and query_log_var (2, 1); expected the same shape (Q, 4)",
         ),
         (
-            [(1, 2, 4), (1, 2, 4), (5, 4), (5, 4)],
-            "query_mu has shape (1, 2, 4) and query_log_var (1, 2, 4); expected the same shape",
+            [(1, 4, 4), (1, 4, 4), (5, 4), (5, 4)],
+            "query_mu has shape (1, 4, 4) and query_log_var (1, 4, 4); expected the same shape",
         ),
         (
             [(2, 4), (2, 4), (5, 4), (4, 4)],
