@@ -373,8 +373,230 @@ def test_columns_of_other_names_are_listed(write, header):
     path = write("q.csv", header + "\n" + ",".join("1" for _ in header.split(",")))
     assert refusal(path) == (
         f"queries {path} have the columns {', '.join(header.split(','))}; expected z, a list of "
-        "numbers, or z0, z1, …, one column per dimension."
+        "numbers, or z0, z1, …, one column per dimension; or mu and log_var in the same way, for "
+        "Gaussians."
     )
+
+
+# ---- Gaussians
+
+LOG_VARS = [[-1.0, 0.5, -27.5], [0.0, 2.0, 13.0]]
+
+
+def check_gaussians(latents, ids=("0", "1"), rows=ROWS, log_vars=LOG_VARS):
+    check(latents, ids, rows)
+    assert latents.is_gaussian
+    assert latents.log_var.dtype == np.float64 and latents.log_var.tolist() == log_vars
+
+
+def spread(stem, rows):
+    return {f"{stem}{dim}": list(column) for dim, column in enumerate(zip(*rows, strict=True))}
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"mu": lists(ROWS), "log_var": lists(LOG_VARS)},
+        {"log_var": lists(LOG_VARS, 3), "other": [1, 2], "mu": lists(ROWS, 3)},
+        {"item_id": ["x", "y"], "mu": lists(ROWS), "log_var": lists(LOG_VARS)},  # posteriors
+        {**spread("mu", ROWS), **spread("log_var", LOG_VARS)},
+        dict(reversed([*spread("mu_", ROWS).items(), *spread("log_var_", LOG_VARS).items()])),
+        {"mu": lists(ROWS), **spread("log_var", LOG_VARS)},
+        {"mu": lists(ROWS), "log_var": lists(LOG_VARS), "log_sigma": lists(ROWS), "mu0": [9, 9]},
+        {
+            f"{stem}{dim + 1}": [row[dim] for row in rows]
+            for dim in range(3)
+            for stem, rows in (("mu", ROWS), ("log_var", LOG_VARS))
+        },
+    ],
+)
+def test_gaussians_in_parquet(write, columns):
+    check_gaussians(read_latents(write("q.parquet", pa.table(columns))))
+    table = pa.table({"query_id": ["é 1", "b"], **columns})
+    check_gaussians(read_latents(write("named.parquet", table)), ["é 1", "b"])
+
+
+def test_gaussians_in_csv_and_json_lines(write):
+    header = "query_id,mu0,mu1,mu2,log_var0,log_var1,log_var2"
+    body = "a,1,-2.5,0,-1,0.5,-27.5\nb,0.25,4,-1e-3,0,2,13\n"
+    check_gaussians(read_latents(write("q.csv", f"{header}\n{body}")), ["a", "b"])
+    records = [{"mu": m, "log_var": lv} for m, lv in zip(ROWS, LOG_VARS, strict=True)]
+    lines = "\n".join(map(json.dumps, records))
+    check_gaussians(read_latents(write("q.jsonl", lines)))
+
+
+def test_gaussians_in_float32_are_taken_as_stored(write):
+    stored = np.float32(np.array(LOG_VARS) / 3)
+    single = {"mu": lists(ROWS), "log_var": lists(stored.tolist(), number=pa.float32())}
+    found = read_latents(write("q.parquet", pa.table(single)))
+    check_gaussians(found, log_vars=stored.astype(float).tolist())
+
+
+def test_points_are_no_gaussians(write):
+    for latents in (
+        read_latents(write("q.csv", "z0\n1\n2\n")),
+        read_latents(write("q.npy", npy(np.array([[1.0], [2.0]])))),
+        parse_z(["1", "2"]),
+        from_rows([[1.0], [2.0]]),
+        # Columns of other names do not make them Gaussians.
+        read_latents(
+            write("q.parquet", pa.table({"z0": [1.0, 2.0], "mu_x": [1, 2], "mux": [1, 2]}))
+        ),
+    ):
+        check(latents, rows=[[1.0], [2.0]])
+        assert latents.log_var is None and not latents.is_gaussian
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (
+            "z0,mu0,log_var0",
+            "have both z and mu; expected z alone for points, or mu and log_var alone for "
+            "Gaussians: take out or rename the rest.",
+        ),
+        ("z0,mu0", "have both z and mu; expected z alone for points"),
+        ("mu,z", "have both z and mu; expected z alone for points"),
+        ("z0,log_var0", "have both z and log_var; expected z alone for points"),
+        (
+            "mu0,mu1",
+            "have mu but no log_var; expected both for Gaussian queries: add log_var = log sigma², "
+            "or name the column z if points are meant.",
+        ),
+        ("mu", "have mu but no log_var; expected both for Gaussian queries"),
+        (
+            "log_var0,x",
+            "have log_var but no mu; expected both for Gaussian queries: add the means as mu.",
+        ),
+        ("log_var,log_sigma", "have log_var but no mu; expected both"),
+        (
+            "mu0,log_sigma0",
+            "have mu and log_sigma but no log_var; expected log_var = 2·log_sigma: write that "
+            "instead.",
+        ),
+        ("mu,log_sigma", "have mu and log_sigma but no log_var; expected log_var = 2·log_sigma"),
+        (
+            "mu0,mu1,log_var0,log_var2",
+            "have the columns mu0, mu1, log_var0, log_var2; expected log_var, a list of numbers, "
+            "or log_var0, log_var1, …, one column per dimension.",
+        ),
+        ("mu0,mu2,log_var0", "have the columns mu0, mu2, log_var0; expected mu, a list of numbers"),
+    ],
+)
+def test_columns_that_are_not_those_of_gaussians(write, header, message):
+    path = write("q.csv", header + "\n" + ",".join("1" for _ in header.split(",")))
+    found = refusal(path)
+    assert found.startswith(f"queries {path} {message}")
+    assert found.endswith(".") and len(found.split(". ")) == 1
+
+
+@pytest.mark.parametrize(
+    ("mu", "log_var", "message"),
+    [
+        (
+            [[1.0, 2.0]] * 2,
+            [[1.0]] * 2,
+            "the queries' mu have shape (2, 2) and their log_var (2, 1); expected the same shape "
+            "(Q, n) for both.",
+        ),
+        (
+            [[1.0, 2.0], [1.0]],
+            [[1.0, 2.0], [1.0]],
+            "mu of query 'b' has 1 dimensions, but mu of query 'a' has 2; all need the same "
+            "number.",
+        ),
+        (
+            [[1.0]] * 2,
+            [[1.0], [1.0, 2.0]],
+            "log_var of query 'b' has 2 dimensions, but log_var of query 'a' has 1; all need the "
+            "same number.",
+        ),
+        (
+            [[1.0]] * 2,
+            [[1.0], None],
+            "log_var of query 'b' has shape (); expected (n,), a list of n numbers.",
+        ),
+        (
+            [[], [1.0]],
+            [[1.0]] * 2,
+            "mu of query 'a' has shape (0,); expected (n,), a list of n numbers.",
+        ),
+        (
+            [[1.0, 2.0], [1.0, None]],
+            [[1.0, 2.0]] * 2,
+            "query 'b' has mu = nan in dimension 1; expected finite numbers only.",
+        ),
+        (
+            [[1.0, 2.0]] * 2,
+            [[1.0, -np.inf], [1.0, 2.0]],
+            "query 'a' has log_var = -inf in dimension 1; expected finite numbers only.",
+        ),
+    ],
+)
+def test_gaussians_that_are_none(write, mu, log_var, message):
+    table = pa.table({"query_id": ["a", "b"], "mu": lists(mu), "log_var": lists(log_var)})
+    assert refusal(write("q.parquet", table)) == message
+
+
+def test_gaussians_that_are_no_numbers(write):
+    text = "mu0,log_var0\n1,2\n1,x\n"
+    message = "log_var of query '1' is ('x',); expected a list of numbers."
+    assert refusal(write("q.csv", text)) == message
+
+
+def test_from_rows_of_gaussians():
+    check_gaussians(from_rows(ROWS, log_vars=LOG_VARS))
+    check_gaussians(from_rows(np.array(ROWS), ["a", "b"], np.array(LOG_VARS)), ["a", "b"])
+    message = "there are 2 mu and 1 log_var; expected one of each per query."
+    with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
+        from_rows(ROWS, log_vars=LOG_VARS[:1])
+    with pytest.raises(InputError, match=r"^there are no queries"):
+        from_rows([], log_vars=[])
+
+
+def test_gaussians_made_directly_are_checked():
+    message = "the queries' mu have shape (1, 2) and their log_var (1, 3); expected the same shape"
+    with pytest.raises(InputError, match=f"^{re.escape(message)}"):
+        Latents(("a",), np.zeros((1, 2)), np.zeros((1, 3)))
+    with pytest.raises(InputError, match=r"^query 'a' has log_var = nan in dimension 1; expected"):
+        Latents(("a",), np.zeros((1, 2)), np.array([[0.0, np.nan]]))
+
+
+# ---- some of the queries
+
+
+@pytest.mark.parametrize(
+    ("indices", "places"),
+    [
+        ([2, 0], [2, 0]),
+        (slice(1, None), [1, 2]),
+        (slice(0, 100), [0, 1, 2]),
+        (np.array([1]), [1]),
+        (range(1, 3), [1, 2]),
+        ([-1], [2]),
+        (np.array([True, False, True]), [0, 2]),
+        ([False, True, False], [1]),
+    ],
+)
+def test_subset(indices, places):
+    z, log_var = np.arange(6.0).reshape(3, 2), -np.arange(6.0).reshape(3, 2)
+    ids = [["a", "b", "c"][place] for place in places]
+    points = Latents(("a", "b", "c"), z).subset(indices)
+    check(points, ids, z[places].tolist())
+    assert not points.is_gaussian
+    gaussians = Latents(("a", "b", "c"), z, log_var).subset(indices)
+    check_gaussians(gaussians, ids, z[places].tolist(), log_var[places].tolist())
+
+
+def test_subsets_that_are_none():
+    latents = Latents(("a", "b"), np.zeros((2, 3)))
+    for nothing in ([], slice(2, None)):
+        with pytest.raises(InputError, match=r"^there are no queries; expected at least one"):
+            latents.subset(nothing)
+    with pytest.raises(InputError, match=r"^query_id 'b' stands more than once; expected unique"):
+        latents.subset([1, 1])
+    with pytest.raises(IndexError):
+        latents.subset([2])
 
 
 # ---- typed by a person
@@ -428,6 +650,17 @@ def test_the_bound_is_inclusive_and_names_the_first_outside():
     latents.check_bound(7.0)
     message = (
         "query 'b' has z = -5.25 in dimension 1, outside [-5, 5] (2 such queries of 3); "
+        "mend them, or raise --z-bound."
+    )
+    with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
+        latents.check_bound(5)
+
+
+def test_the_bound_is_on_the_means_of_gaussians():
+    latents = Latents(("a", "b"), np.array([[5.0], [-5.25]]), np.array([[-27.0], [12.0]]))
+    latents.check_bound(6.0)
+    message = (
+        "query 'b' has mu = -5.25 in dimension 0, outside [-5, 5] (1 such queries of 2); "
         "mend them, or raise --z-bound."
     )
     with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
