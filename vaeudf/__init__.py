@@ -1,7 +1,7 @@
 """Encode an image catalog with a VAE on Spark; find the items with the highest log q(z|x).
 
-Importing this package imports neither torch nor pyspark: both come in with the first use of what
-needs them.
+Importing this package imports neither torch nor pyspark nor numba: each comes in with the first use
+of what needs it.
 """
 
 from __future__ import annotations
@@ -9,20 +9,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vaeudf import errors, gaussian
-from vaeudf.topk import nearest
 
 if TYPE_CHECKING:
     from vaeudf.bundle import Bundle, load_bundle
     from vaeudf.encoding import encode
+    from vaeudf.index import PosteriorIndex, nearest
     from vaeudf.query import top_k
 
-__all__ = ["Bundle", "encode", "errors", "gaussian", "load_bundle", "nearest", "top_k"]
+__all__ = [
+    "Bundle",
+    "PosteriorIndex",
+    "encode",
+    "errors",
+    "gaussian",
+    "load_bundle",
+    "nearest",
+    "top_k",
+]
 __version__ = "0.1.0"
 
 _LAZY = {
     "Bundle": "vaeudf.bundle",
     "load_bundle": "vaeudf.bundle",
     "encode": "vaeudf.encoding",
+    "PosteriorIndex": "vaeudf.index",
+    "nearest": "vaeudf.index",
     "top_k": "vaeudf.query",
 }
 

@@ -1,0 +1,436 @@
+"""The exact query engine in memory: items and queries made ready for the kernels, and the search.
+
+The steps, for a group of queries at a time: each query goes greedily down the tree of boxes to the
+node that promises most, and the k best there give it a floor; then all go down together, and
+whatever cannot reach the floor is passed over.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaeudf import kernels
+from vaeudf.kernels import BLOCK, FAN_OUT
+from vaeudf.scores import Score
+
+_PARENT = BLOCK * FAN_OUT
+# Memory of the heaps of one group of queries, and the most queries in one: their features and
+# coordinates, 160 bytes each with n = 10, should stay in the second-level cache.
+_HEAP_BYTES = 2**27
+_QUERIES_PER_GROUP = 4096
+# Below this many items bounds cost more than they save.
+_FEWEST_FOR_BOUNDS = 4 * _PARENT
+# A query, or half a range of one, beyond this would overflow float32 when squared.
+_LARGEST_POINT = 1e15
+# Queries and blocks on which it is measured whether bounds pay, and the part of the blocks that
+# may be left over if they do: a bound costs about an eighth of scoring its block.
+_SAMPLE = 128
+_WORTH_BOUNDS = 0.8
+# For so few queries, or pairs, features cost more than they save: about 0.1 µs a number to make,
+# where the direct formula takes 10 ns a number and query.
+_FEWEST_FOR_FEATURES = 4
+_SMALL = 100_000
+_STEEPEST = -1e30
+# Far above float32's denormals, far below any feature that matters: rounding errors that are not
+# relative (underflow) stay below this times the unit roundoff.
+_TINY = 1e-30
+_LOG_2PI = math.log(2.0 * math.pi)
+
+
+@dataclass
+class Work:
+    """What a search has done, for the run's summary.
+
+    Attributes:
+        pairs: Pairs of query and item that the search answered for.
+        filtered: Pairs that were scored by the filter.
+        rescored: Pairs that were scored in float64.
+        bounds: Bounds computed.
+    """
+
+    pairs: int = 0
+    filtered: int = 0
+    rescored: int = 0
+    bounds: int = 0
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Items ready to be searched by one score with one tolerance."""
+
+    score: Score
+    tolerance: float
+    items: kernels.Items
+    nodes: kernels.Nodes | None
+    work: Work = field(default_factory=Work)
+
+    def __len__(self) -> int:
+        return len(self.items.labels)
+
+    @property
+    def log_tau2(self) -> float:
+        """Log of the squared tolerance."""
+        return log_tau2(self.tolerance)
+
+
+def log_tau2(tolerance: float) -> float:
+    """Return log tau², -inf for 0."""
+    return 2.0 * math.log(tolerance) if tolerance > 0 else -math.inf
+
+
+def prepare(
+    score: Score,
+    mu: NDArray[Any],
+    log_var: NDArray[Any],
+    labels: NDArray[np.int64],
+    tolerance: float = 0.0,
+    bounds: bool = True,
+) -> Prepared:
+    """Make items ready to be searched.
+
+    Args:
+        score: What to rank by.
+        mu: Means, shape (N, n), float32 or float64; bounds are worth the more, the nearer to each
+            other consecutive rows are.
+        log_var: log sigma², shape (N, n).
+        labels: What a search returns and breaks ties by, shape (N,).
+        tolerance: tau.
+        bounds: Whether to make the tree of boxes.
+    """
+    mu, log_var = np.ascontiguousarray(mu), np.ascontiguousarray(log_var)
+    num_rows, n = mu.shape
+    tau2 = log_tau2(tolerance)
+    num_blocks = -(-num_rows // BLOCK)
+    num_parents = -(-num_rows // _PARENT)
+    d = 2 * n if score.code == kernels.WASSERSTEIN2 else n
+    width = _num_features(score, d)
+    base = np.full((num_blocks, BLOCK), -np.inf, np.float32)
+    psi = np.zeros((num_blocks, width, BLOCK), np.float32)
+    centres = np.zeros((num_parents, d))
+    magnitudes = np.zeros((num_parents, width + 1))
+    boxes = np.empty((4, num_blocks, d))
+    code = score.code
+    with np.errstate(over="ignore"):
+        kernels.fill_boxes(code, mu, log_var, tau2, boxes)
+    if num_rows:
+        firsts = np.arange(0, num_blocks, FAN_OUT)
+        low = np.minimum.reduceat(boxes[0], firsts)
+        high = np.maximum.reduceat(boxes[1], firsts)
+        centres[:] = 0.5 * low + 0.5 * high
+        kernels.fill_features(code, mu, log_var, tau2, centres, base, psi, magnitudes)
+        magnitudes += _TINY
+        magnitudes[~(np.abs(centres).max(axis=1) < _LARGEST_POINT)] = np.inf
+    items = kernels.Items(mu, log_var, labels, base, psi, centres, magnitudes)
+    nodes = _tree(score, boxes) if bounds and num_rows else None
+    return Prepared(score, tolerance, items, nodes)
+
+
+def _num_features(score: Score, d: int) -> int:
+    width = 4 * d if score.code == kernels.JEFFREYS else 2 * d
+    return max(8, -(-width // 4) * 4)
+
+
+def _tree(score: Score, boxes: NDArray[np.float64]) -> kernels.Nodes:
+    """Return the tree of boxes over blocks; boxes are (4, blocks, d)."""
+    levels = [boxes]
+    while levels[-1].shape[1] > FAN_OUT:
+        below = levels[-1]
+        firsts = np.arange(0, below.shape[1], FAN_OUT)
+        levels.append(
+            np.stack(
+                [
+                    np.minimum.reduceat(below[0], firsts),
+                    np.maximum.reduceat(below[1], firsts),
+                    np.minimum.reduceat(below[2], firsts),
+                    np.maximum.reduceat(below[3], firsts),
+                ]
+            )
+        )
+    starts = np.cumsum([0] + [level.shape[1] for level in levels])
+    low, high, log_low, log_high = np.concatenate(levels, axis=1)
+    return make_nodes(score, starts, low, high, log_low, log_high)
+
+
+def make_nodes(
+    score: Score,
+    starts: NDArray[np.int64],
+    low: NDArray[np.float64],
+    high: NDArray[np.float64],
+    log_low: NDArray[np.float64],
+    log_high: NDArray[np.float64],
+) -> kernels.Nodes:
+    """Return boxes as the kernels read them; all of shape (nodes, d), log variances blurred."""
+    code = score.code
+    num_nodes, d = low.shape
+    forward = np.zeros((num_nodes, d, 6))
+    backward = np.zeros((num_nodes if code in (kernels.REVERSE_KL, kernels.JEFFREYS) else 0, d, 6))
+    with np.errstate(over="ignore"):
+        if code in (kernels.LOG_LIKELIHOOD, kernels.KL, kernels.JEFFREYS):
+            forward = _lines(log_low, log_high)
+            if code == kernels.LOG_LIKELIHOOD:
+                forward[:, :, ::2] -= 0.5 * _LOG_2PI
+        elif code == kernels.MAHALANOBIS:
+            forward[:, :, 1::2] = -0.5 * np.exp(-log_high)[:, :, None]
+        elif code in (kernels.EUCLIDEAN, kernels.WASSERSTEIN2):
+            forward[:, :, 1::2] = -0.5
+        if len(backward):
+            backward = _lines(-log_high, -log_low)
+        widest = np.exp(log_high)
+    peak = np.abs(forward[:, :, ::2]).max(axis=2).sum(axis=1)
+    if len(backward):
+        peak = peak + np.abs(backward[:, :, ::2]).max(axis=2).sum(axis=1)
+    return kernels.Nodes(
+        starts.astype(np.int64),
+        _down(low),
+        _up(high),
+        _rounded(forward),
+        _rounded(backward),
+        _up(widest),
+        _up(peak),
+    )
+
+
+def _lines(low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return three lines in t, the largest of which is at least -½(t e^-a + a), a in [low, high].
+
+    The maximum is convex in t and a straight line outside [e^low, e^high]; so it lies below the
+    chord between these two points, and on the lines through the two outside them.
+    """
+    width = high - low
+    with np.errstate(invalid="ignore", over="ignore"):
+        ratio = np.where(width > 1e-12, width / np.expm1(width), 1.0)
+        lines = np.stack(
+            [
+                -0.5 * low,
+                -0.5 * np.exp(-low),
+                -0.5 * (1 + low) + 0.5 * ratio,
+                -0.5 * ratio * np.exp(-low),
+                -0.5 * high,
+                -0.5 * np.exp(-high),
+            ],
+            axis=2,
+        )
+    return lines
+
+
+def _rounded(lines: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return lines in float32 that are not below these for any t ≥ 0, as float32 computes t."""
+    # t itself may come out too large by four roundings.
+    slopes = np.maximum(np.nan_to_num(lines[..., 1::2], nan=0.0), _STEEPEST) * (1 - 2.0**-21)
+    rounded = np.empty(lines.shape, np.float32)
+    rounded[..., ::2] = _up(lines[..., ::2])
+    rounded[..., 1::2] = np.minimum(_up(slopes), 0)
+    return rounded
+
+
+def _up(numbers: NDArray[np.float64]) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):
+        return np.nextafter(numbers.astype(np.float32), np.float32(np.inf))
+
+
+def _down(numbers: NDArray[np.float64]) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):
+        return np.nextafter(numbers.astype(np.float32), np.float32(-np.inf))
+
+
+def prepare_queries(
+    score: Score, mu: NDArray[np.float64], log_var: NDArray[np.float64] | None, tolerance: float
+) -> kernels.Queries:
+    """Make queries ready: z of shape (Q, n), or Gaussians with log_var of the same shape."""
+    points = mu
+    blurred = np.zeros_like(mu)
+    spread = np.zeros_like(mu)
+    weights = np.zeros_like(mu)
+    constant = np.zeros(len(mu))
+    code = score.code
+    if log_var is not None and score.between_gaussians:
+        blurred = np.logaddexp(log_var, log_tau2(tolerance))
+        with np.errstate(over="ignore"):
+            variance = np.exp(blurred)
+            if code == kernels.WASSERSTEIN2:
+                points = np.concatenate([mu, np.exp(0.5 * blurred)], axis=1)
+                spread = weights = np.zeros_like(points)
+            else:
+                spread = variance
+                weights = np.exp(-blurred)
+        if code == kernels.KL:
+            constant = 0.5 * (blurred + 1).sum(axis=1)
+        elif code == kernels.REVERSE_KL:
+            constant = -0.5 * (blurred - 1).sum(axis=1)
+        elif code == kernels.JEFFREYS:
+            constant = np.full(len(mu), float(mu.shape[1]))
+    extreme = np.maximum(np.abs(points), np.maximum(spread, weights)).max(axis=1)
+    unfiltered = ~(extreme < _LARGEST_POINT) | (code == kernels.BHATTACHARYYA)
+    return kernels.Queries(
+        np.ascontiguousarray(mu),
+        blurred,
+        points,
+        spread,
+        weights,
+        constant,
+        unfiltered,
+        _down(points),
+        _up(points),
+        np.maximum(_down(spread), 0),
+        np.maximum(_down(weights), 0),
+    )
+
+
+def take_queries(queries: kernels.Queries, which: NDArray[np.int64]) -> kernels.Queries:
+    """Return some of the queries."""
+    arrays: list[Any] = [array[which] for array in queries]
+    return kernels.Queries(*arrays)
+
+
+def is_small(num_queries: int, num_items: int) -> bool:
+    """Whether the direct formula alone is faster than making the items ready first."""
+    return num_queries <= _FEWEST_FOR_FEATURES or num_queries * num_items <= _SMALL
+
+
+def search_directly(
+    score: Score,
+    mu: NDArray[Any],
+    log_var: NDArray[Any],
+    labels: NDArray[np.int64],
+    queries: kernels.Queries,
+    k: int,
+    tolerance: float = 0.0,
+    floors: NDArray[np.float64] | None = None,
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """Search as :func:`search` does, by the direct formula on every pair."""
+    num_queries = len(queries.mu)
+    keep = min(k, len(mu))
+    heaps = _new_heaps(num_queries, keep, floors)
+    if keep:
+        mu, log_var = np.ascontiguousarray(mu), np.ascontiguousarray(log_var)
+        kernels.scan_directly(score.code, mu, log_var, labels, queries, log_tau2(tolerance), heaps)
+    _sort(heaps)
+    return heaps.values, heaps.labels, heaps.counts
+
+
+def _new_heaps(num_queries: int, keep: int, floors: NDArray[np.float64] | None) -> kernels.Heaps:
+    return kernels.Heaps(
+        np.empty((num_queries, keep)),
+        np.empty((num_queries, keep), np.int64),
+        np.zeros(num_queries, np.int64),
+        np.full(num_queries, -np.inf) if floors is None else floors.copy(),
+        np.zeros(3, np.int64),
+    )
+
+
+def search(
+    prepared: Prepared,
+    queries: kernels.Queries,
+    k: int,
+    floors: NDArray[np.float64] | None = None,
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return the k items of the highest value for every query.
+
+    Args:
+        prepared: The items.
+        queries: The queries.
+        k: How many.
+        floors: Values below which nothing is wanted, shape (Q,).
+
+    Returns:
+        Values (Q, m), best first, with m = min(k, N); labels (Q, m); and how many of each row
+        count, (Q,): all m unless a floor left fewer.
+    """
+    num_queries = len(queries.mu)
+    keep = min(k, len(prepared))
+    values = np.full((num_queries, keep), -np.inf)
+    labels = np.zeros((num_queries, keep), np.int64)
+    counts = np.zeros(num_queries, np.int64)
+    if num_queries == 0 or keep == 0:
+        return values, labels, counts
+    prepared.work.pairs += num_queries * len(prepared)
+    nodes = prepared.nodes if len(prepared) >= _FEWEST_FOR_BOUNDS else None
+    order = np.arange(num_queries)
+    level = _seed_level(prepared.items, keep)
+    starts = np.zeros(num_queries, np.int64)
+    if nodes is not None and floors is None:
+        kernels.promising(prepared.score.code, nodes, queries, level, order, starts)
+        # Queries that go the same way go together.
+        order = np.argsort(starts, kind="stable")
+    group_size = max(1, min(_QUERIES_PER_GROUP, _HEAP_BYTES // (16 * keep)))
+    for begin in range(0, num_queries, group_size):
+        group = order[begin : begin + group_size]
+        heaps = _new_heaps(len(group), keep, None if floors is None else floors[group])
+        own = take_queries(queries, group)
+        if floors is None:
+            _raise_floors(prepared, own, heaps, level, starts[group])
+        if nodes is not None and begin == 0 and not _bounds_pay(prepared, own, heaps):
+            nodes = None
+        code, items, everyone = prepared.score.code, prepared.items, np.arange(len(group))
+        if nodes is None:
+            kernels.scan(code, items, own, prepared.log_tau2, everyone, heaps)
+        else:
+            kernels.descend(code, items, nodes, own, prepared.log_tau2, everyone, heaps)
+        _sort(heaps)
+        values[group], labels[group], counts[group] = heaps.values, heaps.labels, heaps.counts
+        prepared.work.filtered += int(heaps.tally[0])
+        prepared.work.rescored += int(heaps.tally[1])
+        prepared.work.bounds += int(heaps.tally[2])
+    return values, labels, counts
+
+
+def _raise_floors(
+    prepared: Prepared,
+    queries: kernels.Queries,
+    heaps: kernels.Heaps,
+    level: int,
+    starts: NDArray[np.int64],
+) -> None:
+    """Give every query a floor from the node where it starts, and leave the heaps empty."""
+    everyone = np.arange(len(queries.mu))
+    for members in np.split(everyone, np.flatnonzero(np.diff(starts)) + 1):
+        kernels.raise_floors(
+            prepared.score.code,
+            prepared.items,
+            queries,
+            prepared.log_tau2,
+            level,
+            starts[members[0]],
+            members,
+            heaps,
+        )
+    # The search comes by those items again.
+    heaps.counts[:] = 0
+
+
+def _bounds_pay(prepared: Prepared, queries: kernels.Queries, heaps: kernels.Heaps) -> bool:
+    """Measure on a sample whether the bounds pass over enough to be worth computing."""
+    nodes = prepared.nodes
+    assert nodes is not None
+    sample = np.unique(np.linspace(0, len(queries.mu) - 1, _SAMPLE).astype(np.int64))
+    blocks = np.unique(np.linspace(0, len(prepared.items.base) - 1, _SAMPLE).astype(np.int64))
+    reached = kernels.count_reached(
+        prepared.score.code, nodes, queries, blocks, sample, heaps.floors
+    )
+    return bool(reached <= _WORTH_BOUNDS * len(sample) * len(blocks))
+
+
+def _seed_level(items: kernels.Items, keep: int) -> int:
+    """Return the lowest level whose nodes have enough items for a floor."""
+    level = 1
+    while BLOCK * FAN_OUT**level < min(2 * keep, len(items.labels)):
+        level += 1
+    return level
+
+
+def _sort(heaps: kernels.Heaps) -> None:
+    """Bring every heap in order: value descending, then label ascending."""
+    empty = np.arange(heaps.values.shape[1]) >= heaps.counts[:, None]
+    heaps.values[empty] = -np.inf
+    heaps.labels[empty] = np.iinfo(np.int64).max
+    by_label = np.argsort(heaps.labels, axis=1)
+    heaps.labels[:] = np.take_along_axis(heaps.labels, by_label, axis=1)
+    heaps.values[:] = np.take_along_axis(heaps.values, by_label, axis=1)
+    by_value = np.argsort(-heaps.values, axis=1, kind="stable")
+    heaps.labels[:] = np.take_along_axis(heaps.labels, by_value, axis=1)
+    heaps.values[:] = np.take_along_axis(heaps.values, by_value, axis=1)
