@@ -8,6 +8,7 @@ whatever cannot reach the floor is passed over.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaeudf import kernels
+from vaeudf.boxes import Boxes
 from vaeudf.kernels import BLOCK, FAN_OUT
 from vaeudf.scores import Score
 
@@ -51,12 +53,14 @@ class Work:
         filtered: Pairs that were scored by the filter.
         rescored: Pairs that were scored in float64.
         bounds: Bounds computed.
+        rescored_alone: Pairs that were scored in float64 without having been filtered.
     """
 
     pairs: int = 0
     filtered: int = 0
     rescored: int = 0
     bounds: int = 0
+    rescored_alone: int = 0
 
 
 @dataclass(frozen=True)
@@ -154,6 +158,22 @@ def _tree(score: Score, boxes: NDArray[np.float64]) -> kernels.Nodes:
     starts = np.cumsum([0] + [level.shape[1] for level in levels])
     low, high, log_low, log_high = np.concatenate(levels, axis=1)
     return make_nodes(score, starts, low, high, log_low, log_high)
+
+
+def nodes_of_boxes(score: Score, tolerance: float, boxes: Boxes) -> kernels.Nodes:
+    """Return boxes of posteriors, such as those of row groups, as the kernels read them."""
+    tau2 = log_tau2(tolerance)
+    low, high = (np.asarray(ends, np.float64) for ends in (boxes.mu_min, boxes.mu_max))
+    log_low, log_high = (
+        np.logaddexp(np.asarray(ends, np.float64), tau2)
+        for ends in (boxes.log_var_min, boxes.log_var_max)
+    )
+    if score.code == kernels.WASSERSTEIN2:
+        with np.errstate(over="ignore"):
+            low = np.concatenate([low, np.exp(0.5 * log_low)], axis=1)
+            high = np.concatenate([high, np.exp(0.5 * log_high)], axis=1)
+        log_low, log_high = np.tile(log_low, 2), np.tile(log_high, 2)
+    return make_nodes(score, np.array([0, len(boxes)]), low, high, log_low, log_high)
 
 
 def make_nodes(
@@ -303,14 +323,42 @@ def search_directly(
     floors: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
     """Search as :func:`search` does, by the direct formula on every pair."""
-    num_queries = len(queries.mu)
+    heaps = _scan_directly(score, mu, log_var, labels, queries, k, tolerance, floors)
+    _sort(heaps)
+    return heaps.values, heaps.labels, heaps.counts
+
+
+def candidates_directly(
+    score: Score,
+    mu: NDArray[Any],
+    log_var: NDArray[Any],
+    labels: NDArray[np.int64],
+    queries: kernels.Queries,
+    k: int,
+    tolerance: float,
+    floors: NDArray[np.float64],
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64], bool]:
+    """Search as :func:`candidates` does, by the direct formula on every pair."""
+    heaps = _scan_directly(score, mu, log_var, labels, queries, k, tolerance, floors)
+    return *kernels.flatten(heaps), bool(heaps.tally[3])
+
+
+def _scan_directly(
+    score: Score,
+    mu: NDArray[Any],
+    log_var: NDArray[Any],
+    labels: NDArray[np.int64],
+    queries: kernels.Queries,
+    k: int,
+    tolerance: float,
+    floors: NDArray[np.float64] | None,
+) -> kernels.Heaps:
     keep = min(k, len(mu))
-    heaps = _new_heaps(num_queries, keep, floors)
+    heaps = _new_heaps(len(queries.mu), keep, floors)
     if keep:
         mu, log_var = np.ascontiguousarray(mu), np.ascontiguousarray(log_var)
         kernels.scan_directly(score.code, mu, log_var, labels, queries, log_tau2(tolerance), heaps)
-    _sort(heaps)
-    return heaps.values, heaps.labels, heaps.counts
+    return heaps
 
 
 def _new_heaps(num_queries: int, keep: int, floors: NDArray[np.float64] | None) -> kernels.Heaps:
@@ -319,7 +367,7 @@ def _new_heaps(num_queries: int, keep: int, floors: NDArray[np.float64] | None) 
         np.empty((num_queries, keep), np.int64),
         np.zeros(num_queries, np.int64),
         np.full(num_queries, -np.inf) if floors is None else floors.copy(),
-        np.zeros(3, np.int64),
+        np.zeros(4, np.int64),
     )
 
 
@@ -341,20 +389,61 @@ def search(
         Values (Q, m), best first, with m = min(k, N); labels (Q, m); and how many of each row
         count, (Q,): all m unless a floor left fewer.
     """
-    num_queries = len(queries.mu)
-    keep = min(k, len(prepared))
+    num_queries, keep = len(queries.mu), min(k, len(prepared))
     values = np.full((num_queries, keep), -np.inf)
     labels = np.zeros((num_queries, keep), np.int64)
     counts = np.zeros(num_queries, np.int64)
+    for group, heaps in _search_groups(prepared, queries, keep, floors):
+        _sort(heaps)
+        values[group], labels[group], counts[group] = heaps.values, heaps.labels, heaps.counts
+    return values, labels, counts
+
+
+def candidates(
+    prepared: Prepared, queries: kernels.Queries, k: int, floors: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64], bool]:
+    """Return what of these items can be among each query's k best, as flat arrays in no order.
+
+    Args:
+        prepared: Some of the items.
+        queries: The queries.
+        k: How many.
+        floors: Values below which nothing is wanted, shape (Q,).
+
+    Returns:
+        Places of the queries, values and labels, each of shape (m,); and whether labels decided
+        between items of equal value.
+    """
+    keep = min(k, len(prepared))
+    parts = []
+    tied = False
+    for group, heaps in _search_groups(prepared, queries, keep, floors):
+        places, values, labels = kernels.flatten(heaps)
+        parts.append((group[places], values, labels))
+        tied |= bool(heaps.tally[3])
+    if not parts:
+        return np.empty(0, np.int64), np.empty(0), np.empty(0, np.int64), False
+    places, values, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return places, values, labels, tied
+
+
+def _search_groups(
+    prepared: Prepared, queries: kernels.Queries, keep: int, floors: NDArray[np.float64] | None
+) -> Iterator[tuple[NDArray[np.int64], kernels.Heaps]]:
+    """Search for some queries at a time; yield which, and what was found, not in order."""
+    num_queries = len(queries.mu)
     if num_queries == 0 or keep == 0:
-        return values, labels, counts
+        return
     prepared.work.pairs += num_queries * len(prepared)
-    nodes = prepared.nodes if len(prepared) >= _FEWEST_FOR_BOUNDS else None
+    code, items, nodes = prepared.score.code, prepared.items, prepared.nodes
+    if len(prepared) < _FEWEST_FOR_BOUNDS:
+        nodes = None
     order = np.arange(num_queries)
-    level = _seed_level(prepared.items, keep)
+    level = _seed_level(items, keep)
     starts = np.zeros(num_queries, np.int64)
-    if nodes is not None and floors is None:
-        kernels.promising(prepared.score.code, nodes, queries, level, order, starts)
+    seeded = floors is None or bool(np.isneginf(floors).all())
+    if nodes is not None and seeded:
+        kernels.promising(code, nodes, queries, level, order, starts)
         # Queries that go the same way go together.
         order = np.argsort(starts, kind="stable")
     group_size = max(1, min(_QUERIES_PER_GROUP, _HEAP_BYTES // (16 * keep)))
@@ -362,21 +451,19 @@ def search(
         group = order[begin : begin + group_size]
         heaps = _new_heaps(len(group), keep, None if floors is None else floors[group])
         own = take_queries(queries, group)
-        if floors is None:
+        if seeded:
             _raise_floors(prepared, own, heaps, level, starts[group])
         if nodes is not None and begin == 0 and not _bounds_pay(prepared, own, heaps):
             nodes = None
-        code, items, everyone = prepared.score.code, prepared.items, np.arange(len(group))
+        everyone = np.arange(len(group))
         if nodes is None:
             kernels.scan(code, items, own, prepared.log_tau2, everyone, heaps)
         else:
             kernels.descend(code, items, nodes, own, prepared.log_tau2, everyone, heaps)
-        _sort(heaps)
-        values[group], labels[group], counts[group] = heaps.values, heaps.labels, heaps.counts
         prepared.work.filtered += int(heaps.tally[0])
         prepared.work.rescored += int(heaps.tally[1])
         prepared.work.bounds += int(heaps.tally[2])
-    return values, labels, counts
+        yield group, heaps
 
 
 def _raise_floors(

@@ -37,6 +37,8 @@ _LOG_2PI = math.log(2.0 * math.pi)
 _HUGE = np.float32(3e38)
 _ZERO = np.float32(0)
 _EPS32 = 2.0**-24
+# A distance below this counts as none in the bounds: its square would not be a normal float32.
+_NEAREST = np.float32(1e-18)
 # Sums beyond this are not trusted to float32.
 _LARGEST_SUM = 1e37
 
@@ -125,7 +127,8 @@ class Heaps(NamedTuple):
         labels: (Q, k).
         counts: How many are filled, (Q,).
         floors: Values below this cannot be among the k best, (Q,).
-        tally: Counts of work done: pairs filtered, pairs scored directly, blocks visited.
+        tally: Pairs filtered, pairs scored directly, bounds computed, and whether labels decided
+            between equal values which item to keep.
     """
 
     values: NDArray[np.float64]
@@ -145,6 +148,12 @@ def _blurred(log_var: float, log_tau2: float) -> float:
         return log_var
     high = max(log_var, log_tau2)
     return high + math.log1p(math.exp(min(log_var, log_tau2) - high))
+
+
+@njit(cache=True, nogil=True)
+def _sigma(log_var: float) -> float:
+    """Return sigma, capped: two infinite ones would have NaN as their difference."""
+    return math.exp(min(0.5 * log_var, _MAX_LOG_SIGMA))
 
 
 @njit(cache=True, nogil=True)
@@ -186,7 +195,7 @@ def exact_value(code, query_mu, query_log_var, mu, log_var, log_tau2):
             continue
         difference = query_log_var[i] - blurred
         if code == WASSERSTEIN2:
-            spread = math.exp(0.5 * query_log_var[i]) - math.exp(0.5 * blurred)
+            spread = _sigma(query_log_var[i]) - _sigma(blurred)
             total += distance * distance + spread * spread
         elif code == BHATTACHARYYA:
             # log of the mean variance, by the larger of the two: exp cannot overflow.
@@ -216,7 +225,7 @@ def _coordinates(code, mu, log_var, log_tau2, points, log_vars):
         points[i] = mu[i]
         log_vars[i] = _blurred(np.float64(log_var[i]), log_tau2)
         if code == WASSERSTEIN2:
-            points[n + i] = math.exp(0.5 * log_vars[i])
+            points[n + i] = _sigma(log_vars[i])
             log_vars[n + i] = log_vars[i]
 
 
@@ -343,7 +352,10 @@ def _push(heaps, q, value, label):
         if count + 1 == k and values[0] > heaps.floors[q]:
             heaps.floors[q] = values[0]
         return
-    if value < values[0] or (value == values[0] and label > labels[0]):
+    worst = values[0]
+    if value == worst:
+        heaps.tally[3] = 1
+    if value < worst or (value == worst and label > labels[0]):
         return
     i = 0
     while True:
@@ -364,8 +376,29 @@ def _push(heaps, q, value, label):
         i = child
     values[i] = value
     labels[i] = label
+    if values[0] == worst:
+        heaps.tally[3] = 1
     if values[0] > heaps.floors[q]:
         heaps.floors[q] = values[0]
+
+
+@njit(cache=True, nogil=True)
+def flatten(heaps):
+    """Return what the heaps hold, as (queries, values, labels), in no order."""
+    total = heaps.counts.sum()
+    queries = np.empty(total, np.int64)
+    values = np.empty(total, np.float64)
+    labels = np.empty(total, np.int64)
+    at = 0
+    for q in range(len(heaps.counts)):
+        for i in range(heaps.counts[q]):
+            # Pushed before the floor rose above it, perhaps.
+            if heaps.values[q, i] >= heaps.floors[q]:
+                queries[at] = q
+                values[at] = heaps.values[q, i]
+                labels[at] = heaps.labels[q, i]
+                at += 1
+    return queries[:at], values[:at], labels[:at]
 
 
 # ---- bounds
@@ -400,7 +433,7 @@ def bounds(code, nodes, node, down, up, spread, weight, count, out):
                 a = low - up[i, s]
                 b = down[i, s] - high
                 a = a if a > b else b
-                a = a if a > _ZERO else _ZERO
+                a = a if a > _NEAREST else _ZERO
                 out[s] += quarter * (a * a) / (spread[i, s] + widest)
             continue
         if code != REVERSE_KL:
@@ -415,7 +448,7 @@ def bounds(code, nodes, node, down, up, spread, weight, count, out):
                     a = low - up[i, s]
                     b = down[i, s] - high
                     a = a if a > b else b
-                    a = a if a > _ZERO else _ZERO
+                    a = a if a > _NEAREST else _ZERO
                     t = a * a
                     x = p0 + m0 * t
                     y = p1 + m1 * t
@@ -428,7 +461,7 @@ def bounds(code, nodes, node, down, up, spread, weight, count, out):
                 a = low - up[i, s]
                 b = down[i, s] - high
                 a = a if a > b else b
-                a = a if a > _ZERO else _ZERO
+                a = a if a > _NEAREST else _ZERO
                 t = a * a + spread[i, s]
                 x = p0 + m0 * t
                 y = p1 + m1 * t
@@ -447,7 +480,7 @@ def bounds(code, nodes, node, down, up, spread, weight, count, out):
                 a = low - up[i, s]
                 b = down[i, s] - high
                 a = a if a > b else b
-                a = a if a > _ZERO else _ZERO
+                a = a if a > _NEAREST else _ZERO
                 w = weight[i, s]
                 x = p0 + m0 * w
                 y = p1 + m1 * w
@@ -464,9 +497,10 @@ def bounds(code, nodes, node, down, up, spread, weight, count, out):
 
 
 @njit(cache=True, nogil=True)
-def _cannot_matter(bound, floor):
+def _cannot_matter(bound, floor, constant):
+    # Where floor and constant all but cancel, the bound's own slack does not cover their rounding.
     # A bound beyond float32's range, or none at all (NaN), says nothing.
-    return bound < floor and bound > -_HUGE
+    return bound < floor - constant - 1e-12 * abs(constant) and bound > -_HUGE
 
 
 @njit(cache=True, nogil=True)
@@ -492,7 +526,7 @@ def _filter(psi, base, phi, thresholds, chosen, start, count, scores):
 
     Returns:
         Where these queries stand in ``chosen``, or ``count``, and how many items reach the
-        threshold of each; the items' numbers are in ``scores``.
+        threshold of each; the items' numbers are in ``scores``. NaN counts as a hit.
     """
     last = psi.shape[0] - 4
     a0 = scores[0]
@@ -596,10 +630,10 @@ def _filter(psi, base, phi, thresholds, chosen, start, count, scores):
             a2[j] = s2
             s3 = (((a3[j] + x0 * p0) + x1 * p1) + x2 * p2) + x3 * p3
             a3[j] = s3
-            h0 += np.int32(s0 >= t0)
-            h1 += np.int32(s1 >= t1)
-            h2 += np.int32(s2 >= t2)
-            h3 += np.int32(s3 >= t3)
+            h0 += np.int32(not s0 < t0)
+            h1 += np.int32(not s1 < t1)
+            h2 += np.int32(not s2 < t2)
+            h3 += np.int32(not s3 < t3)
         if h0 + h1 + h2 + h3:
             return at, (h0, h1, h2, h3)
     return count, (np.int32(0), np.int32(0), np.int32(0), np.int32(0))
@@ -889,7 +923,7 @@ def descend(code, items, nodes, queries, log_tau2, chosen, heaps):
             for s in range(count):
                 alive[kept] = s
                 kept += not _cannot_matter(
-                    bound[s], heaps.floors[here[s]] - queries.constant[here[s]]
+                    bound[s], heaps.floors[here[s]], queries.constant[here[s]]
                 )
             if kept:
                 _visit_block(code, items, queries, log_tau2, child, alive, kept, local, heaps, True)
@@ -898,7 +932,7 @@ def descend(code, items, nodes, queries, log_tau2, chosen, heaps):
         for s in range(count):
             q = here[s]
             below[kept] = q
-            kept += not _cannot_matter(bound[s], heaps.floors[q] - queries.constant[q])
+            kept += not _cannot_matter(bound[s], heaps.floors[q], queries.constant[q])
         if kept == 0:
             continue
         level -= 1
@@ -929,8 +963,51 @@ def count_reached(code, nodes, queries, blocks, chosen, floors):
         bounds(code, nodes, block, here.down, here.up, here.spread, here.weight, count, bound)
         for s in range(count):
             q = chosen[s]
-            reached += not _cannot_matter(bound[s], floors[q] - queries.constant[q])
+            reached += not _cannot_matter(bound[s], floors[q], queries.constant[q])
     return reached
+
+
+@njit(cache=True, nogil=True)
+def reaching(code, nodes, node, queries, floors):
+    """Return the queries whose bound over one box reaches their floor, ascending."""
+    count = len(floors)
+    here = _new_level(code, queries.points.shape[1], count)
+    for s in range(count):
+        here.places[s] = s
+    _gather(queries, here, count)
+    bound = np.empty(count, np.float32)
+    bounds(code, nodes, node, here.down, here.up, here.spread, here.weight, count, bound)
+    kept = 0
+    for s in range(count):
+        here.places[kept] = s
+        kept += not _cannot_matter(bound[s], floors[s], queries.constant[s])
+    return here.places[:kept].copy()
+
+
+@njit(cache=True, nogil=True)
+def most_promising(code, nodes, queries, number):
+    """Return the nodes with the highest bounds for every query, (Q, number), best first."""
+    total = len(queries.points)
+    here = _new_level(code, queries.points.shape[1], total)
+    for s in range(total):
+        here.places[s] = s
+    _gather(queries, here, total)
+    bound = np.empty(total, np.float32)
+    best = np.full((total, number), np.float32(-np.inf))
+    found = np.zeros((total, number), np.int64)
+    for node in range(len(nodes.low)):
+        bounds(code, nodes, node, here.down, here.up, here.spread, here.weight, total, bound)
+        for s in range(total):
+            if node >= number and not bound[s] > best[s, number - 1]:
+                continue
+            place = min(node, number - 1)
+            while place > 0 and bound[s] > best[s, place - 1]:
+                best[s, place] = best[s, place - 1]
+                found[s, place] = found[s, place - 1]
+                place -= 1
+            best[s, place] = bound[s]
+            found[s, place] = node
+    return found
 
 
 @njit(cache=True, nogil=True)

@@ -18,6 +18,12 @@ MESSAGE = "message"
 QUERY_ID = "query_id"
 RANK = "rank"
 LOG_LIKELIHOOD = "log_likelihood"
+MISFIT = "misfit"
+VOLUME = "volume"
+COSTLIEST = "costliest"
+RESPONSIBILITY = "responsibility"
+LOG_AGGREGATE_POSTERIOR = "log_aggregate_posterior"
+LOG_AGGREGATE_POSTERIOR_ERROR = "log_aggregate_posterior_error"
 
 
 def quoted(name: str) -> str:

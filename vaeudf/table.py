@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Schema, TableFeatures, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction
@@ -60,16 +61,17 @@ class PosteriorTable:
 
     Attributes:
         uri: Where it is.
-        version: The Delta version.
+        version: The Delta version; None for plain Parquet, which has none.
         latent_dim: n.
         num_items: Rows.
         files: The data files' URIs.
-        provenance: What the commit said of its model and catalog; has ``vaeudf.model_id``.
+        provenance: What the commit said of its model and catalog; has ``vaeudf.model_id``. Empty
+            for plain Parquet.
         transaction: Number of the last publication; the next one must be this plus one.
     """
 
     uri: str
-    version: int
+    version: int | None
     latent_dim: int
     num_items: int
     files: tuple[str, ...]
@@ -100,6 +102,61 @@ def open_table(uri: str, version: int | None = None) -> PosteriorTable:
             "run encode_catalog first, or name a later version."
         )
     return table
+
+
+def open_posteriors(uri: str, version: int | None = None) -> PosteriorTable:
+    """Open a posterior table, or a file or folder of plain Parquet with item_id, mu and log_var.
+
+    Raises:
+        TableError: It is neither, or plain Parquet was asked for a version.
+    """
+    location = absolute(uri)
+    files = [] if exists(posixpath.join(location, "_delta_log")) else _parquet_files(location)
+    if not files:
+        return open_table(uri, version)
+    if version is not None:
+        raise TableError(
+            f"{uri} is plain Parquet, which has no versions; leave out the version {version}."
+        )
+    num_items, latent_dim = 0, 0
+    for path in files:
+        system, inner = filesystem(path)
+        try:
+            parquet = pq.ParquetFile(inner, filesystem=system)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise TableError(f"{path} cannot be read as Parquet ({error}).") from None
+        with parquet:
+            missing = [n for n in (ITEM_ID, MU, LOG_VAR) if n not in parquet.schema_arrow.names]
+            if missing:
+                raise TableError(
+                    f"{path} has no column {', '.join(missing)}; found "
+                    f"{', '.join(parquet.schema_arrow.names)}, expected item_id, mu and log_var."
+                )
+            num_items += parquet.metadata.num_rows
+            if latent_dim == 0 and parquet.metadata.num_rows:
+                first = next(parquet.iter_batches(1, columns=[MU]))
+                latent_dim = len(first.column(MU)[0].as_py() or ())
+    if latent_dim == 0:
+        raise TableError(f"{uri} has no posteriors: {num_items} rows, the first without a mu.")
+    return PosteriorTable(location, None, latent_dim, num_items, tuple(files), {}, 0)
+
+
+def _parquet_files(location: str) -> list[str]:
+    """Return the Parquet files that a path stands for, as Spark would read them."""
+    system, inner = filesystem(location)
+    info = system.get_file_info(inner)
+    if info.type == fs.FileType.File:
+        return [location] if location.endswith(".parquet") else []
+    if info.type != fs.FileType.Directory:
+        return []
+    found = system.get_file_info(fs.FileSelector(inner, recursive=True))
+    relative = [posixpath.relpath(entry.path, inner) for entry in found if entry.is_file]
+    shown = [
+        path
+        for path in sorted(relative)
+        if path.endswith(".parquet") and not any(p[0] in "_." for p in path.split("/"))
+    ]
+    return [posixpath.join(location, path) for path in shown]
 
 
 def _open(uri: str, version: int | None = None) -> PosteriorTable:

@@ -1,0 +1,38 @@
+"""Counts of what the tasks of a run did, brought back to the driver."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pyspark import Accumulator, SparkContext
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What the tasks of a bulk query did; a task that was run twice counts twice.
+
+    Attributes:
+        filtered: Pairs of query and item that were scored.
+        row_groups: Row groups read.
+        num_bytes: Bytes of them, compressed.
+        rows_out: Rows that left the tasks.
+    """
+
+    filtered: Accumulator[int]
+    row_groups: Accumulator[int]
+    num_bytes: Accumulator[int]
+    rows_out: Accumulator[int]
+
+    def add(
+        self, *, filtered: int = 0, row_groups: int = 0, num_bytes: int = 0, rows_out: int = 0
+    ) -> None:
+        """Count, within a task."""
+        self.filtered.add(filtered)
+        self.row_groups.add(row_groups)
+        self.num_bytes.add(num_bytes)
+        self.rows_out.add(rows_out)
+
+
+def counter(context: SparkContext) -> Counts:
+    """Return counts that start at 0."""
+    return Counts(*(context.accumulator(0) for _ in range(4)))
