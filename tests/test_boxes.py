@@ -105,6 +105,8 @@ def test_text_that_is_no_boxes():
     with pytest.raises(ValueError, match="the boxes are not base64"):
         Boxes.from_bytes(b"{not base64}", 3)
     text = Boxes.of_blocks(*posteriors(6, 2), 2).to_bytes()
+    with pytest.raises(ValueError, match="the boxes are not base64"):
+        Boxes.from_bytes(text[:8] + b"\n" + text[8:], 2)
     with pytest.raises(ValueError, match=r"have 96 bytes; expected a multiple of 80, 4 float32"):
         Boxes.from_bytes(text, 5)
 

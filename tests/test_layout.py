@@ -186,6 +186,12 @@ def test_cells_where_many_rows_are_equal():
     assert np.sort(counts)[:-1].max() <= 2 * 10_000 / 20
 
 
+@pytest.mark.parametrize("low", [10, 40, 50, 60, 90])
+def test_a_cut_goes_where_ties_allow(low):
+    sample = np.repeat([[0.0], [1.0]], [low, 100 - low], axis=0)
+    assert np.bincount(CellTree.fit(sample, 2).assign(sample)).tolist() == [low, 100 - low]
+
+
 def test_cells_of_a_sample_that_cannot_be_cut():
     for sample in (np.zeros((0, 2)), np.ones((50, 2))):
         cells = CellTree.fit(sample, 3000)

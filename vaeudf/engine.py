@@ -41,6 +41,10 @@ _STEEPEST = -1e30
 # Far above float32's denormals, far below any feature that matters: rounding errors that are not
 # relative (underflow) stay below this times the unit roundoff.
 _TINY = 1e-30
+# An item's feature beyond this may overflow float32.
+_LARGEST_FEATURE = 1e37
+# By AM-GM from float64's 2e-16, squared, and the margin's share of at least 1e-6 of the size.
+_LAST_DIGIT = 1e-15
 _LOG_2PI = math.log(2.0 * math.pi)
 
 
@@ -128,7 +132,14 @@ def prepare(
         centres[:] = 0.5 * low + 0.5 * high
         kernels.fill_features(code, mu, log_var, tau2, centres, base, psi, magnitudes)
         magnitudes += _TINY
-        magnitudes[~(np.abs(centres).max(axis=1) < _LARGEST_POINT)] = np.inf
+        with np.errstate(over="ignore"):
+            # A query's feature may underflow to 0: what is lost then grows with the item's.
+            magnitudes[:, -1] += _TINY * magnitudes[:, :-1].sum(axis=1)
+            if code == kernels.WASSERSTEIN2:
+                # Two ways to compute a sigma differ in its last digit.
+                magnitudes[:, -1] += _LAST_DIGIT * np.square(high[:, n:]).sum(axis=1)
+        beyond = ~(np.abs(centres).max(axis=1) < _LARGEST_POINT)
+        magnitudes[beyond | ~(magnitudes.max(axis=1) < _LARGEST_FEATURE)] = np.inf
     items = kernels.Items(mu, log_var, labels, base, psi, centres, magnitudes)
     nodes = _tree(score, boxes) if bounds and num_rows else None
     return Prepared(score, tolerance, items, nodes)
@@ -200,10 +211,14 @@ def make_nodes(
             forward[:, :, 1::2] = -0.5
         if len(backward):
             backward = _lines(-log_high, -log_low)
-        widest = np.exp(log_high)
-    peak = np.abs(forward[:, :, ::2]).max(axis=2).sum(axis=1)
+        # More by what float32 may lose of a variance that is no normal number there.
+        widest = np.exp(log_high) + 1e-36
+    peak = np.abs(forward[:, :, ::2]).max(axis=2).sum(axis=1) + _TINY
     if len(backward):
         peak = peak + np.abs(backward[:, :, ::2]).max(axis=2).sum(axis=1)
+    if code == kernels.LOG_LIKELIHOOD:
+        # It may cancel with log sigma² in the intercepts.
+        peak = peak + d * _LOG_2PI
     return kernels.Nodes(
         starts.astype(np.int64),
         _down(low),
@@ -273,7 +288,7 @@ def prepare_queries(
         with np.errstate(over="ignore"):
             variance = np.exp(blurred)
             if code == kernels.WASSERSTEIN2:
-                points = np.concatenate([mu, np.exp(0.5 * blurred)], axis=1)
+                points = np.concatenate([mu, np.exp(np.minimum(0.5 * blurred, 700.0))], axis=1)
                 spread = weights = np.zeros_like(points)
             else:
                 spread = variance

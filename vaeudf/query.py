@@ -1,9 +1,9 @@
 """Bulk queries on Spark: the k items that score best for every query, exactly.
 
-A table is read in splits of one row group, each by the task that needs it. A first round gives every
-query a floor for its k-th score, from the row group that promises most by its box; the second reads
-what can still matter, and only what is above the floors leaves a task. An arbitrary DataFrame goes
-through Spark's rows instead. Both feed the same fold, and Spark merges what it yields.
+A table is read in splits of one row group, each by the task that needs it. A first round gives
+every query a floor for its k-th score, from the row group that promises most by its box; the second
+reads what can still matter, and only what is above the floors leaves a task. An arbitrary DataFrame
+goes through Spark's rows instead. Both feed the same fold, and Spark merges what it yields.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -58,6 +60,9 @@ _EXPLANATION = {
     VOLUME: "double",
     COSTLIEST: "array<struct<dimension:int,nats:double>>",
 }
+
+
+_Split = TypeVar("_Split")
 
 
 @dataclass(frozen=True)
@@ -260,7 +265,7 @@ def _first_round(
     enough = kth < ends
     floors[enough] = values[kth[enough]]
     # Another machine's exp may differ in the last place.
-    return floors - 1e-12 * np.abs(floors)
+    return np.asarray(floors - 1e-12 * np.abs(floors))
 
 
 def _seeds(groups: list[RowGroup], search: Search) -> list[tuple[RowGroup, NDArray[np.int64]]]:
@@ -328,13 +333,13 @@ def _costs(groups: list[RowGroup], search: Search) -> NDArray[np.float64]:
     return costs
 
 
-def _spread(splits: list, costs: NDArray[np.float64], num_tasks: int) -> list[list]:
+def _spread(splits: list[_Split], costs: NDArray[np.float64], num_tasks: int) -> list[list[_Split]]:
     """Give splits to tasks so that all cost about the same: the dearest first, to the idlest."""
-    tasks: list[list] = [[] for _ in range(num_tasks)]
+    tasks: list[list[int]] = [[] for _ in range(num_tasks)]
     loads = np.zeros(num_tasks)
     for place in np.argsort(-costs, kind="stable"):
         idlest = int(loads.argmin())
-        tasks[idlest].append(place)
+        tasks[idlest].append(int(place))
         loads[idlest] += costs[place]
     return [[splits[place] for place in sorted(task)] for task in tasks]
 
@@ -400,9 +405,13 @@ def _fold_rows(
         mu, log_var = to_matrix(table, MU, latent_dim), to_matrix(table, LOG_VAR, latent_dim)
         payload = table.select([ITEM_ID, *search.columns])
         for one in folds:
-            one.add(mu, log_var, lambda rows, t=payload: t.take(pa.array(rows)), in_order=False)
+            one.add(mu, log_var, partial(_rows_of_table, payload), in_order=False)
     for one in folds:
         yield from _results(one, schema, counts)
+
+
+def _rows_of_table(table: pa.Table, rows: NDArray[np.int64]) -> pa.Table:
+    return table.take(pa.array(rows))
 
 
 def _gather(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:

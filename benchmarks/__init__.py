@@ -1,0 +1,1 @@
+"""Measurements of vaeudf beside its peers, one command each; see docs/benchmarks.md."""
