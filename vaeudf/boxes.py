@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# From here on, a call per run takes a third of the time of reduceat, which has no wide loops;
-# for 10 dimensions it is reduceat that is faster, three times.
+# From so many dimensions on, a call for each run is faster than reduceat, which has no wide loops:
+# 1.5 times for 64 of them, 24 times for 512. Below, it is slower.
 _WIDE = 64
 
 
