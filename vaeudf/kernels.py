@@ -175,6 +175,14 @@ def _excess(difference: float) -> float:
 
 
 @njit(cache=True, nogil=True)
+def _log_cosh(x: float) -> float:
+    """Return log cosh x, ≥ 0, accurate near 0; from 20 on a straight line."""
+    bent = min(abs(x), 20.0)
+    sinh = math.sinh(bent)
+    return 0.5 * math.log1p(sinh * sinh) + (abs(x) - bent)
+
+
+@njit(cache=True, nogil=True)
 def exact_value(code, query_mu, query_log_var, mu, log_var, log_tau2):
     """Return one item's value to one query in float64; query_log_var has the tolerance in it."""
     total = 0.0
@@ -205,7 +213,7 @@ def exact_value(code, query_mu, query_log_var, mu, log_var, log_tau2):
                 - math.log(2.0)
             )
             total += 0.25 * _scaled_square(distance, middle)
-            total += middle - 0.5 * (query_log_var[i] + blurred)
+            total += _log_cosh(0.5 * difference)
         else:
             if code != REVERSE_KL:
                 total += _scaled_square(distance, blurred) + _excess(difference)
