@@ -93,7 +93,7 @@ class CellTree:
         """Return a tree whose cells hold equal shares of a sample, as far as its ties allow.
 
         Args:
-            sample: Shape (S, n), finite; the order of its rows does not matter.
+            sample: Shape (S, n), finite.
             num_cells: At least 1.
             scale: As of :func:`kd_order`.
         """

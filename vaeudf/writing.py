@@ -66,7 +66,9 @@ def write_data_files(
     else:
         latent_dim = pc.max(pc.list_value_length(measured[MU])).as_py()
         size = min(_SAMPLE_ROWS, _SAMPLE_BYTES // (8 * latent_dim))
-        sample = _sample(rows, num_rows, size).select(MU, LOG_VAR).toArrow()
+        sample = _sample(rows, num_rows, size).select(ITEM_ID, MU, LOG_VAR).toArrow()
+        # Sums in another order round differently, and could cut along another dimension.
+        sample = sample.sort_by(ITEM_ID)
         mu, log_var = (_matrix(sample[name]) for name in (MU, LOG_VAR))
         placed = _repartition(rows, CellTree.fit(mu, num_files, _typical_sigma(log_var)))
 
