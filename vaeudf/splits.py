@@ -1,12 +1,16 @@
-"""Read the posterior table's row groups, each when a task needs it."""
+"""Splits of a posterior table: runs of row groups, and reading them when a task needs them."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from vaeudf.boxes import Boxes
 from vaeudf.errors import InputError
 from vaeudf.fold import to_matrix
 from vaeudf.footers import RowGroup
@@ -14,8 +18,56 @@ from vaeudf.schema import ITEM_ID, LOG_VAR, MU
 from vaeudf.storage import filesystem
 
 
+@dataclass(frozen=True)
+class Split:
+    """Row groups of one file that follow each other, read together.
+
+    Attributes:
+        file: The file's URI.
+        indices: Their places in the file.
+        num_rows: Their rows.
+        box: The box around all their posteriors, one of length 1; None if one has none.
+    """
+
+    file: str
+    indices: tuple[int, ...]
+    num_rows: int
+    box: Boxes | None
+
+
+def join(groups: Sequence[RowGroup], num_rows: int) -> list[Split]:
+    """Return row groups as splits; neighbours are put together up to this many rows."""
+    splits: list[Split] = []
+    waiting: list[RowGroup] = []
+    for group in groups:
+        last = waiting[-1] if waiting else None
+        neighbours = last is not None and (
+            (last.file, last.index + 1) == (group.file, group.index)
+            and (last.box is None) == (group.box is None)
+        )
+        if waiting and (
+            not neighbours or sum(g.num_rows for g in waiting) + group.num_rows > num_rows
+        ):
+            splits.append(_joined(waiting))
+            waiting = []
+        waiting.append(group)
+    if waiting:
+        splits.append(_joined(waiting))
+    return splits
+
+
+def _joined(groups: list[RowGroup]) -> Split:
+    boxes = [group.box for group in groups if group.box is not None]
+    return Split(
+        groups[0].file,
+        tuple(group.index for group in groups),
+        sum(group.num_rows for group in groups),
+        Boxes.concatenate(boxes).coarsen(len(boxes)) if boxes else None,
+    )
+
+
 class SplitReader:
-    """Reads row groups one after the other: first their posteriors, then what else is wanted.
+    """Reads splits one after the other: first their posteriors, then what else is wanted.
 
     Attributes:
         num_read: How many row groups' posteriors were read.
@@ -30,39 +82,39 @@ class SplitReader:
         self._columns = [ITEM_ID, *columns]
         self._file: pq.ParquetFile | None = None
         self._uri = ""
-        self._group: RowGroup | None = None
+        self._split: Split | None = None
         self._items: pa.Table | None = None
 
-    def posteriors(self, group: RowGroup) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-        """Return (mu, log_var) of a row group, each (B, n).
+    def posteriors(self, split: Split) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        """Return (mu, log_var) of a split, each (B, n).
 
         Raises:
             InputError: They are not of this latent_dim, or not finite.
         """
-        file = self._open(group.file)
-        table = file.read_row_group(group.index, columns=[MU, LOG_VAR])
-        self._group, self._items = group, None
-        self.num_read += 1
-        self._count(file, group, [MU, LOG_VAR])
+        file = self._open(split.file)
+        table = file.read_row_groups(split.indices, columns=[MU, LOG_VAR])
+        self._split, self._items = split, None
+        self.num_read += len(split.indices)
+        self._count(file, split, [MU, LOG_VAR])
         return (
             to_matrix(table, MU, self._latent_dim),
             to_matrix(table, LOG_VAR, self._latent_dim),
         )
 
     def items(self, rows: NDArray[np.int64]) -> pa.Table:
-        """Return ``item_id`` and payload of some rows of the row group read last."""
-        assert self._group is not None
+        """Return ``item_id`` and payload of some rows of the split read last."""
+        assert self._split is not None
         if self._items is None:
-            # Only now: a row group without a hit costs no more than its posteriors.
-            file = self._open(self._group.file)
-            table = file.read_row_group(self._group.index, columns=self._columns)
+            # Only now: a split without a hit costs no more than its posteriors.
+            file = self._open(self._split.file)
+            table = file.read_row_groups(self._split.indices, columns=self._columns)
             names = table.column(ITEM_ID)
             if names.null_count:
                 raise InputError("the posteriors have an item_id that is null.")
             place = table.schema.get_field_index(ITEM_ID)
             self._items = table.set_column(place, ITEM_ID, names.cast(pa.string()))
             self._items = self._items.select(self._columns)
-            self._count(file, self._group, self._columns)
+            self._count(file, self._split, self._columns)
         return self._items.take(pa.array(rows))
 
     def _open(self, uri: str) -> pq.ParquetFile:
@@ -71,9 +123,9 @@ class SplitReader:
             self._file, self._uri = pq.ParquetFile(inner, filesystem=system), uri
         return self._file
 
-    def _count(self, file: pq.ParquetFile, group: RowGroup, names: list[str]) -> None:
-        metadata = file.metadata.row_group(group.index)
-        for place in range(metadata.num_columns):
-            column = metadata.column(place)
-            if column.path_in_schema.split(".")[0] in names:
-                self.num_bytes += column.total_compressed_size
+    def _count(self, file: pq.ParquetFile, split: Split, names: list[str]) -> None:
+        for index in split.indices:
+            group = file.metadata.row_group(index)
+            for column in map(group.column, range(group.num_columns)):
+                if column.path_in_schema.split(".")[0] in names:
+                    self.num_bytes += column.total_compressed_size
