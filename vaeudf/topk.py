@@ -98,7 +98,7 @@ def _best_first(
 
 def check_k(k: int) -> int:
     """Return k, or raise InputError if it is below 1 or no whole number."""
-    if not isinstance(k, (int, np.integer)):
+    if not isinstance(k, (int, np.integer)) or isinstance(k, bool):
         raise InputError(f"k is {k!r}; expected a whole number.")
     if k < 1:
         raise InputError(f"k is {k}; expected at least 1.")
