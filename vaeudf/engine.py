@@ -68,6 +68,49 @@ class Work:
 
 
 @dataclass(frozen=True)
+class Sums:
+    """Running sums over items of e^value, one per query, by streaming log-sum-exp.
+
+    Attributes:
+        cuts: Values below which an item is left out, shape (Q,).
+        largest: The largest value so far, shape (Q,).
+        scaled: Sum of e^(value - largest), shape (Q,).
+    """
+
+    cuts: NDArray[np.float64]
+    largest: NDArray[np.float64]
+    scaled: NDArray[np.float64]
+
+    @classmethod
+    def start(cls, cuts: NDArray[np.float64]) -> Sums:
+        """Return sums over nothing."""
+        return cls(cuts, np.full(len(cuts), -np.inf), np.zeros(len(cuts)))
+
+    def take(self, which: NDArray[np.int64]) -> Sums:
+        """Return sums over nothing for some of the queries."""
+        return Sums.start(self.cuts[which])
+
+    def add(
+        self,
+        which: NDArray[np.int64],
+        largest: NDArray[np.float64],
+        scaled: NDArray[np.float64],
+    ) -> None:
+        """Add the sums over other items for some of the queries."""
+        both = np.maximum(self.largest[which], largest)
+        anchor = np.where(np.isneginf(both), 0.0, both)
+        self.scaled[which] = self.scaled[which] * np.exp(
+            self.largest[which] - anchor
+        ) + scaled * np.exp(largest - anchor)
+        self.largest[which] = both
+
+    def logarithms(self) -> NDArray[np.float64]:
+        """Return the sums' logarithms, -inf for a sum over nothing."""
+        with np.errstate(divide="ignore"):
+            return np.asarray(self.largest + np.log(self.scaled))
+
+
+@dataclass(frozen=True)
 class Prepared:
     """Items ready to be searched by one score with one tolerance."""
 
@@ -352,9 +395,13 @@ def candidates_directly(
     k: int,
     tolerance: float,
     floors: NDArray[np.float64],
+    sums: Sums | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64], bool]:
     """Search as :func:`candidates` does, by the direct formula on every pair."""
-    heaps = _scan_directly(score, mu, log_var, labels, queries, k, tolerance, floors)
+    heaps = _scan_directly(score, mu, log_var, labels, queries, k, tolerance, floors, sums)
+    if sums is not None:
+        everyone = np.arange(len(heaps.counts))
+        sums.add(everyone, heaps.sums[:, 0], heaps.sums[:, 1])
     return *kernels.flatten(heaps), bool(heaps.tally[3])
 
 
@@ -367,21 +414,29 @@ def _scan_directly(
     k: int,
     tolerance: float,
     floors: NDArray[np.float64] | None,
+    sums: Sums | None = None,
 ) -> kernels.Heaps:
     keep = min(k, len(mu))
-    heaps = _new_heaps(len(queries.mu), keep, floors)
+    heaps = _new_heaps(len(queries.mu), keep, floors, sums)
     if keep:
         mu, log_var = np.ascontiguousarray(mu), np.ascontiguousarray(log_var)
         kernels.scan_directly(score.code, mu, log_var, labels, queries, log_tau2(tolerance), heaps)
     return heaps
 
 
-def _new_heaps(num_queries: int, keep: int, floors: NDArray[np.float64] | None) -> kernels.Heaps:
+def _new_heaps(
+    num_queries: int,
+    keep: int,
+    floors: NDArray[np.float64] | None,
+    sums: Sums | None = None,
+) -> kernels.Heaps:
     return kernels.Heaps(
         np.empty((num_queries, keep)),
         np.empty((num_queries, keep), np.int64),
         np.zeros(num_queries, np.int64),
         np.full(num_queries, -np.inf) if floors is None else floors.copy(),
+        np.full(num_queries, np.inf) if sums is None else sums.cuts.copy(),
+        np.tile([-np.inf, 0.0], (num_queries, 1)),
         np.zeros(4, np.int64),
     )
 
@@ -415,7 +470,11 @@ def search(
 
 
 def candidates(
-    prepared: Prepared, queries: kernels.Queries, k: int, floors: NDArray[np.float64]
+    prepared: Prepared,
+    queries: kernels.Queries,
+    k: int,
+    floors: NDArray[np.float64],
+    sums: Sums | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64], bool]:
     """Return what of these items can be among each query's k best, as flat arrays in no order.
 
@@ -424,6 +483,7 @@ def candidates(
         queries: The queries.
         k: How many.
         floors: Values below which nothing is wanted, shape (Q,).
+        sums: Sums to add these items to.
 
     Returns:
         Places of the queries, values and labels, each of shape (m,); and whether labels decided
@@ -432,7 +492,7 @@ def candidates(
     keep = min(k, len(prepared))
     parts = []
     tied = False
-    for group, heaps in _search_groups(prepared, queries, keep, floors):
+    for group, heaps in _search_groups(prepared, queries, keep, floors, sums):
         places, values, labels = kernels.flatten(heaps)
         parts.append((group[places], values, labels))
         tied |= bool(heaps.tally[3])
@@ -443,7 +503,11 @@ def candidates(
 
 
 def _search_groups(
-    prepared: Prepared, queries: kernels.Queries, keep: int, floors: NDArray[np.float64] | None
+    prepared: Prepared,
+    queries: kernels.Queries,
+    keep: int,
+    floors: NDArray[np.float64] | None,
+    sums: Sums | None = None,
 ) -> Iterator[tuple[NDArray[np.int64], kernels.Heaps]]:
     """Search for some queries at a time; yield which, and what was found, not in order."""
     num_queries = len(queries.mu)
@@ -464,7 +528,12 @@ def _search_groups(
     group_size = max(1, min(_QUERIES_PER_GROUP, _HEAP_BYTES // (16 * keep)))
     for begin in range(0, num_queries, group_size):
         group = order[begin : begin + group_size]
-        heaps = _new_heaps(len(group), keep, None if floors is None else floors[group])
+        heaps = _new_heaps(
+            len(group),
+            keep,
+            None if floors is None else floors[group],
+            None if sums is None else sums.take(group),
+        )
         own = take_queries(queries, group)
         if seeded:
             _raise_floors(prepared, own, heaps, level, starts[group])
@@ -478,6 +547,8 @@ def _search_groups(
         prepared.work.filtered += int(heaps.tally[0])
         prepared.work.rescored += int(heaps.tally[1])
         prepared.work.bounds += int(heaps.tally[2])
+        if sums is not None:
+            sums.add(group, heaps.sums[:, 0], heaps.sums[:, 1])
         yield group, heaps
 
 
@@ -489,6 +560,7 @@ def _raise_floors(
     starts: NDArray[np.int64],
 ) -> None:
     """Give every query a floor from the node where it starts, and leave the heaps empty."""
+    heaps = heaps._replace(cuts=np.full(len(heaps.counts), np.inf))
     everyone = np.arange(len(queries.mu))
     for members in np.split(everyone, np.flatnonzero(np.diff(starts)) + 1):
         kernels.raise_floors(
@@ -512,7 +584,12 @@ def _bounds_pay(prepared: Prepared, queries: kernels.Queries, heaps: kernels.Hea
     sample = np.unique(np.linspace(0, len(queries.mu) - 1, _SAMPLE).astype(np.int64))
     blocks = np.unique(np.linspace(0, len(prepared.items.base) - 1, _SAMPLE).astype(np.int64))
     reached = kernels.count_reached(
-        prepared.score.code, nodes, queries, blocks, sample, heaps.floors
+        prepared.score.code,
+        nodes,
+        queries,
+        blocks,
+        sample,
+        np.minimum(heaps.floors, heaps.cuts),
     )
     return bool(reached <= _WORTH_BOUNDS * len(sample) * len(blocks))
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from vaeudf import engine
 from vaeudf.errors import InputError
 from vaeudf.gaussian import check_tolerance
-from vaeudf.layout import kd_order
+from vaeudf.layout import kd_order, typical_sigma
 from vaeudf.scores import Score, score_named
 from vaeudf.topk import check_k
 
@@ -100,7 +100,7 @@ class PosteriorIndex:
         labels = np.arange(len(means))
         if ids is not None:
             self._ids, labels = _ranked(ids, len(means))
-        order = kd_order(means)
+        order = kd_order(means, scale=_scale(log_vars))
         self._mu, self._log_var, self._labels = means[order], log_vars[order], labels[order]
         self._prepared: engine.Prepared | None = None
 
@@ -148,6 +148,15 @@ class PosteriorIndex:
         found = engine.prepare_queries(kind, queries, spreads, tolerance)
         values, labels, _ = engine.search(prepared, found, k)
         return labels if self._ids is None else self._ids[labels], kind.from_values(values)
+
+
+def _scale(log_var: NDArray[Any]) -> NDArray[np.float64] | None:
+    """Return what counts as one unit of each dimension for the order; None if nothing can."""
+    if len(log_var) == 0:
+        return None
+    with np.errstate(over="ignore", under="ignore"):
+        scale = typical_sigma(log_var)
+    return scale if (np.isfinite(scale) & (scale > 0)).all() else None
 
 
 def _items(mu: ArrayLike, log_var: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:

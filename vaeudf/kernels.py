@@ -127,6 +127,10 @@ class Heaps(NamedTuple):
         labels: (Q, k).
         counts: How many are filled, (Q,).
         floors: Values below this cannot be among the k best, (Q,).
+        cuts: Values below which an item adds nothing to the sums either, (Q,); +inf where no sums
+            are wanted.
+        sums: Largest value, and the sum of e^(value - largest), over the items above the cuts,
+            (Q, 2).
         tally: Pairs filtered, pairs scored directly, bounds computed, and whether labels decided
             between equal values which item to keep.
     """
@@ -135,6 +139,8 @@ class Heaps(NamedTuple):
     labels: NDArray[np.int64]
     counts: NDArray[np.int64]
     floors: NDArray[np.float64]
+    cuts: NDArray[np.float64]
+    sums: NDArray[np.float64]
     tally: NDArray[np.int64]
 
 
@@ -388,6 +394,26 @@ def _push(heaps, q, value, label):
         heaps.tally[3] = 1
     if values[0] > heaps.floors[q]:
         heaps.floors[q] = values[0]
+
+
+@njit(cache=True, nogil=True)
+def _limit(heaps, q):
+    """Return the value below which an item does not matter to a query."""
+    return min(heaps.floors[q], heaps.cuts[q])
+
+
+@njit(cache=True, nogil=True)
+def _take(heaps, q, value, label):
+    """Take a scored item into a query's heap and sum."""
+    if value >= heaps.cuts[q] and value > -np.inf:
+        largest = heaps.sums[q, 0]
+        if value <= largest:
+            heaps.sums[q, 1] += math.exp(value - largest)
+        else:
+            heaps.sums[q, 1] = heaps.sums[q, 1] * math.exp(largest - value) + 1.0
+            heaps.sums[q, 0] = value
+    if value >= heaps.floors[q]:
+        _push(heaps, q, value, label)
 
 
 @njit(cache=True, nogil=True)
@@ -693,11 +719,13 @@ def _visit_block(code, items, queries, log_tau2, block, chosen, count, local, he
                     heaps.tally[1] += 1
                 else:
                     value = local.scores[a, j] + local.lifts[c]
-                if value >= heaps.floors[q]:
+                if exactly:
+                    _take(heaps, q, value, items.labels[row])
+                elif value >= heaps.floors[q]:
                     _push(heaps, q, value, items.labels[row])
-                    # A full heap's floor has risen, and with it what the filter lets pass.
-                    threshold = _floor32(heaps.floors[q] - local.offsets[c])
-                    local.thresholds[c] = threshold
+                # A full heap's floor may have risen, and with it what the filter lets pass.
+                threshold = _floor32(_limit(heaps, q) - local.offsets[c])
+                local.thresholds[c] = threshold
         start += 4
 
 
@@ -790,7 +818,7 @@ def _enter_parent(code, items, queries, parent, chosen, count, heaps, local):
             offset = np.inf
         local.offsets[s] = offset
         local.lifts[s] = constant - margin
-        local.thresholds[s] = _floor32(heaps.floors[q] - offset)
+        local.thresholds[s] = _floor32(_limit(heaps, q) - offset)
 
 
 @njit(cache=True, nogil=True)
@@ -803,8 +831,7 @@ def scan_directly(code, mu, log_var, labels, queries, log_tau2, heaps):
             value = exact_value(
                 code, queries.mu[q], queries.log_var[q], mu[row], log_var[row], log_tau2
             )
-            if value >= heaps.floors[q]:
-                _push(heaps, q, value, labels[row])
+            _take(heaps, q, value, labels[row])
 
 
 @njit(cache=True, nogil=True)
@@ -931,7 +958,7 @@ def descend(code, items, nodes, queries, log_tau2, chosen, heaps):
             for s in range(count):
                 alive[kept] = s
                 kept += not _cannot_matter(
-                    bound[s], heaps.floors[here[s]], queries.constant[here[s]]
+                    bound[s], _limit(heaps, here[s]), queries.constant[here[s]]
                 )
             if kept:
                 _visit_block(code, items, queries, log_tau2, child, alive, kept, local, heaps, True)
@@ -940,7 +967,7 @@ def descend(code, items, nodes, queries, log_tau2, chosen, heaps):
         for s in range(count):
             q = here[s]
             below[kept] = q
-            kept += not _cannot_matter(bound[s], heaps.floors[q], queries.constant[q])
+            kept += not _cannot_matter(bound[s], _limit(heaps, q), queries.constant[q])
         if kept == 0:
             continue
         level -= 1

@@ -163,6 +163,12 @@ def _even_threshold(keys: NDArray[Any], share: float) -> Any:
     return pivot
 
 
+def typical_sigma(log_var: NDArray[Any]) -> NDArray[np.float64]:
+    """Return each dimension's geometric mean of sigma, shape (n,): a scale for :func:`kd_order`."""
+    typical: NDArray[np.float64] = np.exp(log_var.mean(axis=0, dtype=np.float64) / 2)
+    return typical
+
+
 def _first_half(count: int, block_size: int) -> int:
     """Return where to split: the left part is the largest 2^j blocks that leave a right one."""
     # Not the very middle: only so are all aligned runs of 2^j blocks nodes of the tree.

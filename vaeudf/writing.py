@@ -19,7 +19,7 @@ from pyspark.sql.pandas.functions import pandas_udf
 from vaeudf.boxes import Boxes
 from vaeudf.errors import InputError
 from vaeudf.footers import BLOCK_SIZE_KEY, BOXES_KEY
-from vaeudf.layout import BLOCK_SIZE, CellTree, kd_order
+from vaeudf.layout import BLOCK_SIZE, CellTree, kd_order, typical_sigma
 from vaeudf.schema import ITEM_ID, LOG_VAR, MU, quoted
 from vaeudf.storage import filesystem
 from vaeudf.table import DataFile
@@ -70,7 +70,7 @@ def write_data_files(
         # Sums in another order round differently, and could cut along another dimension.
         sample = sample.sort_by(ITEM_ID)
         mu, log_var = (_matrix(sample[name]) for name in (MU, LOG_VAR))
-        placed = _repartition(rows, CellTree.fit(mu, num_files, _typical_sigma(log_var)))
+        placed = _repartition(rows, CellTree.fit(mu, num_files, typical_sigma(log_var)))
 
     def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield from write_partition(batches, table_uri, run_id, schema)
@@ -177,7 +177,7 @@ def _write_file(rows: pa.Table, table_uri: str, run_id: str) -> dict[str, str | 
     # A shuffle brings rows in any order, and rows of one mu keep the order they have.
     by_id = pc.sort_indices(rows[ITEM_ID]).to_numpy()
     mu, log_var = (_matrix(rows[name])[by_id] for name in (MU, LOG_VAR))
-    order = kd_order(mu, BLOCK_SIZE, _typical_sigma(log_var))
+    order = kd_order(mu, BLOCK_SIZE, typical_sigma(log_var))
     group = rows_per_group(mu.shape[1])
     boxes = Boxes.of_blocks(mu[order], log_var[order], group)
     min_id, max_id = (rows[ITEM_ID][int(place)].as_py() for place in by_id[[0, -1]])
@@ -200,12 +200,6 @@ def _matrix(column: pa.ChunkedArray) -> NDArray[np.float32]:
     """Return a column of lists, all of one length, as an array (N, n)."""
     matrix: NDArray[np.float32] = pc.list_flatten(column).to_numpy().reshape(len(column), -1)
     return matrix
-
-
-def _typical_sigma(log_var: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return each dimension's geometric mean of sigma, shape (n,)."""
-    typical: NDArray[np.float64] = np.exp(log_var.mean(axis=0, dtype=np.float64) / 2)
-    return typical
 
 
 def _open_writer(path: str, schema: pa.Schema, system: pa.fs.FileSystem) -> pq.ParquetWriter:
