@@ -188,3 +188,52 @@ def items_and_queries(kind, n, runs, size, count, seed=0, double=False):
 
 def _runs(array, size):
     return array.reshape(-1, size, array.shape[1])
+
+
+def rounding(name, query_log_var, mu, log_var, tolerance):
+    """By how much two float64 formulas may differ beyond their relative error, at most."""
+    n = mu.shape[1]
+    spread = np.max(np.abs(log_var)) + np.max(np.abs(query_log_var))
+    if name == "log_likelihood":  # its terms may cancel
+        return 4e-16 * n * (n + spread)
+    if name == "wasserstein2":  # of a sigma's last digit
+        widest = max(np.max(log_var), np.max(query_log_var), engine.log_tau2(tolerance))
+        return 1e-15 * np.sqrt(n) * np.exp(0.5 * min(widest, 1400.0))
+    # vaeudf.gaussian's expm1(d) - d, and log cosh.
+    return 4e-16 * n if SCORES[name].between_gaussians else 0.0
+
+
+def assert_best(name, labels, scores, expected, ids, same_item, k, near=1e-12, absolute=0.0):
+    """Assert that labels and scores are the k best, place by place.
+
+    Only where two different items differ by less than float64 formulas may, their order is free.
+
+    Args:
+        name: The score.
+        labels: What was found, (Q, m).
+        scores: Their scores, (Q, m).
+        expected: Every score, (Q, N).
+        ids: What stands for every item and breaks ties, (N,) numbers.
+        same_item: Takes two arrays of rows; whether these items are the same.
+        k: How many there should be.
+        near: What counts as a near-tie, relative to the scores.
+        absolute: The same, absolute.
+    """
+    count = min(k, expected.shape[1])
+    assert labels.shape == scores.shape == (len(expected), count)
+    row_of = np.empty(len(ids), np.int64)
+    row_of[ids] = np.arange(len(ids))
+    keys = expected if SCORES[name].ascending else -expected
+    for q in range(len(expected)):
+        order = np.lexsort((ids, keys[q]))[:count]
+        rows = row_of[labels[q]]
+        assert len(np.unique(rows)) == count
+        np.testing.assert_allclose(scores[q], expected[q, order], rtol=1e-9, atol=absolute)
+        places = np.flatnonzero(rows != order)
+        found, right = expected[q, rows[places]], expected[q, order[places]]
+        gaps = np.abs(found - right)
+        allowed = gaps <= near * np.abs(right) + absolute
+        assert (allowed & ~same_item(rows[places], order[places])).all(), (q, places)
+        # Equal scores stand in the order of their ids.
+        tied = scores[q, 1:] == scores[q, :-1]
+        assert (labels[q, 1:] > labels[q, :-1])[tied & same_item(rows[1:], rows[:-1])].all()

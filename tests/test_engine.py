@@ -207,3 +207,58 @@ def test_float64_floors_rounded_to_float32_are_never_above():
     for number in [*numbers.tolist(), 0.0, -0.0, 3e38, 1e300, np.inf, -3.4e38, -1e300, -np.inf]:
         assert float(kernels._floor32(number)) <= number
     assert np.isneginf(kernels._floor32(np.nan))
+
+
+# ---- results
+
+
+def search_every_way(monkeypatch, name, mu, log_var, labels, queries, k, tolerance, floors=None):
+    """Search directly, with the filter alone and with bounds; the same to the last bit.
+
+    Returns:
+        Values, labels and counts; and the share of pairs that was filtered under bounds.
+    """
+    score = SCORES[name]
+    expected = engine.search_directly(score, mu, log_var, labels, queries, k, tolerance, floors)
+    prepared = engine.prepare(score, mu, log_var, labels, tolerance)
+    assert prepared.nodes is not None
+    alone = engine.Prepared(score, tolerance, prepared.items, None)
+    for fewest, worth in [(1, 2.0), (engine._FEWEST_FOR_BOUNDS, engine._WORTH_BOUNDS)]:
+        with monkeypatch.context() as patch:
+            # Bounds for as few items as there are, whether they pay or not; then as it comes.
+            patch.setattr(engine, "_FEWEST_FOR_BOUNDS", fewest)
+            patch.setattr(engine, "_WORTH_BOUNDS", worth)
+            for way in (prepared, alone):
+                found = engine.search(way, queries, k, floors)
+                for part, wanted in zip(found, expected, strict=True):
+                    kept = np.arange(found[0].shape[1]) < expected[2][:, None]
+                    if part.ndim == 2:
+                        assert (part[kept] == wanted[kept]).all()
+                    else:
+                        assert (part == wanted).all()
+    assert alone.work.bounds == 0 and alone.work.pairs == prepared.work.pairs
+    return expected
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", SCORES)
+def test_hard_items_are_found_every_way(monkeypatch, name, kind):
+    for n, size, runs, k, double in [
+        (1, 64, 70, 10, False),
+        (2, 1024, 4, 65, False),
+        (3, 64, 40, 300, True),
+        (10, 256, 9, 3, True),
+    ]:
+        mu, log_var, z, query_log_var = items_and_queries(kind, n, runs, size, 40, double=double)
+        labels = np.random.default_rng(n).permutation(len(mu))
+        tolerance = {1: 0.0, 2: 0.1, 3: 0.0, 10: 3.0}[n]
+        queries = prepared_queries(name, z, query_log_var, tolerance)
+        values, found, counts = search_every_way(
+            monkeypatch, name, mu, log_var, labels, queries, k, tolerance
+        )
+        exact = exact_values(name, queries, mu, log_var, tolerance)
+        for q in range(len(z)):
+            order = np.lexsort((labels, -exact[q]))[:k]
+            assert found[q].tolist() == labels[order].tolist()
+            assert (values[q] == exact[q, order]).all()
+        assert (counts == k).all()
