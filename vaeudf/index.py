@@ -156,7 +156,8 @@ def _scale(log_var: NDArray[Any]) -> NDArray[np.float64] | None:
         return None
     with np.errstate(over="ignore", under="ignore"):
         scale = typical_sigma(log_var)
-    return scale if (np.isfinite(scale) & (scale > 0)).all() else None
+    # Their squares are divided by.
+    return scale if ((scale > 1e-150) & (scale < 1e150)).all() else None
 
 
 def _items(mu: ArrayLike, log_var: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
