@@ -24,6 +24,9 @@ from vaeudf.topk import TopK
 _GROUP_BYTES = 2**28
 _BYTES_PER_ROW = 64
 _DIMENSIONS_EXPLAINED = 3
+# What is left out of a sum over N items is each below e^-30 / N of the k-th largest: all of it
+# together changes no digit that is shown.
+SUM_MARGIN = 30.0
 # To bring 65,536 rows in order takes as long as to scan them for some such number of queries.
 _QUERIES_WORTH_ORDER = 500
 
@@ -40,6 +43,9 @@ class Search:
         floors: Values below which nothing is wanted, shape (Q,).
         columns: Payload columns to carry into the result.
         explain: Whether to take each hit's score apart.
+        cuts: Values below which an item is left out of the sums of q(z|x) over all items, shape
+            (Q,); None if no sums are wanted.
+        log_num_items: Log of how many items there are, where it is known.
     """
 
     queries: Latents
@@ -49,6 +55,8 @@ class Search:
     floors: NDArray[np.float64]
     columns: tuple[str, ...] = ()
     explain: bool = False
+    cuts: NDArray[np.float64] | None = None
+    log_num_items: float = 0.0
 
     def groups(self) -> list[NDArray[np.int64]]:
         """Return the queries in groups whose results fit a task's memory together."""
@@ -76,11 +84,22 @@ class Fold:
         )
         self._best = TopK(search.k, search.floors[group])
         self.work = engine.Work()
+        self.sums = None if search.cuts is None else engine.Sums.start(search.cuts[group])
+        self.num_items = 0
+
+    def log_skipped(self) -> NDArray[np.float64]:
+        """Return the log of what the items left out of the sums may add, over the whole table."""
+        assert self.search.cuts is not None
+        cuts = self.search.cuts[self.group]
+        return np.asarray(np.where(np.isneginf(cuts), -np.inf, cuts + self.search.log_num_items))
 
     def alive(self, nodes: kernels.Nodes, node: int) -> NDArray[np.int64]:
         """Return the places in the group of the queries that a box can still matter to."""
+        limits = self._best.floors
+        if self.sums is not None:
+            limits = np.minimum(limits, self.sums.cuts)
         return kernels.reaching(  # type: ignore[no-any-return]
-            self.search.score.code, nodes, node, self._queries, self._best.floors
+            self.search.score.code, nodes, node, self._queries, limits
         )
 
     def add(
@@ -100,6 +119,7 @@ class Fold:
             alive: Places in the group of the queries to ask; all of them unless given.
             in_order: Whether rows that follow each other are near each other.
         """
+        self.num_items += len(mu)
         if alive is None:
             alive = np.arange(len(self.group))
         if len(mu) == 0 or len(alive) == 0:
@@ -147,7 +167,9 @@ class Fold:
             return self._search_directly(mu, log_var, items, alive, queries, floors)
         prepared = engine.prepare(score, mu, log_var, labels, tolerance)
         prepared = engine.Prepared(score, tolerance, prepared.items, prepared.nodes, self.work)
-        places, values, rows, tied = engine.candidates(prepared, queries, k, floors)
+        sums = None if self.sums is None else self.sums.take(alive)
+        places, values, rows, tied = engine.candidates(prepared, queries, k, floors, sums)
+        self._add(sums, alive)
         if tied:
             # Equal values, of which the k-th place takes those with the lowest ids.
             by_name, ranks = _by_name(items(labels))
@@ -170,9 +192,11 @@ class Fold:
         score, tolerance, k = self.search.score, self.search.tolerance, self.search.k
         labels = np.arange(len(mu))
         self.work.rescored_alone += len(mu) * len(alive)
+        sums = None if self.sums is None else self.sums.take(alive)
         places, values, rows, tied = engine.candidates_directly(
-            score, mu, log_var, labels, queries, k, tolerance, floors
+            score, mu, log_var, labels, queries, k, tolerance, floors, sums
         )
+        self._add(sums, alive)
         if tied:
             by_name, ranks = _by_name(items(labels))
             places, values, found, _ = engine.candidates_directly(
@@ -180,6 +204,10 @@ class Fold:
             )
             rows = by_name[found]
         return alive[places], values, rows
+
+    def _add(self, sums: engine.Sums | None, alive: NDArray[np.int64]) -> None:
+        if self.sums is not None and sums is not None:
+            self.sums.add(alive, sums.largest, sums.scaled)
 
     def best_values(
         self, mu: NDArray[np.floating], log_var: NDArray[np.floating]

@@ -12,22 +12,22 @@ class Counts:
     """What the tasks of a bulk query did; a task that was run twice counts twice.
 
     Attributes:
-        filtered: Pairs of query and item that were scored.
+        scored: Pairs of query and item that were scored.
         row_groups: Row groups read.
         num_bytes: Bytes of them, compressed.
         rows_out: Rows that left the tasks.
     """
 
-    filtered: Accumulator[int]
+    scored: Accumulator[int]
     row_groups: Accumulator[int]
     num_bytes: Accumulator[int]
     rows_out: Accumulator[int]
 
     def add(
-        self, *, filtered: int = 0, row_groups: int = 0, num_bytes: int = 0, rows_out: int = 0
+        self, *, scored: int = 0, row_groups: int = 0, num_bytes: int = 0, rows_out: int = 0
     ) -> None:
         """Count, within a task."""
-        self.filtered.add(filtered)
+        self.scored.add(scored)
         self.row_groups.add(row_groups)
         self.num_bytes.add(num_bytes)
         self.rows_out.add(rows_out)

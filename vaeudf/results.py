@@ -1,0 +1,128 @@
+"""What the tasks of a bulk query yield: candidates, and partial sums."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from vaeudf.errors import InputError
+from vaeudf.fold import Fold, Search
+from vaeudf.schema import (
+    COSTLIEST,
+    ITEM_ID,
+    LOG_AGGREGATE_POSTERIOR,
+    LOG_AGGREGATE_POSTERIOR_ERROR,
+    MISFIT,
+    QUERY_ID,
+    RANK,
+    RESPONSIBILITY,
+    VOLUME,
+    quoted,
+)
+from vaeudf.tracking import Counts
+
+LOG_SUM = "__vaeudf_log_sum"
+LOG_SKIPPED = "__vaeudf_log_skipped"
+NUM_ITEMS = "__vaeudf_num_items"
+
+_ROWS_PER_BATCH = 65_536
+_DOUBLE = ("double", pa.float64())
+_STRING = ("string", pa.string())
+_COSTLIEST = (
+    "array<struct<dimension:int,nats:double>>",
+    pa.list_(pa.struct([("dimension", pa.int32()), ("nats", pa.float64())])),
+)
+_EXPLANATION = {MISFIT: _DOUBLE, VOLUME: _DOUBLE, COSTLIEST: _COSTLIEST}
+_SUMS = {LOG_SUM: _DOUBLE, LOG_SKIPPED: _DOUBLE, NUM_ITEMS: ("long", pa.int64())}
+_RESPONSIBILITIES = (RESPONSIBILITY, LOG_AGGREGATE_POSTERIOR, LOG_AGGREGATE_POSTERIOR_ERROR)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of what the tasks yield.
+
+    Attributes:
+        ddl: As Spark writes their types.
+        schema: As Arrow does.
+    """
+
+    ddl: str
+    schema: pa.Schema
+
+    @classmethod
+    def of(cls, search: Search, payload: DataFrame | None) -> Columns:
+        """Return the columns for a search.
+
+        Args:
+            search: What is asked for.
+            payload: Has the payload columns that are asked for, if any are.
+
+        Raises:
+            InputError: A payload column is not there, or has the name of another.
+        """
+        types = {QUERY_ID: _STRING, ITEM_ID: _STRING, search.score.name: _DOUBLE}
+        if search.explain:
+            types |= _EXPLANATION
+        taken = {name.lower() for name in (*types, RANK, *_RESPONSIBILITIES)}
+        for name in search.columns:
+            if name.lower() in taken:
+                raise InputError(f"column {name!r} is in the result already; leave it out.")
+            if payload is None or name not in payload.columns:
+                found = [] if payload is None else payload.columns
+                raise InputError(
+                    f"the posteriors have no column {name!r} to carry into the result; "
+                    f"found {', '.join(found)}."
+                )
+            taken.add(name.lower())
+        if payload is not None and search.columns:
+            carried = payload.select(*(F.col(quoted(name)) for name in search.columns))
+            arrow = carried.limit(0).toArrow().schema
+            for field in carried.schema:
+                types[field.name] = (field.dataType.simpleString(), arrow.field(field.name).type)
+        if search.cuts is not None:
+            types |= _SUMS
+        return cls(
+            ", ".join(f"{quoted(name)} {kind}" for name, (kind, _) in types.items()),
+            pa.schema([(name, kind) for name, (_, kind) in types.items()]),
+        )
+
+
+def results(fold: Fold, columns: Columns, counts: Counts) -> Iterator[pa.RecordBatch]:
+    """Yield what a fold has found: its candidates, and one row of sums per query."""
+    queries, scores, items = fold.result()
+    ids = np.array(fold.search.queries.ids, object)
+    counts.add(
+        scored=fold.work.filtered + fold.work.rescored_alone,
+        rows_out=len(queries) + (0 if fold.sums is None else len(fold.group)),
+    )
+    if items is not None and len(queries):
+        found = {QUERY_ID: pa.array(ids[queries], pa.string()), ITEM_ID: items.column(ITEM_ID)}
+        found[fold.search.score.name] = pa.array(scores)
+        found |= {name: items.column(name) for name in items.column_names if name != ITEM_ID}
+        yield from _batches(found, len(queries), columns.schema)
+    if fold.sums is not None:
+        sums = {
+            QUERY_ID: pa.array(ids[fold.group], pa.string()),
+            LOG_SUM: pa.array(fold.sums.logarithms()),
+            LOG_SKIPPED: pa.array(fold.log_skipped()),
+            NUM_ITEMS: pa.array(np.full(len(fold.group), fold.num_items)),
+        }
+        yield from _batches(sums, len(fold.group), columns.schema)
+
+
+def _batches(
+    found: dict[str, pa.Array], num_rows: int, schema: pa.Schema
+) -> Iterator[pa.RecordBatch]:
+    arrays = [
+        found[field.name].cast(field.type)
+        if field.name in found
+        else pa.nulls(num_rows, field.type)
+        for field in schema
+    ]
+    table = pa.table(arrays, schema=schema).combine_chunks()
+    yield from table.to_batches(max_chunksize=_ROWS_PER_BATCH)
