@@ -68,6 +68,7 @@ def _fold_rows(
         if table.column(ITEM_ID).null_count:
             raise InputError("the posteriors have an item_id that is null.")
         mu, log_var = to_matrix(table, MU, latent_dim), to_matrix(table, LOG_VAR, latent_dim)
+        counts.add(num_items=table.num_rows)
         payload = table.select([ITEM_ID, *search.columns])
         for one in folds:
             one.add(mu, log_var, partial(_rows_of_table, payload), in_order=False)

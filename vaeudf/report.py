@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vaeudf.images import thumbnail
+from vaeudf.scores import LOG_LIKELIHOOD, Score
 from vaeudf.storage import absolute, filesystem
 
 _THUMBNAIL_SIDE = 224
@@ -27,7 +28,7 @@ class Hit:
     Attributes:
         rank: From 1.
         item_id: Its id.
-        score: log q(z|x) in nats.
+        score: What it was ranked by.
         image: The image file's bytes; None if it cannot be had any more.
         facts: Payload to show below the picture.
     """
@@ -63,6 +64,8 @@ def write_report(
     title: str,
     num_items: int,
     slider_range: float,
+    score: Score = LOG_LIKELIHOOD,
+    facts: Sequence[tuple[str, str]] = (),
     omitted: int = 0,
 ) -> str:
     """Write ``index.html``, with all pictures in it.
@@ -73,6 +76,8 @@ def write_report(
         title: The page's headline.
         num_items: How many items were searched.
         slider_range: a of the sliders' travel [-a, a].
+        score: What the hits are ranked by.
+        facts: What to say of the run at the end of the page: labels and values.
         omitted: How many further queries are not on the page.
 
     Returns:
@@ -86,6 +91,8 @@ def write_report(
         results=results,
         num_items=num_items,
         slider_range=slider_range,
+        score=score,
+        facts=facts,
         omitted=omitted,
         picture=_picture,
         thumbnail=_thumbnail,

@@ -16,23 +16,32 @@ class Counts:
         row_groups: Row groups read.
         num_bytes: Bytes of them, compressed.
         rows_out: Rows that left the tasks.
+        num_items: Items that came to the tasks.
     """
 
     scored: Accumulator[int]
     row_groups: Accumulator[int]
     num_bytes: Accumulator[int]
     rows_out: Accumulator[int]
+    num_items: Accumulator[int]
 
     def add(
-        self, *, scored: int = 0, row_groups: int = 0, num_bytes: int = 0, rows_out: int = 0
+        self,
+        *,
+        scored: int = 0,
+        row_groups: int = 0,
+        num_bytes: int = 0,
+        rows_out: int = 0,
+        num_items: int = 0,
     ) -> None:
         """Count, within a task."""
         self.scored.add(scored)
         self.row_groups.add(row_groups)
         self.num_bytes.add(num_bytes)
         self.rows_out.add(rows_out)
+        self.num_items.add(num_items)
 
 
 def counter(context: SparkContext) -> Counts:
     """Return counts that start at 0."""
-    return Counts(*(context.accumulator(0) for _ in range(4)))
+    return Counts(*(context.accumulator(0) for _ in range(5)))

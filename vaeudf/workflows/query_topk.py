@@ -4,50 +4,80 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pyspark.sql import Row, SparkSession
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from vaeudf.bundle import Bundle, load_bundle
 from vaeudf.catalog import CatalogSource, read_images, resolve_format
 from vaeudf.cli import Summary, option
-from vaeudf.errors import BundleError, InputError
+from vaeudf.errors import BundleError, InputError, root_cause
+from vaeudf.gaussian import check_tolerance
 from vaeudf.latents import Latents, parse_z, read_latents
-from vaeudf.query import read_table, top_k
+from vaeudf.query import BulkQuery, choose_score, plan, posteriors_of, read_table
 from vaeudf.report import PAGE, Hit, Result, write_report
 from vaeudf.schema import (
     CATALOG_KEY,
+    COSTLIEST,
     ITEM_ID,
-    LOG_LIKELIHOOD,
+    LOG_AGGREGATE_POSTERIOR_ERROR,
     LOG_VAR,
     MODEL_PATH_KEY,
     MU,
     QUERY_ID,
     RANK,
+    RESPONSIBILITY,
     SOURCE_VERSION,
     quoted,
 )
+from vaeudf.scores import SCORES, Score, score_named
 from vaeudf.session import spark_session
 from vaeudf.storage import SUCCESS, absolute, check_output, replacing, spark_literal, spark_uri
-from vaeudf.table import PosteriorTable, open_table
+from vaeudf.table import PosteriorTable, open_posteriors
 from vaeudf.timing import Stopwatch
 from vaeudf.topk import check_k
 
 log = logging.getLogger(__name__)
 
 _FACTS_SHOWN = 3
+# Above this share of the queries an item is a hub, if there are enough queries to tell.
+_HUB_SHARE = 0.1
+_QUERIES_FOR_HUBS = 20
 
 
 @dataclass(frozen=True)
 class QueryTopk:
     """Find, for every latent vector z, the k items with the highest log q(z|x), exactly."""
 
-    table: str = option(help="folder of the posterior table")
-    queries: str | None = option(None, help="file of z vectors: Parquet, CSV, JSON lines or .npy")
+    table: str = option(help="folder of the posterior table, or of plain Parquet like it")
+    queries: str | None = option(
+        None, help="file of z vectors, or of mu and log_var: Parquet, CSV, JSON lines or .npy"
+    )
     z: list[str] | None = option(None, help='a vector, "0.1,-2,…"; repeat it for more')
+    like: list[str] | None = option(
+        None, help="an item_id of the table, to find others like it; repeat it for more"
+    )
     k: int = option(10, help="items per query")
+    score: str | None = option(
+        None,
+        help=f"{', '.join(SCORES)} (default: log_likelihood for z, kl for Gaussians)",
+    )
+    tolerance: float = option(
+        0.0, help="how precisely z is meant: score N(z, T² I) against every item"
+    )
+    min_score: float | None = option(None, help="leave out items that score worse")
+    exclude_self: bool = option(False, help="with --like: leave out the item itself")
+    where: str | None = option(None, help="search only items that fulfil this SQL condition")
+    columns: list[str] | None = option(None, help="a payload column to add; repeat it for more")
+    version: int | None = option(None, help="search an older version of the table")
+    explain: bool = option(False, help="add misfit, volume and the costliest dimensions")
+    responsibilities: bool = option(
+        False, help="add each hit's p(x|z), and log of the mean of q(z|x) over the items"
+    )
     z_bound: float | None = option(None, help="refuse queries outside [-A, A]")
     output: str | None = option(None, help="folder of Parquet to write (default: print a table)")
     report: str | None = option(None, help="folder to write a page of pictures to")
@@ -58,8 +88,15 @@ class QueryTopk:
 
     def __post_init__(self) -> None:
         check_k(self.k)
-        if (self.queries is None) == (not self.z):
-            raise InputError("expected queries, from either --queries FILE or --z, and not both.")
+        check_tolerance(self.tolerance)
+        if sum((self.queries is not None, bool(self.z), bool(self.like))) != 1:
+            raise InputError(
+                "expected queries, from one of --queries FILE, --z and --like, and from one only."
+            )
+        if self.score is not None:
+            score_named(self.score)
+        if self.exclude_self and not self.like:
+            raise InputError("exclude-self is for --like: a z has no item of its own.")
         if self.report_queries < 1:
             raise InputError(f"report-queries is {self.report_queries}; expected at least 1.")
 
@@ -67,50 +104,61 @@ class QueryTopk:
 def query_topk(options: QueryTopk) -> Summary:
     """Read the queries, search the table, write the results, draw the page."""
     watch = Stopwatch()
-    table = open_table(options.table)
-    latents = read_latents(options.queries) if options.queries else parse_z(options.z or [])
-    latents.check_latent_dim(table.latent_dim)
-    if options.z_bound is not None:
-        latents.check_bound(options.z_bound)
+    table = open_posteriors(options.table, options.version)
+    latents = _read_queries(options)
+    if latents is not None:
+        _check_queries(latents, table, options)
     bundle = _decoder(options, table) if options.report else None
     if options.output:
         check_output(options.output, options.overwrite, SUCCESS, [options.table])
     if options.report:
         check_output(options.report, options.overwrite, PAGE, [options.table])
-    if options.k > table.num_items:
-        log.info(
-            "k is %d, but the table has %d items: all are returned.", options.k, table.num_items
-        )
 
     page = None
     with spark_session("query_topk") as spark:
         source = _pictures(spark, options, table) if options.report else None
+        if latents is None:
+            latents = posteriors_of(read_table(spark, table), options.like or [])
+            _check_queries(latents, table, options)
+        with watch.phase("plan"):
+            query = plan(
+                _searched(spark, table, options),
+                latents,
+                options.k,
+                score=options.score,
+                tolerance=options.tolerance,
+                min_score=options.min_score,
+                columns=options.columns or (),
+                explain=options.explain,
+                exclude_self=options.exclude_self,
+                responsibilities=options.responsibilities,
+            )
+        hits = query.hits
         with watch.phase("search"):
-            hits = top_k(table, latents, options.k)
             if options.output:
                 with replacing(options.output) as folder:
                     ordered = hits.sortWithinPartitions(QUERY_ID, RANK)
                     ordered.write.parquet(spark_uri(folder))
                 # What follows looks the results up instead of searching again.
                 hits = spark.read.parquet(spark_literal(options.output))
+                hub = _hub(hits, len(latents))
             else:
                 rows = hits.collect()
+                hub = _hub_of(rows, len(latents))
+        summary = _summary(options, table, query, latents, hub)
         if bundle is not None and source is not None:
             with watch.phase("report"):
                 if options.output:
                     shown = latents.ids[: options.report_queries]
                     rows = hits.where(F.col(QUERY_ID).isin(list(shown))).collect()
-                page = _write_page(spark, rows, latents, table, bundle, source, options)
+                page = _write_page(
+                    spark, rows, latents, table, bundle, source, options, query.score, summary
+                )
     if not options.output and not options.report:
-        _print_table(rows, latents)
-    summary: Summary = {
-        "queries": len(latents),
-        "items": table.num_items,
-        "k": options.k,
-        "table": table.uri,
-        "version": table.version,
-        "seconds": watch.seconds,
-    }
+        _print_table(rows, hits.columns, latents)
+    if options.k > summary["items"]:
+        log.info("k is %d, but there are %d items: all are returned.", options.k, summary["items"])
+    summary["seconds"] = watch.seconds
     if options.output:
         summary["output"] = absolute(options.output)
     if page is not None:
@@ -118,13 +166,100 @@ def query_topk(options: QueryTopk) -> Summary:
     return summary
 
 
+def _read_queries(options: QueryTopk) -> Latents | None:
+    """Return what is asked for; None if it must be looked up in the table."""
+    if options.like:
+        return None
+    return read_latents(options.queries) if options.queries else parse_z(options.z or [])
+
+
+def _check_queries(latents: Latents, table: PosteriorTable, options: QueryTopk) -> None:
+    latents.check_latent_dim(table.latent_dim)
+    choose_score(latents, options.score)
+    if options.z_bound is not None:
+        latents.check_bound(options.z_bound)
+
+
+def _searched(
+    spark: SparkSession, table: PosteriorTable, options: QueryTopk
+) -> PosteriorTable | DataFrame:
+    """Return the table, or what a condition leaves of it."""
+    if options.where is None:
+        return table
+    frame = read_table(spark, table)
+    try:
+        return frame.where(options.where)
+    except PySparkException as error:
+        raise InputError(
+            f"where is {options.where!r}, which is no condition on the table's columns "
+            f"{', '.join(frame.columns)}: {root_cause(error)}."
+        ) from None
+
+
+def _summary(
+    options: QueryTopk,
+    table: PosteriorTable,
+    query: BulkQuery,
+    latents: Latents,
+    hub: tuple[str, float] | None,
+) -> Summary:
+    items = table.num_items if options.where is None else query.counts.num_items.value
+    summary: Summary = {
+        "queries": len(latents),
+        "items": items,
+        "k": options.k,
+        "score": query.score.name,
+        "tolerance": options.tolerance,
+        "table": table.uri,
+        "version": table.version,
+        "scored_fraction": round(query.counts.scored.value / max(1, len(latents) * items), 6),
+        "rows_shuffled_per_query": round(query.counts.rows_out.value / len(latents), 1),
+    }
+    if query.row_groups:
+        summary["row_groups"] = query.row_groups
+        summary["row_groups_read"] = query.counts.row_groups.value
+    if hub is not None:
+        item_id, share = hub
+        summary["hub_share"] = round(share, 4)
+        summary["hub_item"] = item_id
+        if share > _HUB_SHARE and len(latents) >= _QUERIES_FOR_HUBS:
+            log.info(
+                "item %r is among the hits of %.0f %% of the queries: where z is far from all "
+                "items, those with the widest posteriors win. If z is meant only roughly, say how "
+                "roughly with --tolerance (now %g), such as a hundredth of the sliders' range.",
+                item_id,
+                100 * share,
+                options.tolerance,
+            )
+    return summary
+
+
+def _hub(hits: DataFrame, num_queries: int) -> tuple[str, float] | None:
+    """Return the item that is among the hits of most queries, and of what part of them."""
+    counted = hits.groupBy(ITEM_ID).count().orderBy(F.desc("count"), ITEM_ID).limit(1).collect()
+    return (counted[0][ITEM_ID], counted[0]["count"] / num_queries) if counted else None
+
+
+def _hub_of(hits: Sequence[Row], num_queries: int) -> tuple[str, float] | None:
+    counted = Counter(hit[ITEM_ID] for hit in hits)
+    if not counted:
+        return None
+    item_id, count = min(counted.items(), key=lambda pair: (-pair[1], pair[0]))
+    return item_id, count / num_queries
+
+
 def _decoder(options: QueryTopk, table: PosteriorTable) -> Bundle:
+    if not table.provenance and (options.model is None or options.catalog is None):
+        raise InputError(
+            f"{options.table} is plain Parquet, which does not say what it was encoded with; a "
+            "page needs --model and --catalog."
+        )
     path = options.model or table.provenance[MODEL_PATH_KEY]
     try:
         bundle = load_bundle(path)
     except BundleError as error:
         raise BundleError(f"{error} The page decodes z with it: name it with --model.") from None
-    if bundle.model_id != table.model_id:
+    if table.provenance and bundle.model_id != table.model_id:
         raise BundleError(
             f"model {path} has id {bundle.model_id[:12]}…, but the table was encoded with "
             f"{table.model_id[:12]}…: its pictures would not be those of z. Name the right one "
@@ -135,9 +270,12 @@ def _decoder(options: QueryTopk, table: PosteriorTable) -> Bundle:
 
 def _pictures(spark: SparkSession, options: QueryTopk, table: PosteriorTable) -> CatalogSource:
     """Return the catalog that the page's pictures come from, once it is known to be there."""
-    source = CatalogSource.from_json(table.provenance[CATALOG_KEY])
-    if options.catalog is not None:
-        source = source.moved_to(options.catalog)
+    if CATALOG_KEY in table.provenance:
+        source = CatalogSource.from_json(table.provenance[CATALOG_KEY])
+        if options.catalog is not None:
+            source = source.moved_to(options.catalog)
+    else:
+        source = CatalogSource(str(options.catalog))
     try:
         resolve_format(spark, source)
     except InputError as error:
@@ -147,18 +285,29 @@ def _pictures(spark: SparkSession, options: QueryTopk, table: PosteriorTable) ->
     return source
 
 
-def _print_table(hits: Sequence[Row], latents: Latents) -> None:
+def _print_table(hits: Sequence[Row], columns: Sequence[str], latents: Latents) -> None:
     """Print every hit as text, queries in the order they were asked in."""
     order = {name: place for place, name in enumerate(latents.ids)}
     rows = sorted(hits, key=lambda row: (order[row[QUERY_ID]], row[RANK]))
-    cells = [(QUERY_ID, RANK, ITEM_ID, LOG_LIKELIHOOD)]
-    cells += [(r[QUERY_ID], r[RANK], r[ITEM_ID], f"{r[LOG_LIKELIHOOD]:.4f}") for r in rows]
-    widths = [max(len(str(row[i])) for row in cells) for i in range(4)]
-    w_query, w_rank, w_item, w_score = widths
-    for query, rank, item, score in cells:
-        sys.stdout.write(
-            f"{query:<{w_query}}  {rank:>{w_rank}}  {item:<{w_item}}  {score:>{w_score}}\n"
-        )
+    cells = [list(columns), *([_cell(name, row[name]) for name in columns] for row in rows)]
+    numbers = [
+        all(isinstance(row[name], (int, float)) for row in rows) and bool(rows) for name in columns
+    ]
+    widths = [max(len(row[place]) for row in cells) for place in range(len(columns))]
+    for row in cells:
+        padded = [
+            text.rjust(width) if number else text.ljust(width)
+            for text, width, number in zip(row, widths, numbers, strict=True)
+        ]
+        sys.stdout.write("  ".join(padded).rstrip() + "\n")
+
+
+def _cell(name: str, value: object) -> str:
+    if name == COSTLIEST and isinstance(value, list):
+        return ", ".join(f"z{cost['dimension']} {cost['nats']:.1f}" for cost in value)
+    if name in (RESPONSIBILITY, LOG_AGGREGATE_POSTERIOR_ERROR):
+        return f"{value:.3g}"
+    return f"{value:.4f}" if isinstance(value, float) else "" if value is None else str(value)
 
 
 def _write_page(
@@ -169,6 +318,8 @@ def _write_page(
     bundle: Bundle,
     source: CatalogSource,
     options: QueryTopk,
+    score: Score,
+    summary: Summary,
 ) -> str:
     shown = latents.ids[: options.report_queries]
     rows = sorted((hit for hit in hits if hit[QUERY_ID] in shown), key=lambda hit: hit[RANK])
@@ -188,7 +339,7 @@ def _write_page(
                     Hit(
                         row[RANK],
                         row[ITEM_ID],
-                        row[LOG_LIKELIHOOD],
+                        row[score.name],
                         images.get(row[ITEM_ID]),
                         facts.get(row[ITEM_ID], ()),
                     )
@@ -200,10 +351,31 @@ def _write_page(
         str(options.report),
         results,
         title="Most like these",
-        num_items=table.num_items,
+        num_items=summary["items"],
+        score=score,
+        facts=_facts_of_run(summary),
         slider_range=_slider_range(latents, bundle, options.z_bound),
         omitted=len(latents) - len(shown),
     )
+
+
+def _facts_of_run(summary: Summary) -> list[tuple[str, str]]:
+    """Return what a page says of the run."""
+    facts = [
+        ("queries", f"{summary['queries']:,}"),
+        ("items", f"{summary['items']:,}"),
+        ("ranked by", summary["score"]),
+        ("tolerance", f"{summary['tolerance']:g}"),
+        ("pairs scored", f"{summary['scored_fraction']:.2%}"),
+        ("rows shuffled per query", f"{summary['rows_shuffled_per_query']:g}"),
+    ]
+    if "row_groups" in summary:
+        read = f"{summary['row_groups_read']:,} of {summary['row_groups']:,}"
+        facts.append(("row groups read", read))
+    if "hub_share" in summary:
+        share = f"{summary['hub_item']}, in {summary['hub_share']:.0%} of the queries"
+        facts.append(("most frequent hit", share))
+    return facts
 
 
 def _read_facts(
