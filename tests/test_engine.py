@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import logsumexp
 
-from tests.reference import KINDS, exact_values, items_and_queries, reference_values
+from tests.reference import KINDS, LOG_2PI, exact_values, items_and_queries, reference_values
 from vaeudf import engine, kernels
+from vaeudf.boxes import Boxes
 from vaeudf.kernels import BLOCK, FAN_OUT
+from vaeudf.layout import kd_order
 from vaeudf.scores import SCORES
 
 TOLERANCES = [0.0, 1e-6, 0.1, 10.0]
 # Sizes such that every number of dimensions costs about the same: runs, queries.
-SIZES = {1: (140, 120), 2: (140, 120), 3: (100, 120), 10: (50, 80), 64: (20, 40), 512: (6, 20)}
+SIZES = {1: (90, 120), 2: (90, 120), 3: (80, 120), 10: (40, 80), 64: (16, 40), 512: (6, 20)}
 
 
 def prepared_queries(name, z, query_log_var, tolerance):
@@ -52,7 +57,7 @@ def boxes_of_runs(name, mu, log_var, size, tolerance):
 @pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize("name", SCORES)
 def test_no_bound_is_below_an_item(name, n):
-    # Some 15 million pairs of a box and a query in all, four items to a box.
+    # Some nine million pairs of a box and a query in all, four items to a box.
     size = 4
     runs, count = SIZES[n]
     for kind in KINDS:
@@ -91,7 +96,7 @@ def test_no_bound_is_below_the_reference_form(name, kind):
 @pytest.mark.parametrize("kind", ["boxes", "corners", "ends", "denormal"])
 @pytest.mark.parametrize("name", SCORES)
 def test_every_level_of_the_tree(name, kind):
-    n, count, tolerance = 2, 40, 0.0 if kind == "denormal" else 0.1
+    n, count, tolerance = 2, 20, 0.0 if kind == "denormal" else 0.1
     num_blocks = FAN_OUT**2 + 3
     mu, log_var, z, query_log_var = items_and_queries(kind, n, num_blocks, BLOCK, count)
     mu, log_var = mu[:-17], log_var[:-17]
@@ -156,16 +161,16 @@ def filter_numbers(name, prepared, queries, parent):
 @pytest.mark.parametrize("n", [1, 2, 3, 10, 64, 512])
 @pytest.mark.parametrize("name", FILTERED)
 def test_the_margin_holds_for_every_item(name, n):
-    count = 40 if n <= 10 else 8
+    count = 15 if n <= 10 else 6
     for kind in KINDS:
         # Runs within a block, a block, and a whole parent, which has one centre.
-        for size in [4, 64, 1024] if n <= 10 else [64]:
+        for size in [4, 64, 1024] if n <= 10 else [4, 64]:
             num_items = 1024 + 128 if n <= 10 else 128
             runs = -(-num_items // size)
             mu, log_var, z, query_log_var = items_and_queries(kind, n, runs, size, count)
             mu, log_var = mu[: num_items - 5], log_var[: num_items - 5]
-            for tolerance in [0.0, 0.1]:
-                check_margin(name, kind, mu, log_var, z, query_log_var, tolerance)
+            tolerance = {4: 0.0, 64: 0.1, 1024: 0.0}[size]
+            check_margin(name, kind, mu, log_var, z, query_log_var, tolerance)
 
 
 def check_margin(name, kind, mu, log_var, z, query_log_var, tolerance):
@@ -244,12 +249,12 @@ def search_every_way(monkeypatch, name, mu, log_var, labels, queries, k, toleran
 @pytest.mark.parametrize("name", SCORES)
 def test_hard_items_are_found_every_way(monkeypatch, name, kind):
     for n, size, runs, k, double in [
-        (1, 64, 70, 10, False),
-        (2, 1024, 4, 65, False),
-        (3, 64, 40, 300, True),
-        (10, 256, 9, 3, True),
+        (1, 64, 35, 10, False),
+        (2, 1024, 2, 65, False),
+        (3, 64, 20, 300, True),
+        (10, 256, 5, 3, True),
     ]:
-        mu, log_var, z, query_log_var = items_and_queries(kind, n, runs, size, 40, double=double)
+        mu, log_var, z, query_log_var = items_and_queries(kind, n, runs, size, 20, double=double)
         labels = np.random.default_rng(n).permutation(len(mu))
         tolerance = {1: 0.0, 2: 0.1, 3: 0.0, 10: 3.0}[n]
         queries = prepared_queries(name, z, query_log_var, tolerance)
@@ -262,3 +267,261 @@ def test_hard_items_are_found_every_way(monkeypatch, name, kind):
             assert found[q].tolist() == labels[order].tolist()
             assert (values[q] == exact[q, order]).all()
         assert (counts == k).all()
+
+
+def clustered(rng, num_items, n, queries=20):
+    """Items around a hundred centres in k-d order, and queries among them."""
+    centres = rng.normal(0, 3, size=(100, n))
+    which = rng.integers(0, 100, size=num_items)
+    mu = (centres[which] + rng.normal(0, 0.05, size=(num_items, n))).astype(np.float32)
+    log_var = rng.normal(-5, 0.3, size=(num_items, n)).astype(np.float32)
+    order = kd_order(mu)
+    rows = rng.integers(0, num_items, size=queries)
+    z = mu[rows].astype(np.float64) + rng.normal(0, 0.02, size=(queries, n))
+    return mu[order], log_var[order], z, log_var[rows].astype(np.float64)
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_bounds_spare_most_of_the_work(monkeypatch, name):
+    mu, log_var, z, query_log_var = clustered(np.random.default_rng(5), 20_000, 3)
+    labels = np.random.default_rng(6).permutation(len(mu))
+    queries = prepared_queries(name, z, query_log_var, 0.0)
+    search_every_way(monkeypatch, name, mu, log_var, labels, queries, 10, 0.0)
+    prepared = engine.prepare(SCORES[name], mu, log_var, labels)
+    assert len(prepared.nodes.starts) == 4  # 313 blocks, 20 above them, 2 above those
+    engine.search(prepared, queries, 10)
+    work = prepared.work
+    assert work.pairs == len(z) * len(mu)
+    # What the seeds of the floors took is among it.
+    assert 0 < work.filtered < 0.3 * work.pairs and work.bounds > 0
+    exhaustive = name == "bhattacharyya"  # nothing but bounds spares it anything
+    assert work.rescored <= (0.3 if exhaustive else 0.03) * work.pairs
+
+
+@pytest.mark.parametrize("k", [1, 10, 1000, 5000, 9000, 20_000])
+def test_any_k(monkeypatch, k):
+    mu, log_var, z, query_log_var = clustered(np.random.default_rng(7), 9000, 2, queries=6)
+    labels = np.arange(len(mu))[::-1].copy()
+    for name in ("log_likelihood", "jeffreys"):
+        queries = prepared_queries(name, z, query_log_var, 0.1)
+        values, _, counts = search_every_way(
+            monkeypatch, name, mu, log_var, labels, queries, k, 0.1
+        )
+        assert values.shape == (6, min(k, 9000)) and (counts == min(k, 9000)).all()
+        assert (np.diff(values, axis=1) <= 0).all()
+
+
+@pytest.mark.parametrize("group_size", [1, 7])
+def test_groups_of_queries_do_not_matter(monkeypatch, group_size):
+    mu, log_var, z, query_log_var = clustered(np.random.default_rng(8), 5000, 2)
+    monkeypatch.setattr(engine, "_QUERIES_PER_GROUP", group_size)
+    for name in ("log_likelihood", "reverse_kl"):
+        queries = prepared_queries(name, z, query_log_var, 0.0)
+        search_every_way(monkeypatch, name, mu, log_var, np.arange(5000), queries, 12, 0.0)
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_floors_lose_nothing_at_or_above_them(monkeypatch, name):
+    mu, log_var, z, query_log_var = clustered(np.random.default_rng(9), 5000, 2)
+    mu[::7], log_var[::7] = mu[0], log_var[0]  # and ties
+    z[5:8], query_log_var[5:8] = mu[0], log_var[0]
+    labels = np.random.default_rng(0).permutation(5000)
+    queries = prepared_queries(name, z, query_log_var, 0.1)
+    values, found, _ = engine.search_directly(SCORES[name], mu, log_var, labels, queries, 30, 0.1)
+    places = 2 * np.arange(len(z))
+    floors = np.where(places < 30, values[np.arange(len(z)), np.minimum(places, 29)], -np.inf)
+    floors[::5] = np.nextafter(floors[::5], np.inf)
+    floors[3], floors[4] = np.inf, 1e300
+    found_values, found_labels, counts = search_every_way(
+        monkeypatch, name, mu, log_var, labels, queries, 30, 0.1, floors
+    )
+    for q in range(len(z)):
+        reach = values[q] >= floors[q]
+        assert counts[q] == reach.sum()
+        assert found_labels[q, : counts[q]].tolist() == found[q, reach].tolist()
+        assert found_values[q, : counts[q]].tolist() == values[q, reach].tolist()
+    assert counts.min() == 0 < counts.max() == 30
+
+
+COPIES = st.lists(st.integers(0, 11), min_size=1, max_size=400)
+
+
+@given(COPIES, st.integers(0, 2**32), st.integers(1, 60), st.sampled_from([*SCORES]), st.data())
+@settings(max_examples=60, deadline=None)
+def test_order_alignment_and_cuts_do_not_matter(copies, seed, k, name, data):
+    """Permuted, moved to other places in their blocks, and split in two and merged."""
+    rng = np.random.default_rng(seed)
+    different = rng.normal(size=(2, 12, 2)).astype(np.float32)  # and many copies of each
+    mu, log_var = different[:, copies]
+    z = np.concatenate([mu[:2], rng.normal(size=(2, 2))])
+    query_log_var = np.zeros_like(z)
+    queries = prepared_queries(name, z, query_log_var, 0.1)
+    labels = rng.permutation(len(mu))
+
+    def search(mu, log_var, labels):
+        prepared = engine.prepare(SCORES[name], mu, log_var, labels, 0.1)
+        values, found, counts = engine.search(prepared, queries, k)
+        assert (counts == min(k, len(mu))).all()
+        return values, found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "_FEWEST_FOR_BOUNDS", 1)
+        patch.setattr(engine, "_WORTH_BOUNDS", 2.0)
+        values, found = search(mu, log_var, labels)
+        exact = exact_values(name, queries, mu, log_var, 0.1)
+        for q in range(len(z)):
+            order = np.lexsort((labels, -exact[q]))[:k]
+            assert found[q].tolist() == labels[order].tolist()
+            assert values[q].tolist() == exact[q, order].tolist()
+
+        order = rng.permutation(len(mu))
+        permuted = search(mu[order], log_var[order], labels[order])
+        assert (permuted[0] == values).all() and (permuted[1] == found).all()
+
+        ahead = data.draw(st.integers(1, 70), label="items ahead")
+        far = np.full((ahead, 2), 1e6, np.float32)
+        moved = search(
+            np.concatenate([far, mu]),
+            np.concatenate([np.full_like(far, -3), log_var]),
+            np.concatenate([np.arange(ahead) + len(mu), labels]),
+        )
+        count = values.shape[1]
+        assert (moved[0][:, :count] == values).all() and (moved[1][:, :count] == found).all()
+
+        cut = data.draw(st.integers(0, len(mu)), label="cut")
+        parts = [
+            search(mu[part], log_var[part], labels[part]) for part in (slice(cut), slice(cut, None))
+        ]
+        both = [np.concatenate(pair, axis=1) for pair in zip(*parts, strict=True)]
+        for q in range(len(z)):
+            best = np.lexsort((both[1][q], -both[0][q]))[:k]
+            assert both[0][q, best].tolist() == values[q].tolist()
+            assert both[1][q, best].tolist() == found[q].tolist()
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_candidates(monkeypatch, name):
+    rng = np.random.default_rng(11)
+    mu, log_var, z, query_log_var = clustered(rng, 3000, 2)
+    labels = rng.permutation(3000)
+    queries = prepared_queries(name, z, query_log_var, 0.0)
+    monkeypatch.setattr(engine, "_FEWEST_FOR_BOUNDS", 1)
+    monkeypatch.setattr(engine, "_QUERIES_PER_GROUP", 6)
+    for copies in (False, True):
+        if copies:
+            mu[:], log_var[:] = mu[labels % 300], log_var[labels % 300]
+        prepared = engine.prepare(SCORES[name], mu, log_var, labels)
+        values, found, _ = engine.search_directly(SCORES[name], mu, log_var, labels, queries, 26)
+        for floors in (np.full(len(z), -np.inf), values[:, 12].copy(), values[:, 25].copy()):
+            answers = [
+                engine.candidates(prepared, queries, 25, floors),
+                engine.candidates_directly(
+                    SCORES[name], mu, log_var, labels, queries, 25, 0.0, floors
+                ),
+            ]
+            for places, their_values, their_labels, tied in answers:
+                for q in range(len(z)):
+                    own = places == q
+                    best = np.lexsort((their_labels[own], -their_values[own]))
+                    wanted = values[q, :25] >= floors[q]
+                    assert their_values[own][best].tolist() == values[q, :25][wanted].tolist()
+                    assert their_labels[own][best].tolist() == found[q, :25][wanted].tolist()
+                # Ten copies of each: labels have decided which of some to keep.
+                decided = (values[:, 24] == values[:, 25]) & (floors <= values[:, 24])
+                assert tied or not decided.any()
+                assert copies or not tied
+
+
+def test_no_candidates():
+    queries = prepared_queries("euclidean", np.zeros((2, 1)), None, 0.0)
+    nothing = np.empty((0, 1))
+    prepared = engine.prepare(SCORES["euclidean"], nothing, nothing, np.empty(0, np.int64))
+    places, values, labels, tied = engine.candidates(prepared, queries, 3, np.full(2, -np.inf))
+    assert len(places) == len(values) == len(labels) == 0 and not tied
+    values, labels, counts = engine.search(prepared, queries, 3)
+    assert values.shape == labels.shape == (2, 0) and counts.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("kind", ["ordinary", "boxes", "ends", "denormal"])
+@pytest.mark.parametrize("name", SCORES)
+def test_boxes_of_row_groups_pass_over_nothing_that_matters(name, kind):
+    runs, size, count = 50, 5, 60
+    mu, log_var, z, query_log_var = items_and_queries(kind, 2, runs, size, count)
+    boxes = Boxes.of_blocks(mu, log_var, size)
+    for tolerance in (0.0, 0.1):
+        queries = prepared_queries(name, z, query_log_var, tolerance)
+        nodes = engine.nodes_of_boxes(SCORES[name], tolerance, boxes)
+        best = exact_values(name, queries, mu, log_var, tolerance)
+        best = best.reshape(count, runs, size).max(axis=2)
+        for node in range(runs):
+            floors = np.ascontiguousarray(best[:, node])
+            reaching = kernels.reaching(SCORES[name].code, nodes, node, queries, floors)
+            assert reaching.tolist() == list(range(count))
+            above = np.maximum(floors, -1e30) + 1e30
+            above[::3] = floors[::3]
+            reaching = kernels.reaching(SCORES[name].code, nodes, node, queries, above)
+            assert set(range(0, count, 3)) <= set(reaching.tolist())
+
+
+@pytest.mark.parametrize("bounds", [False, True])
+def test_running_sums_of_likelihoods(monkeypatch, bounds):
+    mu, log_var, z, _ = clustered(np.random.default_rng(12), 3000, 2)
+    monkeypatch.setattr(engine, "_FEWEST_FOR_BOUNDS", 1)
+    monkeypatch.setattr(engine, "_WORTH_BOUNDS", 2.0 if bounds else 0.0)
+    monkeypatch.setattr(engine, "_QUERIES_PER_GROUP", 6)
+    queries = prepared_queries("log_likelihood", z, None, 0.1)
+    exact = exact_values("log_likelihood", queries, mu, log_var, 0.1)
+    cuts = np.sort(exact, axis=1)[:, -200]
+    cuts[0], cuts[1] = -np.inf, np.inf
+    sums = engine.Sums.start(cuts)
+    floors = np.full(len(z), -np.inf)
+    for rows in (slice(1000), slice(1000, 3000)):
+        labels = np.arange(len(mu[rows]))
+        arguments = mu[rows], log_var[rows], labels
+        prepared = engine.prepare(SCORES["log_likelihood"], *arguments, 0.1)
+        engine.candidates(prepared, queries, 5, floors, sums)
+    alone = engine.Sums.start(cuts)
+    engine.candidates_directly(
+        SCORES["log_likelihood"], mu, log_var, np.arange(3000), queries, 5, 0.1, floors, alone
+    )
+    expected = logsumexp(np.where(exact >= cuts[:, None], exact, -np.inf), axis=1)
+    np.testing.assert_allclose(sums.logarithms(), expected, rtol=1e-12)
+    np.testing.assert_allclose(alone.logarithms(), expected, rtol=1e-12)
+    assert np.isneginf(expected[1]) and np.isfinite(expected[2:]).all()
+
+
+# ---- where float32 ends: (score, mu, log_var, query's mu, query's log_var), all items equal
+ENDS = [
+    pytest.param("log_likelihood", 0.0, -200.0, 0.0, 0.0, id="precision beyond float32"),
+    pytest.param("log_likelihood", 0.0, 200.0, 1e30, 0.0, id="no precision and a far query"),
+    pytest.param("bhattacharyya", 0.0, 0.0, 0.0, 200.0, id="query's variance beyond float32"),
+    pytest.param("mahalanobis", 0.0, -27.6, 1e-23, 0.0, id="the query's square vanishes"),
+    pytest.param("mahalanobis", 0.0, -27.6, 2.9e-23, 0.0, id="the square of the gap is rounded up"),
+    pytest.param("bhattacharyya", 0.0, -102.0, 1e-18, -102.0, id="variances are denormal"),
+    pytest.param("reverse_kl", 0.0, 100.0, 0.0, 34.0, id="squares beyond float32"),
+    pytest.param("kl", 0.0, -100.0, 0.0, -34.0, id="ratios beyond float32"),
+    pytest.param("kl", 0.0, 0.0, 0.0, -27.6, id="floor and constant cancel"),
+    pytest.param("log_likelihood", 0.0, -LOG_2PI, 0.0, 0.0, id="intercepts cancel"),
+    pytest.param("wasserstein2", 0.0, 1500.0, 0.0, 1500.0, id="sigma beyond float64"),
+    pytest.param("wasserstein2", 0.0, -2.1, 0.0, -2.1, id="two ways to compute sigma"),
+    pytest.param("wasserstein2", 3.0, 5.7, 3.0, 5.7, id="two ways to compute a wide sigma"),
+]
+
+
+@pytest.mark.parametrize(("name", "mu", "log_var", "z", "query_log_var"), ENDS)
+@pytest.mark.parametrize("n", [1, 3, 10])
+def test_equal_items_tie_at_the_ends_of_float32(
+    monkeypatch, name, mu, log_var, z, query_log_var, n
+):
+    count = 1200
+    labels = np.random.default_rng(0).permutation(count)
+    # Query by query a last digit of log sigma² apart, which changes sigma's, or not.
+    log_vars = np.nextafter(query_log_var, query_log_var + np.arange(8.0) - 3.5)[:, None]
+    spreads = np.broadcast_to(log_vars + 0.1 * np.arange(8)[:, None], (8, n)).copy()
+    for spread in (np.full((8, n), query_log_var), spreads):
+        queries = prepared_queries(name, np.full((8, n), z), spread, 0.0)
+        items = np.full((count, n), mu), np.full((count, n), log_var)
+        if spread is spreads and name == "wasserstein2":
+            items = items[0], np.broadcast_to(spread[5:6], (count, n)).copy()
+        _, found, counts = search_every_way(monkeypatch, name, *items, labels, queries, 7, 0.0)
+        assert (found == np.arange(7)).all() and (counts == 7).all()
