@@ -1,17 +1,30 @@
-"""Search in memory against torch's densities sorted by (-score, id)."""
+"""Search in memory against float64 brute force, sorted by score, then id."""
 
 from __future__ import annotations
 
 import doctest
 import re
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
+
 import vaeudf.index
+from tests.reference import (
+    KINDS,
+    assert_best,
+    items_and_queries,
+    reference_scores,
+    reference_values,
+    rounding,
+)
+from vaeudf import engine
 from vaeudf.errors import InputError
-from vaeudf.index import nearest
+from vaeudf.index import PosteriorIndex, nearest
+from vaeudf.layout import kd_order
+from vaeudf.scores import SCORES
 
 DIMS = [1, 2, 10, 64]
 
@@ -169,8 +182,362 @@ def test_shapes_that_do_not_fit(z, mu, log_var, message):
         nearest(np.ones(z), np.ones(mu), np.ones(log_var))
 
 
+# ---- every score, against the forms of vaeudf.gaussian
+
+TOLERANCES = [0.0, 0.1, 3.0]
+NUM_ITEMS = {1: 20_000, 2: 20_000, 3: 12_000, 7: 6000, 10: 6000}
+FEWER = {33: 1500, 64: 1000, 256: 300, 512: 200}
+
+
+def scattered(rng, num_items, n):
+    mu = rng.normal(size=(num_items, n))
+    return mu.astype(np.float32), rng.normal(-2, 1, size=mu.shape).astype(np.float32)
+
+
+def clustered(rng, num_items, n):
+    centres = rng.normal(0, 2, size=(50, n))
+    mu = centres[rng.integers(0, 50, size=num_items)] + rng.normal(0, 0.05, size=(num_items, n))
+    return mu.astype(np.float32), rng.normal(-5, 0.5, size=mu.shape).astype(np.float32)
+
+
+def ordered(rng, num_items, n):
+    mu, log_var = clustered(rng, num_items, n)
+    order = kd_order(mu)
+    return mu[order], log_var[order]
+
+
+ARRANGED = {0.0: ordered, 0.1: clustered, 3.0: scattered}
+PLACES = {0.0: (1, 1000), 0.1: (10, 5000), 3.0: (65, 30_000)}
+
+
+def same_item(name, mu, log_var):
+    """Whether two rows of the items are the same, as far as the score looks at them."""
+
+    def same(left, right):
+        equal = (mu[left] == mu[right]).all(axis=-1)
+        return equal if name == "euclidean" else equal & (log_var[left] == log_var[right]).all(-1)
+
+    return same
+
+
+def check_score(name, z, query_log_var, mu, log_var, k, tolerance, ids=None):
+    """Compare nearest, an index and the engine with brute force."""
+    score = SCORES[name]
+    gaussian = query_log_var if score.between_gaussians else None
+    expected = reference_scores(name, z, query_log_var, mu, log_var, tolerance)
+    wide = mu.astype(np.float64), log_var.astype(np.float64)
+    absolute = rounding(name, query_log_var, *wide, tolerance)
+    same = same_item(name, *wide)
+    arguments = {"query_log_var": gaussian, "score": name, "tolerance": tolerance}
+    rows = np.arange(len(mu))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore" if k > len(mu) else "error")
+        found, scores = nearest(z, mu, log_var, k, **arguments)
+        assert_best(name, found, scores, expected, rows, same, k, absolute=absolute)
+        indexed, their_scores = PosteriorIndex(mu, log_var, ids).search(z, k, **arguments)
+    # The same direct formula: to the last bit.
+    if ids is None:
+        assert (indexed == found).all() and (their_scores == scores).all()
+    else:
+        ranks = np.empty(len(mu), np.int64)
+        ranks[np.argsort(ids)] = rows
+        labels = ranks[np.argsort(ids)][np.searchsorted(np.sort(ids), indexed)]
+        assert_best(name, labels, their_scores, expected, ranks, same, k, absolute=absolute)
+    queries = engine.prepare_queries(score, z, gaussian, tolerance)
+    values, direct, counts = engine.search_directly(score, mu, log_var, rows, queries, k, tolerance)
+    assert (direct == found).all() and (score.from_values(values) == scores).all()
+    assert (counts == min(k, len(mu))).all()
+    return found, scores
+
+
+@pytest.mark.parametrize("n", [*NUM_ITEMS, *FEWER])
+@pytest.mark.parametrize("name", SCORES)
+def test_every_score(name, n):
+    rng = np.random.default_rng([n, list(SCORES).index(name)])
+    for tolerance in TOLERANCES:
+        mu, log_var = ARRANGED[tolerance](rng, (NUM_ITEMS | FEWER)[n], n)
+        rows = rng.integers(0, len(mu), size=6)
+        z = mu[rows] + rng.normal(0, 0.1, size=(6, n))
+        query_log_var = log_var[rows] + rng.normal(0, 0.3, size=(6, n))
+        for k in PLACES[tolerance] if n in (1, 3, 10, 512) else PLACES[tolerance][:1]:
+            check_score(name, z, query_log_var, mu, log_var, k, tolerance)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "beyond"])
+@pytest.mark.parametrize("name", SCORES)
+def test_hard_items(name, kind):
+    # sigma from 1e-6 to 1e3 and beyond, mu to 1e4, denormals, copies, items float32 cannot tell
+    # apart, log_var to ±700.
+    for n, double, tolerance in [(1, False, 0.0), (3, True, 0.1), (10, True, 0.0)]:
+        mu, log_var, z, query_log_var = items_and_queries(kind, n, 24, 64, 12, double=double)
+        ids = np.array([f"{place * 7919 % len(mu)}-é" for place in range(len(mu))])
+        check_score(name, z, query_log_var, mu, log_var, 30, tolerance, ids)
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_far_outside(name):
+    mu, log_var = ordered(np.random.default_rng(3), 6000, 3)
+    z = np.array([[1e6, 0.0, 0.0], [-1e5, 1e5, 3e4], [1e9, 1e9, 1e9], [3e12, 0.0, 1.0]])
+    _, scores = check_score(name, z, np.full((4, 3), -5.0), mu, log_var, 100, 0.0)
+    if name == "log_likelihood":
+        assert (scores < -1e12).all()
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_hundreds_of_copies_and_ties_at_the_last_place(name):
+    mu, log_var = ordered(np.random.default_rng(4), 6000, 2)
+    order = np.random.default_rng(5).permutation(np.repeat(np.arange(20), 300))
+    mu, log_var = mu[order], log_var[order]
+    z, query_log_var = mu[:8].astype(np.float64), log_var[:8].astype(np.float64)
+    for k in (1, 299, 300, 301, 450):
+        found, scores = check_score(name, z, query_log_var, mu, log_var, k, 0.0)
+        copies = np.flatnonzero(order == order[0])[: min(k, 300)]
+        if SCORES[name].ascending:  # the queries are items
+            assert found[0, : len(copies)].tolist() == copies.tolist()
+        if SCORES[name].between_gaussians:
+            # Exactly 0, and not -0.0 either.
+            assert scores[:, 0].tobytes() == np.zeros(8).tobytes()
+
+
+@pytest.mark.parametrize("tolerance", [0.0, 0.1, 3.0])
+@pytest.mark.parametrize("name", [name for name in SCORES if SCORES[name].between_gaussians])
+def test_an_item_is_its_own_nearest(name, tolerance):
+    rng = np.random.default_rng(8)
+    mu = rng.normal(size=(3000, 5))
+    log_var = 2 * np.log(10 ** rng.uniform(-6, 3, size=(3000, 5)))
+    index = PosteriorIndex(mu, log_var)
+    found, scores = index.search(
+        mu[:200], 2, query_log_var=log_var[:200], score=name, tolerance=tolerance
+    )
+    assert found[:, 0].tolist() == list(range(200))
+    assert (scores[:, 0] == 0).all() and (scores[:, 1] > 0).all()
+
+
+def test_likelihoods_of_torch():
+    mu, log_var = ordered(np.random.default_rng(6), 20_000, 3)
+    z = mu[::1000] + np.random.default_rng(7).normal(0, 0.05, size=(20, 3))
+    expected = torch_scores(z, mu, log_var)
+    same = same_item("log_likelihood", mu, log_var)
+    for k in (1, 10, 1000):
+        for search in (PosteriorIndex(mu, log_var).search, lambda z, k: nearest(z, mu, log_var, k)):
+            found, scores = search(z, k)
+            assert_best(
+                "log_likelihood",
+                found,
+                scores,
+                expected,
+                np.arange(20_000),
+                same,
+                k,
+                absolute=1e-13,
+            )
+
+
+def test_values_are_those_of_the_direct_formula():
+    z, mu, log_var = data(7)
+    for name in SCORES:
+        queries = engine.prepare_queries(
+            SCORES[name], z, z / 3 if SCORES[name].between_gaussians else None, 0.1
+        )
+        labels = np.arange(len(mu))
+        values, found, _ = engine.search_directly(
+            SCORES[name], mu, log_var, labels, queries, 300, 0.1
+        )
+        expected = np.take_along_axis(
+            reference_values(name, z, z / 3, mu, log_var, 0.1), found, axis=1
+        )
+        np.testing.assert_allclose(values, expected, rtol=1e-12)
+
+
+# ---- an index
+
+
+def test_an_index_looks_at_fewer_items_than_there_are():
+    rng = np.random.default_rng(9)
+    mu, log_var = clustered(rng, 20_000, 3)  # in no order
+    index = PosteriorIndex(mu, log_var)
+    index.search(mu[:50], 10)
+    work = index._prepared.work
+    assert work.pairs == 50 * 20_000 and 0 < work.filtered < 0.3 * work.pairs
+    nearest_rows, _ = nearest(mu[:50], mu, log_var, 10)
+    assert (index.search(mu[:50], 10)[0] == nearest_rows).all()
+
+
+def test_an_index_prepares_anew_for_another_score_or_tolerance():
+    mu, log_var = scattered(np.random.default_rng(10), 2000, 2)
+    index = PosteriorIndex(mu, log_var)
+    z = mu[:40].astype(np.float64)
+    for name in ("log_likelihood", "euclidean", "log_likelihood", "mahalanobis"):
+        for tolerance in (0.0, 0.5, 0.5, 0.0):
+            found, scores = index.search(z, 5, score=name, tolerance=tolerance)
+            expected, wanted = nearest(z, mu, log_var, 5, score=name, tolerance=tolerance)
+            assert (found == expected).all() and (scores == wanted).all()
+    prepared = index._prepared
+    index.search(z, 5, score="mahalanobis")
+    assert index._prepared is prepared
+
+
+def test_one_index_for_several_threads():
+    mu, log_var = scattered(np.random.default_rng(11), 5000, 3)
+    index = PosteriorIndex(mu, log_var)
+    z = mu[:40].astype(np.float64)
+    cases = [(name, tolerance) for name in ("log_likelihood", "euclidean") for tolerance in (0, 1)]
+    expected = [nearest(z, mu, log_var, 7, score=s, tolerance=t)[0].tolist() for s, t in cases]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(
+            pool.map(
+                lambda case: index.search(z, 7, score=case[0], tolerance=case[1])[0], cases * 8
+            )
+        )
+    assert [rows.tolist() for rows in found] == expected * 8
+
+
+@pytest.mark.parametrize("dtype", [object, np.str_])
+def test_string_ids_tie_in_the_order_of_their_utf8_bytes(dtype):
+    names = np.array(["👕", "ｚ", "é", "z", "e", "Z", "á", "á", "ab", "a", "10", "9", "한"], dtype)
+    index = PosteriorIndex(np.ones((13, 2)), np.zeros((13, 2)), names)
+    ids, scores = index.search([[0.0, 0.0], [1.0, 1.0]], k=13)
+    assert ids.tolist() == [sorted(names.tolist(), key=str.encode)] * 2
+    assert (scores == scores[:, :1]).all()
+    assert index.search([0.0, 0.0], k=3)[0].tolist() == [["10", "9", "Z"]]
+
+
+def test_number_ids():
+    ids = [2**62, -5, 0]
+    index = PosteriorIndex([[1.0], [-1.0], [5.0]], np.zeros((3, 1)), ids)
+    assert index.search([0.0], k=3)[0].tolist() == [[-5, 2**62, 0]]
+    assert (len(index), index.latent_dim) == (3, 1)
+
+
+def test_an_index_does_not_change_with_its_input():
+    mu, log_var = scattered(np.random.default_rng(12), 500, 2)
+    index = PosteriorIndex(mu, log_var)
+    before = index.search([0.0, 0.0], k=500)
+    mu[:], log_var[:] = 9.0, 9.0
+    after = index.search([0.0, 0.0], k=500, score="log_likelihood")
+    assert (before[0] == after[0]).all() and (before[1] == after[1]).all()
+
+
+def test_arrays_that_cannot_be_written_to():
+    z, mu, log_var = data(3)
+    expected = nearest(z, mu, log_var)
+    for array in (z, mu, log_var):
+        array.setflags(write=False)
+    assert (nearest(z, mu, log_var)[0] == expected[0]).all()
+    assert (PosteriorIndex(mu, log_var).search(z)[0] == expected[0]).all()
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.float16, ">f4", np.float64])
+def test_other_types_of_numbers(dtype):
+    z, mu, log_var = data(3)
+    mu, log_var = (4 * mu).astype(dtype), log_var.astype(dtype)
+    wide = mu.astype(np.float64), log_var.astype(np.float64)
+    expected = nearest(z, *wide)[0]
+    assert (nearest(z, mu, log_var)[0] == expected).all()
+    assert (nearest(z, np.asfortranarray(mu), log_var[:, ::-1][:, ::-1])[0] == expected).all()
+    assert (PosteriorIndex(mu, log_var).search(z)[0] == expected).all()
+
+
+def test_an_index_of_nothing_and_no_queries():
+    index = PosteriorIndex(np.empty((0, 3)), np.empty((0, 3)), [])
+    with pytest.warns(UserWarning, match=r"^k = 10 but there are only 0 items: returning all\.$"):
+        ids, scores = index.search(np.zeros((2, 3)))
+    assert ids.shape == scores.shape == (2, 0)
+    ids, scores = PosteriorIndex(np.ones((12, 3)), np.ones((12, 3))).search(np.empty((0, 3)))
+    assert ids.shape == scores.shape == (0, 10)
+
+
+@pytest.mark.parametrize("value", [-1500.0, -1000.0, 1000.0, 1500.0])
+def test_variances_whose_squares_leave_float64(value):
+    mu, log_var = np.arange(100.0)[:, None], np.full((100, 1), value)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found, _ = PosteriorIndex(mu, log_var).search([3.1], 3, query_log_var=[value], score="kl")
+    assert found[0, 0] == 0 if value < -1400 else found.tolist() == [[3, 4, 2]]
+
+
+# ---- what an index or a search refuses
+
+
+SEARCHES = [
+    pytest.param(nearest, id="nearest"),
+    pytest.param(
+        lambda z, mu, log_var, **rest: PosteriorIndex(mu, log_var).search(z, **rest), id="index"
+    ),
+]
+POINTS = np.zeros((2, 3)), np.zeros((5, 3)), np.zeros((5, 3))
+NAMES = (
+    "log_likelihood, mahalanobis, euclidean, kl, reverse_kl, jeffreys, wasserstein2, bhattacharyya"
+)
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"score": "cosine"}, f"score is 'cosine'; expected one of {NAMES}."),
+        (
+            {"score": "kl"},
+            "score kl is between two Gaussians, but the queries are points z; "
+            "give query_log_var, or choose log_likelihood, mahalanobis or euclidean.",
+        ),
+        (
+            {"score": "kl", "query_log_var": np.zeros((2, 4))},
+            "query_log_var has shape (2, 4); expected that of z, (2, 3).",
+        ),
+        (
+            {"score": "kl", "query_log_var": np.zeros(3)},
+            "query_log_var has shape (3,); expected that of z, (2, 3).",
+        ),
+        (
+            {"score": "kl", "query_log_var": [[0, 0, 0], [0, np.nan, 0]]},
+            "query_log_var has a NaN or infinite value in row 1 (1 such rows of 2); "
+            "expected finite numbers only.",
+        ),
+        (
+            {"tolerance": -0.5},
+            "tolerance is -0.5; expected a finite number of at least 0, in units of z "
+            "(0 takes z exactly as it stands).",
+        ),
+        (
+            {"tolerance": np.inf},
+            "tolerance is inf; expected a finite number of at least 0, in units of z "
+            "(0 takes z exactly as it stands).",
+        ),
+        ({"k": 0}, "k is 0; expected at least 1."),
+        ({"k": True}, "k is True; expected a whole number."),
+    ],
+)
+def test_arguments_that_do_not_fit(search, arguments, message):
+    with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
+        search(*POINTS, **({"k": 2} | arguments))
+
+
+@pytest.mark.parametrize(
+    ("mu", "log_var", "ids", "message"),
+    [
+        ((5, 3), (5, 2), None, "mu has shape (5, 3) and log_var (5, 2); expected the same shape"),
+        ((3,), (3,), None, "mu has shape (3,) and log_var (3,); expected the same shape (N, n)"),
+        ((4, 0), (4, 0), None, "mu has shape (4, 0) and log_var (4, 0); expected the same shape"),
+        ((3, 1), (3, 1), ["a", "b"], "ids have shape (2,); expected (3,), one per item."),
+        ((2, 1), (2, 1), [["a"], ["b"]], "ids have shape (2, 1); expected (2,), one per item."),
+        ((3, 1), (3, 1), ["b", "a", "b"], "id 'b' stands more than once; expected unique ids."),
+        ((3, 1), (3, 1), [7, 1, 7], "id 7 stands more than once; expected unique ids."),
+    ],
+)
+def test_items_that_do_not_fit(mu, log_var, ids, message):
+    with pytest.raises(InputError, match=f"^{re.escape(message)}"):
+        PosteriorIndex(np.zeros(mu), np.zeros(log_var), ids)
+
+
+@pytest.mark.parametrize("shape", [(2, 4), (4,), (1, 1, 3)])
+def test_queries_that_do_not_fit_an_index(shape):
+    index = PosteriorIndex(np.zeros((5, 3)), np.zeros((5, 3)))
+    message = f"z has shape {shape}; expected (Q, 3), because mu and log_var have 3 latent"
+    with pytest.raises(InputError, match=f"^{re.escape(message)}"):
+        index.search(np.zeros(shape))
+
+
 def test_the_docstring():
     assert doctest.testmod(vaeudf.index).attempted > 0
     assert doctest.testmod(vaeudf.index).failed == 0
-
-

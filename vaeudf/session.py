@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -35,6 +36,8 @@ def spark_session(app_name: str) -> Iterator[SparkSession]:
 
 def session_builder(app_name: str) -> SparkSession.Builder:
     """Return a builder with what the jobs rely on, where spark-submit has not set it otherwise."""
+    # Spark logs an error in an expression with its whole stack trace, besides raising it.
+    logging.getLogger("SQLQueryContextLogger").disabled = True
     # What spark-submit and its properties file say is known to the JVM alone; without one running,
     # SparkConf is empty and the defaults here would win over them.
     SparkContext._ensure_initialized()
