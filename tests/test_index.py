@@ -19,6 +19,7 @@ from tests.reference import (
     reference_scores,
     reference_values,
     rounding,
+    same_items,
 )
 from vaeudf import engine
 from vaeudf.errors import InputError
@@ -210,16 +211,6 @@ ARRANGED = {0.0: ordered, 0.1: clustered, 3.0: scattered}
 PLACES = {0.0: (1, 1000), 0.1: (10, 5000), 3.0: (65, 30_000)}
 
 
-def same_item(name, mu, log_var):
-    """Whether two rows of the items are the same, as far as the score looks at them."""
-
-    def same(left, right):
-        equal = (mu[left] == mu[right]).all(axis=-1)
-        return equal if name == "euclidean" else equal & (log_var[left] == log_var[right]).all(-1)
-
-    return same
-
-
 def check_score(name, z, query_log_var, mu, log_var, k, tolerance, ids=None):
     """Compare nearest, an index and the engine with brute force."""
     score = SCORES[name]
@@ -227,7 +218,7 @@ def check_score(name, z, query_log_var, mu, log_var, k, tolerance, ids=None):
     expected = reference_scores(name, z, query_log_var, mu, log_var, tolerance)
     wide = mu.astype(np.float64), log_var.astype(np.float64)
     absolute = rounding(name, query_log_var, *wide, tolerance)
-    same = same_item(name, *wide)
+    same = same_items(name, *wide)
     arguments = {"query_log_var": gaussian, "score": name, "tolerance": tolerance}
     rows = np.arange(len(mu))
     with warnings.catch_warnings():
@@ -277,7 +268,7 @@ def test_hard_items(name, kind):
 @pytest.mark.parametrize("name", SCORES)
 def test_far_outside(name):
     mu, log_var = ordered(np.random.default_rng(3), 6000, 3)
-    z = np.array([[1e6, 0.0, 0.0], [-1e5, 1e5, 3e4], [1e9, 1e9, 1e9], [3e12, 0.0, 1.0]])
+    z = np.array([[1e7, 0.0, 0.0], [-1e7, 1e7, 3e6], [1e9, 1e9, 1e9], [3e12, 0.0, 1.0]])
     _, scores = check_score(name, z, np.full((4, 3), -5.0), mu, log_var, 100, 0.0)
     if name == "log_likelihood":
         assert (scores < -1e12).all()
@@ -316,21 +307,12 @@ def test_an_item_is_its_own_nearest(name, tolerance):
 def test_likelihoods_of_torch():
     mu, log_var = ordered(np.random.default_rng(6), 20_000, 3)
     z = mu[::1000] + np.random.default_rng(7).normal(0, 0.05, size=(20, 3))
-    expected = torch_scores(z, mu, log_var)
-    same = same_item("log_likelihood", mu, log_var)
+    rows, expected = np.arange(20_000), torch_scores(z, mu, log_var)
+    same = same_items("log_likelihood", mu, log_var)
     for k in (1, 10, 1000):
         for search in (PosteriorIndex(mu, log_var).search, lambda z, k: nearest(z, mu, log_var, k)):
             found, scores = search(z, k)
-            assert_best(
-                "log_likelihood",
-                found,
-                scores,
-                expected,
-                np.arange(20_000),
-                same,
-                k,
-                absolute=1e-13,
-            )
+            assert_best("log_likelihood", found, scores, expected, rows, same, k, absolute=1e-13)
 
 
 def test_values_are_those_of_the_direct_formula():
@@ -383,18 +365,18 @@ def test_one_index_for_several_threads():
     z = mu[:40].astype(np.float64)
     cases = [(name, tolerance) for name in ("log_likelihood", "euclidean") for tolerance in (0, 1)]
     expected = [nearest(z, mu, log_var, 7, score=s, tolerance=t)[0].tolist() for s, t in cases]
+
+    def search(case):
+        return index.search(z, 7, score=case[0], tolerance=case[1])[0].tolist()
+
     with ThreadPoolExecutor(4) as pool:
-        found = list(
-            pool.map(
-                lambda case: index.search(z, 7, score=case[0], tolerance=case[1])[0], cases * 8
-            )
-        )
-    assert [rows.tolist() for rows in found] == expected * 8
+        assert list(pool.map(search, cases * 8)) == expected * 8
 
 
 @pytest.mark.parametrize("dtype", [object, np.str_])
 def test_string_ids_tie_in_the_order_of_their_utf8_bytes(dtype):
-    names = np.array(["👕", "ｚ", "é", "z", "e", "Z", "á", "á", "ab", "a", "10", "9", "한"], dtype)
+    names = ["👕", "ｚ", "é", "z", "e", "Z", "a\u0301", "\u00e1", "ab", "a", "10", "9", "한"]
+    names = np.array(names, dtype)
     index = PosteriorIndex(np.ones((13, 2)), np.zeros((13, 2)), names)
     ids, scores = index.search([[0.0, 0.0], [1.0, 1.0]], k=13)
     assert ids.tolist() == [sorted(names.tolist(), key=str.encode)] * 2
@@ -453,25 +435,23 @@ def test_variances_whose_squares_leave_float64(value):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found, _ = PosteriorIndex(mu, log_var).search([3.1], 3, query_log_var=[value], score="kl")
-    assert found[0, 0] == 0 if value < -1400 else found.tolist() == [[3, 4, 2]]
+    assert found.tolist() == [[0, 1, 2]]  # all 0, or all infinite
 
 
 # ---- what an index or a search refuses
 
 
-SEARCHES = [
-    pytest.param(nearest, id="nearest"),
-    pytest.param(
-        lambda z, mu, log_var, **rest: PosteriorIndex(mu, log_var).search(z, **rest), id="index"
-    ),
-]
+def search_index(z, mu, log_var, **arguments):
+    return PosteriorIndex(mu, log_var).search(z, **arguments)
+
+
 POINTS = np.zeros((2, 3)), np.zeros((5, 3)), np.zeros((5, 3))
 NAMES = (
     "log_likelihood, mahalanobis, euclidean, kl, reverse_kl, jeffreys, wasserstein2, bhattacharyya"
 )
 
 
-@pytest.mark.parametrize("search", SEARCHES)
+@pytest.mark.parametrize("search", [nearest, search_index])
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
