@@ -46,13 +46,14 @@ def search_frame(frame: DataFrame, search: Search, columns: Columns, counts: Cou
         F.col(ITEM_ID).cast("string"),
         _vector(frame, MU),
         _vector(frame, LOG_VAR),
-        *(F.col(quoted(name)) for name in search.columns),
+        # The posteriors themselves may be wanted, or columns with dots, which mapInArrow refuses.
+        *(F.col(quoted(name)).alias(_payload(i)) for i, name in enumerate(search.columns)),
     )
 
     def fold(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield from _fold_rows(batches, shared, columns, counts)
 
-    return items.mapInArrow(fold, columns.ddl)
+    return items.mapInArrow(fold, columns.struct)
 
 
 def _fold_rows(
@@ -69,11 +70,16 @@ def _fold_rows(
             raise InputError("the posteriors have an item_id that is null.")
         mu, log_var = to_matrix(table, MU, latent_dim), to_matrix(table, LOG_VAR, latent_dim)
         counts.add(num_items=table.num_rows)
-        payload = table.select([ITEM_ID, *search.columns])
+        names = [_payload(i) for i in range(len(search.columns))]
+        payload = table.select([ITEM_ID, *names]).rename_columns([ITEM_ID, *search.columns])
         for one in folds:
             one.add(mu, log_var, partial(_rows_of_table, payload), in_order=False)
     for one in folds:
         yield from results(one, columns, counts)
+
+
+def _payload(place: int) -> str:
+    return f"__vaeudf_payload_{place}"
 
 
 def _rows_of_table(table: pa.Table, rows: NDArray[np.int64]) -> pa.Table:

@@ -266,7 +266,8 @@ def _floors(num_queries: int, score: Score, min_score: float | None) -> NDArray[
     if not math.isfinite(min_score):
         raise InputError(f"min-score is {min_score}; expected a finite number.")
     value = score.to_value(min_score)
-    return np.full(num_queries, value - 1e-9 * abs(value) - 1e-300)
+    margin = 1e-9 * abs(value) + 1e-300 if math.isfinite(value) else 0.0
+    return np.full(num_queries, value - margin)
 
 
 def _rows_of(queries: ArrayLike) -> list[NDArray[np.float64]]:

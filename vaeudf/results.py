@@ -7,8 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.types import (
+    ArrayType,
+    DataType,
+    DoubleType,
+    IntegerType,
+    LongType,
+    StringType,
+    StructField,
+    StructType,
+)
 
 from vaeudf.errors import InputError
 from vaeudf.fold import Fold, Search
@@ -31,14 +42,14 @@ LOG_SKIPPED = "__vaeudf_log_skipped"
 NUM_ITEMS = "__vaeudf_num_items"
 
 _ROWS_PER_BATCH = 65_536
-_DOUBLE = ("double", pa.float64())
-_STRING = ("string", pa.string())
+_DOUBLE = (DoubleType(), pa.float64())
+_STRING = (StringType(), pa.string())
 _COSTLIEST = (
-    "array<struct<dimension:int,nats:double>>",
+    ArrayType(StructType().add("dimension", IntegerType()).add("nats", DoubleType())),
     pa.list_(pa.struct([("dimension", pa.int32()), ("nats", pa.float64())])),
 )
 _EXPLANATION = {MISFIT: _DOUBLE, VOLUME: _DOUBLE, COSTLIEST: _COSTLIEST}
-_SUMS = {LOG_SUM: _DOUBLE, LOG_SKIPPED: _DOUBLE, NUM_ITEMS: ("long", pa.int64())}
+_SUMS = {LOG_SUM: _DOUBLE, LOG_SKIPPED: _DOUBLE, NUM_ITEMS: (LongType(), pa.int64())}
 _RESPONSIBILITIES = (RESPONSIBILITY, LOG_AGGREGATE_POSTERIOR, LOG_AGGREGATE_POSTERIOR_ERROR)
 
 
@@ -47,11 +58,11 @@ class Columns:
     """The columns of what the tasks yield.
 
     Attributes:
-        ddl: As Spark writes their types.
+        struct: As Spark writes their types.
         schema: As Arrow does.
     """
 
-    ddl: str
+    struct: StructType
     schema: pa.Schema
 
     @classmethod
@@ -65,7 +76,11 @@ class Columns:
         Raises:
             InputError: A payload column is not there, or has the name of another.
         """
-        types = {QUERY_ID: _STRING, ITEM_ID: _STRING, search.score.name: _DOUBLE}
+        types: dict[str, tuple[DataType, pa.DataType]] = {
+            QUERY_ID: _STRING,
+            ITEM_ID: _STRING,
+            search.score.name: _DOUBLE,
+        }
         if search.explain:
             types |= _EXPLANATION
         taken = {name.lower() for name in (*types, RANK, *_RESPONSIBILITIES)}
@@ -83,11 +98,11 @@ class Columns:
             carried = payload.select(*(F.col(quoted(name)) for name in search.columns))
             arrow = carried.limit(0).toArrow().schema
             for field in carried.schema:
-                types[field.name] = (field.dataType.simpleString(), arrow.field(field.name).type)
+                types[field.name] = (field.dataType, arrow.field(field.name).type)
         if search.cuts is not None:
             types |= _SUMS
         return cls(
-            ", ".join(f"{quoted(name)} {kind}" for name, (kind, _) in types.items()),
+            StructType([StructField(name, kind) for name, (kind, _) in types.items()]),
             pa.schema([(name, kind) for name, (_, kind) in types.items()]),
         )
 
@@ -96,23 +111,31 @@ def results(fold: Fold, columns: Columns, counts: Counts) -> Iterator[pa.RecordB
     """Yield what a fold has found: its candidates, and one row of sums per query."""
     queries, scores, items = fold.result()
     ids = np.array(fold.search.queries.ids, object)
+    sums = None if fold.sums is None else _sums(fold, ids)
     counts.add(
         scored=fold.work.filtered + fold.work.rescored_alone,
-        rows_out=len(queries) + (0 if fold.sums is None else len(fold.group)),
+        rows_out=len(queries) + (0 if sums is None else len(sums[QUERY_ID])),
     )
     if items is not None and len(queries):
         found = {QUERY_ID: pa.array(ids[queries], pa.string()), ITEM_ID: items.column(ITEM_ID)}
         found[fold.search.score.name] = pa.array(scores)
         found |= {name: items.column(name) for name in items.column_names if name != ITEM_ID}
         yield from _batches(found, len(queries), columns.schema)
-    if fold.sums is not None:
-        sums = {
-            QUERY_ID: pa.array(ids[fold.group], pa.string()),
-            LOG_SUM: pa.array(fold.sums.logarithms()),
-            LOG_SKIPPED: pa.array(fold.log_skipped()),
-            NUM_ITEMS: pa.array(np.full(len(fold.group), fold.num_items)),
-        }
-        yield from _batches(sums, len(fold.group), columns.schema)
+    if sums is not None:
+        yield from _batches(sums, len(sums[QUERY_ID]), columns.schema)
+
+
+def _sums(fold: Fold, ids: NDArray[np.object_]) -> dict[str, pa.Array]:
+    """Return the sums that say anything: with cuts, most tasks have nothing for most queries."""
+    assert fold.sums is not None
+    log_sums, log_skipped = fold.sums.logarithms(), fold.log_skipped()
+    told = np.flatnonzero((log_sums > -np.inf) | np.isneginf(log_skipped))
+    return {
+        QUERY_ID: pa.array(ids[fold.group[told]], pa.string()),
+        LOG_SUM: pa.array(log_sums[told]),
+        LOG_SKIPPED: pa.array(log_skipped[told]),
+        NUM_ITEMS: pa.array(np.full(len(told), fold.num_items)),
+    }
 
 
 def _batches(

@@ -113,14 +113,18 @@ class SplitReader:
                 raise InputError("the posteriors have an item_id that is null.")
             place = table.schema.get_field_index(ITEM_ID)
             self._items = table.set_column(place, ITEM_ID, names.cast(pa.string()))
-            self._items = self._items.select(self._columns)
+            # A folder's files may differ; what one of them lacks is null, as Spark reads it.
+            there = [name for name in self._columns if name in table.column_names]
+            self._items = self._items.select(there)
             self._count(file, self._split, self._columns)
         return self._items.take(pa.array(rows))
 
     def _open(self, uri: str) -> pq.ParquetFile:
         if self._file is None or self._uri != uri:
             system, inner = filesystem(uri)
-            self._file, self._uri = pq.ParquetFile(inner, filesystem=system), uri
+            # Spark writes timestamps of any year as INT96, which nanoseconds do not hold.
+            file = pq.ParquetFile(inner, filesystem=system, coerce_int96_timestamp_unit="us")
+            self._file, self._uri = file, uri
         return self._file
 
     def _count(self, file: pq.ParquetFile, split: Split, names: list[str]) -> None:

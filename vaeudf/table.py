@@ -132,6 +132,12 @@ def open_posteriors(uri: str, version: int | None = None) -> PosteriorTable:
                     f"{path} has no column {', '.join(missing)}; found "
                     f"{', '.join(parquet.schema_arrow.names)}, expected item_id, mu and log_var."
                 )
+            for name in (MU, LOG_VAR):
+                kind = parquet.schema_arrow.field(name).type
+                if parquet.metadata.num_rows and not _is_list_of_numbers(kind):
+                    raise TableError(
+                        f"{path} has a column {name} of type {kind}; expected lists of numbers."
+                    )
             num_items += parquet.metadata.num_rows
             if latent_dim == 0 and parquet.metadata.num_rows:
                 first = next(parquet.iter_batches(1, columns=[MU]))
@@ -157,6 +163,14 @@ def _parquet_files(location: str) -> list[str]:
         if path.endswith(".parquet") and not any(p[0] in "_." for p in path.split("/"))
     ]
     return [posixpath.join(location, path) for path in shown]
+
+
+def _is_list_of_numbers(kind: pa.DataType) -> bool:
+    is_list = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    if not any(check(kind) for check in is_list):
+        return False
+    numbers = (pa.types.is_floating, pa.types.is_integer, pa.types.is_decimal)
+    return any(check(kind.value_type) for check in numbers)
 
 
 def _open(uri: str, version: int | None = None) -> PosteriorTable:

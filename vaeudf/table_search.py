@@ -56,6 +56,7 @@ def search_table(
         columns: What the tasks yield.
         counts: What the tasks count into.
     """
+    groups = [group for group in groups if group.num_rows]
     floors = _first_round(spark, groups, search, counts)
     search = replace(search, floors=np.maximum(search.floors, floors))
     if search.cuts is not None:
@@ -77,7 +78,7 @@ def search_table(
         yield from _fold_splits(batches, shared, columns, counts)
 
     numbers = spark.range(0, num_tasks, 1, num_tasks)
-    return numbers.mapInArrow(fold, columns.ddl)
+    return numbers.mapInArrow(fold, columns.struct)
 
 
 def _first_round(

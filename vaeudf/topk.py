@@ -65,7 +65,8 @@ class TopK:
             tables.insert(0, self._items)
         queries = np.concatenate([self._queries, *(part[0] for part in self._waiting)])
         values = np.concatenate([self._values, *(part[1] for part in self._waiting)])
-        items = pa.concat_tables(tables)
+        # The files of a folder need not agree on every type.
+        items = pa.concat_tables(tables, promote_options="permissive")
         self._waiting, self._num_waiting = [], 0
         order = _best_first(queries, values, items)
         ordered = queries[order]
