@@ -44,9 +44,9 @@ class Score:
 
     def from_values(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the scores that people see, from the engine's values."""
-        if self.distance:
-            return np.sqrt(-2.0 * values)
         # 0 - x and not -x: no score is -0.0.
+        if self.distance:
+            return np.sqrt(0.0 - 2.0 * values)
         return 0.0 - values if self.ascending else values
 
     def to_value(self, score: float) -> float:
