@@ -750,7 +750,8 @@ class Local(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def _new_local(num_features, count):
+def new_local(num_features, count):
+    """Return scratch for so many queries."""
     return Local(
         np.zeros((count, num_features), np.float32),
         np.empty(count, np.float64),
@@ -838,13 +839,59 @@ def scan_directly(code, mu, log_var, labels, queries, log_tau2, heaps):
 def scan(code, items, queries, log_tau2, chosen, heaps):
     """Take every item into the heaps of the chosen queries, without bounds."""
     count = len(chosen)
-    local = _new_local(items.psi.shape[1], count)
+    local = new_local(items.psi.shape[1], count)
     every = np.arange(count)
     num_blocks = len(items.base)
     for parent in range(len(items.centres)):
         _enter_parent(code, items, queries, parent, chosen, count, heaps, local)
         for block in range(parent * FAN_OUT, min((parent + 1) * FAN_OUT, num_blocks)):
             _visit_block(code, items, queries, log_tau2, block, every, count, local, heaps, True)
+
+
+@njit(cache=True, nogil=True)
+def enter(code, items, queries, parent, heaps, local):
+    """Fill the scratch for all queries at a parent."""
+    count = len(queries.points)
+    _enter_parent(code, items, queries, parent, np.arange(count), count, heaps, local)
+
+
+@njit(cache=True, nogil=True)
+def take_products(code, items, queries, log_tau2, parent, products, local, heaps):
+    """Take a parent's items into the heaps, its features having been multiplied already.
+
+    Args:
+        code: The score.
+        items: The items.
+        queries: The queries, all of which are in ``local``.
+        log_tau2: Log of the squared tolerance.
+        parent: Which parent.
+        products: Of the queries' features and the items', (blocks, Q, BLOCK) float32.
+        local: The queries' scratch.
+        heaps: The heaps.
+
+    Returns:
+        How many pairs of block and query had anything that reached the threshold.
+    """
+    count = len(queries.points)
+    chosen = np.empty(count, np.int64)
+    first = parent * FAN_OUT
+    reached = 0
+    for b in range(len(products)):
+        block = first + b
+        base = items.base[block]
+        kept = 0
+        for s in range(count):
+            hits = np.int32(0)
+            threshold = local.thresholds[s]
+            numbers = products[b, s]
+            for j in range(BLOCK):
+                hits += np.int32(not numbers[j] + base[j] < threshold)
+            chosen[kept] = s
+            kept += 1 if hits > 0 or local.offsets[s] == np.inf else 0
+        if kept:
+            _visit_block(code, items, queries, log_tau2, block, chosen, kept, local, heaps, True)
+        reached += kept
+    return reached
 
 
 class Level(NamedTuple):
@@ -915,7 +962,7 @@ def descend(code, items, nodes, queries, log_tau2, chosen, heaps):
     last_child = np.zeros(num_levels, np.int64)
     bound = np.empty(total, np.float32)
     alive = np.empty(total, np.int64)
-    local = _new_local(items.psi.shape[1], total)
+    local = new_local(items.psi.shape[1], total)
 
     # A level's entry l holds the queries at a node of level l + 1, whose children are of level l;
     # the root is the parent of the whole top level.
@@ -993,7 +1040,7 @@ def count_reached(code, nodes, queries, blocks, chosen, floors):
     here.places[:] = chosen
     _gather(queries, here, count)
     bound = np.empty(count, np.float32)
-    reached = 0
+    reached = np.int64(0)
     for block in blocks:
         bounds(code, nodes, block, here.down, here.up, here.spread, here.weight, count, bound)
         for s in range(count):
@@ -1101,7 +1148,7 @@ def promising(code, nodes, queries, target, chosen, found):
 def raise_floors(code, items, queries, log_tau2, level, node, chosen, heaps):
     """Raise the chosen queries' floors by the items of one node of the tree."""
     count = len(chosen)
-    local = _new_local(items.psi.shape[1], count)
+    local = new_local(items.psi.shape[1], count)
     every = np.arange(count)
     width = FAN_OUT**level
     first = node * width
