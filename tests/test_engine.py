@@ -140,7 +140,7 @@ def filter_numbers(name, prepared, queries, parent):
     count = len(queries.mu)
     everyone = np.arange(count)
     heaps = engine._new_heaps(count, 1, None)
-    local = kernels._new_local(items.psi.shape[1], count)
+    local = kernels.new_local(items.psi.shape[1], count)
     code = SCORES[name].code
     kernels._enter_parent(code, items, queries, parent, everyone, count, heaps, local)
     assert np.isneginf(local.thresholds).all()  # nothing found yet: all is let through
