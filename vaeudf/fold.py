@@ -95,12 +95,20 @@ class Fold:
 
     def alive(self, nodes: kernels.Nodes, node: int) -> NDArray[np.int64]:
         """Return the places in the group of the queries that a box can still matter to."""
-        limits = self._best.floors
-        if self.sums is not None:
-            limits = np.minimum(limits, self.sums.cuts)
         return kernels.reaching(  # type: ignore[no-any-return]
-            self.search.score.code, nodes, node, self._queries, limits
+            self.search.score.code, nodes, node, self._queries, self._limits()
         )
+
+    def count_alive(self, nodes: kernels.Nodes) -> NDArray[np.int64]:
+        """Return to how many queries each of many boxes can still matter."""
+        return kernels.count_reaching(  # type: ignore[no-any-return]
+            self.search.score.code, nodes, self._queries, self._limits()
+        )
+
+    def _limits(self) -> NDArray[np.float64]:
+        if self.sums is None:
+            return self._best.floors
+        return np.minimum(self._best.floors, self.sums.cuts)
 
     def add(
         self,

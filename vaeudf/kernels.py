@@ -1067,6 +1067,23 @@ def reaching(code, nodes, node, queries, floors):
 
 
 @njit(cache=True, nogil=True)
+def count_reaching(code, nodes, queries, floors):
+    """Return for every box how many queries' bounds reach their floor."""
+    count = len(floors)
+    here = _new_level(code, queries.points.shape[1], count)
+    for s in range(count):
+        here.places[s] = s
+    _gather(queries, here, count)
+    bound = np.empty(count, np.float32)
+    reached = np.zeros(len(nodes.low), np.int64)
+    for node in range(len(nodes.low)):
+        bounds(code, nodes, node, here.down, here.up, here.spread, here.weight, count, bound)
+        for s in range(count):
+            reached[node] += not _cannot_matter(bound[s], floors[s], queries.constant[s])
+    return reached
+
+
+@njit(cache=True, nogil=True)
 def most_promising(code, nodes, queries, number):
     """Return the nodes with the highest bounds for every query, (Q, number), best first."""
     total = len(queries.points)

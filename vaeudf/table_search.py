@@ -34,6 +34,10 @@ _Split = TypeVar("_Split")
 _ROWS_PER_SPLIT = 65_536
 # Tasks per core: enough to even out what they cost.
 _TASKS_PER_CORE = 3
+# Reading a row and making it ready takes as long as asking it some tens of queries; and the rows
+# times queries that take as long as it takes to start a task, some 50 ms.
+_COST_OF_READING = 50.0
+_COST_PER_TASK = 5e6
 # Rows in which a query finds its floor. With fewer, more must be read and more leaves the tasks: of
 # a table of 10M items, a posterior's z reads 8.4 % with 8,192 of them and 7.1 % with 16,384.
 _ROWS_FOR_FLOORS = 16_384
@@ -69,9 +73,8 @@ def search_table(
     splits = join([groups[place] for place in planned], _ROWS_PER_SPLIT)
     sizes = np.array([len(split.indices) for split in splits])
     asked = np.add.reduceat(alive[planned], np.cumsum(sizes) - sizes) / sizes if planned else sizes
-    # Reading a row and making it ready takes as long as asking it some tens of queries.
-    costs = np.array([split.num_rows for split in splits]) * (asked + 50.0)
-    num_tasks = max(1, min(len(splits), _num_tasks(spark)))
+    costs = np.array([split.num_rows for split in splits]) * (asked + _COST_OF_READING)
+    num_tasks = max(1, min(len(splits), _num_tasks(spark, costs)))
     shared = spark.sparkContext.broadcast((search, _spread(splits, costs, num_tasks)))
 
     def fold(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -90,9 +93,9 @@ def _first_round(
     if len(groups) < 2 or sum(group.num_rows for group in groups) <= search.k:
         return floors
     seeds = _seeds(groups, search)
-    asked = np.array([len(queries) for _, queries in seeds], np.float64)
-    num_tasks = min(len(seeds), _num_tasks(spark))
-    shared = spark.sparkContext.broadcast((search, _spread(seeds, asked + asked.mean(), num_tasks)))
+    costs = np.array([s.num_rows * (len(own) + _COST_OF_READING) for s, own in seeds])
+    num_tasks = min(len(seeds), _num_tasks(spark, costs))
+    shared = spark.sparkContext.broadcast((search, _spread(seeds, costs, num_tasks)))
 
     def best(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield from _best_of_seeds(batches, shared, counts)
@@ -169,13 +172,14 @@ def _alive(groups: list[RowGroup], search: Search) -> NDArray[np.int64]:
     boxes = [box for group in groups if (box := group.box) is not None]
     if boxes:
         nodes = box_bounds(search, Boxes.concatenate(boxes))
-        for node, place in enumerate(boxed):
-            alive[place] = len(everyone.alive(nodes, node))
+        alive[boxed] = everyone.count_alive(nodes)
     return alive
 
 
-def _num_tasks(spark: SparkSession) -> int:
-    return _TASKS_PER_CORE * spark.sparkContext.defaultParallelism
+def _num_tasks(spark: SparkSession, costs: NDArray[np.float64]) -> int:
+    """Return how many tasks are worth starting."""
+    most = _TASKS_PER_CORE * spark.sparkContext.defaultParallelism
+    return min(most, math.ceil(costs.sum() / _COST_PER_TASK))
 
 
 def _spread(splits: list[_Split], costs: NDArray[np.float64], num_tasks: int) -> list[list[_Split]]:
