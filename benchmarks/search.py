@@ -2,9 +2,9 @@
 
     python -m benchmarks.search [--posteriors FILE.npz]
 
-FAISS searches the lifted vectors of 2n + 1 numbers: their inner product with the lifted query is log
-q(z|x): ``IndexFlatIP`` by brute force, ``IndexIVFFlat`` approximately, with as many probes as it
-needs for a recall of 0.99. Needs ``pip install faiss-cpu``.
+FAISS searches the lifted vectors of 2n + 1 numbers, whose inner product with the lifted query is
+the log-likelihood: ``IndexFlatIP`` by brute force, ``IndexIVFFlat`` approximately, with as many
+probes as it needs for a recall of 0.99. Needs ``pip install faiss-cpu``.
 """
 
 from __future__ import annotations
