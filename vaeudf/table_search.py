@@ -178,8 +178,8 @@ def _alive(groups: list[RowGroup], search: Search) -> NDArray[np.int64]:
 
 def _num_tasks(spark: SparkSession, costs: NDArray[np.float64]) -> int:
     """Return how many tasks are worth starting."""
-    most = _TASKS_PER_CORE * spark.sparkContext.defaultParallelism
-    return min(int(most), math.ceil(costs.sum() / _COST_PER_TASK))
+    most = _TASKS_PER_CORE * int(spark.sparkContext.defaultParallelism)
+    return min(most, math.ceil(float(costs.sum()) / _COST_PER_TASK))
 
 
 def _spread(splits: list[_Split], costs: NDArray[np.float64], num_tasks: int) -> list[list[_Split]]:
