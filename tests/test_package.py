@@ -22,6 +22,7 @@ def test_the_import_is_light():
     code = """
 import sys
 import vaeudf
+assert "numba" not in sys.modules
 heavy = ["torch", "pyspark", "pandas", "pyarrow", "PIL", "deltalake", "jsonargparse", "jinja2"]
 assert not [name for name in heavy if name in sys.modules]
 indices, scores = vaeudf.nearest([[0.0, 3.0]], [[0, 0], [0, 3]], [[0, 0], [0, 0]], k=1)
@@ -43,7 +44,7 @@ def test_lazy_names_are_what_they_say():
     import vaeudf.encoding
     import vaeudf.query
 
-    for name in ("encode", "top_k", "load_bundle"):
+    for name in ("encode", "nearest", "top_k", "load_bundle"):
         assert isinstance(getattr(vaeudf, name), types.FunctionType)
         assert getattr(vaeudf, name).__name__ == name
     assert vaeudf.Bundle is vaeudf.bundle.Bundle
@@ -67,7 +68,16 @@ def test_names_can_be_replaced_in_a_test(monkeypatch):
 
 def test_dir_lists_what_is_promised():
     assert dir(vaeudf) == sorted(
-        ["Bundle", "encode", "errors", "gaussian", "load_bundle", "nearest", "top_k"]
+        [
+            "Bundle",
+            "PosteriorIndex",
+            "encode",
+            "errors",
+            "gaussian",
+            "load_bundle",
+            "nearest",
+            "top_k",
+        ]
     )
     assert all(hasattr(vaeudf, name) for name in vaeudf.__all__)
     assert vaeudf.__version__.count(".") == 2

@@ -36,6 +36,7 @@ def test_the_commands_are_those_tested_here():
         "./spark-submit.sh encode_catalog",
         "./spark-submit.sh query_topk",
         "./spark-submit.sh query_topk",
+        "./spark-submit.sh query_topk",
     ]
 
 
@@ -50,10 +51,10 @@ def test_demo(tmp_path):
 
 
 def test_your_own_catalog_and_model(tmp_path):
-    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "dress").mkdir(parents=True)
     for index in range(60):
         picture = draw_garment(sample_garment(0, index), 48)
-        picture.save(tmp_path / "photos" / f"{index}.jpg")
+        picture.save(tmp_path / "photos" / "dress" / f"{index:04d}.jpg")
     header = ",".join(f"z{i}" for i in range(10))
     np.savetxt(
         tmp_path / "z.csv", np.eye(10)[:3], delimiter=",", header=header, comments="", fmt="%g"
@@ -69,13 +70,16 @@ def test_your_own_catalog_and_model(tmp_path):
     assert len(outputs[2].splitlines()) == 1 + 5 + 1
     assert pq.read_table(tmp_path / "results").num_rows == 30
     assert (tmp_path / "page" / "index.html").is_file()
+    assert outputs[4].splitlines()[0].split() == ["query_id", "rank", "item_id", "kl"]
+    assert len(outputs[4].splitlines()) == 1 + 10 + 1
+    assert outputs[4].count("dress/0042.jpg") == 10
 
 
 def test_library_without_spark():
     code = blocks("python")[0] + "print(indices.shape, log_likelihoods.shape)\n"
     code += "import sys; print('torch' in sys.modules, 'pyspark' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["(1,", "5)", "(1,", "5)", "False", "False"]
+    assert done.stdout.split() == ["(100,", "5)", "(100,", "5)", "False", "False"]
 
 
 @pytest.mark.spark

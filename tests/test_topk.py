@@ -12,8 +12,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import vaeudf.topk
+from vaeudf.engine import check_k
 from vaeudf.errors import InputError
-from vaeudf.topk import TopK, check_k
+from vaeudf.topk import TopK
 
 VALUES = st.sampled_from([-np.inf, -1e300, -2.0, -1.0, 0.0, -0.0, 0.5, 7.0])
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=4)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from vaeudf import kernels
 from vaeudf.boxes import Boxes
+from vaeudf.errors import InputError
 from vaeudf.kernels import BLOCK, FAN_OUT
 from vaeudf.scores import Score
 
@@ -130,6 +131,15 @@ class Prepared:
     def log_tau2(self) -> float:
         """Log of the squared tolerance."""
         return log_tau2(self.tolerance)
+
+
+def check_k(k: int) -> int:
+    """Return k, or raise InputError if it is below 1 or no whole number."""
+    if not isinstance(k, (int, np.integer)) or isinstance(k, bool):
+        raise InputError(f"k is {k!r}; expected a whole number.")
+    if k < 1:
+        raise InputError(f"k is {k}; expected at least 1.")
+    return k
 
 
 def log_tau2(tolerance: float) -> float:

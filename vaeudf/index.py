@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vaeudf import engine
+from vaeudf.engine import check_k
 from vaeudf.errors import InputError
 from vaeudf.gaussian import check_tolerance
 from vaeudf.layout import kd_order, typical_sigma
 from vaeudf.scores import Score, score_named
-from vaeudf.topk import check_k
 
 
 def nearest(

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
+from vaeudf.engine import check_k
 from vaeudf.errors import InputError
 from vaeudf.fold import Search
 from vaeudf.footers import read_footers
@@ -38,7 +39,6 @@ from vaeudf.scores import LOG_LIKELIHOOD, Score, score_named
 from vaeudf.storage import spark_literal
 from vaeudf.table import PosteriorTable, open_posteriors
 from vaeudf.table_search import search_table
-from vaeudf.topk import check_k
 from vaeudf.tracking import Counts, counter
 
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import NDArray
 
-from vaeudf.errors import InputError
+from vaeudf.engine import check_k
 from vaeudf.schema import ITEM_ID
 
 # Candidates that may wait to be merged. Merging sorts all there are: the fewer times the better.
@@ -95,12 +95,3 @@ def _best_first(
         by_name[pa.compute.sort_indices(names).to_numpy()] = np.arange(len(rows))
         order[tied] = rows[np.lexsort((by_name, -values[rows], queries[rows]))]
     return order
-
-
-def check_k(k: int) -> int:
-    """Return k, or raise InputError if it is below 1 or no whole number."""
-    if not isinstance(k, (int, np.integer)) or isinstance(k, bool):
-        raise InputError(f"k is {k!r}; expected a whole number.")
-    if k < 1:
-        raise InputError(f"k is {k}; expected at least 1.")
-    return k

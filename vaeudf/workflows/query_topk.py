@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 from vaeudf.bundle import Bundle, load_bundle
 from vaeudf.catalog import CatalogSource, read_images, resolve_format
 from vaeudf.cli import Summary, option
+from vaeudf.engine import check_k
 from vaeudf.errors import BundleError, InputError, root_cause
 from vaeudf.gaussian import check_tolerance
 from vaeudf.latents import Latents, parse_z, read_latents
@@ -39,7 +40,6 @@ from vaeudf.session import spark_session
 from vaeudf.storage import SUCCESS, absolute, check_output, replacing, spark_literal, spark_uri
 from vaeudf.table import PosteriorTable, open_posteriors
 from vaeudf.timing import Stopwatch
-from vaeudf.topk import check_k
 
 log = logging.getLogger(__name__)
 
