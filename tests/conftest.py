@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from pyspark.sql import SparkSession
 
+from tests.population import Population, make_population
 from vaeudf.bundle import Bundle, Manifest, save_bundle
 from vaeudf.garments import draw_garment, sample_garment
 from vaeudf.image_spec import ImageSpec
@@ -98,6 +99,11 @@ def image_folder(garments: pa.Table, tmp_path_factory: pytest.TempPathFactory) -
         (shelf / f"{row['item_id']} é.png").write_bytes(row["image"])
     (folder / "README.txt").write_text("no image")
     return str(folder)
+
+
+@pytest.fixture(scope="session")
+def population(tmp_path_factory: pytest.TempPathFactory) -> Population:
+    return make_population(tmp_path_factory.mktemp("population"))
 
 
 def make_bundle(path: Path, latent_dim: int, seed: int) -> Bundle:
