@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import LATENT_DIM, NUM_ITEMS, make_bundle, tree
 from tests.test_query import oracle
 from vaeudf.errors import BundleError, InputError, TableError
+from vaeudf.gaussian import kl_divergence
 from vaeudf.table import open_table
 from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
 from vaeudf.workflows.query_topk import QueryTopk, query_topk
@@ -74,7 +76,103 @@ def test_more_asked_than_there_are(table, tmp_path, caplog):
     output = str(tmp_path / "out")
     query_topk(QueryTopk(table, z=["0,0,0,0"], k=1000, output=output))
     assert pq.read_table(output).num_rows == NUM_ITEMS
-    assert f"k is 1000, but the table has {NUM_ITEMS} items: all are returned" in caplog.text
+    assert f"k is 1000, but there are {NUM_ITEMS} items: all are returned" in caplog.text
+
+
+def test_items_like_items(table, garments, capsys):
+    items = pa.concat_tables(map(pq.read_table, open_table(table).files))
+    names = items["item_id"].to_pylist()
+    mu, log_var = (np.stack(items[name].to_numpy()) for name in ("mu", "log_var"))
+    asked = [names[3], names[17]]
+    where = [names.index(name) for name in asked]
+    summary = query_topk(
+        QueryTopk(table, like=asked, k=2, exclude_self=True, tolerance=0.2, columns=["price"])
+    )
+    assert (summary["score"], summary["tolerance"], summary["queries"]) == ("kl", 0.2, 2)
+    scores = kl_divergence(mu[where], log_var[where], mu, log_var, 0.2)
+    prices = dict(zip(*(garments[name].to_pylist() for name in ("item_id", "price")), strict=True))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["query_id", "rank", "item_id", "kl", "price"]
+    expected_lines = []
+    for number, name in enumerate(asked):
+        scores[number, where[number]] = np.inf
+        for rank, place in enumerate(np.argsort(scores[number])[:2]):
+            price = prices[names[place]]
+            shown = f"{price:.4f}" if isinstance(price, float) else str(price)
+            score = f"{scores[number, place]:.4f}"
+            expected_lines.append([name, str(rank + 1), names[place], score, shown])
+    assert [line.split() for line in lines[1:]] == expected_lines
+
+
+def test_conditions_and_explanations(table, tmp_path, garments):
+    output = str(tmp_path / "out")
+    z = np.array([[0.5, -1.0, 0.0, 2.0]])
+    summary = query_topk(
+        QueryTopk(
+            table,
+            z=["0.5,-1,0,2"],
+            k=100,
+            where="stock < 12",
+            columns=["stock"],
+            explain=True,
+            responsibilities=True,
+            output=output,
+        )
+    )
+    assert summary["items"] == 12 and summary["scored_fraction"] == 1.0
+    assert "row_groups" not in summary
+    found = pq.read_table(output).to_pandas().sort_values("rank")
+    assert sorted(found["stock"]) == list(range(12))
+    items = pa.concat_tables(map(pq.read_table, open_table(table).files))
+    searched = items.filter(pa.compute.less(items["stock"], 12))
+    ((*hits,),) = oracle(searched, z, 12)
+    assert found["item_id"].to_list() == [item for item, _ in hits]
+    scores = np.array([score for _, score in hits])
+    np.testing.assert_allclose(found["misfit"] + found["volume"], scores, rtol=1e-9)
+    np.testing.assert_allclose(found["responsibility"].sum(), 1.0, rtol=1e-9)
+    np.testing.assert_allclose(
+        found["log_aggregate_posterior"], np.logaddexp.reduce(scores) - np.log(12), rtol=1e-9
+    )
+    assert len(found["costliest"].iloc[0]) == 3
+
+
+def test_no_worse_than(table, tmp_path):
+    z = np.array([[0.0, 0.0, 0.0, 0.0]])
+    ((*hits,),) = expected(table, z, NUM_ITEMS)
+    output = str(tmp_path / "out")
+    query_topk(QueryTopk(table, z=["0,0,0,0"], k=30, min_score=hits[6][1] - 1e-6, output=output))
+    assert sorted(pq.read_table(output)["item_id"].to_pylist()) == sorted(i for i, _ in hits[:7])
+
+
+def test_plain_parquet_and_older_versions(table, parquet_catalog, bundle_path, tmp_path, capsys):
+    plain = str(tmp_path / "plain.parquet")
+    pq.write_table(pa.concat_tables(map(pq.read_table, open_table(table).files)), plain)
+    summary = query_topk(QueryTopk(plain, z=["1,0,0,1"], k=3))
+    assert (summary["version"], summary["items"]) == (None, NUM_ITEMS)
+    own = capsys.readouterr().out
+    version = open_table(table).version
+    assert query_topk(QueryTopk(table, z=["1,0,0,1"], k=3, version=version))["version"] == version
+    assert capsys.readouterr().out == own
+    refused("which has no versions", TableError, table=plain, z=["0,0,0,0"], version=1)
+    page = str(tmp_path / "page")
+    refused("needs --model and --catalog", table=plain, z=["0,0,0,0"], report=page)
+    options = {"model": bundle_path, "catalog": parquet_catalog}
+    query_topk(QueryTopk(plain, z=["1,0,0,1"], k=3, report=page, **options))
+    html = Path(page, "index.html").read_text()
+    assert html.count("data:image/") == 4 and "row groups read" in html
+
+
+def test_hubs_are_told(table, tmp_path, caplog):
+    caplog.set_level("INFO")
+    np.save(tmp_path / "z.npy", np.random.default_rng(0).uniform(-90, 90, (40, LATENT_DIM)))
+    queries, output = str(tmp_path / "z.npy"), str(tmp_path / "out")
+    summary = query_topk(QueryTopk(table, queries=queries, k=1, output=output))
+    counted = pa.compute.value_counts(pq.read_table(output)["item_id"]).to_pylist()
+    counts = {entry["values"]: entry["counts"] for entry in counted}
+    assert summary["hub_share"] == max(counts.values()) / 40 > 0.1
+    assert counts[summary["hub_item"]] == max(counts.values())
+    assert f"item {summary['hub_item']!r} is among the hits of" in caplog.text
+    assert "--tolerance (now 0)" in caplog.text
 
 
 def test_overwrite(table, tmp_path):
@@ -157,8 +255,23 @@ def refused(message: str, error: type[Exception] = InputError, **options) -> Non
 def test_bad_input(table, tmp_path, bundle_path):
     out = str(tmp_path / "out")
     refused("k is 0; expected at least 1", table=table, z=["0,0,0,0"], k=0, output=out)
-    refused("from either --queries FILE or --z", table=table, output=out)
-    refused("and not both", table=table, z=["0"], queries="q.csv", output=out)
+    refused("from one of --queries FILE, --z and --like", table=table, output=out)
+    refused("and from one only", table=table, z=["0"], queries="q.csv", output=out)
+    refused("and from one only", table=table, z=["0"], like=["a"], output=out)
+    refused("exclude-self is for --like", table=table, z=["0"], exclude_self=True)
+    refused("tolerance is -1", table=table, z=["0,0,0,0"], tolerance=-1.0)
+    refused(
+        "score is 'cosine'; expected one of log_likelihood", table=table, z=["0"], score="cosine"
+    )
+    refused("score kl is between two Gaussians", table=table, z=["0,0,0,0"], score="kl")
+    refused("no column 'size' to carry", table=table, z=["0,0,0,0"], columns=["size"])
+    refused("there is no item 'nothing' in the table", table=table, like=["nothing"])
+    refused(
+        "where is 'size > 3', which is no condition on the table's columns item_id, mu",
+        table=table,
+        z=["0,0,0,0"],
+        where="size > 3",
+    )
     refused(
         "query '1' has 3 dimensions, but query '0' has 4",
         table=table,
