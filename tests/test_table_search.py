@@ -20,8 +20,8 @@ from tests.population import (
     queries_around,
 )
 from tests.reference import reference_values
+from vaeudf import engine, table_search
 from vaeudf import fold as folding
-from vaeudf import table_search
 from vaeudf.fold import Search
 from vaeudf.footers import read_footers
 from vaeudf.results import LOG_SKIPPED, LOG_SUM, Columns
@@ -83,6 +83,8 @@ def small_splits(monkeypatch):
     monkeypatch.setattr(table_search, "_ROWS_FOR_FLOORS", 4 * SIZE)
     monkeypatch.setattr(table_search, "_TASKS_PER_CORE", 4)
     monkeypatch.setattr(table_search, "_COST_PER_TASK", 1.0)
+    # Many queries are filtered, few asked directly.
+    monkeypatch.setattr(engine, "_SMALL", 2_000)
 
 
 def groups_of(population: Population, place: str):
@@ -118,7 +120,7 @@ def merged(tables: list[pa.Table], search) -> pa.Table:
 @pytest.mark.parametrize("tolerance", [0.0, 0.3])
 @pytest.mark.parametrize("name", SCORES)
 def test_every_score(population, name, tolerance, place):
-    asked = [(30, 1), (30, 10), (1, 10), (2, NUM_ITEMS - 1), (2, NUM_ITEMS + 5), (300, 10)]
+    asked = [(30, 1), (30, 10), (1, 10), (1, NUM_ITEMS - 1), (1, NUM_ITEMS + 5), (100, 10)]
     for count, k in asked:
         queries = queries_around(population, count)
         if not SCORES[name].between_gaussians:
