@@ -159,7 +159,10 @@ def test_plain_parquet_and_older_versions(table, parquet_catalog, bundle_path, t
     options = {"model": bundle_path, "catalog": parquet_catalog}
     query_topk(QueryTopk(plain, z=["1,0,0,1"], k=3, report=page, **options))
     html = Path(page, "index.html").read_text()
-    assert html.count("data:image/") == 4 and "row groups read" in html
+    assert html.count("data:image/") == 4
+    for label in ("row groups read", "pairs scored", "most frequent hit", "seconds"):
+        assert f"<dt>{label}</dt>" in html
+    assert re.search(r"plan \d+\.\d, search \d+\.\d", html)
 
 
 def test_hubs_are_told(table, tmp_path, caplog):

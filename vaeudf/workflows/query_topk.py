@@ -146,6 +146,7 @@ def query_topk(options: QueryTopk) -> Summary:
                 rows = hits.collect()
                 hub = _hub_of(rows, len(latents))
         summary = _summary(options, table, query, latents, hub)
+        summary["seconds"] = watch.seconds
         if bundle is not None and source is not None:
             with watch.phase("report"):
                 if options.output:
@@ -158,7 +159,6 @@ def query_topk(options: QueryTopk) -> Summary:
         _print_table(rows, hits.columns, latents)
     if options.k > summary["items"]:
         log.info("k is %d, but there are %d items: all are returned.", options.k, summary["items"])
-    summary["seconds"] = watch.seconds
     if options.output:
         summary["output"] = absolute(options.output)
     if page is not None:
@@ -375,6 +375,8 @@ def _facts_of_run(summary: Summary) -> list[tuple[str, str]]:
     if "hub_share" in summary:
         share = f"{summary['hub_item']}, in {summary['hub_share']:.0%} of the queries"
         facts.append(("most frequent hit", share))
+    phases = (f"{name} {seconds:.1f}" for name, seconds in summary["seconds"].items() if seconds)
+    facts.append(("seconds", ", ".join(phases)))
     return facts
 
 
