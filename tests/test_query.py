@@ -314,16 +314,17 @@ def check_responsibilities(found, everything, asked, place) -> None:
 
 @pytest.mark.parametrize("place", ["table", "frame"])
 def test_responsibilities_of_one_and_of_all(population, places, place):
-    # That of one: the rows that carry the sums are not taken for hits, nor lost before the sum.
+    # The rows that carry the sums are neither lost where one hit is asked for, nor taken for hits
+    # where there is room for them.
     queries = points(queries_around(population, 4))
     everything = all_scores(population, queries, "log_likelihood")
-    for k in (1, NUM_ITEMS):
+    for k in (1, NUM_ITEMS + 5):
         found = top_k(places[place], queries, k, responsibilities=True).toArrow()
         assert_hits(population, found, queries, "log_likelihood", k)
         asked = np.array([int(name[1:]) for name in found["query_id"].to_pylist()])
         # As many items as are asked for give no floor, and nothing is left out.
         check_responsibilities(found, everything, asked, place if k == 1 else "frame")
-        if k == NUM_ITEMS:
+        if k > NUM_ITEMS:
             sums = np.bincount(asked, found["responsibility"].to_numpy())
             np.testing.assert_allclose(sums, 1.0, rtol=1e-12)
 
@@ -372,10 +373,11 @@ def test_scores_that_are_not_reached(population, places, place):
 
 def test_a_score_that_is_just_reached(places):
     # A distance is the square root of what the engine compares.
-    z = [[0.1, -0.2, 0.3]]
-    best = top_k(places["table"], z, 5, score="mahalanobis").toArrow()["mahalanobis"].to_pylist()
-    again = top_k(places["table"], z, 5, score="mahalanobis", min_score=best[2]).toArrow()
-    assert best[2] < best[3] and again["mahalanobis"].to_pylist() == best[:3]
+    for name in ("log_likelihood", "mahalanobis"):
+        table, z = places["table"], [[0.1, -0.2, 0.3]]
+        best = top_k(table, z, 5, score=name).toArrow()[name].to_pylist()
+        again = top_k(table, z, 5, score=name, min_score=best[2]).toArrow()
+        assert best[2] != best[3] and again[name].to_pylist() == best[:3]
 
 
 def test_scores_that_nothing_reaches(places):
