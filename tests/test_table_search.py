@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.population import (
@@ -22,8 +23,10 @@ from tests.population import (
 from tests.reference import reference_values
 from vaeudf import engine, table_search
 from vaeudf import fold as folding
+from vaeudf.boxes import Boxes
 from vaeudf.fold import Search
-from vaeudf.footers import read_footers
+from vaeudf.footers import BOXES_KEY, read_footers
+from vaeudf.latents import from_rows
 from vaeudf.results import LOG_SKIPPED, LOG_SUM, Columns
 from vaeudf.scores import SCORES
 from vaeudf.table import open_posteriors
@@ -300,3 +303,33 @@ def test_what_a_sum_leaves_out_is_no_more_than_it_says(population, monkeypatch):
     skipped = np.array([own[0][LOG_SKIPPED] for own in sums])
     assert (found <= totals + 1e-12).all() and (found < totals - 1e-9).any()
     assert (totals <= np.logaddexp(found, skipped)).all()
+
+
+def test_a_split_with_fewer_rows_than_are_wanted_gives_no_floor(tmp_path, monkeypatch):
+    """Else the query would get that of the next one, which is far above its own."""
+    monkeypatch.setattr(table_search, "_ROWS_FOR_FLOORS", 1)
+    rng = np.random.default_rng(0)
+    sizes = [100, 100, 1]
+    mu = rng.normal(size=(201, 2)) + np.repeat([[0], [10], [20]], sizes, axis=0)
+    mu = mu.astype(np.float32)
+    log_var = np.repeat([[0.0], [-20.0], [0.0]], sizes, axis=0).repeat(2, axis=1).astype("f4")
+    ids = [f"{i:03}" for i in range(201)]
+    boxes = [Boxes.of_blocks(mu[i:j], log_var[i:j], 100) for i, j in [(0, 200), (200, 201)]]
+    table = pa.table({"item_id": ids, "mu": list(mu), "log_var": list(log_var)})
+    with pq.ParquetWriter(tmp_path / "a.parquet", table.schema) as writer:
+        writer.write_table(table.slice(0, 200), row_group_size=100)
+        writer.write_table(table.slice(200))
+        writer.add_key_value_metadata({BOXES_KEY: Boxes.concatenate(boxes).to_bytes()})
+    queries = from_rows([mu[200], mu[150]])
+    search = make_search(queries, k=2)
+    groups = read_footers([str(tmp_path / "a.parquet")])
+    assert [group.num_rows for group in groups] == sizes
+    counts = Counts(*(Count() for _ in Counts.__dataclass_fields__))
+    floors = table_search._first_round(LocalSpark(4), groups, search, counts)
+    assert np.isneginf(floors[0]) and np.isfinite(floors[1])
+    columns = Columns.of(search, None)
+    tables = search_table(LocalSpark(4), groups, search, columns, counts).tables()
+    found = merged(tables, search).to_pylist()
+    values = reference_values("log_likelihood", queries.z, None, mu, log_var)
+    expected = [ids[row] for row in np.argsort(-values, axis=1)[:, :2].ravel()]
+    assert [row["item_id"] for row in found] == expected
