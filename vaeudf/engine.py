@@ -22,8 +22,8 @@ from vaeudf.kernels import BLOCK, FAN_OUT
 from vaeudf.scores import Score
 
 _PARENT = BLOCK * FAN_OUT
-# Memory of the heaps of one group of queries, and the most queries in one. The more go together, the
-# less often the items come from memory: 1,024 took 1.9 times as long as 16,384 on 5M items.
+# Memory of the heaps of one group of queries, and the most queries in one. The more go together,
+# the less often the items come from memory: 1,024 took 1.9 times as long as 16,384 on 5M items.
 _HEAP_BYTES = 2**27
 _QUERIES_PER_GROUP = 16_384
 # Below this many items bounds cost more than they save.
