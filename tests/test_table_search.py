@@ -143,6 +143,20 @@ def test_groups_of_queries_within_a_task(population, monkeypatch, place):
     assert_hits(population, merged(tables, search), queries, "kl", 10)
 
 
+def test_a_group_reads_what_its_own_queries_need(population, monkeypatch):
+    monkeypatch.setattr(folding, "_GROUP_BYTES", 1)
+    monkeypatch.setattr(table_search, "_ROWS_PER_SPLIT", 0)
+    queries = points(queries_around(population, 2))
+    queries.z[:] = population.mu[:2]
+    alone = [
+        run(population, "table", make_search(queries.subset([place])))[1].row_groups.value
+        for place in range(2)
+    ]
+    search = make_search(queries)
+    assert [len(group) for group in search.groups()] == [1, 1]
+    assert run(population, "table", search)[1].row_groups.value == sum(alone) < 48
+
+
 def test_a_floor_that_is_given(population):
     queries = points(queries_around(population, 30))
     scores = all_scores(population, queries, "log_likelihood")
