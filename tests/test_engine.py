@@ -57,11 +57,13 @@ def boxes_of_runs(name, mu, log_var, size, tolerance):
 @pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize("name", SCORES)
 def test_no_bound_is_below_an_item(name, n):
-    # Some nine million pairs of a box and a query in all, four items to a box.
+    # Some six million pairs of a box and a query in all, four items to a box.
     size = 4
     runs, count = SIZES[n]
-    for kind in KINDS:
-        for tolerance in TOLERANCES if n <= 3 else TOLERANCES[:: 2 if n == 10 else 3]:
+    for place, kind in enumerate(KINDS):
+        first = place % 4
+        tolerances = {1: TOLERANCES[first % 2 :: 2], 2: TOLERANCES, 3: TOLERANCES[first % 2 :: 2]}
+        for tolerance in tolerances.get(n, TOLERANCES[first : first + 1]):
             mu, log_var, z, query_log_var = items_and_queries(kind, n, runs, size, count)
             queries = prepared_queries(name, z, query_log_var, tolerance)
             nodes = boxes_of_runs(name, mu, log_var, size, tolerance)
@@ -265,7 +267,7 @@ def test_hard_items_are_found_every_way(monkeypatch, name, kind):
         (10, 256, 5, 3, True),
         (40, 64, 6, 10, False),
     ]:
-        mu, log_var, z, query_log_var = items_and_queries(kind, n, runs, size, 20, double=double)
+        mu, log_var, z, query_log_var = items_and_queries(kind, n, runs, size, 12, double=double)
         labels = np.random.default_rng(n).permutation(len(mu))
         tolerance = {1: 0.0, 2: 0.1, 3: 0.0, 10: 3.0, 40: 0.0}[n]
         queries = prepared_queries(name, z, query_log_var, tolerance)

@@ -186,7 +186,7 @@ def test_shapes_that_do_not_fit(z, mu, log_var, message):
 # ---- every score, against the forms of vaeudf.gaussian
 
 TOLERANCES = [0.0, 0.1, 3.0]
-NUM_ITEMS = {1: 20_000, 2: 20_000, 3: 12_000, 7: 6000, 10: 6000}
+NUM_ITEMS = {1: 20_000, 2: 12_000, 3: 12_000, 7: 6000, 10: 6000}
 FEWER = {33: 1500, 64: 1000, 256: 300, 512: 200}
 
 
@@ -247,10 +247,11 @@ def test_every_score(name, n):
     rng = np.random.default_rng([n, list(SCORES).index(name)])
     for tolerance in TOLERANCES:
         mu, log_var = ARRANGED[tolerance](rng, (NUM_ITEMS | FEWER)[n], n)
-        rows = rng.integers(0, len(mu), size=6)
-        z = mu[rows] + rng.normal(0, 0.1, size=(6, n))
-        query_log_var = log_var[rows] + rng.normal(0, 0.3, size=(6, n))
-        for k in PLACES[tolerance] if n in (1, 3, 10, 512) else PLACES[tolerance][:1]:
+        count = 6 if n <= 10 else 3 if n == 512 else 4
+        rows = rng.integers(0, len(mu), size=count)
+        z = mu[rows] + rng.normal(0, 0.1, size=(count, n))
+        query_log_var = log_var[rows] + rng.normal(0, 0.3, size=(count, n))
+        for k in PLACES[tolerance] if n in (1, 3, 10) else PLACES[tolerance][:1]:
             check_score(name, z, query_log_var, mu, log_var, k, tolerance)
 
 
