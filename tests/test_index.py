@@ -522,3 +522,15 @@ def test_queries_that_do_not_fit_an_index(shape):
 def test_the_docstring():
     assert doctest.testmod(vaeudf.index).attempted > 0
     assert doctest.testmod(vaeudf.index).failed == 0
+
+
+@pytest.mark.parametrize("count", [1, 600])
+def test_equal_distances_tie_whatever_their_squares_are(count):
+    """The sums of the same squares in another order differ in the last digit; the roots do not."""
+    base = np.array([-0.9949907064437866, -0.016976285725831985, -0.5427259802818298], np.float32)
+    mu = np.stack([base[list(order)] for order in ([0, 2, 1], [2, 0, 1], [1, 2, 0], [0, 1, 2])])
+    squares = (mu.astype(np.float64) ** 2).cumsum(axis=1)[:, -1]
+    assert len(set(squares)) > 1 and len(set(np.sqrt(squares))) == 1
+    names = PosteriorIndex(mu[::-1], np.zeros((4, 3), np.float32), list("dcba"))
+    found, scores = names.search(np.zeros((count, 3)), 4, score="euclidean")
+    assert (found == list("abcd")).all() and len(np.unique(scores)) == 1
