@@ -160,12 +160,12 @@ def test_far_too_many_rows_of_one_cell_become_several_files(tmp_path, monkeypatc
 
 def test_how_many_rows_a_group_has():
     assert rows_per_group(10) == rows_per_group(1) == rows_per_group(32) == 4_096
-    assert rows_per_group(33) == rows_per_group(64) == 8192
+    assert rows_per_group(33) == rows_per_group(64) == 2048
     assert rows_per_group(512) == rows_per_group(100_000) == 1024
     for latent_dim in range(1, 600):
         count = rows_per_group(latent_dim)
         assert count % 64 == 0 and count & (count - 1) == 0
-        assert 4 * latent_dim * count <= 2**21 or count == 1024
+        assert 4 * latent_dim * count <= 2**19 or count == 1024
 
 
 def posteriors(spark, count: int, latent_dim: int = 2, partitions: int = 3):
