@@ -25,6 +25,7 @@ import vaeudf
 from benchmarks.posteriors import KINDS, Posteriors, add_argument, draw_items, draw_queries
 from vaeudf import engine, scores
 from vaeudf.layout import kd_order, typical_sigma
+from vaeudf.prepared import prepare, prepare_queries
 
 K = 10
 _PROBES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -55,8 +56,8 @@ def in_order(items: Posteriors) -> Posteriors:
 def own_brute_force(items: Posteriors, z: NDArray[np.float64]) -> NDArray[np.int64]:
     """Search without bounds."""
     score = scores.LOG_LIKELIHOOD
-    prepared = engine.prepare(score, items.mu, items.log_var, np.arange(len(items)), bounds=False)
-    return engine.search(prepared, engine.prepare_queries(score, z, None, 0.0), K)[1]
+    prepared = prepare(score, items.mu, items.log_var, np.arange(len(items)), bounds=False)
+    return engine.search(prepared, prepare_queries(score, z, None, 0.0), K)[1]
 
 
 def flat_index(vectors: NDArray[np.float32]) -> faiss.Index:
@@ -77,8 +78,8 @@ def brute_force(items: Posteriors, flat: faiss.Index, queries: int, repeats: int
     z = draw_queries("prior", queries, items)
     lifted = lifted_queries(z)
     score = scores.LOG_LIKELIHOOD
-    prepared = engine.prepare(score, items.mu, items.log_var, np.arange(len(items)), bounds=False)
-    ready = engine.prepare_queries(score, z, None, 0.0)
+    prepared = prepare(score, items.mu, items.log_var, np.arange(len(items)), bounds=False)
+    ready = prepare_queries(score, z, None, 0.0)
     engine.search(prepared, ready, K)
     own, _ = timed(lambda: engine.search(prepared, ready, K), repeats)
     peer, _ = timed(lambda: flat.search(lifted, K), repeats)
@@ -146,12 +147,12 @@ def wide(latent_dim: int, count: int, queries: int, repeats: int) -> None:
     items = in_order(items)
     flat = flat_index(lifted_items(items))
     score = scores.LOG_LIKELIHOOD
-    scanned = engine.prepare(score, items.mu, items.log_var, np.arange(count), bounds=False)
+    scanned = prepare(score, items.mu, items.log_var, np.arange(count), bounds=False)
     rows = []
     for kind in KINDS:
         z = draw_queries(kind, queries, items)
         lifted = lifted_queries(z)
-        ready = engine.prepare_queries(score, z, None, 0.0)
+        ready = prepare_queries(score, z, None, 0.0)
         index.search(z[:10], K)
         own, _ = timed(partial(index.search, z, K), repeats)
         brute, _ = timed(partial(engine.search, scanned, ready, K), repeats)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vaeudf import engine, gaussian
+from vaeudf.prepared import log_tau2, prepare
 from vaeudf.scores import SCORES
 
 LOG_2PI = float(np.log(2 * np.pi))
@@ -36,12 +37,18 @@ def reference_values(name, z, query_log_var, mu, log_var, tolerance=0.0):
         return -0.5 * np.square(scores) if SCORES[name].distance else 0.0 - scores
 
 
+def without_filter(name, mu, log_var, labels, tolerance=0.0):
+    """Items that are searched by the kernels' direct formula alone, as for very few queries."""
+    prepared = prepare(SCORES[name], mu, log_var, labels, tolerance, num_queries=1)
+    assert not prepared.has_features
+    return prepared
+
+
 def exact_values(name, queries, mu, log_var, tolerance=0.0):
     """Every value (Q, N) by the kernels' own direct formula."""
     labels = np.arange(len(mu))
-    values, found, counts = engine.search_directly(
-        SCORES[name], mu, log_var, labels, queries, len(mu), tolerance
-    )
+    alone = without_filter(name, mu, log_var, labels, tolerance)
+    values, found, counts = engine.search(alone, queries, len(mu))
     assert (counts == len(mu)).all()
     in_place = np.empty_like(values)
     np.put_along_axis(in_place, found, values, axis=1)
@@ -197,7 +204,7 @@ def rounding(name, query_log_var, mu, log_var, tolerance):
     if name == "log_likelihood":  # its terms may cancel
         return 4e-16 * n * (n + spread)
     if name == "wasserstein2":  # of a sigma's last digit
-        widest = max(np.max(log_var), np.max(query_log_var), engine.log_tau2(tolerance))
+        widest = max(np.max(log_var), np.max(query_log_var), log_tau2(tolerance))
         return 1e-15 * np.sqrt(n) * np.exp(0.5 * min(widest, 1400.0))
     if SCORES[name].between_gaussians:  # vaeudf.gaussian's expm1(d) - d
         return 4e-16 * n

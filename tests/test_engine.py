@@ -8,11 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import logsumexp
 
-from tests.reference import KINDS, LOG_2PI, exact_values, items_and_queries, reference_values
+from tests.reference import (
+    KINDS,
+    LOG_2PI,
+    exact_values,
+    items_and_queries,
+    reference_values,
+    without_filter,
+)
 from vaeudf import engine, kernels
 from vaeudf.boxes import Boxes
 from vaeudf.kernels import BLOCK, FAN_OUT
 from vaeudf.layout import kd_order
+from vaeudf.prepared import Prepared, nodes_of_boxes, prepare, prepare_queries
 from vaeudf.scores import SCORES
 
 TOLERANCES = [0.0, 1e-6, 0.1, 10.0]
@@ -23,32 +31,19 @@ SIZES = {1: (90, 120), 2: (90, 120), 3: (80, 120), 10: (40, 80), 64: (16, 40), 5
 def prepared_queries(name, z, query_log_var, tolerance):
     score = SCORES[name]
     log_var = query_log_var if score.between_gaussians else None
-    return engine.prepare_queries(score, z, log_var, tolerance)
+    return prepare_queries(score, z, log_var, tolerance)
 
 
 def passed_over(name, nodes, node, queries, floors):
     """How many of the queries a node would be passed over by, were these their floors."""
-    everyone = np.arange(len(floors))
-    blocks = np.array([node])
-    return len(floors) - kernels.count_reached(
-        SCORES[name].code, nodes, queries, blocks, everyone, floors
+    return len(floors) - kernels.count_reaching(
+        SCORES[name].code, nodes, np.array([node]), queries, floors
     )
 
 
 def boxes_of_runs(name, mu, log_var, size, tolerance):
     """One box around every run of ``size`` items, made as for a block."""
-    score = SCORES[name]
-    means, log_vars = mu.astype(np.float64), log_var.astype(np.float64)
-    blurred = np.logaddexp(log_vars, engine.log_tau2(tolerance))
-    if name == "wasserstein2":
-        means = np.concatenate([means, np.exp(0.5 * blurred)], axis=1)
-        blurred = np.tile(blurred, 2)
-    ends = [
-        pick(array.reshape(-1, size, array.shape[1]), axis=1)
-        for array in (means, blurred)
-        for pick in (np.min, np.max)
-    ]
-    return engine.make_nodes(score, np.array([0, len(ends[0])]), *ends)
+    return nodes_of_boxes(SCORES[name], tolerance, Boxes.of_blocks(mu, log_var, size))
 
 
 # ---- bounds
@@ -103,7 +98,7 @@ def test_every_level_of_the_tree(name, kind):
     mu, log_var, z, query_log_var = items_and_queries(kind, n, num_blocks, BLOCK, count)
     mu, log_var = mu[:-17], log_var[:-17]
     queries = prepared_queries(name, z, query_log_var, tolerance)
-    prepared = engine.prepare(SCORES[name], mu, log_var, np.arange(len(mu)), tolerance)
+    prepared = prepare(SCORES[name], mu, log_var, np.arange(len(mu)), tolerance)
     nodes = prepared.nodes
     assert np.diff(nodes.starts).tolist() == [num_blocks, FAN_OUT + 1, 2]
     exact = exact_values(name, queries, mu, log_var, tolerance)
@@ -181,7 +176,7 @@ def test_the_margin_holds_for_every_item(name, n):
 def check_margin(name, kind, mu, log_var, z, query_log_var, tolerance):
     queries = prepared_queries(name, z, query_log_var, tolerance)
     labels = np.arange(len(mu))
-    prepared = engine.prepare(SCORES[name], mu, log_var, labels, tolerance, bounds=False)
+    prepared = prepare(SCORES[name], mu, log_var, labels, tolerance, bounds=False)
     exact = exact_values(name, queries, mu, log_var, tolerance)
     parent_items = BLOCK * FAN_OUT
     for parent in range(len(prepared.items.centres)):
@@ -205,7 +200,7 @@ def test_margins_are_small_for_ordinary_posteriors():
     mu, log_var, z, query_log_var = items_and_queries("ordinary", 10, 16, BLOCK, 40)
     for name in FILTERED:
         queries = prepared_queries(name, z, query_log_var, 0.1)
-        prepared = engine.prepare(SCORES[name], mu, log_var, np.arange(len(mu)), 0.1)
+        prepared = prepare(SCORES[name], mu, log_var, np.arange(len(mu)), 0.1)
         *_, offsets, lifts = filter_numbers(name, prepared, queries, 0)
         exact = exact_values(name, queries, mu, log_var, 0.1)
         margin = 0.5 * (offsets - lifts)
@@ -230,10 +225,11 @@ def search_every_way(monkeypatch, name, mu, log_var, labels, queries, k, toleran
         Values, labels and counts.
     """
     score = SCORES[name]
-    expected = engine.search_directly(score, mu, log_var, labels, queries, k, tolerance, floors)
-    prepared = engine.prepare(score, mu, log_var, labels, tolerance)
+    directly = without_filter(name, mu, log_var, labels, tolerance)
+    expected = engine.search(directly, queries, k, floors)
+    prepared = prepare(score, mu, log_var, labels, tolerance)
     assert prepared.nodes is not None
-    alone = engine.Prepared(score, tolerance, prepared.items, None)
+    alone = Prepared(score, tolerance, prepared.items, None)
     for fewest, worth in [(1, 2.0), (engine._FEWEST_FOR_BOUNDS, engine._WORTH_BOUNDS)]:
         with monkeypatch.context() as patch:
             # Bounds for as few items as there are, whether they pay or not; then as it comes.
@@ -300,13 +296,13 @@ def test_bounds_spare_most_of_the_work(monkeypatch, name):
     labels = np.random.default_rng(6).permutation(len(mu))
     queries = prepared_queries(name, z, query_log_var, 0.0)
     search_every_way(monkeypatch, name, mu, log_var, labels, queries, 10, 0.0)
-    prepared = engine.prepare(SCORES[name], mu, log_var, labels)
+    prepared = prepare(SCORES[name], mu, log_var, labels)
     assert len(prepared.nodes.starts) == 4  # 313 blocks, 20 above them, 2 above those
     engine.search(prepared, queries, 10)
     work = prepared.work
     assert work.pairs == len(z) * len(mu)
     # What the seeds of the floors took is among it.
-    assert 0 < work.filtered < 0.3 * work.pairs and work.bounds > 0
+    assert 0 < work.scored < 0.3 * work.pairs and work.bounds > 0
     exhaustive = name == "bhattacharyya"  # nothing but bounds spares it anything
     assert work.rescored <= (0.3 if exhaustive else 0.03) * work.pairs
 
@@ -340,7 +336,8 @@ def test_floors_lose_nothing_at_or_above_them(monkeypatch, name):
     z[5:8], query_log_var[5:8] = mu[0], log_var[0]
     labels = np.random.default_rng(0).permutation(5000)
     queries = prepared_queries(name, z, query_log_var, 0.1)
-    values, found, _ = engine.search_directly(SCORES[name], mu, log_var, labels, queries, 30, 0.1)
+    directly = without_filter(name, mu, log_var, labels, 0.1)
+    values, found, _ = engine.search(directly, queries, 30)
     places = 2 * np.arange(len(z))
     floors = np.where(places < 30, values[np.arange(len(z)), np.minimum(places, 29)], -np.inf)
     floors[::5] = np.nextafter(floors[::5], np.inf)
@@ -372,7 +369,7 @@ def test_order_alignment_and_cuts_do_not_matter(copies, seed, k, name, data):
     labels = rng.permutation(len(mu))
 
     def search(mu, log_var, labels):
-        prepared = engine.prepare(SCORES[name], mu, log_var, labels, 0.1)
+        prepared = prepare(SCORES[name], mu, log_var, labels, 0.1)
         values, found, counts = engine.search(prepared, queries, k)
         assert (counts == min(k, len(mu))).all()
         return values, found
@@ -423,14 +420,13 @@ def test_candidates(monkeypatch, name):
     for copies in (False, True):
         if copies:
             mu[:], log_var[:] = mu[labels % 300], log_var[labels % 300]
-        prepared = engine.prepare(SCORES[name], mu, log_var, labels)
-        values, found, _ = engine.search_directly(SCORES[name], mu, log_var, labels, queries, 26)
+        prepared = prepare(SCORES[name], mu, log_var, labels)
+        directly = without_filter(name, mu, log_var, labels)
+        values, found, _ = engine.search(directly, queries, 26)
         for floors in (np.full(len(z), -np.inf), values[:, 12].copy(), values[:, 25].copy()):
             answers = [
                 engine.candidates(prepared, queries, 25, floors),
-                engine.candidates_directly(
-                    SCORES[name], mu, log_var, labels, queries, 25, 0.0, floors
-                ),
+                engine.candidates(directly, queries, 25, floors),
             ]
             for places, their_values, their_labels, tied in answers:
                 for q in range(len(z)):
@@ -450,13 +446,11 @@ def test_labels_decide_in_whatever_order_ties_come(order):
     # The second place has two items to choose from; with a third there is nothing to choose.
     queries = prepared_queries("euclidean", np.zeros((1, 1)), None, 0.0)
     mu, labels = np.array(order, float)[:, None], np.arange(3)
-    prepared = engine.prepare(SCORES["euclidean"], mu, mu, labels)
+    prepared = prepare(SCORES["euclidean"], mu, mu, labels)
     floors = np.full(1, -np.inf)
     for k in (2, 3):
-        directly = engine.candidates_directly(
-            SCORES["euclidean"], mu, mu, labels, queries, k, 0.0, floors
-        )
-        for *_, values, found, tied in (directly, engine.candidates(prepared, queries, k, floors)):
+        for way in (without_filter("euclidean", mu, mu, labels), prepared):
+            _, values, found, tied = engine.candidates(way, queries, k, floors)
             assert tied == (k == 2)
             assert sorted(found.tolist()) == sorted(np.argsort(order, kind="stable")[:k].tolist())
             assert sorted(values.tolist()) == [-0.5] * (k - 1) + [0.0]
@@ -465,7 +459,7 @@ def test_labels_decide_in_whatever_order_ties_come(order):
 def test_no_candidates():
     queries = prepared_queries("euclidean", np.zeros((2, 1)), None, 0.0)
     nothing = np.empty((0, 1))
-    prepared = engine.prepare(SCORES["euclidean"], nothing, nothing, np.empty(0, np.int64))
+    prepared = prepare(SCORES["euclidean"], nothing, nothing, np.empty(0, np.int64))
     places, values, labels, tied = engine.candidates(prepared, queries, 3, np.full(2, -np.inf))
     assert len(places) == len(values) == len(labels) == 0 and not tied
     values, labels, counts = engine.search(prepared, queries, 3)
@@ -480,7 +474,7 @@ def test_boxes_of_row_groups_pass_over_nothing_that_matters(name, kind):
     boxes = Boxes.of_blocks(mu, log_var, size)
     for tolerance in (0.0, 0.1):
         queries = prepared_queries(name, z, query_log_var, tolerance)
-        nodes = engine.nodes_of_boxes(SCORES[name], tolerance, boxes)
+        nodes = nodes_of_boxes(SCORES[name], tolerance, boxes)
         best = exact_values(name, queries, mu, log_var, tolerance)
         best = best.reshape(count, runs, size).max(axis=2)
         for node in range(runs):
@@ -508,12 +502,11 @@ def test_running_sums_of_likelihoods(monkeypatch, bounds):
     for rows in (slice(1000), slice(1000, 3000)):
         labels = np.arange(len(mu[rows]))
         arguments = mu[rows], log_var[rows], labels
-        prepared = engine.prepare(SCORES["log_likelihood"], *arguments, 0.1)
+        prepared = prepare(SCORES["log_likelihood"], *arguments, 0.1)
         engine.candidates(prepared, queries, 5, floors, sums)
     alone = engine.Sums.start(cuts)
-    engine.candidates_directly(
-        SCORES["log_likelihood"], mu, log_var, np.arange(3000), queries, 5, 0.1, floors, alone
-    )
+    directly = without_filter("log_likelihood", mu, log_var, np.arange(3000), 0.1)
+    engine.candidates(directly, queries, 5, floors, alone)
     expected = logsumexp(np.where(exact >= cuts[:, None], exact, -np.inf), axis=1)
     np.testing.assert_allclose(sums.logarithms(), expected, rtol=1e-12)
     np.testing.assert_allclose(alone.logarithms(), expected, rtol=1e-12)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from tests.reference import reference_scores, reference_values
-from vaeudf import engine
+from vaeudf import engine, prepared
 from vaeudf import fold as folding
 from vaeudf.boxes import Boxes
 from vaeudf.errors import InputError
@@ -108,7 +108,7 @@ def cut(count: int, pieces: int, seed: int) -> list[np.ndarray]:
 @pytest.fixture(params=["directly", "filtered", "bounded"])
 def way(request, monkeypatch) -> str:
     """How batches are searched: by the direct formula, by the filter alone, under bounds too."""
-    monkeypatch.setattr(engine, "_SMALL", 10**9 if request.param == "directly" else 0)
+    monkeypatch.setattr(prepared, "_SMALL", 10**9 if request.param == "directly" else 0)
     if request.param == "bounded":
         monkeypatch.setattr(engine, "_FEWEST_FOR_BOUNDS", 1)
         monkeypatch.setattr(engine, "_WORTH_BOUNDS", 2.0)
@@ -116,8 +116,8 @@ def way(request, monkeypatch) -> str:
 
 
 def check_way(fold: Fold, way: str) -> None:
-    assert (fold.work.rescored_alone > 0) == (way == "directly")
-    assert (fold.work.filtered > 0) == (way != "directly")
+    assert fold.work.scored > 0
+    assert (fold.work.rescored > 0) == (way != "directly")
     assert (fold.work.bounds > 0) == (way == "bounded")
 
 
@@ -142,7 +142,7 @@ def test_one_query_takes_the_direct_path():
     search = make_search("log_likelihood", np.zeros((1, 4)), k=7)
     fold = folded(search, items, cut(3000, 3, 0))
     assert_same(hits(fold), expected_hits(search, items))
-    assert fold.work.rescored_alone == 3000 and fold.work.filtered == 0
+    assert fold.work.scored == 3000 and fold.work.rescored == 0
 
 
 def test_many_queries_over_large_batches():
@@ -155,7 +155,7 @@ def test_many_queries_over_large_batches():
         search = make_search(name, z, query_log_var, 10)
         fold = folded(search, items, np.split(np.arange(10_000), [6000]))
         assert_same(hits(fold), expected_hits(search, items))
-        assert fold.work.bounds > 0 and fold.work.rescored_alone == 0
+        assert fold.work.bounds > 0 and fold.work.rescored > 0
 
 
 @pytest.mark.parametrize("copies", [1, 40])

@@ -20,11 +20,13 @@ from tests.reference import (
     reference_values,
     rounding,
     same_items,
+    without_filter,
 )
 from vaeudf import engine
 from vaeudf.errors import InputError
 from vaeudf.index import PosteriorIndex, nearest
 from vaeudf.layout import kd_order
+from vaeudf.prepared import prepare_queries
 from vaeudf.scores import SCORES
 
 DIMS = [1, 2, 10, 64]
@@ -234,8 +236,9 @@ def check_score(name, z, query_log_var, mu, log_var, k, tolerance, ids=None):
         ranks[np.argsort(ids)] = rows
         labels = ranks[np.argsort(ids)][np.searchsorted(np.sort(ids), indexed)]
         assert_best(name, labels, their_scores, expected, ranks, same, k, absolute=absolute)
-    queries = engine.prepare_queries(score, z, gaussian, tolerance)
-    values, direct, counts = engine.search_directly(score, mu, log_var, rows, queries, k, tolerance)
+    queries = prepare_queries(score, z, gaussian, tolerance)
+    alone = without_filter(name, mu, log_var, rows, tolerance)
+    values, direct, counts = engine.search(alone, queries, k)
     assert (direct == found).all() and (score.from_values(values) == scores).all()
     assert (counts == min(k, len(mu))).all()
     return found, scores
@@ -319,13 +322,12 @@ def test_likelihoods_of_torch():
 def test_values_are_those_of_the_direct_formula():
     z, mu, log_var = data(7)
     for name in SCORES:
-        queries = engine.prepare_queries(
+        queries = prepare_queries(
             SCORES[name], z, z / 3 if SCORES[name].between_gaussians else None, 0.1
         )
         labels = np.arange(len(mu))
-        values, found, _ = engine.search_directly(
-            SCORES[name], mu, log_var, labels, queries, 300, 0.1
-        )
+        alone = without_filter(name, mu, log_var, labels, 0.1)
+        values, found, _ = engine.search(alone, queries, 300)
         expected = np.take_along_axis(
             reference_values(name, z, z / 3, mu, log_var, 0.1), found, axis=1
         )
@@ -341,7 +343,7 @@ def test_an_index_looks_at_fewer_items_than_there_are():
     index = PosteriorIndex(mu, log_var)
     index.search(mu[:50], 10)
     work = index._prepared.work
-    assert work.pairs == 50 * 20_000 and 0 < work.filtered < 0.3 * work.pairs
+    assert work.pairs == 50 * 20_000 and 0 < work.scored < 0.3 * work.pairs
     nearest_rows, _ = nearest(mu[:50], mu, log_var, 10)
     assert (index.search(mu[:50], 10)[0] == nearest_rows).all()
 

@@ -21,8 +21,8 @@ from tests.population import (
     queries_around,
 )
 from tests.reference import reference_values
-from vaeudf import engine, table_search
 from vaeudf import fold as folding
+from vaeudf import prepared, table_search
 from vaeudf.boxes import Boxes
 from vaeudf.fold import Search
 from vaeudf.footers import BOXES_KEY, read_footers
@@ -87,7 +87,7 @@ def small_splits(monkeypatch):
     monkeypatch.setattr(table_search, "_TASKS_PER_CORE", 4)
     monkeypatch.setattr(table_search, "_COST_PER_TASK", 1.0)
     # Many queries are filtered, few asked directly.
-    monkeypatch.setattr(engine, "_SMALL", 2_000)
+    monkeypatch.setattr(prepared, "_SMALL", 2_000)
 
 
 def groups_of(population: Population, place: str):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,15 @@ from vaeudf.boxes import Boxes
 from vaeudf.errors import InputError
 from vaeudf.latents import Latents
 from vaeudf.layout import kd_order
+from vaeudf.prepared import (
+    Prepared,
+    Work,
+    log_tau2,
+    nodes_of_boxes,
+    prepare,
+    prepare_queries,
+    take_queries,
+)
 from vaeudf.schema import COSTLIEST, ITEM_ID, MISFIT, VOLUME
 from vaeudf.scores import Score
 from vaeudf.topk import TopK
@@ -79,11 +88,11 @@ class Fold:
         self.group = group
         latents = search.queries
         self._log_var = None if latents.log_var is None else latents.log_var[group]
-        self._queries = engine.prepare_queries(
+        self._queries = prepare_queries(
             search.score, latents.z[group], self._log_var, search.tolerance
         )
         self._best = TopK(search.k, search.floors[group])
-        self.work = engine.Work()
+        self.work = Work()
         self.sums = None if search.cuts is None else engine.Sums.start(search.cuts[group])
         self.num_items = 0
 
@@ -102,7 +111,7 @@ class Fold:
     def count_alive(self, nodes: kernels.Nodes) -> NDArray[np.int64]:
         """Return to how many queries each of many boxes can still matter."""
         return kernels.count_reaching(  # type: ignore[no-any-return]
-            self.search.score.code, nodes, self._queries, self._limits()
+            self.search.score.code, nodes, np.arange(len(nodes.low)), self._queries, self._limits()
         )
 
     def _limits(self) -> NDArray[np.float64]:
@@ -150,7 +159,7 @@ class Fold:
                 self._queries.mu[places],
                 mu[rows],
                 log_var[rows],
-                engine.log_tau2(self.search.tolerance),
+                log_tau2(self.search.tolerance),
             )
         self._best.add(places, values, found)
 
@@ -166,69 +175,37 @@ class Fold:
         items: Callable[[NDArray[np.int64]], pa.Table],
         alive: NDArray[np.int64],
     ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
-        score, tolerance, k = self.search.score, self.search.tolerance, self.search.k
+        k = self.search.k
         everyone = len(alive) == len(self.group)
-        queries = self._queries if everyone else engine.take_queries(self._queries, alive)
+        queries = self._queries if everyone else take_queries(self._queries, alive)
         floors = self._best.floors[alive]
-        labels = np.arange(len(mu))
-        if engine.is_small(len(alive), len(mu)):
-            return self._search_directly(mu, log_var, items, alive, queries, floors)
-        prepared = engine.prepare(score, mu, log_var, labels, tolerance)
-        prepared = engine.Prepared(score, tolerance, prepared.items, prepared.nodes, self.work)
+        prepared = self._prepare(mu, log_var, len(alive))
         sums = None if self.sums is None else self.sums.take(alive)
         places, values, rows, tied = engine.candidates(prepared, queries, k, floors, sums)
-        self._add(sums, alive)
-        if tied:
-            # Equal values, of which the k-th place takes those with the lowest ids.
-            by_name, ranks = _by_name(items(labels))
-            ranked = prepared.items._replace(labels=ranks)
-            prepared = engine.Prepared(score, tolerance, ranked, prepared.nodes, self.work)
-            places, values, found, _ = engine.candidates(prepared, queries, k, floors)
-            rows = by_name[found]
-        return alive[places], values, rows
-
-    def _search_directly(
-        self,
-        mu: NDArray[np.floating],
-        log_var: NDArray[np.floating],
-        items: Callable[[NDArray[np.int64]], pa.Table],
-        alive: NDArray[np.int64],
-        queries: kernels.Queries,
-        floors: NDArray[np.float64],
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
-        """Search by the direct formula alone, where making features ready would cost more."""
-        score, tolerance, k = self.search.score, self.search.tolerance, self.search.k
-        labels = np.arange(len(mu))
-        self.work.rescored_alone += len(mu) * len(alive)
-        sums = None if self.sums is None else self.sums.take(alive)
-        places, values, rows, tied = engine.candidates_directly(
-            score, mu, log_var, labels, queries, k, tolerance, floors, sums
-        )
-        self._add(sums, alive)
-        if tied:
-            by_name, ranks = _by_name(items(labels))
-            places, values, found, _ = engine.candidates_directly(
-                score, mu, log_var, ranks, queries, k, tolerance, floors
-            )
-            rows = by_name[found]
-        return alive[places], values, rows
-
-    def _add(self, sums: engine.Sums | None, alive: NDArray[np.int64]) -> None:
         if self.sums is not None and sums is not None:
             self.sums.add(alive, sums.largest, sums.scaled)
+        if tied:
+            # Equal values, of which the k-th place takes those with the lowest ids.
+            by_name, ranks = _by_name(items(np.arange(len(mu))))
+            # The same pairs again, which count once.
+            ranked = replace(prepared, items=prepared.items._replace(labels=ranks), work=Work())
+            places, values, found, _ = engine.candidates(ranked, queries, k, floors)
+            rows = by_name[found]
+        return alive[places], values, rows
+
+    def _prepare(
+        self, mu: NDArray[np.floating], log_var: NDArray[np.floating], num_queries: int
+    ) -> Prepared:
+        score, tolerance = self.search.score, self.search.tolerance
+        rows = np.arange(len(mu))
+        return prepare(score, mu, log_var, rows, tolerance, num_queries=num_queries, work=self.work)
 
     def best_values(
         self, mu: NDArray[np.floating], log_var: NDArray[np.floating]
     ) -> NDArray[np.float64]:
         """Return the best values of a batch for every query, best first, (Q, min(k, B))."""
-        score, tolerance, k = self.search.score, self.search.tolerance, self.search.k
-        labels = np.arange(len(mu))
-        if engine.is_small(len(self.group), len(mu)):
-            return engine.search_directly(score, mu, log_var, labels, self._queries, k, tolerance)[
-                0
-            ]
-        prepared = engine.prepare(score, mu, log_var, labels, tolerance)
-        return engine.search(prepared, self._queries, k)[0]
+        prepared = self._prepare(mu, log_var, len(self.group))
+        return engine.search(prepared, self._queries, self.search.k)[0]
 
 
 def _by_name(items: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -242,7 +219,7 @@ def _by_name(items: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 def box_bounds(search: Search, boxes: Boxes) -> kernels.Nodes:
     """Return row groups' boxes as a search's kernels read them."""
-    return engine.nodes_of_boxes(search.score, search.tolerance, boxes)
+    return nodes_of_boxes(search.score, search.tolerance, boxes)
 
 
 def to_matrix(batch: pa.Table | pa.RecordBatch, name: str, latent_dim: int) -> NDArray[np.floating]:

@@ -13,6 +13,7 @@ from vaeudf.engine import check_k
 from vaeudf.errors import InputError
 from vaeudf.gaussian import check_tolerance
 from vaeudf.layout import kd_order, typical_sigma
+from vaeudf.prepared import Prepared, prepare, prepare_queries
 from vaeudf.scores import Score, score_named
 
 
@@ -58,16 +59,9 @@ def nearest(
     kind, queries, spreads = _queries(z, query_log_var, means.shape[1], score, tolerance)
     labels = np.arange(len(means))
     _warn_of_few(k, len(means))
-    prepared = None
-    if not engine.is_small(len(queries), len(means)):
-        prepared = engine.prepare(kind, means, log_vars, labels, tolerance)
-    found = engine.prepare_queries(kind, queries, spreads, tolerance)
-    if prepared is None:
-        values, indices, _ = engine.search_directly(
-            kind, means, log_vars, labels, found, k, tolerance
-        )
-    else:
-        values, indices, _ = engine.search(prepared, found, k)
+    prepared = prepare(kind, means, log_vars, labels, tolerance, num_queries=len(queries))
+    found = prepare_queries(kind, queries, spreads, tolerance)
+    values, indices, _ = engine.search(prepared, found, k)
     return indices, kind.from_values(values)
 
 
@@ -102,7 +96,7 @@ class PosteriorIndex:
             self._ids, labels = _ranked(ids, len(means))
         order = kd_order(means, scale=_scale(log_vars))
         self._mu, self._log_var, self._labels = means[order], log_vars[order], labels[order]
-        self._prepared: engine.Prepared | None = None
+        self._prepared: Prepared | None = None
 
     def __len__(self) -> int:
         return len(self._mu)
@@ -143,9 +137,9 @@ class PosteriorIndex:
         _warn_of_few(k, len(self))
         prepared = self._prepared
         if prepared is None or (prepared.score, prepared.tolerance) != (kind, tolerance):
-            prepared = engine.prepare(kind, self._mu, self._log_var, self._labels, tolerance)
+            prepared = prepare(kind, self._mu, self._log_var, self._labels, tolerance)
             self._prepared = prepared
-        found = engine.prepare_queries(kind, queries, spreads, tolerance)
+        found = prepare_queries(kind, queries, spreads, tolerance)
         values, labels, _ = engine.search(prepared, found, k)
         return labels if self._ids is None else self._ids[labels], kind.from_values(values)
 

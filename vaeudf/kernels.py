@@ -10,6 +10,9 @@ dropped on the strength of a float32 number.
 Block by block and not query by query: one query going down a tree is bound by memory (15 GB/s,
 0.15 G pairs/s measured, however good the bounds), a block that all its queries share stays in the
 cache.
+
+All of this stands in one file because numba's cache on disk is told of a change by the file that a
+function is in, and not by those of the functions it calls.
 """
 
 from __future__ import annotations
@@ -131,8 +134,8 @@ class Heaps(NamedTuple):
             are wanted.
         sums: Largest value, and the sum of e^(value - largest), over the items above the cuts,
             (Q, 2).
-        tally: Pairs filtered, pairs scored directly, bounds computed, and whether labels decided
-            between equal values which item to keep.
+        tally: Pairs scored by the filter (or at once by the direct formula), pairs rescored, bounds
+            computed, and whether labels decided between equal values which item to keep.
     """
 
     values: NDArray[np.float64]
@@ -245,37 +248,6 @@ def _coordinates(code, mu, log_var, log_tau2, points, log_vars):
         if code == WASSERSTEIN2:
             points[n + i] = _sigma(log_vars[i])
             log_vars[n + i] = log_vars[i]
-
-
-@njit(cache=True, nogil=True)
-def fill_boxes(code, mu, log_var, log_tau2, boxes):
-    """Write the box around every block.
-
-    Args:
-        code: The score.
-        mu: (N, n).
-        log_var: (N, n).
-        log_tau2: Log of the squared tolerance.
-        boxes: Lowest and highest point, lowest and highest log variance, (4, blocks, d) float64.
-    """
-    d = boxes.shape[2]
-    points = np.empty(d)
-    log_vars = np.empty(d)
-    for row in range(len(mu)):
-        _coordinates(code, mu[row], log_var[row], log_tau2, points, log_vars)
-        block = row // BLOCK
-        if row % BLOCK == 0:
-            for i in range(d):
-                boxes[0, block, i] = points[i]
-                boxes[1, block, i] = points[i]
-                boxes[2, block, i] = log_vars[i]
-                boxes[3, block, i] = log_vars[i]
-            continue
-        for i in range(d):
-            boxes[0, block, i] = min(boxes[0, block, i], points[i])
-            boxes[1, block, i] = max(boxes[1, block, i], points[i])
-            boxes[2, block, i] = min(boxes[2, block, i], log_vars[i])
-            boxes[3, block, i] = max(boxes[3, block, i], log_vars[i])
 
 
 @njit(cache=True, nogil=True)
@@ -482,6 +454,7 @@ def bounds(code, nodes, node, down, up, spread, weight, count, out):
             p2 = nodes.forward[node, i, 4]
             m2 = nodes.forward[node, i, 5]
             if spread.shape[1] == 0:
+                # A loop of its own, for the most usual score: no spreads to read.
                 for s in range(count):
                     a = low - up[i, s]
                     b = down[i, s] - high
@@ -554,6 +527,11 @@ def _floor32(value):
 # ---- the filter
 
 
+@njit(cache=True, nogil=True)
+def _four(phi, s, f):
+    return phi[s, f], phi[s, f + 1], phi[s, f + 2], phi[s, f + 3]
+
+
 @njit(cache=True, nogil=True, fastmath={"contract"})
 def _filter(psi, base, phi, thresholds, chosen, start, count, scores):
     """Score a block for the chosen queries, four at a time, up to the first that reach a threshold.
@@ -587,22 +565,10 @@ def _filter(psi, base, phi, thresholds, chosen, start, count, scores):
         h3 = np.int32(0)
         # The first and the last four features stand apart from the others to spare two passes
         # over the scores: a tenth of the time.
-        u0 = phi[c0, 0]
-        u1 = phi[c0, 1]
-        u2 = phi[c0, 2]
-        u3 = phi[c0, 3]
-        v0 = phi[c1, 0]
-        v1 = phi[c1, 1]
-        v2 = phi[c1, 2]
-        v3 = phi[c1, 3]
-        w0 = phi[c2, 0]
-        w1 = phi[c2, 1]
-        w2 = phi[c2, 2]
-        w3 = phi[c2, 3]
-        x0 = phi[c3, 0]
-        x1 = phi[c3, 1]
-        x2 = phi[c3, 2]
-        x3 = phi[c3, 3]
+        u0, u1, u2, u3 = _four(phi, c0, 0)
+        v0, v1, v2, v3 = _four(phi, c1, 0)
+        w0, w1, w2, w3 = _four(phi, c2, 0)
+        x0, x1, x2, x3 = _four(phi, c3, 0)
         for j in range(BLOCK):
             p0 = psi[0, j]
             p1 = psi[1, j]
@@ -614,22 +580,10 @@ def _filter(psi, base, phi, thresholds, chosen, start, count, scores):
             a2[j] = (((c + w0 * p0) + w1 * p1) + w2 * p2) + w3 * p3
             a3[j] = (((c + x0 * p0) + x1 * p1) + x2 * p2) + x3 * p3
         for f in range(4, last, 4):
-            u0 = phi[c0, f]
-            u1 = phi[c0, f + 1]
-            u2 = phi[c0, f + 2]
-            u3 = phi[c0, f + 3]
-            v0 = phi[c1, f]
-            v1 = phi[c1, f + 1]
-            v2 = phi[c1, f + 2]
-            v3 = phi[c1, f + 3]
-            w0 = phi[c2, f]
-            w1 = phi[c2, f + 1]
-            w2 = phi[c2, f + 2]
-            w3 = phi[c2, f + 3]
-            x0 = phi[c3, f]
-            x1 = phi[c3, f + 1]
-            x2 = phi[c3, f + 2]
-            x3 = phi[c3, f + 3]
+            u0, u1, u2, u3 = _four(phi, c0, f)
+            v0, v1, v2, v3 = _four(phi, c1, f)
+            w0, w1, w2, w3 = _four(phi, c2, f)
+            x0, x1, x2, x3 = _four(phi, c3, f)
             for j in range(BLOCK):
                 p0 = psi[f, j]
                 p1 = psi[f + 1, j]
@@ -639,22 +593,10 @@ def _filter(psi, base, phi, thresholds, chosen, start, count, scores):
                 a1[j] = (((a1[j] + v0 * p0) + v1 * p1) + v2 * p2) + v3 * p3
                 a2[j] = (((a2[j] + w0 * p0) + w1 * p1) + w2 * p2) + w3 * p3
                 a3[j] = (((a3[j] + x0 * p0) + x1 * p1) + x2 * p2) + x3 * p3
-        u0 = phi[c0, last]
-        u1 = phi[c0, last + 1]
-        u2 = phi[c0, last + 2]
-        u3 = phi[c0, last + 3]
-        v0 = phi[c1, last]
-        v1 = phi[c1, last + 1]
-        v2 = phi[c1, last + 2]
-        v3 = phi[c1, last + 3]
-        w0 = phi[c2, last]
-        w1 = phi[c2, last + 1]
-        w2 = phi[c2, last + 2]
-        w3 = phi[c2, last + 3]
-        x0 = phi[c3, last]
-        x1 = phi[c3, last + 1]
-        x2 = phi[c3, last + 2]
-        x3 = phi[c3, last + 3]
+        u0, u1, u2, u3 = _four(phi, c0, last)
+        v0, v1, v2, v3 = _four(phi, c1, last)
+        w0, w1, w2, w3 = _four(phi, c2, last)
+        x0, x1, x2, x3 = _four(phi, c3, last)
         for j in range(BLOCK):
             p0 = psi[last, j]
             p1 = psi[last + 1, j]
@@ -827,16 +769,21 @@ def _enter_parent(code, items, queries, parent, chosen, count, heaps, local):
 
 
 @njit(cache=True, nogil=True)
-def scan_directly(code, mu, log_var, labels, queries, log_tau2, heaps):
+def scan_directly(code, items, queries, log_tau2, heaps):
     """Take every item into the heaps of all queries, by the direct formula alone."""
     num_queries = len(queries.mu)
-    heaps.tally[1] += num_queries * len(mu)
-    for row in range(len(mu)):
+    heaps.tally[0] += num_queries * len(items.mu)
+    for row in range(len(items.mu)):
         for q in range(num_queries):
             value = exact_value(
-                code, queries.mu[q], queries.log_var[q], mu[row], log_var[row], log_tau2
+                code,
+                queries.mu[q],
+                queries.log_var[q],
+                items.mu[row],
+                items.log_var[row],
+                log_tau2,
             )
-            _take(heaps, q, value, labels[row])
+            _take(heaps, q, value, items.labels[row])
 
 
 @njit(cache=True, nogil=True)
@@ -1037,30 +984,20 @@ def descend(code, items, nodes, queries, log_tau2, chosen, heaps):
 
 
 @njit(cache=True, nogil=True)
-def count_reached(code, nodes, queries, blocks, chosen, floors):
-    """Return how many pairs of these blocks and queries the bounds would not pass over."""
-    count = len(chosen)
-    here = _new_level(code, queries.points.shape[1], count)
-    here.places[:] = chosen
-    _gather(queries, here, count)
-    bound = np.empty(count, np.float32)
-    reached = np.int64(0)
-    for block in blocks:
-        bounds(code, nodes, block, here.down, here.up, here.spread, here.weight, count, bound)
-        for s in range(count):
-            q = chosen[s]
-            reached += not _cannot_matter(bound[s], floors[q], queries.constant[q])
-    return reached
+def _level_of_all(code, queries):
+    """Return a level's scratch with all queries in it."""
+    count = len(queries.points)
+    level = _new_level(code, queries.points.shape[1], count)
+    level.places[:] = np.arange(count)
+    _gather(queries, level, count)
+    return level
 
 
 @njit(cache=True, nogil=True)
 def reaching(code, nodes, node, queries, floors):
     """Return the queries whose bound over one box reaches their floor, ascending."""
+    here = _level_of_all(code, queries)
     count = len(floors)
-    here = _new_level(code, queries.points.shape[1], count)
-    for s in range(count):
-        here.places[s] = s
-    _gather(queries, here, count)
     bound = np.empty(count, np.float32)
     bounds(code, nodes, node, here.down, here.up, here.spread, here.weight, count, bound)
     kept = 0
@@ -1071,30 +1008,24 @@ def reaching(code, nodes, node, queries, floors):
 
 
 @njit(cache=True, nogil=True)
-def count_reaching(code, nodes, queries, floors):
-    """Return for every box how many queries' bounds reach their floor."""
+def count_reaching(code, nodes, which, queries, floors):
+    """Return for every one of these boxes how many queries' bounds reach their floor."""
+    here = _level_of_all(code, queries)
     count = len(floors)
-    here = _new_level(code, queries.points.shape[1], count)
-    for s in range(count):
-        here.places[s] = s
-    _gather(queries, here, count)
     bound = np.empty(count, np.float32)
-    reached = np.zeros(len(nodes.low), np.int64)
-    for node in range(len(nodes.low)):
-        bounds(code, nodes, node, here.down, here.up, here.spread, here.weight, count, bound)
+    reached = np.zeros(len(which), np.int64)
+    for i in range(len(which)):
+        bounds(code, nodes, which[i], here.down, here.up, here.spread, here.weight, count, bound)
         for s in range(count):
-            reached[node] += not _cannot_matter(bound[s], floors[s], queries.constant[s])
+            reached[i] += not _cannot_matter(bound[s], floors[s], queries.constant[s])
     return reached
 
 
 @njit(cache=True, nogil=True)
 def most_promising(code, nodes, queries, number):
     """Return the nodes with the highest bounds for every query, (Q, number), best first."""
+    here = _level_of_all(code, queries)
     total = len(queries.points)
-    here = _new_level(code, queries.points.shape[1], total)
-    for s in range(total):
-        here.places[s] = s
-    _gather(queries, here, total)
     bound = np.empty(total, np.float32)
     best = np.full((total, number), np.float32(-np.inf))
     found = np.zeros((total, number), np.int64)

@@ -113,7 +113,7 @@ def results(fold: Fold, columns: Columns, counts: Counts) -> Iterator[pa.RecordB
     ids = np.array(fold.search.queries.ids, object)
     sums = None if fold.sums is None else _sums(fold, ids)
     counts.add(
-        scored=fold.work.filtered + fold.work.rescored_alone,
+        scored=fold.work.scored,
         rows_out=len(queries) + (0 if sums is None else len(sums[QUERY_ID])),
     )
     if items is not None and len(queries):

@@ -20,10 +20,10 @@ from pyspark import Broadcast
 from pyspark.sql import DataFrame, SparkSession
 
 from vaeudf.boxes import Boxes
-from vaeudf.engine import prepare_queries
 from vaeudf.fold import SUM_MARGIN, Fold, Search, box_bounds
 from vaeudf.footers import RowGroup
 from vaeudf.kernels import most_promising
+from vaeudf.prepared import prepare_queries
 from vaeudf.results import Columns, results
 from vaeudf.splits import Split, SplitReader, join
 from vaeudf.tracking import Counts
