@@ -79,11 +79,16 @@ class LocalSpark:
         return Tasks(num_tasks)
 
 
+def rows_for_floors(monkeypatch, rows: int) -> None:
+    monkeypatch.setattr(table_search, "_ROWS_FOR_FLOORS_OF_FEW", rows)
+    monkeypatch.setattr(table_search, "_ROWS_FOR_FLOORS_OF_MANY", rows)
+
+
 @pytest.fixture(autouse=True)
 def small_splits(monkeypatch):
     """Many splits, many tasks, and floors from few rows, as a large table has them."""
     monkeypatch.setattr(table_search, "_ROWS_PER_SPLIT", 2 * SIZE)
-    monkeypatch.setattr(table_search, "_ROWS_FOR_FLOORS", 4 * SIZE)
+    rows_for_floors(monkeypatch, 4 * SIZE)
     monkeypatch.setattr(table_search, "_TASKS_PER_CORE", 4)
     monkeypatch.setattr(table_search, "_COST_PER_TASK", 1.0)
     # Many queries are filtered, few asked directly.
@@ -188,7 +193,7 @@ def test_a_table_without_rows(population):
 @pytest.mark.parametrize("place", ["table", "parquet"])
 @pytest.mark.parametrize("name", ["log_likelihood", "wasserstein2", "bhattacharyya"])
 def test_floors_are_not_above_what_is_wanted(population, monkeypatch, name, place, rows):
-    monkeypatch.setattr(table_search, "_ROWS_FOR_FLOORS", rows)
+    rows_for_floors(monkeypatch, rows)
     counts = Counts(*(Count() for _ in Counts.__dataclass_fields__))
     groups = [group for group in groups_of(population, place) if group.num_rows]
     for count, k in [(5, 10), (40, 1), (40, 500)]:
@@ -196,13 +201,18 @@ def test_floors_are_not_above_what_is_wanted(population, monkeypatch, name, plac
         values = reference_values(
             name, queries.z, queries.log_var, population.mu, population.log_var
         )
-        kth = -np.sort(-values, axis=1)[:, k - 1]
+        best_first = -np.sort(-values, axis=1)
+        kth = best_first[:, k - 1]
         search = make_search(queries, name, k)
         floors = table_search._first_round(LocalSpark(4), groups, search, counts)
         assert (floors <= kth + 1e-13 * np.abs(kth)).all()
         assert np.isfinite(floors).all()
-        if rows == NUM_ITEMS:
+        if rows == NUM_ITEMS and k <= 16:
             np.testing.assert_allclose(floors, kth, rtol=1e-11)
+        elif rows == NUM_ITEMS:
+            # Each of 16 tasks at most tells of every 32nd value alone.
+            lowest = best_first[:, k + 16 * 32]
+            assert (floors >= lowest - 1e-11 * np.abs(lowest)).all()
     # As many as there are, or fewer rows than are wanted, give none.
     search = make_search(queries_around(population, 2), name, NUM_ITEMS)
     floors = table_search._first_round(LocalSpark(4), groups, search, counts)
@@ -242,7 +252,7 @@ def test_a_posterior_reads_few_row_groups(population):
 
 @pytest.mark.parametrize("place", ["table", "parquet"])
 def test_few_rows_leave_the_tasks(population, monkeypatch, place):
-    monkeypatch.setattr(table_search, "_ROWS_FOR_FLOORS", 8 * SIZE)
+    rows_for_floors(monkeypatch, 8 * SIZE)
     k, queries = 10, points(queries_around(population, 50))
     search = make_search(queries, k=k)
     tables, counts = run(population, place, search)
@@ -321,7 +331,8 @@ def test_what_a_sum_leaves_out_is_no_more_than_it_says(population, monkeypatch):
 
 def test_a_split_with_fewer_rows_than_are_wanted_gives_no_floor(tmp_path, monkeypatch):
     """Else the query would get that of the next one, which is far above its own."""
-    monkeypatch.setattr(table_search, "_ROWS_FOR_FLOORS", 1)
+    rows_for_floors(monkeypatch, 1)
+    monkeypatch.setattr(table_search, "_ROWS_PER_SPLIT", 1)
     rng = np.random.default_rng(0)
     sizes = [100, 100, 1]
     mu = rng.normal(size=(201, 2)) + np.repeat([[0], [10], [20]], sizes, axis=0)

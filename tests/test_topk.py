@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import vaeudf.topk
 from vaeudf.engine import check_k
 from vaeudf.errors import InputError
-from vaeudf.topk import TopK
+from vaeudf.topk import BestValues, TopK
 
 VALUES = st.sampled_from([-np.inf, -1e300, -2.0, -1.0, 0.0, -0.0, 0.5, 7.0])
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=4)
@@ -221,3 +221,33 @@ def test_k_is_a_whole_number(k):
 def test_k_of_any_integer_type():
     assert check_k(1) == check_k(np.int32(1)) == 1
     assert check_k(10**12) == 10**12
+
+
+# ---- values without items
+
+
+@given(st.integers(1, 40), st.integers(1, 20), st.integers(0, 2**32 - 1))
+@settings(max_examples=60, deadline=None)
+def test_best_values_tell_a_floor(k, most, seed):
+    rng = np.random.default_rng(seed)
+    waiting = int(rng.integers(1, 200))
+    best, everything = BestValues(k), [[] for _ in range(6)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vaeudf.topk, "_WAITING", waiting)
+        for _ in range(int(rng.integers(0, 8))):
+            queries = np.flatnonzero(rng.random(6) < 0.6)
+            values = rng.integers(-9, 9, size=(len(queries), int(rng.integers(1, 30)))).astype(
+                float
+            )
+            best.add(queries, values)
+            for query, own in zip(queries, values, strict=True):
+                everything[query].extend(own)
+        queries, values, weights = best.told(most)
+    for query in range(6):
+        told, weight = values[queries == query], weights[queries == query]
+        expected = np.sort(everything[query])[::-1][:k]
+        assert len(told) <= most and weight.sum() == len(expected)
+        reached = np.cumsum(weight)
+        # Each told value is the lowest of those it stands for.
+        assert told.tolist() == [expected[place - 1] for place in reached]
+        assert len(expected) < k or told[-1] == expected[-1]

@@ -14,7 +14,6 @@ from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
 from numpy.typing import NDArray
 from pyspark import Broadcast
 from pyspark.sql import DataFrame, SparkSession
@@ -26,6 +25,7 @@ from vaeudf.kernels import most_promising
 from vaeudf.prepared import prepare_queries
 from vaeudf.results import Columns, results
 from vaeudf.splits import Split, SplitReader, join
+from vaeudf.topk import BestValues
 from vaeudf.tracking import Counts
 
 _Split = TypeVar("_Split")
@@ -38,10 +38,15 @@ _TASKS_PER_CORE = 3
 # times queries that take as long as it takes to start a task, some 50 ms.
 _COST_OF_READING = 50.0
 _COST_PER_TASK = 5e6
-# Rows in which a query finds its floor. With fewer, more must be read and more leaves the tasks: of
-# a table of 10M items, a posterior's z reads 8.4 % with 8,192 of them and 7.1 % with 16,384.
-_ROWS_FOR_FLOORS = 16_384
-_FLOOR_TYPE = "query int, best array<double>"
+# Rows in which a query finds its floor. The more, the higher it is, and the less is read, scored
+# and sent by the second round (of 10M items and with k = 10, a slider's z sends 110 rows with
+# 16,384 of them, 23 with 262,144); but few queries read again there what they read for their floors.
+_ROWS_FOR_FLOORS_OF_FEW = 65_536
+_ROWS_FOR_FLOORS_OF_MANY = 262_144
+# What a task tells of a query's best values: at most so many of them, each standing for all those
+# between it and the one before. The driver holds them for all queries.
+_RANKS_TOLD = 16
+_TOLD_TYPE = "query int, value double, weight int"
 
 
 def search_table(
@@ -101,15 +106,18 @@ def _first_round(
         yield from _best_of_seeds(batches, shared, counts)
 
     numbers = spark.range(0, num_tasks, 1, num_tasks)
-    found = numbers.mapInArrow(best, _FLOOR_TYPE).toArrow()
+    told = numbers.mapInArrow(best, _TOLD_TYPE).toArrow()
     shared.unpersist()
-    lengths = pa.compute.list_value_length(found["best"]).to_numpy()
-    queries = np.repeat(found["query"].to_numpy(), lengths)
-    values = pa.compute.list_flatten(found["best"]).to_numpy()
+    queries, values, weights = (told[name].to_numpy() for name in ("query", "value", "weight"))
     order = np.lexsort((-values, queries))
     queries, values = queries[order], values[order]
-    kth = np.searchsorted(queries, np.arange(num_queries)) + search.k - 1
-    enough = kth < np.searchsorted(queries, np.arange(num_queries), side="right")
+    reached = np.cumsum(weights[order])
+    firsts = np.searchsorted(queries, np.arange(num_queries))
+    ends = np.searchsorted(queries, np.arange(num_queries), side="right")
+    before = np.append(0, reached)[firsts]
+    # The first value by which k are reached: the k-th is not below it.
+    kth = np.searchsorted(reached, before + search.k)
+    enough = kth < ends
     floors[enough] = values[kth[enough]]
     # Another machine's exp may differ in the last place.
     return np.asarray(floors - 1e-12 * np.abs(floors))
@@ -118,17 +126,18 @@ def _first_round(
 def _seeds(groups: list[RowGroup], search: Search) -> list[tuple[Split, NDArray[np.int64]]]:
     """Return splits, each with the queries that are to find their floors there."""
     num_queries = len(search.queries)
-    rows = max(_ROWS_FOR_FLOORS, 2 * search.k)
+    # When many ask, all of the table is read anyway, and larger splits make less work of it; small
+    # ones fit a query best.
+    many = num_queries >= len(groups) // 4
+    rows = max(_ROWS_FOR_FLOORS_OF_MANY if many else _ROWS_FOR_FLOORS_OF_FEW, 2 * search.k)
     if any(group.box is None for group in groups):
         # Nobody knows where the best are: some rows from everywhere serve all queries.
         typical = max(1, int(np.median([group.num_rows for group in groups])))
-        number = min(len(groups), -(-8 * rows // typical))
+        number = min(len(groups), -(-rows // typical))
         chosen = np.unique(np.linspace(0, len(groups) - 1, number).astype(np.int64))
         everyone = np.arange(num_queries)
         return [(split, everyone) for split in join([groups[i] for i in chosen], 0)]
-    # Small splits fit a query best, but when many ask, all of them are read, and larger ones
-    # make less work of it.
-    splits = join(groups, rows if num_queries >= len(groups) // 4 else 0)
+    splits = join(groups, _ROWS_PER_SPLIT if many else 0)
     typical = max(1, int(np.median([split.num_rows for split in splits])))
     per_query = min(len(splits), -(-rows // typical))
     latents = search.queries
@@ -153,13 +162,18 @@ def _best_of_seeds(
     for batch in batches:
         for number in batch.column(0).to_pylist():
             reader = SplitReader(search.queries.latent_dim, ())
-            for split, queries in tasks[number]:
-                mu, log_var = reader.posteriors(split)
-                values = Fold(search, queries).best_values(mu, log_var)
-                offsets = np.arange(0, values.size + 1, values.shape[1], dtype=np.int32)
-                lists = pa.ListArray.from_arrays(pa.array(offsets), pa.array(values.ravel()))
+            for members in search.groups():
+                best = BestValues(search.k)
+                for split, queries in tasks[number]:
+                    first, last = np.searchsorted(queries, [members[0], members[-1] + 1])
+                    asked = queries[first:last]
+                    if len(asked):
+                        mu, log_var = reader.posteriors(split)
+                        best.add(asked, Fold(search, asked).best_values(mu, log_var))
+                told = best.told(_RANKS_TOLD)
                 yield pa.RecordBatch.from_arrays(
-                    [pa.array(queries.astype(np.int32)), lists], names=["query", "best"]
+                    [pa.array(told[0].astype(np.int32)), pa.array(told[1]), pa.array(told[2])],
+                    names=["query", "value", "weight"],
                 )
             counts.add(num_bytes=reader.num_bytes)
 

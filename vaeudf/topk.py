@@ -95,3 +95,46 @@ def _best_first(
         by_name[pa.compute.sort_indices(names).to_numpy()] = np.arange(len(rows))
         order[tied] = rows[np.lexsort((by_name, -values[rows], queries[rows]))]
     return order
+
+
+class BestValues:
+    """The running k best values of queries, without the items."""
+
+    def __init__(self, k: int) -> None:
+        """Start with none."""
+        self._k = k
+        self._queries = np.empty(0, np.int64)
+        self._values = np.empty(0)
+        self._waiting: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
+        self._num_waiting = 0
+
+    def add(self, queries: NDArray[np.int64], values: NDArray[np.float64]) -> None:
+        """Take in m values of each of these queries, shape (Q, m)."""
+        self._waiting.append((np.repeat(queries, values.shape[1]), values.ravel()))
+        self._num_waiting += values.size
+        if self._num_waiting >= max(_WAITING, len(self._values)):
+            self._merge()
+
+    def told(self, most: int) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int32]]:
+        """Return (queries, values, weights): at most so many of each query's k best values.
+
+        Each stands for as many values as its weight says, of which it is the lowest.
+        """
+        self._merge()
+        firsts = np.flatnonzero(np.diff(self._queries, prepend=-1))
+        counts = np.diff(firsts, append=len(self._queries))
+        ranks = np.arange(1, len(self._queries) + 1) - np.repeat(firsts, counts)
+        step = -(-self._k // most)
+        told = (ranks % step == 0) | (ranks == np.repeat(counts, counts))
+        weights = (ranks - 1) % step + 1
+        return self._queries[told], self._values[told], weights[told].astype(np.int32)
+
+    def _merge(self) -> None:
+        queries = np.concatenate([self._queries, *(part[0] for part in self._waiting)])
+        values = np.concatenate([self._values, *(part[1] for part in self._waiting)])
+        self._waiting, self._num_waiting = [], 0
+        order = np.lexsort((-values, queries))
+        queries, values = queries[order], values[order]
+        firsts = np.flatnonzero(np.diff(queries, prepend=-1))
+        ranks = np.arange(len(queries)) - np.repeat(firsts, np.diff(firsts, append=len(queries)))
+        self._queries, self._values = queries[ranks < self._k], values[ranks < self._k]
