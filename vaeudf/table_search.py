@@ -40,7 +40,7 @@ _COST_OF_READING = 50.0
 _COST_PER_TASK = 5e6
 # Rows in which a query finds its floor. The more, the higher it is, and the less is read, scored
 # and sent by the second round (of 10M items and with k = 10, a slider's z sends 110 rows with
-# 16,384 of them, 23 with 262,144); but few queries read again there what they read for their floors.
+# 16,384 of them, 23 with 262,144); but few queries read there what they will read once more.
 _ROWS_FOR_FLOORS_OF_FEW = 65_536
 _ROWS_FOR_FLOORS_OF_MANY = 262_144
 # What a task tells of a query's best values: at most so many of them, each standing for all those

@@ -12,38 +12,30 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
-from vaeudf.bundle import Bundle, load_bundle
-from vaeudf.catalog import CatalogSource, read_images, resolve_format
 from vaeudf.cli import Summary, option
 from vaeudf.engine import check_k
-from vaeudf.errors import BundleError, InputError, root_cause
+from vaeudf.errors import InputError, root_cause
 from vaeudf.gaussian import check_tolerance
 from vaeudf.latents import Latents, parse_z, read_latents
 from vaeudf.query import BulkQuery, choose_score, plan, posteriors_of, read_table
-from vaeudf.report import PAGE, Hit, Result, write_report
+from vaeudf.report import PAGE
 from vaeudf.schema import (
-    CATALOG_KEY,
     COSTLIEST,
     ITEM_ID,
     LOG_AGGREGATE_POSTERIOR_ERROR,
-    LOG_VAR,
-    MODEL_PATH_KEY,
-    MU,
     QUERY_ID,
     RANK,
     RESPONSIBILITY,
-    SOURCE_VERSION,
-    quoted,
 )
-from vaeudf.scores import SCORES, Score, score_named
+from vaeudf.scores import SCORES, score_named
 from vaeudf.session import spark_session
 from vaeudf.storage import SUCCESS, absolute, check_output, replacing, spark_literal, spark_uri
 from vaeudf.table import PosteriorTable, open_posteriors
 from vaeudf.timing import Stopwatch
+from vaeudf.workflows.query_page import QueryPage, find_pictures, load_decoder
 
 log = logging.getLogger(__name__)
 
-_FACTS_SHOWN = 3
 # Above this share of the queries an item is a hub, if there are enough queries to tell.
 _HUB_SHARE = 0.1
 _QUERIES_FOR_HUBS = 20
@@ -108,15 +100,20 @@ def query_topk(options: QueryTopk) -> Summary:
     latents = _read_queries(options)
     if latents is not None:
         _check_queries(latents, table, options)
-    bundle = _decoder(options, table) if options.report else None
+    decoder = load_decoder(table, options.model, options.catalog) if options.report else None
     if options.output:
         check_output(options.output, options.overwrite, SUCCESS, [options.table])
     if options.report:
         check_output(options.report, options.overwrite, PAGE, [options.table])
 
-    page = None
+    written = None
     with spark_session("query_topk") as spark:
-        source = _pictures(spark, options, table) if options.report else None
+        page = None
+        if options.report and decoder is not None:
+            pictures = find_pictures(spark, table, options.catalog)
+            page = QueryPage(
+                options.report, decoder, pictures, options.report_queries, options.z_bound
+            )
         if latents is None:
             latents = posteriors_of(read_table(spark, table), options.like or [])
             _check_queries(latents, table, options)
@@ -147,22 +144,20 @@ def query_topk(options: QueryTopk) -> Summary:
                 hub = _hub_of(rows, len(latents))
         summary = _summary(options, table, query, latents, hub)
         summary["seconds"] = watch.seconds
-        if bundle is not None and source is not None:
+        if page is not None:
             with watch.phase("report"):
                 if options.output:
                     shown = latents.ids[: options.report_queries]
                     rows = hits.where(F.col(QUERY_ID).isin(list(shown))).collect()
-                page = _write_page(
-                    spark, rows, latents, table, bundle, source, options, query.score, summary
-                )
+                written = page.write(spark, table, latents, rows, query.score, summary)
     if not options.output and not options.report:
         _print_table(rows, hits.columns, latents)
     if options.k > summary["items"]:
         log.info("k is %d, but there are %d items: all are returned.", options.k, summary["items"])
     if options.output:
         summary["output"] = absolute(options.output)
-    if page is not None:
-        summary["report"] = page
+    if written is not None:
+        summary["report"] = written
     return summary
 
 
@@ -248,43 +243,6 @@ def _hub_of(hits: Sequence[Row], num_queries: int) -> tuple[str, float] | None:
     return item_id, count / num_queries
 
 
-def _decoder(options: QueryTopk, table: PosteriorTable) -> Bundle:
-    if not table.provenance and (options.model is None or options.catalog is None):
-        raise InputError(
-            f"{options.table} is plain Parquet, which does not say what it was encoded with; a "
-            "page needs --model and --catalog."
-        )
-    path = options.model or table.provenance[MODEL_PATH_KEY]
-    try:
-        bundle = load_bundle(path)
-    except BundleError as error:
-        raise BundleError(f"{error} The page decodes z with it: name it with --model.") from None
-    if table.provenance and bundle.model_id != table.model_id:
-        raise BundleError(
-            f"model {path} has id {bundle.model_id[:12]}…, but the table was encoded with "
-            f"{table.model_id[:12]}…: its pictures would not be those of z. Name the right one "
-            "with --model."
-        )
-    return bundle
-
-
-def _pictures(spark: SparkSession, options: QueryTopk, table: PosteriorTable) -> CatalogSource:
-    """Return the catalog that the page's pictures come from, once it is known to be there."""
-    if CATALOG_KEY in table.provenance:
-        source = CatalogSource.from_json(table.provenance[CATALOG_KEY])
-        if options.catalog is not None:
-            source = source.moved_to(options.catalog)
-    else:
-        source = CatalogSource(str(options.catalog))
-    try:
-        resolve_format(spark, source)
-    except InputError as error:
-        raise InputError(
-            f"{error} The page shows its pictures: say where with --catalog."
-        ) from None
-    return source
-
-
 def _print_table(hits: Sequence[Row], columns: Sequence[str], latents: Latents) -> None:
     """Print every hit as text, queries in the order they were asked in."""
     order = {name: place for place, name in enumerate(latents.ids)}
@@ -308,98 +266,3 @@ def _cell(name: str, value: object) -> str:
     if name in (RESPONSIBILITY, LOG_AGGREGATE_POSTERIOR_ERROR):
         return f"{value:.3g}"
     return f"{value:.4f}" if isinstance(value, float) else "" if value is None else str(value)
-
-
-def _write_page(
-    spark: SparkSession,
-    hits: Sequence[Row],
-    latents: Latents,
-    table: PosteriorTable,
-    bundle: Bundle,
-    source: CatalogSource,
-    options: QueryTopk,
-    score: Score,
-    summary: Summary,
-) -> str:
-    shown = latents.ids[: options.report_queries]
-    rows = sorted((hit for hit in hits if hit[QUERY_ID] in shown), key=lambda hit: hit[RANK])
-    item_ids = sorted({row[ITEM_ID] for row in rows})
-    images = read_images(spark, source, item_ids)
-    facts = _read_facts(spark, table, item_ids)
-    decoded = bundle.decode(latents.z[: len(shown)])
-    results = []
-    for place, query_id in enumerate(shown):
-        own = [row for row in rows if row[QUERY_ID] == query_id]
-        results.append(
-            Result(
-                query_id,
-                latents.z[place],
-                decoded[place],
-                [
-                    Hit(
-                        row[RANK],
-                        row[ITEM_ID],
-                        row[score.name],
-                        images.get(row[ITEM_ID]),
-                        facts.get(row[ITEM_ID], ()),
-                    )
-                    for row in own
-                ],
-            )
-        )
-    return write_report(
-        str(options.report),
-        results,
-        title="Most like these",
-        num_items=summary["items"],
-        score=score,
-        facts=_facts_of_run(summary),
-        slider_range=_slider_range(latents, bundle, options.z_bound),
-        omitted=len(latents) - len(shown),
-    )
-
-
-def _facts_of_run(summary: Summary) -> list[tuple[str, str]]:
-    """Return what a page says of the run."""
-    facts = [
-        ("queries", f"{summary['queries']:,}"),
-        ("items", f"{summary['items']:,}"),
-        ("ranked by", summary["score"]),
-        ("tolerance", f"{summary['tolerance']:g}"),
-        ("pairs scored", f"{summary['scored_fraction']:.2%}"),
-        ("rows shuffled per query", f"{summary['rows_shuffled_per_query']:g}"),
-    ]
-    if "row_groups" in summary:
-        read = f"{summary['row_groups_read']:,} of {summary['row_groups']:,}"
-        facts.append(("row groups read", read))
-    if "hub_share" in summary:
-        share = f"{summary['hub_item']}, in {summary['hub_share']:.0%} of the queries"
-        facts.append(("most frequent hit", share))
-    phases = (f"{name} {seconds:.1f}" for name, seconds in summary["seconds"].items() if seconds)
-    facts.append(("seconds", ", ".join(phases)))
-    return facts
-
-
-def _read_facts(
-    spark: SparkSession, table: PosteriorTable, item_ids: Sequence[str]
-) -> dict[str, list[tuple[str, str]]]:
-    """Return the first payload columns of these items, as text."""
-    frame = read_table(spark, table)
-    own = (ITEM_ID, MU, LOG_VAR, SOURCE_VERSION)
-    names = [name for name in frame.columns if name not in own][:_FACTS_SHOWN]
-    if not names:
-        return {}
-    rows = frame.where(F.col(ITEM_ID).isin(list(item_ids)))
-    rows = rows.select(ITEM_ID, *(F.col(quoted(name)).cast("string") for name in names))
-    return {
-        row[ITEM_ID]: [(name, row[name]) for name in names if row[name] is not None]
-        for row in rows.collect()
-    }
-
-
-def _slider_range(latents: Latents, bundle: Bundle, bound: float | None) -> float:
-    """Return a of the sliders' travel [-a, a]: as asked, else so that the z and the items fit."""
-    if bound is not None:
-        return bound
-    reach = [abs(value) for ends in bundle.manifest.z_range or [] for value in ends]
-    return float(max([3.0, float(abs(latents.z).max()), *reach]).__ceil__())
