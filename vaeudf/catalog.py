@@ -10,15 +10,18 @@ from typing import Any, Literal
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import BinaryType
 
 from vaeudf.errors import InputError, root_cause
 from vaeudf.images import MAX_BYTES
 from vaeudf.schema import (
+    HASH_DIGITS,
     IMAGE,
+    IMAGE_FILE,
     IMAGE_LENGTH,
+    IMAGE_ROW,
     ITEM_ID,
     SOURCE_VERSION,
     check_payload_names,
@@ -88,6 +91,33 @@ def read_catalog(
     if resolve_format(spark, source) == "images":
         return _read_images(spark, source, item_ids)
     return _read_parquet(spark, source, item_ids)
+
+
+def list_items(spark: SparkSession, source: CatalogSource, versions: bool = True) -> DataFrame:
+    """Return what is known of the items without decoding an image, and where their images are.
+
+    Args:
+        spark: The session.
+        source: What to read.
+        versions: Whether source_version is wanted even where it is a hash of the image, which
+            costs reading the images; without, it is null there.
+
+    Returns:
+        ``item_id``, ``source_version``, the payload; ``image_file``, the URI of the file that has
+        the image; ``image_row``, its row there, null where the file is the image; and
+        ``image_length``, the file's bytes, where it is.
+
+    Raises:
+        InputError: As :func:`read_catalog`.
+    """
+    if resolve_format(spark, source) == "images":
+        return _list_images(spark, source)
+    return _list_parquet(spark, source, versions)
+
+
+def has_hashed_versions(spark: SparkSession, source: CatalogSource) -> bool:
+    """Whether an item's source_version is a hash of its image."""
+    return source.version_column is None and resolve_format(spark, source) == "parquet"
 
 
 def read_images(
@@ -173,20 +203,79 @@ def _read_images(
     small = files.where(F.col("length") <= MAX_BYTES)
     large = files.where(F.col("length") > MAX_BYTES).drop("content")
     large = large.withColumn("content", F.lit(None).cast(BinaryType()))
-    version = F.concat_ws(
-        "-", F.unix_micros("modificationTime").cast("string"), F.col("length").cast("string")
-    )
     return small.unionByName(large).select(
-        F.expr(f"substring(path, {len(root) + 1})").alias(ITEM_ID),
-        version.alias(SOURCE_VERSION),
+        *_identity_of_files(root),
         F.col("content").alias(IMAGE),
         F.col("length").alias(IMAGE_LENGTH),
     )
 
 
+def _list_images(spark: SparkSession, source: CatalogSource) -> DataFrame:
+    root = _qualified_root(spark, source.path)
+    # Without the content no file is opened.
+    return _listing(spark, source.path).select(
+        *_identity_of_files(root),
+        F.col("path").alias(IMAGE_FILE),
+        F.lit(None).cast("long").alias(IMAGE_ROW),
+        F.col("length").alias(IMAGE_LENGTH),
+    )
+
+
+def _identity_of_files(root: str) -> list[Column]:
+    """Return item_id and source_version of image files."""
+    version = F.concat_ws(
+        "-", F.unix_micros("modificationTime").cast("string"), F.col("length").cast("string")
+    )
+    return [
+        F.expr(f"substring(path, {len(root) + 1})").alias(ITEM_ID),
+        version.alias(SOURCE_VERSION),
+    ]
+
+
 def _read_parquet(
     spark: SparkSession, source: CatalogSource, item_ids: Sequence[str] | None
 ) -> DataFrame:
+    frame, payload = _open_parquet(spark, source)
+    catalog = frame.select(
+        *_identity_of_rows(source),
+        F.col(source.image_column).alias(IMAGE),
+        *(F.col(quoted(name)) for name in payload),
+    )
+    return catalog if item_ids is None else catalog.where(F.col(ITEM_ID).isin(list(item_ids)))
+
+
+def _list_parquet(spark: SparkSession, source: CatalogSource, versions: bool) -> DataFrame:
+    frame, payload = _open_parquet(spark, source)
+    return frame.select(
+        *_identity_of_rows(source, versions),
+        *(F.col(quoted(name)) for name in payload),
+        # Percent-encoded, but for the plus sign, which url_decode would take for a space.
+        F.url_decode(F.replace(F.col("_metadata.file_path"), F.lit("+"), F.lit("%2B"))).alias(
+            IMAGE_FILE
+        ),
+        F.col("_metadata.row_index").alias(IMAGE_ROW),
+        F.lit(None).cast("long").alias(IMAGE_LENGTH),
+    )
+
+
+def _identity_of_rows(source: CatalogSource, versions: bool = True) -> list[Column]:
+    """Return item_id and source_version of rows of Parquet."""
+    if source.version_column:
+        version = F.col(quoted(source.version_column)).cast("string")
+    elif versions:
+        # 64 bits of SHA-256 tell a changed image from an unchanged one, in half a row's bytes.
+        image = F.coalesce(F.col(source.image_column), F.lit(b""))
+        version = F.substring(F.sha2(image, 256), 1, HASH_DIGITS)
+    else:
+        version = F.lit(None).cast("string")
+    return [
+        F.col(quoted(source.id_column)).cast("string").alias(ITEM_ID),
+        version.alias(SOURCE_VERSION),
+    ]
+
+
+def _open_parquet(spark: SparkSession, source: CatalogSource) -> tuple[DataFrame, list[str]]:
+    """Return a catalog's rows as they are, and its payload columns, once all is known to fit."""
     try:
         frame = spark.read.parquet(_spark_location(source.path))
     except (PySparkException, Py4JJavaError) as error:
@@ -220,18 +309,7 @@ def _read_parquet(
     if payload is None:
         payload = [name for name in frame.columns if name not in wanted]
     check_payload_names(list(payload))
-    if source.version_column:
-        version = F.col(quoted(source.version_column)).cast("string")
-    else:
-        # 64 bits of SHA-256 tell a changed image from an unchanged one, in half a row's bytes.
-        version = F.substring(F.sha2(F.coalesce(image, F.lit(b"")), 256), 1, 16)
-    catalog = frame.select(
-        F.col(quoted(source.id_column)).cast("string").alias(ITEM_ID),
-        version.alias(SOURCE_VERSION),
-        image.alias(IMAGE),
-        *(F.col(quoted(name)) for name in payload),
-    )
-    return catalog if item_ids is None else catalog.where(F.col(ITEM_ID).isin(list(item_ids)))
+    return frame, list(payload)
 
 
 def _listing(spark: SparkSession, path: str, suffixes: bool = True) -> DataFrame:

@@ -8,8 +8,12 @@ from vaeudf.errors import InputError
 
 ITEM_ID = "item_id"
 IMAGE = "image"
+IMAGE_FILE = "image_file"
+IMAGE_ROW = "image_row"
 IMAGE_LENGTH = "image_length"
 SOURCE_VERSION = "source_version"
+HASH_DIGITS = 16
+"""Hexadecimal digits of an image's SHA-256 that are its source_version, where it is a hash."""
 MU = "mu"
 LOG_VAR = "log_var"
 REASON = "reason"
@@ -35,7 +39,10 @@ MODEL_ID_KEY = "vaeudf.model_id"
 MODEL_PATH_KEY = "vaeudf.model_path"
 CATALOG_KEY = "vaeudf.catalog"
 
-RESERVED = (ITEM_ID, IMAGE, IMAGE_LENGTH, SOURCE_VERSION, MU, LOG_VAR, REASON, MESSAGE)
+RESERVED = (
+    *(ITEM_ID, SOURCE_VERSION, MU, LOG_VAR, REASON, MESSAGE),
+    *(IMAGE, IMAGE_FILE, IMAGE_ROW, IMAGE_LENGTH),
+)
 """Names that a payload column cannot have, compared without case, as Delta does."""
 
 

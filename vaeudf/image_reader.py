@@ -1,0 +1,108 @@
+"""Images' bytes where they are needed: a task reads files, or rows of Parquet files, itself.
+
+So nothing but an item's place goes through Spark, and of a catalog of which 150 images have changed
+only those are read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from vaeudf.errors import root_cause
+from vaeudf.images import MAX_BYTES, ImageFailure
+from vaeudf.storage import filesystem
+
+UNAVAILABLE = "unavailable"
+"""Reason of an item whose image could not be opened or read, which may be over tomorrow."""
+
+# Images that are taken from a Parquet file at a time: as few as keep a task's memory small.
+_ROWS_PER_BATCH = 16
+_BUFFER_BYTES = 2**20
+
+
+class ImageReader:
+    """Reads images by the places that :func:`vaeudf.catalog.list_items` gives."""
+
+    def __init__(self, image_column: str) -> None:
+        """Take the column that has the images, ``a.b`` for a field; for rows of Parquet only."""
+        self._column = image_column
+        self._parquet: _ParquetImages | None = None
+
+    def read(
+        self, uri: str, row: float | None, length: float | None
+    ) -> bytes | ImageFailure | None:
+        """Return one image's bytes, None if it has none, or why it cannot be read.
+
+        Args:
+            uri: The file.
+            row: Its row there; None (or NaN) where the file is the image. Of one file, rows are
+                best asked for in ascending order.
+            length: The file's bytes, where it is the image.
+        """
+        try:
+            if row is not None and not math.isnan(row):
+                if self._parquet is None or self._parquet.uri != uri:
+                    self._parquet = _ParquetImages(uri, self._column)
+                return self._parquet.image(int(row))
+            if length is not None and length > MAX_BYTES:
+                return ImageFailure(
+                    "too_large",
+                    f"the file has {int(length)} bytes; at most {MAX_BYTES} are read.",
+                )
+            system, inner = filesystem(uri)
+            with system.open_input_stream(inner) as stream:
+                return bytes(stream.read())
+        except (OSError, pa.ArrowException) as error:
+            self._parquet = None
+            return ImageFailure(UNAVAILABLE, f"{uri} could not be read: {root_cause(error)}.")
+
+
+class _ParquetImages:
+    """One column of a Parquet file, row by row."""
+
+    def __init__(self, uri: str, column: str) -> None:
+        system, inner = filesystem(uri)
+        self.uri = uri
+        self._path = column.split(".")
+        # Read as a stream: a row group's images may have gigabytes.
+        self._file = pq.ParquetFile(
+            inner, filesystem=system, pre_buffer=False, buffer_size=_BUFFER_BYTES
+        )
+        footer = self._file.metadata
+        sizes = [footer.row_group(i).num_rows for i in range(footer.num_row_groups)]
+        self._starts = np.cumsum([0, *sizes])
+        self._group = -1
+        self._batches: Iterator[pa.RecordBatch] = iter(())
+        self._images: Sequence[pa.Scalar] = ()
+        self._first = 0
+
+    def image(self, row: int) -> bytes | None:
+        """Return a row's image.
+
+        Raises:
+            OSError: There is no such row.
+        """
+        if self._path[0] not in self._file.schema_arrow.names:
+            return None
+        if not 0 <= row < self._starts[-1]:
+            raise OSError(f"it has no row {row} any more, but {self._starts[-1]} rows")
+        group = int(np.searchsorted(self._starts, row, side="right")) - 1
+        if group != self._group or row < self._first:
+            self._group, self._first, self._images = group, int(self._starts[group]), ()
+            self._batches = self._file.iter_batches(
+                _ROWS_PER_BATCH, row_groups=[group], columns=[".".join(self._path)]
+            )
+        while row >= self._first + len(self._images):
+            self._first += len(self._images)
+            column = next(self._batches).column(0)
+            for name in self._path[1:]:
+                column = pc.struct_field(column, name)
+            self._images = column
+        found: bytes | None = self._images[row - self._first].as_py()
+        return found
