@@ -59,7 +59,7 @@ def make_table(spark: SparkSession, path: str, items: Posteriors) -> None:
     run_id = new_run_id()
     staged = spark.read.parquet(str(staging))
     files = write_data_files(staged, len(items), path, run_id, schema)
-    publish(path, None, files, schema, latent_dim, {"vaeudf.run_id": run_id})
+    publish(path, None, files, schema, latent_dim, run_id)
     shutil.rmtree(staging)
 
 

@@ -93,7 +93,7 @@ def write_table(items: pa.Table, mu: np.ndarray, uri: str) -> None:
             batches = items.take(pa.array(rows)).combine_chunks().to_batches()
             for batch in write_partition(iter(batches), uri, "run", SCHEMA):
                 files += [DataFile(**row) for row in batch.to_pylist()]
-    publish(uri, None, files, SCHEMA, mu.shape[1], {})
+    publish(uri, None, files, SCHEMA, mu.shape[1], "made")
 
 
 def write_parquet(items: pa.Table, folder: Path) -> None:

@@ -620,3 +620,7 @@ def test_networks_that_do_not_fit_their_manifest_are_not_saved(folder):
     with pytest.raises(BundleError, match=r"head\.bias has NaN"):
         save_bundle(folder, broken, new_manifest())
     assert load_bundle(folder).model_id == model_id and names(folder.parent) == ["model"]
+
+
+def test_a_bundle_says_what_it_is_in_a_few_lines(bundle):
+    assert bundle.model_id in repr(bundle) and len(repr(bundle)) < 2000

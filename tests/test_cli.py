@@ -423,5 +423,5 @@ def test_an_interrupt_is_one_line(capsys):
     with pytest.raises(SystemExit) as stopped:
         main(Nothing, run, [])
     assert stopped.value.code == 130
-    expected = "error: interrupted; what this run had begun was taken away again.\n"
+    expected = "error: interrupted; nothing half-done is to be seen in its results.\n"
     assert capsys.readouterr().err == expected

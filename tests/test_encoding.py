@@ -12,11 +12,12 @@ import torch
 
 import vaeudf
 from tests.conftest import LATENT_DIM, NUM_ITEMS, make_bundle
-from vaeudf.catalog import CatalogSource, read_catalog
-from vaeudf.encoding import encode, encode_batches, encode_images, encode_listing
+from vaeudf import encoding
+from vaeudf.catalog import CatalogSource, has_hashed_versions, list_items, read_catalog
+from vaeudf.encoding import chunks_for, encode, encode_batches, encode_images, encode_items
 from vaeudf.errors import InputError
 from vaeudf.image_spec import scale_pixels
-from vaeudf.images import decode_image
+from vaeudf.images import ImageFailure, decode_image
 
 pytestmark = pytest.mark.spark
 
@@ -57,16 +58,21 @@ def test_posteriors_differ_from_item_to_item(bundle, garments):
     assert mu.std(axis=0).min() > 0.01 and log_var.std(axis=0).min() > 0.01
 
 
-def test_large_arrow_batches_go_through_the_network_in_pieces(bundle, garments, monkeypatch):
+def test_large_arrow_batches_go_through_the_network_in_pieces(
+    spark, bundle, parquet_catalog, garments, monkeypatch
+):
+    # In this process, where the size can be changed.
     monkeypatch.setattr("vaeudf.encoding.BATCH_SIZE", 3)
-    images = garments["image"].to_pylist()
-    batches = [pd.Series(images[:20]), pd.Series([], dtype=object), pd.Series(images[20:])]
+    images = [*garments["image"].to_pylist(), None, ImageFailure("unavailable", "gone.")]
+    pieces = [list(piece) for piece in encoding._in_batches(iter(images))]
+    assert [len(piece) for piece in pieces] == [3] * 14
     files = SimpleNamespace(value=bundle.encoder_files)
-    frames = list(encode_batches(iter(batches), files, bundle.model_id))
-    assert [len(frame) for frame in frames] == [20, 0, NUM_ITEMS - 20]
-    mu, log_var = directly(bundle, images)
-    np.testing.assert_allclose(np.stack(pd.concat(frames)["mu"]), mu, atol=1e-5)
-    np.testing.assert_allclose(np.stack(pd.concat(frames)["log_var"]), log_var, atol=1e-5)
+    frames = list(encode_batches(encoding._in_batches(iter(images)), files, bundle.model_id))
+    found = pd.concat(frames, ignore_index=True)
+    assert found["reason"].tolist() == [None] * NUM_ITEMS + ["empty", "unavailable"]
+    mu, log_var = directly(bundle, images[:NUM_ITEMS])
+    np.testing.assert_allclose(np.stack(found["mu"][:NUM_ITEMS]), mu, atol=1e-5)
+    np.testing.assert_allclose(np.stack(found["log_var"][:NUM_ITEMS]), log_var, atol=1e-5)
 
 
 def test_small_arrow_batches(spark, bundle, parquet_catalog, garments):
@@ -112,14 +118,50 @@ def test_what_cannot_be_encoded_says_why(spark, bundle, garments):
         assert (row.message is None) == (item == "good")
 
 
-def test_oversized_files_say_so(spark, bundle):
+@pytest.mark.parametrize("fixture", ["parquet_catalog", "image_folder"])
+def test_items_are_encoded_from_where_their_images_are(spark, request, bundle, garments, fixture):
+    source = CatalogSource(request.getfixturevalue(fixture))
+    hashed = has_hashed_versions(spark, source)
+    expected = {r.item_id: r for r in encode(read_catalog(spark, source), bundle).collect()}
+    for versions in (True, False):
+        listing = list_items(spark, source, versions).orderBy("image_file", "image_row")
+        rows = encode_items(listing, bundle, "image", hashed).collect()
+        assert len(rows) == len(expected) == NUM_ITEMS
+        for row in rows:
+            assert row.source_version == expected[row.item_id].source_version
+            assert row.reason is None
+            np.testing.assert_allclose(row.mu, expected[row.item_id].mu, atol=1e-5)
+            np.testing.assert_allclose(row.log_var, expected[row.item_id].log_var, atol=1e-5)
+
+
+def test_items_whose_image_cannot_be_had(spark, bundle, tmp_path, garments):
+    (tmp_path / "good.png").write_bytes(garments["image"][0].as_py())
+    rows = [
+        ("good", "v1", f"{tmp_path}/good.png", None, 10, 0.0),
+        ("gone", "v2", f"{tmp_path}/gone.png", None, 10, 0.0),
+        ("big", "v3", f"{tmp_path}/good.png", None, 2**40, 0.0),
+    ]
+    kinds = "item_id string, source_version string, image_file string, image_row long"
     frame = spark.createDataFrame(
-        [("big", None, 2**40)], "item_id string, image binary, image_length long"
-    )
-    (row,) = encode_listing(frame, bundle).collect()
-    assert row.reason == "too_large"
-    assert row.message == f"the file has {2**40} bytes; at most {64 * 2**20} are read."
-    assert "image_length" not in row
+        rows, f"{kinds}, image_length long, image_modified double"
+    ).coalesce(1)
+    found = {row.item_id: row for row in encode_items(frame, bundle, "image", False).collect()}
+    assert {name: row.reason for name, row in found.items()} == {
+        "good": None,
+        "gone": "unavailable",
+        "big": "too_large",
+    }
+    assert found["gone"].source_version == "v2" and "gone.png could not be read" in found["gone"][5]
+    hashed = {row.item_id: row for row in encode_items(frame, bundle, "image", True).collect()}
+    assert hashed["gone"].source_version == "v2"
+    assert len(hashed["good"].source_version) == 16
+
+
+def test_chunks_share_the_work():
+    assert [chunks_for(n, 0, cores=2) for n in (1, 64, 65, 400, 6000, 10_000_000)] == [
+        *(1, 1, 2, 6, 6, 9766),
+    ]
+    assert chunks_for(100, 2**34, cores=2) == 128
 
 
 def test_posteriors_that_are_not_finite(bundle, garments, tmp_path):

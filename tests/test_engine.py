@@ -456,6 +456,17 @@ def test_labels_decide_in_whatever_order_ties_come(order):
             assert sorted(values.tolist()) == [-0.5] * (k - 1) + [0.0]
 
 
+@pytest.mark.parametrize(("n", "count"), [(2, 65), (2, 5000), (40, 65), (40, 1025)])
+def test_no_pair_counts_twice(n, count):
+    rng = np.random.default_rng(0)
+    mu, log_var = rng.normal(size=(count, n)), rng.normal(-3, 0.3, size=(count, n))
+    queries = prepared_queries("log_likelihood", rng.normal(size=(3000, n)), None, 0.0)
+    prepared = prepare(SCORES["log_likelihood"], mu, log_var, np.arange(count))
+    engine.search(prepared, queries, 5)
+    assert prepared.work.pairs == 3000 * count
+    assert 0 < prepared.work.scored <= prepared.work.pairs
+
+
 def test_no_candidates():
     queries = prepared_queries("euclidean", np.zeros((2, 1)), None, 0.0)
     nothing = np.empty((0, 1))

@@ -17,11 +17,12 @@ from vaeudf.table import (
     DataFile,
     PosteriorTable,
     check_schema,
-    holds_files_of,
+    is_run_id,
     new_run_id,
     open_for_publishing,
     open_table,
     publish,
+    runs_of,
 )
 
 PAYLOAD = pa.schema([pa.field("price", pa.float64())])
@@ -45,7 +46,7 @@ def write_file(table: str, run: str, ids: list[str], schema: pa.Schema) -> DataF
 def put(table: str, run: str, ids: list[str], model: str = "m", payload=PAYLOAD) -> PosteriorTable:
     schema = posterior_schema(payload, {MODEL_ID_KEY: model})
     previous = open_for_publishing(table, 2)
-    return publish(table, previous, [write_file(table, run, ids, schema)], schema, 2, {"run": run})
+    return publish(table, previous, [write_file(table, run, ids, schema)], schema, 2, run)
 
 
 @pytest.fixture(params=["table", "a table [1] é #x"])
@@ -90,9 +91,9 @@ def test_of_two_racing_runs_one_wins(uri, model):
     schema = posterior_schema(PAYLOAD, {MODEL_ID_KEY: model})
     both = [open_for_publishing(uri, 2), open_for_publishing(uri, 2)]
     files = [write_file(uri, run, [run], schema) for run in ("r2", "r3")]
-    publish(uri, both[0], [files[0]], schema, 2, {})
+    publish(uri, both[0], [files[0]], schema, 2, "run")
     with pytest.raises(PublishConflict, match="another run published") as caught:
-        publish(uri, both[1], [files[1]], schema, 2, {})
+        publish(uri, both[1], [files[1]], schema, 2, "run")
     assert caught.value.exit_code == 4
     assert rows(open_table(uri)) == ["r2"]
 
@@ -100,9 +101,9 @@ def test_of_two_racing_runs_one_wins(uri, model):
 def test_of_two_first_runs_one_wins(uri):
     schema = posterior_schema(PAYLOAD, {MODEL_ID_KEY: "m"})
     files = [write_file(uri, run, [run], schema) for run in ("r1", "r2")]
-    publish(uri, None, [files[0]], schema, 2, {})
+    publish(uri, None, [files[0]], schema, 2, "run")
     with pytest.raises(PublishConflict, match="another run published"):
-        publish(uri, None, [files[1]], schema, 2, {})
+        publish(uri, None, [files[1]], schema, 2, "run")
     assert rows(open_table(uri)) == ["r1"]
 
 
@@ -110,7 +111,7 @@ def test_a_table_that_was_created_and_never_published(uri, monkeypatch):
     schema = posterior_schema(PAYLOAD, {MODEL_ID_KEY: "m"})
     monkeypatch.setattr(DeltaTable, "create_write_transaction", lambda *a, **k: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        publish(uri, None, [write_file(uri, "r1", ["a"], schema)], schema, 2, {})
+        publish(uri, None, [write_file(uri, "r1", ["a"], schema)], schema, 2, "run")
     monkeypatch.undo()
     with pytest.raises(TableError, match="nothing was published to table"):
         open_table(uri)
@@ -124,7 +125,7 @@ def test_files_are_looked_at_before_the_commit(uri):
     short = DataFile(good.path, good.size + 1, 1, "a", "a")
     for bad in (gone, short):
         with pytest.raises(TableError, match=re.escape(f"data file {bad.path} should have")):
-            publish(uri, None, [good, bad], schema, 2, {})
+            publish(uri, None, [good, bad], schema, 2, "run")
     assert not Path(uri, "_delta_log").exists()
 
 
@@ -194,7 +195,7 @@ def test_local_times_in_a_later_version(uri, kind):
     put(uri, "r1", ["a"])
     schema = posterior_schema(pa.schema([("when", kind)]), {MODEL_ID_KEY: "m"})
     file = write_file(uri, "r2", ["b"], posterior_schema(pa.schema([]), {}))
-    table = publish(uri, open_for_publishing(uri, 2), [file], schema, 2, {})
+    table = publish(uri, open_for_publishing(uri, 2), [file], schema, 2, "run")
     assert rows(open_table(uri)) == rows(table) == ["b"]
     assert rows(put(uri, "r3", ["c"])) == ["c"]
 
@@ -204,20 +205,25 @@ def test_local_times_do_not_hide_a_race(uri):
     both = [open_for_publishing(uri, 2), open_for_publishing(uri, 2)]
     plain = posterior_schema(PAYLOAD, {MODEL_ID_KEY: "m"})
     timed = posterior_schema(pa.schema([("when", pa.timestamp("us"))]), {MODEL_ID_KEY: "m"})
-    publish(uri, both[0], [write_file(uri, "r2", ["r2"], plain)], plain, 2, {})
+    publish(uri, both[0], [write_file(uri, "r2", ["r2"], plain)], plain, 2, "run")
     file = write_file(uri, "r3", ["r3"], posterior_schema(pa.schema([]), {}))
     with pytest.raises(PublishConflict, match="another run published"):
-        publish(uri, both[1], [file], timed, 2, {})
+        publish(uri, both[1], [file], timed, 2, "run")
     assert rows(open_table(uri)) == ["r2"]
 
 
-def test_whose_files_a_version_has(uri):
-    assert not holds_files_of(uri, "r1")
+def test_who_has_published(uri):
+    assert runs_of(uri) == set()
     put(uri, "r1", ["a"])
     put(uri, "r2", ["a"])
-    assert holds_files_of(uri, "r2") and not holds_files_of(uri, "r1")
+    assert runs_of(uri) == {"r1", "r2"}
     (Path(uri) / "_delta_log" / f"{2:020}.json").write_text("{")
-    assert holds_files_of(uri, "r1"), "a table that cannot be read may hold any file"
+    assert runs_of(uri) is None, "a table that cannot be read may hold any file"
+
+
+def test_names_of_runs():
+    assert is_run_id(new_run_id())
+    assert not any(map(is_run_id, ("_delta_log", "_runs", "20261123T030000", "mine")))
 
 
 def test_what_an_unfinished_first_run_leaves(tmp_path):

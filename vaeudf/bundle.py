@@ -174,9 +174,9 @@ class Bundle:
 
     manifest: Manifest
     model_id: str
-    encoder: PosteriorEncoder
-    decoder: nn.Module
-    encoder_files: tuple[bytes, bytes]
+    encoder: PosteriorEncoder = field(repr=False)
+    decoder: nn.Module = field(repr=False)
+    encoder_files: tuple[bytes, bytes] = field(repr=False)
 
     @property
     def latent_dim(self) -> int:

@@ -21,6 +21,7 @@ from vaeudf.schema import (
     IMAGE,
     IMAGE_FILE,
     IMAGE_LENGTH,
+    IMAGE_MODIFIED,
     IMAGE_ROW,
     ITEM_ID,
     SOURCE_VERSION,
@@ -105,7 +106,8 @@ def list_items(spark: SparkSession, source: CatalogSource, versions: bool = True
     Returns:
         ``item_id``, ``source_version``, the payload; ``image_file``, the URI of the file that has
         the image; ``image_row``, its row there, null where the file is the image; and
-        ``image_length``, the file's bytes, where it is.
+        ``image_length`` and ``image_modified``, the file's bytes and when it was written last, in
+        seconds since 1970.
 
     Raises:
         InputError: As :func:`read_catalog`.
@@ -192,7 +194,7 @@ def _read_images(
     if item_ids is None:
         files = _listing(spark, source.path)
     else:
-        paths = (f"{_root(source.path)}/{item_id}" for item_id in item_ids)
+        paths = (f"{root_of(source.path)}/{item_id}" for item_id in item_ids)
         # Spark refuses to read a list of paths of which one is gone.
         there = [spark_literal(path) for path in paths if exists(path)]
         if not there:
@@ -218,6 +220,7 @@ def _list_images(spark: SparkSession, source: CatalogSource) -> DataFrame:
         F.col("path").alias(IMAGE_FILE),
         F.lit(None).cast("long").alias(IMAGE_ROW),
         F.col("length").alias(IMAGE_LENGTH),
+        F.col("modificationTime").cast("double").alias(IMAGE_MODIFIED),
     )
 
 
@@ -254,7 +257,8 @@ def _list_parquet(spark: SparkSession, source: CatalogSource, versions: bool) ->
             IMAGE_FILE
         ),
         F.col("_metadata.row_index").alias(IMAGE_ROW),
-        F.lit(None).cast("long").alias(IMAGE_LENGTH),
+        F.col("_metadata.file_size").alias(IMAGE_LENGTH),
+        F.col("_metadata.file_modification_time").cast("double").alias(IMAGE_MODIFIED),
     )
 
 
@@ -328,7 +332,7 @@ def _spark_location(path: str) -> str:
     return spark_uri(path) if _is_glob(path) else spark_literal(path)
 
 
-def _root(path: str) -> str:
+def root_of(path: str) -> str:
     """Return the folder that item_ids are relative to."""
     location = absolute(path).rstrip("/")
     glob = _GLOB.search(location) if _is_glob(path) else None
@@ -339,7 +343,7 @@ def _root(path: str) -> str:
 
 def _qualified_root(spark: SparkSession, path: str) -> str:
     """Return the part of Spark's file paths that stands before an item_id."""
-    hadoop_path = _jvm(spark).org.apache.hadoop.fs.Path(spark_uri(_root(path)))
+    hadoop_path = _jvm(spark).org.apache.hadoop.fs.Path(spark_uri(root_of(path)))
     files = hadoop_path.getFileSystem(spark._jsc.hadoopConfiguration())
     return str(files.makeQualified(hadoop_path).toString()).rstrip("/") + "/"
 

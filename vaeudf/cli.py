@@ -54,7 +54,7 @@ def main(
     except VaeUdfError as error:
         _fail(str(error), error.exit_code, debug)
     except KeyboardInterrupt:
-        _fail("interrupted; what this run had begun was taken away again.", 130, debug)
+        _fail("interrupted; nothing half-done is to be seen in its results.", 130, debug)
     except Exception as error:
         known = _raised_in_task(error)
         if known is not None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from pyspark import Broadcast, TaskContext
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -13,10 +17,30 @@ from pyspark.sql.pandas.functions import pandas_udf
 
 from vaeudf.bundle import Bundle, PosteriorEncoder, load_encoder, use_threads
 from vaeudf.errors import InputError
-from vaeudf.images import MAX_BYTES, ImageFailure, decode_image
-from vaeudf.schema import IMAGE, IMAGE_LENGTH, LOG_VAR, MESSAGE, MU, REASON, quoted
+from vaeudf.image_reader import ImageReader
+from vaeudf.images import ImageFailure, decode_image
+from vaeudf.schema import (
+    HASH_DIGITS,
+    IMAGE,
+    IMAGE_FILE,
+    IMAGE_ROW,
+    ITEM_ID,
+    LOG_VAR,
+    MESSAGE,
+    MU,
+    PLACE,
+    REASON,
+    SOURCE_VERSION,
+    quoted,
+)
+from vaeudf.staging import write_chunk
 
 BATCH_SIZE = 128
+# A chunk is what a killed task loses: some seconds of work.
+_ITEMS_PER_CHUNK = 1_024
+_BYTES_PER_CHUNK = 128 * 2**20
+_CHUNKS_PER_CORE = 3
+_FEWEST_PER_CHUNK = 64
 _ADDED = (MU, LOG_VAR, REASON, MESSAGE)
 _STRUCT = "__vaeudf_posterior"
 _POSTERIOR_TYPE = f"{MU} array<float>, {LOG_VAR} array<float>, {REASON} string, {MESSAGE} string"
@@ -58,7 +82,9 @@ def encode(catalog: DataFrame, bundle: Bundle, image_column: str = IMAGE) -> Dat
     model_id = bundle.model_id
 
     def posteriors(batches: Iterator[pd.Series]) -> Iterator[pd.DataFrame]:
-        return encode_batches(batches, files, model_id)
+        for batch in batches:
+            frames = list(encode_batches(_in_batches(iter(batch.tolist())), files, model_id))
+            yield pd.concat(frames, ignore_index=True) if frames else _frame([])
 
     # Spark may evaluate a deterministic UDF once for every column taken out of its struct.
     as_udf = pandas_udf(returnType=_POSTERIOR_TYPE)  # type: ignore[call-overload]
@@ -68,30 +94,109 @@ def encode(catalog: DataFrame, bundle: Bundle, image_column: str = IMAGE) -> Dat
     return encoded.select(*others, *(F.col(f"{_STRUCT}.{name}").alias(name) for name in _ADDED))
 
 
-def encode_listing(catalog: DataFrame, bundle: Bundle) -> DataFrame:
-    """Encode what :func:`vaeudf.catalog.read_catalog` returns.
+def encode_items(items: DataFrame, bundle: Bundle, image_column: str, hashed: bool) -> DataFrame:
+    """Encode items that are known by where their images are; the tasks read these.
 
-    As :func:`encode`; a file that was too large to be read says so, and not that it is empty.
+    Args:
+        items: What :func:`vaeudf.catalog.list_items` returns, the payload may be missing; rows of
+            one file together and in order.
+        bundle: The model.
+        image_column: Of rows of Parquet, the column with the image.
+        hashed: Whether source_version is a hash of the image: then it is that of the very bytes
+            that were encoded.
+
+    Returns:
+        ``item_id``, ``source_version``, and what :func:`encode` adds.
     """
-    encoded = encode(catalog, bundle)
-    if IMAGE_LENGTH not in encoded.columns:
-        return encoded
-    unread = F.col(IMAGE_LENGTH) > MAX_BYTES
-    size = F.concat(
-        F.lit("the file has "), IMAGE_LENGTH, F.lit(f" bytes; at most {MAX_BYTES} are read.")
+    files = items.sparkSession.sparkContext.broadcast(bundle.encoder_files)
+    model_id = bundle.model_id
+
+    def posteriors(
+        batches: Iterator[tuple[pd.Series, pd.Series, pd.Series, pd.Series]],
+    ) -> Iterator[pd.DataFrame]:
+        reader = ImageReader(image_column)
+        for batch in batches:
+            places = zip(*(column.tolist() for column in batch), strict=True)
+            digests: list[str | None] = []
+            images = _with_digests((reader.read(*place) for place in places), digests)
+            frames = list(encode_batches(_in_batches(images), files, model_id))
+            frame = pd.concat(frames, ignore_index=True) if frames else _frame([])
+            frame[SOURCE_VERSION] = digests if hashed else None
+            yield frame
+
+    as_udf = pandas_udf(  # type: ignore[call-overload]
+        returnType=f"{_POSTERIOR_TYPE}, {SOURCE_VERSION} string"
     )
-    return encoded.withColumns(
-        {
-            REASON: F.when(unread, "too_large").otherwise(F.col(REASON)),
-            MESSAGE: F.when(unread, size).otherwise(F.col(MESSAGE)),
-        }
-    ).drop(IMAGE_LENGTH)
+    udf = as_udf(posteriors).asNondeterministic()
+    encoded = items.select(ITEM_ID, SOURCE_VERSION, udf(*PLACE).alias(_STRUCT))
+    # Of an image that could not be read nobody knows the hash.
+    version = F.coalesce(f"{_STRUCT}.{SOURCE_VERSION}", SOURCE_VERSION, F.lit(""))
+    return encoded.select(
+        ITEM_ID,
+        version.alias(SOURCE_VERSION),
+        *(F.col(f"{_STRUCT}.{name}").alias(name) for name in _ADDED),
+    )
+
+
+def encode_chunks(items: DataFrame, num_chunks: int, folder: str, **how: Any) -> int:
+    """Encode items, in tasks of which each leaves a chunk file; return how many rows they have.
+
+    A task that is run twice leaves two.
+
+    Args:
+        items: As for :func:`encode_items`.
+        num_chunks: How many tasks.
+        folder: Where the chunk files go.
+        how: The other arguments of :func:`encode_items`.
+    """
+    placed = items.repartitionByRange(num_chunks, IMAGE_FILE, IMAGE_ROW)
+    encoded = encode_items(placed.sortWithinPartitions(IMAGE_FILE, IMAGE_ROW), **how)
+
+    def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for num_rows in write_chunk(batches, folder):
+            yield pa.RecordBatch.from_pydict({"num_rows": [num_rows]})
+
+    return sum(row["num_rows"] for row in encoded.mapInArrow(write, "num_rows long").collect())
+
+
+def chunks_for(num_items: int, num_bytes: int, cores: int) -> int:
+    """Return in how many chunks to encode: many enough to share them, and to lose little by one.
+
+    Args:
+        num_items: Items to encode.
+        num_bytes: Bytes of their files, as far as known.
+        cores: Tasks that run at a time.
+    """
+    by_work = max(-(-num_items // _ITEMS_PER_CHUNK), -(-num_bytes // _BYTES_PER_CHUNK))
+    return max(1, by_work, min(_CHUNKS_PER_CORE * cores, -(-num_items // _FEWEST_PER_CHUNK)))
+
+
+def _with_digests(
+    images: Iterator[bytes | ImageFailure | None], digests: list[str | None]
+) -> Iterator[bytes | ImageFailure | None]:
+    """Pass images on, and note the hash of each, None for one that could not be read."""
+    for image in images:
+        if isinstance(image, ImageFailure):
+            digests.append(None)
+        else:
+            digests.append(hashlib.sha256(image or b"").hexdigest()[:HASH_DIGITS])
+        yield image
+
+
+def _in_batches(
+    images: Iterator[bytes | ImageFailure | None],
+) -> Iterator[Iterator[bytes | ImageFailure | None]]:
+    """Yield images a network's batch at a time, each read when it is asked for."""
+    for first in images:
+        yield chain([first], islice(images, BATCH_SIZE - 1))
 
 
 def encode_batches(
-    batches: Iterator[pd.Series], files: Broadcast[EncoderFiles], model_id: str
+    batches: Iterable[Iterable[bytes | ImageFailure | None]],
+    files: Broadcast[EncoderFiles],
+    model_id: str,
 ) -> Iterator[pd.DataFrame]:
-    """Encode a partition: Series of bytes in, DataFrames (mu, log_var, reason, message) out."""
+    """Encode a partition: images' bytes in, DataFrames (mu, log_var, reason, message) out."""
     if model_id not in _encoders:
         _encoders.clear()
         _encoders[model_id] = load_encoder(files.value)
@@ -99,24 +204,22 @@ def encode_batches(
     # One torch thread per core that the scheduler gave this task: more would fight its neighbours.
     use_threads(context.cpus() if context is not None else 1)
     for batch in batches:
-        parts = [
-            encode_images(_encoders[model_id], batch.iloc[start : start + BATCH_SIZE].tolist())
-            for start in range(0, len(batch), BATCH_SIZE)
-        ]
-        yield pd.concat(parts, ignore_index=True) if parts else _frame([])
+        yield encode_images(_encoders[model_id], batch)
 
 
-def encode_images(encoder: PosteriorEncoder, images: list[bytes | None]) -> pd.DataFrame:
-    """Encode a list of image files' bytes; one row each, in order."""
+def encode_images(
+    encoder: PosteriorEncoder, images: Iterable[bytes | ImageFailure | None]
+) -> pd.DataFrame:
+    """Encode image files' bytes, in one batch of the network; one row each, in order."""
     rows: list[list[object]] = []
     pixels, places = [], []
     for place, data in enumerate(images):
-        decoded = decode_image(data, encoder.spec)
-        if isinstance(decoded, ImageFailure):
-            rows.append([None, None, decoded.reason, decoded.message])
+        found = data if isinstance(data, ImageFailure) else decode_image(data, encoder.spec)
+        if isinstance(found, ImageFailure):
+            rows.append([None, None, found.reason, found.message])
         else:
             rows.append([None, None, None, None])
-            pixels.append(decoded)
+            pixels.append(found)
             places.append(place)
     if pixels:
         mu, log_var = encoder.encode(np.stack(pixels))

@@ -236,11 +236,9 @@ def _scan_by_products(prepared: Prepared, queries: kernels.Queries, heaps: kerne
         found = products[: len(psi)]
         with np.errstate(over="ignore", invalid="ignore"):
             np.matmul(local.phi, psi, out=found)
-        visited = kernels.take_products(
-            code, items, queries, prepared.log_tau2, parent, found, local, heaps
-        )
-        # What was visited has been counted there.
-        heaps.tally[0] += (len(psi) * count - visited) * BLOCK
+        first, scored = parent * FAN_OUT * BLOCK, heaps.tally[0]
+        kernels.take_products(code, items, queries, prepared.log_tau2, parent, found, local, heaps)
+        heaps.tally[0] = scored + count * min(len(psi) * BLOCK, len(prepared) - first)
 
 
 def _raise_floors(
@@ -266,6 +264,7 @@ def _raise_floors(
         )
     # The search comes by those items again.
     heaps.counts[:] = 0
+    heaps.tally[0] = 0
 
 
 def _bounds_pay(prepared: Prepared, queries: kernels.Queries, heaps: kernels.Heaps) -> bool:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from vaeudf.errors import root_cause
+from vaeudf.errors import InputError, root_cause
 from vaeudf.images import MAX_BYTES, ImageFailure
 from vaeudf.storage import filesystem
 
@@ -35,7 +35,7 @@ class ImageReader:
         self._parquet: _ParquetImages | None = None
 
     def read(
-        self, uri: str, row: float | None, length: float | None
+        self, uri: str, row: float | None, length: float, modified: float
     ) -> bytes | ImageFailure | None:
         """Return one image's bytes, None if it has none, or why it cannot be read.
 
@@ -43,14 +43,19 @@ class ImageReader:
             uri: The file.
             row: Its row there; None (or NaN) where the file is the image. Of one file, rows are
                 best asked for in ascending order.
-            length: The file's bytes, where it is the image.
+            length: The file's bytes, as it was listed.
+            modified: When it was written, in seconds.
+
+        Raises:
+            InputError: A Parquet file is not the one that was listed: its rows may be others.
         """
         try:
             if row is not None and not math.isnan(row):
                 if self._parquet is None or self._parquet.uri != uri:
+                    _check_unchanged(uri, length, modified)
                     self._parquet = _ParquetImages(uri, self._column)
                 return self._parquet.image(int(row))
-            if length is not None and length > MAX_BYTES:
+            if length > MAX_BYTES:
                 return ImageFailure(
                     "too_large",
                     f"the file has {int(length)} bytes; at most {MAX_BYTES} are read.",
@@ -61,6 +66,18 @@ class ImageReader:
         except (OSError, pa.ArrowException) as error:
             self._parquet = None
             return ImageFailure(UNAVAILABLE, f"{uri} could not be read: {root_cause(error)}.")
+
+
+def _check_unchanged(uri: str, length: float, modified: float) -> None:
+    system, inner = filesystem(uri)
+    info = system.get_file_info(inner)
+    # Stores tell times by the second or finer, and not all libraries of one alike.
+    written = info.mtime_ns / 1e9 if info.mtime_ns is not None else modified
+    if info.size != length or abs(written - modified) >= 1.0:
+        raise InputError(
+            f"the catalog changed while it was read: {uri} is not as it was when it was listed. "
+            "Nothing was published; run again."
+        )
 
 
 class _ParquetImages:

@@ -819,14 +819,10 @@ def take_products(code, items, queries, log_tau2, parent, products, local, heaps
         products: Of the queries' features and the items', (blocks, Q, BLOCK) float32.
         local: The queries' scratch.
         heaps: The heaps.
-
-    Returns:
-        How many pairs of block and query had anything that reached the threshold.
     """
     count = len(queries.points)
     chosen = np.empty(count, np.int64)
     first = parent * FAN_OUT
-    reached = 0
     for b in range(len(products)):
         block = first + b
         base = items.base[block]
@@ -841,8 +837,6 @@ def take_products(code, items, queries, log_tau2, parent, products, local, heaps
             kept += 1 if hits > 0 or local.offsets[s] == np.inf else 0
         if kept:
             _visit_block(code, items, queries, log_tau2, block, chosen, kept, local, heaps, True)
-        reached += kept
-    return reached
 
 
 class Level(NamedTuple):

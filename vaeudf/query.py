@@ -105,7 +105,8 @@ def top_k(
 
     Raises:
         InputError: k < 1, a z that is not finite or not of the posteriors' latent_dim, a score
-            that does not fit the queries, or columns that are not there.
+            that does not fit the queries, or columns that are not there. What is wrong with a
+            DataFrame's rows shows when the result is evaluated, as an error of Spark's.
         TableError: The path does not hold posteriors.
     """
     return plan(

@@ -15,7 +15,7 @@ from PIL import Image
 
 from vaeudf.images import thumbnail
 from vaeudf.scores import LOG_LIKELIHOOD, Score
-from vaeudf.storage import absolute, filesystem
+from vaeudf.storage import PAGE_MARK, absolute, filesystem, mark
 
 _THUMBNAIL_SIDE = 224
 PAGE = "index.html"
@@ -103,6 +103,7 @@ def write_report(
     system.create_dir(inner, recursive=True)
     with system.open_output_stream(posixpath.join(inner, PAGE)) as stream:
         stream.write(page.encode())
+    mark(folder, PAGE_MARK)
     return posixpath.join(absolute(folder), PAGE)
 
 

@@ -11,6 +11,9 @@ IMAGE = "image"
 IMAGE_FILE = "image_file"
 IMAGE_ROW = "image_row"
 IMAGE_LENGTH = "image_length"
+IMAGE_MODIFIED = "image_modified"
+PLACE = (IMAGE_FILE, IMAGE_ROW, IMAGE_LENGTH, IMAGE_MODIFIED)
+"""Where an item's image is; see :func:`vaeudf.catalog.list_items`."""
 SOURCE_VERSION = "source_version"
 HASH_DIGITS = 16
 """Hexadecimal digits of an image's SHA-256 that are its source_version, where it is a hash."""
@@ -38,10 +41,11 @@ def quoted(name: str) -> str:
 MODEL_ID_KEY = "vaeudf.model_id"
 MODEL_PATH_KEY = "vaeudf.model_path"
 CATALOG_KEY = "vaeudf.catalog"
+RUN_ID_KEY = "vaeudf.run_id"
 
 RESERVED = (
     *(ITEM_ID, SOURCE_VERSION, MU, LOG_VAR, REASON, MESSAGE),
-    *(IMAGE, IMAGE_FILE, IMAGE_ROW, IMAGE_LENGTH),
+    *(IMAGE, *PLACE),
 )
 """Names that a payload column cannot have, compared without case, as Delta does."""
 

@@ -14,8 +14,11 @@ from pyarrow import ArrowInvalid, fs
 
 from vaeudf.errors import InputError
 
-SUCCESS = "_SUCCESS"
-"""A file that Spark puts into every folder it has written completely."""
+# Files that tell what a folder is to the job that may replace it. Spark and Parquet readers pass
+# over names that begin with an underscore.
+RESULTS_MARK = "_vaeudf_results"
+CATALOG_MARK = "_vaeudf_catalog"
+PAGE_MARK = "_vaeudf_page"
 
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:")
 
@@ -88,7 +91,7 @@ def check_output(path: str, overwrite: bool, marker: str, inputs: Sequence[str] 
         path: A folder to be written.
         overwrite: Whether an older one may be replaced.
         marker: A file that every folder of this kind has: nothing else is ever replaced.
-        inputs: What the job reads; neither above nor below the folder.
+        inputs: What the job reads, or writes too; neither above nor below the folder.
 
     Raises:
         InputError: The folder may not be written.
@@ -97,7 +100,7 @@ def check_output(path: str, overwrite: bool, marker: str, inputs: Sequence[str] 
         here, there = absolute(path).rstrip("/") + "/", absolute(other).rstrip("/") + "/"
         if here.startswith(there) or there.startswith(here):
             raise InputError(
-                f"the output {path} and the input {other} are one, or one is inside the other; "
+                f"{path} and {other} are one, or one is inside the other, and this job uses both; "
                 "name another folder."
             )
     if not exists(path) or is_empty_folder(path):
@@ -113,11 +116,22 @@ def check_output(path: str, overwrite: bool, marker: str, inputs: Sequence[str] 
         )
 
 
+def mark(folder: str, marker: str) -> None:
+    """Put an empty file into a folder, which tells what it is."""
+    files, inner = filesystem(folder)
+    with files.open_output_stream(posixpath.join(inner, marker)):
+        pass
+
+
 @contextmanager
-def replacing(path: str) -> Iterator[str]:
+def replacing(path: str, marker: str | None = None) -> Iterator[str]:
     """Give a folder to write to; it takes the place of ``path`` when the block ends well.
 
     Until then an older ``path`` stays as it was, and after an error nothing is left.
+
+    Args:
+        path: What to replace.
+        marker: A file to put into the folder.
     """
     parent, name = posixpath.split(absolute(path).rstrip("/"))
     # Spark and Parquet readers pass over names that begin with a dot.
@@ -125,6 +139,8 @@ def replacing(path: str) -> Iterator[str]:
     aside = f"{staging}-old"
     try:
         yield staging
+        if marker is not None:
+            mark(staging, marker)
         # Moved aside and not removed: that can fail half-way.
         if exists(path):
             _move(path, aside)

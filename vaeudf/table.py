@@ -24,7 +24,7 @@ from deltalake.transaction import AddAction
 from pyarrow import fs
 
 from vaeudf.errors import PublishConflict, TableError, root_cause
-from vaeudf.schema import ITEM_ID, LOG_VAR, MODEL_ID_KEY, MU, SOURCE_VERSION
+from vaeudf.schema import ITEM_ID, LOG_VAR, MODEL_ID_KEY, MU, RUN_ID_KEY, SOURCE_VERSION
 from vaeudf.storage import absolute, exists, filesystem, is_empty_folder
 
 FORMAT = "1"
@@ -32,6 +32,7 @@ FORMAT_KEY = "vaeudf.format"
 LATENT_DIM_KEY = "vaeudf.latent_dim"
 QUARANTINE = "_quarantine"
 STAGING = "_staging"
+RUNS = "_runs"
 
 _APP_ID = "vaeudf"
 # Footers read at a time; an object store answers each after some 50 ms.
@@ -197,6 +198,11 @@ def _open(uri: str, version: int | None = None) -> PosteriorTable:
             problem = "does not exist"
         elif not exists(posixpath.join(location, "_delta_log")):
             problem = "is not a Delta table: it has no _delta_log"
+        elif version is not None and (latest := _latest_version(location)) is not None:
+            raise TableError(
+                f"table {uri} has no version {version} that can be read; the latest is {latest}, "
+                "and old ones go when the table is vacuumed."
+            ) from None
         else:
             problem = f"cannot be read as a Delta table ({error})"
         raise TableError(
@@ -219,6 +225,13 @@ def _open(uri: str, version: int | None = None) -> PosteriorTable:
         provenance={key: str(value) for key, value in fields[MU].metadata.items()},
         transaction=delta.transaction_version(_APP_ID) or 0,
     )
+
+
+def _latest_version(location: str) -> int | None:
+    try:
+        return DeltaTable(location).version()
+    except (DeltaError, OSError):
+        return None
 
 
 def open_for_publishing(uri: str, latent_dim: int) -> PosteriorTable | None:
@@ -249,15 +262,30 @@ def open_for_publishing(uri: str, latent_dim: int) -> PosteriorTable | None:
     return table
 
 
-def holds_files_of(uri: str, run_id: str) -> bool:
-    """Whether the table's latest version has files of this run, as far as can be told."""
-    if not exists(posixpath.join(absolute(uri), "_delta_log")):
-        return False
+def is_run_id(name: str) -> bool:
+    """Whether a folder's name is that of a run."""
+    return _RUN_ID.match(name) is not None
+
+
+def runs_of(uri: str) -> set[str] | None:
+    """Return the runs that published the versions of a table, or None if that cannot be known."""
+    log = posixpath.join(absolute(uri), "_delta_log")
+    if not exists(log):
+        return set()
+    runs = set()
     try:
-        delta = DeltaTable(absolute(uri))
+        # Not history(): it finds none in a folder whose name has a #.
+        system, inner = filesystem(log)
+        for entry in system.get_file_info(fs.FileSelector(inner)):
+            if entry.path.endswith(".json"):
+                with system.open_input_stream(entry.path) as stream:
+                    actions = map(json.loads, stream.read().splitlines())
+                    runs |= {action["add"]["path"] for action in actions if "add" in action}
+        # Commits are forgotten after some weeks; the files of the latest version never are.
+        runs |= set(_paths(DeltaTable(absolute(uri))))
     except Exception:  # a log that cannot be read may name any file
-        return True
-    return any(path.startswith(f"{run_id}/") for path in _paths(delta))
+        return None
+    return {path.split("/")[0] for path in runs}
 
 
 def publish(
@@ -266,7 +294,7 @@ def publish(
     files: Sequence[DataFile],
     schema: pa.Schema,
     latent_dim: int,
-    run: dict[str, str],
+    run_id: str,
 ) -> PosteriorTable:
     """Make these files the table's next version, in one commit.
 
@@ -277,7 +305,7 @@ def publish(
         files: All data files of the new version.
         schema: Their schema, from :func:`vaeudf.schema.posterior_schema`.
         latent_dim: n.
-        run: Facts to keep with the commit.
+        run_id: The run, kept with the commit.
 
     Raises:
         PublishConflict: Somebody else published since ``previous`` was opened.
@@ -292,7 +320,7 @@ def publish(
     # runs that started from one version, delta-rs lets only the first through.
     properties = CommitProperties(
         app_transactions=[Transaction(_APP_ID, (previous.transaction if previous else 0) + 1)],
-        custom_metadata=run,
+        custom_metadata={RUN_ID_KEY: run_id},
     )
     try:
         if previous is None:
@@ -408,4 +436,4 @@ def _holds_only_ours(uri: str) -> bool:
     if system.get_file_info(inner).type != fs.FileType.Directory:
         return False
     names = {entry.base_name for entry in system.get_file_info(fs.FileSelector(inner))}
-    return all(name in (STAGING, QUARANTINE) or _RUN_ID.match(name) for name in names)
+    return all(name in (STAGING, QUARANTINE, RUNS) or is_run_id(name) for name in names)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from vaeudf.errors import (
     VaeUdfError,
 )
 from vaeudf.footers import read_footers
+from vaeudf.run_record import read_run_records
 from vaeudf.table import open_table
 from vaeudf.workflows import encode_catalog as workflow
 from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
@@ -63,7 +65,7 @@ def test_parquet_catalog(spark, parquet_catalog, bundle_path, bundle, table, gar
         assert rows["source_version"][at].as_py() == row.source_version
         assert rows["stock"][at].as_py() == row.stock
     folders = sorted(path.split("/")[0] for path in tree(table))
-    assert folders == [summary["run_id"], "_delta_log", "_delta_log"]
+    assert folders == [summary["run_id"], "_delta_log", "_delta_log", "_runs"]
 
 
 def test_folder_of_images(spark, image_folder, bundle_path, table):
@@ -81,10 +83,10 @@ def test_what_others_read(spark, parquet_catalog, bundle_path, table):
     assert frame.count() == NUM_ITEMS
 
 
-def test_the_next_night_is_the_next_version(spark, parquet_catalog, bundle_path, table):
+def test_a_full_night_is_the_next_version(spark, parquet_catalog, bundle_path, table):
     first = encode_catalog(EncodeCatalog(parquet_catalog, bundle_path, table))
-    second = encode_catalog(EncodeCatalog(parquet_catalog, bundle_path, table))
-    assert second["version"] == first["version"] + 1
+    second = encode_catalog(EncodeCatalog(parquet_catalog, bundle_path, table, full=True))
+    assert second["version"] == first["version"] + 1 and second["encoded"] == NUM_ITEMS
     assert read(table).num_rows == NUM_ITEMS
     assert open_table(table, first["version"]).num_items == NUM_ITEMS
 
@@ -174,13 +176,19 @@ def test_quarantine(spark, damaged, garments, bundle_path, table, caplog):
     assert not {ids[3], ids[5]} & set(read(table)["item_id"].to_pylist())
 
 
+def what_people_see(table: str) -> dict[str, int] | None:
+    """The table's files, but for the records of runs and what a run keeps for the next one."""
+    if not Path(table).exists():
+        return None
+    return {k: v for k, v in tree(table).items() if k.split("/")[0] not in ("_runs", "_staging")}
+
+
 def refused(options: EncodeCatalog, error: type[VaeUdfError], message: str) -> None:
     """The job must fail with this text and leave the table's folder as it was."""
-    before = tree(options.table) if Path(options.table).exists() else None
+    before = what_people_see(options.table)
     with pytest.raises(error, match=re.escape(message)):
         encode_catalog(options)
-    after = tree(options.table) if Path(options.table).exists() else None
-    assert after == before
+    assert (what_people_see(options.table) or None) == before
 
 
 @pytest.mark.parametrize("published", [False, True])
@@ -195,8 +203,15 @@ def test_too_many_failures_publish_nothing(
         "2 of 40 items cannot be encoded, more than --max-error-fraction 0.01 allows; nothing was "
         "published. By reason: empty 1, truncated 1. For example: "
         f"{garments['item_id'][5]}: a PNG whose 100 bytes end too early; "
-        f"{garments['item_id'][3]}: 0 bytes.",
+        f"{garments['item_id'][3]}: 0 bytes. What could be encoded is kept for the next run.",
     )
+    # And so it is: with more errors allowed nothing has to be encoded again.
+    options = EncodeCatalog(damaged, bundle_path, table, max_error_fraction=0.05)
+    summary = encode_catalog(options)
+    assert summary["resumed"] == (2 if published else NUM_ITEMS)
+    assert summary["encoded"] == (0 if published else NUM_ITEMS - 2)
+    assert summary["quarantined"] == {"empty": 1, "truncated": 1}
+    assert not Path(table, "_staging").exists()
 
 
 def test_not_one_item_that_can_be_encoded(spark, bundle_path, table, tmp_path):
@@ -259,18 +274,22 @@ def test_losing_a_race_leaves_the_winner_alone(
     def and_another_night_ends_meanwhile(*arguments):
         files = write(*arguments)
         monkeypatch.setattr(workflow, "write_data_files", write)
-        seen["winner"] = encode_catalog(EncodeCatalog(parquet_catalog, bundle_path, table))
+        options = EncodeCatalog(parquet_catalog, bundle_path, table, full=True)
+        seen["winner"] = encode_catalog(options)
         seen["tree"] = {
             k: v
             for k, v in tree(table).items()
-            if k.split("/")[0] not in (files[0].path.split("/")[0], "_staging")
+            if k.split("/")[0] not in (files[0].path.split("/")[0], "_staging", "_runs")
         }
         return files
 
     monkeypatch.setattr(workflow, "write_data_files", and_another_night_ends_meanwhile)
     with pytest.raises(PublishConflict, match="another run published"):
-        encode_catalog(EncodeCatalog(parquet_catalog, bundle_path, table))
-    assert tree(table) == seen["tree"]
+        encode_catalog(EncodeCatalog(parquet_catalog, bundle_path, table, full=True))
+    assert what_people_see(table) == seen["tree"]
+    assert not Path(table, "_staging").exists()
+    outcomes = read_run_records(table)["outcome"].to_pylist()
+    assert sorted(outcomes) == ["lost the race", "published", "published"]
     assert open_table(table).version == seen["winner"]["version"]
 
 
@@ -305,6 +324,7 @@ def test_a_catalog_that_changes_while_it_is_read(
 
     def and_then_it_changes(*arguments):
         total = check(*arguments)
+        time.sleep(1)
         pq.write_table(pa.concat_tables([garments.slice(1), garments.slice(5, 1)]), path)
         return total
 

@@ -157,9 +157,9 @@ def test_plain_parquet_and_older_versions(table, parquet_catalog, bundle_path, t
     page = str(tmp_path / "page")
     refused("needs --model and --catalog", table=plain, z=["0,0,0,0"], report=page)
     options = {"model": bundle_path, "catalog": parquet_catalog}
-    query_topk(QueryTopk(plain, z=["1,0,0,1"], k=3, report=page, **options))
+    query_topk(QueryTopk(plain, z=["1,0,0,1", "0,0,0,0"], k=3, report=page, **options))
     html = Path(page, "index.html").read_text()
-    assert html.count("data:image/") == 4
+    assert html.count("data:image/") == 8
     for label in ("row groups read", "pairs scored", "most frequent hit", "seconds"):
         assert f"<dt>{label}</dt>" in html
     assert re.search(r"plan \d+\.\d, search \d+\.\d", html)
@@ -344,3 +344,64 @@ def test_an_older_page_is_kept_unless_overwritten(table, tmp_path):
     query_topk(QueryTopk(table, z=["0,0,0,0"], k=1, report=page))
     refused("exists already", table=table, z=["0,0,0,0"], k=1, report=page)
     query_topk(QueryTopk(table, z=["0,0,0,0"], k=1, report=page, overwrite=True))
+
+
+def test_overwrite_never_replaces_what_the_job_reads(
+    spark, garments, bundle_path, tmp_path, monkeypatch
+):
+    names = ("catalog", "model", "queries", "posteriors", "page", "results")
+    catalog, model, queries, posteriors, page, results = (str(tmp_path / n) for n in names)
+    shutil.copytree(bundle_path, model)
+    spark.createDataFrame(garments.to_pandas()).coalesce(1).write.parquet(catalog)
+    Path(queries).mkdir()
+    queries += "/z.parquet"
+    pq.write_table(pa.table({"z": [[0.0] * 4]}), queries)
+    encode_catalog(EncodeCatalog(catalog, model, posteriors))
+    before = tree(tmp_path)
+    for path in (catalog, model, queries, posteriors, f"{catalog}/sub", str(tmp_path)):
+        for flag in ("output", "report"):
+            with pytest.raises(InputError, match="are one, or one is inside the other"):
+                query_topk(QueryTopk(posteriors, queries=queries, overwrite=True, **{flag: path}))
+    for report in (results, f"{results}/page"):
+        with pytest.raises(InputError, match="are one, or one is inside the other"):
+            query_topk(QueryTopk(posteriors, queries=queries, output=results, report=report))
+    # Something that Spark has written, and a page that is somebody else's.
+    spark.range(1).coalesce(1).write.parquet(results)
+    Path(page).mkdir()
+    Path(page, "index.html").write_text("mine")
+    before = tree(tmp_path)
+    for how in ({"output": results}, {"report": page}):
+        with pytest.raises(InputError, match="so --overwrite does not replace it"):
+            query_topk(QueryTopk(posteriors, queries=queries, overwrite=True, **how))
+    assert tree(tmp_path) == before
+    # Beside a file of queries there is room.
+    (tmp_path / "z.csv").write_text("z0,z1,z2,z3\n0,0,0,0\n")
+    monkeypatch.chdir(tmp_path)
+    summary = query_topk(QueryTopk("posteriors", queries="z.csv", output="hits", report="new"))
+    assert summary["queries"] == 1 and "hub_share" not in summary
+
+
+def test_versions_that_are_not_there(table):
+    latest = open_table(table).version
+    message = f"has no version 99 that can be read; the latest is {latest}, and old ones go"
+    refused(message, TableError, table=table, z=["0,0,0,0"], version=99)
+    with pytest.raises(InputError, match="version is -1; expected 0 or more"):
+        QueryTopk(table, z=["0,0,0,0"], version=-1)
+
+
+def test_a_condition_that_does_not_fit_what_is_in_the_columns(table):
+    refused(
+        "where is 'cast(item_id AS int) > 5', which cannot be evaluated for every item: ",
+        InputError,
+        table=table,
+        z=["0,0,0,0"],
+        where="cast(item_id AS int) > 5",
+    )
+
+
+def test_pictures_of_a_catalog_that_has_none(table, tmp_path):
+    other = str(tmp_path / "other.parquet")
+    pq.write_table(pa.table({"item_id": ["a"]}), other)
+    message = "it has item_id. Name them with --id-column, --image-column and --payload-columns. "
+    message += "The page shows its pictures: say where with --catalog."
+    refused(message, table=table, z=["0,0,0,0"], report=str(tmp_path / "page"), catalog=other)

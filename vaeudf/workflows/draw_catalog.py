@@ -15,7 +15,7 @@ from vaeudf.errors import InputError
 from vaeudf.garments import draw_garment, sample_garment
 from vaeudf.schema import IMAGE, ITEM_ID
 from vaeudf.session import spark_session
-from vaeudf.storage import SUCCESS, absolute, check_output, filesystem, replacing, spark_uri
+from vaeudf.storage import CATALOG_MARK, absolute, check_output, filesystem, replacing, spark_uri
 from vaeudf.timing import Stopwatch
 
 _GARMENTS_PER_TASK = 500
@@ -45,14 +45,14 @@ class DrawCatalog:
 def draw_catalog(options: DrawCatalog) -> Summary:
     """Draw the garments in Spark tasks and write them."""
     watch = Stopwatch()
-    check_output(options.output, options.overwrite, SUCCESS)
+    check_output(options.output, options.overwrite, CATALOG_MARK)
 
     def draw(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         return draw_rows(batches, options)
 
     with (
         spark_session("draw_catalog") as spark,
-        replacing(options.output) as folder,
+        replacing(options.output, CATALOG_MARK) as folder,
         watch.phase("draw"),
     ):
         tasks = -(-options.items // _GARMENTS_PER_TASK)
@@ -64,19 +64,12 @@ def draw_catalog(options: DrawCatalog) -> Summary:
             garments.mapInPandas(
                 lambda batches: write_files(batches, folder, suffix), "written int"
             ).collect()
-            _mark(folder)
     return {
         "items": options.items,
         "output": absolute(options.output),
         "format": options.format,
         "seconds": watch.seconds,
     }
-
-
-def _mark(folder: str) -> None:
-    system, root = filesystem(folder)
-    with system.open_output_stream(posixpath.join(root, SUCCESS)):
-        pass
 
 
 def draw_rows(batches: Iterator[pd.DataFrame], options: DrawCatalog) -> Iterator[pd.DataFrame]:

@@ -1,14 +1,17 @@
-"""Encode a whole catalog and publish its posterior table."""
+"""Encode what has changed in a catalog and publish its posterior table."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import posixpath
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
+from pyspark import StorageLevel
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -19,41 +22,43 @@ from vaeudf.catalog import (
     Format,
     check_items,
     count_files,
-    read_catalog,
+    has_hashed_versions,
+    list_items,
     resolve_format,
 )
+from vaeudf.changes import ENCODED_TYPE, Changes, count_removed, find_changes, same_payload
 from vaeudf.cli import Summary, option
-from vaeudf.encoding import encode_listing
-from vaeudf.errors import InputError, TooManyFailures
+from vaeudf.encoding import chunks_for, encode_chunks
+from vaeudf.errors import InputError, PublishConflict, TooManyFailures
+from vaeudf.image_reader import UNAVAILABLE
+from vaeudf.query import read_table
+from vaeudf.run_record import NOTHING_TO_DO, PUBLISHED, started_now, write_run_record
 from vaeudf.schema import (
     CATALOG_KEY,
-    IMAGE,
-    IMAGE_LENGTH,
     ITEM_ID,
+    LOG_VAR,
     MESSAGE,
     MODEL_ID_KEY,
     MODEL_PATH_KEY,
+    MU,
+    PLACE,
     REASON,
+    RUN_ID_KEY,
     SOURCE_VERSION,
     posterior_schema,
 )
 from vaeudf.session import spark_session
-from vaeudf.storage import (
-    absolute,
-    exists,
-    remove,
-    remove_empty,
-    spark_literal,
-    spark_uri,
-)
+from vaeudf.staging import Run, clean, has_chunks, open_run
+from vaeudf.storage import absolute, exists, remove, remove_empty, spark_literal, spark_uri
 from vaeudf.table import (
     QUARANTINE,
-    STAGING,
+    DataFile,
+    PosteriorTable,
     check_schema,
-    holds_files_of,
     new_run_id,
     open_for_publishing,
     publish,
+    runs_of,
 )
 from vaeudf.timing import Stopwatch
 from vaeudf.writing import write_data_files
@@ -65,7 +70,7 @@ _ROWS_PER_QUARANTINE_FILE = 1_000_000
 
 @dataclass(frozen=True)
 class EncodeCatalog:
-    """Run a model's encoder over every image of a catalog and publish the posterior table."""
+    """Run a model's encoder over a catalog's new and changed images, and publish the table."""
 
     catalog: str = option(help="folder or glob of images, or Parquet with the images' bytes")
     model: str = option(help="folder of the model bundle")
@@ -81,6 +86,11 @@ class EncodeCatalog:
     )
     max_error_fraction: float = option(
         0.01, help="publish nothing if more than this fraction of the items fail"
+    )
+
+    full: bool = option(False, help="encode everything again, also what has not changed")
+    retry_quarantined: bool = option(
+        False, help="try items in quarantine again, also those whose image has not changed"
     )
 
     def __post_init__(self) -> None:
@@ -101,81 +111,285 @@ class EncodeCatalog:
 
 
 def encode_catalog(options: EncodeCatalog) -> Summary:
-    """Encode, stage, check, lay out and publish, in this order."""
-    watch = Stopwatch()
+    """List, compare, encode, check, lay out and publish, in this order."""
     bundle = load_bundle(options.model)
     previous = open_for_publishing(options.table, bundle.latent_dim)
-    table = absolute(options.table)
-    run_id = new_run_id()
-
-    with spark_session("encode_catalog") as spark, _run_folders(table, run_id) as staging:
-        with watch.phase("read"):
-            catalog = read_catalog(spark, options.source)
-            schema = _table_schema(catalog, bundle, options)
-            total = check_items(catalog, options.version_column is not None)
-            ignored = _count_ignored(spark, options.source, total)
-        with watch.phase("encode"):
-            encode_listing(catalog, bundle).write.parquet(spark_uri(staging))
-        staged = spark.read.parquet(spark_literal(staging))
-        with watch.phase("check"):
-            quarantined = _count_failures(staged)
-            failed = sum(quarantined.values())
-            _check_failures(staged, quarantined, total, options.max_error_fraction)
-        with watch.phase("lay out"):
-            encoded = staged.where(F.col(REASON).isNull())
-            files = write_data_files(encoded, total - failed, table, run_id, schema)
-            if failed:
-                _write_quarantine(staged, failed, table, run_id)
-        with watch.phase("publish"):
-            written = sum(file.num_rows for file in files)
-            if written + failed != total:
-                raise InputError(
-                    f"the catalog changed while it was read: {total} items at first, "
-                    f"{written + failed} in the end. Nothing was published; run again."
-                )
-            published = publish(
-                table, previous, files, schema, bundle.latent_dim, {"vaeudf.run_id": run_id}
-            )
-    _tell(quarantined, ignored, table, run_id)
-    return {
-        "read": total,
-        "encoded": total - failed,
-        "quarantined": quarantined,
-        "ignored_files": ignored,
-        "table": table,
-        "version": published.version,
-        "latent_dim": bundle.latent_dim,
-        "model_id": bundle.model_id,
-        "run_id": run_id,
-        "images_per_second": round(total / max(watch.seconds["encode"], 1e-3), 1),
-        "seconds": watch.seconds,
-    }
-
-
-@contextmanager
-def _run_folders(table: str, run_id: str) -> Iterator[str]:
-    """Give a run its staging folder; take everything of the run away again if it fails."""
-    staging = posixpath.join(table, STAGING, run_id)
-    was_there = exists(table)
+    night = _Night(options, bundle, previous)
+    was_there = exists(night.table)
     try:
-        yield staging
-    except BaseException:
-        # Whatever went wrong may have done so after the commit: then the files are the table.
-        if not holds_files_of(table, run_id):
-            remove(posixpath.join(table, run_id))
-            remove(_quarantine_folder(table, run_id))
-        raise
+        with (
+            spark_session("encode_catalog") as spark,
+            open_run(night.table, night.run_id, night.key) as run,
+        ):
+            night.facts["application_id"] = spark.sparkContext.applicationId
+            try:
+                night.go(spark, run)
+            except BaseException as error:
+                night.withdraw(error, run)
+                raise
     finally:
-        remove(staging)
-        for folder in (STAGING, QUARANTINE):
-            remove_empty(posixpath.join(table, folder))
+        remove_empty(posixpath.join(night.table, QUARANTINE))
         if not was_there:
-            remove_empty(table)
+            remove_empty(night.table)
+    night.record()
+    return night.summary()
 
 
-def _table_schema(catalog: DataFrame, bundle: Bundle, options: EncodeCatalog) -> pa.Schema:
-    own = (ITEM_ID, SOURCE_VERSION, IMAGE, IMAGE_LENGTH)
-    payload = catalog.drop(*own)
+class _Night:
+    """One run, and what is known of it so far.
+
+    Attributes:
+        options: What was asked for.
+        bundle: The model.
+        previous: The table's last version, if there is one.
+        table: Where the table is.
+        run_id: The run.
+        watch: Its seconds by phase.
+        facts: What its record will say.
+    """
+
+    def __init__(
+        self, options: EncodeCatalog, bundle: Bundle, previous: PosteriorTable | None
+    ) -> None:
+        self.options = options
+        self.bundle = bundle
+        self.previous = previous
+        self.table = absolute(options.table)
+        self.run_id = new_run_id()
+        self.watch = Stopwatch()
+        self.facts: dict[str, Any] = {
+            "run_id": self.run_id,
+            "started": started_now(),
+            "model_id": bundle.model_id,
+            "model": absolute(options.model),
+            "catalog": absolute(options.catalog),
+            "version_before": self._version,
+        }
+
+    @property
+    def key(self) -> str:
+        """What a run's chunks are good for: this model, on this catalog."""
+        options = self.options
+        parts = json.dumps([self.bundle.model_id, options.source.to_json(), options.full])
+        return hashlib.sha256(parts.encode()).hexdigest()
+
+    @property
+    def _version(self) -> int | None:
+        """The last version that was published."""
+        return self.previous.version if self.previous and self._published else None
+
+    @property
+    def _published(self) -> bool:
+        return self.previous is not None and self.previous.transaction > 0
+
+    @property
+    def _may_carry(self) -> bool:
+        """Whether the last version's posteriors are those that this model would give."""
+        return (
+            self.previous is not None
+            and self._published
+            and self.previous.model_id == self.bundle.model_id
+            and not self.options.full
+        )
+
+    def go(self, spark: SparkSession, run: Run) -> None:
+        """Do all of it."""
+        with ExitStack() as frames:
+
+            def kept(frame: DataFrame) -> DataFrame:
+                # Looked at once, and alike by all that follows, whatever happens to the files; and
+                # forgotten in the end, for Spark would take it for that of the next run.
+                frames.callback(frame.persist(StorageLevel.DISK_ONLY).unpersist)
+                return frame
+
+            with self.watch.phase("read"):
+                adopted = run.adopt() > 0
+                self._clean()
+                # A hash costs reading the images, which is for nothing if nothing is known.
+                versions = self._may_carry or adopted
+                listing = list_items(spark, self.options.source, versions)
+                schema = _table_schema(listing, self)
+                listing = kept(listing)
+                last = (
+                    read_table(spark, self.previous) if self.previous and self._published else None
+                )
+                changes = self._compare(spark, run if adopted else None, listing, last)
+            with self.watch.phase("encode"):
+                self._encode(spark, run, changes)
+            with self.watch.phase("check"):
+                found = _all_rows(spark, changes, run)
+                self._check(found, changes)
+                if last is not None and self._is_nothing(spark, listing, last, found):
+                    self.facts |= {"outcome": NOTHING_TO_DO, "version": self._version}
+                    return
+            with self.watch.phase("lay out"):
+                posteriors = found.where(F.col(REASON).isNull())
+                posteriors = posteriors.select(ITEM_ID, SOURCE_VERSION, MU, LOG_VAR)
+                rows = kept(posteriors.join(listing.drop(SOURCE_VERSION, *PLACE), ITEM_ID))
+                failed = sum(self.facts["quarantined"].values())
+                total = self.facts["read"] - failed
+                files = write_data_files(rows, total, self.table, self.run_id, schema)
+                if failed:
+                    _write_quarantine(found, failed, self.table, self.run_id)
+        with self.watch.phase("publish"):
+            self._publish(files, schema)
+        _tell(self.facts["quarantined"], self.table, self.run_id)
+
+    def _last(self, spark: SparkSession) -> DataFrame | None:
+        """Return the rows of the last version."""
+        if self.previous is None or not self._published:
+            return None
+        return read_table(spark, self.previous)
+
+    def _compare(
+        self, spark: SparkSession, run: Run | None, listing: DataFrame, last: DataFrame | None
+    ) -> Changes:
+        source = self.options.source
+        total = check_items(listing, source.version_column is not None)
+        quarantine = self._quarantine(spark)
+        staged = None if run is None else _read_chunks(spark, run.adopted)
+        changes = find_changes(
+            listing,
+            last if self._may_carry else None,
+            None if quarantine is None else self._not_tried_again(quarantine),
+            None if staged is None else self._not_tried_again(staged),
+        )
+        self.facts |= {
+            "read": total,
+            "carried": changes.carried,
+            "resumed": changes.resumed,
+            "removed": 0 if last is None else count_removed(listing, last),
+            "ignored_files": _count_ignored(spark, source, total),
+        }
+        return changes
+
+    def _encode(self, spark: SparkSession, run: Run, changes: Changes) -> None:
+        if changes.num_todo == 0:
+            return
+        source = self.options.source
+        cores = int(spark.sparkContext.defaultParallelism)
+        encode_chunks(
+            changes.todo,
+            chunks_for(changes.num_todo, changes.todo_bytes, cores),
+            run.encoded,
+            bundle=self.bundle,
+            image_column=source.image_column,
+            hashed=has_hashed_versions(spark, source),
+        )
+
+    def _check(self, found: DataFrame, changes: Changes) -> None:
+        """Count what came of it; too many failures are an error."""
+        quarantined, total = _count_failures(found), self.facts["read"]
+        seconds = max(self.watch.seconds["encode"], 1e-3)
+        self.facts |= {
+            "quarantined": quarantined,
+            "encoded": total - changes.carried - sum(quarantined.values()),
+            "images_per_second": round(changes.num_todo / seconds, 1),
+        }
+        _check_failures(found, quarantined, total, self.options.max_error_fraction)
+
+    def _is_nothing(
+        self, spark: SparkSession, listing: DataFrame, last: DataFrame, found: DataFrame
+    ) -> bool:
+        """Whether a new version would be the same as the last one."""
+        return (
+            self._may_carry
+            and self.facts["encoded"] == self.facts["removed"] == 0
+            and _same_failures(found, self._quarantine(spark))
+            and same_payload(listing, last)
+        )
+
+    def _publish(self, files: list[DataFile], schema: pa.Schema) -> None:
+        written = sum(file.num_rows for file in files)
+        accounted = written + sum(self.facts["quarantined"].values())
+        if accounted != self.facts["read"]:
+            raise InputError(
+                f"the catalog changed while it was read: {self.facts['read']} items at first, "
+                f"{accounted} in the end. Nothing was published; run again."
+            )
+        table = publish(
+            self.table, self.previous, files, schema, self.bundle.latent_dim, self.run_id
+        )
+        self.facts |= {"outcome": PUBLISHED, "version": table.version}
+
+    def withdraw(self, error: BaseException, run: Run) -> None:
+        """Take away what a run that failed has laid out, and keep a record of it."""
+        # Whatever went wrong may have done so after the commit: then the files are the table.
+        published = runs_of(self.table)
+        if published is not None and self.run_id not in published:
+            remove(posixpath.join(self.table, self.run_id))
+            remove(_quarantine_folder(self.table, self.run_id))
+        elif published is not None:
+            run.forget()
+        if isinstance(error, (TooManyFailures, PublishConflict)) and self.previous is not None:
+            outcome = "too many errors" if isinstance(error, TooManyFailures) else "lost the race"
+            self.facts |= {"outcome": outcome, "message": str(error)}
+            self.record()
+
+    def record(self) -> None:
+        """Write the run's row; a night that is published is not undone for want of it."""
+        try:
+            write_run_record(self.table, {**self.facts, "seconds": self.watch.seconds})
+        except (OSError, pa.ArrowException) as error:
+            log.warning("the run's record could not be written to %s: %s", self.table, error)
+
+    def summary(self) -> Summary:
+        """Return what the job prints."""
+        facts = {name: value for name, value in self.facts.items() if name != "started"}
+        order = ("outcome", "read", "encoded", "resumed", "carried", "removed", "quarantined")
+        return {
+            **{name: facts.pop(name) for name in order},
+            **facts,
+            "table": self.table,
+            "latent_dim": self.bundle.latent_dim,
+            "seconds": self.watch.seconds,
+        }
+
+    def _clean(self) -> None:
+        removed = clean(self.table)
+        if removed:
+            log.info("removed what %d killed runs had left: %s.", len(removed), ", ".join(removed))
+
+    def _quarantine(self, spark: SparkSession) -> DataFrame | None:
+        """Return the last version's quarantine."""
+        if not self._may_carry or self.previous is None:
+            return None
+        folder = _quarantine_folder(self.table, self.previous.provenance.get(RUN_ID_KEY, ""))
+        if not exists(folder):
+            return None
+        return spark.read.parquet(spark_literal(folder))
+
+    def _not_tried_again(self, rows: DataFrame) -> DataFrame:
+        """Leave out failures that may be over, with the same image."""
+        if self.options.retry_quarantined:
+            return rows.where(F.col(REASON).isNull())
+        # What could not be opened yesterday may be there today.
+        return rows.where(F.coalesce(REASON, F.lit("")) != UNAVAILABLE)
+
+
+def _read_chunks(spark: SparkSession, folder: str) -> DataFrame:
+    return spark.read.schema(ENCODED_TYPE).parquet(spark_literal(folder))
+
+
+def _same_failures(found: DataFrame, quarantine: DataFrame | None) -> bool:
+    """Whether all that failed is in quarantine already, for the same reason."""
+    failures = found.where(F.col(REASON).isNotNull()).select(ITEM_ID, SOURCE_VERSION, REASON)
+    if quarantine is not None:
+        failures = failures.join(quarantine, failures.columns, "left_anti")
+    return failures.isEmpty()
+
+
+def _all_rows(spark: SparkSession, changes: Changes, run: Run) -> DataFrame:
+    """Return every item's row: what was known, and what this run has encoded."""
+    if not has_chunks(run.encoded):
+        return changes.known
+    # A task that was run twice has left two chunks.
+    encoded = _read_chunks(spark, run.encoded).dropDuplicates([ITEM_ID])
+    return changes.known.unionByName(encoded)
+
+
+def _table_schema(listing: DataFrame, night: _Night) -> pa.Schema:
+    payload = listing.drop(ITEM_ID, SOURCE_VERSION, *PLACE)
     try:
         payload_schema = payload.limit(0).toArrow().schema
     except PySparkException as error:
@@ -184,9 +398,10 @@ def _table_schema(catalog: DataFrame, bundle: Bundle, options: EncodeCatalog) ->
             "Choose some with --payload-columns."
         ) from None
     provenance = {
-        MODEL_ID_KEY: bundle.model_id,
-        MODEL_PATH_KEY: absolute(options.model),
-        CATALOG_KEY: options.source.to_json(),
+        MODEL_ID_KEY: night.bundle.model_id,
+        MODEL_PATH_KEY: absolute(night.options.model),
+        CATALOG_KEY: night.options.source.to_json(),
+        RUN_ID_KEY: night.run_id,
     }
     return check_schema(posterior_schema(payload_schema, provenance))
 
@@ -208,7 +423,7 @@ def _check_failures(
         f"{max_fraction:g} allows; nothing was published. By reason: "
         f"{', '.join(f'{reason} {count}' for reason, count in quarantined.items())}. For example: "
         + "; ".join(f"{row[ITEM_ID]}: {row[MESSAGE].rstrip('.')}" for row in examples)
-        + "."
+        + ". What could be encoded is kept for the next run."
     )
 
 
@@ -231,7 +446,7 @@ def _count_ignored(spark: SparkSession, source: CatalogSource, total: int) -> in
     return count_files(spark, source) - total
 
 
-def _tell(quarantined: dict[str, int], ignored: int, table: str, run_id: str) -> None:
+def _tell(quarantined: dict[str, int], table: str, run_id: str) -> None:
     if quarantined:
         reasons = ", ".join(f"{count} {reason}" for reason, count in quarantined.items())
         log.info(
@@ -240,5 +455,3 @@ def _tell(quarantined: dict[str, int], ignored: int, table: str, run_id: str) ->
             reasons,
             _quarantine_folder(table, run_id),
         )
-    if ignored:
-        log.info("%d files do not have the name of an image and were passed over.", ignored)

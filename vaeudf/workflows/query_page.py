@@ -136,7 +136,8 @@ def find_pictures(spark: SparkSession, table: PosteriorTable, catalog: str | Non
     else:
         source = CatalogSource(str(catalog))
     try:
-        resolve_format(spark, source)
+        if resolve_format(spark, source) == "parquet":
+            read_images(spark, source, [])  # does it have the columns?
     except InputError as error:
         raise InputError(
             f"{error} The page shows its pictures: say where with --catalog."

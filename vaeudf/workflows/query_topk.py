@@ -5,31 +5,48 @@ from __future__ import annotations
 import logging
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from pyspark.errors import PySparkException
+from pyspark.errors import (
+    ArithmeticException,
+    DateTimeException,
+    NumberFormatException,
+    PySparkException,
+)
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
+from vaeudf.catalog import CatalogSource, root_of
 from vaeudf.cli import Summary, option
 from vaeudf.engine import check_k
 from vaeudf.errors import InputError, root_cause
 from vaeudf.gaussian import check_tolerance
 from vaeudf.latents import Latents, parse_z, read_latents
 from vaeudf.query import BulkQuery, choose_score, plan, posteriors_of, read_table
-from vaeudf.report import PAGE
 from vaeudf.schema import (
+    CATALOG_KEY,
     COSTLIEST,
     ITEM_ID,
     LOG_AGGREGATE_POSTERIOR_ERROR,
+    MODEL_PATH_KEY,
     QUERY_ID,
     RANK,
     RESPONSIBILITY,
 )
 from vaeudf.scores import SCORES, score_named
 from vaeudf.session import spark_session
-from vaeudf.storage import SUCCESS, absolute, check_output, replacing, spark_literal, spark_uri
+from vaeudf.storage import (
+    PAGE_MARK,
+    RESULTS_MARK,
+    absolute,
+    check_output,
+    exists,
+    replacing,
+    spark_literal,
+    spark_uri,
+)
 from vaeudf.table import PosteriorTable, open_posteriors
 from vaeudf.timing import Stopwatch
 from vaeudf.workflows.query_page import QueryPage, find_pictures, load_decoder
@@ -89,6 +106,8 @@ class QueryTopk:
             score_named(self.score)
         if self.exclude_self and not self.like:
             raise InputError("exclude-self is for --like: a z has no item of its own.")
+        if self.version is not None and self.version < 0:
+            raise InputError(f"version is {self.version}; expected 0 or more.")
         if self.report_queries < 1:
             raise InputError(f"report-queries is {self.report_queries}; expected at least 1.")
 
@@ -101,10 +120,12 @@ def query_topk(options: QueryTopk) -> Summary:
     if latents is not None:
         _check_queries(latents, table, options)
     decoder = load_decoder(table, options.model, options.catalog) if options.report else None
+    inputs = _inputs(options, table)
     if options.output:
-        check_output(options.output, options.overwrite, SUCCESS, [options.table])
+        check_output(options.output, options.overwrite, RESULTS_MARK, inputs)
     if options.report:
-        check_output(options.report, options.overwrite, PAGE, [options.table])
+        others = [options.output] if options.output else []
+        check_output(options.report, options.overwrite, PAGE_MARK, [*inputs, *others])
 
     written = None
     with spark_session("query_topk") as spark:
@@ -131,9 +152,9 @@ def query_topk(options: QueryTopk) -> Summary:
                 responsibilities=options.responsibilities,
             )
         hits = query.hits
-        with watch.phase("search"):
+        with watch.phase("search"), _where_is_to_blame(options.where):
             if options.output:
-                with replacing(options.output) as folder:
+                with replacing(options.output, RESULTS_MARK) as folder:
                     ordered = hits.sortWithinPartitions(QUERY_ID, RANK)
                     ordered.write.parquet(spark_uri(folder))
                 # What follows looks the results up instead of searching again.
@@ -142,6 +163,8 @@ def query_topk(options: QueryTopk) -> Summary:
             else:
                 rows = hits.collect()
                 hub = _hub_of(rows, len(latents))
+        if len(latents) == 1:
+            hub = None  # of one query's hits none is more frequent than the others
         summary = _summary(options, table, query, latents, hub)
         summary["seconds"] = watch.seconds
         if page is not None:
@@ -161,6 +184,15 @@ def query_topk(options: QueryTopk) -> Summary:
     return summary
 
 
+def _inputs(options: QueryTopk, table: PosteriorTable) -> list[str]:
+    """Return what a result must never replace: all that is read, now or for the page."""
+    read = [options.table, options.queries, options.catalog, options.model]
+    read.append(table.provenance.get(MODEL_PATH_KEY))
+    if CATALOG_KEY in table.provenance:
+        read.append(CatalogSource.from_json(table.provenance[CATALOG_KEY]).path)
+    return [path if exists(path) else root_of(path) for path in read if path is not None]
+
+
 def _read_queries(options: QueryTopk) -> Latents | None:
     """Return what is asked for; None if it must be looked up in the table."""
     if options.like:
@@ -173,6 +205,20 @@ def _check_queries(latents: Latents, table: PosteriorTable, options: QueryTopk) 
     choose_score(latents, options.score)
     if options.z_bound is not None:
         latents.check_bound(options.z_bound)
+
+
+@contextmanager
+def _where_is_to_blame(condition: str | None) -> Iterator[None]:
+    """Say so where a condition fits the columns' types, but not what is in them."""
+    try:
+        yield
+    except (ArithmeticException, DateTimeException, NumberFormatException) as error:
+        if condition is None:
+            raise
+        raise InputError(
+            f"where is {condition!r}, which cannot be evaluated for every item: "
+            f"{root_cause(error)}."
+        ) from None
 
 
 def _searched(
