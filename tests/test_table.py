@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
+from vaeudf.boxes import Boxes
 from vaeudf.errors import PublishConflict, TableError
+from vaeudf.footers import BOXES_KEY
 from vaeudf.schema import MODEL_ID_KEY, posterior_schema
 from vaeudf.table import (
     DataFile,
@@ -37,7 +41,7 @@ def write_file(table: str, run: str, ids: list[str], schema: pa.Schema) -> DataF
         "log_var": [[0.0, 0.0]] * len(ids),
         "source_version": ["v"] * len(ids),
     }
-    extra = {name: [1.0] * len(ids) for name in schema.names if name not in columns}
+    extra = {f.name: pa.nulls(len(ids), f.type) for f in schema if f.name not in columns}
     pq.write_table(pa.table({**columns, **extra}, schema=schema), path)
     size = path.stat().st_size
     return DataFile(f"{run}/part-0.parquet", size, len(ids), min(ids), max(ids))
@@ -194,7 +198,7 @@ def test_types_that_delta_has_not():
 def test_local_times_in_a_later_version(uri, kind):
     put(uri, "r1", ["a"])
     schema = posterior_schema(pa.schema([("when", kind)]), {MODEL_ID_KEY: "m"})
-    file = write_file(uri, "r2", ["b"], posterior_schema(pa.schema([]), {}))
+    file = write_file(uri, "r2", ["b"], schema)
     table = publish(uri, open_for_publishing(uri, 2), [file], schema, 2, "run")
     assert rows(open_table(uri)) == rows(table) == ["b"]
     assert rows(put(uri, "r3", ["c"])) == ["c"]
@@ -206,10 +210,32 @@ def test_local_times_do_not_hide_a_race(uri):
     plain = posterior_schema(PAYLOAD, {MODEL_ID_KEY: "m"})
     timed = posterior_schema(pa.schema([("when", pa.timestamp("us"))]), {MODEL_ID_KEY: "m"})
     publish(uri, both[0], [write_file(uri, "r2", ["r2"], plain)], plain, 2, "run")
-    file = write_file(uri, "r3", ["r3"], posterior_schema(pa.schema([]), {}))
+    file = write_file(uri, "r3", ["r3"], timed)
     with pytest.raises(PublishConflict, match="another run published"):
         publish(uri, both[1], [file], timed, 2, "run")
     assert rows(open_table(uri)) == ["r2"]
+
+
+def test_files_that_are_not_what_they_should_be(uri):
+    schema = posterior_schema(PAYLOAD, {MODEL_ID_KEY: "m"})
+    good = write_file(uri, "r1", ["a", "b"], schema)
+    other = posterior_schema(pa.schema([("price", pa.float32())]), {MODEL_ID_KEY: "m"})
+    for files, expected in (([replace(good, num_rows=3)], schema), ([good], other)):
+        with pytest.raises(TableError, match=r"has 2 rows of item_id, .*, all finite; expected"):
+            publish(uri, None, files, expected, 2, "r1")
+    path = Path(uri) / good.path
+    bad = pq.read_table(path)
+    boxes = Boxes.of_blocks(np.array([[0.0, np.nan], [1, 1]]), np.zeros((2, 2)), 2)
+    with pq.ParquetWriter(path, bad.schema) as writer:
+        writer.write_table(bad)
+        writer.add_key_value_metadata({BOXES_KEY: boxes.to_bytes()})
+    file = replace(good, size=path.stat().st_size)
+    with pytest.raises(TableError, match="with a mu or log_var that is not finite; expected 2"):
+        publish(uri, None, [file], schema, 2, "r1")
+    path.write_bytes(bytes(file.size))
+    with pytest.raises(TableError, match=r"cannot be read \("):
+        publish(uri, None, [file], schema, 2, "r1")
+    assert not (Path(uri) / "_delta_log").exists()
 
 
 def test_who_has_published(uri):

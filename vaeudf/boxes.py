@@ -46,6 +46,11 @@ class Boxes:
         return int(self.mu_min.shape[1])
 
     @property
+    def is_finite(self) -> bool:
+        """Whether all numbers in the boxes are finite; a NaN in a box makes its bounds NaN."""
+        return all(bool(np.isfinite(bound).all()) for bound in self._bounds)
+
+    @property
     def _bounds(self) -> tuple[NDArray[Any], ...]:
         return self.mu_min, self.mu_max, self.log_var_min, self.log_var_max
 

@@ -24,6 +24,7 @@ from deltalake.transaction import AddAction
 from pyarrow import fs
 
 from vaeudf.errors import PublishConflict, TableError, root_cause
+from vaeudf.footers import read_footer
 from vaeudf.schema import ITEM_ID, LOG_VAR, MODEL_ID_KEY, MU, RUN_ID_KEY, SOURCE_VERSION
 from vaeudf.storage import absolute, exists, filesystem, is_empty_folder
 
@@ -309,10 +310,10 @@ def publish(
 
     Raises:
         PublishConflict: Somebody else published since ``previous`` was opened.
-        TableError: A file is not there, or not as it was written.
+        TableError: A file is not there, not as it was written, or has numbers that are not finite.
     """
     location = absolute(uri)
-    _check_files(location, files)
+    _check_files(location, files, schema)
     now = int(time.time() * 1000)
     adds = [AddAction(file.path, file.size, {}, now, True, _stats(file, schema)) for file in files]
     delta_schema = Schema.from_arrow(schema)
@@ -406,8 +407,8 @@ def _is_local_time(kind: pa.DataType) -> bool:
     return any(_is_local_time(kind.field(i).type) for i in range(kind.num_fields))
 
 
-def _check_files(location: str, files: Sequence[DataFile]) -> None:
-    """Do what delta-rs does not: look whether the files it is to name are there."""
+def _check_files(location: str, files: Sequence[DataFile], schema: pa.Schema) -> None:
+    """Do what delta-rs does not: look whether the files it is to name are there, and whole."""
     system, inner = filesystem(location)
     infos = system.get_file_info([posixpath.join(inner, file.path) for file in files])
     for file, info in zip(files, infos, strict=True):
@@ -416,6 +417,26 @@ def _check_files(location: str, files: Sequence[DataFile]) -> None:
                 f"data file {file.path} should have {file.size} bytes and has {info.size}; "
                 "it changed between writing and publishing. Nothing was published."
             )
+
+    def check(file: DataFile) -> None:
+        path = posixpath.join(inner, file.path)
+        try:
+            footer = pq.read_metadata(path, filesystem=system)
+            found = footer.schema.to_arrow_schema()
+            groups = read_footer(posixpath.join(location, file.path))
+        except (OSError, pa.ArrowInvalid) as error:
+            raise TableError(f"data file {file.path} cannot be read ({error}).") from None
+        finite = all(group.box is None or group.box.is_finite for group in groups)
+        if footer.num_rows != file.num_rows or not found.equals(schema) or not finite:
+            raise TableError(
+                f"data file {file.path} has {footer.num_rows} rows of {', '.join(found.names)}, "
+                f"{'all finite' if finite else 'with a mu or log_var that is not finite'}; "
+                f"expected {file.num_rows} finite rows of {', '.join(schema.names)}, of the types "
+                "that were written. Nothing was published."
+            )
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        list(pool.map(check, files))
 
 
 def _stats(file: DataFile, schema: pa.Schema) -> str:
