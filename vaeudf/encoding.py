@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 from typing import Any
 
@@ -19,6 +19,7 @@ from vaeudf.bundle import Bundle, PosteriorEncoder, load_encoder, use_threads
 from vaeudf.errors import InputError
 from vaeudf.image_reader import ImageReader
 from vaeudf.images import ImageFailure, decode_image
+from vaeudf.isolation import SECONDS_PER_IMAGE, Isolated, watchdog
 from vaeudf.schema import (
     HASH_DIGITS,
     IMAGE,
@@ -36,6 +37,9 @@ from vaeudf.schema import (
 from vaeudf.staging import write_chunk
 
 BATCH_SIZE = 128
+# A process that is at one batch for so long hangs.
+_SECONDS_PER_BATCH = 600.0
+_END = object()
 # A chunk is what a killed task loses: some seconds of work.
 _ITEMS_PER_CHUNK = 1_024
 _BYTES_PER_CHUNK = 128 * 2**20
@@ -196,15 +200,55 @@ def encode_batches(
     files: Broadcast[EncoderFiles],
     model_id: str,
 ) -> Iterator[pd.DataFrame]:
-    """Encode a partition: images' bytes in, DataFrames (mu, log_var, reason, message) out."""
+    """Encode a partition: images' bytes in, DataFrames (mu, log_var, reason, message) out.
+
+    If an image brings this process down, or keeps it busy for too long, the task is tried again;
+    then each image has a process of its own to bring down, and is told apart by that.
+    """
+    context = TaskContext.get()
+    if context is not None and context.attemptNumber() > 0:
+        yield from _encode_with_care(batches, files.value)
+        return
     if model_id not in _encoders:
         _encoders.clear()
         _encoders[model_id] = load_encoder(files.value)
-    context = TaskContext.get()
     # One torch thread per core that the scheduler gave this task: more would fight its neighbours.
     use_threads(context.cpus() if context is not None else 1)
     for batch in batches:
-        yield encode_images(_encoders[model_id], batch)
+        with watchdog(_SECONDS_PER_BATCH):
+            frame = encode_images(_encoders[model_id], batch)
+        yield frame
+
+
+def _encode_with_care(
+    batches: Iterable[Iterable[bytes | ImageFailure | None]], files: EncoderFiles
+) -> Iterator[pd.DataFrame]:
+    with Isolated(_encoder_of_one, files) as isolated:
+        for batch in batches:
+            images, rows = iter(batch), []
+            while True:
+                with watchdog(_SECONDS_PER_BATCH):  # a store that does not answer
+                    data = next(images, _END)
+                if data is _END:
+                    break
+                found = isolated.call(data, SECONDS_PER_IMAGE)
+                failed = isinstance(found, ImageFailure)
+                rows.append([None, None, found.reason, found.message] if failed else found)
+            yield _frame(rows)
+
+
+def _encoder_of_one(
+    files: EncoderFiles,
+) -> Callable[[bytes | ImageFailure | None], list[object]]:
+    """Return a function that encodes one image to a row."""
+    encoder = load_encoder(files)
+    use_threads(1)
+
+    def encode_one(data: bytes | ImageFailure | None) -> list[object]:
+        frame = encode_images(encoder, [data])
+        return [frame[name][0] for name in _ADDED]
+
+    return encode_one
 
 
 def encode_images(
