@@ -12,17 +12,21 @@ class Stopwatch:
 
     Attributes:
         seconds: Wall-clock seconds by phase, in the order they began.
+        phase_now: The phase that has begun last and not ended, if any.
     """
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self.phase_now: str | None = None
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Add the time of the ``with`` block to a phase."""
         self.seconds.setdefault(name, 0.0)
         start = time.perf_counter()
+        outer, self.phase_now = self.phase_now, name
         try:
             yield
         finally:
+            self.phase_now = outer
             self.seconds[name] = round(self.seconds[name] + time.perf_counter() - start, 3)

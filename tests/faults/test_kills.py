@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -39,37 +40,59 @@ POINTS = [
 FIRST = ["chunk", "after:write_data_files", "before:_create", "after:_create", "after:publish"]
 
 
-class Night:
-    """A catalog of which one version is published, and another is to be."""
+class Stage:
+    """A catalog as it is tonight, the table of the night before, and what a clean run gives."""
 
-    def __init__(self, root: Path, garments: pa.Table, model: str, kind: str, first: bool) -> None:
-        self.root, self.model = root, model
-        self.table = str(root / "posteriors")
-        self.shop = Shop(root, kind, garments)
+    def __init__(self, root: Path, garments: pa.Table, model: str, kind: str) -> None:
+        self.model = model
+        shop = Shop(root, kind, garments)
         for i in range(30):
-            self.shop.put(f"item {i:02}", i)
-        self.before: pa.Table | None = None
-        if not first:
-            self.encode()
-            self.before = read(self.table)
+            shop.put(f"item {i:02}", i)
+        self.catalog = shop.open()
+        self.table = str(root / "yesterday")
+        self.encode(self.table)
+        self.before = read(self.table)
         for i in range(5, 25):
-            self.shop.put(f"item {i:02}", (i + 7) % 40)
-        self.shop.put("item 03", -1)
-        self.shop.remove("item 00")
-        self.shop.open()
-        clean = str(root / "clean")
-        encode_catalog(EncodeCatalog(self.shop.path, model, clean, max_error_fraction=0.5))
-        self.after = read(clean)
+            shop.put(f"item {i:02}", (i + 7) % 40)
+        shop.put("item 03", -1)
+        shop.remove("item 00")
+        shop.open()
+        self.encode(str(root / "clean"))
+        self.after = read(str(root / "clean"))
+
+    def encode(self, table: str) -> dict:
+        return encode_catalog(
+            EncodeCatalog(self.catalog, self.model, table, max_error_fraction=0.5)
+        )
+
+
+@pytest.fixture(scope="module")
+def stages(spark, garments, bundle_path, tmp_path_factory) -> dict[str, Stage]:
+    return {
+        kind: Stage(tmp_path_factory.mktemp(kind), garments, bundle_path, kind)
+        for kind in ("images", "parquet")
+    }
+
+
+class Night:
+    """A table of which one version is published, or none, and another is to be."""
+
+    def __init__(self, stage: Stage, root: Path, first: bool) -> None:
+        self.stage = stage
+        self.table = str(root / "posteriors")
+        self.before = None if first else stage.before
+        self.after = stage.after
+        if not first:
+            shutil.copytree(stage.table, self.table)
 
     def encode(self) -> dict:
-        options = EncodeCatalog(self.shop.open(), self.model, self.table, max_error_fraction=0.5)
-        return encode_catalog(options)
+        return self.stage.encode(self.table)
 
     def start(self, point: str, victim: str) -> subprocess.Popen:
         command = [sys.executable, "-m", "tests.faults.run_and_die", point, victim]
         # A group of its own: the JVM and the Python workers are its children.
         return subprocess.Popen(
-            [*command, self.shop.path, self.model, self.table],
+            [*command, self.stage.catalog, self.stage.model, self.table],
             cwd=ROOT,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -124,9 +147,9 @@ def wait_for_death(process: subprocess.Popen) -> int:
 
 @pytest.mark.parametrize("victim", ["python", "jvm"])
 @pytest.mark.parametrize("point", POINTS)
-def test_killed_at_a_step(spark, garments, bundle_path, tmp_path, point, victim):
+def test_killed_at_a_step(stages, tmp_path, point, victim):
     kind = "images" if POINTS.index(point) % 2 else "parquet"
-    night = Night(tmp_path, garments, bundle_path, kind, first=False)
+    night = Night(stages[kind], tmp_path, first=False)
     code = wait_for_death(night.start(point, victim))
     assert code == -signal.SIGKILL if victim == "python" else code in (0, 1)
     resumed = night.check_the_rerun()
@@ -135,16 +158,16 @@ def test_killed_at_a_step(spark, garments, bundle_path, tmp_path, point, victim)
 
 
 @pytest.mark.parametrize("point", FIRST)
-def test_killed_before_the_first_version(spark, garments, bundle_path, tmp_path, point):
-    night = Night(tmp_path, garments, bundle_path, "images", first=True)
+def test_killed_before_the_first_version(stages, tmp_path, point):
+    night = Night(stages["images"], tmp_path, first=True)
     assert wait_for_death(night.start(point, "python")) == -signal.SIGKILL
     night.check_the_rerun()
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_killed_at_any_time_again_and_again(spark, garments, bundle_path, tmp_path, seed):
+def test_killed_at_any_time_again_and_again(stages, tmp_path, seed):
     chance = random.Random(seed)
-    night = Night(tmp_path, garments, bundle_path, "images", first=bool(seed % 2))
+    night = Night(stages["images"], tmp_path, first=bool(seed % 2))
     for _ in range(3):
         process = night.start("never:publish", "python")
         try:

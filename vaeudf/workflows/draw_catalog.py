@@ -13,6 +13,7 @@ import pandas as pd
 from vaeudf.cli import Summary, option
 from vaeudf.errors import InputError
 from vaeudf.garments import draw_garment, sample_garment
+from vaeudf.progress import progress
 from vaeudf.schema import IMAGE, ITEM_ID
 from vaeudf.session import spark_session
 from vaeudf.storage import CATALOG_MARK, absolute, check_output, filesystem, replacing, spark_uri
@@ -52,6 +53,7 @@ def draw_catalog(options: DrawCatalog) -> Summary:
 
     with (
         spark_session("draw_catalog") as spark,
+        progress(spark, watch),
         replacing(options.output, CATALOG_MARK) as folder,
         watch.phase("draw"),
     ):

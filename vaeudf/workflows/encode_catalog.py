@@ -31,6 +31,7 @@ from vaeudf.cli import Summary, option
 from vaeudf.encoding import chunks_for, encode_chunks
 from vaeudf.errors import InputError, PublishConflict, TooManyFailures
 from vaeudf.image_reader import UNAVAILABLE
+from vaeudf.progress import progress
 from vaeudf.query import read_table
 from vaeudf.run_record import NOTHING_TO_DO, PUBLISHED, started_now, write_run_record
 from vaeudf.schema import (
@@ -119,6 +120,7 @@ def encode_catalog(options: EncodeCatalog) -> Summary:
     try:
         with (
             spark_session("encode_catalog") as spark,
+            progress(spark, night.watch),
             open_run(night.table, night.run_id, night.key) as run,
         ):
             night.facts["application_id"] = spark.sparkContext.applicationId

@@ -24,6 +24,7 @@ from vaeudf.engine import check_k
 from vaeudf.errors import InputError, root_cause
 from vaeudf.gaussian import check_tolerance
 from vaeudf.latents import Latents, parse_z, read_latents
+from vaeudf.progress import progress
 from vaeudf.query import BulkQuery, choose_score, plan, posteriors_of, read_table
 from vaeudf.schema import (
     CATALOG_KEY,
@@ -128,7 +129,7 @@ def query_topk(options: QueryTopk) -> Summary:
         check_output(options.report, options.overwrite, PAGE_MARK, [*inputs, *others])
 
     written = None
-    with spark_session("query_topk") as spark:
+    with spark_session("query_topk") as spark, progress(spark, watch):
         page = None
         if options.report and decoder is not None:
             pictures = find_pictures(spark, table, options.catalog)

@@ -11,6 +11,7 @@ from vaeudf.cli import Summary, option
 from vaeudf.errors import InputError
 from vaeudf.image_spec import ImageSpec, Resize
 from vaeudf.pixels import collect_pixels
+from vaeudf.progress import progress
 from vaeudf.session import spark_session
 from vaeudf.storage import absolute, check_output
 from vaeudf.timing import Stopwatch
@@ -80,7 +81,7 @@ def train_vae(options: TrainVae) -> Summary:
         image_column=options.image_column,
         payload_columns=(),
     )
-    with spark_session("train_vae") as spark, watch.phase("read"):
+    with spark_session("train_vae") as spark, progress(spark, watch), watch.phase("read"):
         catalog = read_catalog(spark, source)
         pixels, unreadable = collect_pixels(catalog, options.spec, options.max_images, options.seed)
     if unreadable:
