@@ -326,6 +326,9 @@ def publish(
     try:
         if previous is None:
             delta = _create(location, delta_schema, latent_dim)
+            # Of two runs that create it at once both may succeed, and one find the other's version.
+            if delta.transaction_version(_APP_ID):
+                raise CommitFailedError("its first version was published in the meantime")
         else:
             delta = DeltaTable(location, version=previous.version)
             _allow_types(delta, schema, previous.transaction)

@@ -1,0 +1,114 @@
+"""Readers and writers of one table at the same time, and files that go missing under it."""
+
+from __future__ import annotations
+
+import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.test_table import PAYLOAD, put, rows, write_file
+from vaeudf.errors import PublishConflict, TableError
+from vaeudf.footers import read_footers
+from vaeudf.schema import MODEL_ID_KEY, posterior_schema
+from vaeudf.table import open_for_publishing, open_table, publish
+
+SCHEMA = posterior_schema(PAYLOAD, {MODEL_ID_KEY: "m"})
+
+
+def test_a_reader_sees_one_version_or_another(tmp_path):
+    uri = str(tmp_path / "table")
+
+    def items(night: int) -> list[str]:
+        return [f"{night:03}-{i}" for i in range(1 + night % 7)]
+
+    put(uri, "r000", items(0))
+    done = threading.Event()
+    seen: list[list[str]] = []
+
+    def look() -> None:
+        while not done.is_set():
+            seen.append(rows(open_table(uri)))
+
+    with ThreadPoolExecutor(2) as pool:
+        readers = [pool.submit(look) for _ in range(2)]
+        for night in range(1, 51):
+            put(uri, f"r{night:03}", items(night))
+        done.set()
+        for reader in readers:
+            reader.result()
+    assert len(seen) > 20
+    nights = [int(found[0][:3]) for found in seen]
+    assert all(found == items(night) for found, night in zip(seen, nights, strict=True))
+    assert len(set(nights)) > 3
+    assert rows(open_table(uri)) == items(50)
+
+
+def test_of_two_writers_one_wins(tmp_path):
+    uri = str(tmp_path / "table")
+    put(uri, "start", ["a"])
+    for race in range(20):
+        previous = open_for_publishing(uri, 2)
+        barrier = threading.Barrier(2)
+
+        def run(name: str, previous=previous, barrier=barrier) -> str | None:
+            file = write_file(uri, name, [name], SCHEMA)
+            barrier.wait()
+            try:
+                publish(uri, previous, [file], SCHEMA, 2, name)
+            except PublishConflict as error:
+                assert "another run published" in str(error)
+                return None
+            return name
+
+        with ThreadPoolExecutor(2) as pool:
+            won = list(pool.map(run, (f"r{race}a", f"r{race}b")))
+        assert sum(name is not None for name in won) == 1
+        (winner,) = filter(None, won)
+        assert rows(open_table(uri)) == [winner]
+        assert open_table(uri).transaction == race + 2
+
+
+def test_the_first_version_has_one_writer_too(tmp_path):
+    for race in range(10):
+        uri = str(tmp_path / f"table{race}")
+        barrier = threading.Barrier(2)
+
+        def run(name: str, uri=uri, barrier=barrier) -> str | None:
+            file = write_file(uri, name, [name], SCHEMA)
+            barrier.wait()
+            try:
+                publish(uri, None, [file], SCHEMA, 2, name)
+            except PublishConflict:
+                return None
+            return name
+
+        with ThreadPoolExecutor(2) as pool:
+            won = [name for name in pool.map(run, ("a", "b")) if name is not None]
+        assert len(won) == 1 and rows(open_table(uri)) == won
+
+
+@pytest.mark.parametrize("damage", ["gone", "truncated", "empty"])
+def test_a_file_that_is_damaged_is_named(tmp_path, damage):
+    uri = str(tmp_path / "table")
+    table = put(uri, "r1", ["a", "b"])
+    (file,) = table.files
+    if damage == "gone":
+        Path(file).unlink()
+    else:
+        Path(file).write_bytes(Path(file).read_bytes()[:-7] if damage == "truncated" else b"")
+    with pytest.raises(TableError, match=rf"data file {re.escape(file)} cannot be read"):
+        read_footers(open_table(uri).files)
+
+
+def test_a_table_whose_rows_are_damaged(tmp_path):
+    uri = str(tmp_path / "table")
+    (file,) = put(uri, "r1", [f"{i}" for i in range(500)]).files
+    data = bytearray(Path(file).read_bytes())
+    data[100:200] = bytes(100)
+    Path(file).write_bytes(bytes(data))
+    with pytest.raises(OSError, match=r"\w"):
+        pq.read_table(file)
