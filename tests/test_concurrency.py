@@ -7,13 +7,14 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pyarrow.parquet as pq
+import numpy as np
 import pytest
 
 from tests.test_table import PAYLOAD, put, rows, write_file
 from vaeudf.errors import PublishConflict, TableError
 from vaeudf.footers import read_footers
 from vaeudf.schema import MODEL_ID_KEY, posterior_schema
+from vaeudf.splits import SplitReader, join
 from vaeudf.table import open_for_publishing, open_table, publish
 
 SCHEMA = posterior_schema(PAYLOAD, {MODEL_ID_KEY: "m"})
@@ -104,11 +105,20 @@ def test_a_file_that_is_damaged_is_named(tmp_path, damage):
         read_footers(open_table(uri).files)
 
 
-def test_a_table_whose_rows_are_damaged(tmp_path):
+def test_rows_that_are_damaged_or_gone_are_no_short_answer(tmp_path):
     uri = str(tmp_path / "table")
     (file,) = put(uri, "r1", [f"{i}" for i in range(500)]).files
+    (split,) = join(read_footers([file]), 0)
+    reader = SplitReader(2, ())
+    reader.posteriors(split)
     data = bytearray(Path(file).read_bytes())
-    data[100:200] = bytes(100)
+    start = data.index(b"PAR1") + 4
+    data[start : start + 2000] = bytes(2000)
     Path(file).write_bytes(bytes(data))
-    with pytest.raises(OSError, match=r"\w"):
-        pq.read_table(file)
+    for damaged in (True, False):
+        if not damaged:
+            Path(file).unlink()
+        with pytest.raises(TableError, match=rf"data file {re.escape(file)} cannot be read as"):
+            one = SplitReader(2, ())
+            one.posteriors(split)
+            one.items(np.arange(500))

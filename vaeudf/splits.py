@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vaeudf.boxes import Boxes
-from vaeudf.errors import InputError
+from vaeudf.errors import InputError, TableError
 from vaeudf.fold import to_matrix
 from vaeudf.footers import RowGroup
 from vaeudf.schema import ITEM_ID, LOG_VAR, MU
@@ -90,9 +90,9 @@ class SplitReader:
 
         Raises:
             InputError: They are not of this latent_dim, or not finite.
+            TableError: The file is not there any more, or is damaged.
         """
-        file = self._open(split.file)
-        table = file.read_row_groups(split.indices, columns=[MU, LOG_VAR])
+        file, table = self._read(split, [MU, LOG_VAR])
         self._split, self._items = split, None
         self.num_read += len(split.indices)
         self._count(file, split, [MU, LOG_VAR])
@@ -106,8 +106,7 @@ class SplitReader:
         assert self._split is not None
         if self._items is None:
             # Only now: a split without a hit costs no more than its posteriors.
-            file = self._open(self._split.file)
-            table = file.read_row_groups(self._split.indices, columns=self._columns)
+            file, table = self._read(self._split, self._columns)
             names = table.column(ITEM_ID)
             if names.null_count:
                 raise InputError("the posteriors have an item_id that is null.")
@@ -118,6 +117,17 @@ class SplitReader:
             self._items = self._items.select(there)
             self._count(file, self._split, self._columns)
         return self._items.take(pa.array(rows))
+
+    def _read(self, split: Split, columns: list[str]) -> tuple[pq.ParquetFile, pa.Table]:
+        try:
+            file = self._open(split.file)
+            return file, file.read_row_groups(split.indices, columns=columns)
+        except (OSError, pa.ArrowException) as error:
+            raise TableError(
+                f"data file {split.file} cannot be read as Parquet ({error}). If the table was "
+                "vacuumed since the query began, run it again; else the file is damaged: roll back "
+                "to a version without it, or encode again with --full."
+            ) from None
 
     def _open(self, uri: str) -> pq.ParquetFile:
         if self._file is None or self._uri != uri:
