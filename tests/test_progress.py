@@ -7,6 +7,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from tqdm import tqdm
 
 from vaeudf import progress as module
 from vaeudf.progress import progress
@@ -59,6 +60,22 @@ def test_a_bar_on_a_terminal():
     assert shown.split("\r")[-1].strip() == ""
 
 
+def test_a_bar_lasts_as_long_as_its_tasks(monkeypatch):
+    made = []
+
+    def counted(*arguments, **others):
+        made.append(others["total"])
+        return tqdm(*arguments, **others)
+
+    monkeypatch.setattr(module, "tqdm", counted)
+    terminal, watch = Terminal(), Stopwatch()
+    session = Session(*([(done, 30)] for done in (0, 5, 10, 15)), [(0, 8)], [(4, 8)])
+    with progress(session, watch, terminal), watch.phase("encode"):
+        wait_for_the_last_look(session)
+    # A new one would not know the pace.
+    assert made == [30, 8]
+
+
 def test_a_line_a_minute_in_a_log(monkeypatch, caplog):
     caplog.set_level("INFO")
     watch = Stopwatch()
@@ -72,6 +89,12 @@ def test_a_line_a_minute_in_a_log(monkeypatch, caplog):
     assert 2 <= len(caplog.messages) <= 20
     assert caplog.messages[-1].startswith("encode: 1 of 4 tasks after ")
     assert caplog.messages[-1].endswith(" left")
+    # Where nothing runs there is nothing to tell.
+    caplog.clear()
+    session = Session(*([[]] * 30))
+    with progress(session, watch, io.StringIO()), watch.phase("encode"):
+        wait_for_the_last_look(session)
+    assert caplog.messages == []
 
 
 def test_nothing_is_told_outside_of_phases_or_of_a_session_that_is_gone():

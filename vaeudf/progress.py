@@ -68,7 +68,8 @@ class _Bar:
 
     def tell(self, phase: str, done: int, total: int) -> None:
         bar = self._bar
-        if bar is not None and (bar.desc != f"{phase}: " or bar.total != total or done < bar.n):
+        # One bar as long as the same tasks run: it knows their pace, and so how long is left.
+        if bar is not None and ((bar.desc, bar.total) != (phase, total) or done < bar.n):
             self.close()
         if total == 0:
             return
@@ -94,7 +95,7 @@ class _Lines:
         now = time.monotonic()
         if (phase, total) != self._stage:
             self._stage, self._began = (phase, total), now
-        if now - self._told < _SECONDS_BETWEEN_LINES:
+        if total == 0 or now - self._told < _SECONDS_BETWEEN_LINES:
             return
         self._told = now
         spent = now - self._began
