@@ -65,6 +65,14 @@ class CatalogSource:
         """Return a text that :meth:`from_json` reads."""
         return json.dumps({**asdict(self), "path": absolute(self.path)})
 
+    def agrees_with(self, other: CatalogSource) -> bool:
+        """Whether equal ids and versions mean equal pictures; the paths may differ."""
+        ours, theirs = (
+            (source.id_column, source.image_column, source.version_column)
+            for source in (self, other)
+        )
+        return ours == theirs
+
     def moved_to(self, path: str) -> CatalogSource:
         """Return the same catalog at another place."""
         return replace(self, path=path)

@@ -193,6 +193,28 @@ def test_a_new_price_is_published_without_encoding(spark, garments, tmp_path, bu
         assert read(table).column_names[4:] == columns
 
 
+def test_a_catalog_that_is_read_in_another_way_is_another(
+    spark, garments, tmp_path, bundle_path, table
+):
+    images = garments["image"].to_pylist()
+    rows = {"item_id": list("abcd"), "image": images[:4], "back": images[4:8], "v": ["1"] * 4}
+    paths = [str(tmp_path / name) for name in ("monday.parquet", "tuesday.parquet")]
+    for path in paths:
+        pq.write_table(pa.table(rows), path)
+
+    def night(path: str, image_column: str) -> tuple[int, ...]:
+        how = {"version_column": "v", "payload_columns": [], "image_column": image_column}
+        return counts(encode_catalog(EncodeCatalog(path, bundle_path, table, **how)))
+
+    assert night(paths[0], "image") == (4, 0, 0)
+    # Every day's export may have a path of its own.
+    assert night(paths[1], "image") == (0, 4, 0)
+    front = read(table)
+    # The same ids and versions, but of other pictures.
+    assert night(paths[1], "back") == (4, 0, 0)
+    assert not np.allclose(matrix(read(table), "mu"), matrix(front, "mu"))
+
+
 def test_quarantine_night_after_night(spark, garments, tmp_path, bundle_path, table):
     shop = Shop(tmp_path, "images", garments)
     for i in range(10):

@@ -186,12 +186,12 @@ class _Night:
 
     @property
     def _may_carry(self) -> bool:
-        """Whether the last version's posteriors are those that this model would give."""
-        return (
-            self.previous is not None
-            and self._published
-            and self.previous.model_id == self.bundle.model_id
-            and not self.options.full
+        """Whether the last version's posteriors are those that this run would give."""
+        if self.previous is None or not self._published or self.options.full:
+            return False
+        source = CatalogSource.from_json(self.previous.provenance[CATALOG_KEY])
+        return self.previous.model_id == self.bundle.model_id and source.agrees_with(
+            self.options.source
         )
 
     def go(self, spark: SparkSession, run: Run) -> None:
@@ -212,9 +212,7 @@ class _Night:
                 listing = list_items(spark, self.options.source, versions)
                 schema = _table_schema(listing, self)
                 listing = kept(listing)
-                last = (
-                    read_table(spark, self.previous) if self.previous and self._published else None
-                )
+                last = self._last(spark)
                 changes = self._compare(spark, run if adopted else None, listing, last)
             with self.watch.phase("encode"):
                 self._encode(spark, run, changes)
