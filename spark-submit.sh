@@ -4,6 +4,7 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 venv=${VAEUDF_VENV:-$root/.venv}
+other_spark= # the PySpark of test-spark
 
 usage() {
   cat <<EOF
@@ -13,6 +14,9 @@ usage: ./spark-submit.sh COMMAND [options]
   JOB [options]           run a job: $(cd "$root/jobs" && ls ./*.py | sed 's|^\./||; s|\.py$||' | grep -v '^demo$' | tr '\n' ' ')
   JOB --help              say what a job's options are
   test [pytest options]   check style, types and layers, and run the tests
+  test-spark VERSION [pytest options]
+                          run the tests that need Spark on another PySpark, such as 4.0,
+                          in an environment of its own, .venv-spark-VERSION
   setup                   only set up: a Python environment in .venv, and Java if there is none
 
 environment:
@@ -54,10 +58,21 @@ set_up_python() {
       die "'$python -m venv' failed; on Debian and Ubuntu, install python3-venv."
     }
   fi
+  versions >"$venv/constraints.txt"
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
-    --constraint "$root/constraints.txt" --editable "$root[test]" >&2 ||
+    --constraint "$venv/constraints.txt" --editable "$root[test]" >&2 ||
     die "the packages could not be installed; what pip said is above."
   requirements_digest >"$venv/.set-up"
+}
+
+# The versions to install: those of constraints.txt, but perhaps for another PySpark.
+versions() {
+  if [ -z "$other_spark" ]; then
+    cat "$root/constraints.txt"
+  else
+    grep -v '^pyspark==' "$root/constraints.txt"
+    echo "pyspark==$other_spark.*"
+  fi
 }
 
 java_is_new_enough() {
@@ -122,6 +137,18 @@ run_tests() {
   exec "$venv/bin/python" -m pytest "$@"
 }
 
+run_tests_on_spark() {
+  other_spark=${1:-}
+  [[ $other_spark =~ ^[0-9]+\.[0-9]+(\.[0-9]+)?$ ]] ||
+    die "test-spark needs a version of PySpark, such as 4.0; found '$other_spark'."
+  shift
+  venv=$root/.venv-spark-$other_spark
+  unset VAEUDF_VENV SPARK_HOME
+  set_up
+  cd "$root"
+  exec "$venv/bin/python" -m pytest -m "spark and not faults" "$@"
+}
+
 # Runs Python, which starts Spark, and not spark-submit, which starts Python: that way messages
 # and progress stay on stderr (spark-submit sends all to stdout), and --help needs no Spark.
 run_job() {
@@ -161,6 +188,7 @@ case $command in
   "" | -h | --help | help) usage ;;
   setup) set_up && say "set up: $venv" ;;
   test) set_up && run_tests "$@" ;;
+  test-spark) run_tests_on_spark "$@" ;;
   *)
     [ -f "$root/jobs/$command.py" ] || { usage >&2; die "there is no job '$command'."; }
     set_up && run_job "$command" "$@"

@@ -48,47 +48,38 @@ def test_a_reader_sees_one_version_or_another(tmp_path):
     assert rows(open_table(uri)) == items(50)
 
 
+def race(uri: str, names: tuple[str, str]) -> list[str]:
+    """Two runs that began from one version publish at once; those that won."""
+    previous = open_for_publishing(uri, 2)
+    barrier = threading.Barrier(2)
+
+    def run(name: str) -> str | None:
+        file = write_file(uri, name, [name], SCHEMA)
+        barrier.wait()
+        try:
+            publish(uri, previous, [file], SCHEMA, 2, name)
+        except PublishConflict as error:
+            assert "another run published" in str(error)
+            return None
+        return name
+
+    with ThreadPoolExecutor(2) as pool:
+        return [name for name in pool.map(run, names) if name is not None]
+
+
 def test_of_two_writers_one_wins(tmp_path):
     uri = str(tmp_path / "table")
     put(uri, "start", ["a"])
-    for race in range(20):
-        previous = open_for_publishing(uri, 2)
-        barrier = threading.Barrier(2)
-
-        def run(name: str, previous=previous, barrier=barrier) -> str | None:
-            file = write_file(uri, name, [name], SCHEMA)
-            barrier.wait()
-            try:
-                publish(uri, previous, [file], SCHEMA, 2, name)
-            except PublishConflict as error:
-                assert "another run published" in str(error)
-                return None
-            return name
-
-        with ThreadPoolExecutor(2) as pool:
-            won = list(pool.map(run, (f"r{race}a", f"r{race}b")))
-        assert sum(name is not None for name in won) == 1
-        (winner,) = filter(None, won)
-        assert rows(open_table(uri)) == [winner]
-        assert open_table(uri).transaction == race + 2
+    for number in range(20):
+        won = race(uri, (f"r{number}a", f"r{number}b"))
+        assert len(won) == 1 and rows(open_table(uri)) == won
+        assert open_table(uri).transaction == number + 2
 
 
 def test_the_first_version_has_one_writer_too(tmp_path):
-    for race in range(10):
-        uri = str(tmp_path / f"table{race}")
-        barrier = threading.Barrier(2)
-
-        def run(name: str, uri=uri, barrier=barrier) -> str | None:
-            file = write_file(uri, name, [name], SCHEMA)
-            barrier.wait()
-            try:
-                publish(uri, None, [file], SCHEMA, 2, name)
-            except PublishConflict:
-                return None
-            return name
-
-        with ThreadPoolExecutor(2) as pool:
-            won = [name for name in pool.map(run, ("a", "b")) if name is not None]
+    for number in range(10):
+        uri = str(tmp_path / f"table{number}")
+        won = race(uri, ("a", "b"))
         assert len(won) == 1 and rows(open_table(uri)) == won
 
 

@@ -47,7 +47,6 @@ class Changes:
         todo_bytes: The bytes of their images, where these are files.
         carried: How many are known from the table.
         resumed: How many from a run that was killed.
-        quarantined: How many have failed before, and are not tried again.
     """
 
     known: DataFrame
@@ -56,7 +55,6 @@ class Changes:
     todo_bytes: int
     carried: int
     resumed: int
-    quarantined: int
 
 
 def find_changes(
@@ -103,7 +101,6 @@ def find_changes(
         ahead[1],
         counts.get(CARRIED, 0),
         counts.get(RESUMED, 0),
-        counts.get(QUARANTINED, 0),
     )
 
 

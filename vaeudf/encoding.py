@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -142,25 +141,35 @@ def encode_items(items: DataFrame, bundle: Bundle, image_column: str, hashed: bo
     )
 
 
-def encode_chunks(items: DataFrame, num_chunks: int, folder: str, **how: Any) -> int:
-    """Encode items, in tasks of which each leaves a chunk file; return how many rows they have.
-
-    A task that is run twice leaves two.
+def encode_chunks(
+    items: DataFrame,
+    bundle: Bundle,
+    image_column: str,
+    hashed: bool,
+    *,
+    num_chunks: int,
+    folder: str,
+) -> None:
+    """Encode items, in tasks of which each leaves a chunk file; one that is run twice leaves two.
 
     Args:
-        items: As for :func:`encode_items`.
+        items: As for :func:`encode_items`, in any order.
+        bundle: As there.
+        image_column: As there.
+        hashed: As there.
         num_chunks: How many tasks.
         folder: Where the chunk files go.
-        how: The other arguments of :func:`encode_items`.
     """
     placed = items.repartitionByRange(num_chunks, IMAGE_FILE, IMAGE_ROW)
-    encoded = encode_items(placed.sortWithinPartitions(IMAGE_FILE, IMAGE_ROW), **how)
+    placed = placed.sortWithinPartitions(IMAGE_FILE, IMAGE_ROW)
+    encoded = encode_items(placed, bundle, image_column, hashed)
 
     def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for num_rows in write_chunk(batches, folder):
             yield pa.RecordBatch.from_pydict({"num_rows": [num_rows]})
 
-    return sum(row["num_rows"] for row in encoded.mapInArrow(write, "num_rows long").collect())
+    # Collected once: evaluating this DataFrame again would encode everything again.
+    encoded.mapInArrow(write, "num_rows long").collect()
 
 
 def chunks_for(num_items: int, num_bytes: int, cores: int) -> int:

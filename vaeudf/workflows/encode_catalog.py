@@ -270,11 +270,11 @@ class _Night:
         cores = int(spark.sparkContext.defaultParallelism)
         encode_chunks(
             changes.todo,
-            chunks_for(changes.num_todo, changes.todo_bytes, cores),
-            run.encoded,
-            bundle=self.bundle,
-            image_column=source.image_column,
-            hashed=has_hashed_versions(spark, source),
+            self.bundle,
+            source.image_column,
+            has_hashed_versions(spark, source),
+            num_chunks=chunks_for(changes.num_todo, changes.todo_bytes, cores),
+            folder=run.encoded,
         )
 
     def _check(self, found: DataFrame, changes: Changes) -> None:
