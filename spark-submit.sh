@@ -18,6 +18,8 @@ usage: ./spark-submit.sh COMMAND [options]
                           run the tests that need Spark on another PySpark, such as 4.0,
                           in an environment of its own, .venv-spark-VERSION
   setup                   only set up: a Python environment in .venv, and Java if there is none
+  pack                    make dist/ for a cluster: an archive of the Python environment, the package
+                          for --py-files, the jobs and conf/; SPARK_MASTER then uses the archive
 
 environment:
   SPARK_MASTER            the cluster (default: local[*,4], all cores, three retries)
@@ -137,6 +139,61 @@ run_tests() {
   exec "$venv/bin/python" -m pytest "$@"
 }
 
+# What the archive is made from.
+sources_digest() {
+  (cd "$root" && find pyproject.toml constraints.txt vaeudf jobs conf -type f ! -path '*/__pycache__/*' -print0 |
+    LC_ALL=C sort -z | xargs -0 cksum | cksum)
+}
+
+pack() {
+  local dist=$root/dist environment=$root/build/environment
+  local python=$environment/bin/python
+  if [ "$(cat "$dist/packed-from" 2>/dev/null)" = "$(sources_digest)" ]; then
+    say "packed already: $dist"
+    return
+  fi
+  rm -rf "$dist" "$root/build" # a wheel would have what is left of modules that are no more
+  mkdir -p "$dist" "$environment"
+  say "making an environment (a few minutes) …"
+  "$venv/bin/python" -m venv "$environment" >&2
+  "$python" -m pip wheel --quiet --disable-pip-version-check --no-deps \
+    --wheel-dir "$root/build/wheel" "$root" >&2 &&
+    "$python" -m pip install --quiet --disable-pip-version-check \
+      --constraint "$root/constraints.txt" "$root"/build/wheel/vaeudf-*.whl >&2 ||
+    die "the packages could not be installed; what pip said is above."
+  # The cluster's own Spark brings its own PySpark, which must be of the same version.
+  "$python" -m pip uninstall --quiet --yes pyspark py4j >&2
+  say "compiling the query engine …"
+  (cd "$environment" && "$python" -m vaeudf.precompile)
+  say "packing …"
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+    --constraint "$root/constraints.txt" venv-pack >&2
+  # Compressing harder takes minutes and saves a tenth. Every executor unpacks all this, and half of
+  # the files are the libraries' own tests, and what C++ programs are built with.
+  "$venv/bin/venv-pack" --quiet --prefix "$environment" --compress-level 1 \
+    --exclude '*/tests/*' --exclude '*/torch/test/*' --exclude '*/torch/include/*' \
+    --output "$dist/environment.tar.gz" >&2
+  chmod a+r "$dist/environment.tar.gz"
+  cp "$root"/build/wheel/vaeudf-*.whl "$dist/vaeudf.zip" # Spark knows no other suffix
+  cp -R "$root/jobs" "$root/conf" "$dist/"
+  find "$dist" -name __pycache__ -prune -exec rm -rf {} +
+  sources_digest >"$dist/packed-from"
+  rm -rf "$root/build"
+  say "packed: $dist"
+}
+
+# On a cluster, what pack has made goes along with the job.
+archive_arguments() {
+  local properties=$1 archive=$root/dist/environment.tar.gz
+  [ -f "$archive" ] || return 0
+  if [ -n "$properties" ] && grep -Eq '^[[:space:]]*spark\.archives[[:space:]=]' "$properties"; then
+    return 0 # one of the user's own
+  fi
+  [ "$(cat "$root/dist/packed-from")" = "$(sources_digest)" ] ||
+    die "vaeudf has changed since dist/ was packed; run ./spark-submit.sh pack again, or remove dist/."
+  printf ' --archives %s' "$(quoted "$archive#environment")"
+}
+
 run_tests_on_spark() {
   other_spark=${1:-}
   [[ $other_spark =~ ^[0-9]+\.[0-9]+(\.[0-9]+)?$ ]] ||
@@ -172,6 +229,14 @@ run_job() {
   export PYSPARK_SUBMIT_ARGS
   PYSPARK_SUBMIT_ARGS="--master $(quoted "$master")"
   [ -z "$properties" ] || PYSPARK_SUBMIT_ARGS+=" --properties-file $(quoted "$properties")"
+  local archive=
+  if [[ $master != local* ]]; then
+    archive=$(archive_arguments "$properties")
+  fi
+  if [ -n "$archive" ]; then
+    PYSPARK_SUBMIT_ARGS+=$archive
+    export PYSPARK_PYTHON=./environment/bin/python
+  fi
   PYSPARK_SUBMIT_ARGS+=" pyspark-shell"
   exec "${PYSPARK_DRIVER_PYTHON:-$venv/bin/python}" "$root/jobs/$job.py" "$@"
 }
@@ -187,6 +252,7 @@ command=${1:-}
 case $command in
   "" | -h | --help | help) usage ;;
   setup) set_up && say "set up: $venv" ;;
+  pack) set_up && pack ;;
   test) set_up && run_tests "$@" ;;
   test-spark) run_tests_on_spark "$@" ;;
   *)

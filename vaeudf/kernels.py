@@ -17,7 +17,9 @@ function is in, and not by those of the functions it calls.
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
 from typing import NamedTuple
 
 import numpy as np
@@ -147,10 +149,25 @@ class Heaps(NamedTuple):
     tally: NDArray[np.int64]
 
 
+def compiled(**options):
+    """Have numba compile a function, and keep it for other processes where there is a place to."""
+
+    def decorate(function):
+        # From a zip file, as of --py-files, numba does not ask whether the folder that it means to
+        # keep it in can be written.
+        if os.path.exists(__file__):
+            # Without a folder, as in a container whose user has no home, it refuses.
+            with contextlib.suppress(RuntimeError):
+                return njit(cache=True, nogil=True, **options)(function)
+        return njit(nogil=True, **options)(function)
+
+    return decorate
+
+
 # ---- exact values: the direct formulas in float64
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _blurred(log_var: float, log_tau2: float) -> float:
     """Return log(exp(log_var) + tau²)."""
     if log_tau2 == -math.inf:
@@ -159,13 +176,13 @@ def _blurred(log_var: float, log_tau2: float) -> float:
     return high + math.log1p(math.exp(min(log_var, log_tau2) - high))
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _sigma(log_var: float) -> float:
     """Return sigma, capped: two infinite ones would have NaN as their difference."""
     return math.exp(min(0.5 * log_var, _MAX_LOG_SIGMA))
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _scaled_square(distance: float, log_var: float) -> float:
     """Return distance² / exp(log_var), scaled before it is squared."""
     half = 0.5 * log_var
@@ -174,7 +191,7 @@ def _scaled_square(distance: float, log_var: float) -> float:
     return scaled * scaled
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _excess(difference: float) -> float:
     """Return e^x - 1 - x, ≥ 0, accurate near 0."""
     if abs(difference) < 1e-2:
@@ -183,7 +200,7 @@ def _excess(difference: float) -> float:
     return math.expm1(difference) - difference
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _log_cosh(x: float) -> float:
     """Return log cosh x, ≥ 0, accurate near 0; from 20 on a straight line."""
     bent = min(abs(x), 20.0)
@@ -191,7 +208,7 @@ def _log_cosh(x: float) -> float:
     return 0.5 * math.log1p(sinh * sinh) + (abs(x) - bent)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def exact_value(code, query_mu, query_log_var, mu, log_var, log_tau2):
     """Return one item's value to one query in float64; query_log_var has the tolerance in it."""
     total = 0.0
@@ -238,7 +255,7 @@ def exact_value(code, query_mu, query_log_var, mu, log_var, log_tau2):
 # ---- items made ready
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _coordinates(code, mu, log_var, log_tau2, points, log_vars):
     """Write where an item is in the space of the boxes, and its log variances there."""
     n = len(mu)
@@ -250,7 +267,7 @@ def _coordinates(code, mu, log_var, log_tau2, points, log_vars):
             log_vars[n + i] = log_vars[i]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def fill_features(code, mu, log_var, log_tau2, centres, base, psi, magnitudes):
     """Write the filter's features of all items; those of the queries are in _features.
 
@@ -319,7 +336,7 @@ def fill_features(code, mu, log_var, log_tau2, centres, base, psi, magnitudes):
 # ---- the running top-k
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _push(heaps, q, value, label):
     """Take an item into a query's heap, if it is among the k best so far."""
     values = heaps.values[q]
@@ -372,13 +389,13 @@ def _push(heaps, q, value, label):
         heaps.floors[q] = values[0]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _limit(heaps, q):
     """Return the value below which an item does not matter to a query."""
     return min(heaps.floors[q], heaps.cuts[q])
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _take(heaps, q, value, label):
     """Take a scored item into a query's heap and sum."""
     if value >= heaps.cuts[q] and value > -np.inf:
@@ -392,7 +409,7 @@ def _take(heaps, q, value, label):
         _push(heaps, q, value, label)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def flatten(heaps):
     """Return what the heaps hold, as (queries, values, labels), in no order."""
     total = heaps.counts.sum()
@@ -414,7 +431,7 @@ def flatten(heaps):
 # ---- bounds
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@compiled(fastmath={"contract"})
 def bounds(code, nodes, node, down, up, spread, weight, count, out):
     """Write an upper bound of every query's value over one box, certified in float32.
 
@@ -507,14 +524,14 @@ def bounds(code, nodes, node, down, up, spread, weight, count, out):
         out[s] += slack * (abs(out[s]) + peak)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _cannot_matter(bound, floor, constant):
     # Where floor and constant all but cancel, the bound's own slack does not cover their rounding.
     # A bound beyond float32's range, or none at all (NaN), says nothing.
     return bound < floor - constant - 1e-12 * abs(constant) and bound > -_HUGE
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _floor32(value):
     """Return a float32 that is certainly not above a float64."""
     if not value > -3e38:
@@ -527,12 +544,12 @@ def _floor32(value):
 # ---- the filter
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _four(phi, s, f):
     return phi[s, f], phi[s, f + 1], phi[s, f + 2], phi[s, f + 3]
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@compiled(fastmath={"contract"})
 def _filter(psi, base, phi, thresholds, chosen, start, count, scores):
     """Score a block for the chosen queries, four at a time, up to the first that reach a threshold.
 
@@ -619,7 +636,7 @@ def _filter(psi, base, phi, thresholds, chosen, start, count, scores):
     return count, (np.int32(0), np.int32(0), np.int32(0), np.int32(0))
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _visit_block(code, items, queries, log_tau2, block, chosen, count, local, heaps, exactly):
     """Take one block's items into the heaps of the chosen of a parent's queries.
 
@@ -695,7 +712,7 @@ class Local(NamedTuple):
     scores: NDArray[np.float32]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def new_local(num_features, count):
     """Return scratch for so many queries."""
     return Local(
@@ -708,7 +725,7 @@ def new_local(num_features, count):
     )
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
+@compiled(fastmath={"contract", "reassoc"})
 def _features(code, queries, q, centre, magnitudes, phi, s):
     """Write a query's features, relative to a centre, to phi[s]; return (constant, size).
 
@@ -743,7 +760,7 @@ def _features(code, queries, q, centre, magnitudes, phi, s):
     return constant, size
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _enter_parent(code, items, queries, parent, chosen, count, heaps, local):
     """Fill the scratch for the queries that reach a parent.
 
@@ -768,7 +785,7 @@ def _enter_parent(code, items, queries, parent, chosen, count, heaps, local):
         local.thresholds[s] = _floor32(_limit(heaps, q) - offset)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def scan_directly(code, items, queries, log_tau2, heaps):
     """Take every item into the heaps of all queries, by the direct formula alone."""
     num_queries = len(queries.mu)
@@ -786,7 +803,7 @@ def scan_directly(code, items, queries, log_tau2, heaps):
             _take(heaps, q, value, items.labels[row])
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def scan(code, items, queries, log_tau2, chosen, heaps):
     """Take every item into the heaps of the chosen queries, without bounds."""
     count = len(chosen)
@@ -799,14 +816,14 @@ def scan(code, items, queries, log_tau2, chosen, heaps):
             _visit_block(code, items, queries, log_tau2, block, every, count, local, heaps, True)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def enter(code, items, queries, parent, heaps, local):
     """Fill the scratch for all queries at a parent."""
     count = len(queries.points)
     _enter_parent(code, items, queries, parent, np.arange(count), count, heaps, local)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def take_products(code, items, queries, log_tau2, parent, products, local, heaps):
     """Take a parent's items into the heaps, its features having been multiplied already.
 
@@ -857,7 +874,7 @@ class Level(NamedTuple):
     weight: NDArray[np.float32]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _new_level(code, d, count):
     spreads = count if code >= KL else 0
     return Level(
@@ -869,7 +886,7 @@ def _new_level(code, d, count):
     )
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _gather(queries, level, count):
     """Bring what the bounds need of these queries together, so that they run along memory."""
     d = queries.points.shape[1]
@@ -886,7 +903,7 @@ def _gather(queries, level, count):
                 level.weight[i, s] = queries.weight_down[q, i]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def descend(code, items, nodes, queries, log_tau2, chosen, heaps):
     """Take into the heaps of the chosen queries every item that can still matter.
 
@@ -977,7 +994,7 @@ def descend(code, items, nodes, queries, log_tau2, chosen, heaps):
             _enter_parent(code, items, queries, child, below, kept, heaps, local)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _level_of_all(code, queries):
     """Return a level's scratch with all queries in it."""
     count = len(queries.points)
@@ -987,7 +1004,7 @@ def _level_of_all(code, queries):
     return level
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def reaching(code, nodes, node, queries, floors):
     """Return the queries whose bound over one box reaches their floor, ascending."""
     here = _level_of_all(code, queries)
@@ -1001,7 +1018,7 @@ def reaching(code, nodes, node, queries, floors):
     return here.places[:kept].copy()
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def count_reaching(code, nodes, which, queries, floors):
     """Return for every one of these boxes how many queries' bounds reach their floor."""
     here = _level_of_all(code, queries)
@@ -1015,7 +1032,7 @@ def count_reaching(code, nodes, which, queries, floors):
     return reached
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def most_promising(code, nodes, queries, number):
     """Return the nodes with the highest bounds for every query, (Q, number), best first."""
     here = _level_of_all(code, queries)
@@ -1038,7 +1055,7 @@ def most_promising(code, nodes, queries, number):
     return found
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def promising(code, nodes, queries, target, chosen, found):
     """Write to each chosen query the node of level ``target`` that a greedy descent ends at."""
     num_levels = len(nodes.starts) - 1
@@ -1090,7 +1107,7 @@ def promising(code, nodes, queries, target, chosen, found):
         found[places[s]] = at[s]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def raise_floors(code, items, queries, log_tau2, level, node, chosen, heaps):
     """Raise the chosen queries' floors by the items of one node of the tree."""
     count = len(chosen)

@@ -1,4 +1,4 @@
-"""On the PYTHONPATH of Spark's Python workers, this makes some images poisonous."""
+"""On the PYTHONPATH of Spark's Python workers, this makes some images poisonous, or all of them slow."""
 
 import os
 
@@ -10,7 +10,13 @@ if os.environ.get("VAEUDF_TEST_POISON"):
 
     decode = encoding.decode_image
 
+    # Seconds per image, of everybody and of those on one host.
+    delay = float(os.environ.get("VAEUDF_TEST_DELAY", "0"))
+    if os.environ.get("VAEUDF_TEST_SLOW_HOST"):
+        delay = float(os.environ.get("VAEUDF_TEST_DELAY_OF_SLOW_HOST", delay))
+
     def decode_or_die(data, spec):
+        time.sleep(delay)
         if data is not None and data.startswith(b"POISON"):
             what = data.removeprefix(b"POISON").strip()
             if what == b"segfault":
@@ -23,5 +29,5 @@ if os.environ.get("VAEUDF_TEST_POISON"):
         return decode(data, spec)
 
     encoding.decode_image = decode_or_die
-    encoding._SECONDS_PER_BATCH = 5.0
+    encoding._SECONDS_PER_BATCH = 5.0 + 128 * delay
     encoding.SECONDS_PER_IMAGE = 15.0

@@ -1,0 +1,96 @@
+"""Compile the query engine's inner loops now, and not in the first query.
+
+Numba keeps what it has compiled beside the module (or in the user's cache folder), for this kind of
+processor. That takes half a minute, which otherwise every process of the first query takes on its
+own: on a cluster, every worker of every application, since each unpacks the environment anew.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from vaeudf.boxes import Boxes
+from vaeudf.fold import Fold, Search, box_bounds, to_matrix
+from vaeudf.index import PosteriorIndex, nearest
+from vaeudf.kernels import most_promising
+from vaeudf.latents import Latents
+from vaeudf.layout import BLOCK_SIZE
+from vaeudf.prepared import prepare_queries
+from vaeudf.schema import ITEM_ID, LOG_VAR, MU
+from vaeudf.scores import SCORES, Score
+
+# Searched through boxes, and by products of matrices.
+_LATENT_DIMS = (4, 32)
+_NUM_ITEMS = 4_096
+_NUM_QUERIES = 600
+
+
+def precompile() -> None:
+    """Search some numbers in every way that tasks and the library search."""
+    rng = np.random.default_rng(0)
+    for latent_dim in _LATENT_DIMS:
+        mu, log_var = rng.normal(size=(2, _NUM_ITEMS, latent_dim))
+        for precision in (np.float32, np.float64):
+            _as_library(mu.astype(precision), log_var.astype(precision))
+            _as_task(mu.astype(precision), log_var.astype(precision))
+
+
+def _as_library(mu: NDArray[np.floating], log_var: NDArray[np.floating]) -> None:
+    nearest(mu[0], mu, log_var, 5)
+    index = PosteriorIndex(mu, log_var)
+    for num_queries in (1, _NUM_QUERIES):
+        index.search(mu[:num_queries], 5)
+        index.search(mu[:num_queries], 5, query_log_var=log_var[:num_queries], score="kl")
+
+
+def _as_task(mu: NDArray[np.floating], log_var: NDArray[np.floating]) -> None:
+    # Arrays of Arrow's are read-only, which to the compiler is a type of its own.
+    rows = pa.table(
+        {
+            ITEM_ID: [f"{row:05}" for row in range(len(mu))],
+            MU: list(mu),
+            LOG_VAR: list(log_var),
+        }
+    )
+    names = rows.select([ITEM_ID])
+
+    def some_of(at: NDArray[np.int64]) -> pa.Table:
+        return names.take(pa.array(at))
+
+    boxes = Boxes.of_blocks(mu, log_var, BLOCK_SIZE)
+    for num_queries in (1, _NUM_QUERIES):
+        for score in (SCORES["log_likelihood"], SCORES["kl"]):
+            search = _search(score, mu, log_var, num_queries)
+            fold = Fold(search, np.arange(num_queries))
+            nodes = box_bounds(search, boxes)
+            fold.count_alive(nodes)
+            fold.alive(nodes, 0)
+            latents = search.queries
+            asked = prepare_queries(search.score, latents.z, latents.log_var, 0.0)
+            most_promising(search.score.code, nodes, asked, 1)
+            means, log_vars = (to_matrix(rows, name, mu.shape[1]) for name in (MU, LOG_VAR))
+            fold.best_values(means, log_vars)
+            some = np.arange(0, num_queries, 2)
+            for alive, in_order in ((None, True), (some, True), (None, False)):
+                fold.add(means, log_vars, some_of, alive, in_order)
+            fold.result()
+
+
+def _search(
+    score: Score, mu: NDArray[np.floating], log_var: NDArray[np.floating], num_queries: int
+) -> Search:
+    gaussian = score.name == "kl"
+    queries = Latents(
+        tuple(map(str, range(num_queries))),
+        mu[:num_queries].astype(np.float64),
+        log_var[:num_queries].astype(np.float64) if gaussian else None,
+    )
+    floors = np.full(num_queries, -np.inf)
+    cuts = None if gaussian else floors
+    return Search(queries, 5, score, 0.0, floors, cuts=cuts, log_num_items=10.0)
+
+
+if __name__ == "__main__":
+    precompile()
