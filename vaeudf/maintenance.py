@@ -16,7 +16,7 @@ from pyarrow import fs
 from vaeudf.errors import InputError, TableError
 from vaeudf.schema import MODEL_ID_KEY, MU, RUN_ID_KEY
 from vaeudf.storage import filesystem
-from vaeudf.table import DataFile, PosteriorTable, new_run_id, open_table, publish
+from vaeudf.table import DataFile, PosteriorTable, new_run_id, open_delta, open_table, publish
 
 FEWEST_DAYS = 1.0
 """What was replaced less than so long ago is never removed: a run or a reader may be at it."""
@@ -54,7 +54,7 @@ def list_versions(uri: str) -> list[Version]:
     found = []
     for number, commit in sorted(_publications(location).items()):
         try:
-            delta = DeltaTable(location, version=number)
+            delta = open_delta(location, number)
         except (DeltaError, OSError):
             continue  # the log before the oldest checkpoint that is kept
         files = _files(delta)
@@ -86,7 +86,7 @@ def roll_back(uri: str, version: int) -> PosteriorTable:
             f"version {version} of table {uri} is what its latest version {table.version} has "
             "already; name an older one."
         )
-    delta = DeltaTable(table.uri, version=version)
+    delta = open_delta(table.uri, version)
     if old.latent_dim != table.latent_dim:
         raise AssertionError("a table keeps its latent_dim")
     try:
@@ -116,7 +116,7 @@ def vacuum(uri: str, keep_days: float, dry_run: bool = False) -> list[str]:
             "longest run and the longest query take: they would lose their files."
         )
     location = open_table(uri).uri
-    delta, hours = DeltaTable(location), round(keep_days * 24)
+    delta, hours = open_delta(location), round(keep_days * 24)
     # delta-rs also names files that have been removed before, and those by their whole paths.
     named = delta.vacuum(hours, dry_run=True, enforce_retention_duration=False)
     paths = sorted(str(path).removeprefix(f"{location}/") for path in named)

@@ -15,7 +15,7 @@ from PIL import Image
 
 from vaeudf.images import thumbnail
 from vaeudf.scores import LOG_LIKELIHOOD, Score
-from vaeudf.storage import PAGE_MARK, absolute, filesystem, mark
+from vaeudf.storage import PAGE_MARK, absolute, filesystem, make_folder, mark
 
 _THUMBNAIL_SIDE = 224
 PAGE = "index.html"
@@ -100,7 +100,7 @@ def write_report(
         slider=lambda value: round(50 + 50 * max(-1.0, min(1.0, value / slider_range)), 2),
     )
     system, inner = filesystem(folder)
-    system.create_dir(inner, recursive=True)
+    make_folder(system, inner)
     with system.open_output_stream(posixpath.join(inner, PAGE)) as stream:
         stream.write(page.encode())
     mark(folder, PAGE_MARK)

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vaeudf.storage import filesystem
+from vaeudf.storage import filesystem, make_folder
 from vaeudf.table import RUNS
 
 SCHEMA = pa.schema(
@@ -55,7 +55,7 @@ def write_run_record(table: str, facts: dict[str, Any]) -> None:
     for name in ("quarantined", "seconds"):
         row[name] = list(facts[name].items()) if facts.get(name) is not None else None
     files, inner = filesystem(posixpath.join(table, RUNS))
-    files.create_dir(inner, recursive=True)
+    make_folder(files, inner)
     path = posixpath.join(inner, f"{facts['run_id']}.parquet")
     pq.write_table(pa.Table.from_pylist([row], SCHEMA), path, filesystem=files)
 

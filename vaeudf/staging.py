@@ -28,7 +28,7 @@ from pyarrow import fs
 
 from vaeudf.errors import TooManyFailures, VaeUdfError
 from vaeudf.schema import ITEM_ID, LOG_VAR, MESSAGE, MU, REASON, SOURCE_VERSION
-from vaeudf.storage import filesystem, remove, remove_empty
+from vaeudf.storage import filesystem, make_folder, remove, remove_empty
 from vaeudf.table import QUARANTINE, STAGING, is_run_id, runs_of
 
 CHUNK_SCHEMA = pa.schema(
@@ -99,7 +99,7 @@ class Run:
                 jobs += [(path, dead) for path in _names(files, folder) if _is_chunk(path)]
         target = posixpath.join(inner, self.run_id, _ADOPTED)
         if jobs:
-            files.create_dir(target, recursive=True)
+            make_folder(files, target)
 
         def take(job: tuple[str, bool]) -> bool:
             source, dead = job
@@ -135,7 +135,7 @@ def open_run(table: str, run_id: str, key: str) -> Iterator[Run]:
     ).encode()
 
     def beat() -> None:
-        files.create_dir(inner, recursive=True)
+        make_folder(files, inner)
         with files.open_output_stream(posixpath.join(inner, _RUN_FILE)) as stream:
             stream.write(facts)
 
@@ -182,7 +182,7 @@ def write_chunk(batches: Iterator[pa.RecordBatch], folder: str) -> Iterator[int]
         return
     rows = pa.Table.from_batches(gathered)
     files, inner = filesystem(folder)
-    files.create_dir(inner, recursive=True)
+    make_folder(files, inner)
     name = f"chunk-{uuid.uuid4().hex}.parquet"
     # Readers of Parquet pass over names that begin with an underscore.
     unfinished = posixpath.join(inner, f"_{name}")

@@ -1,4 +1,9 @@
-"""Where data lives: one place that turns a path or URI into something that can be opened."""
+"""Where data lives: the one place that turns a path or URI into something that can be opened.
+
+Three libraries open it, each in its own way: pyarrow (data files and images, in the driver and in
+tasks), delta-rs (the table's log) and Spark (the listing of a catalog, results). Credentials,
+regions and endpoints come from the environment, in the names that the stores' own tools use.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +12,11 @@ import posixpath
 import re
 import uuid
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
+from urllib.parse import quote
 
 from pyarrow import ArrowInvalid, fs
 
@@ -21,29 +29,81 @@ CATALOG_MARK = "_vaeudf_catalog"
 PAGE_MARK = "_vaeudf_page"
 
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:")
+_STORE = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+://[^/]*)/*(.*)$", re.DOTALL)
+# Hadoop's names of one store.
+_S3 = re.compile(r"^s3[an]?://", re.IGNORECASE)
+_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+# Files that are copied or removed at a time; a store answers each after some 50 ms.
+_THREADS = 16
 
 
 def absolute(path: str) -> str:
-    """Return a URI as it is, and a local path made absolute."""
+    """Return a URI as it is, but s3a:// as s3://, and a local path made absolute."""
     if path.startswith("file:"):
         path = re.sub(r"^file:(//)?(?=/)", "", path)
-    return path if _SCHEME.match(path) else str(Path(path).expanduser().absolute())
+    if not _SCHEME.match(path):
+        return str(Path(path).expanduser().absolute())
+    return _S3.sub("s3://", path)
 
 
 def filesystem(path: str) -> tuple[fs.FileSystem, str]:
     """Return the pyarrow filesystem of a path or URI, and the path inside it.
 
     Raises:
-        InputError: The URI's scheme is unknown.
+        InputError: The URI's scheme is unknown, or its store cannot be opened.
     """
     location = absolute(path)
     if not _SCHEME.match(location):
         return fs.LocalFileSystem(), location
+    store = _STORE.match(location)
+    if store is None:
+        raise InputError(f"cannot open {location}: expected a path, or a URI like s3://bucket/key.")
+    # The store alone: pyarrow's URIs are percent-encoded; ours, like Spark's, mean what they say.
     try:
-        files, inner = fs.FileSystem.from_uri(location)
+        files, root = _open_store(store[1], _endpoint())
     except (ArrowInvalid, OSError) as error:
         raise InputError(f"cannot open {location}: {error}.") from None
-    return files, str(inner)
+    return files, posixpath.join(root, store[2]) if store[2] else root
+
+
+@lru_cache(maxsize=16)
+def _open_store(uri: str, endpoint: str | None) -> tuple[fs.FileSystem, str]:
+    # Kept, and with it its connections. pyarrow knows the endpoint from the environment.
+    files, root = fs.FileSystem.from_uri(uri)
+    return files, str(root)
+
+
+def delta_uri(path: str) -> str:
+    """Return the path or URI as delta-rs takes it, for which a # ends the path of a URI."""
+    location = absolute(path)
+    store = _STORE.match(location)
+    return location if store is None else f"{store[1]}/{quote(store[2])}"
+
+
+def delta_options(path: str) -> dict[str, str]:
+    """Return the storage options that delta-rs needs besides the environment."""
+    endpoint = _endpoint()
+    if endpoint is None or not _S3.match(path):
+        return {}
+    # Whoever names an endpoint without TLS means it, which delta-rs alone wants to be told.
+    plain = endpoint.lower().startswith("http://")
+    return {"AWS_ENDPOINT_URL": endpoint} | ({"AWS_ALLOW_HTTP": "true"} if plain else {})
+
+
+def _endpoint() -> str | None:
+    """Return where S3 is, if it is not Amazon's."""
+    return next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), None)
+
+
+def has_folders(files: fs.FileSystem) -> bool:
+    """Whether this is a file system, where folders can be empty and renamed, or an object store."""
+    return files.type_name in ("local", "hdfs", "mock")
+
+
+def make_folder(files: fs.FileSystem, inner: str) -> None:
+    """Make a folder and those above it, where files need them."""
+    if has_folders(files):
+        files.create_dir(inner, recursive=True)
 
 
 def exists(path: str) -> bool:
@@ -77,11 +137,14 @@ def remove(path: str) -> None:
 
 
 def remove_empty(path: str) -> None:
-    """Remove a local folder if nothing is in it; object stores have no empty folders."""
+    """Remove a folder if nothing is in it."""
     location = absolute(path)
     if not _SCHEME.match(location):
         with suppress(OSError):
             os.rmdir(location)
+    elif is_empty_folder(location):
+        # An object of no bytes, which pyarrow leaves when it removes the last in a "folder".
+        remove(location)
 
 
 def check_output(path: str, overwrite: bool, marker: str, inputs: Sequence[str] = ()) -> None:
@@ -127,7 +190,8 @@ def mark(folder: str, marker: str) -> None:
 def replacing(path: str, marker: str | None = None) -> Iterator[str]:
     """Give a folder to write to; it takes the place of ``path`` when the block ends well.
 
-    Until then an older ``path`` stays as it was, and after an error nothing is left.
+    Until then an older ``path`` stays as it was, and after an error nothing is left. In an object
+    store, where folders cannot be renamed, files take their places one by one.
 
     Args:
         path: What to replace.
@@ -157,16 +221,27 @@ def replacing(path: str, marker: str | None = None) -> Iterator[str]:
 
 def _move(source: str, target: str) -> None:
     files, inner = filesystem(source)
-    files.move(inner, filesystem(target)[1])
+    goal = filesystem(target)[1]
+    if has_folders(files):
+        files.move(inner, goal)
+        return
+    found = files.get_file_info(fs.FileSelector(inner, recursive=True))
+    paths = [entry.path for entry in found if entry.is_file]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        list(pool.map(lambda path: files.copy_file(path, goal + path[len(inner) :]), paths))
+    files.delete_dir(inner)
 
 
 def spark_uri(path: str) -> str:
     """Return the URI that Spark writes to, or reads with globs expanded.
 
-    A path without a scheme is a local one, whatever the cluster's default filesystem is.
+    A path without a scheme is a local one, whatever the cluster's default filesystem is. S3 is
+    s3a://, Hadoop's own connector.
     """
     location = absolute(path)
-    return location if _SCHEME.match(location) else f"file://{location}"
+    if not _SCHEME.match(location):
+        return f"file://{location}"
+    return _S3.sub("s3a://", location)
 
 
 def spark_literal(path: str) -> str:

@@ -26,7 +26,14 @@ from pyarrow import fs
 from vaeudf.errors import PublishConflict, TableError, root_cause
 from vaeudf.footers import read_footer
 from vaeudf.schema import ITEM_ID, LOG_VAR, MODEL_ID_KEY, MU, RUN_ID_KEY, SOURCE_VERSION
-from vaeudf.storage import absolute, exists, filesystem, is_empty_folder
+from vaeudf.storage import (
+    absolute,
+    delta_options,
+    delta_uri,
+    exists,
+    filesystem,
+    is_empty_folder,
+)
 
 FORMAT = "1"
 FORMAT_KEY = "vaeudf.format"
@@ -190,10 +197,15 @@ def _is_list_of_numbers(kind: pa.DataType) -> bool:
     return any(check(kind.value_type) for check in numbers)
 
 
+def open_delta(location: str, version: int | None = None) -> DeltaTable:
+    """Open a Delta table, at its latest version or an older one."""
+    return DeltaTable(delta_uri(location), version=version, storage_options=delta_options(location))
+
+
 def _open(uri: str, version: int | None = None) -> PosteriorTable:
     location = absolute(uri)
     try:
-        delta = DeltaTable(location, version=version)
+        delta = open_delta(location, version)
     except (TableNotFoundError, DeltaError, OSError) as error:
         if not exists(location):
             problem = "does not exist"
@@ -230,7 +242,7 @@ def _open(uri: str, version: int | None = None) -> PosteriorTable:
 
 def _latest_version(location: str) -> int | None:
     try:
-        return DeltaTable(location).version()
+        return open_delta(location).version()
     except (DeltaError, OSError):
         return None
 
@@ -283,7 +295,7 @@ def runs_of(uri: str) -> set[str] | None:
                     actions = map(json.loads, stream.read().splitlines())
                     runs |= {action["add"]["path"] for action in actions if "add" in action}
         # Commits are forgotten after some weeks; the files of the latest version never are.
-        runs |= set(_paths(DeltaTable(absolute(uri))))
+        runs |= set(_paths(open_delta(absolute(uri))))
     except Exception:  # a log that cannot be read may name any file
         return None
     return {path.split("/")[0] for path in runs}
@@ -330,7 +342,7 @@ def publish(
             if delta.transaction_version(_APP_ID):
                 raise CommitFailedError("its first version was published in the meantime")
         else:
-            delta = DeltaTable(location, version=previous.version)
+            delta = open_delta(location, previous.version)
             _allow_types(delta, schema, previous.transaction)
         # "overwrite" removes the version's own files, and alone replaces the schema and with it
         # the provenance in the same commit.
@@ -375,13 +387,14 @@ def _create(location: str, schema: Schema, latent_dim: int) -> DeltaTable:
     """
     try:
         return DeltaTable.create(
-            location,
+            delta_uri(location),
             schema=schema,
             configuration={FORMAT_KEY: FORMAT, LATENT_DIM_KEY: str(latent_dim)},
             raise_if_key_not_exists=False,
+            storage_options=delta_options(location),
         )
     except DeltaError as error:
-        if DeltaTable.is_deltatable(location):
+        if DeltaTable.is_deltatable(delta_uri(location), delta_options(location)):
             raise CommitFailedError(str(error)) from None
         raise
 

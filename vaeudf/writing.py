@@ -21,7 +21,7 @@ from vaeudf.errors import InputError
 from vaeudf.footers import BLOCK_SIZE_KEY, BOXES_KEY
 from vaeudf.layout import BLOCK_SIZE, CellTree, kd_order, typical_sigma
 from vaeudf.schema import ITEM_ID, LOG_VAR, MU, quoted
-from vaeudf.storage import filesystem
+from vaeudf.storage import filesystem, make_folder
 from vaeudf.table import DataFile
 
 # Uncompressed, as a task holds them. Fewer and larger files are quicker to list and to plan for,
@@ -171,7 +171,7 @@ def _write_file(rows: pa.Table, table_uri: str, run_id: str) -> dict[str, str | 
     path = f"{run_id}/part-{uuid.uuid4().hex}.parquet"
     system, inner = filesystem(table_uri)
     full_path = posixpath.join(inner, path)
-    system.create_dir(posixpath.dirname(full_path), recursive=True)
+    make_folder(system, posixpath.dirname(full_path))
 
     rows = rows.combine_chunks()
     # A shuffle brings rows in any order, and rows of one mu keep the order they have.

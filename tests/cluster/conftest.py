@@ -57,5 +57,3 @@ def expected(spark, shop, bundle_path, tmp_path_factory) -> str:  # type: ignore
     table = str(tmp_path_factory.mktemp("expected") / "posteriors")
     encode_catalog(EncodeCatalog(str(shop), bundle_path, table))
     return table
-
-

@@ -16,7 +16,15 @@ from vaeudf.garments import draw_garment, sample_garment
 from vaeudf.progress import progress
 from vaeudf.schema import IMAGE, ITEM_ID
 from vaeudf.session import spark_session
-from vaeudf.storage import CATALOG_MARK, absolute, check_output, filesystem, replacing, spark_uri
+from vaeudf.storage import (
+    CATALOG_MARK,
+    absolute,
+    check_output,
+    filesystem,
+    make_folder,
+    replacing,
+    spark_uri,
+)
 from vaeudf.timing import Stopwatch
 
 _GARMENTS_PER_TASK = 500
@@ -98,7 +106,7 @@ def write_files(
     for batch in batches:
         for row in batch.itertuples():
             shelf = posixpath.join(root, str(row.category))
-            system.create_dir(shelf, recursive=True)
+            make_folder(system, shelf)
             with system.open_output_stream(f"{shelf}/{row.item_id}.{suffix}") as stream:
                 stream.write(row.image)
         yield pd.DataFrame({"written": [len(batch)]})

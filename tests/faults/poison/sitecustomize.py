@@ -1,4 +1,4 @@
-"""On the PYTHONPATH of Spark's Python workers, this makes some images poisonous, or all of them slow."""
+"""On the PYTHONPATH of Spark's Python workers, this makes images poisonous or slow."""
 
 import os
 
