@@ -286,8 +286,9 @@ def test_a_bucket_that_is_not_there(bucket):
 
 
 @pytest.mark.spark
-def test_a_query(uri, tmp_path):
+def test_a_query(bucket, tmp_path):
     """Spark's tasks read the table with pyarrow, so that a query needs no connector."""
+    uri = f"{bucket}/a table é #"
     rows = posteriors([f"{i:04}" for i in range(500)])
     put(uri, rows["item_id"].to_pylist())
     z = np.random.default_rng(1).normal(size=(3, N))

@@ -94,6 +94,10 @@ def processes(word: str, folder: Path) -> list[int]:
     return found
 
 
+def parent(process: int) -> int:
+    return int(Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[1])
+
+
 def test_executors_are_killed(night, cluster, expected):
     def harm() -> None:
         for folder in cluster.workers:
@@ -116,7 +120,10 @@ def test_python_workers_are_stopped(night, cluster, expected):
     """They neither work nor end, as on a disk that does not answer: the idle kill has them."""
 
     def harm() -> None:
-        for victim in processes("pyspark.daemon", cluster.workers[0]):
+        family = processes("pyspark.daemon", cluster.workers[0])
+        workers = [process for process in family if parent(process) in family]
+        assert workers
+        for victim in workers:
             os.kill(victim, signal.SIGSTOP)
 
     idle_kill = {
