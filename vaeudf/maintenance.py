@@ -16,7 +16,7 @@ from pyarrow import fs
 from vaeudf.errors import InputError, TableError
 from vaeudf.schema import MODEL_ID_KEY, MU, RUN_ID_KEY
 from vaeudf.storage import filesystem
-from vaeudf.table import DataFile, PosteriorTable, new_run_id, open_delta, open_table, publish
+from vaeudf.table import LOG, DataFile, PosteriorTable, new_run_id, open_delta, open_table, publish
 
 FEWEST_DAYS = 1.0
 """What was replaced less than so long ago is never removed: a run or a reader may be at it."""
@@ -130,7 +130,7 @@ def vacuum(uri: str, keep_days: float, dry_run: bool = False) -> list[str]:
 
 def _publications(location: str) -> dict[int, dict[str, Any]]:
     """Return what the commits that published something say of themselves, by version."""
-    system, inner = filesystem(posixpath.join(location, "_delta_log"))
+    system, inner = filesystem(posixpath.join(location, LOG))
     found = {}
     # Not history(): it finds none in a folder whose name has a #.
     for entry in system.get_file_info(fs.FileSelector(inner)):

@@ -7,6 +7,7 @@ folder, where they mean nothing until :func:`publish` names them in one atomic c
 from __future__ import annotations
 
 import json
+import logging
 import posixpath
 import re
 import time
@@ -35,9 +36,12 @@ from vaeudf.storage import (
     is_empty_folder,
 )
 
+log = logging.getLogger(__name__)
+
 FORMAT = "1"
 FORMAT_KEY = "vaeudf.format"
 LATENT_DIM_KEY = "vaeudf.latent_dim"
+LOG = "_delta_log"
 QUARANTINE = "_quarantine"
 STAGING = "_staging"
 RUNS = "_runs"
@@ -123,7 +127,7 @@ def open_posteriors(uri: str, version: int | None = None) -> PosteriorTable:
         TableError: It is neither, or plain Parquet was asked for a version.
     """
     location = absolute(uri)
-    files = [] if exists(posixpath.join(location, "_delta_log")) else _parquet_files(location)
+    files = [] if _has_log(location) else _parquet_files(location)
     if not files:
         return open_table(uri, version)
     if version is not None:
@@ -209,7 +213,7 @@ def _open(uri: str, version: int | None = None) -> PosteriorTable:
     except (TableNotFoundError, DeltaError, OSError) as error:
         if not exists(location):
             problem = "does not exist"
-        elif not exists(posixpath.join(location, "_delta_log")):
+        elif not _has_log(location):
             problem = "is not a Delta table: it has no _delta_log"
         elif version is not None and (latest := _latest_version(location)) is not None:
             raise TableError(
@@ -260,7 +264,7 @@ def open_for_publishing(uri: str, latent_dim: int) -> PosteriorTable | None:
         )
     if not exists(uri) or is_empty_folder(uri):
         return None
-    if not exists(posixpath.join(absolute(uri), "_delta_log")):
+    if not _has_log(absolute(uri)):
         if _holds_only_ours(uri):
             return None
         raise TableError(
@@ -282,13 +286,12 @@ def is_run_id(name: str) -> bool:
 
 def runs_of(uri: str) -> set[str] | None:
     """Return the runs that published the versions of a table, or None if that cannot be known."""
-    log = posixpath.join(absolute(uri), "_delta_log")
-    if not exists(log):
+    if not _has_log(absolute(uri)):
         return set()
     runs = set()
     try:
         # Not history(): it finds none in a folder whose name has a #.
-        system, inner = filesystem(log)
+        system, inner = filesystem(posixpath.join(absolute(uri), LOG))
         for entry in system.get_file_info(fs.FileSelector(inner)):
             if entry.path.endswith(".json"):
                 with system.open_input_stream(entry.path) as stream:
@@ -331,8 +334,9 @@ def publish(
     delta_schema = Schema.from_arrow(schema)
     # The same application id with the next number makes the commit a compare-and-set: of two
     # runs that started from one version, delta-rs lets only the first through.
+    transaction = (previous.transaction if previous else 0) + 1
     properties = CommitProperties(
-        app_transactions=[Transaction(_APP_ID, (previous.transaction if previous else 0) + 1)],
+        app_transactions=[Transaction(_APP_ID, transaction)],
         custom_metadata={RUN_ID_KEY: run_id},
     )
     try:
@@ -354,7 +358,21 @@ def publish(
             f"another run published to {uri} while this one was encoding ({error}). "
             "Nothing of this run is visible; start it again to build on the new version."
         ) from None
+    except (DeltaError, OSError) as error:
+        # The answer of a store may be lost, or the checkpoint fail that is written after a commit.
+        if not _is_published(uri, transaction, files):
+            raise
+        log.warning("%s is published, as it should be, but: %s", uri, root_cause(error))
     return open_table(uri)
+
+
+def _is_published(uri: str, transaction: int, files: Sequence[DataFile]) -> bool:
+    try:
+        table = open_table(uri)
+    except (TableError, OSError):
+        return False
+    paths = {posixpath.join(table.uri, file.path) for file in files}
+    return table.transaction == transaction and set(table.files) == paths
 
 
 def check_schema(schema: pa.Schema) -> pa.Schema:
@@ -473,4 +491,11 @@ def _holds_only_ours(uri: str) -> bool:
     if system.get_file_info(inner).type != fs.FileType.Directory:
         return False
     names = {entry.base_name for entry in system.get_file_info(fs.FileSelector(inner))}
-    return all(name in (STAGING, QUARANTINE, RUNS) or is_run_id(name) for name in names)
+    return all(name in (LOG, STAGING, QUARANTINE, RUNS) or is_run_id(name) for name in names)
+
+
+def _has_log(location: str) -> bool:
+    """Whether anything was ever committed; a run may end before its first commit is written."""
+    system, inner = filesystem(posixpath.join(location, LOG))
+    entries = system.get_file_info(fs.FileSelector(inner, allow_not_found=True))
+    return any(entry.extension in ("json", "parquet") for entry in entries)
