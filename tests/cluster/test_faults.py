@@ -94,10 +94,6 @@ def processes(word: str, folder: Path) -> list[int]:
     return found
 
 
-def parent(process: int) -> int:
-    return int(Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[1])
-
-
 def test_executors_are_killed(night, cluster, expected):
     def harm() -> None:
         for folder in cluster.workers:
@@ -116,21 +112,17 @@ def test_python_workers_are_killed(night, cluster, expected):
     night.check(night.run_and(harm, {}), expected)
 
 
-def test_python_workers_are_stopped(night, cluster, expected):
-    """They neither work nor end, as on a disk that does not answer: the idle kill has them."""
-
-    def harm() -> None:
-        family = processes("pyspark.daemon", cluster.workers[0])
-        workers = [process for process in family if parent(process) in family]
-        assert workers
-        for victim in workers:
-            os.kill(victim, signal.SIGSTOP)
-
-    idle_kill = {
-        "spark.python.worker.idleTimeoutSeconds": "10",
-        "spark.python.worker.killOnIdleTimeout": "true",
-    }
-    night.check(night.run_and(harm, idle_kill), expected)
+def test_a_python_worker_hangs(night, expected, tmp_path):
+    """It neither works nor ends, where its own watchdog does not see it: the idle kill has it."""
+    finished = night.run(
+        {
+            "spark.executorEnv.VAEUDF_TEST_HANG_ONCE": str(tmp_path / "hangs"),
+            "spark.python.worker.idleTimeoutSeconds": "10",
+            "spark.python.worker.killOnIdleTimeout": "true",
+        }
+    )
+    assert (tmp_path / "hangs").exists()
+    night.check(summary_of(finished), expected)
 
 
 def test_speculation(night, expected, tmp_path):

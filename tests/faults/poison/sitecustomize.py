@@ -15,8 +15,14 @@ if os.environ.get("VAEUDF_TEST_POISON"):
     if os.environ.get("VAEUDF_TEST_SLOW_HOST"):
         delay = float(os.environ.get("VAEUDF_TEST_DELAY_OF_SLOW_HOST", delay))
 
+    # A file that the first to make it hangs by.
+    hang = os.environ.get("VAEUDF_TEST_HANG_ONCE")
+
     def decode_or_die(data, spec):
         time.sleep(delay)
+        if hang and not os.path.exists(hang):
+            os.close(os.open(hang, os.O_CREAT | os.O_EXCL))
+            time.sleep(1000)
         if data is not None and data.startswith(b"POISON"):
             what = data.removeprefix(b"POISON").strip()
             if what == b"segfault":
@@ -29,5 +35,5 @@ if os.environ.get("VAEUDF_TEST_POISON"):
         return decode(data, spec)
 
     encoding.decode_image = decode_or_die
-    encoding._SECONDS_PER_BATCH = 5.0 + 128 * delay
+    encoding._SECONDS_PER_BATCH = 1000.0 if hang else 5.0 + 128 * delay
     encoding.SECONDS_PER_IMAGE = 15.0
