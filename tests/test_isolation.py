@@ -68,8 +68,17 @@ def test_good_ones_share_a_process_and_bad_ones_fall_alone():
         os.kill(last[2], 0)
 
 
-def test_a_process_that_cannot_begin_is_no_images_fault():
-    with Isolated(make_nothing) as isolated, pytest.raises(RuntimeError, match="ended with 4"):
+def make_after_long():
+    time.sleep(1000)
+
+
+def test_a_process_that_cannot_begin_is_no_images_fault(monkeypatch):
+    message = r"the process ended before any image \(code 4\)"
+    with Isolated(make_nothing) as isolated, pytest.raises(RuntimeError, match=message):
+        isolated.call("a", 60)
+    monkeypatch.setattr("vaeudf.isolation._SECONDS_TO_START", 0.5)
+    message = r"the process did not start before any image \(code -9\)"
+    with Isolated(make_after_long) as isolated, pytest.raises(RuntimeError, match=message):
         isolated.call("a", 60)
 
 

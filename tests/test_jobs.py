@@ -159,6 +159,33 @@ def test_without_arguments():
     assert done.returncode == 0 and done.stdout.startswith("usage: ./spark-submit.sh COMMAND")
 
 
+def test_an_archive_of_another_vaeudf_is_not_sent_along(tmp_path):
+    for name in ("spark-submit.sh", "pyproject.toml", "constraints.txt", "jobs", "conf", "vaeudf"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, tmp_path / name)
+    (tmp_path / "dist").mkdir()
+    (tmp_path / "dist" / "environment.tar.gz").touch()
+    (tmp_path / "dist" / "packed-from").write_text("1 2\n")
+    command = (f"{tmp_path}/spark-submit.sh", "query_topk", "--table", "t")
+    done = run(*command, SPARK_MASTER="spark://127.0.0.1:1")
+    assert done.returncode == 2
+    assert "error: vaeudf has changed since dist/ was packed; run ./spark-submit.sh pack" in (
+        done.stderr
+    )
+    # One of the user's own is another matter, and so is this machine.
+    properties = tmp_path / "my.conf"
+    properties.write_text("spark.archives  hdfs:///envs/mine.tar.gz#environment\n")
+    for master, conf in (("spark://127.0.0.1:1", str(properties)), ("local[1]", None)):
+        done = run(*command, "--help", SPARK_MASTER=master, SPARK_CONF=conf)
+        assert done.returncode == 0 and done.stdout.startswith("usage: query_topk"), done.stderr
+
+
+def test_another_spark_needs_a_version():
+    done = submit("test-spark", "four")
+    assert done.returncode == 2
+    assert "error: test-spark needs a version of PySpark, such as 4.0; found 'four'" in done.stderr
+
+
 def test_a_python_that_is_too_old_or_absent(tmp_path):
     for name in ("spark-submit.sh", "pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / name, tmp_path)

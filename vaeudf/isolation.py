@@ -30,6 +30,8 @@ TIMED_OUT = "timed_out"
 
 # A good image takes a millisecond or, with 100 million pixels, some seconds.
 SECONDS_PER_IMAGE = 60.0
+# To import torch from a cold disk takes a minute.
+_SECONDS_TO_START = 300.0
 # The worst image that is accepted takes 1.6 GB, see vaeudf.images; torch itself maps some more.
 _BYTES_OF_MEMORY = 8 * 2**30
 _LENGTH = struct.Struct("<Q")
@@ -59,10 +61,12 @@ class Isolated:
             self._process = _new_process()
             self._send(self._start)
             try:
-                self._receive(None)
-            except EOFError:
-                code = self._stop()
-                raise RuntimeError(f"the process ended with {code} before any image.") from None
+                self._receive(_SECONDS_TO_START)
+            except (EOFError, TimeoutError) as error:
+                how = "did not start" if isinstance(error, TimeoutError) else "ended"
+                raise RuntimeError(
+                    f"the process {how} before any image (code {self._stop()})."
+                ) from None
         self._send(pickle.dumps(argument))
         began = time.monotonic()
         try:
@@ -86,7 +90,7 @@ class Isolated:
         with contextlib.suppress(BrokenPipeError):
             _write(self._process.stdin, data)
 
-    def _receive(self, seconds: float | None) -> bytes:
+    def _receive(self, seconds: float) -> bytes:
         assert self._process is not None and self._process.stdout is not None
         ready, _, _ = select.select([self._process.stdout], [], [], seconds)
         if not ready:
