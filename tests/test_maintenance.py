@@ -87,6 +87,20 @@ def age(uri: str, days: float) -> None:
         path.write_text(text)
 
 
+def test_vacuum_removes_what_was_never_published(uri):
+    """The file of a task that was run twice; but not what a run may still be about to publish."""
+    three_nights(uri)
+    ages = {"r3/stray.parquet": 8, "r3/young.parquet": 6, "_runs/r1.parquet": 99}
+    for name, age in ages.items():
+        path = Path(uri, name)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"rows")
+        os.utime(path, (time.time() - age * 86_400,) * 2)
+    assert vacuum(uri, 7, dry_run=True) == vacuum(uri, 7) == ["r3/stray.parquet"]
+    assert [Path(uri, name).exists() for name in ages] == [False, True, True]
+    assert rows(open_table(uri)) == ["b", "c", "d"]
+
+
 def test_vacuum_removes_what_was_replaced_long_ago(uri):
     put(uri, "r1", ["a"])
     put(uri, "r2", ["b"])

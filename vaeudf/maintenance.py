@@ -99,7 +99,9 @@ def roll_back(uri: str, version: int) -> PosteriorTable:
 
 
 def vacuum(uri: str, keep_days: float, dry_run: bool = False) -> list[str]:
-    """Remove data files that no version of the last days has; return their paths.
+    """Remove files that no version of the last days has; return their paths.
+
+    As in every Delta table, that is any file but those whose folder begins with an underscore.
 
     Args:
         uri: The table.
@@ -118,13 +120,14 @@ def vacuum(uri: str, keep_days: float, dry_run: bool = False) -> list[str]:
     location = open_table(uri).uri
     delta, hours = open_delta(location), round(keep_days * 24)
     # delta-rs also names files that have been removed before, and those by their whole paths.
-    named = delta.vacuum(hours, dry_run=True, enforce_retention_duration=False)
+    # Without full it passes over what was never published, as by a task that was run twice.
+    named = delta.vacuum(hours, dry_run=True, enforce_retention_duration=False, full=True)
     paths = sorted(str(path).removeprefix(f"{location}/") for path in named)
     system, inner = filesystem(location)
     infos = system.get_file_info([posixpath.join(inner, path) for path in paths])
     there = [p for p, info in zip(paths, infos, strict=True) if info.type == fs.FileType.File]
     if there and not dry_run:
-        delta.vacuum(hours, dry_run=False, enforce_retention_duration=False)
+        delta.vacuum(hours, dry_run=False, enforce_retention_duration=False, full=True)
     return there
 
 
