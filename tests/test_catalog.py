@@ -12,10 +12,13 @@ from vaeudf.catalog import (
     CatalogSource,
     check_items,
     count_files,
+    list_items,
     read_catalog,
     read_images,
 )
 from vaeudf.errors import InputError
+from vaeudf.image_reader import ImageReader
+from vaeudf.schema import PLACE
 
 pytestmark = pytest.mark.spark
 
@@ -200,3 +203,26 @@ def test_payload_named_like_a_column_of_the_table(spark, tmp_path):
 def test_parquet_that_is_none(spark, tmp_path):
     (tmp_path / "c.parquet").write_bytes(b"not parquet")
     refused(spark, CatalogSource(str(tmp_path / "c.parquet")), "cannot be read as Parquet")
+
+
+@pytest.mark.parametrize("pattern", ["", "/*"])
+def test_files_of_zero_bytes_are_listed(spark, tmp_path, pattern):
+    """Spark leaves them out, and nobody would know of an image whose copying had failed."""
+    root = tmp_path / "new [2026] é%20 {a,b} #+"
+    names = ["a.png", "deep/b é%41 +#.PNG", "deep/c.jpg", "_hidden/d.jpg", ".e.jpg", "f.txt"]
+    for i, name in enumerate(names):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        os.utime(path, (1_700_000_000 + i,) * 2)
+    (root / "whole.png").write_bytes(b"an image")
+    path = str(root) if not pattern else str(tmp_path) + pattern
+    rows = {row.item_id: row for row in list_items(spark, CatalogSource(path)).collect()}
+    prefix = "" if not pattern else f"{root.name}/"
+    assert set(rows) == {prefix + name for name in (*names[:3], "whole.png")}
+    row = rows[prefix + names[1]]
+    assert (row.image_length, row.image_modified) == (0, 1_700_000_001)
+    assert row.source_version == "1700000001000000-0"
+    assert ImageReader("image").read(*(row[name] for name in PLACE)) == b""
+    if not pattern:
+        assert count_files(spark, CatalogSource(path)) == 5

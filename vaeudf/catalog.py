@@ -6,7 +6,9 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timezone
 from typing import Any, Literal
+from urllib.parse import unquote
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
@@ -28,7 +30,7 @@ from vaeudf.schema import (
     check_payload_names,
     quoted,
 )
-from vaeudf.storage import absolute, exists, is_file, spark_literal, spark_uri
+from vaeudf.storage import absolute, exists, filesystem, is_file, spark_literal, spark_uri
 
 IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff")
 Format = Literal["auto", "images", "parquet"]
@@ -192,7 +194,7 @@ def check_items(catalog: DataFrame, has_version_column: bool = False) -> int:
 
 def count_files(spark: SparkSession, source: CatalogSource) -> int:
     """Return how many files an image folder has, those that are not named as images included."""
-    return _listing(spark, source.path, suffixes=False).select("path").count()
+    return len(_listing(spark, source.path, suffixes=False)._jdf.inputFiles())
 
 
 def _read_images(
@@ -223,13 +225,34 @@ def _read_images(
 def _list_images(spark: SparkSession, source: CatalogSource) -> DataFrame:
     root = _qualified_root(spark, source.path)
     # Without the content no file is opened.
-    return _listing(spark, source.path).select(
+    files = _listing(spark, source.path).select("path", "modificationTime", "length")
+    empty = _empty_files(spark, files)
+    if empty:
+        files = files.unionByName(spark.createDataFrame(empty, files.schema))
+    return files.select(
         *_identity_of_files(root),
         F.col("path").alias(IMAGE_FILE),
         F.lit(None).cast("long").alias(IMAGE_ROW),
         F.col("length").alias(IMAGE_LENGTH),
         F.col("modificationTime").cast("double").alias(IMAGE_MODIFIED),
     )
+
+
+def _empty_files(spark: SparkSession, files: DataFrame) -> list[tuple[str, datetime, int]]:
+    """Return path, time and length of files of zero bytes, which Spark leaves out of a listing."""
+    # But it counts them among its input, as URIs: percent-encoded.
+    uris = files._jdf.inputFiles()
+    if len(uris) == files.count():
+        return []
+    listed = set(files.select("path").toArrow().column("path").to_pylist())
+    paths = {re.sub("^file:/+", "file:/", unquote(uri)) for uri in uris} - listed
+    found = []
+    for path in sorted(paths):
+        system, inner = filesystem(path)
+        info = system.get_file_info(inner)
+        if info.size == 0 and info.mtime is not None:
+            found.append((path, info.mtime.astimezone(timezone.utc), 0))
+    return found
 
 
 def _identity_of_files(root: str) -> list[Column]:

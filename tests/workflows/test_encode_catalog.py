@@ -341,3 +341,16 @@ def test_exit_codes_of_what_stops_a_night():
 
 def test_the_share_that_may_fail_is_exact(spark):
     workflow._check_failures(None, {"empty": 29}, 100, 0.29)
+
+
+def test_a_file_of_zero_bytes_is_in_quarantine(spark, garments, bundle_path, tmp_path):
+    folder, table = tmp_path / "photos", str(tmp_path / "posteriors")
+    folder.mkdir()
+    for i in range(3):
+        (folder / f"{i}.png").write_bytes(garments["image"][i].as_py())
+    (folder / "copied in vain é.png").touch()
+    options = EncodeCatalog(str(folder), bundle_path, table, max_error_fraction=0.5)
+    summary = encode_catalog(options)
+    assert (summary["read"], summary["encoded"], summary["quarantined"]) == (4, 3, {"empty": 1})
+    assert summary["ignored_files"] == 0
+    assert encode_catalog(options)["outcome"] == "nothing to do"
