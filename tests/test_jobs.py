@@ -202,6 +202,7 @@ def test_an_environment_of_the_users_without_vaeudf(tmp_path):
 
 
 @pytest.mark.network
+@pytest.mark.slow
 def test_without_java(tmp_path):
     """With no java anywhere, one from the package index runs the job."""
     tools = tmp_path / "bin"

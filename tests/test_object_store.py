@@ -286,6 +286,7 @@ def test_a_bucket_that_is_not_there(bucket):
 
 
 @pytest.mark.spark
+@pytest.mark.slow
 def test_a_query(bucket, tmp_path):
     """Spark's tasks read the table with pyarrow, so that a query needs no connector."""
     uri = f"{bucket}/a table é #"

@@ -90,7 +90,7 @@ def test_equals_the_definition(spark, n):
     check(spark.createDataFrame(table.to_pandas()), table, z, 7)
 
 
-@pytest.mark.parametrize("partitions", [1, 4, 60])
+@pytest.mark.parametrize("partitions", [1, 4, 20])
 def test_partitions_do_not_matter(spark, partitions):
     table = posteriors(50, 3)
     frame = spark.createDataFrame(table.to_pandas()).repartition(partitions)

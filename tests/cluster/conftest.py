@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,8 @@ SLOW_HOST = "127.0.0.3"
 @pytest.fixture(scope="session")
 def packed() -> Path:
     """What ./spark-submit.sh pack makes."""
-    subprocess.run([ROOT / "spark-submit.sh", "pack"], check=True, timeout=900)
+    environment = {**os.environ, "VAEUDF_VENV": sys.prefix}
+    subprocess.run([ROOT / "spark-submit.sh", "pack"], env=environment, check=True, timeout=900)
     return ROOT / "dist"
 
 

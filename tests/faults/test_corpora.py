@@ -1,6 +1,6 @@
 """Ten thousand damaged images and all kinds of hostile ones, through the whole job.
 
-Run by ``./spark-submit.sh test -m faults``.
+Run by ``./spark-submit.sh test -m slow``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.test_images import BOMBS, ODD_JPEG, SAMPLES, encoded, photo
 from tests.workflows.test_encode_catalog import read
 from vaeudf.images import MAX_BYTES, REASONS
 
-pytestmark = pytest.mark.faults
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 NUM_MUTATED = 10_000

@@ -13,7 +13,7 @@ import pytest
 from tests.workflows.test_encode_catalog import read
 from vaeudf.run_record import read_run_records
 
-pytestmark = pytest.mark.faults
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 

@@ -16,7 +16,7 @@ from tests.workflows.test_encode_catalog import read
 from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
 from vaeudf.workflows.query_topk import QueryTopk, query_topk
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
 NAMES = [
     *("plain", " leading and trailing ", "two  spaces", "tab\there", "new\nline", "a,b;c|d"),

@@ -84,6 +84,7 @@ class Shop:
         return self.path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["images", "parquet"])
 def test_any_sequence_of_nights_equals_one_full_run(
     spark, garments, tmp_path, table, bundle_path, kind
@@ -215,6 +216,7 @@ def test_a_catalog_that_is_read_in_another_way_is_another(
     assert not np.allclose(matrix(read(table), "mu"), matrix(front, "mu"))
 
 
+@pytest.mark.slow
 def test_quarantine_night_after_night(spark, garments, tmp_path, bundle_path, table):
     shop = Shop(tmp_path, "images", garments)
     for i in range(10):
