@@ -1,6 +1,12 @@
-"""On the PYTHONPATH of Spark's Python workers, this makes images poisonous or slow."""
+"""On the PYTHONPATH of Spark's Python workers, this poisons or slows images, or fills disks."""
 
 import os
+
+if os.environ.get("VAEUDF_TEST_FILE_LIMIT"):
+    import resource
+
+    # As on a disk that is full: a file comes to so many bytes and no further.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(os.environ["VAEUDF_TEST_FILE_LIMIT"]),) * 2)
 
 if os.environ.get("VAEUDF_TEST_POISON"):
     import ctypes
