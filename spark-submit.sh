@@ -139,57 +139,79 @@ run_tests() {
   exec "$venv/bin/python" -m pytest "$@"
 }
 
-# What the archive is made from.
-sources_digest() {
-  (cd "$root" && find pyproject.toml constraints.txt vaeudf jobs conf -type f ! -path '*/__pycache__/*' -print0 |
-    LC_ALL=C sort -z | xargs -0 cksum | cksum)
+# What the archive is made from, and by.
+archive_digest() {
+  (cd "$root" && "$venv/bin/python" -c 'import sys; print(sys.version)' &&
+    find pyproject.toml constraints.txt spark-submit.sh vaeudf -type f ! -path '*/__pycache__/*' \
+      -print0 | LC_ALL=C sort -z | xargs -0 cksum) | cksum
 }
 
 pack() {
-  local dist=$root/dist environment=$root/build/environment
-  local python=$environment/bin/python
-  if [ "$(cat "$dist/packed-from" 2>/dev/null)" = "$(sources_digest)" ]; then
+  local dist=$root/dist
+  if [ "$(cat "$dist/packed-from" 2>/dev/null)" = "$(archive_digest)" ]; then
+    rm -rf "$dist/jobs" "$dist/conf"
+    cp -R "$root/jobs" "$root/conf" "$dist/"
     say "packed already: $dist"
     return
   fi
-  rm -rf "$dist" "$root/build" # a wheel would have what is left of modules that are no more
-  mkdir -p "$dist" "$environment"
+  # Made elsewhere, and put in its place when it is whole: a job may be using the old one.
+  mkdir -p "$root/build"
+  local work
+  work=$(mktemp -d "$root/build/pack-XXXXXX")
+  # shellcheck disable=SC2064 # the folder as it is now
+  trap "rm -rf $(quoted "$work")" EXIT
+  make_archive "$work" "$work/dist"
+  cp -R "$root/jobs" "$root/conf" "$work/dist/"
+  find "$work/dist" -name __pycache__ -prune -exec rm -rf {} +
+  archive_digest >"$work/dist/packed-from"
+  rm -rf "$dist"
+  mv "$work/dist" "$dist"
+  say "packed: $dist"
+}
+
+make_archive() {
+  local work=$1 dist=$2
+  local environment=$work/environment
+  local python=$environment/bin/python
+  mkdir -p "$dist" "$work/source"
+  # From a copy: a wheel made in the checkout would have what is left there of older modules.
+  cp -R "$root/pyproject.toml" "$root/README.md" "$root/LICENSE" "$root/vaeudf" "$work/source/"
   say "making an environment (a few minutes) …"
   "$venv/bin/python" -m venv "$environment" >&2
   "$python" -m pip wheel --quiet --disable-pip-version-check --no-deps \
-    --wheel-dir "$root/build/wheel" "$root" >&2 &&
+    --wheel-dir "$work" "$work/source" >&2 &&
     "$python" -m pip install --quiet --disable-pip-version-check \
-      --constraint "$root/constraints.txt" "$root"/build/wheel/vaeudf-*.whl >&2 ||
+      --constraint "$root/constraints.txt" "$work"/vaeudf-*.whl >&2 ||
     die "the packages could not be installed; what pip said is above."
+  # A tool of its own: the environment to pack must not have it, nor one of the user's.
+  "$venv/bin/python" -m venv "$work/tools" >&2
+  "$work/tools/bin/pip" install --quiet --disable-pip-version-check \
+    --constraint "$root/constraints.txt" venv-pack >&2 || die "venv-pack could not be installed."
   # The cluster's own Spark brings its own PySpark, which must be of the same version.
   "$python" -m pip uninstall --quiet --yes pyspark py4j >&2
   say "compiling the query engine …"
-  (cd "$environment" && "$python" -m vaeudf.precompile)
+  (cd "$environment" && env -u PYTHONPATH -u NUMBA_CACHE_DIR "$python" -m vaeudf.precompile)
   say "packing …"
-  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
-    --constraint "$root/constraints.txt" venv-pack >&2
   # Compressing harder takes minutes and saves a tenth. Every executor unpacks all this, and half of
   # the files are the libraries' own tests, and what C++ programs are built with.
-  "$venv/bin/venv-pack" --quiet --prefix "$environment" --compress-level 1 \
+  "$work/tools/bin/venv-pack" --quiet --prefix "$environment" --compress-level 1 \
     --exclude '*/tests/*' --exclude '*/torch/test/*' --exclude '*/torch/include/*' \
     --output "$dist/environment.tar.gz" >&2
   chmod a+r "$dist/environment.tar.gz"
-  cp "$root"/build/wheel/vaeudf-*.whl "$dist/vaeudf.zip" # Spark knows no other suffix
-  cp -R "$root/jobs" "$root/conf" "$dist/"
-  find "$dist" -name __pycache__ -prune -exec rm -rf {} +
-  sources_digest >"$dist/packed-from"
-  rm -rf "$root/build"
-  say "packed: $dist"
+  cp "$work"/vaeudf-*.whl "$dist/vaeudf.zip" # Spark knows no other suffix
 }
 
 # On a cluster, what pack has made goes along with the job.
 archive_arguments() {
   local properties=$1 archive=$root/dist/environment.tar.gz
   [ -f "$archive" ] || return 0
-  if [ -n "$properties" ] && grep -Eq '^[[:space:]]*spark\.archives[[:space:]=]' "$properties"; then
-    return 0 # one of the user's own
+  [ -z "${PYSPARK_PYTHON:-}" ] || return 0 # a Python of the user's own on the workers
+  if [ -n "$properties" ] &&
+    grep -Eq '^[[:space:]]*spark\.((yarn\.dist\.)?archives|pyspark\.python)[[:space:]=:]' "$properties"
+  then
+    return 0
   fi
-  [ "$(cat "$root/dist/packed-from")" = "$(sources_digest)" ] ||
+  [ "$(cat "$root/dist/packed-from")" = "$(archive_digest)" ] ||
     die "vaeudf has changed since dist/ was packed; run ./spark-submit.sh pack again, or remove dist/."
   printf ' --archives %s' "$(quoted "$archive#environment")"
 }

@@ -167,16 +167,21 @@ def test_an_archive_of_another_vaeudf_is_not_sent_along(tmp_path):
     (tmp_path / "dist" / "environment.tar.gz").touch()
     (tmp_path / "dist" / "packed-from").write_text("1 2\n")
     command = (f"{tmp_path}/spark-submit.sh", "query_topk", "--table", "t")
-    done = run(*command, SPARK_MASTER="spark://127.0.0.1:1")
+    done = run(*command, SPARK_MASTER="spark://127.0.0.1:1", PYSPARK_PYTHON=None)
     assert done.returncode == 2
     assert "error: vaeudf has changed since dist/ was packed; run ./spark-submit.sh pack" in (
         done.stderr
     )
-    # One of the user's own is another matter, and so is this machine.
+    # An environment of the user's own is another matter, and so is this machine.
     properties = tmp_path / "my.conf"
-    properties.write_text("spark.archives  hdfs:///envs/mine.tar.gz#environment\n")
-    for master, conf in (("spark://127.0.0.1:1", str(properties)), ("local[1]", None)):
-        done = run(*command, "--help", SPARK_MASTER=master, SPARK_CONF=conf)
+    properties.write_text("spark.archives: hdfs:///envs/mine.tar.gz#environment\n")
+    for master, conf, python in (
+        ("spark://127.0.0.1:1", str(properties), None),
+        ("spark://127.0.0.1:1", None, "python3.11"),
+        ("local[1]", None, None),
+    ):
+        environment = {"SPARK_MASTER": master, "SPARK_CONF": conf, "PYSPARK_PYTHON": python}
+        done = run(*command, "--help", **environment)
         assert done.returncode == 0 and done.stdout.startswith("usage: query_topk"), done.stderr
 
 

@@ -87,6 +87,22 @@ def age(uri: str, days: float) -> None:
         path.write_text(text)
 
 
+def test_vacuum_keeps_what_a_checkpoint_has_forgotten(uri):
+    """Written 40 days ago, replaced 10 days ago: of the last 30 days all the same."""
+    put(uri, "r1", ["a"])
+    age(uri, 40)
+    put(uri, "r2", ["b"])
+    age(uri, 10)
+    put(uri, "r3", ["c"])
+    DeltaTable(uri).create_checkpoint()
+    assert vacuum(uri, 30, dry_run=True) == []
+    assert vacuum(uri, 9, dry_run=True) == ["r1/part-0.parquet"]
+    assert vacuum(uri, 30) == []
+    assert rows(open_table(uri, 1)) == ["a"]
+    assert vacuum(uri, 9) == ["r1/part-0.parquet"]
+    assert [v.is_whole for v in list_versions(uri)] == [False, True, True]
+
+
 def test_vacuum_removes_what_was_never_published(uri):
     """The file of a task that was run twice; but not what a run may still be about to publish."""
     three_nights(uri)

@@ -28,6 +28,7 @@ import vaeudf
 from tests.cluster.standalone import free_port
 from tests.conftest import png
 from tests.test_staging import rows as chunk
+from vaeudf import storage
 from vaeudf.errors import InputError, PublishConflict, TableError
 from vaeudf.image_reader import ImageReader
 from vaeudf.images import ImageFailure
@@ -39,7 +40,6 @@ from vaeudf.storage import (
     RESULTS_MARK,
     absolute,
     check_output,
-    exists,
     filesystem,
     is_empty_folder,
     replacing,
@@ -218,7 +218,9 @@ def test_a_killed_runs_chunks_are_taken_over(uri, monkeypatch):
         assert clean(uri) == [killed]
         assert has_chunks(run.adopted)
     assert listing(uri) == []
-    assert not exists(f"{uri}/_staging")
+    # Nor is a folder forgotten of which no time is known, for want of its run.json.
+    list(write_chunk(iter([chunk("a")]), f"{uri}/_staging/20260101T000000-0123abcd/encoded"))
+    assert clean(uri) == ["20260101T000000-0123abcd"]
 
 
 def test_run_records(uri):
@@ -267,6 +269,39 @@ def test_folders_that_are_replaced(bucket):
         1 / 0  # noqa: B018
     assert listing(bucket) == [f"results/{RESULTS_MARK}", "results/deep/b'new'.txt"]
     assert not is_empty_folder(uri)
+
+
+@pytest.mark.parametrize("fails_at", range(1, 7))
+def test_a_replacement_that_fails_half_way(bucket, monkeypatch, fails_at):
+    uri, files = f"{bucket}/results", filesystem(bucket)[0]
+
+    def write(folder: str, names: str) -> None:
+        for name in names:
+            with files.open_output_stream(f"{filesystem(folder)[1]}/{name}") as stream:
+                stream.write(name.encode())
+
+    write(uri, "abc")
+
+    class Failing:
+        copies = 0
+
+        def __getattr__(self, name):
+            return getattr(files, name)
+
+        def copy_file(self, source: str, target: str) -> None:
+            Failing.copies += 1
+            if Failing.copies == fails_at:
+                raise OSError("the store is down for a moment")
+            files.copy_file(source, target)
+
+    opened = storage._open_store
+    monkeypatch.setattr(storage, "_THREADS", 1)
+    with pytest.raises(OSError, match="for a moment"), replacing(uri) as folder:
+        write(folder, "xyz")
+        monkeypatch.setattr(storage, "_open_store", lambda *args: (Failing(), opened(*args)[1]))
+    monkeypatch.setattr(storage, "_open_store", opened)
+    assert listing(uri) == ["a", "b", "c"]
+    assert listing(bucket) == ["results/a", "results/b", "results/c"]
 
 
 def test_uris():

@@ -81,9 +81,16 @@ def test_filesystem_of_a_local_path(tmp_path, name):
     assert filesystem(f"file://{tmp_path}/{name}")[1] == inner
 
 
-@pytest.mark.parametrize("uri", ["foo://bucket/x", "dbfs:/x", "run:1/x"])
-def test_unknown_schemes(uri):
-    with pytest.raises(InputError, match=f"^cannot open {re.escape(uri)}: Unrecognized filesystem"):
+@pytest.mark.parametrize(
+    ("uri", "problem"),
+    [
+        ("foo://bucket/x", "Unrecognized filesystem"),
+        ("dbfs:/x", "expected a path, or a URI like s3://bucket/key"),
+        ("run:1/x", "expected a path, or a URI like s3://bucket/key"),
+    ],
+)
+def test_unknown_schemes(uri, problem):
+    with pytest.raises(InputError, match=f"^cannot open {re.escape(uri)}: {problem}"):
         exists(uri)
 
 
@@ -95,7 +102,7 @@ def test_spark_uri_has_a_scheme_and_encodes_nothing(tmp_path, monkeypatch, name)
 
 
 def test_spark_uri_of_remote_paths():
-    for uri in ("s3://bucket/a b", "hdfs://name:8020/x", "abfss://c@h.net/*.jpg"):
+    for uri in ("s3a://bucket/a b", "hdfs://name:8020/x", "abfss://c@h.net/*.jpg"):
         assert spark_uri(uri) == uri
 
 
@@ -107,7 +114,7 @@ def test_spark_uri_of_remote_paths():
         ("/a{b,c}", r"file:///a\{b,c\}"),
         ("/*.jp?g", r"file:///\*.jp\?g"),
         ("/a\\b", r"file:///a\\b"),
-        ("s3://bucket/x[1]*", r"s3://bucket/x\[1\]\*"),
+        ("s3://bucket/x[1]*", r"s3a://bucket/x\[1\]\*"),
         ("/50%25 é", "file:///50%25 é"),
     ],
 )

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError
 
 from vaeudf.boxes import Boxes
 from vaeudf.errors import PublishConflict, TableError
@@ -62,6 +63,37 @@ def rows(table: PosteriorTable) -> list[str]:
     return sorted(
         i for f in table.files for i in pq.read_table(f, columns=["item_id"])["item_id"].to_pylist()
     )
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("error", [CommitFailedError("there is one"), DeltaError("no checkpoint")])
+def test_a_commit_whose_answer_is_lost_is_a_commit(uri, monkeypatch, caplog, first, error):
+    if not first:
+        put(uri, "r0", ["a"])
+    commit = DeltaTable.create_write_transaction
+
+    def lost(*arguments, **others):
+        commit(*arguments, **others)
+        raise error
+
+    monkeypatch.setattr(DeltaTable, "create_write_transaction", lost)
+    assert rows(put(uri, "r1", ["b", "c"])) == ["b", "c"]
+    assert ("is published, as it should be, but: no checkpoint" in caplog.text) == (
+        type(error) is DeltaError
+    )
+
+    # But not one that somebody else made.
+    previous = open_for_publishing(uri, 2)
+    monkeypatch.setattr(DeltaTable, "create_write_transaction", commit)
+    put(uri, "r2", ["d"])
+    monkeypatch.setattr(
+        DeltaTable, "create_write_transaction", lambda *_, **__: (_ for _ in ()).throw(error)
+    )
+    schema = posterior_schema(PAYLOAD, {MODEL_ID_KEY: "m"})
+    file = write_file(uri, "r3", ["e"], schema)
+    with pytest.raises(PublishConflict if type(error) is CommitFailedError else DeltaError):
+        publish(uri, previous, [file], schema, 2, "r3")
+    assert rows(open_table(uri)) == ["d"]
 
 
 def test_first_version_and_the_next(uri):

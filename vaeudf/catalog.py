@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any, Literal
 from urllib.parse import unquote
 
@@ -35,6 +36,8 @@ from vaeudf.storage import absolute, exists, filesystem, is_file, spark_literal,
 IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff")
 Format = Literal["auto", "images", "parquet"]
 _IMAGE_ROWS = f"{ITEM_ID} string, {SOURCE_VERSION} string, {IMAGE} binary, {IMAGE_LENGTH} long"
+# Files looked at at a time; a store answers each after some 50 ms.
+_THREADS = 16
 _GLOB = re.compile(r"[*?\[{]")
 # Hadoop's globs know no case-insensitive mode.
 _SUFFIX_GLOB = "*.{%s}" % ",".join(  # noqa: UP031 - braces make an f-string unreadable
@@ -244,15 +247,18 @@ def _empty_files(spark: SparkSession, files: DataFrame) -> list[tuple[str, datet
     uris = files._jdf.inputFiles()
     if len(uris) == files.count():
         return []
+    # From here on it costs some 0.1 ms per file of the catalog, for the gateway to the JVM.
     listed = set(files.select("path").toArrow().column("path").to_pylist())
     paths = {re.sub("^file:/+", "file:/", unquote(uri)) for uri in uris} - listed
-    found = []
-    for path in sorted(paths):
+
+    def look(path: str) -> tuple[str, datetime, int] | None:
         system, inner = filesystem(path)
         info = system.get_file_info(inner)
-        if info.size == 0 and info.mtime is not None:
-            found.append((path, info.mtime.astimezone(timezone.utc), 0))
-    return found
+        # It may have been removed, or filled, since.
+        return None if info.mtime is None else (path, info.mtime, info.size)
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return [found for found in pool.map(look, sorted(paths)) if found is not None]
 
 
 def _identity_of_files(root: str) -> list[Column]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import posixpath
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pyarrow as pa
@@ -119,16 +119,40 @@ def vacuum(uri: str, keep_days: float, dry_run: bool = False) -> list[str]:
         )
     location = open_table(uri).uri
     delta, hours = open_delta(location), round(keep_days * 24)
+    keep_versions = _in_force(location, keep_days)
+
+    def clean(dry_run: bool) -> list[str]:
+        return delta.vacuum(
+            hours,
+            dry_run=dry_run,
+            enforce_retention_duration=False,
+            # Without it, what was never published stays, as by a task that was run twice.
+            full=True,
+            # A checkpoint forgets after a week what was removed when; vacuum then goes by the time
+            # when a file was written, which may be long before it was replaced.
+            keep_versions=keep_versions,
+        )
+
     # delta-rs also names files that have been removed before, and those by their whole paths.
-    # Without full it passes over what was never published, as by a task that was run twice.
-    named = delta.vacuum(hours, dry_run=True, enforce_retention_duration=False, full=True)
+    named = clean(dry_run=True)
     paths = sorted(str(path).removeprefix(f"{location}/") for path in named)
     system, inner = filesystem(location)
     infos = system.get_file_info([posixpath.join(inner, path) for path in paths])
     there = [p for p, info in zip(paths, infos, strict=True) if info.type == fs.FileType.File]
     if there and not dry_run:
-        delta.vacuum(hours, dry_run=False, enforce_retention_duration=False, full=True)
+        clean(dry_run=False)
     return there
+
+
+def _in_force(location: str, days: float) -> list[int]:
+    """Return the versions that were the latest at any time of the last days."""
+    since = datetime.now(timezone.utc) - timedelta(days=days)
+    found: list[int] = []
+    for version in reversed(list_versions(location)):
+        found.append(version.version)
+        if version.published < since:
+            break
+    return found
 
 
 def _publications(location: str) -> dict[int, dict[str, Any]]:

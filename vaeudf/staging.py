@@ -29,7 +29,7 @@ from pyarrow import fs
 from vaeudf.errors import TooManyFailures, VaeUdfError
 from vaeudf.schema import ITEM_ID, LOG_VAR, MESSAGE, MU, REASON, SOURCE_VERSION
 from vaeudf.storage import filesystem, make_folder, remove, remove_empty
-from vaeudf.table import QUARANTINE, STAGING, is_run_id, runs_of
+from vaeudf.table import QUARANTINE, STAGING, began, is_run_id, runs_of
 
 CHUNK_SCHEMA = pa.schema(
     [
@@ -246,7 +246,7 @@ def _runs(files: fs.FileSystem, staging: str) -> dict[str, dict[str, Any]]:
         except (OSError, ValueError):
             # It is just beginning, just ending, or was killed in between.
             info = files.get_file_info(path)
-        if info.type != fs.FileType.NotFound:
+        if info.type != fs.FileType.NotFound and is_run_id(posixpath.basename(path)):
             found[posixpath.basename(path)] = {**facts, "heard": info.mtime_ns}
     return found
 
@@ -258,7 +258,9 @@ def _is_dead(run_id: str, facts: dict[str, Any]) -> bool:
     if facts.get("host") == _host() and isinstance(pid, int):
         return pid == os.getpid() or not _is_process(pid)
     heard = facts.get("heard")
-    return heard is not None and time.time() - heard / 1e9 > _SILENT_SECONDS
+    # Object stores know no time of a folder.
+    heard_at = began(run_id).timestamp() if heard is None else heard / 1e9
+    return bool(time.time() - heard_at > _SILENT_SECONDS)
 
 
 def _is_process(pid: int) -> bool:

@@ -63,14 +63,14 @@ def filesystem(path: str) -> tuple[fs.FileSystem, str]:
         files, root = _open_store(store[1], _endpoint())
     except (ArrowInvalid, OSError) as error:
         raise InputError(f"cannot open {location}: {error}.") from None
-    return files, posixpath.join(root, store[2]) if store[2] else root
+    return files, posixpath.join(root, store[2].rstrip("/")) if store[2] else root
 
 
 @lru_cache(maxsize=16)
 def _open_store(uri: str, endpoint: str | None) -> tuple[fs.FileSystem, str]:
     # Kept, and with it its connections. pyarrow knows the endpoint from the environment.
-    files, root = fs.FileSystem.from_uri(uri)
-    return files, str(root)
+    files, root = fs.FileSystem.from_uri(f"{uri}/")
+    return files, str(root).rstrip("/") or "/"
 
 
 def delta_uri(path: str) -> str:
@@ -137,14 +137,14 @@ def remove(path: str) -> None:
 
 
 def remove_empty(path: str) -> None:
-    """Remove a folder if nothing is in it."""
+    """Remove a local folder if nothing is in it.
+
+    Elsewhere no folder can be removed on condition that it is empty; somebody may be writing there.
+    """
     location = absolute(path)
     if not _SCHEME.match(location):
         with suppress(OSError):
             os.rmdir(location)
-    elif is_empty_folder(location):
-        # An object of no bytes, which pyarrow leaves when it removes the last in a "folder".
-        remove(location)
 
 
 def check_output(path: str, overwrite: bool, marker: str, inputs: Sequence[str] = ()) -> None:
@@ -190,8 +190,8 @@ def mark(folder: str, marker: str) -> None:
 def replacing(path: str, marker: str | None = None) -> Iterator[str]:
     """Give a folder to write to; it takes the place of ``path`` when the block ends well.
 
-    Until then an older ``path`` stays as it was, and after an error nothing is left. In an object
-    store, where folders cannot be renamed, files take their places one by one.
+    Until then an older ``path`` stays as it was, and after an error it is there as before. In an
+    object store, where folders cannot be renamed, files take their places one by one.
 
     Args:
         path: What to replace.
@@ -205,13 +205,14 @@ def replacing(path: str, marker: str | None = None) -> Iterator[str]:
         yield staging
         if marker is not None:
             mark(staging, marker)
-        # Moved aside and not removed: that can fail half-way.
-        if exists(path):
-            _move(path, aside)
         try:
+            # Moved aside and not removed: that can fail half-way.
+            if exists(path):
+                _move(path, aside)
             _move(staging, path)
         except BaseException:
             if exists(aside):
+                remove(path)
                 _move(aside, path)
             raise
     finally:
@@ -220,6 +221,7 @@ def replacing(path: str, marker: str | None = None) -> Iterator[str]:
 
 
 def _move(source: str, target: str) -> None:
+    """Move a folder; in an object store it is whole at its old place until it is at the new one."""
     files, inner = filesystem(source)
     goal = filesystem(target)[1]
     if has_folders(files):
@@ -227,8 +229,12 @@ def _move(source: str, target: str) -> None:
         return
     found = files.get_file_info(fs.FileSelector(inner, recursive=True))
     paths = [entry.path for entry in found if entry.is_file]
-    with ThreadPoolExecutor(_THREADS) as pool:
-        list(pool.map(lambda path: files.copy_file(path, goal + path[len(inner) :]), paths))
+    try:
+        with ThreadPoolExecutor(_THREADS) as pool:
+            list(pool.map(lambda path: files.copy_file(path, goal + path[len(inner) :]), paths))
+    except BaseException:
+        remove(target)
+        raise
     files.delete_dir(inner)
 
 

@@ -24,7 +24,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.transaction import AddAction
 from pyarrow import fs
 
-from vaeudf.errors import PublishConflict, TableError, root_cause
+from vaeudf.errors import PublishConflict, TableError, VaeUdfError, root_cause
 from vaeudf.footers import read_footer
 from vaeudf.schema import ITEM_ID, LOG_VAR, MODEL_ID_KEY, MU, RUN_ID_KEY, SOURCE_VERSION
 from vaeudf.storage import (
@@ -279,6 +279,11 @@ def open_for_publishing(uri: str, latent_dim: int) -> PosteriorTable | None:
     return table
 
 
+def began(run_id: str) -> datetime:
+    """Return when a run began."""
+    return datetime.strptime(run_id.split("-")[0], "%Y%m%dT%H%M%S").replace(tzinfo=timezone.utc)
+
+
 def is_run_id(name: str) -> bool:
     """Whether a folder's name is that of a run."""
     return _RUN_ID.match(name) is not None
@@ -354,12 +359,15 @@ def publish(
             list(adds), "overwrite", delta_schema, commit_properties=properties
         )
     except CommitFailedError as error:
+        # A store whose answer was lost is asked again, and says that the commit is there already.
+        if _is_published(uri, transaction, files):
+            return open_table(uri)
         raise PublishConflict(
             f"another run published to {uri} while this one was encoding ({error}). "
             "Nothing of this run is visible; start it again to build on the new version."
         ) from None
     except (DeltaError, OSError) as error:
-        # The answer of a store may be lost, or the checkpoint fail that is written after a commit.
+        # Such as from the checkpoint that is written after the commit.
         if not _is_published(uri, transaction, files):
             raise
         log.warning("%s is published, as it should be, but: %s", uri, root_cause(error))
@@ -369,7 +377,7 @@ def publish(
 def _is_published(uri: str, transaction: int, files: Sequence[DataFile]) -> bool:
     try:
         table = open_table(uri)
-    except (TableError, OSError):
+    except (VaeUdfError, DeltaError, OSError):
         return False
     paths = {posixpath.join(table.uri, file.path) for file in files}
     return table.transaction == transaction and set(table.files) == paths
@@ -497,5 +505,7 @@ def _holds_only_ours(uri: str) -> bool:
 def _has_log(location: str) -> bool:
     """Whether anything was ever committed; a run may end before its first commit is written."""
     system, inner = filesystem(posixpath.join(location, LOG))
+    if system.get_file_info(inner).type == fs.FileType.File:
+        return False
     entries = system.get_file_info(fs.FileSelector(inner, allow_not_found=True))
     return any(entry.extension in ("json", "parquet") for entry in entries)

@@ -88,13 +88,17 @@ def test_encode_and_query_as_on_one_machine(
     assert results(found) == results(here)
     assert len(results(found)) == 400
 
-    # Nothing was compiled on the cluster: the archive has it.
-    def compiled(names: list[str]) -> set[str]:
-        return {os.path.basename(name) for name in names if name.endswith(".nbc")}
-
+    # Nothing was compiled on the cluster: it has what the archive brought, to the last byte.
+    brought = set()
     with tarfile.open(packed / "environment.tar.gz") as archive:
-        brought = compiled(archive.getnames())
-    there = compiled([str(p) for folder in cluster.workers for p in folder.rglob("*.nbc")])
+        for member in archive:
+            if member.name.endswith((".nbi", ".nbc")):
+                brought.add((os.path.basename(member.name), archive.extractfile(member).read()))
+    there = {
+        (path.name, path.read_bytes())
+        for folder in (*cluster.workers, cluster.home)
+        for path in folder.rglob("*.nb[ic]")
+    }
     assert brought and there == brought
 
 
