@@ -80,6 +80,7 @@ def test_encode_and_query(tmp_path, parquet_catalog, bundle_path):
     assert pq.read_table(out).num_rows == 8
 
 
+@pytest.mark.slow
 def test_bare_spark_submit(tmp_path, parquet_catalog, bundle_path):
     table = str(tmp_path / "table")
     done = run(

@@ -269,6 +269,8 @@ def test_folders_that_are_replaced(bucket):
         1 / 0  # noqa: B018
     assert listing(bucket) == [f"results/{RESULTS_MARK}", "results/deep/b'new'.txt"]
     assert not is_empty_folder(uri)
+    with pytest.raises(InputError, match=f"{bucket}/ is a whole store; name a folder in it"):
+        check_output(f"{bucket}/", True, RESULTS_MARK)
 
 
 @pytest.mark.parametrize("fails_at", range(1, 7))

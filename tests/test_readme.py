@@ -40,6 +40,7 @@ def test_the_commands_are_those_tested_here():
     ]
 
 
+@pytest.mark.slow
 def test_demo(tmp_path):
     (command,) = (c for c in commands() if c[1] == "demo")
     small = ["--items", "120", "--epochs", "1"]
@@ -50,6 +51,7 @@ def test_demo(tmp_path):
     assert page.stat().st_size > 100_000
 
 
+@pytest.mark.slow
 def test_your_own_catalog_and_model(tmp_path):
     (tmp_path / "photos" / "dress").mkdir(parents=True)
     for index in range(60):

@@ -166,6 +166,9 @@ def check_output(path: str, overwrite: bool, marker: str, inputs: Sequence[str] 
                 f"{path} and {other} are one, or one is inside the other, and this job uses both; "
                 "name another folder."
             )
+    store = _STORE.match(absolute(path))
+    if store is not None and not store[2]:
+        raise InputError(f"{path} is a whole store; name a folder in it.")
     if not exists(path) or is_empty_folder(path):
         return
     if not overwrite:
