@@ -48,7 +48,14 @@ class Cluster:
         cwd: Path,
         timeout: float = 300,
     ) -> subprocess.CompletedProcess[str]:
-        """Run spark-submit, with nothing of this process's environment but Java."""
+        """Run spark-submit, with nothing of this process's environment but Java.
+
+        What executors of earlier applications have left is removed first.
+        """
+        # What earlier applications have unpacked: gigabytes each.
+        for folder in self.workers:
+            for old in folder.glob("app-*"):
+                shutil.rmtree(old, ignore_errors=True)
         conf = [
             word
             for key, value in {**PROPERTIES, **properties}.items()
@@ -112,7 +119,11 @@ def standalone_cluster(
                 )
             )
             folders.append(folder)
-        yield Cluster(url, spark_home, home, tuple(folders))
+        try:
+            yield Cluster(url, spark_home, home, tuple(folders))
+        finally:
+            for folder in folders:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
