@@ -46,7 +46,7 @@ class Cluster:
         properties: Mapping[str, str],
         environment: Mapping[str, str],
         cwd: Path,
-        timeout: float = 300,
+        timeout: float = 600,
     ) -> subprocess.CompletedProcess[str]:
         """Run spark-submit, with nothing of this process's environment but Java.
 
