@@ -37,6 +37,19 @@ def test_defaults():
     assert run("") == ["mine", "local[*]", "65536", "UTC"]
 
 
+def test_a_master_that_is_none():
+    code = "from vaeudf.session import spark_session\nwith spark_session('mine'): pass"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={"PYSPARK_SUBMIT_ARGS": "--master 'mars' pyspark-shell"},
+    )
+    assert done.returncode == 1
+    assert "ClusterError: Spark did not start, with --master 'mars' (" in done.stderr
+    assert "Is the master right, and does it run?" in done.stderr
+
+
 def test_an_active_session_is_used_and_left_running(spark):
     with spark_session("other") as session:
         assert session is spark

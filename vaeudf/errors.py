@@ -31,6 +31,12 @@ class TableError(VaeUdfError, ValueError):
     exit_code = 2
 
 
+class ClusterError(VaeUdfError, RuntimeError):
+    """Spark did not start: no such master, or one that does not answer."""
+
+    exit_code = 1
+
+
 class TooManyFailures(VaeUdfError, RuntimeError):
     """More items failed to encode than ``--max-error-fraction`` allows."""
 

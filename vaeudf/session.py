@@ -8,8 +8,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from py4j.protocol import Py4JError
 from pyspark import SparkConf, SparkContext
+from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
+
+from vaeudf.errors import ClusterError, root_cause
 
 # What the jobs rely on, for whoever has not set it otherwise.
 _DEFAULTS = {
@@ -23,10 +27,21 @@ _DEFAULTS = {
 
 @contextmanager
 def spark_session(app_name: str) -> Iterator[SparkSession]:
-    """Give this process's session if there is one; else start one and stop it at the end."""
+    """Give this process's session if there is one; else start one and stop it at the end.
+
+    Raises:
+        ClusterError: Spark did not start.
+    """
     # Not getActiveSession(): it knows the sessions of this thread only.
     running = SparkContext._active_spark_context is not None
-    session = (SparkSession.builder if running else session_builder(app_name)).getOrCreate()
+    try:
+        session = (SparkSession.builder if running else session_builder(app_name)).getOrCreate()
+    except (PySparkException, Py4JError) as error:
+        asked = os.environ.get("PYSPARK_SUBMIT_ARGS", "").removesuffix("pyspark-shell").strip()
+        raise ClusterError(
+            f"Spark did not start, with {asked or 'no arguments'} ({root_cause(error)}). Is the "
+            "master right, and does it run? What Spark itself said is above, if anything."
+        ) from None
     try:
         yield session
     finally:
