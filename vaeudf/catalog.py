@@ -229,7 +229,7 @@ def _list_images(spark: SparkSession, source: CatalogSource) -> DataFrame:
     root = _qualified_root(spark, source.path)
     # Without the content no file is opened.
     files = _listing(spark, source.path).select("path", "modificationTime", "length")
-    empty = _empty_files(spark, files)
+    empty = _empty_files(files)
     if empty:
         files = files.unionByName(spark.createDataFrame(empty, files.schema))
     return files.select(
@@ -241,7 +241,7 @@ def _list_images(spark: SparkSession, source: CatalogSource) -> DataFrame:
     )
 
 
-def _empty_files(spark: SparkSession, files: DataFrame) -> list[tuple[str, datetime, int]]:
+def _empty_files(files: DataFrame) -> list[tuple[str, datetime, int]]:
     """Return path, time and length of files of zero bytes, which Spark leaves out of a listing."""
     # But it counts them among its input, as URIs: percent-encoded.
     uris = files._jdf.inputFiles()

@@ -97,7 +97,7 @@ def _endpoint() -> str | None:
 
 def has_folders(files: fs.FileSystem) -> bool:
     """Whether this is a file system, where folders can be empty and renamed, or an object store."""
-    return files.type_name in ("local", "hdfs", "mock")
+    return files.type_name in ("local", "hdfs")
 
 
 def make_folder(files: fs.FileSystem, inner: str) -> None:

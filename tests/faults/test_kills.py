@@ -105,7 +105,9 @@ class Night:
             version = open_table(self.table).version
         except TableError as error:
             assert self.before is None
-            assert re.search("does not exist|nothing was published|has no _delta_log", str(error))
+            assert re.search(
+                "does not exist|nothing was published|has no commits in _delta_log", str(error)
+            )
             return False
         if self.before is not None and version == 1:
             assert read(self.table) == self.before
