@@ -187,7 +187,7 @@ def test_what_is_no_table(tmp_path):
     refused(str(tmp_path / "none"), "does not exist")
     (tmp_path / "file").write_text("x")
     refused(str(tmp_path / "file"), "is not a Delta table")
-    refused(str(tmp_path), "is not a Delta table: it has no _delta_log")
+    refused(str(tmp_path), "is not a Delta table: it has no commits in _delta_log")
     write_deltalake(str(tmp_path / "other"), pa.table({"x": [1], "y": [2]}))
     refused(
         str(tmp_path / "other"), "is a Delta table with columns x, y, but not a posterior table"

@@ -214,7 +214,7 @@ def _open(uri: str, version: int | None = None) -> PosteriorTable:
         if not exists(location):
             problem = "does not exist"
         elif not _has_log(location):
-            problem = "is not a Delta table: it has no _delta_log"
+            problem = "is not a Delta table: it has no commits in _delta_log"
         elif version is not None and (latest := _latest_version(location)) is not None:
             raise TableError(
                 f"table {uri} has no version {version} that can be read; the latest is {latest}, "
