@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from vaeudf.errors import InputError
@@ -29,7 +29,7 @@ from vaeudf.image_spec import ImageSpec, scale_pixels, unscale_pixels
         ({"resize": ["pad"]}, "ImageSpec.resize is ['pad']; expected one of pad, crop, stretch."),
         (
             {"scaling": "imagenet"},
-            "ImageSpec.scaling is 'imagenet'; expected one of zero_one, minus_one_one.",
+            "ImageSpec.scaling is 'imagenet'; expected one of zero_one, minus_one_one, mean_std.",
         ),
         (
             {"background": (0, 0, 256)},
@@ -39,6 +39,31 @@ from vaeudf.image_spec import ImageSpec, scale_pixels, unscale_pixels
         (
             {"background": "white"},
             "ImageSpec.background is 'white'; expected a tuple of three integers from 0 to 255.",
+        ),
+        (
+            {"interpolation": "cubic"},
+            "ImageSpec.interpolation is 'cubic'; expected one of bicubic, bilinear, lanczos, box, "
+            "nearest.",
+        ),
+        ({"jpeg_draft": 1}, "ImageSpec.jpeg_draft is 1; expected True or False."),
+        (
+            {"mean": (0.5,) * 3},
+            f"ImageSpec.mean is {(0.5,) * 3}; expected None, because scaling is zero_one.",
+        ),
+        (
+            {"scaling": "mean_std", "mean": (0.5,), "std": (1.0, 1.0, 1.0)},
+            "ImageSpec.mean is (0.5,); expected a tuple of 3 finite numbers, because scaling is "
+            "mean_std.",
+        ),
+        (
+            {"scaling": "mean_std", "mean": (0.5, 0.5, 0.5), "std": (1.0, 0.0, 1.0)},
+            "ImageSpec.std is (1.0, 0.0, 1.0); expected a tuple of 3 numbers above 0, because "
+            "scaling is mean_std.",
+        ),
+        (
+            {"scaling": "mean_std", "mean": (0.5, 0.5, float("nan")), "std": (1.0, 1.0, 1.0)},
+            "ImageSpec.mean is (0.5, 0.5, nan); expected a tuple of 3 finite numbers, because "
+            "scaling is mean_std.",
         ),
     ],
 )
@@ -59,6 +84,9 @@ def test_spec_says_what_is_wrong(change, message):
     )
 )
 @settings(max_examples=30, deadline=None)
+@example(
+    ImageSpec(8, 9, 3, "crop", (1, 2, 3), "mean_std", "box", True, (0.1, 0.2, 0.3), (1.0, 2.0, 3.0))
+)
 def test_spec_survives_json(spec):
     content = json.loads(json.dumps(spec.to_dict()))
     assert content == spec.to_dict()
@@ -134,3 +162,14 @@ def test_scale_pixels_says_what_is_wrong(batch, found):
     message = f"pixels are {found}; expected uint8 of shape (B, 4, 6, 3)."
     with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
         scale_pixels(batch, ImageSpec(4, 6))
+
+
+def test_mean_and_std_are_those_of_pixels_between_0_and_1():
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    spec = ImageSpec(5, 7, scaling="mean_std", mean=mean, std=std)
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 5, 7, 3), dtype=np.uint8)
+    expected = (pixels.astype(np.float64) / 255 - mean) / std
+    scaled = scale_pixels(pixels, spec)
+    assert scaled.dtype == np.float32
+    np.testing.assert_allclose(scaled.transpose(0, 2, 3, 1), expected, atol=2e-6)
+    assert (unscale_pixels(scaled, spec) == pixels).all()

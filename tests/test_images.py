@@ -11,6 +11,7 @@ import tempfile
 import time
 import warnings
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -812,3 +813,67 @@ def test_thumbnail_of_what_cannot_be_decoded():
         assert thumbnail(data, 32) is None
     with pytest.raises(InputError, match=r"max_side is 0; expected 1 or more\."):
         thumbnail(SAMPLES["png"], 0)
+
+
+# ---- the filter, and JPEG's own reduction
+
+
+@pytest.mark.parametrize("name", ["bicubic", "bilinear", "lanczos", "box", "nearest"])
+def test_the_filter_is_pillows(name):
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (40, 30, 3), dtype=np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    found = decode_image(stream.getvalue(), ImageSpec(16, 8, resize="stretch", interpolation=name))
+    expected = Image.fromarray(pixels).resize((8, 16), getattr(Image.Resampling, name.upper()))
+    assert (found == np.asarray(expected)).all()
+
+
+def _photo(width, height, **options):
+    """A JPEG with something in it at every scale."""
+    y, x = np.mgrid[:height, :width]
+    waves = 127 + 60 * np.sin(x / 3 + y / 11) + 60 * np.cos(y / 29)
+    stream = io.BytesIO()
+    Image.fromarray(waves.astype(np.uint8)).convert("RGB").save(stream, "JPEG", **options)
+    return stream.getvalue()
+
+
+def _orientation_tag(value):
+    exif = Image.Exif()
+    exif[0x0112] = value
+    return exif
+
+
+@pytest.mark.parametrize("resize", ["pad", "crop", "stretch"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_draft_is_what_pillow_makes_of_it(resize, orientation):
+    data = _photo(400, 200, exif=_orientation_tag(orientation))
+    spec = ImageSpec(20, 30, resize=resize, jpeg_draft=True)
+    with Image.open(io.BytesIO(data)) as im:
+        # Where the whole picture would be 30 by 15, or 40 by 20, Pillow's draft is one eighth.
+        im.draft(None, (40, 20))
+        halved = im.convert("RGB")
+    assert halved.size == (50, 25)
+    stream = io.BytesIO()
+    halved.save(stream, "PNG", exif=_orientation_tag(orientation))
+    expected = decode_image(stream.getvalue(), replace(spec, jpeg_draft=False))
+    found = decode_image(data, spec)
+    assert (found == expected).all()
+    plain = decode_image(data, replace(spec, jpeg_draft=False))
+    assert (found != plain).any()
+    assert np.abs(found.astype(int) - plain).mean() < 12
+
+
+def test_draft_leaves_small_and_other_pictures_alone():
+    spec = ImageSpec(150, 150, jpeg_draft=True)
+    small = _photo(200, 160)
+    assert (decode_image(small, spec) == decode_image(small, replace(spec, jpeg_draft=False))).all()
+    stream = io.BytesIO()
+    Image.open(io.BytesIO(_photo(900, 900))).save(stream, "PNG")
+    png = stream.getvalue()
+    assert (decode_image(png, spec) == decode_image(png, replace(spec, jpeg_draft=False))).all()
+
+
+def test_draft_does_not_let_big_headers_pass():
+    found = decode_image(_photo(400, 400), ImageSpec(8, 8, jpeg_draft=True), max_pixels=100_000)
+    assert isinstance(found, ImageFailure) and found.reason == "too_many_pixels"

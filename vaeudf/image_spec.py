@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
@@ -12,11 +13,8 @@ from numpy.typing import NDArray
 from vaeudf.errors import InputError
 
 Resize = Literal["pad", "crop", "stretch"]
-Scaling = Literal["zero_one", "minus_one_one"]
-_SCALES = {  # scaled = pixel / divisor - offset
-    "zero_one": (np.float32(255), np.float32(0)),
-    "minus_one_one": (np.float32(127.5), np.float32(1)),
-}
+Scaling = Literal["zero_one", "minus_one_one", "mean_std"]
+Interpolation = Literal["bicubic", "bilinear", "lanczos", "box", "nearest"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +29,11 @@ class ImageSpec:
             the aspect and cuts what sticks out, ``stretch`` does not keep the aspect.
         background: RGB under transparent pixels and in the padding.
         scaling: What the network gets (`scale_pixels`); arrays of uint8 are unscaled.
+        interpolation: Pillow's filter for the resize; all but ``nearest`` are antialiased.
+        jpeg_draft: Let the JPEG decoder halve the picture, once to thrice, before the resize: faster
+            on big photos, but other pixels. True only if the model was trained so.
+        mean: For ``mean_std``, per channel, of pixels in [0, 1].
+        std: As ``mean``; above 0.
 
     Raises:
         InputError: A value is of the wrong type or out of range.
@@ -42,6 +45,10 @@ class ImageSpec:
     resize: Resize = "pad"
     background: tuple[int, int, int] = (255, 255, 255)
     scaling: Scaling = "zero_one"
+    interpolation: Interpolation = "bicubic"
+    jpeg_draft: bool = False
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         def need(name: str, ok: bool, expected: str) -> None:
@@ -54,17 +61,50 @@ class ImageSpec:
             value = getattr(self, name)
             need(name, type(value) is int and 1 <= value <= 4096, "an integer from 1 to 4096")
         need("channels", type(self.channels) is int and self.channels in (1, 3), "1 or 3")
-        for name, kind in (("resize", Resize), ("scaling", Scaling)):
+        kinds = {"resize": Resize, "scaling": Scaling, "interpolation": Interpolation}
+        for name, kind in kinds.items():
             allowed = get_args(kind)
             need(name, getattr(self, name) in allowed, "one of " + ", ".join(allowed))
         rgb = self.background
         is_rgb = isinstance(rgb, tuple) and len(rgb) == 3
         is_rgb = is_rgb and all(type(level) is int and 0 <= level <= 255 for level in rgb)
         need("background", is_rgb, "a tuple of three integers from 0 to 255")
+        need("jpeg_draft", isinstance(self.jpeg_draft, bool), "True or False")
+        if self.scaling == "mean_std":
+            expected = f"a tuple of {self.channels} finite numbers, because scaling is mean_std"
+            need("mean", self._are_numbers(self.mean), expected)
+            good = self._are_numbers(self.std) and min(self.std or ()) > 0
+            need("std", good, expected.replace("finite numbers", "numbers above 0"))
+        else:
+            for name in ("mean", "std"):
+                need(name, getattr(self, name) is None, f"None, because scaling is {self.scaling}")
+
+    def _are_numbers(self, values: object) -> bool:
+        return (
+            isinstance(values, tuple)
+            and len(values) == self.channels
+            and all(type(value) in (int, float) and math.isfinite(value) for value in values)
+        )
+
+    @property
+    def divisor_and_offset(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Per channel, shape (C, 1, 1): scaled = pixel / divisor - offset."""
+        mean, std = {
+            "zero_one": (0.0, 1.0),
+            "minus_one_one": (0.5, 0.5),
+            "mean_std": (self.mean or 0.0, self.std or 1.0),
+        }[self.scaling]
+        ratio = np.divide(mean, std)
+        columns = [np.broadcast_to(x, self.channels) for x in (np.multiply(255.0, std), ratio)]
+        divisor, offset = (c.astype(np.float32).reshape(-1, 1, 1) for c in columns)
+        return divisor, offset
 
     def to_dict(self) -> dict[str, object]:
         """The spec as JSON can hold it; `from_dict` reads it back."""
-        return {**asdict(self), "background": list(self.background)}
+        as_lists = {
+            name: list(value) for name, value in vars(self).items() if isinstance(value, tuple)
+        }
+        return {**asdict(self), **as_lists}
 
     @classmethod
     def from_dict(cls, d: Mapping[str, Any]) -> ImageSpec:
@@ -81,13 +121,17 @@ class ImageSpec:
         if missing := [key for key in ("height", "width") if key not in d]:
             raise InputError(f"the image spec lacks {missing}; expected height and width.")
         values = dict(d)
-        if isinstance(values.get("background"), list):
-            values["background"] = tuple(values["background"])
+        for name in ("background", "mean", "std"):
+            if isinstance(values.get(name), list):
+                values[name] = tuple(values[name])
         return cls(**values)
 
 
 def scale_pixels(pixels: NDArray[np.uint8], spec: ImageSpec) -> NDArray[np.float32]:
-    """What the network gets: x / 255 (``zero_one``) or x / 127.5 - 1 (``minus_one_one``).
+    """What the network gets.
+
+    x / 255 (``zero_one``), x / 127.5 - 1 (``minus_one_one``), or (x / 255 - mean) / std
+    (``mean_std``).
 
     Args:
         pixels: uint8 of shape (B, height, width, channels).
@@ -105,11 +149,12 @@ def scale_pixels(pixels: NDArray[np.uint8], spec: ImageSpec) -> NDArray[np.float
             f"pixels are {pixels.dtype} of shape {pixels.shape}; "
             f"expected uint8 of shape (B, {', '.join(map(str, shape))})."
         )
-    divisor, offset = _SCALES[spec.scaling]
+    divisor, offset = spec.divisor_and_offset
     # Transposed as bytes first: half the time of a division that walks the pixels out of order.
     planes = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
     scaled: NDArray[np.float32] = np.divide(planes, divisor, dtype=np.float32)
-    scaled -= offset
+    if spec.scaling != "zero_one":
+        scaled -= offset
     return scaled
 
 
@@ -131,7 +176,7 @@ def unscale_pixels(scaled: NDArray[np.float32], spec: ImageSpec) -> NDArray[np.u
         raise InputError(
             f"scaled pixels have shape {scaled.shape}; expected (B, {', '.join(map(str, shape))})."
         )
-    divisor, offset = _SCALES[spec.scaling]
-    levels = np.rint((scaled.transpose(0, 2, 3, 1) + offset) * divisor)
+    divisor, offset = spec.divisor_and_offset
+    levels = np.rint(((scaled + offset) * divisor).transpose(0, 2, 3, 1))
     levels = np.nan_to_num(levels, nan=0.0).clip(0, 255)
     return np.ascontiguousarray(levels, dtype=np.uint8)
