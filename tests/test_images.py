@@ -844,16 +844,24 @@ def _orientation_tag(value):
     return exif
 
 
-@pytest.mark.parametrize("resize", ["pad", "crop", "stretch"])
-@pytest.mark.parametrize("orientation", [1, 6])
-def test_draft_is_what_pillow_makes_of_it(resize, orientation):
+@pytest.mark.parametrize(
+    ("resize", "orientation", "whole", "drafted"),
+    [  # the size that the whole picture would have, and the smallest of an eighth … that is larger
+        ("pad", 1, (30, 15), (50, 25)),
+        ("crop", 1, (40, 20), (50, 25)),
+        ("stretch", 1, (30, 20), (50, 25)),
+        ("pad", 6, (20, 10), (50, 25)),
+        ("crop", 6, (60, 30), (100, 50)),
+        ("stretch", 6, (20, 30), (100, 50)),
+    ],
+)
+def test_draft_is_what_pillow_makes_of_it(resize, orientation, whole, drafted):
     data = _photo(400, 200, exif=_orientation_tag(orientation))
     spec = ImageSpec(20, 30, resize=resize, jpeg_draft=True)
     with Image.open(io.BytesIO(data)) as im:
-        # Where the whole picture would be 30 by 15, or 40 by 20, Pillow's draft is one eighth.
-        im.draft(None, (40, 20))
+        im.draft(None, whole)
         halved = im.convert("RGB")
-    assert halved.size == (50, 25)
+    assert halved.size == drafted
     stream = io.BytesIO()
     halved.save(stream, "PNG", exif=_orientation_tag(orientation))
     expected = decode_image(stream.getvalue(), replace(spec, jpeg_draft=False))

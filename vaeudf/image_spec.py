@@ -30,8 +30,8 @@ class ImageSpec:
         background: RGB under transparent pixels and in the padding.
         scaling: What the network gets (`scale_pixels`); arrays of uint8 are unscaled.
         interpolation: Pillow's filter for the resize; all but ``nearest`` are antialiased.
-        jpeg_draft: Let the JPEG decoder halve the picture, once to thrice, before the resize: faster
-            on big photos, but other pixels. True only if the model was trained so.
+        jpeg_draft: Let the JPEG decoder halve the picture, once to thrice, before the resize:
+            faster on big photos, but other pixels. True only if the model was trained so.
         mean: For ``mean_std``, per channel, of pixels in [0, 1].
         std: As ``mean``; above 0.
 
