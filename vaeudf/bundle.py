@@ -1,18 +1,22 @@
-"""A model on disk: a folder with a manifest and the weights of encoder and decoder.
+"""A model on disk: a folder with a manifest and weights.
 
-``bundle.json`` says what the numbers in ``encoder.safetensors`` and ``decoder.safetensors`` mean.
-Loading a bundle executes no code from it: the manifest names an architecture of
-:mod:`vaeudf.networks`, and safetensors hold nothing but arrays.
+``bundle.json`` says what the numbers in the weight files mean. To load a bundle executes no code of
+it: the manifest names an architecture of :mod:`vaeudf.networks`, and safetensors hold nothing but
+arrays. A model made elsewhere has a factory in the place of an architecture, ``module:callable`` in
+code that is installed here; it is called only for whoever says that the model is trusted.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
+import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import safetensors.torch
@@ -21,18 +25,26 @@ from numpy.typing import ArrayLike, NDArray
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from vaeudf.adapter import ForeignEncoder, Interface, build_foreign, is_factory, networks_of
 from vaeudf.errors import BundleError, InputError
 from vaeudf.image_spec import ImageSpec, scale_pixels, unscale_pixels
 from vaeudf.networks import Networks, build
 from vaeudf.storage import replacing
+from vaeudf.variance import VARIANCES, Variance, to_log_var
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "bundle.json"
 ENCODER = "encoder.safetensors"
 DECODER = "decoder.safetensors"
+MODEL = "model.safetensors"
+"""The weights of a model made elsewhere, whose halves nobody here can tell apart."""
 
-Variance = Literal["log_var", "log_sigma", "sigma", "variance"]
-"""What the encoder's second output states: log sigma², log sigma, sigma or sigma²."""
+# A manifest of a few kilobytes; with long arguments, some more.
+_MOST_BYTES_OF_MANIFEST = 2**20
+# Names, shapes and metadata at the head of a file of weights.
+_MOST_BYTES_OF_HEADER = 2**24
+# A sparse file of a terabyte costs whoever sends it nothing. Every executor holds the weights.
+_MOST_BYTES_OF_WEIGHTS = 4 * 2**30
 
 
 @dataclass(frozen=True)
@@ -40,7 +52,8 @@ class Manifest:
     """What a bundle says about its weights.
 
     Attributes:
-        architecture: Name in :data:`vaeudf.networks.ARCHITECTURES`.
+        architecture: Name in :data:`vaeudf.networks.ARCHITECTURES`, or a factory,
+            ``module:callable``.
         arguments: Its arguments.
         latent_dim: n, the length of mu and log_var.
         image: The pictures that the encoder takes and the decoder gives.
@@ -48,21 +61,34 @@ class Manifest:
         z_range: Per dimension, the low and high end of where training items lie, shape (2, n):
             the sensible travel of a slider. None if not known.
         training: Facts about the training, for people.
+        interface: How a factory's model is called; None for an architecture.
         files: sha256 of each weight file.
     """
 
     architecture: str
-    arguments: dict[str, int]
+    arguments: dict[str, Any]
     latent_dim: int
     image: ImageSpec
     variance: Variance = "log_var"
     z_range: list[list[float]] | None = None
     training: dict[str, Any] = field(default_factory=dict)
+    interface: Interface | None = None
     files: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether to build the model is to run code that is not vaeudf's."""
+        return isinstance(self.architecture, str) and is_factory(self.architecture)
 
     def to_json(self) -> bytes:
         """Return the text of ``bundle.json``."""
-        content = {"format": FORMAT, **vars(self), "image": self.image.to_dict()}
+        interface = None if self.interface is None else self.interface.to_dict()
+        content = {
+            "format": FORMAT,
+            **vars(self),
+            "image": self.image.to_dict(),
+            "interface": interface,
+        }
         return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
 
     @classmethod
@@ -76,19 +102,26 @@ class Manifest:
             content = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise BundleError(f"{MANIFEST} is not JSON: {error}.") from None
-        if not isinstance(content, dict) or content.get("format") != FORMAT:
-            found = content.get("format") if isinstance(content, dict) else type(content).__name__
-            raise BundleError(f"{MANIFEST} has format {found!r}; this version reads {FORMAT}.")
+        found = content.get("format") if isinstance(content, dict) else type(content).__name__
+        if type(found) is not int or not 1 <= found <= FORMAT:
+            raise BundleError(f"{MANIFEST} has format {found!r}; this version reads 1 to {FORMAT}.")
         del content["format"]
+        if found == 1:  # before there were models made elsewhere
+            content.setdefault("interface", None)
         expected = set(cls.__dataclass_fields__)
         if set(content) != expected:
             raise BundleError(
                 f"{MANIFEST} has the keys {sorted(content)}; expected {sorted(expected)}."
             )
         try:
-            manifest = cls(**{**content, "image": ImageSpec.from_dict(content["image"])})
+            content["image"] = ImageSpec.from_dict(content["image"])
+            if content["interface"] is not None:
+                content["interface"] = Interface.from_dict(content["interface"])
         except InputError as error:
             raise BundleError(f"{MANIFEST}: image: {error}") from None
+        except BundleError as error:
+            raise BundleError(f"{MANIFEST}: {error}") from None
+        manifest = cls(**content)
         manifest._check()
         return manifest
 
@@ -97,12 +130,13 @@ class Manifest:
         problems = {
             "architecture": isinstance(self.architecture, str),
             "arguments": isinstance(self.arguments, dict),
+            "interface": self.interface is None or isinstance(self.interface, Interface),
             "latent_dim": type(n) is int and n >= 1,
-            "variance": self.variance in get_args(Variance),
+            "variance": self.variance in VARIANCES,
             "z_range": self.z_range is None or _is_range(self.z_range, n),
             "training": isinstance(self.training, dict),
             "files": isinstance(self.files, dict)
-            and set(self.files) == {ENCODER, DECODER}
+            and set(self.files) == ({MODEL} if self.is_foreign else {ENCODER, DECODER})
             and all(isinstance(digest, str) for digest in self.files.values()),
         }
         for key, good in problems.items():
@@ -111,6 +145,19 @@ class Manifest:
                     f"{MANIFEST}: {key} is {getattr(self, key)!r}, which is not a value that "
                     "this key can have; see docs/models.md for the format."
                 )
+        if self.is_foreign != (self.interface is not None):
+            raise BundleError(
+                f"{MANIFEST}: architecture is {self.architecture!r} and interface is "
+                f"{'there' if self.interface else 'null'}; expected an interface for a factory, "
+                "module:callable, and for nothing else."
+            )
+        if self.interface is not None:
+            if math.prod(self.interface.latent_shape) != n:
+                raise BundleError(
+                    f"{MANIFEST}: latent_dim is {n}, but interface.latent_shape "
+                    f"{list(self.interface.latent_shape)}; expected its product."
+                )
+            return  # what a factory's arguments mean is its own affair
         stated = {**self.image.to_dict(), "latent_dim": n}
         for name, value in self.arguments.items():
             if stated.get(name, value) != value:
@@ -134,29 +181,40 @@ class PosteriorEncoder(nn.Module):
         self.spec = manifest.image
         self.latent_dim = manifest.latent_dim
         self.variance = manifest.variance
+        self.interface = manifest.interface
+        self.takes_channels_last = manifest.interface is None or manifest.interface.channels_last
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Map scaled pixels (B, C, H, W) to mu and log sigma², both (B, n)."""
         mu, stated = self.network(pixels)
-        return mu, to_log_var(stated, self.variance)
+        log_var = to_log_var(stated, self.variance)
+        if self.interface is not None:
+            mu = (mu - self.interface.shift) * self.interface.scale
+            log_var = log_var + 2.0 * math.log(self.interface.scale)
+        return mu, log_var
 
     @torch.inference_mode()
     def encode(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Encode pictures (B, H, W, C) uint8 to mu and log_var, both (B, n) float32."""
         batch = torch.from_numpy(scale_pixels(pixels, self.spec))
-        mu, log_var = self(batch.contiguous(memory_format=torch.channels_last))
+        if self.takes_channels_last:
+            batch = batch.contiguous(memory_format=torch.channels_last)
+        mu, log_var = self(batch)
         return mu.numpy(), log_var.numpy()
 
 
-def to_log_var(stated: Tensor, variance: Variance) -> Tensor:
-    """Return log sigma² from what the encoder states; a sigma ≤ 0 becomes NaN or -inf."""
-    if variance == "log_var":
-        return stated
-    if variance == "log_sigma":
-        return 2.0 * stated
-    if variance == "sigma":
-        return 2.0 * torch.log(stated)
-    return torch.log(stated)
+class EncoderFiles(NamedTuple):
+    """What a Spark worker needs to rebuild an encoder.
+
+    Attributes:
+        manifest: The bytes of ``bundle.json``.
+        weights: The bytes of the file that has the encoder's weights.
+        trusted: Whether code that is not vaeudf's may run.
+    """
+
+    manifest: bytes
+    weights: bytes
+    trusted: bool = False
 
 
 @dataclass(frozen=True)
@@ -169,14 +227,14 @@ class Bundle:
             with the same id give the same posteriors.
         encoder: torch module, (B, C, H, W) scaled pixels → (mu, log_var), both (B, n).
         decoder: torch module, z (B, n) → (B, C, H, W) scaled pixels.
-        encoder_files: What a Spark worker needs to rebuild the encoder: manifest and weights.
+        encoder_files: What a Spark worker needs to rebuild the encoder.
     """
 
     manifest: Manifest
     model_id: str
     encoder: PosteriorEncoder = field(repr=False)
     decoder: nn.Module = field(repr=False)
-    encoder_files: tuple[bytes, bytes] = field(repr=False)
+    encoder_files: EncoderFiles = field(repr=False)
 
     @property
     def latent_dim(self) -> int:
@@ -189,51 +247,69 @@ class Bundle:
 
         Raises:
             InputError: The latents have another shape.
+            BundleError: The model has no decoder, or it gives pictures of another shape.
         """
         if np.ndim(z) != 2 or np.shape(z)[1] != self.latent_dim:
             raise InputError(f"z has shape {np.shape(z)}; expected (B, {self.latent_dim}).")
         latents = torch.from_numpy(np.ascontiguousarray(z, dtype=np.float32))
-        return unscale_pixels(self.decoder(latents).numpy(), self.manifest.image)
+        try:
+            return unscale_pixels(self.decoder(latents).numpy(), self.manifest.image)
+        except InputError as error:
+            raise BundleError(f"the decoder's pictures: {error}") from None
 
 
-def load_bundle(path: str | Path) -> Bundle:
+def load_bundle(path: str | Path, trust_model: bool = False) -> Bundle:
     """Load a model bundle from a folder.
 
+    Args:
+        path: The folder.
+        trust_model: Whether code that is not vaeudf's may run, if that is what the model needs.
+
     Raises:
-        BundleError: A file is missing or has another checksum, the architecture is unknown, or
-            the weights do not fit it.
+        BundleError: A file is missing or has another checksum, the architecture is unknown, the
+            weights do not fit it, or the model needs trust that it does not have.
     """
     folder = Path(path)
     if not folder.is_dir():
-        raise BundleError(f"{folder} is not a folder; expected a model bundle (from train_vae).")
-    files = {name: _read(folder, name) for name in (MANIFEST, ENCODER, DECODER)}
-    manifest = Manifest.from_json(files[MANIFEST])
-    for name in (ENCODER, DECODER):
-        found = hashlib.sha256(files[name]).hexdigest()
+        raise BundleError(
+            f"{folder} is not a folder; expected a model bundle (from train_vae or export_model)."
+        )
+    text = _read(folder, MANIFEST, _MOST_BYTES_OF_MANIFEST)
+    manifest = Manifest.from_json(text)
+    networks = _build(manifest, trust_model)
+    data: dict[str, bytes] = {}
+    for name, part in _parts(networks).items():
+        expected = _bytes_of(part)
+        if expected > _MOST_BYTES_OF_WEIGHTS and not manifest.is_foreign:
+            raise BundleError(
+                f"{MANIFEST} asks for a model of {expected / 2**30:,.0f} GiB in {name}; at most "
+                f"{_MOST_BYTES_OF_WEIGHTS // 2**30} GiB are loaded."
+            )
+        data[name] = _read(folder, name, expected + _MOST_BYTES_OF_HEADER)
+        found = hashlib.sha256(data[name]).hexdigest()
         if found != manifest.files[name]:
             raise BundleError(
                 f"{folder / name} has sha256 {found[:12]}…, but {MANIFEST} says "
                 f"{manifest.files[name][:12]}…: the file is damaged or from another model. "
-                "Copy the bundle again, or train anew."
+                "Copy the bundle again, or make it anew."
             )
-    networks = _build_without_weights(manifest)
-    _load_weights(networks.encoder, files[ENCODER], ENCODER)
-    _load_weights(networks.decoder, files[DECODER], DECODER)
+        _load_weights(part, data[name], name)
     return Bundle(
         manifest=manifest,
-        model_id=hashlib.sha256(files[MANIFEST]).hexdigest(),
+        model_id=hashlib.sha256(text).hexdigest(),
         encoder=_ready_encoder(networks.encoder, manifest),
         decoder=networks.decoder.eval().requires_grad_(False),
-        encoder_files=(files[MANIFEST], files[ENCODER]),
+        encoder_files=EncoderFiles(text, next(iter(data.values())), trust_model),
     )
 
 
-def load_encoder(encoder_files: tuple[bytes, bytes]) -> PosteriorEncoder:
+def load_encoder(files: EncoderFiles) -> PosteriorEncoder:
     """Rebuild the encoder from a loaded bundle's ``encoder_files``."""
-    manifest = Manifest.from_json(encoder_files[0])
-    network = _build_without_weights(manifest).encoder
-    _load_weights(network, encoder_files[1], ENCODER)
-    return _ready_encoder(network, manifest)
+    manifest = Manifest.from_json(files.manifest)
+    networks = _build(manifest, files.trusted)
+    name, part = next(iter(_parts(networks).items()))
+    _load_weights(part, files.weights, name)
+    return _ready_encoder(networks.encoder, manifest)
 
 
 def use_threads(count: int) -> None:
@@ -252,8 +328,8 @@ def save_bundle(path: str | Path, networks: Networks, manifest: Manifest) -> Bun
         manifest: All but ``files``, which is filled in here.
     """
     weights = {
-        ENCODER: safetensors.torch.save(_contiguous(networks.encoder.state_dict())),
-        DECODER: safetensors.torch.save(_contiguous(networks.decoder.state_dict())),
+        name: safetensors.torch.save(_apart(part.state_dict()))
+        for name, part in _parts(networks).items()
     }
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in weights.items()}
     complete = Manifest(**{**vars(manifest), "files": digests})
@@ -264,7 +340,7 @@ def save_bundle(path: str | Path, networks: Networks, manifest: Manifest) -> Bun
         folder.mkdir(parents=True)
         for name, data in {**weights, MANIFEST: complete.to_json()}.items():
             (folder / name).write_bytes(data)
-        return load_bundle(folder)
+        return load_bundle(folder, trust_model=complete.is_foreign)
 
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -280,18 +356,39 @@ def _ready_encoder(network: nn.Module, manifest: Manifest) -> PosteriorEncoder:
     encoder = PosteriorEncoder(network, manifest).eval().requires_grad_(False)
     # 20 % faster than the default layout for convolutions on CPUs (193 against 241 ms for 256
     # images of 64 × 64 on one thread), and the same numbers to within rounding.
-    return channels_last(encoder)
+    return channels_last(encoder) if encoder.takes_channels_last else encoder
 
 
-def _contiguous(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+def _apart(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    # Cloned, for parameters that share memory, which safetensors would refuse.
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
 
 
-def _build_without_weights(manifest: Manifest) -> Networks:
+def _build(manifest: Manifest, trust_model: bool) -> Networks:
+    if manifest.interface is not None:
+        if not trust_model:
+            raise BundleError(
+                f"the model is made by code of somebody's own, {manifest.architecture}; to load it "
+                "is to run that code, with all that it may do here and on the cluster. If you "
+                "trust it, say so: --trust-model, or load_bundle(…, trust_model=True)."
+            )
+        model = build_foreign(manifest.architecture, manifest.arguments)
+        return networks_of(model, manifest.interface)
     # The sizes in a manifest may ask for any amount of memory; the weights' file says how much
     # there is to load. Nor are random weights drawn that nobody uses.
     with torch.device("meta"):
         return build(manifest.architecture, manifest.arguments)
+
+
+def _parts(networks: Networks) -> dict[str, nn.Module]:
+    """Return what each file of weights is for; the encoder's comes first."""
+    if isinstance(networks.encoder, ForeignEncoder):
+        return {MODEL: networks.encoder.model}
+    return {ENCODER: networks.encoder, DECODER: networks.decoder}
+
+
+def _bytes_of(network: nn.Module) -> int:
+    return sum(t.numel() * t.element_size() for t in network.state_dict().values())
 
 
 def _load_weights(network: nn.Module, data: bytes, name: str) -> None:
@@ -317,13 +414,24 @@ def _load_weights(network: nn.Module, data: bytes, name: str) -> None:
     network.load_state_dict(found, assign=True)
 
 
-def _read(folder: Path, name: str) -> bytes:
+def _read(folder: Path, name: str, most: int) -> bytes:
+    """Read a file of a bundle, which may be anything: a pipe, a device, or endless."""
     try:
-        return (folder / name).read_bytes()
+        # Not to wait for the other end of a pipe.
+        with open(os.open(folder / name, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError(None, "not a file")
+            if status.st_size > most:
+                raise BundleError(
+                    f"{folder / name} has {status.st_size:,} bytes; {most:,} are the most that "
+                    "the manifest's model can need."
+                )
+            return file.read(most)
     except OSError as error:
         raise BundleError(
             f"{folder} has no readable {name} ({error.strerror}); a bundle holds "
-            f"{MANIFEST}, {ENCODER} and {DECODER}."
+            f"{MANIFEST}, and {ENCODER} and {DECODER}, or {MODEL}."
         ) from None
 
 

@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.functions import pandas_udf
 
-from vaeudf.bundle import Bundle, PosteriorEncoder, load_encoder, use_threads
+from vaeudf.bundle import Bundle, EncoderFiles, PosteriorEncoder, load_encoder, use_threads
 from vaeudf.errors import InputError
 from vaeudf.image_reader import ImageReader
 from vaeudf.images import ImageFailure, decode_image
@@ -47,8 +47,6 @@ _FEWEST_PER_CHUNK = 64
 _ADDED = (MU, LOG_VAR, REASON, MESSAGE)
 _STRUCT = "__vaeudf_posterior"
 _POSTERIOR_TYPE = f"{MU} array<float>, {LOG_VAR} array<float>, {REASON} string, {MESSAGE} string"
-
-EncoderFiles = tuple[bytes, bytes]
 
 # One encoder per Python worker, kept for as long as Spark reuses the worker.
 _encoders: dict[str, PosteriorEncoder] = {}

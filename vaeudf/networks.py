@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -98,7 +98,7 @@ def conv_vae(
 ARCHITECTURES: dict[str, Callable[..., Networks]] = {"conv_vae": conv_vae}
 
 
-def build(architecture: str, arguments: dict[str, int]) -> Networks:
+def build(architecture: str, arguments: Mapping[str, Any]) -> Networks:
     """Build the networks of a registered architecture, with fresh random weights.
 
     Raises:
