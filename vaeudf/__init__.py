@@ -13,14 +13,19 @@ from vaeudf import errors, gaussian
 if TYPE_CHECKING:
     from vaeudf.bundle import Bundle, load_bundle
     from vaeudf.encoding import encode
+    from vaeudf.export import ForeignModel, export_bundle
+    from vaeudf.image_spec import ImageSpec
     from vaeudf.index import PosteriorIndex, nearest
     from vaeudf.query import top_k
 
 __all__ = [
     "Bundle",
+    "ForeignModel",
+    "ImageSpec",
     "PosteriorIndex",
     "encode",
     "errors",
+    "export_bundle",
     "gaussian",
     "load_bundle",
     "nearest",
@@ -32,6 +37,9 @@ _LAZY = {
     "Bundle": "vaeudf.bundle",
     "load_bundle": "vaeudf.bundle",
     "encode": "vaeudf.encoding",
+    "ForeignModel": "vaeudf.export",
+    "export_bundle": "vaeudf.export",
+    "ImageSpec": "vaeudf.image_spec",
     "PosteriorIndex": "vaeudf.index",
     "nearest": "vaeudf.index",
     "top_k": "vaeudf.query",

@@ -73,10 +73,10 @@ class Interface:
             "spread": isinstance(self.spread, str),
             "decoder": self.decoder is None or isinstance(self.decoder, str),
             "picture": isinstance(self.picture, str),
+            "latent_layout": self.latent_layout in get_args(LatentLayout),
             "latent_shape": isinstance(shape, tuple)
             and all(type(side) is int and side >= 1 for side in shape)
             and len(shape) == (1 if self.latent_layout == "flat" else 3),
-            "latent_layout": self.latent_layout in get_args(LatentLayout),
             "pixel_layout": self.pixel_layout in get_args(PixelLayout),
             "clamp": clamp is None
             or (

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from py4j.protocol import Py4JError
 from pyspark import SparkConf, SparkContext
@@ -47,6 +48,12 @@ def spark_session(app_name: str) -> Iterator[SparkSession]:
     finally:
         if not running:
             session.stop()
+
+
+def send_py_files(spark: SparkSession, paths: Sequence[str] | None) -> None:
+    """Let the workers import from modules and archives, too."""
+    for path in paths or ():
+        spark.sparkContext.addPyFile(str(Path(path).expanduser().absolute()))
 
 
 def session_builder(app_name: str) -> SparkSession.Builder:

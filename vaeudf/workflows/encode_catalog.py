@@ -48,7 +48,7 @@ from vaeudf.schema import (
     SOURCE_VERSION,
     posterior_schema,
 )
-from vaeudf.session import spark_session
+from vaeudf.session import send_py_files, spark_session
 from vaeudf.staging import Run, clean, has_chunks, open_run
 from vaeudf.storage import absolute, exists, remove, remove_empty, spark_literal, spark_uri
 from vaeudf.table import (
@@ -62,6 +62,7 @@ from vaeudf.table import (
     runs_of,
 )
 from vaeudf.timing import Stopwatch
+from vaeudf.user_code import use_py_files
 from vaeudf.writing import write_data_files
 
 log = logging.getLogger(__name__)
@@ -93,6 +94,10 @@ class EncodeCatalog:
     retry_quarantined: bool = option(
         False, help="try items in quarantine again, also those whose image has not changed"
     )
+    trust_model: bool = option(False, help="run code that is not vaeudf's, if the model needs it")
+    py_files: list[str] | None = option(
+        None, help="module or archive with such a model's code; repeat it"
+    )
 
     def __post_init__(self) -> None:
         if not 0 <= self.max_error_fraction <= 1:
@@ -113,7 +118,8 @@ class EncodeCatalog:
 
 def encode_catalog(options: EncodeCatalog) -> Summary:
     """List, compare, encode, check, lay out and publish, in this order."""
-    bundle = load_bundle(options.model)
+    use_py_files(options.py_files)
+    bundle = load_bundle(options.model, options.trust_model)
     previous = open_for_publishing(options.table, bundle.latent_dim)
     night = _Night(options, bundle, previous)
     was_there = exists(night.table)
@@ -123,6 +129,7 @@ def encode_catalog(options: EncodeCatalog) -> Summary:
             progress(spark, night.watch),
             open_run(night.table, night.run_id, night.key) as run,
         ):
+            send_py_files(spark, options.py_files)
             night.facts["application_id"] = spark.sparkContext.applicationId
             try:
                 night.go(spark, run)

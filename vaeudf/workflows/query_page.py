@@ -101,7 +101,9 @@ class QueryPage:
         )
 
 
-def load_decoder(table: PosteriorTable, model: str | None, catalog: str | None) -> Bundle:
+def load_decoder(
+    table: PosteriorTable, model: str | None, catalog: str | None, trust_model: bool = False
+) -> Bundle:
     """Return the bundle to decode z with: the table's own, unless one is named.
 
     Raises:
@@ -115,7 +117,7 @@ def load_decoder(table: PosteriorTable, model: str | None, catalog: str | None) 
         )
     path = model or table.provenance[MODEL_PATH_KEY]
     try:
-        bundle = load_bundle(path)
+        bundle = load_bundle(path, trust_model)
     except BundleError as error:
         raise BundleError(f"{error} The page decodes z with it: name it with --model.") from None
     if table.provenance and bundle.model_id != table.model_id:

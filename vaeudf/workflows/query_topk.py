@@ -50,6 +50,7 @@ from vaeudf.storage import (
 )
 from vaeudf.table import PosteriorTable, open_posteriors
 from vaeudf.timing import Stopwatch
+from vaeudf.user_code import use_py_files
 from vaeudf.workflows.query_page import QueryPage, find_pictures, load_decoder
 
 log = logging.getLogger(__name__)
@@ -93,6 +94,12 @@ class QueryTopk:
     report: str | None = option(None, help="folder to write a page of pictures to")
     report_queries: int = option(50, help="show at most this many queries on the page")
     model: str | None = option(None, help="bundle to decode z with (default: the table's own)")
+    trust_model: bool = option(
+        False, help="run code that is not vaeudf's, if the page's model needs it"
+    )
+    py_files: list[str] | None = option(
+        None, help="module or archive with such a model's code; repeat it"
+    )
     catalog: str | None = option(None, help="where the pictures are (default: the table's own)")
     overwrite: bool = option(False, help="replace --output and --report if they exist")
 
@@ -120,7 +127,10 @@ def query_topk(options: QueryTopk) -> Summary:
     latents = _read_queries(options)
     if latents is not None:
         _check_queries(latents, table, options)
-    decoder = load_decoder(table, options.model, options.catalog) if options.report else None
+    decoder = None
+    if options.report:
+        use_py_files(options.py_files)
+        decoder = load_decoder(table, options.model, options.catalog, options.trust_model)
     inputs = _inputs(options, table)
     if options.output:
         check_output(options.output, options.overwrite, RESULTS_MARK, inputs)

@@ -1,0 +1,7 @@
+"""Make a bundle of a model that was trained elsewhere. See --help."""
+
+from vaeudf.cli import main
+from vaeudf.workflows.export_model import ExportModel, export_model
+
+if __name__ == "__main__":
+    main(ExportModel, export_model)

@@ -1,0 +1,243 @@
+"""VAEs as people write them, none of them for vaeudf; travels alone with --py-files."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, distributions, nn
+from torch.nn import functional
+
+SIDE, LATENT_DIM = 16, 3
+
+
+class Body(nn.Module):
+    """What all of them share: two heads on a small network, and a decoder."""
+
+    def __init__(self, latent_dim: int = LATENT_DIM, channels: int = 3) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(channels, 4, 4, 4), nn.SiLU(), nn.Flatten())
+        self.head = nn.Linear(64, latent_dim)
+        self.spread = nn.Linear(64, latent_dim)
+        self.dec = nn.Linear(latent_dim, channels * SIDE * SIDE)
+        self.channels = channels
+
+    def outputs(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        h = self.features(x)
+        return 3 * self.head(h), self.spread(h) - 1.0
+
+    def decode(self, z: Tensor) -> Any:
+        return torch.sigmoid(self.dec(z)).unflatten(1, (self.channels, SIDE, SIDE))
+
+
+class Pair(Body):
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.outputs(x)
+
+
+class AList(Body):
+    def encode(self, x: Tensor) -> list[Tensor]:
+        return list(self.outputs(x))
+
+
+class KerasStyle(Body):
+    """Keras's example: the encoder gives z_mean, z_log_var and a sample z."""
+
+    def encode(self, x: Tensor) -> list[Tensor]:
+        z_mean, z_log_var = self.outputs(x)
+        return [z_mean, z_log_var, z_mean + (0.5 * z_log_var).exp() * torch.randn_like(z_mean)]
+
+
+class KerasNames(KerasStyle):
+    def encode(self, x: Tensor) -> dict[str, Tensor]:  # type: ignore[override]
+        return dict(zip(("z_mean", "z_log_var", "z"), super().encode(x), strict=True))
+
+
+class LogSigma(Body):
+    def encode(self, x: Tensor) -> dict[str, Tensor]:
+        mu, stated = self.outputs(x)
+        return {"mu": mu, "log_sigma": stated}
+
+
+class Sigma(Body):
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mu, stated = self.outputs(x)
+        return mu, functional.softplus(stated)
+
+
+class Answer(NamedTuple):
+    mean: Tensor
+    var: Tensor
+
+
+class Named(Body):
+    def encode(self, x: Tensor) -> Answer:
+        mu, stated = self.outputs(x)
+        return Answer(mu, stated.exp())
+
+
+class ANormal(Body):
+    def encode(self, x: Tensor) -> distributions.Distribution:
+        mu, stated = self.outputs(x)
+        return distributions.Normal(mu, functional.softplus(stated))
+
+
+class AnIndependent(ANormal):
+    def encode(self, x: Tensor) -> distributions.Distribution:
+        return distributions.Independent(super().encode(x), 1)
+
+    def decode(self, z: Tensor) -> distributions.Distribution:
+        return distributions.Independent(distributions.Normal(super().decode(z), 0.1), 3)
+
+
+class WithSample(ANormal):
+    """(posterior, sample of it)"""
+
+    def encode(self, x: Tensor) -> Any:
+        posterior = super().encode(x)
+        return posterior, posterior.rsample()
+
+
+class Halves(Body):
+    def encode(self, x: Tensor) -> Tensor:
+        return torch.cat(self.outputs(x), dim=1)
+
+
+class Attributes:
+    def __init__(self, mu: Tensor, logvar: Tensor) -> None:
+        self.mu, self.logvar = mu, logvar
+
+
+class AnObject(Body):
+    def encode(self, x: Tensor) -> Attributes:
+        return Attributes(*self.outputs(x))
+
+
+class ChannelLast(Body):
+    """Pictures (B, H, W, C), latents (B, h, w, C)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 4, 4)
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        assert x.shape[-1] == 3
+        both = self.conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return both[..., :2], both[..., 2:]
+
+    def decode(self, z: Tensor) -> Tensor:
+        assert z.shape[1:] == (4, 4, 2)
+        return z.mean(dim=3, keepdim=True).repeat(1, 4, 4, 3)
+
+
+class Encoder(Body):
+    """An encoder alone, with logits for a decoder beside it."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.outputs(x)
+
+
+class Logits(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(LATENT_DIM, 3 * SIDE * SIDE)
+
+    def forward(self, z: Tensor) -> tuple[Tensor, str]:
+        return 4 * self.layer(z).unflatten(1, (3, SIDE, SIDE)), "more"
+
+
+class Viewer(Body):
+    """Takes a view, which tensors that are laid out channel-last do not have."""
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mu = x.view(len(x), -1)[:, :LATENT_DIM]
+        return mu, mu - 2
+
+
+class Noisy(Body):
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mu, log_var = self.outputs(x)
+        return mu + torch.randn_like(mu), log_var
+
+
+class Neighbourly(Body):
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mu, log_var = self.outputs(x)
+        return mu - mu.mean(dim=0), log_var
+
+
+class Isotropic(Body):
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mu, log_var = self.outputs(x)
+        return mu, log_var[:, :1]
+
+
+class Full(Body):
+    def encode(self, x: Tensor) -> distributions.Distribution:
+        mu, stated = self.outputs(x)
+        return distributions.MultivariateNormal(mu, scale_tril=torch.diag_embed(stated.exp()))
+
+
+class Flow(Body):
+    def encode(self, x: Tensor) -> distributions.Distribution:
+        mu, stated = self.outputs(x)
+        base = distributions.Independent(distributions.Normal(mu, stated.exp()), 1)
+        return distributions.TransformedDistribution(base, distributions.TanhTransform())
+
+
+class Laplace(Body):
+    def encode(self, x: Tensor) -> distributions.Distribution:
+        mu, stated = self.outputs(x)
+        return distributions.Laplace(mu, stated.exp())
+
+
+class Concentrated(Body):
+    def encode(self, x: Tensor) -> dict[str, Tensor]:
+        mu, stated = self.outputs(x)
+        return {"mu": mu, "log_concentration": stated}
+
+
+class VonMisesFisher(distributions.Distribution):
+    arg_constraints = {}  # noqa: RUF012
+
+    def __init__(self, loc: Tensor) -> None:
+        super().__init__(loc.shape[:1], loc.shape[1:], validate_args=False)
+
+
+class Sphere(Body):
+    def encode(self, x: Tensor) -> distributions.Distribution:
+        return VonMisesFisher(self.outputs(x)[0])
+
+
+class Point(Body):
+    def encode(self, x: Tensor) -> Tensor:
+        return self.outputs(x)[0]
+
+
+class Odd(Body):
+    def decode(self, z: Tensor) -> Tensor:
+        return self.dec(z)
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.outputs(x)
+
+
+def make(kind: str = "Pair", **arguments: Any) -> nn.Module:
+    model: nn.Module = globals()[kind](**arguments)
+    return model
+
+
+def two(as_tuple: bool = True) -> Any:
+    parts = (Encoder(), Logits())
+    return parts if as_tuple else {"encoder": parts[0], "decoder": parts[1]}
+
+
+def three() -> Any:
+    return Encoder(), Logits(), 5
+
+
+def fails() -> nn.Module:
+    raise RuntimeError("no such size")
+
+
+NOT_CALLABLE = 5

@@ -1,0 +1,203 @@
+"""Make a bundle of a model that was trained elsewhere."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from vaeudf import readings
+from vaeudf.adapter import Activation, LatentLayout, PixelLayout
+from vaeudf.bundle import MANIFEST
+from vaeudf.catalog import CatalogSource, read_catalog
+from vaeudf.cli import Summary, option
+from vaeudf.errors import BundleError, InputError
+from vaeudf.export import ForeignModel, Probe
+from vaeudf.image_spec import ImageSpec, Interpolation, Resize, Scaling
+from vaeudf.pixels import collect_pixels
+from vaeudf.session import spark_session
+from vaeudf.storage import absolute, check_output
+from vaeudf.user_code import use_py_files
+from vaeudf.variance import Variance
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ExportModel:
+    """Make a model bundle of a VAE that was trained elsewhere, from a Python factory and weights.
+
+    The factory's code is run. What is not said of the model is recognised, but for how an unknown
+    model states its variance: that is shown on a sample of the catalog, and asked.
+    """
+
+    factory: str = option(help="module:callable that makes the model, or a pair: encoder, decoder")
+    output: str = option(help="folder of the model bundle to make")
+    weights: str | None = option(
+        None, help="safetensors, or torch.save's state_dict (default: the factory's own)"
+    )
+    weights_prefix: str | None = option(
+        None, help="take this off the names in the weights; leave others out"
+    )
+    arguments: dict[str, Any] | None = option(None, help="the factory's arguments, as JSON")
+    py_files: list[str] | None = option(
+        None, help="module or archive with the model's code; repeat it"
+    )
+    trust_model: bool = option(False, help="run the factory's code; it needs this")
+    catalog: str | None = option(
+        None, help="images to try the model on: a folder, a glob, or Parquet"
+    )
+    sample: int = option(256, help="try it on this many of them")
+    variance: Variance | None = option(
+        None, help="what the encoder states; known of pythae, diffusers and torch.distributions"
+    )
+    image_size: int | None = option(None, help="height and width of the pictures it takes")
+    height: int | None = option(None, help="height, if it is not the width")
+    width: int | None = option(None, help="width, if it is not the height")
+    channels: int = option(3, help="3 for RGB, 1 for grey")
+    resize: Resize = option("pad", help="how pictures of another shape are fitted")
+    interpolation: Interpolation = option("bicubic", help="the filter they are resized with")
+    jpeg_draft: bool = option(False, help="the model was trained on JPEGs decoded in draft mode")
+    scaling: Scaling = option(
+        "zero_one", help="x/255; x/127.5 - 1; or (x/255 - mean)/std, with --mean and --std"
+    )
+    mean: str | None = option(None, help="per channel, as 0.485,0.456,0.406")
+    std: str | None = option(None, help="per channel, as 0.229,0.224,0.225")
+    pixel_layout: PixelLayout = option("chw", help="of the tensors it takes: channel first or last")
+    encoder: str | None = option(None, help="path of what encodes, such as encode or vae.encoder")
+    decoder: str | None = option(None, help="path of what decodes; none leaves it out")
+    mu_output: str | None = option(
+        None, help="place of mu in what the encoder gives, such as 0, z_mean or latent_dist.mean"
+    )
+    variance_output: str | None = option(None, help="place of what states the variance")
+    picture_output: str | None = option(None, help="place of the picture in what the decoder gives")
+    activation: Activation = option("none", help="what the decoder's output still must go through")
+    latent_layout: LatentLayout | None = option(
+        None, help="of latents with three axes, channel first or last (default: chw)"
+    )
+    clamp: str | None = option(None, help="clamp what states the variance first, as -30,20")
+    latent_scale: float = option(1.0, help="latents are (mu - shift) · scale")
+    latent_shift: float = option(0.0, help="see latent-scale")
+    seed: int = option(0, help="chooses the sample")
+    id_column: str = option("item_id", help="Parquet: the column with the unique ids")
+    image_column: str = option("image", help="Parquet: the column with the images' bytes")
+    overwrite: bool = option(False, help="replace the bundle if it exists")
+
+    def __post_init__(self) -> None:
+        if self.sample < 2:
+            raise InputError(f"sample is {self.sample}; expected at least 2.")
+        height, width = self.height or self.image_size, self.width or self.image_size
+        if height is None or width is None:
+            raise InputError(
+                "the size of the model's pictures is not known; name it with --image-size, or "
+                "--height and --width."
+            )
+        self.model  # noqa: B018 - checks what it is made of
+
+    @property
+    def model(self) -> ForeignModel:
+        """What is said of the model."""
+        size = self.image_size or 0
+        image = ImageSpec(
+            height=self.height or size,
+            width=self.width or size,
+            channels=self.channels,
+            resize=self.resize,
+            scaling=self.scaling,
+            interpolation=self.interpolation,
+            jpeg_draft=self.jpeg_draft,
+            mean=_numbers("mean", self.mean),
+            std=_numbers("std", self.std),
+        )
+        clamp = _numbers("clamp", self.clamp)
+        if clamp is not None and not (len(clamp) == 2 and clamp[0] < clamp[1]):
+            raise InputError(f"clamp is {self.clamp!r}; expected LOW,HIGH, as -30,20.")
+        return ForeignModel(
+            factory=self.factory,
+            image=image,
+            arguments=self.arguments or {},
+            weights=self.weights,
+            weights_prefix=self.weights_prefix,
+            variance=self.variance,
+            encoder=self.encoder,
+            decoder=self.decoder,
+            mu_output=self.mu_output,
+            variance_output=self.variance_output,
+            picture_output=self.picture_output,
+            activation=self.activation,
+            pixel_layout=self.pixel_layout,
+            latent_layout=self.latent_layout,
+            clamp=None if clamp is None else (clamp[0], clamp[1]),
+            latent_scale=self.latent_scale,
+            latent_shift=self.latent_shift,
+        )
+
+
+def export_model(options: ExportModel) -> Summary:
+    """Make the model, try it on a sample of the catalog, show what its variance may mean, save."""
+    if not options.trust_model:
+        raise BundleError(
+            f"to export {options.factory} is to run its code, with all that it may do here. If you "
+            "trust it, say so: --trust-model."
+        )
+    inputs = [path for path in (options.catalog, options.weights) if path]
+    check_output(options.output, options.overwrite, MANIFEST, inputs)
+    use_py_files(options.py_files)
+    probe = Probe(options.model)
+    if options.catalog is not None:
+        probe.use(_sample(options, options.catalog))
+        found = probe.readings()
+        log.info("%s", readings.table(found, probe.variance))
+        log.info("%s", _explanation(probe))
+    if probe.variance is None:
+        more = "" if options.catalog else " With --catalog, each reading is tried on its images."
+        raise BundleError(probe.question() + more)
+    bundle = probe.save(options.output)
+    return {
+        "model": absolute(options.output),
+        "model_id": bundle.model_id,
+        "factory": options.factory,
+        "recognised": probe.recognised.family or None,
+        "latent_dim": bundle.latent_dim,
+        "variance": bundle.manifest.variance,
+        "interface": probe.interface.to_dict(),
+    }
+
+
+def _sample(options: ExportModel, catalog: str) -> Any:
+    source = CatalogSource(
+        catalog,
+        id_column=options.id_column,
+        image_column=options.image_column,
+        payload_columns=(),
+    )
+    with spark_session("export_model") as spark:
+        frame = read_catalog(spark, source)
+        pixels, _ = collect_pixels(frame, options.model.image, options.sample, options.seed)
+    return pixels
+
+
+def _explanation(probe: Probe) -> str:
+    """Return how to read the table of readings."""
+    text = (
+        f"On {len(probe.sample)} pictures. KL is to the prior N(0, I); aggregate is E[sigma²] + "
+        "Var[mu], near 1 where training held the posteriors to the prior; noise MSE is what "
+        "decode(mu + sigma·eps) differs from decode(mu), pixels in [0, 1]: the right reading "
+        "leaves the picture recognisable."
+    )
+    error = probe.reconstruction_error()
+    if error is not None:
+        text += (
+            f" decode(mu) differs from the pictures themselves by {error:.2g}; much more than 0.05 "
+            "says that --scaling, --activation or the weights are not right."
+        )
+    return text
+
+
+def _numbers(name: str, text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"{name} is {text!r}; expected numbers, as 0.5,0.5,0.5.") from None
