@@ -425,7 +425,7 @@ def _read(folder: Path, name: str, most: int) -> bytes:
             if status.st_size > most:
                 raise BundleError(
                     f"{folder / name} has {status.st_size:,} bytes; {most:,} are the most that "
-                    "the manifest's model can need."
+                    "it can need."
                 )
             return file.read(most)
     except OSError as error:
