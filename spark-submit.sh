@@ -17,6 +17,8 @@ usage: ./spark-submit.sh COMMAND [options]
   test-spark VERSION [pytest options]
                           run the tests that need Spark on another PySpark, such as 4.0,
                           in an environment of its own, .venv-spark-VERSION
+  test-interop [pytest options]
+                          install pythae and diffusers, and test with models of theirs
   setup                   only set up: a Python environment in .venv, and Java if there is none
   pack                    make dist/ for a cluster: an archive of the Python environment, the package
                           for --py-files, the jobs and conf/; SPARK_MASTER then uses the archive
@@ -228,6 +230,15 @@ run_tests_on_spark() {
   exec "$venv/bin/python" -m pytest -m "spark and not cluster and not faults" "$@"
 }
 
+run_interop_tests() {
+  set_up
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+    --constraint "$root/constraints.txt" --editable "$root[interop]" >&2 ||
+    die "pythae and diffusers could not be installed; what pip said is above."
+  cd "$root"
+  exec "$venv/bin/python" -m pytest -m interop "$@"
+}
+
 # Runs Python, which starts Spark, and not spark-submit, which starts Python: that way messages
 # and progress stay on stderr (spark-submit sends all to stdout), and --help needs no Spark.
 run_job() {
@@ -276,6 +287,7 @@ case $command in
   setup) set_up && say "set up: $venv" ;;
   pack) set_up && pack ;;
   test) set_up && run_tests "$@" ;;
+  test-interop) run_interop_tests "$@" ;;
   test-spark) run_tests_on_spark "$@" ;;
   *)
     [ -f "$root/jobs/$command.py" ] || { usage >&2; die "there is no job '$command'."; }

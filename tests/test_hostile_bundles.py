@@ -58,7 +58,7 @@ REASONS = {
     "offsets behind the end": "invalid offset",
     "negative shape": "is not a safetensors file",
     "tensors that overlap": "invalid offset",
-    "names that repeat": "is not a safetensors file",
+    "names that repeat": "missing or surplus: ['a', ",
     "NaN weights": "head.bias has NaN or infinite weights",
     "infinite weights": "head.bias has NaN or infinite weights",
     "weights of double": "head.bias is (6,) torch.float64",

@@ -1,0 +1,197 @@
+"""The job export_model, and what the other jobs do with its bundles."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from tests import elsewhere
+from tests.conftest import tree
+from vaeudf.bundle import MODEL, load_bundle
+from vaeudf.cli import parse
+from vaeudf.errors import BundleError, InputError
+from vaeudf.image_spec import ImageSpec, scale_pixels
+from vaeudf.images import decode_image
+from vaeudf.table import open_table
+from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
+from vaeudf.workflows.export_model import ExportModel, export_model
+from vaeudf.workflows.query_topk import QueryTopk, query_topk
+
+pytestmark = pytest.mark.spark
+
+
+@pytest.fixture
+def theirs(tmp_path, monkeypatch):
+    """A model that states log sigma, its weights, and the file of its code."""
+    code = tmp_path / "theirs" / f"models_{tmp_path.name}.py"
+    code.parent.mkdir()
+    shutil.copy(elsewhere.__file__, code)
+    torch.manual_seed(4)
+    model = elsewhere.LogSigma().eval()
+    torch.save({"state_dict": model.state_dict()}, tmp_path / "theirs" / "weights.pt")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    return model, code
+
+
+def options(code, tmp_path, **changes):
+    return ExportModel(
+        **{
+            "factory": f"{code.stem}:make",
+            "arguments": {"kind": "LogSigma"},
+            "weights": str(code.parent / "weights.pt"),
+            "py_files": [str(code)],
+            "trust_model": True,
+            "image_size": 16,
+            "output": str(tmp_path / "bundle"),
+            **changes,
+        }
+    )
+
+
+def test_from_a_checkpoint_to_answers(spark, theirs, tmp_path, parquet_catalog, garments, caplog):
+    model, code = theirs
+    with caplog.at_level(logging.INFO, logger="vaeudf"):
+        summary = export_model(
+            options(code, tmp_path, variance="log_sigma", catalog=parquet_catalog, sample=30)
+        )
+    assert summary["latent_dim"] == 3 and summary["variance"] == "log_sigma"
+    assert "*log_sigma " in caplog.text and " log_var " in caplog.text
+    assert "On 30 pictures. KL is to the prior" in caplog.text
+
+    table = str(tmp_path / "table")
+    night = EncodeCatalog(
+        catalog=parquet_catalog,
+        model=str(tmp_path / "bundle"),
+        table=table,
+        trust_model=True,
+        py_files=[str(code)],
+    )
+    assert encode_catalog(night)["encoded"] == garments.num_rows
+    spec = ImageSpec(16, 16)
+    images = garments.sort_by("item_id")["image"].to_pylist()
+    pixels = scale_pixels(np.stack([decode_image(image, spec) for image in images]), spec)
+    with torch.no_grad():
+        expected = model.encode(torch.from_numpy(pixels))
+    rows = pa.concat_tables(pq.read_table(uri) for uri in open_table(table).files)
+    rows = rows.sort_by("item_id")
+    np.testing.assert_allclose(np.stack(rows["mu"].to_numpy()), expected["mu"], atol=1e-5)
+    log_var = np.stack(rows["log_var"].to_numpy())
+    np.testing.assert_allclose(log_var, 2 * expected["log_sigma"], atol=1e-5)
+
+    question = {"table": table, "z": ["0,0,0"], "report": str(tmp_path / "page"), "k": 3}
+    with pytest.raises(BundleError, match="say so: --trust-model"):
+        query_topk(QueryTopk(**question))
+    query_topk(QueryTopk(**question, trust_model=True, py_files=[str(code)]))
+    assert (tmp_path / "page" / "index.html").is_file()
+
+
+def test_the_reading_is_asked_for(spark, theirs, tmp_path, parquet_catalog, caplog):
+    _, code = theirs
+    before = tree(tmp_path)
+    with (
+        caplog.at_level(logging.INFO, logger="vaeudf"),
+        pytest.raises(BundleError) as error,
+    ):
+        export_model(options(code, tmp_path, catalog=parquet_catalog))
+    assert str(error.value).startswith("the encoder states its variance in 'log_sigma', whose name")
+    lines = [line for line in caplog.text.splitlines() if line.startswith((" log_", " soft"))]
+    assert [line.split()[0] for line in lines] == ["log_var", "log_sigma", "softplus"]
+    assert " sigma        impossible: 1" in caplog.text
+    with pytest.raises(BundleError, match=r"no default\. With --catalog, each reading is tried"):
+        export_model(options(code, tmp_path))
+    assert tree(tmp_path) == {**before, **{k: v for k, v in tree(tmp_path).items() if "pyc" in k}}
+
+
+def test_the_table_shows_the_right_reading(spark, theirs, tmp_path, parquet_catalog, caplog):
+    """Its numbers are those of the model's own posteriors."""
+    _, code = theirs
+    with caplog.at_level(logging.INFO, logger="vaeudf"):
+        export_model(options(code, tmp_path, variance="log_sigma", catalog=parquet_catalog))
+    line = next(line for line in caplog.text.splitlines() if line.startswith("*log_sigma"))
+    kl, aggregate, noise, *sigma = map(float, line.split()[1:])
+    bundle = load_bundle(tmp_path / "bundle", trust_model=True)
+    rows = pq.read_table(parquet_catalog)["image"].to_pylist()
+    pixels = np.stack([decode_image(image, ImageSpec(16, 16)) for image in rows])
+    mu, log_var = map(torch.from_numpy, bundle.encoder.encode(pixels))
+    posterior = torch.distributions.Normal(mu, (0.5 * log_var).exp())
+    prior = torch.distributions.Normal(0.0, 1.0)
+    expected = torch.distributions.kl_divergence(posterior, prior).sum(dim=1).mean()
+    assert kl == pytest.approx(float(expected), rel=1e-3)
+    np.testing.assert_allclose(sigma, posterior.scale.median(dim=0).values, rtol=0.05)
+    total = (posterior.variance.mean(dim=0) + mu.var(dim=0, correction=0)).median()
+    assert aggregate == pytest.approx(float(total), rel=0.05)
+    torch.manual_seed(0)
+    clean, noisy = (bundle.decode(z) / 255.0 for z in (mu.numpy(), posterior.sample().numpy()))
+    assert noise == pytest.approx(np.mean((clean - noisy) ** 2), rel=0.3)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"trust_model": False}, r"is to run its code, .* say so: --trust-model"),
+        ({"weights": "/none.pt"}, r"/none\.pt does not exist; expected a file of weights"),
+        ({"py_files": ["/none.py"]}, r"--py-files names /none\.py, which does not exist"),
+    ],
+)
+def test_what_ends_it(theirs, tmp_path, change, message):
+    with pytest.raises((BundleError, InputError), match=message):
+        export_model(options(theirs[1], tmp_path, variance="log_sigma", **change))
+    assert not (tmp_path / "bundle").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"image_size": None}, "size of the model's pictures is not known; name it with --image-s"),
+        ({"image_size": None, "height": 16}, "size of the model's pictures is not known"),
+        ({"sample": 1}, "sample is 1; expected at least 2"),
+        ({"clamp": "3"}, "clamp is '3'; expected LOW,HIGH"),
+        ({"mean": "a,b"}, "mean is 'a,b'; expected numbers"),
+        ({"scaling": "mean_std"}, r"ImageSpec\.mean is None; expected a tuple of 3 finite"),
+        ({"mean": "1,1,1"}, r"ImageSpec\.mean is \(1\.0, 1\.0, 1\.0\); expected None, because"),
+    ],
+)
+def test_bad_options(tmp_path, change, message):
+    with pytest.raises(InputError, match=message):
+        options(Path("m.py"), tmp_path, **change)
+
+
+def test_an_output_that_is_in_the_way(theirs, tmp_path):
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "precious").write_text("x")
+    with pytest.raises(InputError, match="bundle"):
+        export_model(options(theirs[1], tmp_path, variance="log_sigma", overwrite=True))
+    assert (tmp_path / "bundle" / "precious").exists()
+
+
+def test_from_the_command_line(theirs, tmp_path):
+    arguments = json.dumps({"kind": "LogSigma", "latent_dim": 2})
+    given = parse(
+        ExportModel,
+        [
+            *("--factory", "m:make", "--output", "b", "--arguments", arguments),
+            *("--height", "16", "--width", "32", "--clamp", "-30,20", "--variance", "softplus"),
+            *("--py-files", "a.py", "--py-files", "b.zip", "--trust-model"),
+            *("--scaling", "mean_std", "--mean", "0.5,0.4,0.3", "--std", "1,2,3"),
+        ],
+    )
+    assert given.arguments == {"kind": "LogSigma", "latent_dim": 2}
+    assert given.py_files == ["a.py", "b.zip"] and given.trust_model
+    model = given.model
+    assert model.clamp == (-30.0, 20.0) and model.variance == "softplus"
+    assert (model.image.height, model.image.width) == (16, 32)
+    assert model.image.mean == (0.5, 0.4, 0.3) and model.image.std == (1.0, 2.0, 3.0)
+
+
+def test_one_weights_file(theirs, tmp_path):
+    summary = export_model(options(theirs[1], tmp_path, variance="log_sigma"))
+    assert sorted(p.name for p in Path(summary["model"]).iterdir()) == ["bundle.json", MODEL]
