@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from types import SimpleNamespace
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -12,12 +12,12 @@ import torch
 
 import vaeudf
 from tests.conftest import LATENT_DIM, NUM_ITEMS, make_bundle
-from vaeudf import encoding
 from vaeudf.catalog import CatalogSource, has_hashed_versions, list_items, read_catalog
-from vaeudf.encoding import chunks_for, encode, encode_batches, encode_images, encode_items
+from vaeudf.encoding import chunks_for, encode, encode_batches, encode_chunks
 from vaeudf.errors import InputError
 from vaeudf.image_spec import scale_pixels
 from vaeudf.images import ImageFailure, decode_image
+from vaeudf.inference import BatchEncoder
 
 pytestmark = pytest.mark.spark
 
@@ -58,21 +58,52 @@ def test_posteriors_differ_from_item_to_item(bundle, garments):
     assert mu.std(axis=0).min() > 0.01 and log_var.std(axis=0).min() > 0.01
 
 
-def test_large_arrow_batches_go_through_the_network_in_pieces(
-    spark, bundle, parquet_catalog, garments, monkeypatch
-):
-    # In this process, where the size can be changed.
+@pytest.mark.parametrize("threads", [0, 1, 3])
+@pytest.mark.parametrize("ahead", [False, True])
+@pytest.mark.parametrize("count", [0, 1, 3, 40])
+def test_batches_of_the_network(bundle, garments, monkeypatch, threads, ahead, count):
     monkeypatch.setattr("vaeudf.encoding.BATCH_SIZE", 3)
     images = [*garments["image"].to_pylist(), None, ImageFailure("unavailable", "gone.")]
-    pieces = [list(piece) for piece in encoding._in_batches(iter(images))]
-    assert [len(piece) for piece in pieces] == [3] * 14
-    files = SimpleNamespace(value=bundle.encoder_files)
-    frames = list(encode_batches(encoding._in_batches(iter(images)), files, bundle.model_id))
+    images = images[-count:] if count else []
+    encoder = BatchEncoder(bundle.encoder, torch.device("cpu"))
+    with ThreadPoolExecutor(max(1, threads)) as pool:
+        given = pool if threads else None
+        frames = list(encode_batches(iter(images), encoder, given, ahead))
+    assert [len(frame) for frame in frames] == [3] * (count // 3) + [count % 3] * (count % 3 > 0)
+    if not count:
+        return
     found = pd.concat(frames, ignore_index=True)
-    assert found["reason"].tolist() == [None] * NUM_ITEMS + ["empty", "unavailable"]
-    mu, log_var = directly(bundle, images[:NUM_ITEMS])
-    np.testing.assert_allclose(np.stack(found["mu"][:NUM_ITEMS]), mu, atol=1e-5)
-    np.testing.assert_allclose(np.stack(found["log_var"][:NUM_ITEMS]), log_var, atol=1e-5)
+    good = [image for image in images if isinstance(image, bytes)]
+    assert found["reason"].tolist() == [None] * len(good) + ["empty", "unavailable"][-count:]
+    if good:
+        mu, log_var = directly(bundle, good)
+        np.testing.assert_allclose(np.stack(found["mu"][: len(good)]), mu, atol=1e-5)
+        np.testing.assert_allclose(np.stack(found["log_var"][: len(good)]), log_var, atol=1e-5)
+
+
+def test_the_next_batch_is_decoded_while_the_encoder_is_at_one(bundle, garments, monkeypatch):
+    monkeypatch.setattr("vaeudf.encoding.BATCH_SIZE", 4)
+    events = []
+
+    def images():
+        for i, data in enumerate(garments["image"].to_pylist()[:12]):
+            events.append(f"read {i // 4}")
+            yield data
+
+    class Slow(BatchEncoder):
+        def start(self, pixels):
+            batch = len([event for event in events if event.startswith("start")])
+            events.append(f"start {batch}")
+            wait = super().start(pixels)
+            return lambda: (events.append(f"wait {batch}"), wait())[1]
+
+    encoder = Slow(bundle.encoder, torch.device("cpu"))
+    with ThreadPoolExecutor(2) as pool:
+        assert len(list(encode_batches(images(), encoder, pool, ahead=True))) == 3
+    assert list(dict.fromkeys(events)) == [
+        *("read 0", "read 1", "start 0", "read 2", "start 1", "wait 0", "start 2", "wait 1"),
+        "wait 2",
+    ]
 
 
 def test_small_arrow_batches(spark, bundle, parquet_catalog, garments):
@@ -118,14 +149,22 @@ def test_what_cannot_be_encoded_says_why(spark, bundle, garments):
         assert (row.message is None) == (item == "good")
 
 
+def chunks(items, bundle, hashed, folder):
+    """What the tasks leave."""
+    count = encode_chunks(items, bundle, "image", hashed, num_chunks=3, folder=str(folder))
+    rows = items.sparkSession.read.parquet(str(folder)).collect()
+    assert len(rows) == count
+    return rows
+
+
 @pytest.mark.parametrize("fixture", ["parquet_catalog", "image_folder"])
-def test_items_are_encoded_from_where_their_images_are(spark, request, bundle, garments, fixture):
+def test_items_are_encoded_from_where_their_images_are(spark, request, bundle, tmp_path, fixture):
     source = CatalogSource(request.getfixturevalue(fixture))
     hashed = has_hashed_versions(spark, source)
     expected = {r.item_id: r for r in encode(read_catalog(spark, source), bundle).collect()}
     for versions in (True, False):
-        listing = list_items(spark, source, versions).orderBy("image_file", "image_row")
-        rows = encode_items(listing, bundle, "image", hashed).collect()
+        listing = list_items(spark, source, versions)
+        rows = chunks(listing, bundle, hashed, tmp_path / f"{versions}")
         assert len(rows) == len(expected) == NUM_ITEMS
         for row in rows:
             assert row.source_version == expected[row.item_id].source_version
@@ -145,30 +184,38 @@ def test_items_whose_image_cannot_be_had(spark, bundle, tmp_path, garments):
     frame = spark.createDataFrame(
         rows, f"{kinds}, image_length long, image_modified double"
     ).coalesce(1)
-    found = {row.item_id: row for row in encode_items(frame, bundle, "image", False).collect()}
+    found = {row.item_id: row for row in chunks(frame, bundle, False, tmp_path / "a")}
     assert {name: row.reason for name, row in found.items()} == {
         "good": None,
         "gone": "unavailable",
         "big": "too_large",
     }
     assert found["gone"].source_version == "v2" and "gone.png could not be read" in found["gone"][5]
-    hashed = {row.item_id: row for row in encode_items(frame, bundle, "image", True).collect()}
+    hashed = {row.item_id: row for row in chunks(frame, bundle, True, tmp_path / "b")}
     assert hashed["gone"].source_version == "v2"
     assert len(hashed["good"].source_version) == 16
 
 
 def test_chunks_share_the_work():
     assert [chunks_for(n, 0, cores=2) for n in (1, 64, 65, 400, 6000, 10_000_000)] == [
-        *(1, 1, 2, 6, 6, 9766),
+        *(1, 1, 2, 6, 6, 9766),  # and a multiple of the cores
     ]
     assert chunks_for(100, 2**34, cores=2) == 128
+    assert [chunks_for(25_000, 0, cores=cores) for cores in (1, 2, 3, 8, 100)] == [
+        25,
+        26,
+        27,
+        32,
+        300,
+    ]
 
 
 def test_posteriors_that_are_not_finite(bundle, garments, tmp_path):
     sick = make_bundle(tmp_path / "sick", LATENT_DIM, seed=0).encoder
     with torch.no_grad():
         sick.network.head.bias[0] = torch.inf
-    frame = encode_images(sick, [garments["image"][0].as_py(), None])
+    encoder = BatchEncoder(sick, torch.device("cpu"))
+    (frame,) = encode_batches(iter([garments["image"][0].as_py(), None]), encoder)
     assert frame["reason"].tolist() == ["non_finite", "empty"]
     assert frame["mu"].isna().all() and frame["log_var"].isna().all()
 

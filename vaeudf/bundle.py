@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from vaeudf.adapter import ForeignEncoder, Interface, build_foreign, is_factory, networks_of
 from vaeudf.errors import BundleError, InputError
-from vaeudf.image_spec import ImageSpec, scale_pixels, unscale_pixels
+from vaeudf.image_spec import ImageSpec, check_pixels, unscale_pixels
 from vaeudf.networks import Networks, build
 from vaeudf.storage import replacing
 from vaeudf.variance import VARIANCES, Variance, to_log_var
@@ -175,6 +175,9 @@ class PosteriorEncoder(nn.Module):
         latent_dim: n.
     """
 
+    divisor: Tensor
+    offset: Tensor
+
     def __init__(self, network: nn.Module, manifest: Manifest) -> None:
         super().__init__()
         self.network = network
@@ -182,25 +185,40 @@ class PosteriorEncoder(nn.Module):
         self.latent_dim = manifest.latent_dim
         self.variance = manifest.variance
         self.interface = manifest.interface
+        divisor, offset = (torch.from_numpy(a) for a in self.spec.divisor_and_offset)
+        self.register_buffer("divisor", divisor, persistent=False)
+        self.register_buffer("offset", offset, persistent=False)
         self.takes_channels_last = manifest.interface is None or manifest.interface.channels_last
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Map scaled pixels (B, C, H, W) to mu and log sigma², both (B, n)."""
         mu, stated = self.network(pixels)
-        log_var = to_log_var(stated, self.variance)
+        # Its own arithmetic is not what an encoder of half precision is to save.
+        mu, log_var = mu.float(), to_log_var(stated.float(), self.variance)
         if self.interface is not None:
             mu = (mu - self.interface.shift) * self.interface.scale
             log_var = log_var + 2.0 * math.log(self.interface.scale)
         return mu, log_var
 
+    def scale(self, pixels: Tensor) -> Tensor:
+        """Map pictures (B, H, W, C) uint8 to what the network gets, float32 (B, C, H, W).
+
+        The same numbers as :func:`vaeudf.image_spec.scale_pixels`, on the pixels' device.
+        """
+        # Seen with the channels first, a picture is channel-last already: nothing is moved, which
+        # saves an eighth of the time of the reference encoder on a CPU.
+        scaled = pixels.permute(0, 3, 1, 2).to(torch.float32)
+        scaled /= self.divisor
+        if self.spec.scaling != "zero_one":
+            scaled -= self.offset
+        return scaled if self.takes_channels_last else scaled.contiguous()
+
     @torch.inference_mode()
     def encode(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Encode pictures (B, H, W, C) uint8 to mu and log_var, both (B, n) float32."""
-        batch = torch.from_numpy(scale_pixels(pixels, self.spec))
-        if self.takes_channels_last:
-            batch = batch.contiguous(memory_format=torch.channels_last)
-        mu, log_var = self(batch)
-        return mu.numpy(), log_var.numpy()
+        check_pixels(pixels, self.spec)
+        mu, log_var = self(self.scale(torch.from_numpy(pixels)))
+        return mu.float().numpy(), log_var.float().numpy()
 
 
 class EncoderFiles(NamedTuple):
@@ -310,11 +328,6 @@ def load_encoder(files: EncoderFiles) -> PosteriorEncoder:
     name, part = next(iter(_parts(networks).items()))
     _load_weights(part, files.weights, name)
     return _ready_encoder(networks.encoder, manifest)
-
-
-def use_threads(count: int) -> None:
-    """Let torch use this many threads in this process."""
-    torch.set_num_threads(count)
 
 
 def save_bundle(path: str | Path, networks: Networks, manifest: Manifest) -> Bundle:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
-from itertools import chain, islice
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 from pyspark import Broadcast, TaskContext
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.functions import pandas_udf
 
-from vaeudf.bundle import Bundle, EncoderFiles, PosteriorEncoder, load_encoder, use_threads
+from vaeudf.bundle import Bundle, EncoderFiles
 from vaeudf.errors import InputError
 from vaeudf.image_reader import ImageReader
-from vaeudf.images import ImageFailure, decode_image
+from vaeudf.images import ImageFailure, decode_image, without_warnings
+from vaeudf.inference import BatchEncoder, Hardware, Posteriors, load_batch_encoder, use_threads
 from vaeudf.isolation import SECONDS_PER_IMAGE, Isolated, watchdog
 from vaeudf.schema import (
     HASH_DIGITS,
@@ -33,7 +39,7 @@ from vaeudf.schema import (
     SOURCE_VERSION,
     quoted,
 )
-from vaeudf.staging import write_chunk
+from vaeudf.staging import CHUNK_SCHEMA, write_chunk
 
 BATCH_SIZE = 128
 # A process that is at one batch for so long hangs.
@@ -48,17 +54,40 @@ _ADDED = (MU, LOG_VAR, REASON, MESSAGE)
 _STRUCT = "__vaeudf_posterior"
 _POSTERIOR_TYPE = f"{MU} array<float>, {LOG_VAR} array<float>, {REASON} string, {MESSAGE} string"
 
+Data = bytes | ImageFailure | None
+Pixels = NDArray[np.uint8] | ImageFailure
+
 # One encoder per Python worker, kept for as long as Spark reuses the worker.
-_encoders: dict[str, PosteriorEncoder] = {}
+_encoders: dict[tuple[str, Hardware, str | None], BatchEncoder] = {}
 
 
-def encode(catalog: DataFrame, bundle: Bundle, image_column: str = IMAGE) -> DataFrame:
+class Model(NamedTuple):
+    """What a task needs to encode.
+
+    Attributes:
+        files: To rebuild the encoder from.
+        model_id: Of the bundle.
+        hardware: What to run it on.
+    """
+
+    files: Broadcast[EncoderFiles]
+    model_id: str
+    hardware: Hardware
+
+
+def encode(
+    catalog: DataFrame,
+    bundle: Bundle,
+    image_column: str = IMAGE,
+    hardware: Hardware = Hardware(),  # noqa: B008 - it is immutable
+) -> DataFrame:
     """Encode every image of a DataFrame to its posterior q(z|x) = N(mu, diag sigma²).
 
     Args:
         catalog: Any DataFrame with a binary column of image files' bytes (JPEG, PNG, …).
         bundle: The model, from :func:`vaeudf.load_bundle`.
         image_column: The name of that column.
+        hardware: What to encode on.
 
     Returns:
         The other columns of ``catalog``, and four more: ``mu`` and ``log_var``, array<float> of
@@ -78,14 +107,11 @@ def encode(catalog: DataFrame, bundle: Bundle, image_column: str = IMAGE) -> Dat
             f"the catalog has the columns {', '.join(taken)} already, which encode adds; "
             "rename or drop them."
         )
-    context = catalog.sparkSession.sparkContext
-    files = context.broadcast(bundle.encoder_files)
-    model_id = bundle.model_id
+    model = _on_executors(catalog, bundle, hardware)
 
     def posteriors(batches: Iterator[pd.Series]) -> Iterator[pd.DataFrame]:
-        for batch in batches:
-            frames = list(encode_batches(_in_batches(iter(batch.tolist())), files, model_id))
-            yield pd.concat(frames, ignore_index=True) if frames else _frame([])
+        # Batches of the network's size, whatever the size of Arrow's.
+        yield from encode_images((data for batch in batches for data in batch.tolist()), model)
 
     # Spark may evaluate a deterministic UDF once for every column taken out of its struct.
     as_udf = pandas_udf(returnType=_POSTERIOR_TYPE)  # type: ignore[call-overload]
@@ -93,50 +119,6 @@ def encode(catalog: DataFrame, bundle: Bundle, image_column: str = IMAGE) -> Dat
     others = [F.col(quoted(name)) for name in catalog.columns if name != image_column]
     encoded = catalog.select(*others, udf(F.col(quoted(image_column))).alias(_STRUCT))
     return encoded.select(*others, *(F.col(f"{_STRUCT}.{name}").alias(name) for name in _ADDED))
-
-
-def encode_items(items: DataFrame, bundle: Bundle, image_column: str, hashed: bool) -> DataFrame:
-    """Encode items that are known by where their images are; the tasks read these.
-
-    Args:
-        items: What :func:`vaeudf.catalog.list_items` returns, the payload may be missing; rows of
-            one file together and in order.
-        bundle: The model.
-        image_column: Of rows of Parquet, the column with the image.
-        hashed: Whether source_version is a hash of the image: then it is that of the very bytes
-            that were encoded.
-
-    Returns:
-        ``item_id``, ``source_version``, and what :func:`encode` adds.
-    """
-    files = items.sparkSession.sparkContext.broadcast(bundle.encoder_files)
-    model_id = bundle.model_id
-
-    def posteriors(
-        batches: Iterator[tuple[pd.Series, pd.Series, pd.Series, pd.Series]],
-    ) -> Iterator[pd.DataFrame]:
-        reader = ImageReader(image_column)
-        for batch in batches:
-            places = zip(*(column.tolist() for column in batch), strict=True)
-            digests: list[str | None] = []
-            images = _with_digests((reader.read(*place) for place in places), digests)
-            frames = list(encode_batches(_in_batches(images), files, model_id))
-            frame = pd.concat(frames, ignore_index=True) if frames else _frame([])
-            frame[SOURCE_VERSION] = digests if hashed else None
-            yield frame
-
-    as_udf = pandas_udf(  # type: ignore[call-overload]
-        returnType=f"{_POSTERIOR_TYPE}, {SOURCE_VERSION} string"
-    )
-    udf = as_udf(posteriors).asNondeterministic()
-    encoded = items.select(ITEM_ID, SOURCE_VERSION, udf(*PLACE).alias(_STRUCT))
-    # Of an image that could not be read nobody knows the hash.
-    version = F.coalesce(f"{_STRUCT}.{SOURCE_VERSION}", SOURCE_VERSION, F.lit(""))
-    return encoded.select(
-        ITEM_ID,
-        version.alias(SOURCE_VERSION),
-        *(F.col(f"{_STRUCT}.{name}").alias(name) for name in _ADDED),
-    )
 
 
 def encode_chunks(
@@ -147,27 +129,55 @@ def encode_chunks(
     *,
     num_chunks: int,
     folder: str,
-) -> None:
-    """Encode items, in tasks of which each leaves a chunk file; one that is run twice leaves two.
+    hardware: Hardware = Hardware(),  # noqa: B008 - it is immutable
+) -> int:
+    """Encode items that are known by where their images are; the tasks read these.
+
+    Each task leaves a chunk file; one that is run twice leaves two.
 
     Args:
-        items: As for :func:`encode_items`, in any order.
-        bundle: As there.
-        image_column: As there.
-        hashed: As there.
+        items: What :func:`vaeudf.catalog.list_items` returns, the payload may be missing.
+        bundle: The model.
+        image_column: Of rows of Parquet, the column with the image.
+        hashed: Whether source_version is a hash of the image: then it is that of the very bytes
+            that were encoded.
         num_chunks: How many tasks.
         folder: Where the chunk files go.
+        hardware: What to encode on.
+
+    Returns:
+        How many items were encoded, or failed to be.
     """
+    # Rows of one file together and in order, as the reader wants them.
     placed = items.repartitionByRange(num_chunks, IMAGE_FILE, IMAGE_ROW)
     placed = placed.sortWithinPartitions(IMAGE_FILE, IMAGE_ROW)
-    encoded = encode_items(placed, bundle, image_column, hashed)
+    model = _on_executors(items, bundle, hardware)
 
-    def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for num_rows in write_chunk(batches, folder):
-            yield pa.RecordBatch.from_pydict({"num_rows": [num_rows]})
+    def encode_and_write(batches: Iterator[tuple[pd.Series, ...]]) -> Iterator[pd.Series]:
+        # In one UDF: a second one for the writing would be another Python process, which has to
+        # be fed through the JVM, and works while this one waits.
+        reader = ImageReader(image_column)
+        rows: list[tuple[pd.DataFrame, pd.DataFrame]] = []
+        for columns in batches:
+            batch = pd.concat(columns, axis=1, keys=[ITEM_ID, SOURCE_VERSION, *PLACE])
+            places = zip(*(batch[name].tolist() for name in PLACE), strict=True)
+            digests: list[str | None] = []
+            images = _with_digests(reader.read_all(places), digests)
+            frames = list(encode_images(images, model))
+            found = pd.concat(frames, ignore_index=True) if frames else _frame([])
+            if hashed:
+                # Of an image that could not be read nobody knows the hash.
+                known = pd.Series(digests, dtype=object)
+                batch[SOURCE_VERSION] = known.where(known.notna(), batch[SOURCE_VERSION])
+            rows.append((batch, found))
+            yield pd.Series(np.ones(len(batch), dtype=bool))
+        for _ in write_chunk((_as_chunk(*part) for part in rows), folder):
+            pass
 
-    # Collected once: evaluating this DataFrame again would encode everything again.
-    encoded.mapInArrow(write, "num_rows long").collect()
+    udf = pandas_udf(returnType="boolean")(encode_and_write).asNondeterministic()  # type: ignore[call-overload]
+    done = placed.select(udf(ITEM_ID, SOURCE_VERSION, *PLACE).alias("done"))
+    # Evaluated once: to evaluate it again would be to encode everything again.
+    return int(done.agg(F.count("done")).collect()[0][0])
 
 
 def chunks_for(num_items: int, num_bytes: int, cores: int) -> int:
@@ -179,12 +189,168 @@ def chunks_for(num_items: int, num_bytes: int, cores: int) -> int:
         cores: Tasks that run at a time.
     """
     by_work = max(-(-num_items // _ITEMS_PER_CHUNK), -(-num_bytes // _BYTES_PER_CHUNK))
-    return max(1, by_work, min(_CHUNKS_PER_CORE * cores, -(-num_items // _FEWEST_PER_CHUNK)))
+    shared = min(_CHUNKS_PER_CORE * cores, -(-num_items // _FEWEST_PER_CHUNK))
+    if by_work <= shared:
+        return max(1, shared)
+    # A last round in which some cores have nothing to do is a second lost for each of them.
+    return -(-by_work // cores) * cores
 
 
-def _with_digests(
-    images: Iterator[bytes | ImageFailure | None], digests: list[str | None]
-) -> Iterator[bytes | ImageFailure | None]:
+def encode_images(images: Iterator[Data], model: Model) -> Iterator[pd.DataFrame]:
+    """Encode a partition: images' bytes in, DataFrames (mu, log_var, reason, message) out.
+
+    If an image brings this process down, or keeps it busy for too long, the task is tried again;
+    then each image has a process of its own to bring down, and is told apart by that.
+    """
+    context = TaskContext.get()
+    if context is not None and context.attemptNumber() > 0:
+        yield from _encode_with_care(images, model)
+        return
+    # One torch thread per core that the scheduler gave this task: more would fight its neighbours.
+    threads = context.cpus() if context is not None else 1
+    use_threads(threads)
+    encoder = _encoder(model, context)
+    on_gpu = encoder.device.type == "cuda"
+    with contextlib.ExitStack() as stack:
+        pool = None
+        if threads > 1 or on_gpu:
+            pool = stack.enter_context(ThreadPoolExecutor(threads))
+            stack.enter_context(without_warnings())
+        yield from encode_batches(images, encoder, pool, ahead=on_gpu)
+
+
+def encode_batches(
+    images: Iterator[Data],
+    encoder: BatchEncoder,
+    pool: ThreadPoolExecutor | None = None,
+    ahead: bool = False,
+) -> Iterator[pd.DataFrame]:
+    """Encode images a network's batch at a time; a row each, in order.
+
+    Args:
+        images: Each is read when it is asked for.
+        encoder: The encoder.
+        pool: Decodes; without, pictures are decoded one by one.
+        ahead: Whether to decode the next batch while the encoder is at one.
+    """
+    waiting: tuple[list[Pixels], Callable[[], Posteriors] | None] | None = None
+    decoded = _decoded(images, encoder, pool, ahead)
+    while True:
+        with watchdog(_SECONDS_PER_BATCH):
+            batch = next(decoded, None)
+            begun = None if batch is None else (batch, _start(encoder, batch))
+            if not ahead and begun is not None:
+                frame: pd.DataFrame | None = _finish(*begun)
+            else:
+                frame = None if waiting is None else _finish(*waiting)
+                waiting = begun
+        if frame is not None:
+            yield frame
+        if batch is None:
+            return
+
+
+def _decoded(
+    images: Iterator[Data], encoder: BatchEncoder, pool: ThreadPoolExecutor | None, ahead: bool
+) -> Iterator[list[Pixels]]:
+    """Yield pictures a batch at a time; with ``ahead``, the next one is being decoded meanwhile."""
+
+    def decode(data: Data) -> Pixels:
+        return data if isinstance(data, ImageFailure) else decode_image(data, encoder.spec)
+
+    if pool is None:
+        while batch := [decode(data) for data in islice(images, BATCH_SIZE)]:
+            yield batch
+        return
+    under_way: list[list[Future[Pixels]]] = []
+    while True:
+        futures = [pool.submit(decode, data) for data in islice(images, BATCH_SIZE)]
+        if futures:
+            under_way.append(futures)
+        if not under_way:
+            return
+        if len(under_way) > ahead or not futures:
+            yield [future.result() for future in under_way.pop(0)]
+
+
+def _start(encoder: BatchEncoder, batch: list[Pixels]) -> Callable[[], Posteriors] | None:
+    pixels = [found for found in batch if not isinstance(found, ImageFailure)]
+    return encoder.start(np.stack(pixels)) if pixels else None
+
+
+def _finish(batch: list[Pixels], posteriors: Callable[[], Posteriors] | None) -> pd.DataFrame:
+    """Return a row for each picture, in order."""
+    rows: list[list[object]] = [
+        [None, None, found.reason, found.message]
+        if isinstance(found, ImageFailure)
+        else [None, None, None, None]
+        for found in batch
+    ]
+    if posteriors is not None:
+        mu, log_var = posteriors()
+        finite = np.isfinite(np.concatenate([mu, log_var], axis=1)).all(axis=1)
+        places = (i for i, found in enumerate(batch) if not isinstance(found, ImageFailure))
+        for i, place in enumerate(places):
+            if finite[i]:
+                rows[place][:2] = mu[i], log_var[i]
+            else:
+                rows[place][2:] = "non_finite", "the encoder gave a NaN or infinite mu or log_var."
+    return _frame(rows)
+
+
+def _encoder(model: Model, context: TaskContext | None) -> BatchEncoder:
+    gpus = context.resources().get("gpu") if context is not None else None
+    address = None if gpus is None else gpus.addresses[0]
+    key = (model.model_id, model.hardware, address)
+    if key not in _encoders:
+        _encoders.clear()
+        task = 0 if context is None else context.partitionId()
+        _encoders[key] = load_batch_encoder(model.files.value, model.hardware, address, task)
+        # PySpark's worker collects garbage after each task: 120 ms with all that torch and pandas
+        # have made, a tenth of a task, unless these are set aside.
+        gc.freeze()
+    return _encoders[key]
+
+
+def _encode_with_care(images: Iterator[Data], model: Model) -> Iterator[pd.DataFrame]:
+    # On the CPU: where a GPU is to blame, it is not asked again.
+    hardware = model.hardware._replace(device="cpu")
+    with Isolated(_encoder_of_one, model.files.value, hardware) as isolated:
+        while True:
+            rows: list[list[object]] = []
+            for _ in range(BATCH_SIZE):
+                with watchdog(_SECONDS_PER_BATCH):  # a store that does not answer
+                    data = next(images, _END)
+                if data is _END:
+                    break
+                found = isolated.call(data, SECONDS_PER_IMAGE)
+                failed = isinstance(found, ImageFailure)
+                rows.append([None, None, found.reason, found.message] if failed else found)
+            if rows:
+                yield _frame(rows)
+            if len(rows) < BATCH_SIZE:
+                return
+
+
+def _encoder_of_one(files: EncoderFiles, hardware: Hardware) -> Callable[[Data], list[object]]:
+    """Return a function that encodes one image to a row."""
+    encoder = load_batch_encoder(files, hardware, None, 0)
+    use_threads(1)
+
+    def encode_one(data: Data) -> list[object]:
+        (frame,) = encode_batches(iter([data]), encoder)
+        return [frame[name][0] for name in _ADDED]
+
+    return encode_one
+
+
+def _on_executors(frame: DataFrame, bundle: Bundle, hardware: Hardware) -> Model:
+    hardware.check()
+    files = frame.sparkSession.sparkContext.broadcast(bundle.encoder_files)
+    return Model(files, bundle.model_id, hardware)
+
+
+def _with_digests(images: Iterator[Data], digests: list[str | None]) -> Iterator[Data]:
     """Pass images on, and note the hash of each, None for one that could not be read."""
     for image in images:
         if isinstance(image, ImageFailure):
@@ -194,93 +360,14 @@ def _with_digests(
         yield image
 
 
-def _in_batches(
-    images: Iterator[bytes | ImageFailure | None],
-) -> Iterator[Iterator[bytes | ImageFailure | None]]:
-    """Yield images a network's batch at a time, each read when it is asked for."""
-    for first in images:
-        yield chain([first], islice(images, BATCH_SIZE - 1))
-
-
-def encode_batches(
-    batches: Iterable[Iterable[bytes | ImageFailure | None]],
-    files: Broadcast[EncoderFiles],
-    model_id: str,
-) -> Iterator[pd.DataFrame]:
-    """Encode a partition: images' bytes in, DataFrames (mu, log_var, reason, message) out.
-
-    If an image brings this process down, or keeps it busy for too long, the task is tried again;
-    then each image has a process of its own to bring down, and is told apart by that.
-    """
-    context = TaskContext.get()
-    if context is not None and context.attemptNumber() > 0:
-        yield from _encode_with_care(batches, files.value)
-        return
-    if model_id not in _encoders:
-        _encoders.clear()
-        _encoders[model_id] = load_encoder(files.value)
-    # One torch thread per core that the scheduler gave this task: more would fight its neighbours.
-    use_threads(context.cpus() if context is not None else 1)
-    for batch in batches:
-        with watchdog(_SECONDS_PER_BATCH):
-            frame = encode_images(_encoders[model_id], batch)
-        yield frame
-
-
-def _encode_with_care(
-    batches: Iterable[Iterable[bytes | ImageFailure | None]], files: EncoderFiles
-) -> Iterator[pd.DataFrame]:
-    with Isolated(_encoder_of_one, files) as isolated:
-        for batch in batches:
-            images, rows = iter(batch), []
-            while True:
-                with watchdog(_SECONDS_PER_BATCH):  # a store that does not answer
-                    data = next(images, _END)
-                if data is _END:
-                    break
-                found = isolated.call(data, SECONDS_PER_IMAGE)
-                failed = isinstance(found, ImageFailure)
-                rows.append([None, None, found.reason, found.message] if failed else found)
-            yield _frame(rows)
-
-
-def _encoder_of_one(
-    files: EncoderFiles,
-) -> Callable[[bytes | ImageFailure | None], list[object]]:
-    """Return a function that encodes one image to a row."""
-    encoder = load_encoder(files)
-    use_threads(1)
-
-    def encode_one(data: bytes | ImageFailure | None) -> list[object]:
-        frame = encode_images(encoder, [data])
-        return [frame[name][0] for name in _ADDED]
-
-    return encode_one
-
-
-def encode_images(
-    encoder: PosteriorEncoder, images: Iterable[bytes | ImageFailure | None]
-) -> pd.DataFrame:
-    """Encode image files' bytes, in one batch of the network; one row each, in order."""
-    rows: list[list[object]] = []
-    pixels, places = [], []
-    for place, data in enumerate(images):
-        found = data if isinstance(data, ImageFailure) else decode_image(data, encoder.spec)
-        if isinstance(found, ImageFailure):
-            rows.append([None, None, found.reason, found.message])
-        else:
-            rows.append([None, None, None, None])
-            pixels.append(found)
-            places.append(place)
-    if pixels:
-        mu, log_var = encoder.encode(np.stack(pixels))
-        finite = np.isfinite(np.concatenate([mu, log_var], axis=1)).all(axis=1)
-        for i, place in enumerate(places):
-            if finite[i]:
-                rows[place][:2] = mu[i], log_var[i]
-            else:
-                rows[place][2:] = "non_finite", "the encoder gave a NaN or infinite mu or log_var."
-    return _frame(rows)
+def _as_chunk(items: pd.DataFrame, found: pd.DataFrame) -> pa.RecordBatch:
+    versions = items[SOURCE_VERSION].fillna("")
+    columns = [items[ITEM_ID], versions, *(found[name] for name in _ADDED)]
+    arrays = [
+        pa.array(column.tolist(), field.type)
+        for column, field in zip(columns, CHUNK_SCHEMA, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=CHUNK_SCHEMA)
 
 
 def _frame(rows: list[list[object]]) -> pd.DataFrame:

@@ -37,6 +37,12 @@ class ClusterError(VaeUdfError, RuntimeError):
     exit_code = 1
 
 
+class DeviceError(VaeUdfError, RuntimeError):
+    """A GPU was asked for, or given, where torch has none."""
+
+    exit_code = 2
+
+
 class TooManyFailures(VaeUdfError, RuntimeError):
     """More items failed to encode than ``--max-error-fraction`` allows."""
 

@@ -143,12 +143,7 @@ def scale_pixels(pixels: NDArray[np.uint8], spec: ImageSpec) -> NDArray[np.float
     Raises:
         InputError: ``pixels`` has another type or shape.
     """
-    shape = (spec.height, spec.width, spec.channels)
-    if pixels.dtype != np.uint8 or pixels.shape[1:] != shape:
-        raise InputError(
-            f"pixels are {pixels.dtype} of shape {pixels.shape}; "
-            f"expected uint8 of shape (B, {', '.join(map(str, shape))})."
-        )
+    check_pixels(pixels, spec)
     divisor, offset = spec.divisor_and_offset
     # Transposed as bytes first: half the time of a division that walks the pixels out of order.
     planes = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
@@ -156,6 +151,16 @@ def scale_pixels(pixels: NDArray[np.uint8], spec: ImageSpec) -> NDArray[np.float
     if spec.scaling != "zero_one":
         scaled -= offset
     return scaled
+
+
+def check_pixels(pixels: NDArray[np.uint8], spec: ImageSpec) -> None:
+    """Raise InputError unless pixels are uint8 of shape (B, height, width, channels)."""
+    shape = (spec.height, spec.width, spec.channels)
+    if pixels.dtype != np.uint8 or pixels.shape[1:] != shape:
+        raise InputError(
+            f"pixels are {pixels.dtype} of shape {pixels.shape}; "
+            f"expected uint8 of shape (B, {', '.join(map(str, shape))})."
+        )
 
 
 def unscale_pixels(scaled: NDArray[np.float32], spec: ImageSpec) -> NDArray[np.uint8]:

@@ -188,7 +188,7 @@ def _decode(
         return ImageFailure("unreadable", f"a JPEG of {scans:,} scans; at most {_MAX_SCANS}.")
     stream = io.BytesIO(data)
     try:
-        with _quiet(), Image.open(stream, formats=[kind]) as im:
+        with without_warnings(), Image.open(stream, formats=[kind]) as im:
             width, height = im.size
             if width * height > max_pixels or max(width, height) > _MAX_SIDE:
                 return ImageFailure(
@@ -214,8 +214,11 @@ def _decode(
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Pillow warns of odd metadata, which in a worker's log is noise that names no file."""
+def without_warnings() -> Iterator[None]:
+    """Silence Pillow, which warns of odd metadata: in a worker's log, noise that names no file.
+
+    Where several threads decode, it must be around all of them too: they share the filters.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

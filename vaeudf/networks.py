@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from vaeudf.errors import BundleError
 
@@ -41,7 +42,14 @@ class ConvEncoder(nn.Module):
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Map pixels (B, C, H, W) to mu and log_var, both (B, latent_dim)."""
-        mu, log_var = self.head(self.features(pixels).flatten(1)).chunk(2, dim=1)
+        features = pixels
+        for layer in self.features:
+            if isinstance(layer, nn.SiLU):
+                # In place where nothing is to be learned from it: a fifth of the time is memory.
+                features = functional.silu(features, inplace=not torch.is_grad_enabled())
+            else:
+                features = layer(features)
+        mu, log_var = self.head(features.flatten(1)).chunk(2, dim=1)
         return mu, log_var
 
 

@@ -42,6 +42,8 @@ MODEL_ID_KEY = "vaeudf.model_id"
 MODEL_PATH_KEY = "vaeudf.model_path"
 CATALOG_KEY = "vaeudf.catalog"
 RUN_ID_KEY = "vaeudf.run_id"
+PRECISION_KEY = "vaeudf.precision"
+"""What the encoder computed with; tables of before it was a choice have none: float32."""
 
 RESERVED = (
     *(ITEM_ID, SOURCE_VERSION, MU, LOG_VAR, REASON, MESSAGE),

@@ -31,6 +31,7 @@ from vaeudf.cli import Summary, option
 from vaeudf.encoding import chunks_for, encode_chunks
 from vaeudf.errors import InputError, PublishConflict, TooManyFailures
 from vaeudf.image_reader import UNAVAILABLE
+from vaeudf.inference import Device, Hardware, Precision
 from vaeudf.progress import progress
 from vaeudf.query import read_table
 from vaeudf.run_record import NOTHING_TO_DO, PUBLISHED, started_now, write_run_record
@@ -43,6 +44,7 @@ from vaeudf.schema import (
     MODEL_PATH_KEY,
     MU,
     PLACE,
+    PRECISION_KEY,
     REASON,
     RUN_ID_KEY,
     SOURCE_VERSION,
@@ -90,6 +92,12 @@ class EncodeCatalog:
         0.01, help="publish nothing if more than this fraction of the items fail"
     )
 
+    device: Device = option(
+        "auto", help="auto: the GPU that Spark gives the task, else one that is there, else the CPU"
+    )
+    precision: Precision = option(
+        "float32", help="bfloat16: faster on GPUs; mu and log_var are off in the third digit"
+    )
     full: bool = option(False, help="encode everything again, also what has not changed")
     retry_quarantined: bool = option(
         False, help="try items in quarantine again, also those whose image has not changed"
@@ -102,6 +110,11 @@ class EncodeCatalog:
     def __post_init__(self) -> None:
         if not 0 <= self.max_error_fraction <= 1:
             raise InputError(f"max-error-fraction is {self.max_error_fraction}; expected 0 to 1.")
+
+    @property
+    def hardware(self) -> Hardware:
+        """What to encode on."""
+        return Hardware(self.device, self.precision)
 
     @property
     def source(self) -> CatalogSource:
@@ -179,7 +192,9 @@ class _Night:
     def key(self) -> str:
         """What a run's chunks are good for: this model, on this catalog."""
         options = self.options
-        parts = json.dumps([self.bundle.model_id, options.source.to_json(), options.full])
+        parts = json.dumps(
+            [self.bundle.model_id, options.source.to_json(), options.full, options.precision]
+        )
         return hashlib.sha256(parts.encode()).hexdigest()
 
     @property
@@ -197,6 +212,8 @@ class _Night:
         if self.previous is None or not self._published or self.options.full:
             return False
         source = CatalogSource.from_json(self.previous.provenance[CATALOG_KEY])
+        if self.previous.provenance.get(PRECISION_KEY, "float32") != self.options.precision:
+            return False
         return self.previous.model_id == self.bundle.model_id and source.agrees_with(
             self.options.source
         )
@@ -282,6 +299,7 @@ class _Night:
             has_hashed_versions(spark, source),
             num_chunks=chunks_for(changes.num_todo, changes.todo_bytes, cores),
             folder=run.encoded,
+            hardware=self.options.hardware,
         )
 
     def _check(self, found: DataFrame, changes: Changes) -> None:
@@ -409,6 +427,7 @@ def _table_schema(listing: DataFrame, night: _Night) -> pa.Schema:
         MODEL_PATH_KEY: absolute(night.options.model),
         CATALOG_KEY: night.options.source.to_json(),
         RUN_ID_KEY: night.run_id,
+        PRECISION_KEY: night.options.precision,
     }
     return check_schema(posterior_schema(payload_schema, provenance))
 
