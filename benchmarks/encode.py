@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from benchmarks.measure import print_table, tell
 
@@ -197,7 +198,6 @@ def _images(spark: Any, catalog: str) -> Any:
 @on_spark
 def iterator_udf(spark: Any, catalog: str, model: str, output: str) -> None:
     """An iterator pandas UDF as Spark's documentation has it, over its own listing of the files."""
-    import pandas as pd
     from pyspark.sql.functions import pandas_udf
 
     @pandas_udf("mu array<float>, log_var array<float>")
@@ -219,7 +219,6 @@ def iterator_udf(spark: Any, catalog: str, model: str, output: str) -> None:
 @on_spark
 def batch_udf(spark: Any, catalog: str, model: str, output: str) -> None:
     """pyspark.ml.functions.predict_batch_udf on decoded arrays."""
-    import pandas as pd
     from pyspark.ml.functions import predict_batch_udf
     from pyspark.sql.functions import pandas_udf
     from pyspark.sql.types import ArrayType, FloatType, StructField, StructType
@@ -249,12 +248,13 @@ def batch_udf(spark: Any, catalog: str, model: str, output: str) -> None:
 
 
 def ray_data(catalog: str, model: str, output: str) -> dict[str, float]:
-    """Ray Data: decode and forward in one actor per core, as its guide to batch inference has it."""
+    """Ray Data: decode and forward in one actor per core, as its guide to inference has it."""
     import ray
 
     cores = len(os.sched_getaffinity(0))
     if not ray.is_initialized():
-        ray.init(num_cpus=cores, include_dashboard=False, log_to_driver=False)
+        # A slot more than cores: else actors hold them all, and nothing can be read.
+        ray.init(num_cpus=cores + 1, include_dashboard=False, log_to_driver=False)
         ray.data.DataContext.get_current().enable_progress_bars = False
 
     class Encode:
@@ -272,14 +272,9 @@ def ray_data(catalog: str, model: str, output: str) -> dict[str, float]:
     else:
         rows = ray.data.read_parquet(catalog)
     actors = ray.data.ActorPoolStrategy(size=cores)
-    # Reading shares the cores with the actors, which are nearly always busy.
-    encoded = rows.map_batches(Encode, batch_size=BATCH, compute=actors, num_cpus=RAY_CPUS)
+    encoded = rows.map_batches(Encode, batch_size=BATCH, compute=actors, num_cpus=1)
     encoded.write_parquet(output)
     return {}
-
-
-# An actor with a whole core to itself leaves none to read with.
-RAY_CPUS = 0.75
 
 
 def vaeudf_job(catalog: str, model: str, output: str) -> dict[str, float]:
