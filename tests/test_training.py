@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 import re
 
 import numpy as np
@@ -14,7 +15,7 @@ from vaeudf.bundle import save_bundle
 from vaeudf.errors import BundleError, InputError
 from vaeudf.image_spec import ImageSpec
 from vaeudf.networks import conv_vae
-from vaeudf.training import TrainingPlan, evaluate, train
+from vaeudf.training import Checkpoints, Processes, TrainingPlan, evaluate, reconstruct, train
 
 SPEC = ImageSpec(16, 16)
 PLAN = TrainingPlan(
@@ -237,3 +238,99 @@ def test_pictures_that_the_model_is_not_made_for():
         train(two_colours(), ImageSpec(24, 16), PLAN)
     with pytest.raises(InputError, match=r"pixels are uint8 of shape .*; expected uint8 of shape"):
         train(two_colours(), ImageSpec(32, 16), PLAN)
+
+
+# ---- checkpoints, and when to stop
+
+
+class Kept:
+    """A checkpoint in memory; after so many it is as if the process were killed."""
+
+    def __init__(self, dies_after=None):
+        self.data, self.count, self.dies_after = None, 0, dies_after
+
+    def write(self, data):
+        self.data, self.count = data, self.count + 1
+        if self.count == self.dies_after:
+            raise KeyboardInterrupt
+
+    def as_checkpoints(self):
+        return Checkpoints(lambda: self.data, self.write)
+
+
+def same_weights(ours, theirs, tolerance=0.0):
+    for mine, other in zip(ours, theirs, strict=True):
+        state = other.state_dict()
+        for name, tensor in mine.state_dict().items():
+            np.testing.assert_allclose(tensor, state[name], atol=tolerance, err_msg=name)
+
+
+@pytest.mark.parametrize("patience", [0, 3])
+def test_a_killed_training_ends_as_if_it_had_not_been(patience):
+    plan = with_changes(epochs=6, patience=patience)
+    whole = train(two_colours(), SPEC, plan)
+    kept = Kept(dies_after=2)
+    with pytest.raises(KeyboardInterrupt):
+        train(two_colours(), SPEC, plan, checkpoints=kept.as_checkpoints())
+    kept.dies_after = None
+    resumed = train(two_colours(), SPEC, plan, checkpoints=kept.as_checkpoints())
+    assert resumed.resumed == 2 and kept.count == len(resumed.history)
+    assert resumed.history == whole.history and resumed.kept == whole.kept
+    same_weights(resumed.networks, whole.networks)
+    again = train(two_colours(), SPEC, plan, checkpoints=kept.as_checkpoints())
+    assert again.resumed == len(whole.history) and kept.count == len(whole.history)
+    same_weights(again.networks, whole.networks)
+
+
+@pytest.mark.parametrize("what", ["plan", "pixels", "bytes", "pickle"])
+def test_a_checkpoint_of_something_else(what, caplog):
+    plan, pixels, kept = with_changes(epochs=2), two_colours(), Kept()
+    train(pixels, SPEC, plan, checkpoints=kept.as_checkpoints())
+    if what == "plan":
+        plan = with_changes(epochs=3)
+    elif what == "pixels":
+        pixels = pixels[:-1]
+    elif what == "bytes":
+        kept.data = kept.data[:100]
+    else:
+        kept.data = pickle.dumps({"key": Kept})
+    with caplog.at_level("INFO", logger="vaeudf"):
+        found = train(pixels, SPEC, plan, checkpoints=kept.as_checkpoints())
+    assert found.resumed == 0 and len(found.history) == plan.epochs
+    told = "other options or images; training starts anew" in caplog.text
+    assert told == (what in ("plan", "pixels"))
+    assert ("cannot be read, so training starts anew" in caplog.text) != told
+
+
+def test_training_stops_when_the_elbo_does_not_rise(caplog):
+    """Noise has nothing that could be learned, but the training pictures by heart."""
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 16, 16, 3), dtype=np.uint8)
+    plan = with_changes(epochs=60, patience=3, base_channels=16, beta=0.01, learning_rate=1e-2)
+    with caplog.at_level("INFO", logger="vaeudf"):
+        found = train(pixels, SPEC, plan)
+    assert 4 <= len(found.history) < 60 and found.kept == len(found.history) - 4
+    assert f"stopped after epoch {len(found.history)} of 60: 3 epochs have" in caplog.text
+    objective = [e.reconstruction + plan.beta * e.kl for e in found.history]
+    assert min(objective) == objective[found.kept]
+    kept = found.history[found.kept]
+    assert found.held_out.elbo == pytest.approx(kept.elbo, rel=1e-6)
+    to_the_end = train(pixels, SPEC, with_changes(**{**vars(plan), "patience": 0, "epochs": 12}))
+    assert len(to_the_end.history) == 12 and to_the_end.kept == 11
+    assert to_the_end.held_out.elbo == pytest.approx(to_the_end.history[-1].elbo, rel=1e-6)
+
+
+@pytest.mark.parametrize(("batch", "processes"), [(16, 3), (5, 2), (8, 0), (8, 16)])
+def test_processes_that_cannot_share_a_batch(batch, processes):
+    with pytest.raises(InputError, match=rf"num_processes is {processes}; .* batch size, {batch},"):
+        train(
+            two_colours(),
+            SPEC,
+            with_changes(batch_size=batch),
+            processes=Processes(0, processes),
+        )
+
+
+def test_reconstructions(trained):
+    found = reconstruct(trained, two_colours(2))
+    assert found.shape == (2, 16, 16, 3) and found.dtype == np.uint8
+    assert np.abs(found.astype(int) - two_colours(2)).mean() < 40

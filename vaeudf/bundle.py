@@ -330,7 +330,12 @@ def load_encoder(files: EncoderFiles) -> PosteriorEncoder:
     return _ready_encoder(networks.encoder, manifest)
 
 
-def save_bundle(path: str | Path, networks: Networks, manifest: Manifest) -> Bundle:
+def save_bundle(
+    path: str | Path,
+    networks: Networks,
+    manifest: Manifest,
+    pictures: Mapping[str, bytes] | None = None,
+) -> Bundle:
     """Write a bundle and return it as loaded from disk.
 
     The folder appears whole or not at all. An existing one is replaced.
@@ -339,6 +344,7 @@ def save_bundle(path: str | Path, networks: Networks, manifest: Manifest) -> Bun
         path: The folder to make.
         networks: The trained networks.
         manifest: All but ``files``, which is filled in here.
+        pictures: Files for people, by name; nothing reads them.
     """
     weights = {
         name: safetensors.torch.save(_apart(part.state_dict()))
@@ -351,7 +357,7 @@ def save_bundle(path: str | Path, networks: Networks, manifest: Manifest) -> Bun
     with replacing(str(path)) as staging:
         folder = Path(staging)
         folder.mkdir(parents=True)
-        for name, data in {**weights, MANIFEST: complete.to_json()}.items():
+        for name, data in {**weights, MANIFEST: complete.to_json(), **(pictures or {})}.items():
             (folder / name).write_bytes(data)
         return load_bundle(folder, trust_model=complete.is_foreign)
 

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from tests.conftest import NUM_ITEMS, tree
 from vaeudf.bundle import load_bundle
@@ -14,7 +15,9 @@ from vaeudf.errors import InputError
 from vaeudf.image_spec import ImageSpec
 from vaeudf.images import decode_image
 from vaeudf.pixels import collect_pixels
-from vaeudf.workflows.train_vae import TrainVae, train_vae
+from vaeudf.training import Checkpoints
+from vaeudf.workflows import train_vae as workflow
+from vaeudf.workflows.train_vae import CURVE, RECONSTRUCTIONS, TrainVae, train_vae
 
 pytestmark = pytest.mark.spark
 
@@ -135,3 +138,68 @@ def test_a_catalog_with_columns_named_like_the_tables(spark, garments, tmp_path)
     path = str(tmp_path / "c.parquet")
     pq.write_table(garments.append_column("reason", garments["category"]), path)
     assert train_vae(TrainVae(path, str(tmp_path / "m"), **SMALL))["images"] == NUM_ITEMS
+
+
+def test_pictures_and_figures_of_the_training(spark, parquet_catalog, tmp_path, caplog):
+    output = tmp_path / "m"
+    with caplog.at_level("INFO", logger="vaeudf"):
+        summary = train_vae(TrainVae(parquet_catalog, str(output), **SMALL))
+    assert summary["epochs"] == 2 and summary["resumed_epochs"] == 0
+    lines = [line for line in caplog.messages if line.startswith("epoch")]
+    assert len(lines) == 2 and lines[1].startswith("epoch  2: held-out ELBO ")
+    for name in (CURVE, RECONSTRUCTIONS):
+        with Image.open(output / name) as picture:
+            assert picture.format == "PNG" and min(picture.size) > 30
+    # Four are held out: 16 × 16, shown four times as large, two of them in a column.
+    with Image.open(output / RECONSTRUCTIONS) as picture:
+        assert picture.size == (4 * 68 + 4, 128 + 14 + 8 + 4)
+    assert not (tmp_path / "m.training").exists()
+    load_bundle(output)
+
+
+def test_a_killed_job_goes_on(spark, parquet_catalog, tmp_path, monkeypatch):
+    expected = train_vae(TrainVae(parquet_catalog, str(tmp_path / "whole"), **SMALL))
+    original = workflow.train
+
+    def dies(*arguments, checkpoints, **others):
+        def write(data):
+            checkpoints.write(data)
+            raise KeyboardInterrupt
+
+        return original(*arguments, checkpoints=Checkpoints(checkpoints.read, write), **others)
+
+    options = TrainVae(parquet_catalog, str(tmp_path / "killed"), **SMALL)
+    with monkeypatch.context() as patched:
+        patched.setattr(workflow, "train", dies)
+        with pytest.raises(KeyboardInterrupt):
+            train_vae(options)
+    assert tree(tmp_path / "killed.training").keys() == {"checkpoint.pt"}
+    assert not (tmp_path / "killed").exists()
+    found = train_vae(options)
+    assert found["resumed_epochs"] == 1 and found["model_id"] == expected["model_id"]
+    assert not (tmp_path / "killed.training").exists()
+
+
+def test_two_processes_train_the_same_model(spark, parquet_catalog, tmp_path, capsys):
+    alone = train_vae(TrainVae(parquet_catalog, str(tmp_path / "one"), **SMALL))
+    together = train_vae(TrainVae(parquet_catalog, str(tmp_path / "two"), num_processes=2, **SMALL))
+    assert capsys.readouterr().out == ""
+    assert together["held_out"]["elbo"] == pytest.approx(alone["held_out"]["elbo"], rel=1e-4)
+    ours, theirs = (load_bundle(tmp_path / name) for name in ("one", "two"))
+    for name, tensor in ours.encoder.network.state_dict().items():
+        np.testing.assert_allclose(
+            tensor, theirs.encoder.network.state_dict()[name], atol=1e-4, err_msg=name
+        )
+    assert not (tmp_path / "two.training").exists()
+
+
+def test_an_error_of_one_of_the_processes(spark, parquet_catalog, tmp_path):
+    options = TrainVae(
+        parquet_catalog,
+        str(tmp_path / "m"),
+        num_processes=2,
+        **{**SMALL, "batch_size": 64},
+    )
+    with pytest.raises(InputError, match=r"^40 images are too few to train on; expected at least"):
+        train_vae(options)
+    assert not (tmp_path / "m").exists()

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import logging
+import posixpath
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pyspark.sql import SparkSession
 
 from vaeudf.bundle import MANIFEST, save_bundle
 from vaeudf.catalog import CatalogSource, read_catalog
 from vaeudf.cli import Summary, option
 from vaeudf.errors import InputError
 from vaeudf.image_spec import ImageSpec, Resize
+from vaeudf.inference import Device, choose_device
 from vaeudf.pixels import collect_pixels
+from vaeudf.plots import reconstruction_sheet, training_curve
 from vaeudf.progress import progress
 from vaeudf.session import spark_session
-from vaeudf.storage import absolute, check_output
+from vaeudf.shared_training import CHECKPOINT, folder_checkpoints, train_together
+from vaeudf.storage import absolute, check_output, remove, remove_empty
 from vaeudf.timing import Stopwatch
-from vaeudf.training import TrainingPlan, train
+from vaeudf.training import Trained, TrainingPlan, check_share, reconstruct, train
 
 log = logging.getLogger(__name__)
+
+CURVE, RECONSTRUCTIONS = "training.png", "reconstructions.png"
+_SHOWN = 32
 
 
 @dataclass(frozen=True)
@@ -36,6 +47,19 @@ class TrainVae:
     beta: float = option(10.0, help="weight of the KL term")
     base_channels: int = option(24, help="channels of the first convolution")
     held_out: float = option(0.1, help="fraction of images kept aside to measure the ELBO")
+    patience: int = option(
+        5, help="stop when so many epochs have not raised the held-out ELBO; 0: never"
+    )
+    num_processes: int = option(
+        1, help="train in so many processes that share each batch: beside the driver, or as tasks"
+    )
+    device: Device = option("auto", help="auto: GPUs where torch has them, else CPUs")
+    checkpoints: str | None = option(
+        None, help="folder to go on from if killed (default: OUTPUT.training, removed at the end)"
+    )
+    jpeg_draft: bool = option(
+        False, help="decode JPEGs at a half to an eighth of their size: faster on big photos"
+    )
     max_images: int = option(50_000, help="train on at most this many, drawn at random")
     seed: int = option(0, help="seeds the draw, the split, the weights and the noise")
     id_column: str = option("item_id", help="Parquet: the column with the unique ids")
@@ -50,11 +74,18 @@ class TrainVae:
         if self.max_images < 1:
             raise InputError(f"max-images is {self.max_images}; expected at least 1.")
         self.spec, self.plan  # noqa: B018 - both check what they are made of
+        check_share(self.batch_size, self.num_processes)
 
     @property
     def spec(self) -> ImageSpec:
         """The pictures that the model takes."""
-        return ImageSpec(self.image_size, self.image_size, self.channels, self.resize)
+        return ImageSpec(
+            self.image_size,
+            self.image_size,
+            self.channels,
+            self.resize,
+            jpeg_draft=self.jpeg_draft,
+        )
 
     @property
     def plan(self) -> TrainingPlan:
@@ -67,12 +98,13 @@ class TrainVae:
             beta=self.beta,
             base_channels=self.base_channels,
             held_out=self.held_out,
+            patience=self.patience,
             seed=self.seed,
         )
 
 
 def train_vae(options: TrainVae) -> Summary:
-    """Decode the catalog's images with Spark, train on the driver, write the bundle."""
+    """Decode the catalog's images with Spark, train, write the bundle."""
     check_output(options.output, options.overwrite, MANIFEST, [options.catalog])
     watch = Stopwatch()
     source = CatalogSource(
@@ -81,19 +113,66 @@ def train_vae(options: TrainVae) -> Summary:
         image_column=options.image_column,
         payload_columns=(),
     )
-    with spark_session("train_vae") as spark, progress(spark, watch), watch.phase("read"):
-        catalog = read_catalog(spark, source)
-        pixels, unreadable = collect_pixels(catalog, options.spec, options.max_images, options.seed)
-    if unreadable:
-        log.info("%d images could not be decoded and were left out.", unreadable)
-    with watch.phase("train"):
-        trained = train(pixels, options.spec, options.plan)
-    bundle = save_bundle(options.output, trained.networks, trained.manifest)
+    folder = absolute(options.checkpoints or f"{absolute(options.output)}.training")
+    with spark_session("train_vae") as spark:
+        with progress(spark, watch), watch.phase("read"):
+            catalog = read_catalog(spark, source)
+            pixels, unreadable = collect_pixels(
+                catalog, options.spec, options.max_images, options.seed
+            )
+        if unreadable:
+            log.info("%d images could not be decoded and were left out.", unreadable)
+        with watch.phase("train"):
+            trained = _train(spark, pixels, options, folder)
+    for epoch, elbo in enumerate(trained.history, 1):
+        log.info(
+            "epoch %2d: held-out ELBO %.1f, KL %.2f, squared error %.5f%s",
+            *(epoch, elbo.elbo, elbo.kl, elbo.squared_error),
+            " (kept)" if epoch - 1 == trained.kept else "",
+        )
+    bundle = save_bundle(
+        options.output, trained.networks, trained.manifest, _pictures(trained, pixels)
+    )
+    remove(posixpath.join(folder, CHECKPOINT))
+    remove_empty(folder)
     return {
         "model": absolute(options.output),
         "model_id": bundle.model_id,
         "images": len(pixels),
         "unreadable": unreadable,
+        "epochs": len(trained.history),
+        "resumed_epochs": trained.resumed,
         "held_out": bundle.manifest.training["held_out"],
         "seconds": watch.seconds,
+    }
+
+
+def _train(
+    spark: SparkSession, pixels: NDArray[np.uint8], options: TrainVae, folder: str
+) -> Trained:
+    # Of executors the driver cannot know: there, auto is what it has itself.
+    on_gpus = choose_device(options.device, None, 0).type == "cuda"
+    if options.num_processes == 1:
+        device = "cuda:0" if on_gpus else "cpu"
+        kept = folder_checkpoints(folder)
+        return train(pixels, options.spec, options.plan, checkpoints=kept, device=device)
+    return train_together(
+        spark,
+        pixels,
+        options.spec,
+        options.plan,
+        folder=folder,
+        num_processes=options.num_processes,
+        on_gpus=on_gpus,
+    )
+
+
+def _pictures(trained: Trained, pixels: NDArray[np.uint8]) -> dict[str, bytes]:
+    """Return the pictures that go with the bundle, by file name."""
+    shown = pixels[trained.test[:_SHOWN]]
+    curves = zip(*((e.elbo, e.kl, e.squared_error) for e in trained.history), strict=True)
+    elbo, kl, squared_error = (list(curve) for curve in curves)
+    return {
+        CURVE: training_curve(elbo, kl, squared_error, trained.kept),
+        RECONSTRUCTIONS: reconstruction_sheet(shown, reconstruct(trained, shown)),
     }
