@@ -70,9 +70,12 @@ def test_dir_lists_what_is_promised():
     assert dir(vaeudf) == sorted(
         [
             "Bundle",
+            "ForeignModel",
+            "ImageSpec",
             "PosteriorIndex",
             "encode",
             "errors",
+            "export_bundle",
             "gaussian",
             "load_bundle",
             "nearest",

@@ -217,7 +217,9 @@ class PosteriorEncoder(nn.Module):
     def encode(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Encode pictures (B, H, W, C) uint8 to mu and log_var, both (B, n) float32."""
         check_pixels(pixels, self.spec)
-        mu, log_var = self(self.scale(torch.from_numpy(pixels)))
+        # torch warns of arrays that cannot be written to, which is all that Arrow gives.
+        owned = np.require(pixels, requirements="W")
+        mu, log_var = self(self.scale(torch.from_numpy(owned)))
         return mu.float().numpy(), log_var.float().numpy()
 
 

@@ -112,7 +112,7 @@ class BatchEncoder:
                 found = self._encoder.encode(pixels)
             return lambda: found
         # As bytes, a quarter of the floats, from memory that the GPU can read on its own.
-        on_host = torch.from_numpy(pixels).pin_memory()
+        on_host = torch.from_numpy(np.require(pixels, requirements="W")).pin_memory()
         batch = self._encoder.scale(on_host.to(self.device, non_blocking=True))
         with torch.autocast("cuda", torch.bfloat16, enabled=self._half):
             mu, log_var = self._encoder(batch)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import pickle
 import posixpath
 import sys
 from typing import Any
@@ -18,22 +19,13 @@ from vaeudf.image_spec import ImageSpec
 from vaeudf.storage import filesystem, make_folder, remove
 from vaeudf.training import Checkpoints, Trained, TrainingPlan, joined_processes, train
 
-CHECKPOINT, PIXELS = "checkpoint.pt", "pixels.npy"
+CHECKPOINT, PIXELS, OUTCOME = "checkpoint.pt", "pixels.npy", "outcome.pickle"
 
 
 def folder_checkpoints(folder: str) -> Checkpoints:
     """Keep a training's checkpoint in a folder, which is made when there is something to keep."""
     path = posixpath.join(folder, CHECKPOINT)
-
-    def read() -> bytes | None:
-        files, inner = filesystem(path)
-        try:
-            with files.open_input_stream(inner) as stream:
-                return bytes(stream.read())
-        except FileNotFoundError:
-            return None
-
-    return Checkpoints(read, lambda data: _write(path, data))
+    return Checkpoints(lambda: _read(path), lambda data: _write(path, data))
 
 
 def train_together(
@@ -62,42 +54,49 @@ def train_together(
     Raises:
         InputError: As for ``train``.
     """
-    place = posixpath.join(folder, PIXELS)
+    shown, told = (posixpath.join(folder, name) for name in (PIXELS, OUTCOME))
     stream = io.BytesIO()
     np.save(stream, pixels)
-    _write(place, stream.getvalue())
+    _write(shown, stream.getvalue())
+    remove(told)
     local = str(spark.sparkContext.master).startswith("local")
     distributor = TorchDistributor(num_processes, local_mode=local, use_gpu=on_gpus)
     try:
         # What the processes print would mix with the job's one line.
         with contextlib.redirect_stdout(sys.stderr):
-            found = distributor.run(_train_share, folder, spec.to_dict(), vars(plan), on_gpus)
+            distributor.run(_train_share, folder, spec.to_dict(), vars(plan), on_gpus)
+        outcome = _read(told)
     finally:
-        remove(place)
+        remove(shown)
+        remove(told)
+    if outcome is None:
+        raise RuntimeError(
+            f"the training processes ended and left no model in {folder}: is it a folder that all "
+            "machines share?"
+        )
+    found: Trained | InputError = pickle.loads(outcome)
     if isinstance(found, InputError):
         raise found
-    if not isinstance(found, Trained):
-        raise RuntimeError(f"the training processes returned {found!r}, and no model.")
     return found
 
 
-def _train_share(
-    folder: str, spec: dict[str, Any], plan: dict[str, Any], on_gpus: bool
-) -> Trained | InputError | None:
-    """Be one of the processes; the first returns the model, or what is wrong with what is asked."""
-    files, inner = filesystem(posixpath.join(folder, PIXELS))
-    try:
-        with files.open_input_file(inner) as stream:
-            pixels = np.load(io.BytesIO(stream.read()))
-    except FileNotFoundError:
+def _train_share(folder: str, spec: dict[str, Any], plan: dict[str, Any], on_gpus: bool) -> None:
+    """Be one of the processes; the first writes the model, or what is wrong with what is asked.
+
+    Nothing is returned: beside the driver, TorchDistributor has all processes write what they
+    return to one file, and gives what the last of them wrote.
+    """
+    shown = _read(posixpath.join(folder, PIXELS))
+    if shown is None:
         raise InputError(
             f"{folder} is not to be seen from where a process trains; name a folder that all "
             "machines of the cluster share with --checkpoints."
-        ) from None
+        )
+    outcome: Trained | InputError
     with joined_processes(on_gpus) as (processes, device):
         try:
-            trained = train(
-                pixels,
+            outcome = train(
+                np.load(io.BytesIO(shown)),
                 ImageSpec.from_dict(spec),
                 TrainingPlan(**plan),
                 checkpoints=folder_checkpoints(folder),
@@ -105,8 +104,18 @@ def _train_share(
                 device=device,
             )
         except InputError as error:  # which all of them meet alike
-            return error if processes.rank == 0 else None
-        return trained if processes.rank == 0 else None
+            outcome = error
+        if processes.rank == 0:
+            _write(posixpath.join(folder, OUTCOME), pickle.dumps(outcome))
+
+
+def _read(path: str) -> bytes | None:
+    files, inner = filesystem(path)
+    try:
+        with files.open_input_stream(inner) as stream:
+            return bytes(stream.read())
+    except FileNotFoundError:
+        return None
 
 
 def _write(path: str, data: bytes) -> None:
