@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
 from typing import Any, Literal
-from urllib.parse import unquote
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
@@ -18,6 +14,15 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import BinaryType
 
 from vaeudf.errors import InputError, root_cause
+from vaeudf.file_listing import (
+    LENGTH,
+    MODIFIED,
+    PATH,
+    first_file,
+    list_files,
+    root_of,
+    spark_location,
+)
 from vaeudf.images import MAX_BYTES
 from vaeudf.schema import (
     HASH_DIGITS,
@@ -31,14 +36,12 @@ from vaeudf.schema import (
     check_payload_names,
     quoted,
 )
-from vaeudf.storage import absolute, exists, filesystem, is_file, spark_literal, spark_uri
+from vaeudf.storage import absolute, exists, spark_literal, spark_uri
 
 IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff")
 Format = Literal["auto", "images", "parquet"]
 _IMAGE_ROWS = f"{ITEM_ID} string, {SOURCE_VERSION} string, {IMAGE} binary, {IMAGE_LENGTH} long"
-# Files looked at at a time; a store answers each after some 50 ms.
-_THREADS = 16
-_GLOB = re.compile(r"[*?\[{]")
+_SUFFIXES = rf"(?i)[.]({'|'.join(IMAGE_SUFFIXES)})\z"
 # Hadoop's globs know no case-insensitive mode.
 _SUFFIX_GLOB = "*.{%s}" % ",".join(  # noqa: UP031 - braces make an f-string unreadable
     "".join(f"[{c}{c.upper()}]" for c in suffix) for suffix in IMAGE_SUFFIXES
@@ -151,7 +154,7 @@ def resolve_format(spark: SparkSession, source: CatalogSource) -> Literal["image
     Raises:
         InputError: There is no file.
     """
-    first = _first_file(spark, source.path)
+    first = first_file(spark, source.path)
     if first is None:
         raise InputError(
             f"catalog {source.path} has no files in it; expected images or Parquet files."
@@ -197,7 +200,7 @@ def check_items(catalog: DataFrame, has_version_column: bool = False) -> int:
 
 def count_files(spark: SparkSession, source: CatalogSource) -> int:
     """Return how many files an image folder has, those that are not named as images included."""
-    return len(_listing(spark, source.path, suffixes=False)._jdf.inputFiles())
+    return list_files(spark, source.path).count()
 
 
 def _read_images(
@@ -205,7 +208,8 @@ def _read_images(
 ) -> DataFrame:
     root = _qualified_root(spark, source.path)
     if item_ids is None:
-        files = _listing(spark, source.path)
+        reader = spark.read.format("binaryFile").option("recursiveFileLookup", "true")
+        files = reader.option("pathGlobFilter", _SUFFIX_GLOB).load(spark_location(source.path))
     else:
         paths = (f"{root_of(source.path)}/{item_id}" for item_id in item_ids)
         # Spark refuses to read a list of paths of which one is gone.
@@ -226,39 +230,16 @@ def _read_images(
 
 
 def _list_images(spark: SparkSession, source: CatalogSource) -> DataFrame:
-    root = _qualified_root(spark, source.path)
-    # Without the content no file is opened.
-    files = _listing(spark, source.path).select("path", "modificationTime", "length")
-    empty = _empty_files(files)
-    if empty:
-        files = files.unionByName(spark.createDataFrame(empty, files.schema))
+    files = list_files(spark, source.path).where(F.col(PATH).rlike(_SUFFIXES))
+    version = F.concat_ws("-", F.col(MODIFIED) * 1000, F.col(LENGTH))
     return files.select(
-        *_identity_of_files(root),
-        F.col("path").alias(IMAGE_FILE),
+        F.expr(f"substring({PATH}, {len(root_of(source.path).rstrip('/')) + 2})").alias(ITEM_ID),
+        version.alias(SOURCE_VERSION),
+        F.col(PATH).alias(IMAGE_FILE),
         F.lit(None).cast("long").alias(IMAGE_ROW),
-        F.col("length").alias(IMAGE_LENGTH),
-        F.col("modificationTime").cast("double").alias(IMAGE_MODIFIED),
+        F.col(LENGTH).alias(IMAGE_LENGTH),
+        (F.col(MODIFIED) / 1000.0).alias(IMAGE_MODIFIED),
     )
-
-
-def _empty_files(files: DataFrame) -> list[tuple[str, datetime, int]]:
-    """Return path, time and length of files of zero bytes, which Spark leaves out of a listing."""
-    # But it counts them among its input, as URIs: percent-encoded.
-    uris = files._jdf.inputFiles()
-    if len(uris) == files.count():
-        return []
-    # From here on it costs some 0.1 ms per file of the catalog, for the gateway to the JVM.
-    listed = set(files.select("path").toArrow().column("path").to_pylist())
-    paths = {re.sub("^file:/+", "file:/", unquote(uri)) for uri in uris} - listed
-
-    def look(path: str) -> tuple[str, datetime, int] | None:
-        system, inner = filesystem(path)
-        info = system.get_file_info(inner)
-        # It may have been removed, or filled, since.
-        return None if info.mtime is None else (path, info.mtime, info.size)
-
-    with ThreadPoolExecutor(_THREADS) as pool:
-        return [found for found in pool.map(look, sorted(paths)) if found is not None]
 
 
 def _identity_of_files(root: str) -> list[Column]:
@@ -318,7 +299,7 @@ def _identity_of_rows(source: CatalogSource, versions: bool = True) -> list[Colu
 def _open_parquet(spark: SparkSession, source: CatalogSource) -> tuple[DataFrame, list[str]]:
     """Return a catalog's rows as they are, and its payload columns, once all is known to fit."""
     try:
-        frame = spark.read.parquet(_spark_location(source.path))
+        frame = spark.read.parquet(spark_location(source.path))
     except (PySparkException, Py4JJavaError) as error:
         raise InputError(
             f"catalog {source.path} cannot be read as Parquet: {root_cause(error)}."
@@ -353,64 +334,11 @@ def _open_parquet(spark: SparkSession, source: CatalogSource) -> tuple[DataFrame
     return frame, list(payload)
 
 
-def _listing(spark: SparkSession, path: str, suffixes: bool = True) -> DataFrame:
-    reader = spark.read.format("binaryFile").option("recursiveFileLookup", "true")
-    if suffixes:
-        reader = reader.option("pathGlobFilter", _SUFFIX_GLOB)
-    return reader.load(_spark_location(path))
-
-
-def _is_glob(path: str) -> bool:
-    # A folder may be called "new [2024]"; what exists under its literal name is not a pattern.
-    return bool(_GLOB.search(path)) and not exists(path)
-
-
-def _spark_location(path: str) -> str:
-    return spark_uri(path) if _is_glob(path) else spark_literal(path)
-
-
-def root_of(path: str) -> str:
-    """Return the folder that item_ids are relative to."""
-    location = absolute(path).rstrip("/")
-    glob = _GLOB.search(location) if _is_glob(path) else None
-    if glob is not None:
-        return location[: glob.start()].rsplit("/", 1)[0]
-    return location.rsplit("/", 1)[0] if is_file(path) else location
-
-
 def _qualified_root(spark: SparkSession, path: str) -> str:
     """Return the part of Spark's file paths that stands before an item_id."""
     hadoop_path = _jvm(spark).org.apache.hadoop.fs.Path(spark_uri(root_of(path)))
     files = hadoop_path.getFileSystem(spark._jsc.hadoopConfiguration())
     return str(files.makeQualified(hadoop_path).toString()).rstrip("/") + "/"
-
-
-def _first_file(spark: SparkSession, path: str) -> str | None:
-    """Return some file at or under the path that Spark would not pass over, or None.
-
-    Raises:
-        InputError: The path does not exist, or the glob matches nothing.
-    """
-    jvm = _jvm(spark)
-    configuration = spark._jsc.hadoopConfiguration()
-    try:
-        pattern = jvm.org.apache.hadoop.fs.Path(_spark_location(path))
-        files = pattern.getFileSystem(configuration)
-        matches = files.globStatus(pattern)
-    except Py4JJavaError as error:
-        raise InputError(f"catalog {path} cannot be read: {root_cause(error)}.") from None
-    if not matches:
-        raise InputError(f"catalog {path} does not exist; expected a folder, a glob or a file.")
-    for match in matches:
-        if match.isFile():
-            return str(match.getPath().toString())
-        root = match.getPath().toString().rstrip("/") + "/"
-        inside = files.listFiles(match.getPath(), True)
-        while inside.hasNext():
-            found = str(inside.next().getPath().toString())
-            if not any(part.startswith(("_", ".")) for part in found[len(root) :].split("/")):
-                return found
-    return None
 
 
 def _jvm(spark: SparkSession) -> Any:

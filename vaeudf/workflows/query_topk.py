@@ -18,10 +18,11 @@ from pyspark.errors import (
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
-from vaeudf.catalog import CatalogSource, root_of
+from vaeudf.catalog import CatalogSource
 from vaeudf.cli import Summary, option
 from vaeudf.engine import check_k
 from vaeudf.errors import InputError, root_cause
+from vaeudf.file_listing import root_of
 from vaeudf.gaussian import check_tolerance
 from vaeudf.latents import Latents, parse_z, read_latents
 from vaeudf.progress import progress
