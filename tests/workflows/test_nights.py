@@ -343,6 +343,27 @@ def test_another_models_chunks_are_not_used(
     assert not Path(table, "_staging").exists()
 
 
+def test_another_precision_encodes_everything_again(
+    spark, parquet_catalog, bundle_path, table, monkeypatch
+):
+    whole = EncodeCatalog(parquet_catalog, bundle_path, table)
+    half = EncodeCatalog(parquet_catalog, bundle_path, table, precision="bfloat16")
+    assert encode_catalog(whole)["encoded"] == NUM_ITEMS
+    precise = matrix(read(table), "mu")
+    # Nor is what a run of another precision has left behind taken over.
+    with monkeypatch.context() as patched:
+        fail_at(patched, "write_data_files", RuntimeError("the cluster went away"))
+        with pytest.raises(RuntimeError, match="went away"):
+            encode_catalog(EncodeCatalog(parquet_catalog, bundle_path, table, full=True))
+    summary = encode_catalog(half)
+    assert (summary["encoded"], summary["carried"], summary["resumed"]) == (NUM_ITEMS, 0, 0)
+    found = matrix(read(table), "mu")
+    np.testing.assert_allclose(found, precise, rtol=0.05, atol=1.0)
+    assert not np.array_equal(found, precise)
+    assert encode_catalog(half)["outcome"] == "nothing to do"
+    assert encode_catalog(whole)["encoded"] == NUM_ITEMS
+
+
 def test_too_many_failures_are_kept_in_the_record(spark, garments, tmp_path, bundle_path, table):
     shop = Shop(tmp_path, "images", garments)
     for i in range(4):
