@@ -16,6 +16,15 @@ from vaeudf.storage import spark_literal, spark_uri
 
 pytestmark = pytest.mark.spark
 
+
+@pytest.fixture(params=["driver", "tasks"], autouse=True)
+def who_lists(request, monkeypatch):
+    """By tasks are listed only catalogs that are larger than those made here."""
+    if request.param == "tasks":
+        monkeypatch.setattr("vaeudf.file_listing._MANY_FOLDERS", 2)
+    return request.param
+
+
 NAMES = [
     "a",
     "b b",
@@ -90,10 +99,12 @@ def test_globs_as_spark_reads_them(spark, tmp_path, pattern):
     assert ours(spark, path) == sorted(set(expected)) != []
 
 
-def test_many_folders_and_few(spark, tmp_path):
+def test_many_folders_and_few(spark, tmp_path, who_lists):
     for i in range(40):
         (tmp_path / f"{i:02d}" / "deep").mkdir(parents=True)
         (tmp_path / f"{i:02d}" / "deep" / "a.jpg").write_bytes(b"x")
+    with_tasks = "MapInArrow" in list_files(spark, str(tmp_path))._jdf.queryExecution().toString()
+    assert with_tasks == (who_lists == "tasks")
     assert len(ours(spark, str(tmp_path))) == 40
     assert len(ours(spark, str(tmp_path / "07"))) == 1
     assert len(ours(spark, str(tmp_path / "07" / "deep" / "a.jpg"))) == 1
