@@ -103,7 +103,11 @@ def test_the_reading_is_asked_for(spark, theirs, tmp_path, parquet_catalog, capl
     ):
         export_model(options(code, tmp_path, catalog=parquet_catalog))
     assert str(error.value).startswith("the encoder states its variance in 'log_sigma', whose name")
-    lines = [line for line in caplog.text.splitlines() if line.startswith((" log_", " soft"))]
+    lines = [
+        line
+        for line in "\n".join(caplog.messages).splitlines()
+        if line.startswith((" log_", " soft"))
+    ]
     assert [line.split()[0] for line in lines] == ["log_var", "log_sigma", "softplus"]
     assert " sigma        impossible: 1" in caplog.text
     with pytest.raises(BundleError, match=r"no default\. With --catalog, each reading is tried"):
@@ -116,7 +120,9 @@ def test_the_table_shows_the_right_reading(spark, theirs, tmp_path, parquet_cata
     _, code = theirs
     with caplog.at_level(logging.INFO, logger="vaeudf"):
         export_model(options(code, tmp_path, variance="log_sigma", catalog=parquet_catalog))
-    line = next(line for line in caplog.text.splitlines() if line.startswith("*log_sigma"))
+    line = next(
+        line for line in "\n".join(caplog.messages).splitlines() if line.startswith("*log_sigma")
+    )
     kl, aggregate, noise, *sigma = map(float, line.split()[1:])
     bundle = load_bundle(tmp_path / "bundle", trust_model=True)
     rows = pq.read_table(parquet_catalog)["image"].to_pylist()
