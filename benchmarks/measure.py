@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import statistics
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 Result = TypeVar("Result")
@@ -28,6 +30,44 @@ def timed(run: Callable[[], Result], repeats: int = 3) -> tuple[float, Result]:
         result = run()
         seconds.append(time.perf_counter() - start)
     return statistics.median(seconds), result
+
+
+class PeakMemory:
+    """The most memory that one of this process's Spark Python workers takes, in bytes."""
+
+    def __init__(self) -> None:
+        """Start with nothing seen."""
+        self.peak = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> PeakMemory:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.2):
+            for entry in Path("/proc").iterdir():
+                if entry.name.isdigit():
+                    self.peak = max(self.peak, _worker_memory(entry))
+
+
+def _worker_memory(entry: Path) -> int:
+    try:
+        if b"pyspark.daemon" not in (entry / "cmdline").read_bytes():
+            return 0
+        fields = dict(
+            line.split(":", 1)
+            for line in (entry / "status").read_text().splitlines()
+            if ":" in line
+        )
+        return int(fields.get("VmHWM", "0 kB").split()[0]) * 1024
+    except (OSError, ValueError):
+        return 0
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -13,7 +13,6 @@ import os
 import shutil
 import statistics
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -22,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
-from benchmarks.measure import print_table, tell
+from benchmarks.measure import PeakMemory, print_table, tell
 from benchmarks.posteriors import KINDS, Posteriors, add_argument, draw_items, draw_queries
 from benchmarks.search import lifted_items, lifted_queries
 from vaeudf import table_search
@@ -69,44 +68,6 @@ def run(table: PosteriorTable, queries: Latents, k: int) -> tuple[float, BulkQue
     query = plan(table, queries, k)
     query.hits.toArrow()
     return time.perf_counter() - start, query
-
-
-class PeakMemory:
-    """The most memory that one of this process's Spark Python workers takes, in bytes."""
-
-    def __init__(self) -> None:
-        """Start with nothing seen."""
-        self.peak = 0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> PeakMemory:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._stop.wait(0.1):
-            for entry in Path("/proc").iterdir():
-                if entry.name.isdigit():
-                    self.peak = max(self.peak, _worker_memory(entry))
-
-
-def _worker_memory(entry: Path) -> int:
-    try:
-        if b"pyspark.daemon" not in (entry / "cmdline").read_bytes():
-            return 0
-        fields = dict(
-            line.split(":", 1)
-            for line in (entry / "status").read_text().splitlines()
-            if ":" in line
-        )
-        return int(fields.get("VmRSS", "0 kB").split()[0]) * 1024
-    except (OSError, ValueError):
-        return 0
 
 
 def nearest_by(spark: SparkSession, items: Posteriors, count: int, queries: int) -> float:

@@ -6,7 +6,7 @@ import contextlib
 import gc
 import hashlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import NamedTuple
 
@@ -25,6 +25,7 @@ from vaeudf.image_reader import ImageReader
 from vaeudf.images import ImageFailure, decode_image, without_warnings
 from vaeudf.inference import BatchEncoder, Hardware, Posteriors, load_batch_encoder, use_threads
 from vaeudf.isolation import SECONDS_PER_IMAGE, Isolated, watchdog
+from vaeudf.look_ahead import LookAhead
 from vaeudf.schema import (
     HASH_DIGITS,
     IMAGE,
@@ -45,6 +46,9 @@ BATCH_SIZE = 128
 # A process that is at one batch for so long hangs.
 _SECONDS_PER_BATCH = 600.0
 _END = object()
+# Images whose decoding threads have begun, or wait to begin.
+_DECODED_AT_ONCE = 16
+_BYTES_AHEAD = 128 * 2**20
 # A chunk is what a killed task loses: some seconds of work.
 _ITEMS_PER_CHUNK = 1_024
 _BYTES_PER_CHUNK = 128 * 2**20
@@ -262,15 +266,17 @@ def _decoded(
         while batch := [decode(data) for data in islice(images, BATCH_SIZE)]:
             yield batch
         return
-    under_way: list[list[Future[Pixels]]] = []
-    while True:
-        futures = [pool.submit(decode, data) for data in islice(images, BATCH_SIZE)]
-        if futures:
-            under_way.append(futures)
-        if not under_way:
-            return
-        if len(under_way) > ahead or not futures:
-            yield [future.result() for future in under_way.pop(0)]
+
+    def in_order(threads: LookAhead[Pixels]) -> Iterator[Pixels]:
+        for data in images:
+            size = len(data) if isinstance(data, bytes) else 0
+            yield from threads.submit(size, decode, data)
+        yield from threads.drain()
+
+    # A CPU has no time to spare for decoding while it encodes.
+    pictures = in_order(LookAhead(pool, BATCH_SIZE if ahead else _DECODED_AT_ONCE, _BYTES_AHEAD))
+    while batch := list(islice(pictures, BATCH_SIZE)):
+        yield batch
 
 
 def _start(encoder: BatchEncoder, batch: list[Pixels]) -> Callable[[], Posteriors] | None:

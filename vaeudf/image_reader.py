@@ -7,9 +7,8 @@ only those are read.
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +17,7 @@ import pyarrow.parquet as pq
 
 from vaeudf.errors import InputError, root_cause
 from vaeudf.images import MAX_BYTES, ImageFailure
+from vaeudf.look_ahead import LookAhead
 from vaeudf.storage import absolute, filesystem
 
 UNAVAILABLE = "unavailable"
@@ -47,20 +47,14 @@ class ImageReader:
     def read_all(self, places: Iterable[Place]) -> Iterator[bytes | ImageFailure | None]:
         """Yield images, as :meth:`read` returns them; a store's files are fetched ahead of time."""
         with ThreadPoolExecutor(_THREADS) as pool:
-            under_way: deque[tuple[float, Future[bytes | ImageFailure]]] = deque()
+            ahead = LookAhead[bytes | ImageFailure](pool, _THREADS, _BYTES_AHEAD)
             for uri, row, length, modified in places:
                 if _is_row(row) or _is_local(uri):
-                    yield from (future.result() for _, future in under_way)
-                    under_way.clear()
+                    yield from ahead.drain()
                     yield self.read(uri, row, length, modified)
-                    continue
-                while under_way and (
-                    len(under_way) >= _THREADS
-                    or sum(ahead for ahead, _ in under_way) + length > _BYTES_AHEAD
-                ):
-                    yield under_way.popleft()[1].result()
-                under_way.append((length, pool.submit(_read_file, uri, length)))
-            yield from (future.result() for _, future in under_way)
+                else:
+                    yield from ahead.submit(length, _read_file, uri, length)
+            yield from ahead.drain()
 
     def read(
         self, uri: str, row: float | None, length: float, modified: float
