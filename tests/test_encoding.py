@@ -62,7 +62,7 @@ def test_posteriors_differ_from_item_to_item(bundle, garments):
 @pytest.mark.parametrize("ahead", [False, True])
 @pytest.mark.parametrize("count", [0, 1, 3, 40])
 def test_batches_of_the_network(bundle, garments, monkeypatch, threads, ahead, count):
-    monkeypatch.setattr("vaeudf.encoding.BATCH_SIZE", 3)
+    monkeypatch.setattr("vaeudf.image_spec._BATCH_SIZE", 3)
     images = [*garments["image"].to_pylist(), None, ImageFailure("unavailable", "gone.")]
     images = images[-count:] if count else []
     encoder = BatchEncoder(bundle.encoder, torch.device("cpu"))
@@ -82,7 +82,7 @@ def test_batches_of_the_network(bundle, garments, monkeypatch, threads, ahead, c
 
 
 def test_the_next_batch_is_decoded_while_the_encoder_is_at_one(bundle, garments, monkeypatch):
-    monkeypatch.setattr("vaeudf.encoding.BATCH_SIZE", 4)
+    monkeypatch.setattr("vaeudf.image_spec._BATCH_SIZE", 4)
     events = []
 
     def images():

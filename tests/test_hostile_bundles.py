@@ -40,7 +40,7 @@ REASONS = {
     "encoder.safetensors is a folder": "no readable encoder.safetensors (Is a directory)",
     "encoder.safetensors is a dangling link": "no readable encoder.safetensors (No such file",
     "encoder is a link to a secret": "the file is damaged or from another model",
-    "manifest of a terabyte": "bundle.json has 1,099,511,627,776 bytes; 1,048,576 are the most",
+    "manifest of a terabyte": "bundle.json has 1,099,511,627,776 bytes; 4,194,304 are the most",
     "weights of a terabyte": "encoder.safetensors has 1,099,511,627,776 bytes; 16,",
     "manifest of nested lists": "is not JSON",
     "manifest of a long number": "is not JSON",

@@ -8,7 +8,6 @@ named ``latent_dist``; ``0`` is the first of a tuple; the empty path is the thin
 from __future__ import annotations
 
 import importlib
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
@@ -284,4 +283,6 @@ def _find(factory: str) -> Callable[..., Any]:
 
 
 def _are_finite(*values: object) -> bool:
-    return all(type(value) in (int, float) and math.isfinite(value) for value in values)  # type: ignore[arg-type]
+    return all(
+        isinstance(v, int | float) and type(v) is not bool and -1e300 < v < 1e300 for v in values
+    )

@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,7 +26,14 @@ from numpy.typing import ArrayLike, NDArray
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from vaeudf.adapter import ForeignEncoder, Interface, build_foreign, is_factory, networks_of
+from vaeudf.adapter import (
+    ForeignEncoder,
+    Interface,
+    NoDecoder,
+    build_foreign,
+    is_factory,
+    networks_of,
+)
 from vaeudf.errors import BundleError, InputError
 from vaeudf.image_spec import ImageSpec, check_pixels, unscale_pixels
 from vaeudf.networks import Networks, build
@@ -39,10 +47,14 @@ DECODER = "decoder.safetensors"
 MODEL = "model.safetensors"
 """The weights of a model made elsewhere, whose halves nobody here can tell apart."""
 
-# A manifest of a few kilobytes; with long arguments, some more.
-_MOST_BYTES_OF_MANIFEST = 2**20
+# A manifest of a few kilobytes; with long arguments, or thousands of dimensions, some more.
+_MOST_BYTES_OF_MANIFEST = 2**22
 # Names, shapes and metadata at the head of a file of weights.
 _MOST_BYTES_OF_HEADER = 2**24
+# Dimensions of the test vector, and how far off it may be, of its largest number: another machine
+# sums in another order.
+_TESTED = 16
+_TEST_TOLERANCE = 1e-3
 # A sparse file of a terabyte costs whoever sends it nothing. Every executor holds the weights.
 _MOST_BYTES_OF_WEIGHTS = 4 * 2**30
 
@@ -62,6 +74,9 @@ class Manifest:
             the sensible travel of a slider. None if not known.
         training: Facts about the training, for people.
         interface: How a factory's model is called; None for an architecture.
+        test_vector: What a factory's encoder gave for a picture of noise when it was exported, the
+            first numbers of mu and of what states the variance: its code may change, and its
+            weights' checksums would not tell. None if not known.
         files: sha256 of each weight file.
     """
 
@@ -73,6 +88,7 @@ class Manifest:
     z_range: list[list[float]] | None = None
     training: dict[str, Any] = field(default_factory=dict)
     interface: Interface | None = None
+    test_vector: list[list[float]] | None = None
     files: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -89,7 +105,10 @@ class Manifest:
             "image": self.image.to_dict(),
             "interface": interface,
         }
-        return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
+        text = json.dumps(content, indent=2, allow_nan=False)
+        # Each of thousands of numbers on a line of its own helps nobody.
+        text = re.sub(r"\[\n[-\d.,\se+]*\]", lambda found: " ".join(found[0].split()), text)
+        return f"{text}\n".encode()
 
     @classmethod
     def from_json(cls, text: bytes) -> Manifest:
@@ -108,6 +127,7 @@ class Manifest:
         del content["format"]
         if found == 1:  # before there were models made elsewhere
             content.setdefault("interface", None)
+            content.setdefault("test_vector", None)
         expected = set(cls.__dataclass_fields__)
         if set(content) != expected:
             raise BundleError(
@@ -135,6 +155,8 @@ class Manifest:
             "variance": self.variance in VARIANCES,
             "z_range": self.z_range is None or _is_range(self.z_range, n),
             "training": isinstance(self.training, dict),
+            "test_vector": self.test_vector is None
+            or (n >= 1 and _is_range(self.test_vector, min(n, _TESTED))),
             "files": isinstance(self.files, dict)
             and set(self.files) == ({MODEL} if self.is_foreign else {ENCODER, DECODER})
             and all(isinstance(digest, str) for digest in self.files.values()),
@@ -192,7 +214,10 @@ class PosteriorEncoder(nn.Module):
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Map scaled pixels (B, C, H, W) to mu and log sigma², both (B, n)."""
-        mu, stated = self.network(pixels)
+        return self.read(*self.network(pixels))
+
+    def read(self, mu: Tensor, stated: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mu and log_var, from what the network says."""
         # Its own arithmetic is not what an encoder of half precision is to save.
         mu, log_var = mu.float(), to_log_var(stated.float(), self.variance)
         if self.interface is not None:
@@ -261,6 +286,11 @@ class Bundle:
         """The number of latent dimensions n."""
         return self.manifest.latent_dim
 
+    @property
+    def has_decoder(self) -> bool:
+        """Whether :meth:`decode` can do anything."""
+        return not isinstance(self.decoder, NoDecoder)
+
     @torch.inference_mode()
     def decode(self, z: ArrayLike) -> NDArray[np.uint8]:
         """Decode latents (B, n) to pictures (B, H, W, C) uint8.
@@ -272,8 +302,13 @@ class Bundle:
         if np.ndim(z) != 2 or np.shape(z)[1] != self.latent_dim:
             raise InputError(f"z has shape {np.shape(z)}; expected (B, {self.latent_dim}).")
         latents = torch.from_numpy(np.ascontiguousarray(z, dtype=np.float32))
+        spec = self.manifest.image
         try:
-            return unscale_pixels(self.decoder(latents).numpy(), self.manifest.image)
+            parts = [
+                unscale_pixels(self.decoder(some).numpy(), spec)
+                for some in torch.split(latents, spec.batch_size)
+            ]
+            return np.concatenate(parts)
         except InputError as error:
             raise BundleError(f"the decoder's pictures: {error}") from None
 
@@ -368,16 +403,46 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def channels_last(module: Module) -> Module:
-    """Return the module with its convolutions laid out channel-last."""
-    laid_out: Module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return laid_out
+    """Lay a module's convolutions out channel-last, and return it."""
+    for part in module.modules():
+        # Of a module with other kinds of four or five axes, .to() would refuse the whole.
+        if isinstance(part, nn.Conv2d | nn.ConvTranspose2d):
+            part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return module
+
+
+@torch.inference_mode()
+def answer_to_noise(encoder: PosteriorEncoder) -> list[list[float]] | None:
+    """Return what an encoder gives for a picture of noise: see :class:`Manifest`."""
+    spec = encoder.spec
+    shape = (1, spec.height, spec.width, spec.channels)
+    noise = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    answers = encoder.network(encoder.scale(torch.from_numpy(noise)))
+    found = [answer[0, :_TESTED].double().tolist() for answer in answers]
+    return found if np.isfinite(found).all() else None
+
+
+def _check_test_vector(encoder: PosteriorEncoder, manifest: Manifest) -> None:
+    if manifest.test_vector is None:
+        return
+    expected, found = np.asarray(manifest.test_vector), answer_to_noise(encoder)
+    most = _TEST_TOLERANCE * np.abs(expected).max(axis=1, keepdims=True)
+    if found is None or np.shape(found) != expected.shape or (abs(found - expected) > most).any():
+        raise BundleError(
+            f"what {manifest.architecture} makes here gives other posteriors than it did when the "
+            "bundle was made: its code, or a package that it uses, is not the same any more, or "
+            "it has numbers that are not among its weights. Export the model again, and encode "
+            "everything with it."
+        )
 
 
 def _ready_encoder(network: nn.Module, manifest: Manifest) -> PosteriorEncoder:
     encoder = PosteriorEncoder(network, manifest).eval().requires_grad_(False)
     # 20 % faster than the default layout for convolutions on CPUs (193 against 241 ms for 256
     # images of 64 × 64 on one thread), and the same numbers to within rounding.
-    return channels_last(encoder) if encoder.takes_channels_last else encoder
+    encoder = channels_last(encoder) if encoder.takes_channels_last else encoder
+    _check_test_vector(encoder, manifest)
+    return encoder
 
 
 def _apart(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -459,6 +524,6 @@ def _read(folder: Path, name: str, most: int) -> bytes:
 def _is_range(value: object, latent_dim: int) -> bool:
     try:
         array = np.asarray(value, dtype=np.float64)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return False
     return array.shape == (2, latent_dim) and bool(np.isfinite(array).all())

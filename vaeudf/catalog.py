@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
@@ -20,6 +20,7 @@ from vaeudf.file_listing import (
     PATH,
     first_file,
     list_files,
+    qualified_root,
     root_of,
     spark_location,
 )
@@ -36,7 +37,7 @@ from vaeudf.schema import (
     check_payload_names,
     quoted,
 )
-from vaeudf.storage import absolute, exists, spark_literal, spark_uri
+from vaeudf.storage import absolute, exists, spark_literal
 
 IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff")
 Format = Literal["auto", "images", "parquet"]
@@ -154,13 +155,13 @@ def resolve_format(spark: SparkSession, source: CatalogSource) -> Literal["image
     Raises:
         InputError: There is no file.
     """
+    if source.format != "auto":
+        return source.format
     first = first_file(spark, source.path)
     if first is None:
         raise InputError(
             f"catalog {source.path} has no files in it; expected images or Parquet files."
         )
-    if source.format != "auto":
-        return source.format
     return "parquet" if first.lower().endswith((".parquet", ".parq")) else "images"
 
 
@@ -198,15 +199,17 @@ def check_items(catalog: DataFrame, has_version_column: bool = False) -> int:
     return total
 
 
-def count_files(spark: SparkSession, source: CatalogSource) -> int:
-    """Return how many files an image folder has, those that are not named as images included."""
-    return list_files(spark, source.path).count()
+def count_ignored(spark: SparkSession, source: CatalogSource) -> int:
+    """Return how many files of an image folder are not named as images."""
+    if resolve_format(spark, source) == "parquet":
+        return 0
+    return list_files(spark, source.path).where(~F.col(PATH).rlike(_SUFFIXES)).count()
 
 
 def _read_images(
     spark: SparkSession, source: CatalogSource, item_ids: Sequence[str] | None
 ) -> DataFrame:
-    root = _qualified_root(spark, source.path)
+    root = qualified_root(spark, source.path)
     if item_ids is None:
         reader = spark.read.format("binaryFile").option("recursiveFileLookup", "true")
         files = reader.option("pathGlobFilter", _SUFFIX_GLOB).load(spark_location(source.path))
@@ -332,15 +335,3 @@ def _open_parquet(spark: SparkSession, source: CatalogSource) -> tuple[DataFrame
         payload = [name for name in frame.columns if name not in wanted]
     check_payload_names(list(payload))
     return frame, list(payload)
-
-
-def _qualified_root(spark: SparkSession, path: str) -> str:
-    """Return the part of Spark's file paths that stands before an item_id."""
-    hadoop_path = _jvm(spark).org.apache.hadoop.fs.Path(spark_uri(root_of(path)))
-    files = hadoop_path.getFileSystem(spark._jsc.hadoopConfiguration())
-    return str(files.makeQualified(hadoop_path).toString()).rstrip("/") + "/"
-
-
-def _jvm(spark: SparkSession) -> Any:
-    """Return the gateway to Hadoop's filesystems, which PySpark has no interface of its own to."""
-    return spark._jvm

@@ -23,8 +23,15 @@ from vaeudf.bundle import Bundle, EncoderFiles
 from vaeudf.errors import InputError
 from vaeudf.image_reader import ImageReader
 from vaeudf.images import ImageFailure, decode_image, without_warnings
-from vaeudf.inference import BatchEncoder, Hardware, Posteriors, load_batch_encoder, use_threads
-from vaeudf.isolation import SECONDS_PER_IMAGE, Isolated, watchdog
+from vaeudf.inference import (
+    BatchEncoder,
+    Hardware,
+    Posteriors,
+    choose_device,
+    load_batch_encoder,
+    use_threads,
+)
+from vaeudf.isolation import BYTES_OF_MEMORY, SECONDS_PER_IMAGE, Isolated, watchdog
 from vaeudf.look_ahead import LookAhead
 from vaeudf.schema import (
     HASH_DIGITS,
@@ -42,15 +49,16 @@ from vaeudf.schema import (
 )
 from vaeudf.staging import CHUNK_SCHEMA, write_chunk
 
-BATCH_SIZE = 128
 # A process that is at one batch for so long hangs.
 _SECONDS_PER_BATCH = 600.0
 _END = object()
+# Encoded one by one, and handed on together.
+_ROWS_AT_A_TIME = 128
 # Images whose decoding threads have begun, or wait to begin.
 _DECODED_AT_ONCE = 16
 _BYTES_AHEAD = 128 * 2**20
 # A chunk is what a killed task loses: some seconds of work.
-_ITEMS_PER_CHUNK = 1_024
+_BATCHES_PER_CHUNK = 8
 _BYTES_PER_CHUNK = 128 * 2**20
 _CHUNKS_PER_CORE = 3
 _FEWEST_PER_CHUNK = 64
@@ -184,15 +192,17 @@ def encode_chunks(
     return int(done.agg(F.count("done")).collect()[0][0])
 
 
-def chunks_for(num_items: int, num_bytes: int, cores: int) -> int:
+def chunks_for(num_items: int, num_bytes: int, cores: int, batch_size: int = 128) -> int:
     """Return in how many chunks to encode: many enough to share them, and to lose little by one.
 
     Args:
         num_items: Items to encode.
         num_bytes: Bytes of their files, as far as known.
         cores: Tasks that run at a time.
+        batch_size: Of the network, which is smaller for larger pictures.
     """
-    by_work = max(-(-num_items // _ITEMS_PER_CHUNK), -(-num_bytes // _BYTES_PER_CHUNK))
+    per_chunk = _BATCHES_PER_CHUNK * batch_size
+    by_work = max(-(-num_items // per_chunk), -(-num_bytes // _BYTES_PER_CHUNK))
     shared = min(_CHUNKS_PER_CORE * cores, -(-num_items // _FEWEST_PER_CHUNK))
     if by_work <= shared:
         return max(1, shared)
@@ -208,7 +218,7 @@ def encode_images(images: Iterator[Data], model: Model) -> Iterator[pd.DataFrame
     """
     context = TaskContext.get()
     if context is not None and context.attemptNumber() > 0:
-        yield from _encode_with_care(images, model)
+        yield from _encode_with_care(images, model, context)
         return
     # One torch thread per core that the scheduler gave this task: more would fight its neighbours.
     threads = context.cpus() if context is not None else 1
@@ -258,24 +268,25 @@ def _decoded(
     images: Iterator[Data], encoder: BatchEncoder, pool: ThreadPoolExecutor | None, ahead: bool
 ) -> Iterator[list[Pixels]]:
     """Yield pictures a batch at a time; with ``ahead``, the next one is being decoded meanwhile."""
+    size = encoder.spec.batch_size
 
     def decode(data: Data) -> Pixels:
         return data if isinstance(data, ImageFailure) else decode_image(data, encoder.spec)
 
     if pool is None:
-        while batch := [decode(data) for data in islice(images, BATCH_SIZE)]:
+        while batch := [decode(data) for data in islice(images, size)]:
             yield batch
         return
 
     def in_order(threads: LookAhead[Pixels]) -> Iterator[Pixels]:
         for data in images:
-            size = len(data) if isinstance(data, bytes) else 0
-            yield from threads.submit(size, decode, data)
+            held = len(data) if isinstance(data, bytes) else 0
+            yield from threads.submit(held, decode, data)
         yield from threads.drain()
 
     # A CPU has no time to spare for decoding while it encodes.
-    pictures = in_order(LookAhead(pool, BATCH_SIZE if ahead else _DECODED_AT_ONCE, _BYTES_AHEAD))
-    while batch := list(islice(pictures, BATCH_SIZE)):
+    pictures = in_order(LookAhead(pool, size if ahead else _DECODED_AT_ONCE, _BYTES_AHEAD))
+    while batch := list(islice(pictures, size)):
         yield batch
 
 
@@ -305,12 +316,10 @@ def _finish(batch: list[Pixels], posteriors: Callable[[], Posteriors] | None) ->
 
 
 def _encoder(model: Model, context: TaskContext | None) -> BatchEncoder:
-    gpus = context.resources().get("gpu") if context is not None else None
-    address = None if gpus is None else gpus.addresses[0]
+    address, task = _gpu(context)
     key = (model.model_id, model.hardware, address)
     if key not in _encoders:
         _encoders.clear()
-        task = 0 if context is None else context.partitionId()
         _encoders[key] = load_batch_encoder(model.files.value, model.hardware, address, task)
         # PySpark's worker collects garbage after each task: 120 ms with all that torch and pandas
         # have made, a tenth of a task, unless these are set aside.
@@ -318,13 +327,30 @@ def _encoder(model: Model, context: TaskContext | None) -> BatchEncoder:
     return _encoders[key]
 
 
-def _encode_with_care(images: Iterator[Data], model: Model) -> Iterator[pd.DataFrame]:
-    # On the CPU: where a GPU is to blame, it is not asked again.
-    hardware = model.hardware._replace(device="cpu")
-    with Isolated(_encoder_of_one, model.files.value, hardware) as isolated:
+def _gpu(context: TaskContext | None) -> tuple[str | None, int]:
+    """Return the GPU that Spark has given a task, None if none, and the number of its partition."""
+    if context is None:
+        return None, 0
+    gpus = context.resources().get("gpu")
+    return None if gpus is None else gpus.addresses[0], context.partitionId()
+
+
+def _encode_with_care(
+    images: Iterator[Data], model: Model, context: TaskContext
+) -> Iterator[pd.DataFrame]:
+    hardware, address, task = model.hardware, *_gpu(context)
+    memory: int | None = BYTES_OF_MEMORY + 4 * len(model.files.value.weights)
+    if hardware.device == "cuda":
+        choose_device(hardware.device, address, task)  # there must be one, at each attempt
+        memory = None  # CUDA maps far more than it uses
+    else:
+        # A GPU may be to blame.
+        hardware, address = hardware._replace(device="cpu"), None
+    arguments = (model.files.value, hardware, address, task)
+    with Isolated(_encoder_of_one, *arguments, memory=memory) as isolated:
         while True:
             rows: list[list[object]] = []
-            for _ in range(BATCH_SIZE):
+            for _ in range(_ROWS_AT_A_TIME):
                 with watchdog(_SECONDS_PER_BATCH):  # a store that does not answer
                     data = next(images, _END)
                 if data is _END:
@@ -334,13 +360,15 @@ def _encode_with_care(images: Iterator[Data], model: Model) -> Iterator[pd.DataF
                 rows.append([None, None, found.reason, found.message] if failed else found)
             if rows:
                 yield _frame(rows)
-            if len(rows) < BATCH_SIZE:
+            if len(rows) < _ROWS_AT_A_TIME:
                 return
 
 
-def _encoder_of_one(files: EncoderFiles, hardware: Hardware) -> Callable[[Data], list[object]]:
+def _encoder_of_one(
+    files: EncoderFiles, hardware: Hardware, address: str | None, task: int
+) -> Callable[[Data], list[object]]:
     """Return a function that encodes one image to a row."""
-    encoder = load_batch_encoder(files, hardware, None, 0)
+    encoder = load_batch_encoder(files, hardware, address, task)
     use_threads(1)
 
     def encode_one(data: Data) -> list[object]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import importlib.metadata
 import math
 from collections.abc import Mapping
@@ -27,7 +29,14 @@ from vaeudf.adapter import (
     networks_of,
     pick,
 )
-from vaeudf.bundle import Bundle, Manifest, PosteriorEncoder, save_bundle
+from vaeudf.bundle import (
+    Bundle,
+    Manifest,
+    PosteriorEncoder,
+    answer_to_noise,
+    channels_last,
+    save_bundle,
+)
 from vaeudf.errors import BundleError, InputError
 from vaeudf.image_spec import ImageSpec, scale_pixels, unscale_pixels
 from vaeudf.readings import Reading
@@ -45,9 +54,9 @@ from vaeudf.variance import VARIANCES, Variance
 _STATE_KEYS = ("state_dict", "model_state_dict", "model", "net", "vae", "ema")
 # What wrappers put before every name: DistributedDataParallel, torch.compile, Lightning.
 _PREFIXES = ("module.", "_orig_mod.", "model.", "vae.", "net.")
-_TOLERANCE = 1e-4
+# Of another batch, in which numbers are summed in another order; and of the very same one.
+_TOLERANCE, _SAME = 1e-4, 1e-6
 _PROBES = 4
-_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -147,28 +156,27 @@ class Probe:
             BundleError: It does not do for them what a bundle promises.
         """
         self.sample, self._has_pictures = sample, True
+        for cached in ("_answers", "_reconstructions"):
+            self.__dict__.pop(cached, None)
         self._check()
 
     def read(self, variance: Variance) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Encode the sample, by one reading of the variance; mu and log_var, both (N, n)."""
+        """Return the sample's mu and log_var by one reading of the variance, both (N, n)."""
         encoder = PosteriorEncoder(self._networks.encoder, self._manifest(variance)).eval()
-        batches = range(0, len(self.sample), _BATCH)
-        parts = [encoder.encode(self.sample[start : start + _BATCH]) for start in batches]
-        mu, log_var = (np.concatenate(column) for column in zip(*parts, strict=True))
-        return mu, log_var
+        mu, log_var = encoder.read(*self._answers)
+        return mu.numpy(), log_var.numpy()
 
     def readings(self) -> dict[str, Reading]:
         """Return what each reading of the variance implies on the sample."""
-        has_decoder = self.interface.decoder is not None
-        decode = self._decode if has_decoder else None
-        return {name: readings.read(name, *self.read(name), decode) for name in VARIANCES}
+        decode = None if self.interface.decoder is None else self._decode
+        clean = self._reconstructions
+        return {name: readings.read(name, *self.read(name), decode, clean) for name in VARIANCES}
 
     def reconstruction_error(self) -> float | None:
         """Return the mean squared error of decode(mu) against the sample, pixels in [0, 1]."""
-        if self.interface.decoder is None:
+        if self._reconstructions is None:
             return None
-        mu, _ = self.read("log_var")
-        difference = (self._decode(mu).astype(np.float64) - self.sample) / 255.0
+        difference = (self._reconstructions.astype(np.float64) - self.sample) / 255.0
         return float(np.mean(difference**2))
 
     def save(self, path: str | Path) -> Bundle:
@@ -191,6 +199,9 @@ class Probe:
         if self._has_pictures:
             ends = np.quantile(mu, [0.005, 0.995], axis=0).astype(np.float64).round(3).tolist()
             manifest = replace(manifest, z_range=ends)
+        encoder = PosteriorEncoder(self._networks.encoder, manifest).eval()
+        # By which save_bundle, too, sees that what is loaded again is what was saved.
+        manifest = replace(manifest, test_vector=answer_to_noise(encoder))
         return save_bundle(path, self._networks, manifest)
 
     def question(self) -> str:
@@ -203,6 +214,36 @@ class Probe:
             f"{'|'.join(VARIANCES)}. A wrong reading ruins every result without an error, so there "
             "is no default."
         )
+
+    @functools.cached_property
+    @torch.inference_mode()
+    def _answers(self) -> tuple[Tensor, Tensor]:
+        """What the encoder gives for the sample: mu, and what it states of the variance."""
+        spec = self.source.image
+        size = spec.batch_size
+        encoder = PosteriorEncoder(self._networks.encoder, self._manifest("log_var")).eval()
+        batches = (self.sample[i : i + size] for i in range(0, len(self.sample), size))
+        parts = [
+            self._networks.encoder(encoder.scale(torch.from_numpy(np.require(b, requirements="W"))))
+            for b in batches
+        ]
+        mu, stated = (torch.cat(column) for column in zip(*parts, strict=True))
+        for name, found in (("mu", mu), ("variance", stated)):
+            bad = int((~torch.isfinite(found)).any(dim=1).sum())
+            if bad:
+                raise BundleError(
+                    f"the encoder gives a {name} that is not finite for {bad} of {len(found)} "
+                    "pictures. Are the weights and --scaling right?"
+                )
+        return mu, stated
+
+    @functools.cached_property
+    def _reconstructions(self) -> NDArray[np.uint8] | None:
+        """What the decoder makes of mu; None without one."""
+        if self.interface.decoder is None:
+            return None
+        mu, _ = self.read("log_var")
+        return self._decode(mu)
 
     @property
     def _networks(self) -> Any:
@@ -228,10 +269,7 @@ class Probe:
         if source.pixel_layout == "hwc":
             pixels = pixels.permute(0, 2, 3, 1).contiguous()
         answer = _call(model, encoder, pixels)
-        if source.mu_output is None or source.variance_output is None:
-            found = recognise(answer)
-        else:
-            found = Recognised(source.mu_output, source.variance_output)
+        found = recognise(answer, source.mu_output, source.variance_output)
         mu, stated = (_tensor(answer, path) for path in (found.mu, found.spread))
         shape = _latent_shape(mu, stated, len(pixels), found)
         layout: LatentLayout = "flat" if len(shape) == 1 else source.latent_layout or "chw"
@@ -266,23 +304,25 @@ class Probe:
         networks = self._networks
         pixels = torch.from_numpy(scale_pixels(self.sample[:_PROBES], self.source.image))
         with torch.inference_mode():
-            first, again = (torch.cat(networks.encoder(pixels), dim=1) for _ in range(2))
-            alone = torch.cat(networks.encoder(pixels[:1]), dim=1)
-            if not _same(first, again):
+            answers, again = (networks.encoder(pixels) for _ in range(2))
+            alone = networks.encoder(pixels[:1])
+            # Each by itself, and asked the same it must answer the same: the noise of a sample may
+            # be a thousandth of mu, and next to nothing beside a log sigma² of -30.
+            if not all(map(_same, again, answers)):
                 raise BundleError(
                     "the encoder gives another posterior for the same picture when it is asked "
                     "again: one of its outputs is a sample, or noise is added. Name the places of "
                     "mu and the variance with --mu-output and --variance-output, or what encodes "
                     "without sampling with --encoder."
                 )
-            if not _same(first[:1], alone):
+            if not all(_same(a, b[:1], _TOLERANCE) for a, b in zip(alone, answers, strict=True)):
                 raise BundleError(
                     "the encoder gives a picture another posterior when others are encoded beside "
                     "it, as a batch norm does that is not in eval mode. A posterior must depend "
                     "on its picture alone."
                 )
             if self.interface.decoder is not None:
-                drawn = networks.decoder(torch.zeros(2, first.shape[1] // 2))
+                drawn = networks.decoder(torch.zeros(2, answers[0].shape[1]))
                 spec = self.source.image
                 wanted = (2, spec.channels, spec.height, spec.width)
                 if tuple(drawn.shape) != wanted:
@@ -291,28 +331,24 @@ class Probe:
                         "those that the encoder takes. Name another part with --decoder or "
                         "--picture-output, or leave it out with --decoder none."
                     )
-            self._try_channels_last(pixels, first)
+            self._try_channels_last(pixels, torch.cat(answers, dim=1))
 
     def _try_channels_last(self, pixels: Tensor, expected: Tensor) -> None:
         """Use the layout that is faster for convolutions, where the model can take it."""
+        self.interface = replace(self.interface, channels_last=False)
         laid_out = pixels.contiguous(memory_format=torch.channels_last)
         try:
-            found = torch.cat(self._networks.encoder(laid_out), dim=1)
-        except RuntimeError:  # a view of what lies in another order
+            encoder = channels_last(copy.deepcopy(self._networks.encoder))
+            found = torch.cat(encoder(laid_out), dim=1)
+        except Exception:  # somebody else's code, which may view what lies in another order
             return
-        if _same(found, expected):
-            self.interface = replace(self.interface, channels_last=True)
+        self.interface = replace(self.interface, channels_last=_same(found, expected, _TOLERANCE))
 
     @torch.inference_mode()
     def _decode(self, z: NDArray[np.float32]) -> NDArray[np.uint8]:
-        parts = [
-            unscale_pixels(
-                self._networks.decoder(torch.from_numpy(z[i : i + _BATCH])).numpy(),
-                self.source.image,
-            )
-            for i in range(0, len(z), _BATCH)
-        ]
-        return np.concatenate(parts)
+        spec, decoder = self.source.image, self._networks.decoder
+        latents = torch.split(torch.from_numpy(z), spec.batch_size)
+        return np.concatenate([unscale_pixels(decoder(some).numpy(), spec) for some in latents])
 
 
 def export_bundle(
@@ -375,9 +411,10 @@ def _latent_shape(mu: Tensor, stated: Tensor, batch: int, found: Recognised) -> 
     return tuple(mu.shape[1:])
 
 
-def _same(ours: Tensor, theirs: Tensor) -> bool:
-    scale = max(1.0, float(theirs.abs().nan_to_num(posinf=0.0).max()))
-    return torch.allclose(ours, theirs, rtol=0.0, atol=_TOLERANCE * scale, equal_nan=True)
+def _same(ours: Tensor, theirs: Tensor, tolerance: float = _SAME) -> bool:
+    """Whether two answers are equal, to within a fraction of the largest number."""
+    scale = float(theirs.abs().nan_to_num(posinf=0.0).max())
+    return torch.allclose(ours, theirs, rtol=0.0, atol=tolerance * scale, equal_nan=True)
 
 
 def _load_weights(model: nn.Module, path: str | Path, prefix: str | None) -> None:

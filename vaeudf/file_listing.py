@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Container, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -45,8 +46,8 @@ class Folder(NamedTuple):
 def list_files(spark: SparkSession, path: str) -> DataFrame:
     """Return all files at or under a path, but for those that Spark would pass over, too.
 
-    Names that begin with a dot or an underscore are passed over, of files and folders alike, but
-    for those that the path itself names.
+    Names that begin with a dot or an underscore are passed over, of files and folders alike, unless
+    the path itself names them.
 
     Args:
         spark: The session.
@@ -151,15 +152,29 @@ def _above(path: str, folders: Container[str]) -> bool:
 
 def _matches(spark: SparkSession, path: str) -> dict[str, bool]:
     """Return what matches a glob, and of each whether it is a file."""
-    # Through the gateway to the JVM: PySpark has no interface to Hadoop's filesystems.
+    pattern, files = _in_hadoop(spark, path)
+    statuses = files.globStatus(pattern) or ()
+    found = {str(status.getPath().toString()): bool(status.isFile()) for status in statuses}
+    # Hadoop's paths are without "..", and name the machine that a path leaves out.
+    theirs, ours = qualified_root(spark, path), root_of(path).rstrip("/")
+    below = {match[len(theirs) - 1 :]: kind for match, kind in found.items()}
+    if not re.search(r"/[._](?![./])", absolute(path)[len(ours) :]):  # not asked for by name
+        below = {rest: kind for rest, kind in below.items() if not _hidden(rest)}
+    return {f"{ours}{rest}": kind for rest, kind in below.items()}
+
+
+def qualified_root(spark: SparkSession, path: str) -> str:
+    """Return the part of Spark's file paths that stands before an item_id."""
+    root, files = _in_hadoop(spark, root_of(path))
+    return str(files.makeQualified(root).toString()).rstrip("/") + "/"
+
+
+def _in_hadoop(spark: SparkSession, path: str) -> tuple[Any, Any]:
+    """Return a path as Hadoop has it, and its file system."""
+    # Through the gateway to the JVM: PySpark has no interface to these.
     jvm: Any = spark._jvm
-    pattern = jvm.org.apache.hadoop.fs.Path(spark_uri(path))
-    statuses = pattern.getFileSystem(spark._jsc.hadoopConfiguration()).globStatus(pattern)
-    found = {absolute(str(s.getPath().toString())): bool(s.isFile()) for s in statuses or ()}
-    root = root_of(path)
-    if re.search(r"/[._]", absolute(path)[len(root) :]):
-        return found  # asked for by name
-    return {match: kind for match, kind in found.items() if not _hidden(match[len(root) :])}
+    found = jvm.org.apache.hadoop.fs.Path(spark_uri(path))
+    return found, found.getFileSystem(spark._jsc.hadoopConfiguration())
 
 
 def _look(folders: list[Folder]) -> tuple[pa.Table, list[Folder]]:
@@ -214,7 +229,8 @@ def _list(folder: Folder) -> tuple[pa.Table, list[Folder]]:
             below.append(Folder(folder.path.rstrip("/") + rest, recursive=True))
     if odd:
         rows += _undecodable(inner, folder.recursive)
-    rows = sorted(row for row in rows if not _hidden(row[0]))
+    # What is asked for by name is not passed over.
+    rows = sorted(row for row in rows if folder.names is not None or not _hidden(row[0]))
     columns = [
         [folder.path.rstrip("/") + rest for rest, _, _ in rows],
         [length for _, length, _ in rows],
@@ -229,16 +245,26 @@ def _undecodable(inner: str, recursive: bool) -> Iterator[tuple[str, int, int | 
     They are named as well as can be. Nobody can open them by these names: each is an item that
     cannot be read, and is told as such, rather than a reason to stop or to pass over it in silence.
     """
-    for parent, _, names in os.walk(os.fsencode(inner)):
+    root = os.fsencode(inner)
+    for parent, folders, names in os.walk(root):
+        if not recursive and parent == root:
+            # The others are folders to be listed in their turn; these nobody could name.
+            folders[:] = filter(_is_undecodable, folders)
         for name in names:
             path = os.path.join(parent, name)
-            try:
-                path.decode()
-            except UnicodeDecodeError:
-                rest = path.decode(errors="replace")[len(inner.rstrip("/")) :]
-                yield rest, os.stat(path).st_size, os.stat(path).st_mtime_ns
-        if not recursive:
-            break
+            if _is_undecodable(path):
+                with suppress(OSError):  # a link to nowhere
+                    status = os.stat(path)
+                    rest = path.decode(errors="replace")[len(inner.rstrip("/")) :]
+                    yield rest, status.st_size, status.st_mtime_ns
+
+
+def _is_undecodable(name: bytes) -> bool:
+    try:
+        name.decode()
+    except UnicodeDecodeError:
+        return True
+    return False
 
 
 def _hidden(rest: str) -> bool:

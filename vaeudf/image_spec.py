@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
@@ -15,6 +14,10 @@ from vaeudf.errors import InputError
 Resize = Literal["pad", "crop", "stretch"]
 Scaling = Literal["zero_one", "minus_one_one", "mean_std"]
 Interpolation = Literal["bicubic", "bilinear", "lanczos", "box", "nearest"]
+
+
+_BATCH_SIZE = 128
+_PIXELS_PER_BATCH = _BATCH_SIZE * 128 * 128
 
 
 @dataclass(frozen=True)
@@ -83,8 +86,16 @@ class ImageSpec:
         return (
             isinstance(values, tuple)
             and len(values) == self.channels
-            and all(type(value) in (int, float) and math.isfinite(value) for value in values)
+            and all(type(value) in (int, float) and -1e300 < value < 1e300 for value in values)
         )
+
+    @property
+    def batch_size(self) -> int:
+        """How many pictures networks get at a time: 128 small ones, fewer of large ones.
+
+        A network's memory and its time for a batch grow with the pixels in it.
+        """
+        return max(1, min(_BATCH_SIZE, _PIXELS_PER_BATCH // (self.height * self.width)))
 
     @property
     def divisor_and_offset(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from vaeudf.errors import VaeUdfError
 from vaeudf.images import ImageFailure
 
 CRASHED = "crashed"
@@ -33,7 +34,7 @@ SECONDS_PER_IMAGE = 60.0
 # To import torch from a cold disk takes a minute.
 _SECONDS_TO_START = 300.0
 # The worst image that is accepted takes 1.6 GB, see vaeudf.images; torch itself maps some more.
-_BYTES_OF_MEMORY = 8 * 2**30
+BYTES_OF_MEMORY = 8 * 2**30
 _LENGTH = struct.Struct("<Q")
 
 
@@ -43,10 +44,11 @@ class Isolated:
     Args:
         factory: Makes the function there; like its arguments, it must be importable there.
         arguments: The factory's.
+        memory: The most address space that the process may take, in bytes; None sets no limit.
     """
 
-    def __init__(self, factory: Any, *arguments: Any) -> None:
-        self._start = pickle.dumps((factory, arguments))
+    def __init__(self, factory: Any, *arguments: Any, memory: int | None = BYTES_OF_MEMORY) -> None:
+        self._start = pickle.dumps((memory, factory, arguments))
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Isolated:
@@ -56,12 +58,16 @@ class Isolated:
         self._stop()
 
     def call(self, argument: Any, seconds: float) -> Any:
-        """Return the function's value, or an ImageFailure if its process did not live to tell."""
+        """Return the function's value, or an ImageFailure if it raised, or did not live to tell.
+
+        Raises:
+            VaeUdfError: The factory or the function raised it: it is not this argument's fault.
+        """
         if self._process is None:
             self._process = _new_process()
             self._send(self._start)
             try:
-                self._receive(_SECONDS_TO_START)
+                _value_of(self._receive(_SECONDS_TO_START))
             except (EOFError, TimeoutError) as error:
                 how = "did not start" if isinstance(error, TimeoutError) else "ended"
                 raise RuntimeError(
@@ -70,7 +76,7 @@ class Isolated:
         self._send(pickle.dumps(argument))
         began = time.monotonic()
         try:
-            return pickle.loads(self._receive(seconds))
+            return _value_of(self._receive(seconds))
         except TimeoutError:
             self._stop()
             return ImageFailure(
@@ -133,18 +139,19 @@ def _new_process() -> subprocess.Popen[bytes]:
 
 def _serve() -> None:
     """Be the other process: make the function, then answer until the pipe is closed."""
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    # Spark may have set a limit of its own, which cannot be raised.
-    most = _BYTES_OF_MEMORY if hard == resource.RLIM_INFINITY else min(hard, _BYTES_OF_MEMORY)
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
     with contextlib.suppress(OSError):
         # If the machine runs out of memory, it is this process that goes.
         Path("/proc/self/oom_score_adj").write_text("1000")
     questions, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints is no answer
-    factory, arguments = pickle.loads(_read(questions))
-    function = factory(*arguments)
-    _write(answers, b"")
+    memory, factory, arguments = pickle.loads(_read(questions))
+    _limit_memory(memory)
+    try:
+        function = factory(*arguments)
+    except Exception as error:
+        _write(answers, pickle.dumps(_as_error(error)))
+        return
+    _write(answers, pickle.dumps(None))
     while True:
         try:
             argument = pickle.loads(_read(questions))
@@ -154,7 +161,34 @@ def _serve() -> None:
             value = function(argument)
         except MemoryError:
             value = ImageFailure(CRASHED, "the encoder ran out of memory.")
+        except Exception as error:
+            # It is somebody else's code, perhaps, and this may be the one image that it trips over.
+            told = _as_error(error)
+            is_ours = isinstance(error, VaeUdfError)
+            value = told if is_ours else ImageFailure(CRASHED, f"the encoder raised {told}")
         _write(answers, pickle.dumps(value))
+
+
+def _limit_memory(most: int | None) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if most is not None:
+        # Spark may have set a limit of its own, which cannot be raised.
+        most = most if hard == resource.RLIM_INFINITY else min(hard, most)
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+def _as_error(error: Exception) -> Exception:
+    """Return an error that can be sent: ours as it is, another's as its words."""
+    if isinstance(error, VaeUdfError):
+        return error
+    return RuntimeError(f"{type(error).__name__}: {error}")
+
+
+def _value_of(answer: bytes) -> Any:
+    value = pickle.loads(answer)
+    if isinstance(value, Exception):
+        raise value
+    return value
 
 
 def _write(pipe: IO[bytes], data: bytes) -> None:

@@ -46,6 +46,7 @@ def read(
     mu: NDArray[np.float32],
     log_var: NDArray[np.float32],
     decode: Callable[[NDArray[np.float32]], NDArray[np.uint8]] | None,
+    clean: NDArray[np.uint8] | None = None,
     seed: int = 0,
 ) -> Reading:
     """Say what a reading implies.
@@ -55,12 +56,14 @@ def read(
         mu: Shape (N, n).
         log_var: log sigma² by this reading, shape (N, n).
         decode: Latents (N, n) to pictures (N, H, W, C) uint8.
+        clean: decode(mu), if it is known already.
         seed: Of eps.
     """
     means, log_vars = mu.astype(np.float64), log_var.astype(np.float64)
     if not np.isfinite(log_vars).all():
         bad = 1.0 - np.isfinite(log_vars).mean()
-        why = f"{bad:.0%} of the numbers would be no sigma above 0"
+        share = f"{bad:.0%}" if bad >= 0.005 else "some"
+        why = f"{share} of the numbers would be no sigma above 0"
         nan = np.full(mu.shape[1], np.nan)
         return Reading(variance, why, nan, np.nan, np.nan, None)
     with np.errstate(over="ignore"):
@@ -73,7 +76,7 @@ def read(
         noise = np.random.default_rng(seed).standard_normal(mu.shape)
         with np.errstate(over="ignore", invalid="ignore"):
             noisy = (means + sigma * noise).astype(np.float32)
-        clean = decode(mu)
+        clean = decode(mu) if clean is None else clean
         if np.isfinite(noisy).all():
             difference = (decode(noisy).astype(np.float64) - clean) / 255.0
             error = float(np.mean(difference**2))

@@ -6,8 +6,9 @@ The places of mu and of the variance are recognised by type or by name. What the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, distributions, nn
@@ -46,6 +47,9 @@ _REFUSED: tuple[tuple[str, str, str], ...] = (
     ("hyperspherical_vae", "*", _SPHERE),
     ("vector_quantize_pytorch", "*", _DISCRETE),
 )
+
+# Whose parts say nothing of the posterior: a flow is a fine prior.
+_OTHER_PARTS = re.compile(r"(?:.*[._])?(?:prior|decoder|discriminator)", re.IGNORECASE)
 
 _MU_NAMES = ("mu", "mean", "loc", "z_mean", "z_mu", "latent_mean", "embedding", "q_mu")
 # What the names suggest, to be shown to a person; nothing is read by it.
@@ -87,7 +91,9 @@ def check_family(model: nn.Module) -> None:
     Raises:
         BundleError: It is one of these; says which and why.
     """
-    for part in model.modules():
+    for path, part in model.named_modules():
+        if _OTHER_PARTS.match(path):
+            continue
         for kind in type(part).__mro__:
             package = kind.__module__.split(".")[0]
             for known, name, reason in _REFUSED:
@@ -112,12 +118,55 @@ def find_decoder(model: nn.Module) -> str | None:
     return next((name for name in ("decode", "decoder") if _has(model, name)), None)
 
 
-def recognise(answer: Any) -> Recognised:
+def recognise(
+    answer: Any, mu_output: str | None = None, variance_output: str | None = None
+) -> Recognised:
     """Say where mu and the variance are in an encoder's answer.
 
+    Args:
+        answer: What the encoder gave.
+        mu_output: Path of mu, if a person has named it.
+        variance_output: Path of what states the variance, likewise.
+
     Raises:
-        BundleError: It holds no diagonal Gaussian, or does not say where.
+        BundleError: It holds no diagonal Gaussian, or does not say where; or both are one place.
     """
+    for path in (mu_output, variance_output):
+        _check_path(answer, path)
+    if mu_output is not None and variance_output is not None:
+        found = Recognised(mu_output, variance_output)
+    elif mu_output is None and variance_output is None:
+        return _recognise(answer)
+    else:
+        try:
+            recognised = _recognise(answer)
+        except BundleError:
+            raise BundleError(
+                f"the encoder gives {describe(answer)}, and only one of mu and the variance is "
+                "named. Name both: --mu-output and --variance-output."
+            ) from None
+        if variance_output is None:
+            found = replace(recognised, mu=mu_output or "")
+        else:  # what the type says of the variance, it says of the place that it knows
+            found = Recognised(recognised.mu, variance_output)
+    if found.mu == found.spread:
+        raise BundleError(
+            f"mu and the variance would both be {found.mu!r} of {describe(answer)}. Name both: "
+            "--mu-output and --variance-output."
+        )
+    return found
+
+
+def _check_path(answer: Any, path: str | None) -> None:
+    """Refuse a named part of a distribution that is no diagonal Gaussian."""
+    names = path.split(".") if path else []
+    for end in range(len(names)):
+        inner = pick(answer, ".".join(names[:end]))
+        if isinstance(inner, distributions.Distribution):
+            _in_distribution(inner)
+
+
+def _recognise(answer: Any) -> Recognised:
     if isinstance(answer, distributions.Distribution):
         return _in_distribution(answer)
     if type(answer).__name__ == "IdentityDistribution":
@@ -130,7 +179,7 @@ def recognise(answer: Any) -> Recognised:
     for name in ("latent_dist", "posterior", "q_z", "qz_x", "dist", "distribution"):
         inner = _member(answer, name)
         if inner is not None and not isinstance(inner, Tensor):
-            return _below(name, recognise(inner))
+            return _below(name, _recognise(inner))
     if _member(answer, "log_concentration") is not None:
         raise BundleError(f"the encoder gives a log_concentration: {_SPHERE}.")
     named = _by_name(answer)
@@ -200,9 +249,9 @@ def _in_distribution(answer: distributions.Distribution) -> Recognised:
 def _in_sequence(answer: tuple[Any, ...] | list[Any]) -> Recognised:
     dists = [i for i, part in enumerate(answer) if isinstance(part, distributions.Distribution)]
     if len(dists) == 1:
-        return _below(str(dists[0]), recognise(answer[dists[0]]))
+        return _below(str(dists[0]), _recognise(answer[dists[0]]))
     if len(answer) == 1:
-        return _below("0", recognise(answer[0]))
+        return _below("0", _recognise(answer[0]))
     two = len(answer) == 2 and all(isinstance(part, Tensor) for part in answer)
     if two and answer[0].ndim == answer[1].ndim:
         return Recognised("0", "1", family="a pair")

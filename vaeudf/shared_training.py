@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import pickle
 import posixpath
 import sys
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pyspark.ml.torch.distributor import TorchDistributor
 from pyspark.sql import SparkSession
 
-from vaeudf.errors import InputError
+from vaeudf.errors import DeviceError, InputError
 from vaeudf.image_spec import ImageSpec
+from vaeudf.inference import Device
 from vaeudf.storage import filesystem, make_folder, remove
 from vaeudf.training import Checkpoints, Trained, TrainingPlan, joined_processes, train
+
+log = logging.getLogger(__name__)
 
 CHECKPOINT, PIXELS, OUTCOME = "checkpoint.pt", "pixels.npy", "outcome.pickle"
 
@@ -26,6 +31,29 @@ def folder_checkpoints(folder: str) -> Checkpoints:
     """Keep a training's checkpoint in a folder, which is made when there is something to keep."""
     path = posixpath.join(folder, CHECKPOINT)
     return Checkpoints(lambda: _read(path), lambda data: _write(path, data))
+
+
+def whole_gpus(spark: SparkSession, device: Device) -> bool:
+    """Whether processes of a training get a GPU each, which TorchDistributor has of Spark.
+
+    Raises:
+        DeviceError: GPUs were asked for, and Spark has none to deal out, or parts of one.
+    """
+    if device == "cpu":
+        return False
+    local = str(spark.sparkContext.master).startswith("local")
+    key = f"spark.{'driver' if local else 'task'}.resource.gpu.amount"
+    amount = spark.sparkContext.getConf().get(key) or "not set"
+    if amount.isdecimal() and int(amount) >= 1:
+        return True
+    if device == "cuda":
+        raise DeviceError(
+            f"--device cuda with several processes, but {key} is {amount}; expected a whole "
+            "number, 1 or more: TorchDistributor gives processes the GPUs that Spark deals out."
+        )
+    if torch.cuda.is_available():
+        log.info("The processes train on CPUs: %s is %s, not 1 or more.", key, amount)
+    return False
 
 
 def train_together(
@@ -92,11 +120,13 @@ def _train_share(folder: str, spec: dict[str, Any], plan: dict[str, Any], on_gpu
             f"{folder} is not to be seen from where a process trains; name a folder that all "
             "machines of the cluster share with --checkpoints."
         )
+    pixels = np.load(io.BytesIO(shown))
+    del shown  # which has as many bytes
     outcome: Trained | InputError
     with joined_processes(on_gpus) as (processes, device):
         try:
             outcome = train(
-                np.load(io.BytesIO(shown)),
+                pixels,
                 ImageSpec.from_dict(spec),
                 TrainingPlan(**plan),
                 checkpoints=folder_checkpoints(folder),

@@ -50,7 +50,7 @@ class TrainingPlan:
             of mu from 2.1 to 1.4, near the prior that sliders assume.
         base_channels: Width of the first convolution; the last has eight times as many.
         held_out: The fraction of images kept aside to measure the ELBO.
-        patience: Stop when so many epochs in a row have not raised the ELBO (with beta) of what is
+        patience: Stop when so many epochs in a row have not lowered the loss (with beta) on what is
             held out; the weights of the best epoch are kept. 0 goes on to the end, and keeps the
             last.
         seed: Seeds the split, the weights and the noise.
@@ -328,7 +328,7 @@ class _Run:
                 )
         if self.is_first and len(self.history) < self.plan.epochs:
             log.info(
-                "stopped after epoch %d of %d: %d epochs have not raised the held-out ELBO.",
+                "stopped after epoch %d of %d: %d epochs have not lowered the held-out loss.",
                 len(self.history),
                 self.plan.epochs,
                 self.plan.patience,

@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from pyspark.sql import functions as F
 
 from tests.conftest import NUM_ITEMS, tree
 from vaeudf.bundle import load_bundle
-from vaeudf.catalog import CatalogSource, read_catalog
+from vaeudf.catalog import CatalogSource, list_items
 from vaeudf.errors import InputError
 from vaeudf.image_spec import ImageSpec
 from vaeudf.images import decode_image
@@ -58,8 +61,8 @@ def test_overwrite(spark, parquet_catalog, tmp_path):
 
 
 def test_pixels_in_the_order_of_ids(spark, parquet_catalog, garments):
-    catalog = read_catalog(spark, CatalogSource(parquet_catalog)).repartition(7)
-    pixels, failed = collect_pixels(catalog, ImageSpec(16, 16), 1000, 0)
+    items = list_items(spark, CatalogSource(parquet_catalog), versions=False).repartition(7)
+    pixels, failed = collect_pixels(items, "image", ImageSpec(16, 16), 1000, 0)
     by_id = sorted(garments.to_pylist(), key=lambda row: row["item_id"])
     expected = np.stack([decode_image(row["image"], ImageSpec(16, 16)) for row in by_id])
     assert failed == 0
@@ -67,32 +70,49 @@ def test_pixels_in_the_order_of_ids(spark, parquet_catalog, garments):
 
 
 def test_a_sample_that_depends_on_the_seed_alone(spark, parquet_catalog):
-    catalog = read_catalog(spark, CatalogSource(parquet_catalog))
+    items = list_items(spark, CatalogSource(parquet_catalog), versions=False)
 
     def draw(frame, seed: int) -> np.ndarray:
-        return collect_pixels(frame, ImageSpec(16, 16), 9, seed)[0]
+        return collect_pixels(frame, "image", ImageSpec(16, 16), 9, seed)[0]
 
-    first = draw(catalog, 0)
+    first = draw(items, 0)
     assert len(first) == 9
-    np.testing.assert_array_equal(first, draw(catalog.repartition(5), 0))
-    assert not np.array_equal(first, draw(catalog, 1))
+    np.testing.assert_array_equal(first, draw(items.repartition(5), 0))
+    assert not np.array_equal(first, draw(items, 1))
 
 
-def test_unreadable_images_are_left_out_and_counted(spark, garments):
-    rows = [("a", garments["image"][0].as_py()), ("b", b"x"), ("c", None)]
-    frame = spark.createDataFrame(rows, "item_id string, image binary")
-    pixels, failed = collect_pixels(frame, ImageSpec(16, 16), 10, 0)
+def test_only_the_images_of_the_sample_are_read(spark, image_folder, monkeypatch, tmp_path):
+    folder = tmp_path / "images"
+    shutil.copytree(image_folder, folder)
+    items = list_items(spark, CatalogSource(str(folder)), versions=False).cache()
+    first = collect_pixels(items, "image", ImageSpec(16, 16), 3, 0)[0]
+    chosen = items.orderBy(F.xxhash64(F.col("item_id"), F.lit(0)), "item_id").limit(3).collect()
+    for row in items.collect():
+        if row.item_id not in {row.item_id for row in chosen}:
+            Path(row.image_file).unlink()
+    again, failed = collect_pixels(items, "image", ImageSpec(16, 16), 3, 0)
+    np.testing.assert_array_equal(first, again)
+    assert failed == 0
+    items.unpersist()
+
+
+def test_unreadable_images_are_left_out_and_counted(spark, garments, tmp_path):
+    images = [garments["image"][0].as_py(), b"x", None]
+    path = str(tmp_path / "c.parquet")
+    pq.write_table(pa.table({"item_id": ["a", "b", "c"], "image": images}), path)
+    items = list_items(spark, CatalogSource(path), versions=False)
+    pixels, failed = collect_pixels(items, "image", ImageSpec(16, 16), 10, 0)
     assert (len(pixels), failed) == (1, 2)
     with pytest.raises(InputError, match="none of the 2 images of the catalog could be decoded"):
-        collect_pixels(frame.where("item_id != 'a'"), ImageSpec(16, 16), 10, 0)
+        collect_pixels(items.where("item_id != 'a'"), "image", ImageSpec(16, 16), 10, 0)
 
 
 def test_more_pixels_than_the_driver_holds(spark, parquet_catalog, monkeypatch):
     monkeypatch.setattr("vaeudf.pixels._MAX_BYTES", 16 * 16 * 3 * 20)
-    catalog = read_catalog(spark, CatalogSource(parquet_catalog))
-    with pytest.raises(InputError, match="Lower --max-images to 20"):
-        collect_pixels(catalog, ImageSpec(16, 16), 1000, 0)
-    assert len(collect_pixels(catalog, ImageSpec(16, 16), 20, 0)[0]) == 20
+    items = list_items(spark, CatalogSource(parquet_catalog), versions=False)
+    with pytest.raises(InputError, match="Take at most 20: --max-images, or --sample"):
+        collect_pixels(items, "image", ImageSpec(16, 16), 1000, 0)
+    assert len(collect_pixels(items, "image", ImageSpec(16, 16), 20, 0)[0]) == 20
 
 
 @pytest.mark.parametrize(

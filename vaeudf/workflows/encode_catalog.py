@@ -7,7 +7,7 @@ import json
 import logging
 import posixpath
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -21,7 +21,7 @@ from vaeudf.catalog import (
     CatalogSource,
     Format,
     check_items,
-    count_files,
+    count_ignored,
     has_hashed_versions,
     list_items,
     resolve_format,
@@ -162,6 +162,7 @@ class _Night:
 
     Attributes:
         options: What was asked for.
+        source: The catalog, once its format is known.
         bundle: The model.
         previous: The table's last version, if there is one.
         table: Where the table is.
@@ -174,6 +175,7 @@ class _Night:
         self, options: EncodeCatalog, bundle: Bundle, previous: PosteriorTable | None
     ) -> None:
         self.options = options
+        self.source = options.source
         self.bundle = bundle
         self.previous = previous
         self.table = absolute(options.table)
@@ -229,11 +231,14 @@ class _Night:
                 return frame
 
             with self.watch.phase("read"):
+                # Looked up once: to find a first file, a store lists the whole folder.
+                form = resolve_format(spark, self.options.source)
+                self.source = replace(self.options.source, format=form)
                 adopted = run.adopt() > 0
                 self._clean()
                 # A hash costs reading the images, which is for nothing if nothing is known.
                 versions = self._may_carry or adopted
-                listing = list_items(spark, self.options.source, versions)
+                listing = list_items(spark, self.source, versions)
                 schema = _table_schema(listing, self)
                 listing = kept(listing)
                 last = self._last(spark)
@@ -268,7 +273,7 @@ class _Night:
     def _compare(
         self, spark: SparkSession, run: Run | None, listing: DataFrame, last: DataFrame | None
     ) -> Changes:
-        source = self.options.source
+        source = self.source
         total = check_items(listing, source.version_column is not None)
         quarantine = self._quarantine(spark)
         staged = None if run is None else _read_chunks(spark, run.adopted)
@@ -283,21 +288,26 @@ class _Night:
             "carried": changes.carried,
             "resumed": changes.resumed,
             "removed": 0 if last is None else count_removed(listing, last),
-            "ignored_files": _count_ignored(spark, source, total),
+            "ignored_files": count_ignored(spark, source),
         }
         return changes
 
     def _encode(self, spark: SparkSession, run: Run, changes: Changes) -> None:
         if changes.num_todo == 0:
             return
-        source = self.options.source
+        source = self.source
         cores = int(spark.sparkContext.defaultParallelism)
         encode_chunks(
             changes.todo,
             self.bundle,
             source.image_column,
             has_hashed_versions(spark, source),
-            num_chunks=chunks_for(changes.num_todo, changes.todo_bytes, cores),
+            num_chunks=chunks_for(
+                changes.num_todo,
+                changes.todo_bytes,
+                cores,
+                self.bundle.manifest.image.batch_size,
+            ),
             folder=run.encoded,
             hardware=self.options.hardware,
         )
@@ -464,12 +474,6 @@ def _write_quarantine(staged: DataFrame, failed: int, table: str, run_id: str) -
 
 def _quarantine_folder(table: str, run_id: str) -> str:
     return posixpath.join(table, QUARANTINE, f"run_id={run_id}")
-
-
-def _count_ignored(spark: SparkSession, source: CatalogSource, total: int) -> int:
-    if resolve_format(spark, source) == "parquet":
-        return 0
-    return count_files(spark, source) - total
 
 
 def _tell(quarantined: dict[str, int], table: str, run_id: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from vaeudf import readings
 from vaeudf.adapter import Activation, LatentLayout, PixelLayout
 from vaeudf.bundle import MANIFEST
-from vaeudf.catalog import CatalogSource, read_catalog
+from vaeudf.catalog import CatalogSource, list_items
 from vaeudf.cli import Summary, option
 from vaeudf.errors import BundleError, InputError
 from vaeudf.export import ForeignModel, Probe
@@ -58,6 +58,9 @@ class ExportModel:
     resize: Resize = option("pad", help="how pictures of another shape are fitted")
     interpolation: Interpolation = option("bicubic", help="the filter they are resized with")
     jpeg_draft: bool = option(False, help="the model was trained on JPEGs decoded in draft mode")
+    background: str | None = option(
+        None, help="RGB under transparent pixels and in the padding, as 0,0,0 (default: white)"
+    )
     scaling: Scaling = option(
         "zero_one", help="x/255; x/127.5 - 1; or (x/255 - mean)/std, with --mean and --std"
     )
@@ -103,6 +106,7 @@ class ExportModel:
             width=self.width or size,
             channels=self.channels,
             resize=self.resize,
+            background=self._background,
             scaling=self.scaling,
             interpolation=self.interpolation,
             jpeg_draft=self.jpeg_draft,
@@ -131,6 +135,19 @@ class ExportModel:
             latent_scale=self.latent_scale,
             latent_shift=self.latent_shift,
         )
+
+    @property
+    def _background(self) -> tuple[int, int, int]:
+        numbers = _numbers("background", self.background)
+        if numbers is None:
+            return (255, 255, 255)
+        if len(numbers) != 3 or any(n not in range(256) for n in numbers):
+            raise InputError(
+                f"background is {self.background!r}; expected three whole numbers from 0 to 255, "
+                "as 0,0,0."
+            )
+        red, green, blue = map(int, numbers)
+        return red, green, blue
 
 
 def export_model(options: ExportModel) -> Summary:
@@ -172,8 +189,10 @@ def _sample(options: ExportModel, catalog: str) -> Any:
         payload_columns=(),
     )
     with spark_session("export_model") as spark:
-        frame = read_catalog(spark, source)
-        pixels, _ = collect_pixels(frame, options.model.image, options.sample, options.seed)
+        items = list_items(spark, source, versions=False)
+        pixels, _ = collect_pixels(
+            items, source.image_column, options.model.image, options.sample, options.seed
+        )
     return pixels
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
@@ -126,6 +126,11 @@ def load_decoder(
             f"{table.model_id[:12]}…: its pictures would not be those of z. Name the right one "
             "with --model."
         )
+    if not bundle.has_decoder:
+        raise BundleError(
+            f"model {path} has no decoder, and a page shows what each z decodes to. Export the "
+            "model with one, or ask without --report."
+        )
     return bundle
 
 
@@ -138,7 +143,8 @@ def find_pictures(spark: SparkSession, table: PosteriorTable, catalog: str | Non
     else:
         source = CatalogSource(str(catalog))
     try:
-        if resolve_format(spark, source) == "parquet":
+        first = resolve_format(spark, replace(source, format="auto"))  # is anything there?
+        if (first if source.format == "auto" else source.format) == "parquet":
             read_images(spark, source, [])  # does it have the columns?
     except InputError as error:
         raise InputError(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pyspark.sql import SparkSession
 
 from vaeudf.bundle import MANIFEST, save_bundle
-from vaeudf.catalog import CatalogSource, read_catalog
+from vaeudf.catalog import CatalogSource, list_items
 from vaeudf.cli import Summary, option
 from vaeudf.errors import InputError
 from vaeudf.image_spec import ImageSpec, Resize
@@ -20,7 +20,14 @@ from vaeudf.pixels import collect_pixels
 from vaeudf.plots import reconstruction_sheet, training_curve
 from vaeudf.progress import progress
 from vaeudf.session import spark_session
-from vaeudf.shared_training import CHECKPOINT, folder_checkpoints, train_together
+from vaeudf.shared_training import (
+    CHECKPOINT,
+    OUTCOME,
+    PIXELS,
+    folder_checkpoints,
+    train_together,
+    whole_gpus,
+)
 from vaeudf.storage import absolute, check_output, remove, remove_empty
 from vaeudf.timing import Stopwatch
 from vaeudf.training import Trained, TrainingPlan, check_share, reconstruct, train
@@ -48,7 +55,7 @@ class TrainVae:
     base_channels: int = option(24, help="channels of the first convolution")
     held_out: float = option(0.1, help="fraction of images kept aside to measure the ELBO")
     patience: int = option(
-        5, help="stop when so many epochs have not raised the held-out ELBO; 0: never"
+        5, help="stop when so many epochs have not lowered the held-out loss; 0: never"
     )
     num_processes: int = option(
         1, help="train in so many processes that share each batch: beside the driver, or as tasks"
@@ -116,9 +123,9 @@ def train_vae(options: TrainVae) -> Summary:
     folder = absolute(options.checkpoints or f"{absolute(options.output)}.training")
     with spark_session("train_vae") as spark:
         with progress(spark, watch), watch.phase("read"):
-            catalog = read_catalog(spark, source)
+            items = list_items(spark, source, versions=False)
             pixels, unreadable = collect_pixels(
-                catalog, options.spec, options.max_images, options.seed
+                items, source.image_column, options.spec, options.max_images, options.seed
             )
         if unreadable:
             log.info("%d images could not be decoded and were left out.", unreadable)
@@ -133,7 +140,8 @@ def train_vae(options: TrainVae) -> Summary:
     bundle = save_bundle(
         options.output, trained.networks, trained.manifest, _pictures(trained, pixels)
     )
-    remove(posixpath.join(folder, CHECKPOINT))
+    for name in (CHECKPOINT, PIXELS, OUTCOME):
+        remove(posixpath.join(folder, name))
     remove_empty(folder)
     return {
         "model": absolute(options.output),
@@ -150,10 +158,8 @@ def train_vae(options: TrainVae) -> Summary:
 def _train(
     spark: SparkSession, pixels: NDArray[np.uint8], options: TrainVae, folder: str
 ) -> Trained:
-    # Of executors the driver cannot know: there, auto is what it has itself.
-    on_gpus = choose_device(options.device, None, 0).type == "cuda"
     if options.num_processes == 1:
-        device = "cuda:0" if on_gpus else "cpu"
+        device = "cuda:0" if choose_device(options.device, None, 0).type == "cuda" else "cpu"
         kept = folder_checkpoints(folder)
         return train(pixels, options.spec, options.plan, checkpoints=kept, device=device)
     return train_together(
@@ -163,7 +169,7 @@ def _train(
         options.plan,
         folder=folder,
         num_processes=options.num_processes,
-        on_gpus=on_gpus,
+        on_gpus=whole_gpus(spark, options.device),
     )
 
 
