@@ -160,6 +160,111 @@ class Noisy(Body):
         return mu + torch.randn_like(mu), log_var
 
 
+class SlightlyNoisy(Body):
+    """A sample in the place of mu, of so small a sigma that it is nearly the same."""
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mu, log_var = self.outputs(x)
+        return mu + 1e-4 * torch.randn_like(mu), log_var - 18
+
+
+class Swapped(Body):
+    """(log_var, mu, more)"""
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        mu, log_var = self.outputs(x)
+        return log_var, mu, mu
+
+
+class SwappedPair(Body):
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.outputs(x)[::-1]  # type: ignore[return-value]
+
+
+class OddlyNamed(Body):
+    def encode(self, x: Tensor) -> dict[str, Tensor]:
+        mu, log_var = self.outputs(x)
+        return {"mu": mu, "spread": log_var}
+
+
+class Mixed(Body):
+    def encode(self, x: Tensor) -> distributions.Distribution:
+        mu, stated = self.outputs(x)
+        parts = distributions.Normal(torch.stack([mu, -mu], 2), stated.exp()[..., None])
+        weights = distributions.Categorical(torch.ones(*mu.shape, 2))
+        return distributions.MixtureSameFamily(weights, parts)
+
+
+class Standardised(nn.Conv2d):
+    """Weight standardisation, as people write it: by a view of the weights."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight.view(self.weight.size(0), -1)
+        weight = (weight - weight.mean(1, keepdim=True)).view_as(self.weight)
+        return functional.conv2d(x, weight, self.bias, self.stride)
+
+
+class ViewsItsWeights(Pair):
+    def __init__(self) -> None:
+        super().__init__()
+        self.features[0] = Standardised(3, 4, 4, 4)
+
+
+class WithVolumes(Pair):
+    """Parameters with five axes, such as a decoder of volumes has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.volume = nn.Conv3d(1, 1, 1)
+
+
+class NotAllWeights(Pair):
+    """Draws numbers of its own that it does not save."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.projection = torch.randn(LATENT_DIM, LATENT_DIM)
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mu, log_var = self.outputs(x)
+        return mu @ self.projection, log_var
+
+
+class Changed(Pair):
+    """Code that is changed after the export."""
+
+    factor = 1.0
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mu, log_var = self.outputs(x)
+        return self.factor * mu, log_var
+
+
+class Wide(Body):
+    """Many latent dimensions."""
+
+    def __init__(self) -> None:
+        super().__init__(latent_dim=20_000)
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.outputs(x)
+
+
+class NotANumber(Pair):
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mu, log_var = self.outputs(x)
+        return mu, log_var.where(x.mean((1, 2, 3), keepdim=False)[:, None] < 0.5, torch.nan)
+
+
+class FailsOnDark(Pair):
+    """Raises for pictures that are dark."""
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        if (x.mean((1, 2, 3)) < 0.1).any():
+            raise ValueError("too dark to see")
+        return self.outputs(x)
+
+
 class Neighbourly(Body):
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         mu, log_var = self.outputs(x)

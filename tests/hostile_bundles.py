@@ -155,6 +155,9 @@ class Corpus:
         yield "latent_dim is negative", self.sizes(latent_dim=-3)
         yield "latent_dim is a bool", self.sizes(latent_dim=True)
         yield "z_range is absurd", self.manifest(z_range=[[1e308] * 3, [1e999] * 3])
+        digits = [[10**400] * 3, [10**401] * 3]
+        yield "z_range of 400 digits", self.manifest(z_range=digits)
+        yield "test vector of 400 digits", self.manifest(test_vector=digits)
         absurd = {"head.bias": {"dtype": "F32", "shape": [2**62, 4], "data_offsets": [0, 24]}}
         yield "shape overflows", self.file(ENCODER, lambda f: safetensors(absurd, bytes(24)))
         behind = {"head.bias": {"dtype": "F32", "shape": [6], "data_offsets": [2**40, 2**40 + 24]}}

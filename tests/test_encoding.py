@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from pyspark.errors import PythonException
 
 import vaeudf
 from tests.conftest import LATENT_DIM, NUM_ITEMS, make_bundle
@@ -17,7 +18,7 @@ from vaeudf.encoding import chunks_for, encode, encode_batches, encode_chunks
 from vaeudf.errors import InputError
 from vaeudf.image_spec import scale_pixels
 from vaeudf.images import ImageFailure, decode_image
-from vaeudf.inference import BatchEncoder
+from vaeudf.inference import BatchEncoder, Hardware
 
 pytestmark = pytest.mark.spark
 
@@ -51,6 +52,13 @@ def test_equals_the_encoder_whatever_the_partitions(
 ):
     catalog = read_catalog(spark, CatalogSource(parquet_catalog)).repartition(partitions)
     check(encode(catalog, bundle), bundle, garments)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA GPU here")
+def test_a_gpu_that_is_not_there_is_an_error_at_every_attempt(spark, bundle, parquet_catalog):
+    catalog = read_catalog(spark, CatalogSource(parquet_catalog))
+    with pytest.raises(PythonException, match=r"DeviceError: --device cuda, but torch \S+ sees no"):
+        encode(catalog, bundle, hardware=Hardware("cuda")).collect()
 
 
 def test_posteriors_differ_from_item_to_item(bundle, garments):
@@ -201,6 +209,7 @@ def test_chunks_share_the_work():
         *(1, 1, 2, 6, 6, 9766),  # and a multiple of the cores
     ]
     assert chunks_for(100, 2**34, cores=2) == 128
+    assert chunks_for(6400, 0, cores=2, batch_size=8) == 100  # large pictures
     assert [chunks_for(25_000, 0, cores=cores) for cores in (1, 2, 3, 8, 100)] == [
         25,
         26,

@@ -16,6 +16,7 @@ from vaeudf.bundle import MANIFEST, MODEL, load_bundle, load_encoder
 from vaeudf.errors import BundleError, InputError
 from vaeudf.export import ForeignModel, Probe, export_bundle
 from vaeudf.image_spec import ImageSpec, scale_pixels
+from vaeudf.recognition import check_family
 
 SPEC = ImageSpec(16, 16)
 
@@ -178,6 +179,86 @@ def test_models_that_take_no_channel_last_tensors_get_none(tmp_path):
     assert (bundle.encoder.encode(pictures())[0] == expected).all()
 
 
+def test_a_name_that_is_given_stands_and_the_other_is_recognised(tmp_path):
+    said = {"variance": "log_var", "mu_output": "1", "variance_output": "0"}
+    swapped = export_bundle(tmp_path / "a", source("SwappedPair", **said), pictures())
+    with torch.inference_mode():
+        model = elsewhere.make("SwappedPair")
+        load = safetensors.torch.load_file(tmp_path / "a" / MODEL)
+        model.load_state_dict(load)
+        mu, log_var = model.outputs(torch.from_numpy(scale_pixels(pictures(), SPEC)))
+    found = swapped.encoder.encode(pictures())
+    np.testing.assert_allclose(found, [mu, log_var], atol=1e-5)
+    named = Probe(
+        source("OddlyNamed", variance="log_var", variance_output="spread", mu_output="mu")
+    )
+    assert (named.interface.mu, named.interface.spread) == ("mu", "spread")
+    # The type says what the scale is; of another place it says nothing.
+    assert Probe(source("ANormal", mu_output="mean")).variance == "sigma"
+    assert Probe(source("ANormal", variance_output="variance")).variance is None
+
+
+# ---- that the bundle is what was exported
+
+
+@pytest.mark.parametrize("kind", ["ViewsItsWeights", "WithVolumes"])
+def test_weights_that_cannot_lie_channel_last(tmp_path, kind):
+    bundle = export_bundle(tmp_path / "b", source(kind, variance="log_var"), pictures())
+    assert bundle.manifest.interface.channels_last == (kind == "WithVolumes")
+    again = load_bundle(tmp_path / "b", trust_model=True)
+    np.testing.assert_array_equal(
+        again.encoder.encode(pictures()), bundle.encoder.encode(pictures())
+    )
+
+
+def test_numbers_that_are_not_among_the_weights(tmp_path):
+    with pytest.raises(BundleError, match="has numbers that are not among its weights"):
+        export_bundle(tmp_path / "b", source("NotAllWeights", variance="log_var"), pictures())
+    assert not (tmp_path / "b").exists()
+
+
+def test_code_that_has_changed(tmp_path, monkeypatch):
+    bundle = export_bundle(tmp_path / "b", source("Changed", variance="log_var"), pictures())
+    assert np.shape(bundle.manifest.test_vector) == (2, 3)
+    load_bundle(tmp_path / "b", trust_model=True)
+    monkeypatch.setattr(elsewhere.Changed, "factor", 1.01)
+    message = "gives other posteriors than it did when the bundle was made: its code"
+    with pytest.raises(BundleError, match=message):
+        load_bundle(tmp_path / "b", trust_model=True)
+    with pytest.raises(BundleError, match=message):
+        load_encoder(bundle.encoder_files)
+
+
+def test_very_many_dimensions(tmp_path):
+    export_bundle(tmp_path / "b", source("Wide", variance="log_var"), pictures())
+    text = (tmp_path / "b" / MANIFEST).read_text()
+    assert len(text.splitlines()) < 200
+    again = load_bundle(tmp_path / "b", trust_model=True)
+    assert np.shape(again.manifest.z_range) == (2, 20_000)
+    assert len(again.manifest.test_vector[0]) == 16
+
+
+def test_an_encoder_that_gives_nan(tmp_path):
+    bright = np.full((5, 16, 16, 3), 250, np.uint8)
+    with pytest.raises(
+        BundleError, match=r"a variance that is not finite for 5 of 5 pictures\. Are"
+    ):
+        export_bundle(tmp_path / "b", source("NotANumber", variance="log_var"), bright)
+
+
+def test_a_flow_is_a_fine_prior(monkeypatch):
+    class Coupling(torch.nn.Linear):
+        __module__ = "nflows.transforms"
+
+    for name in ("prior", "decoder_flow"):
+        model = elsewhere.make("Pair")
+        setattr(model, name, Coupling(1, 1))
+        check_family(model)
+    model.posterior = Coupling(1, 1)
+    with pytest.raises(BundleError, match=r"nflows\.transforms\.\S*Coupling cannot be exported"):
+        check_family(model)
+
+
 # ---- weights, as they are saved
 
 
@@ -287,6 +368,7 @@ def tied():
         ("Sphere", r"tests\.elsewhere\.VonMisesFisher: its posterior is a von Mises–Fisher"),
         ("Concentrated", r"gives a log_concentration: its posterior is a von Mises–Fisher"),
         ("Noisy", r"gives another posterior for the same picture when it is asked again"),
+        ("SlightlyNoisy", r"gives another posterior for the same picture when it is asked again"),
         ("Neighbourly", r"gives a picture another posterior when others are encoded beside"),
         ("Isotropic", r"tensor of shape \(4, 1\); expected the same shape\. One sigma for all"),
         ("Point", r"tensor of shape \(4, 3\): where are mu and the variance in it\? .*first-half"),
@@ -328,6 +410,30 @@ def test_models_that_are_refused(kind, message):
             "torch.nn.Module, or a pair of them: encoder and decoder.",
         ),
         ({"encoder": "embed"}, "a Pair has no 'embed'; name another place"),
+        (
+            {"arguments": {"kind": "Swapped"}, "mu_output": "1"},
+            "only one of mu and the variance is named. Name both",
+        ),
+        (
+            {"arguments": {"kind": "SwappedPair"}, "mu_output": "1"},
+            "mu and the variance would both be '1' of a tuple of 2",
+        ),
+        (
+            {
+                "arguments": {"kind": "Mixed"},
+                "mu_output": "mean",
+                "variance_output": "variance",
+            },
+            "MixtureSameFamily: it is a mixture, and not one Gaussian",
+        ),
+        (
+            {
+                "arguments": {"kind": "Laplace"},
+                "mu_output": "loc",
+                "variance_output": "scale",
+            },
+            "Laplace: it is not a diagonal Gaussian",
+        ),
         ({"mu_output": "7", "variance_output": "1"}, "has no '7'; name another place"),
         ({"image": ImageSpec(16, 20)}, "encode cannot take a tensor of shape (4, 3, 16, 20): Runt"),
         ({"clamp": (3.0, 1.0)}, "interface.clamp is (3.0, 1.0), which is not a value that it"),

@@ -54,6 +54,8 @@ REASONS = {
     "latent_dim is negative": "latent_dim is -3",
     "latent_dim is a bool": "latent_dim is True",
     "z_range is absurd": "z_range is [[1e+308",
+    "z_range of 400 digits": "z_range is [[1000",
+    "test vector of 400 digits": "test_vector is [[1000",
     "shape overflows": "overflow computing buffer size",
     "offsets behind the end": "invalid offset",
     "negative shape": "is not a safetensors file",

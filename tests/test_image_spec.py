@@ -173,3 +173,8 @@ def test_mean_and_std_are_those_of_pixels_between_0_and_1():
     assert scaled.dtype == np.float32
     np.testing.assert_allclose(scaled.transpose(0, 2, 3, 1), expected, atol=2e-6)
     assert (unscale_pixels(scaled, spec) == pixels).all()
+
+
+def test_networks_get_fewer_of_larger_pictures():
+    sizes = [(1, 1), (64, 64), (128, 128), (256, 128), (512, 512), (4096, 4096)]
+    assert [ImageSpec(*size).batch_size for size in sizes] == [128, 128, 128, 64, 8, 1]

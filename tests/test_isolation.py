@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from vaeudf.errors import InputError
 from vaeudf.images import ImageFailure
 from vaeudf.isolation import Isolated, watchdog
 
@@ -28,6 +29,10 @@ def make(offset: int):
             time.sleep(1000)
         if what == "memory":
             return bytes(16 * 2**30)
+        if what == "ours":
+            raise InputError("this is nobody's image's fault")
+        if what == "theirs":
+            raise KeyError("a key")
         if what == "print":
             sys.stdout.write("this is no answer\n")
             sys.stdout.flush()
@@ -66,6 +71,32 @@ def test_good_ones_share_a_process_and_bad_ones_fall_alone():
         assert last[0] == "c"
     with pytest.raises(ProcessLookupError):
         os.kill(last[2], 0)
+
+
+def test_what_it_raises_is_told():
+    with Isolated(make, 7) as isolated:
+        first = isolated.call("a", 60)
+        found = isolated.call("theirs", 60)
+        assert (found.reason, found.message) == ("crashed", "the encoder raised KeyError: 'a key'")
+        with pytest.raises(InputError, match="nobody's image's fault"):
+            isolated.call("ours", 60)
+        assert isolated.call("b", 60)[2] == first[2]
+
+
+def make_with_error(ours: bool):
+    raise InputError("no such module") if ours else OSError("no such disk")
+
+
+def test_what_its_factory_raises_is_told():
+    with Isolated(make_with_error, True) as isolated:
+        for _ in range(2):
+            with pytest.raises(InputError, match=r"^no such module$"):
+                isolated.call("a", 60)
+    with (
+        Isolated(make_with_error, False) as isolated,
+        pytest.raises(RuntimeError, match=r"^OSError: no such disk$"),
+    ):
+        isolated.call("a", 60)
 
 
 def make_after_long():

@@ -73,6 +73,9 @@ class Isolated:
                 raise RuntimeError(
                     f"the process {how} before any image (code {self._stop()})."
                 ) from None
+            except Exception:
+                self._stop()
+                raise
         self._send(pickle.dumps(argument))
         began = time.monotonic()
         try:

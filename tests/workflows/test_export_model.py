@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import shutil
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from PIL import Image
 
 from tests import elsewhere
 from tests.conftest import tree
@@ -161,6 +163,9 @@ def test_what_ends_it(theirs, tmp_path, change, message):
         ({"image_size": None, "height": 16}, "size of the model's pictures is not known"),
         ({"sample": 1}, "sample is 1; expected at least 2"),
         ({"clamp": "3"}, "clamp is '3'; expected LOW,HIGH"),
+        ({"background": "1,2"}, "background is '1,2'; expected three whole numbers from 0 to"),
+        ({"background": "1,2,256"}, "background is '1,2,256'; expected three whole numbers"),
+        ({"background": "1,2,0.5"}, r"background is '1,2,0\.5'; expected three whole numbers"),
         ({"mean": "a,b"}, "mean is 'a,b'; expected numbers"),
         ({"scaling": "mean_std"}, r"ImageSpec\.mean is None; expected a tuple of 3 finite"),
         ({"mean": "1,1,1"}, r"ImageSpec\.mean is \(1\.0, 1\.0, 1\.0\); expected None, because"),
@@ -188,6 +193,7 @@ def test_from_the_command_line(theirs, tmp_path):
             *("--height", "16", "--width", "32", "--clamp", "-30,20", "--variance", "softplus"),
             *("--py-files", "a.py", "--py-files", "b.zip", "--trust-model"),
             *("--scaling", "mean_std", "--mean", "0.5,0.4,0.3", "--std", "1,2,3"),
+            *("--background", "0,10,255"),
         ],
     )
     assert given.arguments == {"kind": "LogSigma", "latent_dim": 2}
@@ -195,9 +201,47 @@ def test_from_the_command_line(theirs, tmp_path):
     model = given.model
     assert model.clamp == (-30.0, 20.0) and model.variance == "softplus"
     assert (model.image.height, model.image.width) == (16, 32)
+    assert model.image.background == (0, 10, 255)
     assert model.image.mean == (0.5, 0.4, 0.3) and model.image.std == (1.0, 2.0, 3.0)
 
 
 def test_one_weights_file(theirs, tmp_path):
     summary = export_model(options(theirs[1], tmp_path, variance="log_sigma"))
     assert sorted(p.name for p in Path(summary["model"]).iterdir()) == ["bundle.json", MODEL]
+
+
+def test_a_page_needs_a_decoder(spark, theirs, tmp_path, parquet_catalog):
+    said = {"variance": "log_sigma", "decoder": "none"}
+    export_model(options(theirs[1], tmp_path, **said))
+    table, trusted = str(tmp_path / "t"), {"trust_model": True, "py_files": [str(theirs[1])]}
+    encode_catalog(EncodeCatalog(parquet_catalog, str(tmp_path / "bundle"), table, **trusted))
+    places = {"output": str(tmp_path / "results"), "report": str(tmp_path / "page")}
+    with pytest.raises(
+        BundleError, match="has no decoder, and a page shows what each z decodes to"
+    ):
+        query_topk(QueryTopk(table, z=["0,0,0"], k=3, **places, **trusted))
+    assert not (tmp_path / "results").exists() and not (tmp_path / "page").exists()
+
+
+def test_an_image_that_the_models_code_raises_for(spark, theirs, tmp_path, garments):
+    """It is this image's fault, and is told by the words of the error."""
+    images = garments["image"].to_pylist()[:10]
+    black = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(black, "PNG")
+    rows = {"item_id": [f"{i:02d}" for i in range(11)], "image": [*images, black.getvalue()]}
+    pq.write_table(pa.table(rows), tmp_path / "c.parquet")
+    code, table = theirs[1], str(tmp_path / "t")
+    said = {"arguments": {"kind": "FailsOnDark"}, "weights": None, "variance": "log_var"}
+    export_model(options(code, tmp_path, **said))
+    night = EncodeCatalog(
+        str(tmp_path / "c.parquet"),
+        str(tmp_path / "bundle"),
+        table,
+        max_error_fraction=0.2,
+        trust_model=True,
+        py_files=[str(code)],
+    )
+    summary = encode_catalog(night)
+    assert summary["encoded"] == 10 and summary["quarantined"] == {"crashed": 1}
+    (row,) = spark.read.parquet(f"{table}/_quarantine").collect()
+    assert (row.item_id, row.message) == ("10", "the encoder raised ValueError: too dark to see")
