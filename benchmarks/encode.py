@@ -112,7 +112,7 @@ def plain_decode(data: bytes) -> np.ndarray:
 
 
 class PlainEncoder:
-    """The network as anybody would run it: eager, channels_last, one thread."""
+    """The network as anybody would run it: eager, channels_last, one thread or the GPU."""
 
     def __init__(self, model: str) -> None:
         import torch
@@ -120,16 +120,17 @@ class PlainEncoder:
         from vaeudf.bundle import load_bundle
 
         torch.set_num_threads(1)
-        self.network = load_bundle(model).encoder.network
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.network = load_bundle(model).encoder.network.to(self.device)
 
     def __call__(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Encode a batch of pictures (B, H, W, C)."""
         import torch
 
         with torch.inference_mode():
-            batch = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255.0
+            batch = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).float() / 255.0
             mu, log_var = self.network(batch.contiguous(memory_format=torch.channels_last))
-        return mu.numpy(), log_var.numpy()
+        return mu.cpu().numpy(), log_var.cpu().numpy()
 
 
 def is_files(catalog: str) -> bool:
