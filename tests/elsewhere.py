@@ -165,7 +165,7 @@ class SlightlyNoisy(Body):
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         mu, log_var = self.outputs(x)
-        return mu + 1e-4 * torch.randn_like(mu), log_var - 18
+        return mu + 1e-5 * torch.randn_like(mu), log_var - 22
 
 
 class Swapped(Body):

@@ -282,6 +282,7 @@ def test_a_killed_training_ends_as_if_it_had_not_been(patience):
     same_weights(again.networks, whole.networks)
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol:UserWarning")
 @pytest.mark.parametrize("what", ["plan", "pixels", "bytes", "pickle"])
 def test_a_checkpoint_of_something_else(what, caplog):
     plan, pixels, kept = with_changes(epochs=2), two_colours(), Kept()
