@@ -52,6 +52,8 @@ set_up_python() {
     return
   fi
   is_set_up && return
+  # It would be installed into what is somebody else's.
+  [ ! -L "$venv" ] || die "$venv is a link, and what it leads to is not set up for this vaeudf; name an environment with VAEUDF_VENV, or remove the link."
   local python=${PYTHON:-python3}
   "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null ||
     die "found no Python 3.10 or newer as '$python'; install one, or name it with PYTHON=…"

@@ -265,6 +265,24 @@ class FailsOnDark(Pair):
         return self.outputs(x)
 
 
+class Echo(nn.Module):
+    """Gives back black and white pictures, if they are scaled as it knows them."""
+
+    def __init__(self, scaling: str) -> None:
+        super().__init__()
+        self.low = 0.0 if scaling == "zero_one" else -1.0
+        self.layer = nn.Linear(1, 1)
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mu = (x.flatten(1) > self.low + 0.25).float()
+        return mu, mu - 1.0
+
+    def decode(self, z: Tensor) -> Tensor:
+        return torch.lerp(torch.full_like(z, self.low), torch.ones_like(z), z).unflatten(
+            1, (3, SIDE, SIDE)
+        )
+
+
 class Neighbourly(Body):
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         mu, log_var = self.outputs(x)

@@ -141,7 +141,7 @@ def refused(spark, source: CatalogSource, message: str) -> None:
 
 def test_missing_path(spark, tmp_path):
     refused(spark, CatalogSource(f"{tmp_path}/none"), f"catalog {tmp_path}/none does not exist")
-    refused(spark, CatalogSource(f"{tmp_path}/*.png"), "does not exist; expected a folder, a glob")
+    refused(spark, CatalogSource(f"{tmp_path}/*.png"), "matches nothing; expected a folder, a glob")
 
 
 def test_a_glob_that_is_none(spark, tmp_path):

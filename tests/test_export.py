@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shlex
+import subprocess
+import sys
+from argparse import Namespace
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -333,12 +340,40 @@ class Runs:
 
 def test_a_checkpoint_with_code_in_it_is_not_run(tmp_path):
     torch.save({"state_dict": Runs(tmp_path / "ran")}, tmp_path / "w.pt")
-    with pytest.raises(BundleError, match=r"w\.pt cannot be read as weights alone: .*is not\. "):
+    with pytest.raises(
+        BundleError, match=r"w\.pt is no file of weights alone: it holds \S*open, and to"
+    ):
         Probe(source(weights=tmp_path / "w.pt"))
     torch.save(trained("Pair"), tmp_path / "whole.pt")  # a whole module
-    with pytest.raises(BundleError, match=r"save model\.state_dict"):
+    with pytest.raises(BundleError, match=r"it holds tests\.elsewhere\.Pair, and to") as error:
         Probe(source(weights=tmp_path / "whole.pt"))
     assert not (tmp_path / "ran").exists()
+    # What it says to do, for whoever trusts the file, does it.
+    loss = {"model_state_dict": trained("Pair").state_dict(), "loss": np.float64(0.1)}
+    torch.save({**loss, "options": Namespace(a=1)}, tmp_path / "more.pt")
+    importable = {**os.environ, "PYTHONPATH": str(Path(elsewhere.__file__).parents[1])}
+    for name in ("whole.pt", "more.pt"):
+        with pytest.raises(BundleError) as error:
+            Probe(source(weights=tmp_path / name))
+        command = re.search(r"weights out: python (-c .*)$", str(error.value))
+        subprocess.run(
+            [sys.executable, *shlex.split(command[1])], cwd=tmp_path, env=importable, check=True
+        )
+        assert Probe(source(weights=tmp_path / "weights.pt", variance="log_var"))
+
+
+@pytest.mark.parametrize("scaling", ["zero_one", "minus_one_one"])
+def test_the_scaling_that_a_model_was_trained_with(scaling):
+    """An autoencoder that gives back what it gets tells how its pixels were scaled."""
+    spec = replace(SPEC, scaling=scaling)
+    model = {"arguments": {"kind": "Echo", "scaling": scaling}, "variance": "log_var"}
+    for said in ("zero_one", "minus_one_one"):
+        probe = Probe(source(image=replace(spec, scaling=said), **model))
+        probe.use(pictures() // 128 * 255)
+        errors = probe.errors_by_scaling()
+        assert min(errors, key=errors.get) == scaling
+        assert errors[said] == pytest.approx(probe.reconstruction_error())
+        assert errors[scaling] < 1e-4 < 0.02 < max(errors.values())
 
 
 def test_parameters_that_share_memory(tmp_path):
@@ -435,7 +470,7 @@ def test_models_that_are_refused(kind, message):
             "Laplace: it is not a diagonal Gaussian",
         ),
         ({"mu_output": "7", "variance_output": "1"}, "has no '7'; name another place"),
-        ({"image": ImageSpec(16, 20)}, "encode cannot take a tensor of shape (4, 3, 16, 20): Runt"),
+        ({"image": ImageSpec(16, 20)}, "encode cannot take a tensor of shape (4, 3, 16, 20) (Runt"),
         ({"clamp": (3.0, 1.0)}, "interface.clamp is (3.0, 1.0), which is not a value that it"),
         ({"latent_scale": 0.0}, "interface.scale is 0.0, which is not a value that it can have"),
     ],
@@ -464,7 +499,7 @@ def test_a_reading_against_the_type_is_refused():
 
 
 def test_a_reading_that_gives_no_sigma_is_not_saved(tmp_path):
-    with pytest.raises(BundleError, match=r"with variance sigma, 6 of 6 pictures have a mu or log"):
+    with pytest.raises(BundleError, match=r"no sigma above 0 for 6 of 6 .* be log_var, log_s"):
         export_bundle(tmp_path / "bundle", source(variance="sigma"), pictures())
     assert not (tmp_path / "bundle").exists()
 

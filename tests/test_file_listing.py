@@ -185,11 +185,11 @@ def test_items_as_the_catalog_is_read(spark, tmp_path):
 
 
 def test_what_is_not_there(spark, tmp_path):
-    for name in ("nothing", "no*"):
+    for name, found in (("nothing", "does not exist"), ("no*", "matches nothing")):
         with pytest.raises(InputError) as refused:
             list_files(spark, f"{tmp_path}/{name}")
         assert str(refused.value) == (
-            f"catalog {tmp_path}/{name} does not exist; expected a folder, a glob or a file."
+            f"catalog {tmp_path}/{name} {found}; expected a folder, a glob or a file."
         )
     with pytest.raises(InputError, match=r"^catalog \S+ cannot be read: .*Unclosed"):
         list_files(spark, f"{tmp_path}/a[b")

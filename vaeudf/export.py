@@ -6,6 +6,7 @@ import copy
 import functools
 import importlib.metadata
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -38,7 +39,7 @@ from vaeudf.bundle import (
     save_bundle,
 )
 from vaeudf.errors import BundleError, InputError
-from vaeudf.image_spec import ImageSpec, scale_pixels, unscale_pixels
+from vaeudf.image_spec import ImageSpec, Scaling, scale_pixels, unscale_pixels
 from vaeudf.readings import Reading
 from vaeudf.recognition import (
     Recognised,
@@ -57,6 +58,8 @@ _PREFIXES = ("module.", "_orig_mod.", "model.", "vae.", "net.")
 # Of another batch, in which numbers are summed in another order; and of the very same one.
 _TOLERANCE, _SAME = 1e-4, 1e-6
 _PROBES = 4
+# Pictures that ways to scale pixels are tried on.
+_TRIED = 64
 
 
 @dataclass(frozen=True)
@@ -179,6 +182,23 @@ class Probe:
         difference = (self._reconstructions.astype(np.float64) - self.sample) / 255.0
         return float(np.mean(difference**2))
 
+    def errors_by_scaling(self) -> dict[str, float]:
+        """Return what :meth:`reconstruction_error` would be with each way to scale pixels."""
+        if self.interface.decoder is None:
+            return {}
+        found = {}
+        sample, said = self.sample[:_TRIED], self.source.image
+        scalings: tuple[Scaling, ...] = ("zero_one", "minus_one_one")
+        for scaling in scalings:
+            spec = replace(said, scaling=scaling, mean=None, std=None)
+            manifest = replace(self._manifest("log_var"), image=spec)
+            encoder = PosteriorEncoder(self._networks.encoder, manifest).eval()
+            batches = (sample[i : i + spec.batch_size] for i in range(0, _TRIED, spec.batch_size))
+            mu = np.concatenate([encoder.encode(batch)[0] for batch in batches if len(batch)])
+            difference = (self._decode(mu, spec).astype(np.float64) - sample) / 255.0
+            found[str(scaling)] = float(np.mean(difference**2))
+        return found
+
     def save(self, path: str | Path) -> Bundle:
         """Write the bundle.
 
@@ -189,11 +209,13 @@ class Probe:
         if self.variance is None:
             raise BundleError(self.question())
         mu, log_var = self.read(self.variance)
-        finite = np.isfinite(np.concatenate([mu, log_var], axis=1)).all(axis=1)
+        finite = np.isfinite(log_var).all(axis=1)
         if not finite.all():
+            possible = [name for name in VARIANCES if np.isfinite(self.read(name)[1]).all()]
             raise BundleError(
-                f"with variance {self.variance}, {(~finite).sum()} of {len(mu)} pictures have a "
-                "mu or log sigma² that is not finite. Is the reading right, and are the weights?"
+                f"read as {self.variance}, what the encoder states gives no sigma above 0 for "
+                f"{(~finite).sum()} of {len(mu)} pictures; it may be {', '.join(possible)}. Name "
+                "the right one with --variance."
             )
         manifest = self._manifest(self.variance)
         if self._has_pictures:
@@ -345,8 +367,8 @@ class Probe:
         self.interface = replace(self.interface, channels_last=_same(found, expected, _TOLERANCE))
 
     @torch.inference_mode()
-    def _decode(self, z: NDArray[np.float32]) -> NDArray[np.uint8]:
-        spec, decoder = self.source.image, self._networks.decoder
+    def _decode(self, z: NDArray[np.float32], spec: ImageSpec | None = None) -> NDArray[np.uint8]:
+        spec, decoder = spec or self.source.image, self._networks.decoder
         latents = torch.split(torch.from_numpy(z), spec.batch_size)
         return np.concatenate([unscale_pixels(decoder(some).numpy(), spec) for some in latents])
 
@@ -381,8 +403,8 @@ def _call(model: nn.Module, path: str, argument: Tensor) -> Any:
         raise
     except Exception as error:  # it is somebody else's code
         raise BundleError(
-            f"{path or 'the model'} cannot take {describe(argument)}: {type(error).__name__}: "
-            f"{error} Are the image's size, channels and layout right?"
+            f"{path or 'the model'} cannot take {describe(argument)} ({type(error).__name__}: "
+            f"{str(error).strip()}). Are the image's size, channels and layout right?"
         ) from error
 
 
@@ -460,11 +482,14 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle can raise anything
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        kind = re.search(r"GLOBAL (\S+)", str(error))
+        held = kind[1] if kind else "something else"
         raise BundleError(
-            f"{path} cannot be read as weights alone: {reason} A file that holds more than a "
-            "state_dict can run code when it is opened, and is not. Where you trust it, save "
-            "model.state_dict() from it with safetensors.torch.save_file."
+            f"{path} is no file of weights alone: it holds {held}, and to open that can run code. "
+            "Where you trust the file, take its weights out: python -c 'import torch; "
+            f'c = torch.load("{path.name}", weights_only=False); '
+            'torch.save(c["model_state_dict"] if isinstance(c, dict) else c.state_dict(), '
+            '"weights.pt")\''
         ) from None
     for key in _STATE_KEYS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):

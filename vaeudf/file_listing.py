@@ -126,7 +126,8 @@ def _folders_at(spark: SparkSession, path: str) -> list[Folder]:
     except (OSError, Py4JJavaError) as error:
         raise InputError(f"catalog {path} cannot be read: {root_cause(error)}.") from None
     if not matches:
-        raise InputError(f"catalog {path} does not exist; expected a folder, a glob or a file.")
+        found = "matches nothing" if _GLOB.search(path) else "does not exist"
+        raise InputError(f"catalog {path} {found}; expected a folder, a glob or a file.")
     whole = {match for match, alone in matches.items() if not alone}
     names: dict[str, set[str]] = {}
     for match, alone in matches.items():

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 _COLUMNS, _MARGIN, _CAPTION = 8, 4, 14
+_TITLE, _NARROWEST = 22, 440
 _DPI = 120
 
 
@@ -30,13 +31,15 @@ def training_curve(
     figure = Figure(figsize=(9, 3), dpi=_DPI, layout="constrained")
     epochs = np.arange(1, len(elbo) + 1)
     curves = (
-        ("ELBO, nats per image", elbo),
-        ("KL(q(z|x) ‖ N(0, I)), nats per image", kl),
-        ("squared error per pixel", squared_error),
+        ("held-out ELBO (β = 1), nats per image", elbo),
+        ("held-out KL(q(z|x) ‖ N(0, I)), nats", kl),
+        ("held-out squared error per pixel", squared_error),
     )
     for axes, (name, values) in zip(figure.subplots(1, 3), curves, strict=True):
         axes.plot(epochs, values, color="#2456a6", marker="o", markersize=3)
-        axes.axvline(kept + 1, color="#b0571a", linewidth=1, label=f"kept: epoch {kept + 1}")
+        axes.axvline(
+            kept + 1, color="#b0571a", linewidth=1, linestyle="--", label=f"kept: epoch {kept + 1}"
+        )
         axes.set_title(name, fontsize=9)
         axes.set_xlabel("epoch", fontsize=8)
         axes.tick_params(labelsize=7)
@@ -49,22 +52,26 @@ def training_curve(
 
 
 def reconstruction_sheet(originals: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> bytes:
-    """Lay pictures out in pairs, the original above what became of it, with the error between.
+    """Lay pictures out in pairs, the original above what became of it, with the error below.
 
     Args:
         originals: Shape (N, H, W, C).
         decoded: The same shape.
     """
     count, height, width, _ = originals.shape
-    zoom = max(1, 64 // max(height, width))
+    zoom = max(1, 128 // max(height, width))
     cell = (width * zoom + _MARGIN, 2 * height * zoom + _CAPTION + 2 * _MARGIN)
     columns = min(_COLUMNS, count)
     rows = -(-count // columns)
-    sheet = Image.new("RGB", (columns * cell[0] + _MARGIN, rows * cell[1] + _MARGIN), "white")
+    size = (max(columns * cell[0] + _MARGIN, _NARROWEST), rows * cell[1] + _TITLE)
+    # Grey: photos on white have edges on it.
+    sheet = Image.new("RGB", size, "#d9d9d9")
     draw = ImageDraw.Draw(sheet)
+    title = "held-out pictures, what the model makes of them, squared error per pixel"
+    draw.text((_MARGIN, _MARGIN), title, fill="#111111")
     for i in range(count):
         left = _MARGIN + (i % columns) * cell[0]
-        top = _MARGIN + (i // columns) * cell[1]
+        top = _TITLE + (i // columns) * cell[1]
         for j, picture in enumerate((originals[i], decoded[i])):
             image = Image.fromarray(picture.squeeze(-1) if picture.shape[-1] == 1 else picture)
             image = image.resize((width * zoom, height * zoom), Image.Resampling.NEAREST)

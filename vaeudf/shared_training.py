@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
 import pickle
 import posixpath
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -91,7 +93,7 @@ def train_together(
     distributor = TorchDistributor(num_processes, local_mode=local, use_gpu=on_gpus)
     try:
         # What the processes print would mix with the job's one line.
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(sys.stderr), _threads(num_processes if local else 1):
             distributor.run(_train_share, folder, spec.to_dict(), vars(plan), on_gpus)
         outcome = _read(told)
     finally:
@@ -106,6 +108,20 @@ def train_together(
     if isinstance(found, InputError):
         raise found
     return found
+
+
+@contextlib.contextmanager
+def _threads(num_processes: int) -> Iterator[None]:
+    """Share the machine's cores among the processes; torchrun would give each one, and say so."""
+    name = "OMP_NUM_THREADS"
+    if name in os.environ:
+        yield
+        return
+    os.environ[name] = str(max(1, (os.cpu_count() or 1) // num_processes))
+    try:
+        yield
+    finally:
+        del os.environ[name]
 
 
 def _train_share(folder: str, spec: dict[str, Any], plan: dict[str, Any], on_gpus: bool) -> None:

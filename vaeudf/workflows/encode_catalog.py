@@ -31,7 +31,7 @@ from vaeudf.cli import Summary, option
 from vaeudf.encoding import chunks_for, encode_chunks
 from vaeudf.errors import InputError, PublishConflict, TooManyFailures
 from vaeudf.image_reader import UNAVAILABLE
-from vaeudf.inference import Device, Hardware, Precision
+from vaeudf.inference import Device, Hardware, Precision, choose_device
 from vaeudf.progress import progress
 from vaeudf.query import read_table
 from vaeudf.run_record import NOTHING_TO_DO, PUBLISHED, started_now, write_run_record
@@ -222,6 +222,8 @@ class _Night:
 
     def go(self, spark: SparkSession, run: Run) -> None:
         """Do all of it."""
+        if self.options.device == "cuda" and str(spark.sparkContext.master).startswith("local"):
+            choose_device("cuda", None, 0)  # tasks would fail, one after the other
         with ExitStack() as frames:
 
             def kept(frame: DataFrame) -> DataFrame:

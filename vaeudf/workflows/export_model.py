@@ -22,6 +22,9 @@ from vaeudf.variance import Variance
 
 log = logging.getLogger(__name__)
 
+# A picture of one colour differs from a photo on white by some 0.1.
+_BAD_RECONSTRUCTION = 0.05
+
 
 @dataclass(frozen=True)
 class ExportModel:
@@ -166,6 +169,7 @@ def export_model(options: ExportModel) -> Summary:
         found = probe.readings()
         log.info("%s", readings.table(found, probe.variance))
         log.info("%s", _explanation(probe))
+        _warn_of_pictures(probe, options.scaling)
     if probe.variance is None:
         more = "" if options.catalog else " With --catalog, each reading is tried on its images."
         raise BundleError(probe.question() + more)
@@ -177,6 +181,7 @@ def export_model(options: ExportModel) -> Summary:
         "recognised": probe.recognised.family or None,
         "latent_dim": bundle.latent_dim,
         "variance": bundle.manifest.variance,
+        "reconstruction_error": None if options.catalog is None else probe.reconstruction_error(),
         "interface": probe.interface.to_dict(),
     }
 
@@ -198,19 +203,35 @@ def _sample(options: ExportModel, catalog: str) -> Any:
 
 def _explanation(probe: Probe) -> str:
     """Return how to read the table of readings."""
-    text = (
+    return (
         f"On {len(probe.sample)} pictures. KL is to the prior N(0, I); aggregate is E[sigma²] + "
         "Var[mu], near 1 where training held the posteriors to the prior; noise MSE is what "
         "decode(mu + sigma·eps) differs from decode(mu), pixels in [0, 1]: the right reading "
-        "leaves the picture recognisable."
+        "leaves the picture recognisable. Where several could be right, the KL that the training "
+        "logged tells them apart, or the line of its code that draws z: mu + exp(s / 2)·eps is "
+        "log_var, mu + exp(s)·eps is log_sigma."
     )
+
+
+def _warn_of_pictures(probe: Probe, scaling: Scaling) -> None:
+    """Tell of reconstructions that are too bad to be the model's own."""
     error = probe.reconstruction_error()
-    if error is not None:
-        text += (
-            f" decode(mu) differs from the pictures themselves by {error:.2g}; much more than 0.05 "
-            "says that --scaling, --activation or the weights are not right."
+    if error is None:
+        return
+    others = probe.errors_by_scaling()
+    best = min(others, key=lambda name: others[name])
+    if best != scaling and others[best] < error / 2:
+        log.warning(
+            "warning: decode(mu) differs from the pictures by %.2g (mean squared error, pixels in "
+            "[0, 1]), but with --scaling %s by %.2g: is that what the model was trained with?",
+            *(error, best, others[best]),
         )
-    return text
+    elif error > _BAD_RECONSTRUCTION:
+        log.warning(
+            "warning: decode(mu) differs from the pictures by %.2g (mean squared error, pixels in "
+            "[0, 1]); expected at most %.2g. Are --scaling, --activation and the weights right?",
+            *(error, _BAD_RECONSTRUCTION),
+        )
 
 
 def _numbers(name: str, text: str | None) -> tuple[float, ...] | None:
