@@ -172,9 +172,9 @@ def test_pictures_and_figures_of_the_training(spark, parquet_catalog, tmp_path, 
     for name in (CURVE, RECONSTRUCTIONS):
         with Image.open(output / name) as picture:
             assert picture.format == "PNG" and min(picture.size) > 30
-    # Four are held out: 16 × 16, shown four times as large, two of them in a column.
+    # Four are held out: 16 × 16, shown eight times as large, two of them in a column.
     with Image.open(output / RECONSTRUCTIONS) as picture:
-        assert picture.size == (4 * 68 + 4, 128 + 14 + 8 + 4)
+        assert picture.size == (4 * 132 + 4, 2 * 128 + 14 + 8 + 22)
     assert not (tmp_path / "m.training").exists()
     load_bundle(output)
 
