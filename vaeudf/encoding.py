@@ -230,7 +230,13 @@ def encode_images(images: Iterator[Data], model: Model) -> Iterator[pd.DataFrame
         if threads > 1 or on_gpu:
             pool = stack.enter_context(ThreadPoolExecutor(threads))
             stack.enter_context(without_warnings())
-        yield from encode_batches(images, encoder, pool, ahead=on_gpu)
+        frames = encode_batches(images, encoder, pool, ahead=on_gpu)
+        while True:
+            with watchdog(_SECONDS_PER_BATCH):
+                frame = next(frames, None)
+            if frame is None:
+                return
+            yield frame
 
 
 def encode_batches(
@@ -248,20 +254,16 @@ def encode_batches(
         ahead: Whether to decode the next batch while the encoder is at one.
     """
     waiting: tuple[list[Pixels], Callable[[], Posteriors] | None] | None = None
-    decoded = _decoded(images, encoder, pool, ahead)
-    while True:
-        with watchdog(_SECONDS_PER_BATCH):
-            batch = next(decoded, None)
-            begun = None if batch is None else (batch, _start(encoder, batch))
-            if not ahead and begun is not None:
-                frame: pd.DataFrame | None = _finish(*begun)
-            else:
-                frame = None if waiting is None else _finish(*waiting)
-                waiting = begun
-        if frame is not None:
-            yield frame
-        if batch is None:
-            return
+    for batch in _decoded(images, encoder, pool, ahead):
+        begun = batch, _start(encoder, batch)
+        if not ahead:
+            yield _finish(*begun)
+            continue
+        if waiting is not None:
+            yield _finish(*waiting)
+        waiting = begun
+    if waiting is not None:
+        yield _finish(*waiting)
 
 
 def _decoded(
