@@ -52,7 +52,8 @@ from vaeudf.storage import (
 from vaeudf.table import PosteriorTable, open_posteriors
 from vaeudf.timing import Stopwatch
 from vaeudf.user_code import use_py_files
-from vaeudf.workflows.query_page import QueryPage, find_pictures, load_decoder
+from vaeudf.workflows.pictures import find_pictures, load_decoder
+from vaeudf.workflows.query_page import QueryPage
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,55 @@
+"""Every page in a real browser: its pictures load, a phone can show it, nothing is logged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from tests.browser import check_page, chromium
+from tests.test_report import HOSTILE, image_file, result
+from vaeudf.pages import PAGE
+from vaeudf.report import Hit, write_report
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    with chromium() as found:
+        yield found
+
+
+def test_the_page_of_a_query(browser, tmp_path):
+    facts = [("category", "coat"), ("price", "1,299.00 €")]
+    hits = [Hit(rank, f"c/{rank}.jpg", -1.0, image_file("red"), facts) for rank in range(1, 12)]
+    hits += [Hit(12, HOSTILE, -2.0, image_file("lime", "WEBP")), Hit(13, "x" * 200, -3.0, None)]
+    decoded = np.full((16, 16, 3), 90, np.uint8)
+    page = write_report(
+        str(tmp_path),
+        [result(*hits, decoded=decoded, z=np.linspace(-5, 5, 12))],
+        title="Most like these",
+        num_items=5,
+        slider_range=5.0,
+        facts=[("queries", "1"), ("seconds", "search 1.0")],
+    )
+    check_page(browser, page, min_pictures=13)
+
+
+def test_a_broken_page_is_seen(browser, tmp_path):
+    page = tmp_path / PAGE
+
+    def write(body: str) -> str:
+        page.write_text(f"<!doctype html><meta charset=utf-8><body>{body}")
+        return str(page)
+
+    for body, message in (
+        ('<img alt="a" src="data:image/png;base64,AAAA">', "do not load"),
+        ('<img alt="a" loading="lazy" style="margin-top:9000px" src="data:,">', "do not load"),
+        ('<img src="data:image/gif;base64,R0lGODlhAQABAAAAACw=">', "do not load|alt text"),
+        ('<div style="width:2000px">wide</div>', "wider than"),
+        ('<p style="color:#aaa">faint</p>', "hard to read"),
+        ('<script>console.error("oh")</script>', "oh"),
+        ('<script src="http://127.0.0.1:9/x.js"></script>', "127.0.0.1"),
+    ):
+        with pytest.raises(AssertionError, match=message):
+            check_page(browser, write(body), min_pictures=0)
