@@ -84,7 +84,7 @@ def _check_at(browser: Any, path: str, min_pictures: int, width: int, height: in
         assert page.evaluate(_OVERFLOW) <= 0, f"wider than a screen of {width} pixels"
         assert page.evaluate(_FAINT) == [], "text that is hard to read"
         wanted = [unquote(url) for url in asked if not url.startswith("data:")]
-        assert wanted == [f"file://{path}"]
+        assert wanted == [f"file://{path}"], f"asked for {wanted}"
         assert logged == [], f"logged by the browser: {logged}"
     finally:
         page.close()
