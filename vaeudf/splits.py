@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,8 @@ from vaeudf.fold import to_matrix
 from vaeudf.footers import RowGroup
 from vaeudf.schema import ITEM_ID, LOG_VAR, MU
 from vaeudf.storage import filesystem
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,17 @@ def _joined(groups: list[RowGroup]) -> Split:
         sum(group.num_rows for group in groups),
         Boxes.concatenate(boxes).coarsen(len(boxes)) if boxes else None,
     )
+
+
+def spread(splits: list[Item], costs: NDArray[np.float64], num_tasks: int) -> list[list[Item]]:
+    """Give splits to tasks so that all cost about the same: the dearest first, to the idlest."""
+    tasks: list[list[int]] = [[] for _ in range(num_tasks)]
+    loads = np.zeros(num_tasks)
+    for place in np.argsort(-costs, kind="stable"):
+        idlest = int(loads.argmin())
+        tasks[idlest].append(int(place))
+        loads[idlest] += costs[place]
+    return [[splits[place] for place in sorted(task)] for task in tasks]
 
 
 class SplitReader:

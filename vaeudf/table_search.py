@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -24,11 +23,9 @@ from vaeudf.footers import RowGroup
 from vaeudf.kernels import most_promising
 from vaeudf.prepared import prepare_queries
 from vaeudf.results import Columns, results
-from vaeudf.splits import Split, SplitReader, join
+from vaeudf.splits import Split, SplitReader, join, spread
 from vaeudf.topk import BestValues
 from vaeudf.tracking import Counts
-
-_Split = TypeVar("_Split")
 
 # Rows that are read and searched together: enough for the tree of boxes to pay.
 _ROWS_PER_SPLIT = 65_536
@@ -80,7 +77,7 @@ def search_table(
     asked = np.add.reduceat(alive[planned], np.cumsum(sizes) - sizes) / sizes if planned else sizes
     costs = np.array([split.num_rows for split in splits]) * (asked + _COST_OF_READING)
     num_tasks = max(1, min(len(splits), _num_tasks(spark, costs)))
-    shared = spark.sparkContext.broadcast((search, _spread(splits, costs, num_tasks)))
+    shared = spark.sparkContext.broadcast((search, spread(splits, costs, num_tasks)))
 
     def fold(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield from _fold_splits(batches, shared, columns, counts)
@@ -100,7 +97,7 @@ def _first_round(
     seeds = _seeds(groups, search)
     costs = np.array([s.num_rows * (len(own) + _COST_OF_READING) for s, own in seeds])
     num_tasks = min(len(seeds), _num_tasks(spark, costs))
-    shared = spark.sparkContext.broadcast((search, _spread(seeds, costs, num_tasks)))
+    shared = spark.sparkContext.broadcast((search, spread(seeds, costs, num_tasks)))
 
     def best(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield from _best_of_seeds(batches, shared, counts)
@@ -194,17 +191,6 @@ def _num_tasks(spark: SparkSession, costs: NDArray[np.float64]) -> int:
     """Return how many tasks are worth starting."""
     most = _TASKS_PER_CORE * int(spark.sparkContext.defaultParallelism)
     return min(most, math.ceil(float(costs.sum()) / _COST_PER_TASK))
-
-
-def _spread(splits: list[_Split], costs: NDArray[np.float64], num_tasks: int) -> list[list[_Split]]:
-    """Give splits to tasks so that all cost about the same: the dearest first, to the idlest."""
-    tasks: list[list[int]] = [[] for _ in range(num_tasks)]
-    loads = np.zeros(num_tasks)
-    for place in np.argsort(-costs, kind="stable"):
-        idlest = int(loads.argmin())
-        tasks[idlest].append(int(place))
-        loads[idlest] += costs[place]
-    return [[splits[place] for place in sorted(task)] for task in tasks]
 
 
 def _fold_splits(

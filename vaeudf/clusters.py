@@ -1,0 +1,138 @@
+"""Cluster the posteriors of a table on Spark, by a divergence between Gaussians."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+
+from vaeudf.clustering import Fitted, Plan, Trial, fit
+from vaeudf.divergences import Divergence, Gaussians, divergence_named
+from vaeudf.item_passes import TablePasses, read_batches
+from vaeudf.portraits import Portrait, assign, portray
+from vaeudf.schema import ITEM_ID
+from vaeudf.table import PosteriorTable, open_posteriors
+
+CLUSTER = "cluster"
+DIVERGENCE = "divergence"
+_ITEM_TYPE = f"{ITEM_ID} string, {CLUSTER} int, {DIVERGENCE} double"
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """Clusters of a table's items, numbered from 0, the largest first.
+
+    Attributes:
+        table: What was clustered.
+        divergence: By what.
+        trial: The centroids, and how they were found.
+        portraits: What is known of each cluster.
+        passes: Runs passes over the table.
+    """
+
+    table: PosteriorTable
+    divergence: Divergence
+    trial: Trial
+    portraits: list[Portrait]
+    passes: TablePasses
+
+    @property
+    def k(self) -> int:
+        """How many clusters."""
+        return self.trial.k
+
+    @property
+    def centroids(self) -> Gaussians:
+        """The centroids, (k, n)."""
+        return self.trial.centroids
+
+    @property
+    def silhouette(self) -> float:
+        """The mean over all items of (b - a) / b; NaN for one cluster."""
+        sizes = np.array([portrait.size for portrait in self.portraits], np.float64)
+        widths = np.array([portrait.silhouette for portrait in self.portraits])
+        return float(np.average(widths[sizes > 0], weights=sizes[sizes > 0]))
+
+    def items(self, spark: SparkSession) -> DataFrame:
+        """Return ``item_id``, ``cluster`` and ``divergence`` from its centroid, of every item."""
+        tasks, latent_dim = self.passes.tasks, self.table.latent_dim
+        shared = spark.sparkContext.broadcast((self.centroids, self.divergence))
+
+        def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            centroids, divergence = shared.value
+            for numbers in batches:
+                for number in numbers.column(0).to_pylist():
+                    for batch in read_batches(tasks.value[number], latent_dim):
+                        found, values = assign(batch.items, centroids, divergence)
+                        columns = [batch.names(np.arange(len(found))), found, values]
+                        yield pa.RecordBatch.from_arrays(
+                            [pa.array(column) for column in columns],
+                            names=[ITEM_ID, CLUSTER, DIVERGENCE],
+                        )
+
+        numbers = spark.range(0, self.passes.num_tasks, 1, self.passes.num_tasks)
+        return numbers.mapInArrow(write, _ITEM_TYPE)
+
+
+def cluster(
+    spark: SparkSession,
+    posteriors: str | PosteriorTable,
+    k: int,
+    *,
+    divergence: str = "kl",
+    seed: int = 0,
+    restarts: int = 3,
+    max_iterations: int = 100,
+    min_improvement: float = 1e-4,
+    num_nearest: int = 12,
+) -> Clustering:
+    """Cluster a table's items into k clusters by a divergence between Gaussians.
+
+    k-means with KL(item ‖ centroid) in place of the squared distance, and the Gaussian with the
+    moments of a cluster's mixture in place of its mean (Davis and Dhillon, 2006): the mean
+    divergence from the centroids falls at every iteration. Each iteration is one pass over the
+    table; the result depends on the items and the seed, and not on how they are partitioned.
+
+    Args:
+        spark: The session.
+        posteriors: A posterior table or its path, or that of a folder of plain Parquet.
+        k: How many clusters.
+        divergence: One of :data:`vaeudf.divergences.DIVERGENCES`.
+        seed: Chooses the seeds.
+        restarts: How often to try, with other seeds; the best counts.
+        max_iterations: When to stop at the latest.
+        min_improvement: Stop when an iteration lowers the mean divergence by no more than this part
+            of it.
+        num_nearest: How many items to name of each cluster.
+
+    Raises:
+        InputError: k < 1, more clusters than items that differ, an unknown divergence, or numbers
+            that cannot be clustered.
+        TableError: The path does not hold posteriors.
+    """
+    table = open_posteriors(posteriors) if isinstance(posteriors, str) else posteriors
+    kind = divergence_named(divergence)
+    plan = Plan(kind, (k,), restarts, seed, max_iterations, min_improvement)
+    [found] = cluster_all(TablePasses(spark, table), table, plan, num_nearest)[1]
+    return found
+
+
+def cluster_all(
+    passes: TablePasses,
+    table: PosteriorTable,
+    plan: Plan,
+    num_nearest: int,
+    tell: Callable[[list[Trial]], None] = lambda _: None,
+) -> tuple[Fitted, list[Clustering]]:
+    """Return all trials, and for each k the best of them with its portraits."""
+    fitted = fit(passes, plan, tell)
+    found = [
+        Clustering(
+            table, plan.divergence, trial, portray(passes, fitted, trial, num_nearest), passes
+        )
+        for trial in fitted.best()
+    ]
+    return fitted, found

@@ -1,0 +1,90 @@
+"""Passes over all items of a table on Spark: tasks read its splits, results are merged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyspark import Broadcast
+from pyspark.sql import SparkSession
+
+from vaeudf.clustering import Batch, Merge, Work
+from vaeudf.divergences import Gaussians
+from vaeudf.footers import read_footers
+from vaeudf.schema import ITEM_ID
+from vaeudf.splits import Split, SplitReader, join, spread
+from vaeudf.table import PosteriorTable
+
+Result = TypeVar("Result")
+
+# Rows that are read together, and rows that are worked on together: their arrays stay in the cache.
+_ROWS_PER_SPLIT = 65_536
+_ROWS_PER_BATCH = 4_096
+_TASKS_PER_CORE = 2
+# Results that the driver merges itself; of more, tasks merge some each.
+_MERGED_BY_DRIVER = 64
+
+
+class TablePasses:
+    """Runs passes over a posterior table.
+
+    Attributes:
+        num_tasks: How many tasks share the table.
+        tasks: What they read, broadcast: for each task its splits.
+    """
+
+    def __init__(self, spark: SparkSession, table: PosteriorTable) -> None:
+        """Cut a table into tasks; only footers are read."""
+        self._context = spark.sparkContext
+        groups = [group for group in read_footers(table.files) if group.num_rows]
+        splits = join(groups, _ROWS_PER_SPLIT)
+        most = _TASKS_PER_CORE * int(self._context.defaultParallelism)
+        self.num_tasks = max(1, min(len(splits), most))
+        costs = np.array([split.num_rows for split in splits], np.float64)
+        shares = spread(splits, costs, self.num_tasks)
+        self.tasks: Broadcast[list[list[Split]]] = self._context.broadcast(shares)
+        self._latent_dim = table.latent_dim
+
+    def __call__(self, work: Work[Result], merge: Merge[Result]) -> Result:
+        """Do the work on every task's items, and merge what comes out of it."""
+        tasks, latent_dim = self.tasks, self._latent_dim
+        shared = self._context.broadcast(work)
+
+        def run(numbers: Iterable[int]) -> Iterable[Any]:
+            for number in numbers:
+                yield shared.value(read_batches(tasks.value[number], latent_dim))
+
+        numbers = self._context.parallelize(range(self.num_tasks), self.num_tasks)
+        results = numbers.mapPartitions(run)
+        try:
+            if self.num_tasks > _MERGED_BY_DRIVER:
+                merged: Result = results.treeReduce(merge)
+                return merged
+            # In the order of the tasks, though none of the merges depends on it.
+            first, *others = cast(list[Result], results.collect())
+            for other in others:
+                first = merge(first, other)
+            return first
+        finally:
+            shared.unpersist()
+
+
+def read_batches(splits: list[Split], latent_dim: int) -> Iterator[Batch]:
+    """Yield the items of some splits, within a task."""
+    reader = SplitReader(latent_dim, ())
+    for split in splits:
+        mu, log_var = reader.posteriors(split)
+        for first in range(0, len(mu), _ROWS_PER_BATCH):
+            rows = slice(first, first + _ROWS_PER_BATCH)
+            items = Gaussians(mu[rows].astype(np.float64), log_var[rows].astype(np.float64))
+            yield Batch(items, _names(reader, first))
+
+
+def _names(reader: SplitReader, first: int) -> Callable[[NDArray[np.int64]], pa.Array]:
+    def names(rows: NDArray[np.int64]) -> pa.Array:
+        return reader.items(rows + first).column(ITEM_ID).combine_chunks()
+
+    return names
