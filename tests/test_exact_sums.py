@@ -1,0 +1,78 @@
+"""Sums that no order changes, against math.fsum and fractions."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vaeudf.cluster_kernels import add_values
+from vaeudf.exact_sums import LEVELS, anchors, totals
+
+
+def summed(values, bound, parts=1, order=None):
+    values = np.asarray(values, np.float64)
+    values = values if order is None else values[order]
+    anchor = anchors(bound, len(values))
+    sums = np.zeros((1, LEVELS))
+    for part in np.array_split(values, parts):
+        own = np.zeros((1, LEVELS))
+        add_values(part, np.zeros(len(part), np.int32), anchor, own)
+        sums = sums + own
+    return totals(sums)[0]
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=60),
+    st.integers(1, 7),
+    st.randoms(use_true_random=False),
+)
+def test_no_order_and_no_partition_changes_a_bit(values, parts, random):
+    bound = max(map(abs, values))
+    order = list(range(len(values)))
+    random.shuffle(order)
+    assert summed(values, bound) == summed(values, bound, parts, order)
+
+
+@pytest.mark.parametrize("scale", [1e-150, 1e-9, 1.0, 1e30, 1e100])
+def test_the_sum_is_right_to_the_last_place(scale):
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=100_000) * scale
+    exact = math.fsum(values)
+    assert abs(summed(values, np.abs(values).max(), 13) - exact) <= 4e-16 * abs(exact)
+
+
+def test_sums_that_cancel():
+    rng = np.random.default_rng(1)
+    large = rng.uniform(1e15, 1e16, 5_000)
+    values = np.concatenate([large, -large, np.full(3, 0.125)])
+    assert summed(values, 1e16, 7, rng.permutation(len(values))) == 0.375
+    assert float(np.sum(values[rng.permutation(len(values))])) != 0.375, "which plain sums are not"
+
+
+def test_numbers_far_below_the_bound():
+    # 2^-60 of the bound each, of a million: what a pass over catalogs can meet at most.
+    values = np.full(1_000_000, 2.0**-60)
+    assert summed(values, 1.0) == 1_000_000 * 2.0**-60
+
+
+def test_what_is_left_out_is_known():
+    values = np.array([1.0, 1e-60])
+    assert Fraction(summed(values, 1.0)) == 1, "80 bits and more below the largest"
+
+
+def test_a_bound_of_nothing():
+    assert summed([0.0, -0.0, 0.0], 0.0) == 0.0
+
+
+def test_anchors_of_many_kinds():
+    bounds = np.array([[1.0, 1e6], [1e-6, 0.0]])
+    found = anchors(bounds, 1000)
+    assert found.shape == (2, 2, LEVELS)
+    assert (np.diff(found, axis=-1) < 0).all()
+    np.testing.assert_array_equal(found[0, 1], anchors(1e6, 1000))
