@@ -75,7 +75,7 @@ def draw(count=400, n=3, seed=0, clusters=4, spread=3.0):
 
 
 def centroid_by_search(name, mu, log_var):
-    """The Gaussian with the least mean divergence, by a general minimiser, dimension by dimension."""
+    """The Gaussian with the least mean divergence, by a general minimiser."""
     found = []
     for i in range(mu.shape[1]):
 
@@ -512,7 +512,8 @@ def test_numbers_that_cannot_be_clustered(name, value, most):
     with pytest.raises(InputError) as error:
         fit(MemoryPasses(**arrays, parts=3), Plan(KL, (2,)))
     assert str(error.value).startswith(
-        f"item 'i00007' has a {name} of {value:g}; items can be clustered with |{name}| up to {most}"
+        f"item 'i00007' has a {name} of {value:g}; "
+        f"items can be clustered with |{name}| up to {most}"
     )
 
 

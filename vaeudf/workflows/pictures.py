@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 from vaeudf.bundle import Bundle, load_bundle
 from vaeudf.catalog import CatalogSource, read_images, resolve_format
 from vaeudf.errors import BundleError, InputError
+from vaeudf.file_listing import root_of
 from vaeudf.query import read_table
 from vaeudf.schema import (
     CATALOG_KEY,
@@ -21,6 +22,7 @@ from vaeudf.schema import (
     SOURCE_VERSION,
     quoted,
 )
+from vaeudf.storage import exists
 from vaeudf.table import PosteriorTable
 
 _FACTS_SHOWN = 3
@@ -93,3 +95,16 @@ def read_facts(
         row[ITEM_ID]: [(name, row[name]) for name in names if row[name] is not None]
         for row in rows.collect()
     }
+
+
+def places_read(table: PosteriorTable, *named: str | None) -> list[str]:
+    """Return what a result must never replace: all that is read, now or for the page.
+
+    Args:
+        table: With its own catalog and model.
+        named: Paths that options name, if they do.
+    """
+    read = [*named, table.provenance.get(MODEL_PATH_KEY)]
+    if CATALOG_KEY in table.provenance:
+        read.append(CatalogSource.from_json(table.provenance[CATALOG_KEY]).path)
+    return [path if exists(path) else root_of(path) for path in read if path is not None]

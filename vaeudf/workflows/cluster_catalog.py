@@ -1,0 +1,275 @@
+"""Cluster an encoded catalog by a divergence between its items' Gaussians."""
+
+from __future__ import annotations
+
+import logging
+import math
+import posixpath
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark.sql import SparkSession
+
+from vaeudf.cli import Summary, option
+from vaeudf.clustering import Fitted, Plan, Trial
+from vaeudf.clusters import Clustering, cluster_all
+from vaeudf.divergences import DIVERGENCES, divergence_named
+from vaeudf.errors import InputError
+from vaeudf.item_passes import TablePasses
+from vaeudf.progress import progress
+from vaeudf.schema import ITEM_ID, LOG_VAR, MU, QUERY_ID
+from vaeudf.session import spark_session
+from vaeudf.storage import (
+    CLUSTERS_MARK,
+    PAGE_MARK,
+    absolute,
+    check_output,
+    filesystem,
+    replacing,
+    spark_uri,
+)
+from vaeudf.table import PosteriorTable, open_posteriors
+from vaeudf.timing import Stopwatch
+from vaeudf.user_code import use_py_files
+from vaeudf.workflows.cluster_page import ClusterPage
+from vaeudf.workflows.pictures import find_pictures, load_decoder, places_read
+
+log = logging.getLogger(__name__)
+
+ITEMS, CENTROIDS, TRIALS = "items", "centroids.parquet", "trials.parquet"
+_K_RANGE = re.compile(r"^(\d+):(\d+)(?::(\d+))?$")
+_SECONDS_BETWEEN_LINES = 60.0
+
+
+@dataclass(frozen=True)
+class ClusterCatalog:
+    """Cluster the items of a posterior table by KL between their Gaussians."""
+
+    table: str = option(help="folder of the posterior table, or of plain Parquet like it")
+    output: str = option(help="folder to write items, centroids and trials to")
+    k: int | None = option(None, help="number of clusters")
+    k_range: str | None = option(
+        None, help="try FROM:TO or FROM:TO:STEP clusters, keep the best by silhouette"
+    )
+    divergence: str = option("kl", help=", ".join(DIVERGENCES))
+    restarts: int = option(3, help="sets of seeds to start from; the best result is kept")
+    seed: int = option(0, help="chooses the seeds")
+    max_iterations: int = option(100, help="stop after so many at the latest")
+    min_improvement: float = option(
+        1e-4, help="stop when an iteration lowers the objective by no more than this part"
+    )
+    version: int | None = option(None, help="cluster an older version of the table")
+    report: str | None = option(None, help="folder to write a page of pictures to")
+    report_items: int = option(12, help="items to show of each cluster")
+    report_clusters: int = option(50, help="show at most this many clusters, the largest")
+    model: str | None = option(None, help="bundle to decode with (default: the table's own)")
+    trust_model: bool = option(
+        False, help="run code that is not vaeudf's, if the page's model needs it"
+    )
+    py_files: list[str] | None = option(
+        None, help="module or archive with such a model's code; repeat it"
+    )
+    catalog: str | None = option(None, help="where the pictures are (default: the table's own)")
+    overwrite: bool = option(False, help="replace --output and --report if they exist")
+
+    def __post_init__(self) -> None:
+        self.plan()
+        if self.version is not None and self.version < 0:
+            raise InputError(f"version is {self.version}; expected 0 or more.")
+        for name in ("report_items", "report_clusters"):
+            if getattr(self, name) < 1:
+                flag = name.replace("_", "-")
+                raise InputError(f"{flag} is {getattr(self, name)}; expected at least 1.")
+
+    def plan(self) -> Plan:
+        """Return what to do."""
+        return Plan(
+            divergence_named(self.divergence),
+            self.num_clusters(),
+            self.restarts,
+            self.seed,
+            self.max_iterations,
+            self.min_improvement,
+        )
+
+    def num_clusters(self) -> tuple[int, ...]:
+        """Return the values of k to try.
+
+        Raises:
+            InputError: Neither k nor a range is given, or both, or the range is none.
+        """
+        if (self.k is None) == (self.k_range is None):
+            raise InputError("expected the number of clusters, from either --k or --k-range.")
+        if self.k is not None:
+            return (self.k,)
+        found = _K_RANGE.match(self.k_range or "")
+        numbers = [int(part) for part in found.groups("1")] if found else [0, 0, 0]
+        first, last, step = numbers
+        if not (1 <= first < last and step >= 1):
+            raise InputError(
+                f"k-range is {self.k_range!r}; expected FROM:TO or FROM:TO:STEP with "
+                "1 ≤ FROM < TO, such as 2:20 or 10:100:10."
+            )
+        return tuple(range(first, last + 1, step))
+
+
+def cluster_catalog(options: ClusterCatalog) -> Summary:
+    """Cluster the table's items, write what came of it, draw the page."""
+    watch = Stopwatch()
+    table = open_posteriors(options.table, options.version)
+    plan = options.plan()
+    if max(plan.num_clusters) > table.num_items:
+        raise InputError(
+            f"k is {max(plan.num_clusters)}, but {options.table} has only {table.num_items} "
+            f"items; expected at most {table.num_items}."
+        )
+    decoder = None
+    if options.report:
+        use_py_files(options.py_files)
+        decoder = load_decoder(table, options.model, options.catalog, options.trust_model)
+    inputs = places_read(table, options.table, options.catalog, options.model)
+    check_output(options.output, options.overwrite, CLUSTERS_MARK, inputs)
+    if options.report:
+        check_output(options.report, options.overwrite, PAGE_MARK, [*inputs, options.output])
+
+    with spark_session("cluster_catalog") as spark, progress(spark, watch):
+        page = None
+        if options.report and decoder is not None:
+            pictures = find_pictures(spark, table, options.catalog)
+            page = ClusterPage(
+                options.report, decoder, pictures, options.report_items, options.report_clusters
+            )
+        with watch.phase("cluster"):
+            fitted, found = cluster_all(
+                TablePasses(spark, table), table, plan, options.report_items, _Teller()
+            )
+        best = _choose(found)
+        with watch.phase("write"), replacing(options.output, CLUSTERS_MARK) as folder:
+            _write(spark, folder, fitted, found, best)
+        summary = _summary(table, fitted, best)
+        summary["seconds"] = watch.seconds
+        if page is not None:
+            with watch.phase("report"):
+                written = page.write(spark, fitted, found, best, summary)
+    summary["output"] = absolute(options.output)
+    if page is not None:
+        summary["report"] = written
+    return summary
+
+
+class _Teller:
+    """Says once a minute how far the iterations are."""
+
+    def __init__(self) -> None:
+        self._told = time.monotonic()
+
+    def __call__(self, trials: list[Trial]) -> None:
+        now = time.monotonic()
+        if now - self._told < _SECONDS_BETWEEN_LINES:
+            return
+        self._told = now
+        log.info(
+            "iteration %d: %d of %d sets of centroids still move",
+            max(len(trial.objectives) for trial in trials),
+            sum(not trial.converged for trial in trials),
+            len(trials),
+        )
+
+
+def _choose(found: Sequence[Clustering]) -> Clustering:
+    """Return the clustering with the highest silhouette, which one cluster alone has none of."""
+    return max(found, key=lambda one: -math.inf if math.isnan(one.silhouette) else one.silhouette)
+
+
+def _write(
+    spark: SparkSession,
+    folder: str,
+    fitted: Fitted,
+    found: Sequence[Clustering],
+    best: Clustering,
+) -> None:
+    best.items(spark).write.parquet(spark_uri(posixpath.join(folder, ITEMS)))
+    system, inner = filesystem(folder)
+    for name, rows in (
+        (CENTROIDS, _centroid_rows(best)),
+        (TRIALS, _trial_rows(fitted, found, best)),
+    ):
+        pq.write_table(rows, posixpath.join(inner, name), filesystem=system)
+
+
+def _centroid_rows(best: Clustering) -> pa.Table:
+    portraits = best.portraits
+    near = pa.list_(pa.struct([(ITEM_ID, pa.string()), ("divergence", pa.float64())]))
+    nearest = [
+        [{ITEM_ID: item_id, "divergence": value} for item_id, value in portrait.nearest]
+        for portrait in portraits
+    ]
+    return pa.table(
+        {
+            # A file of queries, too: what is most like a cluster?
+            QUERY_ID: [f"cluster {number}" for number in range(best.k)],
+            "cluster": pa.array(range(best.k), pa.int32()),
+            "size": pa.array([portrait.size for portrait in portraits], pa.int64()),
+            "mean_divergence": pa.array(
+                [portrait.mean_divergence for portrait in portraits], from_pandas=True
+            ),
+            "silhouette": pa.array(
+                [portrait.silhouette for portrait in portraits], pa.float64(), from_pandas=True
+            ),
+            "medoid": pa.array([portrait.medoid for portrait in portraits], pa.string()),
+            "nearest": pa.array(nearest, near),
+            MU: pa.array(best.centroids.mu.tolist(), pa.list_(pa.float64())),
+            LOG_VAR: pa.array(best.centroids.log_var.tolist(), pa.list_(pa.float64())),
+        }
+    )
+
+
+def _trial_rows(fitted: Fitted, found: Sequence[Clustering], best: Clustering) -> pa.Table:
+    kept = {(one.trial.k, one.trial.restart): one.silhouette for one in found}
+    trials = fitted.trials
+    keys = [(trial.k, trial.restart) for trial in trials]
+    return pa.table(
+        {
+            "k": pa.array([trial.k for trial in trials], pa.int32()),
+            "restart": pa.array([trial.restart for trial in trials], pa.int32()),
+            "iterations": pa.array([len(trial.objectives) for trial in trials], pa.int32()),
+            "converged": [trial.converged for trial in trials],
+            "reseeded": pa.array([trial.reseeded for trial in trials], pa.int32()),
+            "objective": [trial.objective for trial in trials],
+            "silhouette": pa.array([kept.get(key) for key in keys], pa.float64(), from_pandas=True),
+            "kept": [key == (best.trial.k, best.trial.restart) for key in keys],
+            "objectives": pa.array(
+                [list(trial.objectives) for trial in trials], pa.list_(pa.float64())
+            ),
+        }
+    )
+
+
+def _summary(table: PosteriorTable, fitted: Fitted, best: Clustering) -> Summary:
+    trial, sizes = best.trial, [portrait.size for portrait in best.portraits]
+    if not trial.converged:
+        log.info(
+            "stopped after %d iterations, before the objective came to rest; --max-iterations "
+            "allows more.",
+            len(trial.objectives),
+        )
+    empty = sum(size == 0 for size in sizes)
+    if empty:
+        log.info("%d of the %d clusters have no item.", empty, best.k)
+    return {
+        "items": table.num_items,
+        "k": best.k,
+        "divergence": fitted.plan.divergence.name,
+        "objective": trial.objective,
+        "silhouette": None if math.isnan(best.silhouette) else round(best.silhouette, 6),
+        "iterations": len(trial.objectives),
+        "converged": trial.converged,
+        "largest": sizes[0],
+        "smallest": sizes[-1],
+        "table": table.uri,
+        "version": table.version,
+    }

@@ -1,0 +1,145 @@
+"""The page of pictures at the end of a clustering."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pyspark.sql import SparkSession
+
+from vaeudf.bundle import Bundle
+from vaeudf.catalog import CatalogSource, read_images
+from vaeudf.cli import Summary
+from vaeudf.cluster_plots import choice_of_k, objective_curves
+from vaeudf.cluster_report import ClusterSection, Member, write_cluster_page
+from vaeudf.clustering import Fitted
+from vaeudf.clusters import Clustering
+from vaeudf.portraits import Portrait
+from vaeudf.workflows.pictures import read_facts
+
+
+@dataclass(frozen=True)
+class ClusterPage:
+    """What a page of clusters is made from.
+
+    Attributes:
+        folder: Where to write it.
+        decoder: The model that decodes the centroids.
+        pictures: The catalog that has the items' pictures.
+        num_items: How many items to show of each cluster at most.
+        num_clusters: How many clusters to show at most.
+    """
+
+    folder: str
+    decoder: Bundle
+    pictures: CatalogSource
+    num_items: int
+    num_clusters: int
+
+    def write(
+        self,
+        spark: SparkSession,
+        fitted: Fitted,
+        found: Sequence[Clustering],
+        best: Clustering,
+        summary: Summary,
+    ) -> str:
+        """Write the page and return its path.
+
+        Args:
+            spark: The session, to read the pictures and payload of the items that are shown.
+            fitted: All trials.
+            found: The best of each k.
+            best: Which of them to show.
+            summary: What is known of the run.
+        """
+        shown = best.portraits[: self.num_clusters]
+        members = [_members(portrait)[: self.num_items] for portrait in shown]
+        item_ids = sorted({item_id for own in members for item_id, _ in own})
+        images = read_images(spark, self.pictures, item_ids)
+        facts = read_facts(spark, best.table, item_ids)
+        decoded = self.decoder.decode(best.centroids.mu[: len(shown)])
+        sections = [
+            ClusterSection(
+                number,
+                portrait.size,
+                portrait.mean_divergence,
+                portrait.silhouette,
+                best.centroids.mu[number],
+                decoded[number],
+                [
+                    Member(
+                        item_id,
+                        divergence,
+                        images.get(item_id),
+                        facts.get(item_id, ()),
+                        item_id == portrait.medoid,
+                    )
+                    for item_id, divergence in members[number]
+                ],
+            )
+            for number, portrait in enumerate(shown)
+        ]
+        plot, alt, caption = _plot(fitted, found, best)
+        return write_cluster_page(
+            self.folder,
+            sections,
+            num_items=best.table.num_items,
+            divergence=best.divergence,
+            plot=plot,
+            plot_alt=alt,
+            plot_caption=caption,
+            facts=_facts_of_run(summary),
+            omitted=best.k - len(shown),
+        )
+
+
+def _members(portrait: Portrait) -> list[tuple[str, float | None]]:
+    """Return the nearest items, the medoid before them if it is not among them."""
+    members: list[tuple[str, float | None]] = list(portrait.nearest)
+    if portrait.medoid is not None and portrait.medoid not in dict(members):
+        members.insert(0, (portrait.medoid, None))
+    return members
+
+
+def _plot(fitted: Fitted, found: Sequence[Clustering], best: Clustering) -> tuple[bytes, str, str]:
+    unit = f", {best.divergence.unit}" if best.divergence.unit else ""
+    label = f"mean divergence{unit}"
+    if len(found) > 1:
+        plot = choice_of_k(
+            [one.k for one in found],
+            [one.trial.objective for one in found],
+            [one.silhouette for one in found],
+            best.k,
+            label,
+        )
+        caption = (
+            "The more clusters, the nearer their centres: a bend in the upper curve, or a peak in "
+            "the lower one, tells where more stop paying. The silhouette is how much nearer "
+            "items are to their own centre than to the next; of these numbers of clusters, "
+            f"{best.k} has the highest."
+        )
+        return plot, "Objective and silhouette of each number of clusters", caption
+    curves = [trial.objectives for trial in fitted.trials]
+    plot = objective_curves(curves, best.trial.restart, label)
+    caption = (
+        "How far items are from the centres of their clusters on average, iteration by iteration, "
+        "from every set of seeds. It never rises."
+    )
+    return plot, "The objective at every iteration", caption
+
+
+def _facts_of_run(summary: Summary) -> list[tuple[str, str]]:
+    facts = [
+        ("items", f"{summary['items']:,}"),
+        ("clusters", f"{summary['k']:,}"),
+        ("divergence", summary["divergence"]),
+        ("mean divergence", f"{summary['objective']:.4g}"),
+    ]
+    if summary["silhouette"] is not None:
+        facts.append(("silhouette", f"{summary['silhouette']:.3f}"))
+    stopped = "" if summary["converged"] else ", stopped before it came to rest"
+    facts.append(("iterations", f"{summary['iterations']}{stopped}"))
+    phases = (f"{name} {seconds:.1f}" for name, seconds in summary["seconds"].items() if seconds)
+    facts.append(("seconds", ", ".join(phases)))
+    return facts
