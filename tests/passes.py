@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
 from functools import reduce
 
@@ -13,7 +14,7 @@ from vaeudf.divergences import Gaussians
 
 
 class MemoryPasses:
-    """As the passes over a table; each part's results are pickled, as Spark does."""
+    """As the passes over a table; the work and its results are pickled, as Spark does."""
 
     def __init__(
         self, mu, log_var, ids=None, parts: int | Sequence[int] = 1, rows=1000, order=None
@@ -26,9 +27,8 @@ class MemoryPasses:
         self.count = 0
 
     def __call__(self, work, merge):
-        import pickle
-
         self.count += 1
+        work = pickle.loads(pickle.dumps(work))
         found = [pickle.loads(pickle.dumps(work(self.batches(part)))) for part in self.parts]
         return reduce(merge, found)
 

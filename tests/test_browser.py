@@ -9,6 +9,9 @@ import pytest
 
 from tests.browser import check_page, chromium
 from tests.test_report import HOSTILE, image_file, result
+from vaeudf.cluster_plots import choice_of_k
+from vaeudf.cluster_report import ClusterSection, Member, write_cluster_page
+from vaeudf.divergences import KL
 from vaeudf.pages import PAGE
 from vaeudf.report import Hit, write_report
 
@@ -33,6 +36,40 @@ def test_the_page_of_a_query(browser, tmp_path):
         facts=[("queries", "1"), ("seconds", "search 1.0")],
     )
     check_page(browser, page, min_pictures=13)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_page_of_clusters(browser, tmp_path, count):
+    members = [
+        Member("a/b.jpg", None, image_file("red"), [("category", "coat")], is_medoid=True),
+        Member(HOSTILE, 0.5, image_file("lime", "WEBP")),
+        Member("y" * 200, 1e9, None),
+    ]
+    nan = float("nan")
+    sections = [
+        ClusterSection(
+            number,
+            10 - number,
+            0.25,
+            0.5 if count > 1 else nan,
+            np.linspace(-4, 4, 12),
+            np.full((16, 16, 3), 90, np.uint8),
+            members,
+        )
+        for number in range(count)
+    ]
+    page = write_cluster_page(
+        str(tmp_path),
+        [*sections, ClusterSection(count, 0, nan, nan, np.zeros(12), None, [])],
+        num_items=30,
+        divergence=KL,
+        plot=choice_of_k([1, 2, 3], [3.0, 2.0, 1.5], [nan, 0.2, 0.3], 3, "mean divergence, nats"),
+        plot_alt="plot",
+        plot_caption="what it means",
+        facts=[("items", "30")],
+        omitted=2,
+    )
+    check_page(browser, page, min_pictures=2 * count)
 
 
 def test_a_broken_page_is_seen(browser, tmp_path):

@@ -29,6 +29,7 @@ from vaeudf.footers import BOXES_KEY, read_footers
 from vaeudf.latents import from_rows
 from vaeudf.results import LOG_SKIPPED, LOG_SUM, Columns
 from vaeudf.scores import SCORES
+from vaeudf.splits import spread
 from vaeudf.table import open_posteriors
 from vaeudf.table_search import search_table
 from vaeudf.tracking import Counts
@@ -269,12 +270,12 @@ def test_tasks_share_the_work():
     rng = np.random.default_rng(0)
     for count, num_tasks in [(1, 1), (50, 7), (1000, 16)]:
         splits, costs = list(range(count)), rng.exponential(size=count)
-        tasks = table_search._spread(splits, costs, num_tasks)
+        tasks = spread(splits, costs, num_tasks)
         assert len(tasks) == num_tasks and all(task == sorted(task) for task in tasks)
         assert sorted(split for task in tasks for split in task) == splits
         loads = [costs[task].sum() for task in tasks]
         assert max(loads) <= costs.sum() / num_tasks + costs.max()
-    assert table_search._spread([], np.empty(0), 1) == [[]]
+    assert spread([], np.empty(0), 1) == [[]]
 
 
 # ---- sums

@@ -17,6 +17,7 @@ its own takes two: the sum of all divergences need not be known.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -472,7 +473,7 @@ def choose_seeds(
         reach = np.minimum(reach, nearest_centroids(read, last, divergence)[1])
         reach[chosen] = 0.0
         costs = weights * reach
-        if not costs.sum() > 0.0:
+        if not costs.any():
             # Nothing is left that any item is nearest to: whatever was not chosen yet.
             costs = np.ones(len(candidates))
             costs[chosen] = 0.0
@@ -482,7 +483,8 @@ def choose_seeds(
     before = np.inf
     for _ in range(_STEPS_ON_CANDIDATES):
         found, best, _ = nearest_centroids(read, centroids, divergence)
-        cost = float(weights @ best)
+        # Not a product of BLAS, which adds up in an order that depends on where the arrays lie.
+        cost = math.fsum(weights * best)
         if not cost < before:
             break
         before = cost

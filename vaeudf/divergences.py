@@ -155,13 +155,13 @@ class Ranges:
         # A centroid's mean lies between the items', but for its rounding.
         gap = (self.high_mu - self.low_mu) * 1.001
         largest, inverse = np.exp(self.high_log_var), np.exp(-self.low_log_var)
-        if divergence is WASSERSTEIN2:
+        if divergence == WASSERSTEIN2:
             bounds = [gap, np.sqrt(largest)]
-        elif divergence is REVERSE_KL:
+        elif divergence == REVERSE_KL:
             bounds = [inverse, gap * inverse]
         else:
             bounds = [gap, gap**2 + largest]
-        if divergence is JEFFREYS:
+        if divergence == JEFFREYS:
             bounds += [inverse, gap * inverse]
         return np.stack(bounds)
 
@@ -169,9 +169,9 @@ class Ranges:
         """Return what no item's divergence from a centroid within the ranges exceeds."""
         gap2 = ((self.high_mu - self.low_mu) * 1.001) ** 2
         largest, inverse = np.exp(self.high_log_var), np.exp(-self.low_log_var)
-        if divergence is EUCLIDEAN:
+        if divergence == EUCLIDEAN:
             return float(gap2.sum())
-        if divergence is WASSERSTEIN2:
+        if divergence == WASSERSTEIN2:
             return float((gap2 + largest).sum())
         # A moment-matched variance exceeds the items' by the spread of their means.
         span = self.high_log_var - self.low_log_var + np.log1p(gap2 * inverse)
@@ -198,7 +198,7 @@ def prepare(items: Gaussians, divergence: Divergence) -> Prepared:
 
 
 def _spreads(items: Gaussians, divergence: Divergence) -> _Array:
-    return np.exp(0.5 * items.log_var if divergence is WASSERSTEIN2 else items.log_var)
+    return np.exp(0.5 * items.log_var if divergence == WASSERSTEIN2 else items.log_var)
 
 
 def nearest_centroids(
@@ -238,11 +238,11 @@ def to_centroids(
             but rounding can say so if the pivot is very far from all items of a cluster.
     """
     first, second = means[:, 0], means[:, 1]
-    if divergence is REVERSE_KL:
+    if divergence == REVERSE_KL:
         return Gaussians(pivots.mu + second / first, -np.log(first))
-    if divergence is WASSERSTEIN2:
+    if divergence == WASSERSTEIN2:
         return Gaussians(pivots.mu + first, 2.0 * np.log(second))
-    if divergence is JEFFREYS:
+    if divergence == JEFFREYS:
         shift, log_var = _jeffreys_centroids(means, pivots.log_var)
         return Gaussians(pivots.mu + shift, log_var)
     return Gaussians(pivots.mu + first, _log_variances(first, second, least_log_var))
@@ -274,16 +274,24 @@ def divergence_of_pairs(
     Squares for ``wasserstein2`` and ``euclidean``, as everywhere in clustering.
     """
     gap2 = np.square(items.mu - centroids.mu)
-    if divergence is EUCLIDEAN:
-        return np.asarray(gap2.sum(axis=1))
-    if divergence is WASSERSTEIN2:
+    if divergence == EUCLIDEAN:
+        return _sum_over_dims(gap2)
+    if divergence == WASSERSTEIN2:
         sigmas = np.exp(0.5 * items.log_var) - np.exp(0.5 * centroids.log_var)
-        return np.asarray((gap2 + np.square(sigmas)).sum(axis=1))
+        return _sum_over_dims(gap2 + np.square(sigmas))
     ratio = items.log_var - centroids.log_var
     forward = gap2 * np.exp(-centroids.log_var) + np.expm1(ratio) - ratio
     backward = gap2 * np.exp(-items.log_var) + np.expm1(-ratio) + ratio
     total = {KL.code: forward, REVERSE_KL.code: backward}.get(divergence.code, forward + backward)
-    return np.asarray(0.5 * total.sum(axis=1))
+    return 0.5 * _sum_over_dims(total)
+
+
+def _sum_over_dims(terms: _Array) -> _Array:
+    # Not sum(axis=1), whose order of adding up is NumPy's to choose.
+    total = np.zeros(len(terms))
+    for i in range(terms.shape[1]):
+        total += terms[:, i]
+    return total
 
 
 def medoid_targets(
@@ -303,7 +311,7 @@ def medoid_targets(
         pivots: What their means are counted from.
         least_log_var: As for :func:`to_centroids`.
     """
-    if divergence is JEFFREYS:
+    if divergence == JEFFREYS:
         matched = to_centroids(KL, means[:, :2], pivots, least_log_var)
         natural = to_centroids(REVERSE_KL, means[:, 2:], pivots, least_log_var)
         return [(REVERSE_KL, matched), (KL, natural)]

@@ -12,11 +12,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vaeudf.boxes import Boxes
+from vaeudf.clustering import Batch, Merge, Plan, Result, Work, fit
+from vaeudf.divergences import KL, Gaussians
 from vaeudf.fold import Fold, Search, box_bounds, to_matrix
 from vaeudf.index import PosteriorIndex, nearest
 from vaeudf.kernels import most_promising
 from vaeudf.latents import Latents
 from vaeudf.layout import BLOCK_SIZE
+from vaeudf.portraits import portray
 from vaeudf.prepared import prepare_queries
 from vaeudf.schema import ITEM_ID, LOG_VAR, MU
 from vaeudf.scores import SCORES, Score
@@ -35,6 +38,7 @@ def precompile() -> None:
         for precision in (np.float32, np.float64):
             _as_library(mu.astype(precision), log_var.astype(precision))
             _as_task(mu.astype(precision), log_var.astype(precision))
+        _as_clustering(mu, log_var)
 
 
 def _as_library(mu: NDArray[np.floating], log_var: NDArray[np.floating]) -> None:
@@ -76,6 +80,16 @@ def _as_task(mu: NDArray[np.floating], log_var: NDArray[np.floating]) -> None:
             for alive, in_order in ((None, True), (some, True), (None, False)):
                 fold.add(means, log_vars, some_of, alive, in_order)
             fold.result()
+
+
+def _as_clustering(mu: NDArray[np.float64], log_var: NDArray[np.float64]) -> None:
+    items = Gaussians(mu, log_var)
+
+    def run(work: Work[Result], merge: Merge[Result]) -> Result:
+        return work(iter([Batch(items, lambda rows: pa.array([str(row) for row in rows]))]))
+
+    fitted = fit(run, Plan(KL, (3,), restarts=1, max_iterations=2))
+    portray(run, fitted, fitted.best()[0], 3)
 
 
 def _search(

@@ -64,7 +64,7 @@ class ClusterCatalog:
     )
     version: int | None = option(None, help="cluster an older version of the table")
     report: str | None = option(None, help="folder to write a page of pictures to")
-    report_items: int = option(12, help="items to show of each cluster")
+    report_items: int = option(10, help="items to show of each cluster")
     report_clusters: int = option(50, help="show at most this many clusters, the largest")
     model: str | None = option(None, help="bundle to decode with (default: the table's own)")
     trust_model: bool = option(

@@ -1,0 +1,77 @@
+"""Clustering on Spark: as in memory to the last bit, wherever the items are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.passes import MemoryPasses
+from vaeudf import item_passes
+from vaeudf.clustering import Plan, fit
+from vaeudf.clusters import cluster
+from vaeudf.divergences import DIVERGENCES, divergence_named
+from vaeudf.errors import InputError, TableError
+from vaeudf.item_passes import TablePasses
+from vaeudf.portraits import assign, portray
+from vaeudf.table import open_posteriors
+
+pytestmark = pytest.mark.spark
+
+
+@pytest.fixture(scope="module")
+def memory(population):
+    ids = population.items["item_id"].to_pylist()
+    return MemoryPasses(population.mu, population.log_var, ids=ids)
+
+
+@pytest.mark.parametrize("name", DIVERGENCES)
+def test_as_in_memory(spark, population, memory, name):
+    fitted = fit(
+        memory, Plan(divergence_named(name), (4,), restarts=2, seed=5, min_improvement=0.02)
+    )
+    [trial] = fitted.best()
+    expected = portray(memory, fitted, trial, 5)
+    for path in (population.table, population.parquet):
+        found = cluster(
+            spark, path, 4, divergence=name, restarts=2, seed=5, min_improvement=0.02, num_nearest=5
+        )
+        assert found.trial.objectives == trial.objectives
+        np.testing.assert_array_equal(found.centroids.mu, trial.centroids.mu)
+        np.testing.assert_array_equal(found.centroids.log_var, trial.centroids.log_var)
+        assert found.portraits == expected
+    rows = found.items(spark).toArrow().sort_by("item_id")
+    labels, values = assign(memory.items, trial.centroids, found.divergence)
+    order = np.argsort(memory.ids.astype(object))
+    assert rows["item_id"].to_pylist() == sorted(memory.ids)
+    by_bytes = [rows["item_id"].to_pylist().index(name) for name in memory.ids[order]]
+    np.testing.assert_array_equal(rows["cluster"].to_numpy()[by_bytes], labels[order])
+    np.testing.assert_array_equal(rows["divergence"].to_numpy()[by_bytes], values[order])
+
+
+def test_many_tasks_are_merged_by_tasks(spark, population, memory, monkeypatch):
+    monkeypatch.setattr(item_passes, "_ROWS_PER_SPLIT", 64)
+    monkeypatch.setattr(item_passes, "_TASKS_PER_CORE", 8)
+    monkeypatch.setattr(item_passes, "_MERGED_BY_DRIVER", 3)
+    monkeypatch.setattr(item_passes, "_ROWS_PER_BATCH", 17)
+    passes = TablePasses(spark, open_posteriors(population.table))
+    assert passes.num_tasks == 16
+    plan = Plan(divergence_named("kl"), (3,), restarts=1, max_iterations=3)
+    assert fit(passes, plan).trials[0].objectives == fit(memory, plan).trials[0].objectives
+
+
+def test_silhouette_is_the_mean_over_items(spark, population):
+    found = cluster(spark, population.parquet, 3, restarts=1)
+    sizes = [portrait.size for portrait in found.portraits]
+    widths = [portrait.silhouette for portrait in found.portraits]
+    assert found.silhouette == pytest.approx(np.dot(sizes, widths) / sum(sizes))
+    assert found.k == 3 and sum(sizes) == open_posteriors(population.parquet).num_items
+
+
+def test_what_cannot_be(spark, population, tmp_path):
+    count = open_posteriors(population.parquet).num_items
+    with pytest.raises(InputError, match=rf"^k is 99999, but there are only {count} items; "):
+        cluster(spark, population.parquet, 99_999)
+    with pytest.raises(InputError, match=r"^divergence is 'manhattan'; expected one of kl, "):
+        cluster(spark, population.parquet, 2, divergence="manhattan")
+    with pytest.raises(TableError, match="does not exist"):
+        cluster(spark, str(tmp_path / "nothing"), 2)
