@@ -33,13 +33,13 @@ def test_as_in_memory(spark, population, memory, name):
     expected = portray(memory, fitted, trial, 5)
     for path in (population.table, population.parquet):
         found = cluster(
-            spark, path, 4, divergence=name, restarts=2, seed=5, min_improvement=0.02, num_nearest=5
+            path, 4, divergence=name, restarts=2, seed=5, min_improvement=0.02, num_nearest=5
         )
         assert found.trial.objectives == trial.objectives
         np.testing.assert_array_equal(found.centroids.mu, trial.centroids.mu)
         np.testing.assert_array_equal(found.centroids.log_var, trial.centroids.log_var)
         assert found.portraits == expected
-    rows = found.items(spark).toArrow().sort_by("item_id")
+    rows = found.items().toArrow().sort_by("item_id")
     labels, values = assign(memory.items, trial.centroids, found.divergence)
     order = np.argsort(memory.ids.astype(object))
     assert rows["item_id"].to_pylist() == sorted(memory.ids)
@@ -60,7 +60,7 @@ def test_many_tasks_are_merged_by_tasks(spark, population, memory, monkeypatch):
 
 
 def test_silhouette_is_the_mean_over_items(spark, population):
-    found = cluster(spark, population.parquet, 3, restarts=1)
+    found = cluster(population.parquet, 3, restarts=1)
     sizes = [portrait.size for portrait in found.portraits]
     widths = [portrait.silhouette for portrait in found.portraits]
     assert found.silhouette == pytest.approx(np.dot(sizes, widths) / sum(sizes))
@@ -70,8 +70,8 @@ def test_silhouette_is_the_mean_over_items(spark, population):
 def test_what_cannot_be(spark, population, tmp_path):
     count = open_posteriors(population.parquet).num_items
     with pytest.raises(InputError, match=rf"^k is 99999, but there are only {count} items; "):
-        cluster(spark, population.parquet, 99_999)
+        cluster(population.parquet, 99_999)
     with pytest.raises(InputError, match=r"^divergence is 'manhattan'; expected one of kl, "):
-        cluster(spark, population.parquet, 2, divergence="manhattan")
+        cluster(population.parquet, 2, divergence="manhattan")
     with pytest.raises(TableError, match="does not exist"):
-        cluster(spark, str(tmp_path / "nothing"), 2)
+        cluster(str(tmp_path / "nothing"), 2)

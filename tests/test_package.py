@@ -73,6 +73,7 @@ def test_dir_lists_what_is_promised():
             "ForeignModel",
             "ImageSpec",
             "PosteriorIndex",
+            "cluster",
             "encode",
             "errors",
             "export_bundle",

@@ -56,8 +56,9 @@ class Clustering:
         widths = np.array([portrait.silhouette for portrait in self.portraits])
         return float(np.average(widths[sizes > 0], weights=sizes[sizes > 0]))
 
-    def items(self, spark: SparkSession) -> DataFrame:
+    def items(self) -> DataFrame:
         """Return ``item_id``, ``cluster`` and ``divergence`` from its centroid, of every item."""
+        spark = SparkSession.builder.getOrCreate()
         tasks, latent_dim = self.passes.tasks, self.table.latent_dim
         shared = spark.sparkContext.broadcast((self.centroids, self.divergence))
 
@@ -78,7 +79,6 @@ class Clustering:
 
 
 def cluster(
-    spark: SparkSession,
     posteriors: str | PosteriorTable,
     k: int,
     *,
@@ -97,7 +97,6 @@ def cluster(
     table; the result depends on the items and the seed, and not on how they are partitioned.
 
     Args:
-        spark: The session.
         posteriors: A posterior table or its path, or that of a folder of plain Parquet.
         k: How many clusters.
         divergence: One of :data:`vaeudf.divergences.DIVERGENCES`.
@@ -116,7 +115,8 @@ def cluster(
     table = open_posteriors(posteriors) if isinstance(posteriors, str) else posteriors
     kind = divergence_named(divergence)
     plan = Plan(kind, (k,), restarts, seed, max_iterations, min_improvement)
-    [found] = cluster_all(TablePasses(spark, table), table, plan, num_nearest)[1]
+    passes = TablePasses(SparkSession.builder.getOrCreate(), table)
+    [found] = cluster_all(passes, table, plan, num_nearest)[1]
     return found
 
 

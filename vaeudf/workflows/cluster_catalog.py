@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyspark.sql import SparkSession
 
 from vaeudf.cli import Summary, option
 from vaeudf.clustering import Fitted, Plan, Trial
@@ -149,7 +148,7 @@ def cluster_catalog(options: ClusterCatalog) -> Summary:
             )
         best = _choose(found)
         with watch.phase("write"), replacing(options.output, CLUSTERS_MARK) as folder:
-            _write(spark, folder, fitted, found, best)
+            _write(folder, fitted, found, best)
         summary = _summary(table, fitted, best)
         summary["seconds"] = watch.seconds
         if page is not None:
@@ -186,13 +185,12 @@ def _choose(found: Sequence[Clustering]) -> Clustering:
 
 
 def _write(
-    spark: SparkSession,
     folder: str,
     fitted: Fitted,
     found: Sequence[Clustering],
     best: Clustering,
 ) -> None:
-    best.items(spark).write.parquet(spark_uri(posixpath.join(folder, ITEMS)))
+    best.items().write.parquet(spark_uri(posixpath.join(folder, ITEMS)))
     system, inner = filesystem(folder)
     for name, rows in (
         (CENTROIDS, _centroid_rows(best)),
