@@ -20,6 +20,7 @@ from tests.cluster.conftest import NUM_ITEMS, ROOT
 from tests.cluster.standalone import PROPERTIES, clean_environment
 from tests.workflows.test_encode_catalog import read
 from tests.workflows.test_nights import assert_same_table
+from vaeudf.workflows.cluster_catalog import ClusterCatalog, cluster_catalog
 from vaeudf.workflows.query_topk import QueryTopk, query_topk
 
 pytestmark = [pytest.mark.spark, pytest.mark.cluster]
@@ -87,6 +88,19 @@ def test_encode_and_query_as_on_one_machine(
     query_topk(QueryTopk(table=str(table), queries=str(queries), k=10, output=str(here)))
     assert results(found) == results(here)
     assert len(results(found)) == 400
+
+    # Other machines, other partitions, the same clusters to the last bit.
+    clusters = tmp_path / "clusters"
+    grouped = ("--table", table, "--k", "4", "--output", clusters)
+    summary = json.loads(submit("jobs/cluster_catalog.py", *grouped).splitlines()[-1])
+    options = ClusterCatalog(table=str(table), k=4, output=str(tmp_path / "clusters-here"))
+    assert cluster_catalog(options)["objective"] == summary["objective"]
+    for name in ("items", "centroids.parquet"):
+        mine, theirs = (
+            pq.read_table(folder / name) for folder in (tmp_path / "clusters-here", clusters)
+        )
+        by = "item_id" if name == "items" else "cluster"
+        assert mine.sort_by(by) == theirs.sort_by(by)
 
     # Nothing was compiled on the cluster: it has what the archive brought, to the last byte.
     brought = set()

@@ -147,6 +147,12 @@ def cluster_catalog(options: ClusterCatalog) -> Summary:
                 TablePasses(spark, table), table, plan, options.report_items, _Teller()
             )
         best = _choose(found)
+        if len(found) > 1 and best.k == found[-1].k:
+            log.info(
+                "k = %d has the highest silhouette and is the last that was tried: "
+                "there may be a better one beyond it.",
+                best.k,
+            )
         with watch.phase("write"), replacing(options.output, CLUSTERS_MARK) as folder:
             _write(folder, fitted, found, best)
         summary = _summary(table, fitted, best)

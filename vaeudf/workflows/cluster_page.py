@@ -117,7 +117,8 @@ def _plot(fitted: Fitted, found: Sequence[Clustering], best: Clustering) -> tupl
             "The more clusters, the nearer their centres: a bend in the upper curve, or a peak in "
             "the lower one, tells where more stop paying. The silhouette is how much nearer "
             "items are to their own centre than to the next; of these numbers of clusters, "
-            f"{best.k} has the highest."
+            f"{best.k} has the highest"
+            f"{', and is the last that was tried' if best.k == found[-1].k else ''}."
         )
         return plot, "Objective and silhouette of each number of clusters", caption
     curves = [trial.objectives for trial in fitted.trials]
