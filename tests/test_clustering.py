@@ -334,6 +334,20 @@ def test_all_trials_share_the_passes():
     assert passes.count == 6 + longest
 
 
+def test_sums_that_do_not_fit_a_task_take_more_passes(monkeypatch):
+    mu, log_var = draw(300, 2)
+    plan = Plan(KL, (2, 3, 4), restarts=2, max_iterations=3, min_improvement=0.0)
+    together, apart = MemoryPasses(mu, log_var), MemoryPasses(mu, log_var)
+    expected = fit(together, plan).trials
+    size = 4 * 2 * 2 * 3 * 8
+    monkeypatch.setattr(clustering, "_TALLIES_BYTES", size)
+    found = fit(apart, plan).trials
+    assert [trial.objectives for trial in found] == [trial.objectives for trial in expected]
+    assert together.count == 6 + 3
+    # Two sets of 2 centroids fit, and no other two do.
+    assert apart.count == 6 + 3 * 5
+
+
 def test_more_clusters_have_a_lower_objective():
     fitted = fit(MemoryPasses(*draw(400, 3)), Plan(KL, tuple(range(1, 9)), restarts=3))
     assert (np.diff([trial.objective for trial in fitted.best()]) < 0).all()

@@ -53,6 +53,8 @@ _ROUNDS = 4
 # Far items that a pass keeps, to reseed empty clusters with.
 _SPARE = 16
 _STEPS_ON_CANDIDATES = 100
+# Of the sets of centroids that share a pass, what their sums take in a task.
+_TALLIES_BYTES = 2**28
 
 
 @dataclass(frozen=True)
@@ -300,7 +302,11 @@ def fit(passes: Passes, plan: Plan, tell: Callable[[list[Trial]], None] = lambda
         if not active:
             break
         moved = [_moved(trial, divergence, least) for trial in active]
-        tallies = tally_all(passes, [trial.centroids for trial in moved], divergence, scales)
+        tallies = [
+            told
+            for group in _groups([trial.centroids for trial in moved], divergence)
+            for told in tally_all(passes, group, divergence, scales)
+        ]
         after = {
             (trial.k, trial.restart): _judged(trial, told, plan.min_improvement)
             for trial, told in zip(moved, tallies, strict=True)
@@ -516,6 +522,20 @@ def _weighted_means(
     mass = np.bincount(found, weights, minlength=k).astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         return added / mass[:, None, None], mass
+
+
+def _groups(sets: list[Gaussians], divergence: Divergence) -> list[list[Gaussians]]:
+    """Return sets of centroids in groups whose tallies fit a task's memory together."""
+    groups: list[list[Gaussians]] = []
+    room = 0
+    for centroids in sets:
+        size = centroids.mu.size * divergence.num_features * LEVELS * 8
+        if not groups or size > room:
+            groups.append([])
+            room = _TALLIES_BYTES
+        groups[-1].append(centroids)
+        room -= size
+    return groups
 
 
 def tally_all(
