@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-_DPI = 120
+_DPI = 160
 _INK, _ACCENT, _SOFT = "#0b5e55", "#b0571a", "#8b98a5"
 
 
@@ -21,7 +21,7 @@ def objective_curves(curves: Sequence[Sequence[float]], best: int, label: str) -
     # Only whoever draws pays for the import.
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.4, 3), dpi=_DPI, layout="constrained")
+    figure = Figure(figsize=(5, 2.6), dpi=_DPI, layout="constrained")
     axes = figure.subplots()
     for restart, curve in enumerate(curves):
         kept = restart == best
@@ -58,7 +58,7 @@ def choice_of_k(
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.4, 5), dpi=_DPI, layout="constrained")
+    figure = Figure(figsize=(5, 4.4), dpi=_DPI, layout="constrained")
     panels = zip(figure.subplots(2, 1), (objectives, silhouettes), strict=True)
     for (axes, values), name in zip(panels, (label, "silhouette"), strict=True):
         axes.plot(k, values, color=_INK, marker="o", markersize=4)
