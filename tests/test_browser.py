@@ -50,7 +50,7 @@ def test_the_page_of_clusters(browser, tmp_path, count):
         ClusterSection(
             number,
             10 - number,
-            0.25,
+            "0.25 nats from it on average",
             0.5 if count > 1 else nan,
             np.linspace(-4, 4, 12),
             np.full((16, 16, 3), 90, np.uint8),
@@ -60,7 +60,7 @@ def test_the_page_of_clusters(browser, tmp_path, count):
     ]
     page = write_cluster_page(
         str(tmp_path),
-        [*sections, ClusterSection(count, 0, nan, nan, np.zeros(12), None, [])],
+        [*sections, ClusterSection(count, 0, "", nan, np.zeros(12), None, [])],
         num_items=30,
         divergence=KL,
         plot=choice_of_k([1, 2, 3], [3.0, 2.0, 1.5], [nan, 0.2, 0.3], 3, "mean divergence, nats"),

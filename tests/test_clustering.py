@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 
 import numpy as np
@@ -312,8 +313,107 @@ def test_neither_partitions_nor_order_change_a_bit(divergence):
             assert mine.objectives == yours.objectives
             np.testing.assert_array_equal(mine.centroids.mu, yours.centroids.mu)
             np.testing.assert_array_equal(mine.centroids.log_var, yours.centroids.log_var)
-        for mine, yours in zip(fitted.best(), again.best(), strict=True):
-            assert portray(one, fitted, mine, 4) == portray(other, again, yours, 4)
+        portraits = portray(one, fitted, fitted.best(), 4)
+        assert portraits == portray(other, again, again.best(), 4)
+        assert [len(own) for own in portraits] == [2, 5]
+
+
+@EVERY
+def test_ties_among_far_items_go_by_their_numbers(divergence, monkeypatch):
+    """More items equally far than a pass keeps, one cluster empty: the order must not tell."""
+    angles = [(x, y) for x in range(-65, 66) for y in range(-65, 66) if x * x + y * y == 65**2]
+    assert len(angles) == 36
+    mu = np.vstack([np.zeros((200, 2)), angles]).astype(float)
+    log_var = np.zeros_like(mu)
+    start = Gaussians(np.array([[0.0, 0.0], [900.0, 900.0], [901.0, 901.0]]), np.zeros((3, 2)))
+    monkeypatch.setattr(clustering, "choose_seeds", lambda *_: start)
+    rng = np.random.default_rng(0)
+    found = set()
+    for rows in (3, 7, 50, 300):
+        passes = MemoryPasses(mu, log_var, parts=3, rows=rows, order=rng.permutation(len(mu)))
+        [trial] = fit(passes, Plan(divergence, (3,), restarts=1)).trials
+        assert trial.reseeded == 2
+        found.add((trial.objectives, trial.centroids.mu.tobytes()))
+    assert len(found) == 1
+
+
+@EVERY
+@pytest.mark.parametrize(
+    ("name", "value"), [("log_var", -80.0), ("log_var", 80.0), ("log_var", 60.0), ("mu", 1e15)]
+)
+def test_one_extreme_item_hides_no_other(divergence, name, value):
+    mu, log_var = (x.astype(float) for x in draw(20_000, 2, spread=1.0))
+    {"mu": mu, "log_var": log_var}[name][7, 1] = value
+    passes = MemoryPasses(mu, log_var, parts=3)
+    start = Gaussians(mu[:4].copy(), log_var[:4].copy())
+    [told] = tally_all(passes, [start], divergence, Scales.of(divergence, survey(passes, 0)))
+    expected = oracle(divergence.name, mu, log_var, start.mu, start.log_var)
+    labels = expected.argmin(axis=1)
+    assert told.objective() == pytest.approx(expected.min(axis=1).mean(), rel=1e-9)
+    means = told.means()
+    for c in range(4):
+        if 7 in np.flatnonzero(labels == c):
+            continue  # beside it, no float64 has room for the others
+        own = np.flatnonzero(labels == c)
+        alone = MemoryPasses(mu[own], log_var[own])
+        one = Gaussians(start.mu[[c]], start.log_var[[c]])
+        [by_itself] = tally_all(alone, [one], divergence, Scales.of(divergence, survey(alone, 0)))
+        np.testing.assert_allclose(means[c], by_itself.means()[0], rtol=1e-9, atol=1e-12)
+
+
+@EVERY
+def test_as_many_items_as_there_can_be(divergence):
+    """What sums know of an item does not suffer from how many there are."""
+    rng = np.random.default_rng(0)
+    mu = np.concatenate([rng.normal(0, 1, (500, 2)), [[1e4, -1e4]]])
+    log_var = 2 * np.log(10.0) * rng.uniform(-6, 3, mu.shape)
+    passes = MemoryPasses(mu, log_var)
+    found = survey(passes, 0)
+    many = dataclasses.replace(found, num_items=10**9)
+    start = Gaussians(mu[:3].copy(), log_var[:3].copy())
+    few, as_many = (
+        tally_all(passes, [start], divergence, Scales.of(divergence, one))[0]
+        for one in (found, many)
+    )
+    assert few.objective() == pytest.approx(as_many.objective(), rel=1e-12)
+    np.testing.assert_allclose(few.means(), as_many.means(), rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize("divergence", [KL, JEFFREYS], ids=lambda d: d.name)
+def test_a_centroid_very_far_from_all_its_items(divergence, monkeypatch):
+    rng = np.random.default_rng(0)
+    mu = rng.normal(0, 1e-5, (30, 1))
+    log_var = np.full_like(mu, np.log(1e-10))
+    log_var[3] = np.log(1e-12)
+    start = Gaussians(np.array([[1e4]]), np.array([[np.log(1e-10)]]))
+    monkeypatch.setattr(clustering, "choose_seeds", lambda *_: start)
+    plan = Plan(divergence, (1,), min_improvement=1e-6)
+    [trial] = fit(MemoryPasses(mu, log_var), plan).trials
+    expected = centroid_of(divergence, mu, log_var)
+    np.testing.assert_allclose(trial.centroids.mu, expected.mu, rtol=1e-6, atol=1e-12)
+    np.testing.assert_allclose(trial.centroids.log_var, expected.log_var, rtol=1e-4)
+    assert trial.converged
+
+
+def test_items_that_a_divergence_cannot_tell_apart():
+    rng = np.random.default_rng(0)
+    mu = np.repeat([[0.0], [1.0], [9.0]], 100, axis=0)
+    log_var = rng.normal(size=mu.shape)
+    [trial] = fit(MemoryPasses(mu, log_var, parts=3), Plan(EUCLIDEAN, (3,))).best()
+    assert trial.tally.counts.tolist() == [100] * 3 and trial.objective == 0.0
+    assert trial.converged and trial.reseeded == 0
+    message = "k is 4, but of the 300 items only 3 differ by euclidean; expected at most 3."
+    with pytest.raises(InputError, match=f"^{message}$"):
+        fit(MemoryPasses(mu, log_var), Plan(EUCLIDEAN, (4,)))
+
+
+def test_clusters_that_must_stay_empty_end_the_search(monkeypatch):
+    mu = np.zeros((10, 1))
+    start = Gaussians(np.zeros((2, 1)), np.zeros((2, 1)))
+    monkeypatch.setattr(clustering, "choose_seeds", lambda *_: start)
+    monkeypatch.setattr(clustering, "draw_candidates", lambda *_: (start, np.ones(2)))
+    [trial] = fit(MemoryPasses(mu, mu), Plan(KL, (2,), restarts=1)).trials
+    assert trial.converged and len(trial.objectives) == 2 and trial.reseeded == 0
 
 
 def test_seeds_matter_and_repeat():
@@ -339,13 +439,13 @@ def test_sums_that_do_not_fit_a_task_take_more_passes(monkeypatch):
     plan = Plan(KL, (2, 3, 4), restarts=2, max_iterations=3, min_improvement=0.0)
     together, apart = MemoryPasses(mu, log_var), MemoryPasses(mu, log_var)
     expected = fit(together, plan).trials
-    size = 4 * 2 * 2 * 3 * 8
+    size = 4 * Scales.of(KL, survey(apart, 0)).features.nbytes
     monkeypatch.setattr(clustering, "_TALLIES_BYTES", size)
     found = fit(apart, plan).trials
     assert [trial.objectives for trial in found] == [trial.objectives for trial in expected]
     assert together.count == 6 + 3
     # Two sets of 2 centroids fit, and no other two do.
-    assert apart.count == 6 + 3 * 5
+    assert apart.count == 1 + 6 + 3 * 5
 
 
 def test_more_clusters_have_a_lower_objective():
@@ -423,7 +523,7 @@ def test_portraits(divergence):
     plan = Plan(divergence, (3,), min_improvement=0.0)
     fitted = fit(passes, plan)
     [trial] = fitted.best()
-    portraits = portray(passes, fitted, trial, 6)
+    [portraits] = portray(passes, fitted, [trial], 6)
     distances = oracle(divergence.name, mu, log_var, trial.centroids.mu, trial.centroids.log_var)
     labels = distances.argmin(axis=1)
     rooted = np.sqrt(distances) if divergence in (EUCLIDEAN, WASSERSTEIN2) else distances
@@ -449,7 +549,7 @@ def test_portraits(divergence):
 def test_one_cluster_has_no_silhouette():
     passes = MemoryPasses(*draw(30, 2))
     fitted = fit(passes, Plan(KL, (1,)))
-    [portrait] = portray(passes, fitted, fitted.best()[0], 3)
+    [[portrait]] = portray(passes, fitted, fitted.best(), 3)
     assert portrait.size == 30 and np.isnan(portrait.silhouette)
 
 
@@ -482,7 +582,7 @@ def test_many_copies_of_few_items():
     log_var = np.zeros_like(mu)
     [trial] = fit(MemoryPasses(mu, log_var, parts=4), Plan(KL, (3,))).best()
     assert trial.tally.counts.tolist() == [500, 300, 1]
-    message = "k is 4, but of the 801 items only 3 have posteriors that differ; expected at most 3."
+    message = "k is 4, but of the 801 items only 3 differ by kl; expected at most 3."
     with pytest.raises(InputError, match=f"^{message}$"):
         fit(MemoryPasses(mu, log_var), Plan(KL, (4,)))
 

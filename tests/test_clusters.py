@@ -30,7 +30,7 @@ def test_as_in_memory(spark, population, memory, name):
         memory, Plan(divergence_named(name), (4,), restarts=2, seed=5, min_improvement=0.02)
     )
     [trial] = fitted.best()
-    expected = portray(memory, fitted, trial, 5)
+    [expected] = portray(memory, fitted, [trial], 5)
     for path in (population.table, population.parquet):
         found = cluster(
             path, 4, divergence=name, restarts=2, seed=5, min_improvement=0.02, num_nearest=5

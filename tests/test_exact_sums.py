@@ -11,16 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vaeudf.cluster_kernels import add_values
-from vaeudf.exact_sums import LEVELS, anchors, totals
+from vaeudf.exact_sums import anchors, totals
 
 
-def summed(values, bound, parts=1, order=None):
+def summed(values, bound, parts=1, order=None, matters=None):
     values = np.asarray(values, np.float64)
     values = values if order is None else values[order]
-    anchor = anchors(bound, len(values))
-    sums = np.zeros((1, LEVELS))
+    anchor = anchors(bound, 2.0**-80 * bound if matters is None else matters, len(values))
+    sums = np.zeros((1, len(anchor)))
     for part in np.array_split(values, parts):
-        own = np.zeros((1, LEVELS))
+        own = np.zeros((1, len(anchor)))
         add_values(part, np.zeros(len(part), np.int32), anchor, own)
         sums = sums + own
     return totals(sums)[0]
@@ -63,7 +63,26 @@ def test_numbers_far_below_the_bound():
 
 def test_what_is_left_out_is_known():
     values = np.array([1.0, 1e-60])
-    assert Fraction(summed(values, 1.0)) == 1, "80 bits and more below the largest"
+    assert Fraction(summed(values, 1.0)) == 1
+    assert summed([1e-60, 0.0], 1.0, matters=1e-75) == pytest.approx(1e-60, rel=1e-12)
+
+
+@pytest.mark.parametrize("count", [1, 1000, 10**7, 10**9, 10**12])
+@pytest.mark.parametrize("bits", [10, 40, 300])
+def test_no_number_is_off_by_more_than_matters(count, bits):
+    anchor = anchors(1.0, 2.0**-bits, count)
+    rng = np.random.default_rng(0)
+    for value in [1.0, -1.0, *rng.uniform(-1, 1, 50), *rng.uniform(-1, 1, 50) * 2.0**-bits]:
+        sums = np.zeros((1, len(anchor)))
+        add_values(np.array([value]), np.zeros(1, np.int32), anchor, sums)
+        left = Fraction(value) - sum(map(Fraction, sums[0].tolist()))
+        assert abs(left) <= Fraction(2) ** -bits
+    # And as many numbers as there are at most leave every level exact.
+    units = np.diff(np.append(anchor, 0.0)[:-1])
+    assert len(units) == len(anchor) - 1 and (units < 0).all()
+    for level, unit in enumerate(2.0**-52 * anchor / 1.5):
+        largest = 1.0 if level == 0 else 2.0**-53 * anchor[level - 1] / 1.5
+        assert count * largest <= 2.0**53 * unit
 
 
 def test_a_bound_of_nothing():
@@ -72,7 +91,8 @@ def test_a_bound_of_nothing():
 
 def test_anchors_of_many_kinds():
     bounds = np.array([[1.0, 1e6], [1e-6, 0.0]])
-    found = anchors(bounds, 1000)
-    assert found.shape == (2, 2, LEVELS)
+    found = anchors(bounds, np.full((2, 2), 1e-9), 1000)
+    assert found.shape[:2] == (2, 2)
     assert (np.diff(found, axis=-1) < 0).all()
-    np.testing.assert_array_equal(found[0, 1], anchors(1e6, 1000))
+    alone = anchors(1e6, 1e-9, 1000)
+    np.testing.assert_array_equal(found[0, 1], alone)

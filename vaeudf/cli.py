@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from jsonargparse import ActionYesNo, ArgumentParser
 
-from vaeudf.errors import VaeUdfError, root_cause
+from vaeudf.errors import VaeUdfError, raised_in_task, root_cause
 
 Options = TypeVar("Options")
 Summary = dict[str, Any]
@@ -56,9 +56,9 @@ def main(
     except KeyboardInterrupt:
         _fail("interrupted; nothing half-done is to be seen in its results.", 130, debug)
     except Exception as error:
-        known = _raised_in_task(error)
+        known = raised_in_task(error)
         if known is not None:
-            _fail(known, 2, debug)
+            _fail(str(known), known.exit_code, debug)
         message = f"{type(error).__name__}: {root_cause(error)}"
         _fail(f"{message} (run again with --debug for the trace)", 1, debug)
     sys.stdout.write(json.dumps(summary) + "\n")
@@ -138,9 +138,3 @@ def _fail(message: str, exit_code: int, debug: bool) -> typing.NoReturn:
         traceback.print_exc()
     sys.stderr.write(f"error: {message}\n")
     sys.exit(exit_code)
-
-
-def _raised_in_task(error: Exception) -> str | None:
-    """Return the message of a VaeUdfError that reached us through Spark's own exception."""
-    found = re.search(r"^vaeudf\.errors\.\w+: (.*)$", str(error), re.MULTILINE)
-    return found[1] if found else None

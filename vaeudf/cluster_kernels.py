@@ -12,12 +12,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from vaeudf.exact_sums import LEVELS
-
 # Codes of the divergences; see vaeudf.divergences.
 KL, REVERSE_KL, JEFFREYS, WASSERSTEIN2, EUCLIDEAN = range(5)
 
-# Items that are taken through all centroids together; all of theirs stays in the L1 cache.
+# Items that are taken through all centroids together.
 _TILE = 128
 
 
@@ -113,7 +111,7 @@ def _take_tile(code, mu, var, log_var, start, size, means, spreads, inverses, ow
 
 @njit(cache=True, nogil=True)
 def _add(x, anchors, sums):
-    for level in range(LEVELS):
+    for level in range(len(anchors)):
         rounded = (x + anchors[level]) - anchors[level]
         sums[level] += rounded
         x -= rounded
@@ -121,7 +119,7 @@ def _add(x, anchors, sums):
 
 @njit(cache=True, nogil=True)
 def add_values(values, groups, anchors, sums):
-    """Add (B,) values to exact sums (k, LEVELS), each to its own group's."""
+    """Add (B,) values to exact sums (k, L), each to its own group's."""
     for row in range(len(values)):
         _add(values[row], anchors, sums[groups[row]])
 
@@ -136,8 +134,8 @@ def add_features(code, mu, var, groups, pivots, anchors, sums):
         var: sigma²; for WASSERSTEIN2 sigma, (B, n).
         groups: Each item's cluster, (B,) int32.
         pivots: What each cluster's means are counted from, (k, n).
-        anchors: Of the exact sums, (F, n, LEVELS).
-        sums: To add to, (k, F, n, LEVELS).
+        anchors: Of the exact sums, (F, n, L).
+        sums: To add to, (k, F, n, L).
     """
     rows, n = mu.shape
     for row in range(rows):
@@ -171,7 +169,7 @@ def _mixed(x):
 
 @njit(cache=True, nogil=True)
 def chances(mu_bits, log_var_bits, seed, out):
-    """Fill ``out`` with numbers in (0, 1), as if drawn, that items' own bits and a seed decide.
+    """Fill ``out`` with numbers in (0, 1], as if drawn, that items' own bits and a seed decide.
 
     Args:
         mu_bits: Means as their bits, (B, n) uint64.

@@ -40,7 +40,7 @@ class ClusterSection:
     Attributes:
         number: From 0.
         size: Items.
-        mean_divergence: Of its items from the centroid.
+        spread: How far its items are from the centroid, in words.
         silhouette: How much nearer they are to it than to the next one; NaN for one cluster.
         mu: The centroid's mean, (n,).
         decoded: The picture it stands for, (H, W, C) uint8; None without a decoder.
@@ -49,7 +49,7 @@ class ClusterSection:
 
     number: int
     size: int
-    mean_divergence: float
+    spread: str
     silhouette: float
     mu: NDArray[np.float64]
     decoded: NDArray[np.uint8] | None

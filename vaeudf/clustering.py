@@ -11,7 +11,8 @@ with chances in proportion to their divergence from those drawn before; then k o
 how many items are nearest to each, by k-means++ (Arthur and Vassilvitskii, 2007), with the
 divergence in place of the squared distance. A round draws a fixed number of items without
 replacement (Efraimidis and Spirakis, 2006), which takes one pass where deciding for each item on
-its own takes two: the sum of all divergences need not be known.
+its own takes two: the sum of all divergences need not be known. Items that are equal are drawn as
+one, and weighted as many.
 """
 
 from __future__ import annotations
@@ -35,12 +36,13 @@ from vaeudf.divergences import (
     Gaussians,
     Prepared,
     Ranges,
+    as_measured,
     nearest_centroids,
     prepare,
     to_centroids,
 )
 from vaeudf.errors import InputError
-from vaeudf.exact_sums import LEVELS, anchors, totals
+from vaeudf.exact_sums import anchors, totals
 
 log = logging.getLogger(__name__)
 
@@ -52,9 +54,13 @@ _DRAWN = 2
 _ROUNDS = 4
 # Far items that a pass keeps, to reseed empty clusters with.
 _SPARE = 16
-_STEPS_ON_CANDIDATES = 100
-# Of the sets of centroids that share a pass, what their sums take in a task.
-_TALLIES_BYTES = 2**28
+# On the driver, while the cluster waits: with k = 1,000 and n = 512 a step takes four seconds.
+_STEPS_ON_CANDIDATES = 20
+# By such a part the objective may rise of rounding alone, where it has come to rest.
+_ROUNDING = 1e-9
+# Of the sets of centroids that share a pass, what their sums take in a task. Of a thousand tasks,
+# some forty such results come to the driver.
+_TALLIES_BYTES = 2**25
 
 
 @dataclass(frozen=True)
@@ -180,9 +186,9 @@ class Scales:
     """What exact sums need to know before: the anchors of each kind of number.
 
     Attributes:
-        features: (F, n, LEVELS).
-        divergence: (LEVELS,).
-        silhouette: (LEVELS,).
+        features: (F, n, L).
+        divergence: (L,), with an L of its own.
+        silhouette: (L,), with an L of its own.
     """
 
     features: _Array
@@ -192,11 +198,11 @@ class Scales:
     @classmethod
     def of(cls, divergence: Divergence, survey: Survey) -> Scales:
         """Return those for a catalog."""
-        count = survey.num_items
+        count, ranges = survey.num_items, survey.ranges
+        features = ranges.of_features(divergence), ranges.of_features_that_matter(divergence)
+        values = ranges.of_divergence(divergence), ranges.of_divergence_that_matters(divergence)
         return cls(
-            anchors(survey.ranges.of_features(divergence), count),
-            anchors(survey.ranges.of_divergence(divergence), count),
-            anchors(1.0, count),
+            anchors(*features, count), anchors(*values, count), anchors(1.0, 2.0**-40, count)
         )
 
 
@@ -206,8 +212,8 @@ class Tally:
 
     Attributes:
         counts: Items per cluster, (k,).
-        features: Exact sums of what the next centroids are made from, (k, F, n, LEVELS).
-        divergence: Exact sum of all items' divergences, (1, LEVELS).
+        features: Exact sums of what the next centroids are made from, (k, F, n, L).
+        divergence: Exact sum of all items' divergences, (1, L).
         far: The items farthest from their centroids; keys are minus the divergence.
     """
 
@@ -287,8 +293,8 @@ def fit(passes: Passes, plan: Plan, tell: Callable[[list[Trial]], None] = lambda
     candidates, weights = draw_candidates(passes, plan, found)
     if most > len(candidates):
         raise InputError(
-            f"k is {most}, but of the {found.num_items} items only {len(candidates)} have "
-            f"posteriors that differ; expected at most {len(candidates)}."
+            f"k is {most}, but of the {found.num_items} items only {len(candidates)} differ by "
+            f"{divergence.name}; expected at most {len(candidates)}."
         )
     trials = [
         Trial(k, restart, choose_seeds(candidates, weights, k, divergence, (plan.seed, k, restart)))
@@ -304,7 +310,7 @@ def fit(passes: Passes, plan: Plan, tell: Callable[[list[Trial]], None] = lambda
         moved = [_moved(trial, divergence, least) for trial in active]
         tallies = [
             told
-            for group in _groups([trial.centroids for trial in moved], divergence)
+            for group in _groups([trial.centroids for trial in moved], scales)
             for told in tally_all(passes, group, divergence, scales)
         ]
         after = {
@@ -357,6 +363,8 @@ def _survey_batches(batches: Iterator[Batch], seed: int) -> Survey | None:
     for batch in batches:
         items = batch.items
         _check(batch)
+        # A null id shows now, and not after all iterations.
+        batch.names(np.arange(1))
         chances = _chances(items, seed)
         some = np.flatnonzero(chances == chances.min())
         lowest = Kept.lowest(chances[some], items.take(some), 1)
@@ -395,7 +403,7 @@ def draw_candidates(passes: Passes, plan: Plan, found: Survey) -> tuple[Gaussian
         of them.
     """
     size = _DRAWN * max(plan.num_clusters)
-    candidates = found.first
+    candidates = as_measured(found.first, plan.divergence)
     if max(plan.num_clusters) > 1:
         for number in range(_ROUNDS):
             draw = partial(
@@ -419,13 +427,13 @@ def _draw_batches(
 ) -> Kept | None:
     kept: Kept | None = None
     for batch in batches:
-        items = batch.items
+        items = as_measured(batch.items, divergence)
         _, best, _ = nearest_centroids(prepare(items, divergence), candidates, divergence)
         # The lowest of these are as drawn one by one with chances in proportion to `best`.
         with np.errstate(divide="ignore"):
             keys = -np.log(_chances(items, seed)) / best
         limit = kept.keys[-1] if kept is not None and len(kept.keys) == size else np.inf
-        rows = np.flatnonzero(keys < limit)
+        rows = np.flatnonzero((keys <= limit) & (best > 0.0))
         if len(rows) > size:
             # Equal items have equal keys: all up to the size-th lowest key that differs.
             distinct = np.unique(keys[rows])
@@ -509,10 +517,12 @@ def _weighted_means(
 ) -> tuple[_Array, _Array]:
     k, n = len(centroids), items.mu.shape[1]
     # As many features as items, by the kernel that the passes use: one item per group.
-    sums = np.zeros((len(items), divergence.num_features, n, LEVELS))
+    ranges = Ranges.of(items)
+    bounds = ranges.of_features(divergence), ranges.of_features_that_matter(divergence)
+    scale = anchors(*bounds, 1)
+    sums = np.zeros((len(items), *scale.shape))
     read = prepare(items, divergence)
     own = np.arange(len(items), dtype=np.int32)
-    scale = anchors(Ranges.of(items).of_features(divergence), 1)
     kernels.add_features(
         divergence.code, read.mu, read.spread, own, centroids.mu[found], scale, sums
     )
@@ -524,12 +534,12 @@ def _weighted_means(
         return added / mass[:, None, None], mass
 
 
-def _groups(sets: list[Gaussians], divergence: Divergence) -> list[list[Gaussians]]:
+def _groups(sets: list[Gaussians], scales: Scales) -> list[list[Gaussians]]:
     """Return sets of centroids in groups whose tallies fit a task's memory together."""
     groups: list[list[Gaussians]] = []
     room = 0
     for centroids in sets:
-        size = centroids.mu.size * divergence.num_features * LEVELS * 8
+        size = len(centroids) * scales.features.nbytes
         if not groups or size > room:
             groups.append([])
             room = _TALLIES_BYTES
@@ -549,7 +559,7 @@ def tally_all(
 def _tally_batches(
     batches: Iterator[Batch], sets: list[Gaussians], divergence: Divergence, scales: Scales
 ) -> list[Tally]:
-    tallies = [_no_tally(centroids, divergence) for centroids in sets]
+    tallies = [_no_tally(centroids, scales) for centroids in sets]
     for batch in batches:
         read = prepare(batch.items, divergence)
         for own, centroids in enumerate(sets):
@@ -559,13 +569,13 @@ def _tally_batches(
     return tallies
 
 
-def _no_tally(centroids: Gaussians, divergence: Divergence) -> Tally:
+def _no_tally(centroids: Gaussians, scales: Scales) -> Tally:
     k, n = centroids.mu.shape
     none = Gaussians(np.empty((0, n)), np.empty((0, n)))
     return Tally(
         np.zeros(k, np.int64),
-        np.zeros((k, divergence.num_features, n, LEVELS)),
-        np.zeros((1, LEVELS)),
+        np.zeros((k, *scales.features.shape)),
+        np.zeros((1, *scales.divergence.shape)),
         Kept(np.empty(0), none),
     )
 
@@ -584,13 +594,15 @@ def _add_batch(
     )
     kernels.add_values(best, np.zeros(len(best), np.int32), scales.divergence, tally.divergence)
     far = tally.far
-    limit = -far.keys[-1] if len(far.keys) == _SPARE else -np.inf
-    rows = np.flatnonzero(best > limit)
+    limit = -far.keys[-1] if len(far.keys) == _SPARE else 0.0
+    # Of items as far as the last one their numbers decide. One that is on its centroid is not far.
+    rows = np.flatnonzero((best >= limit) & (best > 0.0))
     if len(rows) > _SPARE:
         distinct = np.unique(best[rows])
         rows = rows[best[rows] >= distinct[-min(_SPARE, len(distinct))]]
     if len(rows):
-        far = far.join(Kept.lowest(-best[rows], items.take(rows), _SPARE), _SPARE)
+        some = as_measured(items.take(rows), divergence)
+        far = far.join(Kept.lowest(-best[rows], some, _SPARE), _SPARE)
     counts = tally.counts + np.bincount(found, minlength=len(centroids))
     return replace(tally, counts=counts, far=far)
 
@@ -627,11 +639,14 @@ def _moved(trial: Trial, divergence: Divergence, least_log_var: _Array) -> Trial
 def _judged(trial: Trial, tally: Tally, min_improvement: float) -> Trial:
     objective = tally.objective()
     objectives = (*trial.objectives, objective)
-    # A cluster that is empty still has somewhere to go.
     converged = False
-    if trial.objectives and (tally.counts > 0).all():
+    # A cluster that is empty still has somewhere to go, unless every item is on a centroid.
+    settled = (tally.counts > 0).all() or len(tally.far.keys) == 0
+    if trial.objectives and settled:
         before = trial.objectives[-1]
-        converged = before - objective <= min_improvement * before
+        # Not where it rose: then rounding was at work, from a centroid very far from all its items.
+        drop = before - objective
+        converged = -_ROUNDING * before <= drop <= min_improvement * before
     return replace(trial, objectives=objectives, tally=tally, converged=converged)
 
 

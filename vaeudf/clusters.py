@@ -129,10 +129,10 @@ def cluster_all(
 ) -> tuple[Fitted, list[Clustering]]:
     """Return all trials, and for each k the best of them with its portraits."""
     fitted = fit(passes, plan, tell)
+    trials = fitted.best()
+    portraits = portray(passes, fitted, trials, num_nearest)
     found = [
-        Clustering(
-            table, plan.divergence, trial, portray(passes, fitted, trial, num_nearest), passes
-        )
-        for trial in fitted.best()
+        Clustering(table, plan.divergence, trial, own, passes)
+        for trial, own in zip(trials, portraits, strict=True)
     ]
     return fitted, found

@@ -40,6 +40,7 @@ _Array = NDArray[np.float64]
 MAX_LOG_VAR = 80.0
 MAX_MU = 1e15
 _JEFFREYS_STEPS = 200
+_PRECISION = 2.0**-40
 
 
 @dataclass(frozen=True)
@@ -165,6 +166,28 @@ class Ranges:
             bounds += [inverse, gap * inverse]
         return np.stack(bounds)
 
+    def of_features_that_matter(self, divergence: Divergence) -> _Array:
+        """Return what a divergence's features may be off by, (F, n).
+
+        A mean is known to a small part of the narrowest sigma there is, and a mean of variances, or
+        of their inverses, to the same part of the least of them.
+        """
+        least, inverse = np.exp(self.low_log_var), np.exp(-self.high_log_var)
+        if divergence == WASSERSTEIN2:
+            sizes = [np.sqrt(least), np.sqrt(least)]
+        elif divergence == REVERSE_KL:
+            sizes = [inverse, np.sqrt(inverse)]
+        else:
+            sizes = [np.sqrt(least), least]
+        if divergence == JEFFREYS:
+            sizes += [inverse, np.sqrt(inverse)]
+        return _PRECISION * np.stack(sizes)
+
+    def of_divergence_that_matters(self, divergence: Divergence) -> float:
+        """Return what a divergence may be off by: of nats, or of the least variance there is."""
+        squared = divergence in (WASSERSTEIN2, EUCLIDEAN)
+        return _PRECISION * (float(np.exp(self.low_log_var.min())) if squared else 1.0)
+
     def of_divergence(self, divergence: Divergence) -> float:
         """Return what no item's divergence from a centroid within the ranges exceeds."""
         gap2 = ((self.high_mu - self.low_mu) * 1.001) ** 2
@@ -176,6 +199,13 @@ class Ranges:
         # A moment-matched variance exceeds the items' by the spread of their means.
         span = self.high_log_var - self.low_log_var + np.log1p(gap2 * inverse)
         return float(((gap2 + largest + gap2) * inverse + span + 1.0).sum())
+
+
+def as_measured(items: Gaussians, divergence: Divergence) -> Gaussians:
+    """Return items without what a divergence does not see; equal ones are then at 0."""
+    if divergence == EUCLIDEAN:
+        return Gaussians(items.mu, np.zeros_like(items.log_var))
+    return items
 
 
 class Prepared(NamedTuple):
@@ -243,7 +273,7 @@ def to_centroids(
     if divergence == WASSERSTEIN2:
         return Gaussians(pivots.mu + first, 2.0 * np.log(second))
     if divergence == JEFFREYS:
-        shift, log_var = _jeffreys_centroids(means, pivots.log_var)
+        shift, log_var = _jeffreys_centroids(means, pivots.log_var, least_log_var)
         return Gaussians(pivots.mu + shift, log_var)
     return Gaussians(pivots.mu + first, _log_variances(first, second, least_log_var))
 
@@ -252,15 +282,18 @@ def _log_variances(mean: _Array, square: _Array, least_log_var: _Array) -> _Arra
     return np.log(np.maximum(square - np.square(mean), np.exp(least_log_var)))
 
 
-def _jeffreys_centroids(means: _Array, log_var: _Array) -> tuple[_Array, _Array]:
+def _jeffreys_centroids(
+    means: _Array, log_var: _Array, least_log_var: _Array
+) -> tuple[_Array, _Array]:
     mean, square, inverse, weighted = (means[:, i] for i in range(4))
     # What is best for the centroid's present v comes first: neither step then ever goes up.
-    v = np.exp(log_var)
+    v, least = np.exp(log_var), np.exp(least_log_var)
     shift = np.zeros_like(mean)
     for _ in range(_JEFFREYS_STEPS):
         before = shift
         shift = (mean / v + weighted) / (1.0 / v + inverse)
-        v = np.sqrt((square - 2.0 * shift * mean + np.square(shift)) / inverse)
+        spread = np.maximum(square - 2.0 * shift * mean + np.square(shift), least)
+        v = np.sqrt(spread / inverse)
         if np.allclose(shift, before, rtol=1e-13, atol=0.0, equal_nan=True):
             break
     return shift, np.log(v)

@@ -6,6 +6,8 @@ as it is and exit with the class's ``exit_code``.
 
 from __future__ import annotations
 
+import re
+
 
 class VaeUdfError(Exception):
     """Base of every error this package raises on purpose."""
@@ -53,6 +55,15 @@ class PublishConflict(VaeUdfError, RuntimeError):
     """Another run published to the table first; nothing of this run is visible."""
 
     exit_code = 4
+
+
+def raised_in_task(error: BaseException) -> VaeUdfError | None:
+    """Return the error of ours that reached us through Spark's own exception, if there is one."""
+    found = re.search(r"^vaeudf\.errors\.(\w+): (.*)$", str(error), re.MULTILINE)
+    kind = globals().get(found[1]) if found else None
+    if found is None or not (isinstance(kind, type) and issubclass(kind, VaeUdfError)):
+        return None
+    return kind(found[2])
 
 
 def root_cause(error: BaseException) -> str:

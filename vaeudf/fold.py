@@ -222,8 +222,20 @@ def box_bounds(search: Search, boxes: Boxes) -> kernels.Nodes:
     return nodes_of_boxes(search.score, search.tolerance, boxes)
 
 
-def to_matrix(batch: pa.Table | pa.RecordBatch, name: str, latent_dim: int) -> NDArray[np.floating]:
-    """Return a column of lists as an array (B, n), or say which item does not fit."""
+def to_matrix(
+    batch: pa.Table | pa.RecordBatch,
+    name: str,
+    latent_dim: int,
+    expected: str = "the queries have",
+) -> NDArray[np.floating]:
+    """Return a column of lists as an array (B, n), or say which item does not fit.
+
+    Args:
+        batch: Has the column.
+        name: Of the column.
+        latent_dim: n.
+        expected: Who says that it is n, for the message.
+    """
     column = batch.column(name)
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
@@ -232,7 +244,7 @@ def to_matrix(batch: pa.Table | pa.RecordBatch, name: str, latent_dim: int) -> N
     if len(wrong):
         raise InputError(
             f"{_item(batch, wrong[0])} has a {name} of {lengths[wrong[0]]} numbers, "
-            f"but the queries have {latent_dim} dimensions."
+            f"but {expected} {latent_dim} dimensions."
         )
     flat = column.flatten()
     if not pa.types.is_float32(flat.type):

@@ -8,11 +8,14 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from py4j.protocol import Py4JError
 from pyspark import Broadcast
+from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from vaeudf.clustering import Batch, Merge, Work
 from vaeudf.divergences import Gaussians
+from vaeudf.errors import raised_in_task
 from vaeudf.footers import read_footers
 from vaeudf.schema import ITEM_ID
 from vaeudf.splits import Split, SplitReader, join, spread
@@ -24,8 +27,10 @@ Result = TypeVar("Result")
 _ROWS_PER_SPLIT = 65_536
 _ROWS_PER_BATCH = 4_096
 _TASKS_PER_CORE = 2
+# Of executors that are yet to come nobody knows: no task has more than this to do.
+_ROWS_PER_TASK = 2_000_000
 # Results that the driver merges itself; of more, tasks merge some each.
-_MERGED_BY_DRIVER = 64
+_MERGED_BY_DRIVER = 16
 
 
 class TablePasses:
@@ -41,8 +46,9 @@ class TablePasses:
         self._context = spark.sparkContext
         groups = [group for group in read_footers(table.files) if group.num_rows]
         splits = join(groups, _ROWS_PER_SPLIT)
-        most = _TASKS_PER_CORE * int(self._context.defaultParallelism)
-        self.num_tasks = max(1, min(len(splits), most))
+        by_cores = _TASKS_PER_CORE * int(self._context.defaultParallelism)
+        by_rows = -(-table.num_items // _ROWS_PER_TASK)
+        self.num_tasks = max(1, min(len(splits), max(by_cores, by_rows)))
         costs = np.array([split.num_rows for split in splits], np.float64)
         shares = spread(splits, costs, self.num_tasks)
         self.tasks: Broadcast[list[list[Split]]] = self._context.broadcast(shares)
@@ -68,13 +74,16 @@ class TablePasses:
             for other in others:
                 first = merge(first, other)
             return first
+        except (PySparkException, Py4JError) as error:
+            raise raised_in_task(error) or error from None
         finally:
-            shared.unpersist()
+            # A pass has one of its own: what they take of disk and memory would add up.
+            shared.destroy()
 
 
 def read_batches(splits: list[Split], latent_dim: int) -> Iterator[Batch]:
     """Yield the items of some splits, within a task."""
-    reader = SplitReader(latent_dim, ())
+    reader = SplitReader(latent_dim, (), expected="the table's first item has")
     for split in splits:
         mu, log_var = reader.posteriors(split)
         for first in range(0, len(mu), _ROWS_PER_BATCH):

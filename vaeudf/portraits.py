@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -12,18 +12,19 @@ import pyarrow.compute
 from numpy.typing import NDArray
 
 from vaeudf import cluster_kernels as kernels
-from vaeudf.clustering import Batch, Fitted, Passes, Trial
+from vaeudf.clustering import Batch, Fitted, Passes, Scales, Trial
 from vaeudf.divergences import (
     EUCLIDEAN,
     WASSERSTEIN2,
     Divergence,
     Gaussians,
+    Prepared,
     divergence_of_pairs,
     medoid_targets,
     nearest_centroids,
     prepare,
 )
-from vaeudf.exact_sums import LEVELS, totals
+from vaeudf.exact_sums import totals
 
 _Array = NDArray[np.float64]
 
@@ -106,23 +107,45 @@ class _Sketch:
         )
 
 
-def portray(passes: Passes, fitted: Fitted, trial: Trial, num_nearest: int) -> list[Portrait]:
-    """Return what one pass tells of each cluster of a trial.
+@dataclass(frozen=True)
+class _Sitter:
+    """What tasks need to know of the clusters that a portrait is made of."""
+
+    centroids: Gaussians
+    targets: list[tuple[Divergence, Gaussians]]
+
+
+def portray(
+    passes: Passes, fitted: Fitted, trials: Sequence[Trial], num_nearest: int
+) -> list[list[Portrait]]:
+    """Return what one pass tells of each cluster of some trials.
 
     Args:
         passes: Runs passes over the items.
-        fitted: What the trial is one of.
-        trial: Whose clusters.
+        fitted: What the trials are of.
+        trials: Whose clusters.
         num_nearest: How many items to name of each cluster.
     """
-    assert trial.tally is not None
-    divergence, counts = fitted.plan.divergence, trial.tally.counts
-    least = fitted.survey.ranges.low_log_var
-    targets = medoid_targets(divergence, trial.tally.means(), trial.centroids, least)
+    divergence, least = fitted.plan.divergence, fitted.survey.ranges.low_log_var
+    tallies = [trial.tally for trial in trials if trial.tally is not None]
+    sitters = [
+        _Sitter(trial.centroids, medoid_targets(divergence, tally.means(), trial.centroids, least))
+        for trial, tally in zip(trials, tallies, strict=True)
+    ]
     work = partial(
-        _sketch_batches, fitted=fitted, trial=trial, targets=targets, num_nearest=num_nearest
+        _sketch_batches,
+        sitters=sitters,
+        divergence=divergence,
+        scales=fitted.scales,
+        num_nearest=num_nearest,
     )
-    sketch = passes(work, partial(_join, size=num_nearest))
+    sketches = passes(work, partial(_join, size=num_nearest))
+    return [
+        _portraits(sketch, tally.counts) for sketch, tally in zip(sketches, tallies, strict=True)
+    ]
+
+
+def _portraits(sketch: _Sketch, counts: NDArray[np.int64]) -> list[Portrait]:
     with np.errstate(invalid="ignore"):
         means = totals(sketch.divergences) / counts
         silhouettes = totals(sketch.silhouettes) / counts
@@ -133,7 +156,7 @@ def portray(passes: Passes, fitted: Fitted, trial: Trial, num_nearest: int) -> l
             Portrait(
                 size,
                 float(means[cluster]),
-                float(silhouettes[cluster]) if trial.k > 1 else float("nan"),
+                float(silhouettes[cluster]) if len(counts) > 1 else float("nan"),
                 medoid[0][0] if medoid else None,
                 tuple(sketch.nearest.of(cluster)),
             )
@@ -155,43 +178,61 @@ def is_squared(divergence: Divergence) -> bool:
     return divergence in (WASSERSTEIN2, EUCLIDEAN)
 
 
-def _join(one: _Sketch, other: _Sketch, size: int) -> _Sketch:
-    return one.join(other, size)
+def _join(one: list[_Sketch], other: list[_Sketch], size: int) -> list[_Sketch]:
+    return [mine.join(yours, size) for mine, yours in zip(one, other, strict=True)]
 
 
 def _sketch_batches(
     batches: Iterator[Batch],
-    fitted: Fitted,
-    trial: Trial,
-    targets: list[tuple[Divergence, Gaussians]],
+    sitters: list[_Sitter],
+    divergence: Divergence,
+    scales: Scales,
+    num_nearest: int,
+) -> list[_Sketch]:
+    sketches = [_no_sketch(len(sitter.centroids), scales) for sitter in sitters]
+    for batch in batches:
+        read = prepare(batch.items, divergence)
+        for own, sitter in enumerate(sitters):
+            added = _sketch_batch(batch, read, sitter, divergence, scales, num_nearest)
+            sketches[own] = sketches[own].join(added, num_nearest)
+    return sketches
+
+
+def _no_sketch(k: int, scales: Scales) -> _Sketch:
+    none = Ranked(np.empty(0, np.int32), np.empty(0), pa.array([], pa.string()))
+    values, widths = (
+        np.zeros((k, *scales.divergence.shape)),
+        np.zeros((k, *scales.silhouette.shape)),
+    )
+    return _Sketch(values, widths, none, none)
+
+
+def _sketch_batch(
+    batch: Batch,
+    read: Prepared,
+    sitter: _Sitter,
+    divergence: Divergence,
+    scales: Scales,
     num_nearest: int,
 ) -> _Sketch:
-    divergence, k = fitted.plan.divergence, trial.k
-    none = Ranked(np.empty(0, np.int32), np.empty(0), pa.array([], pa.string()))
-    sketch = _Sketch(np.zeros((k, LEVELS)), np.zeros((k, LEVELS)), none, none)
-    for batch in batches:
-        items = batch.items
-        read = prepare(items, divergence)
-        found, best, second = nearest_centroids(read, trial.centroids, divergence)
-        kernels.add_values(best, found, fitted.scales.divergence, sketch.divergences)
-        a, b = (np.sqrt(best), np.sqrt(second)) if is_squared(divergence) else (best, second)
-        if k > 1:
-            # Of an item that is on two centroids at once neither is the nearer one.
-            widths = np.divide(b - a, b, out=np.zeros_like(b), where=b > 0)
-            kernels.add_values(widths, found, fitted.scales.silhouette, sketch.silhouettes)
-        totals_to_medoid = sum(
-            divergence_of_pairs(items, centres.take(found), kind) for kind, centres in targets
-        )
-        sketch = sketch.join(
-            _Sketch(
-                np.zeros((k, LEVELS)),
-                np.zeros((k, LEVELS)),
-                _ranked(batch, found, np.asarray(totals_to_medoid), 1),
-                _ranked(batch, found, a, num_nearest),
-            ),
-            num_nearest,
-        )
-    return sketch
+    k = len(sitter.centroids)
+    found, best, second = nearest_centroids(read, sitter.centroids, divergence)
+    sketch = _no_sketch(k, scales)
+    kernels.add_values(best, found, scales.divergence, sketch.divergences)
+    a, b = (np.sqrt(best), np.sqrt(second)) if is_squared(divergence) else (best, second)
+    if k > 1:
+        # Of an item that is on two centroids at once neither is the nearer one.
+        widths = np.divide(b - a, b, out=np.zeros_like(b), where=b > 0)
+        kernels.add_values(widths, found, scales.silhouette, sketch.silhouettes)
+    from_medoid = sum(
+        divergence_of_pairs(batch.items, centres.take(found), kind)
+        for kind, centres in sitter.targets
+    )
+    return replace(
+        sketch,
+        medoids=_ranked(batch, found, np.asarray(from_medoid), 1),
+        nearest=_ranked(batch, found, a, num_nearest),
+    )
 
 
 def _ranked(batch: Batch, clusters: NDArray[np.int32], values: _Array, size: int) -> Ranked:

@@ -89,7 +89,7 @@ def _as_clustering(mu: NDArray[np.float64], log_var: NDArray[np.float64]) -> Non
         return work(iter([Batch(items, lambda rows: pa.array([str(row) for row in rows]))]))
 
     fitted = fit(run, Plan(KL, (3,), restarts=1, max_iterations=2))
-    portray(run, fitted, fitted.best()[0], 3)
+    portray(run, fitted, fitted.best(), 3)
 
 
 def _search(

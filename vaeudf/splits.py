@@ -88,8 +88,17 @@ class SplitReader:
         num_bytes: What was read of them, in the compressed bytes of the file.
     """
 
-    def __init__(self, latent_dim: int, columns: tuple[str, ...]) -> None:
-        """Take the posteriors' latent_dim and the payload columns that :meth:`items` reads."""
+    def __init__(
+        self, latent_dim: int, columns: tuple[str, ...], expected: str = "the queries have"
+    ) -> None:
+        """Start with nothing read.
+
+        Args:
+            latent_dim: Of the posteriors.
+            columns: The payload columns that :meth:`items` reads.
+            expected: Who says that it is this latent_dim, for messages.
+        """
+        self._expected = expected
         self.num_read = 0
         self.num_bytes = 0
         self._latent_dim = latent_dim
@@ -111,8 +120,8 @@ class SplitReader:
         self.num_read += len(split.indices)
         self._count(file, split, [MU, LOG_VAR])
         return (
-            to_matrix(table, MU, self._latent_dim),
-            to_matrix(table, LOG_VAR, self._latent_dim),
+            to_matrix(table, MU, self._latent_dim, self._expected),
+            to_matrix(table, LOG_VAR, self._latent_dim, self._expected),
         )
 
     def items(self, rows: NDArray[np.int64]) -> pa.Table:

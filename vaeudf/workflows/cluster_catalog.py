@@ -108,10 +108,10 @@ class ClusterCatalog:
         found = _K_RANGE.match(self.k_range or "")
         numbers = [int(part) for part in found.groups("1")] if found else [0, 0, 0]
         first, last, step = numbers
-        if not (1 <= first < last and step >= 1):
+        if not (1 <= first and 1 <= step <= last - first):
             raise InputError(
-                f"k-range is {self.k_range!r}; expected FROM:TO or FROM:TO:STEP with "
-                "1 ≤ FROM < TO, such as 2:20 or 10:100:10."
+                f"k-range is {self.k_range!r}; expected FROM:TO or FROM:TO:STEP with at least two "
+                "numbers of clusters in it, such as 2:20 or 10:100:10."
             )
         return tuple(range(first, last + 1, step))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,8 @@ from vaeudf.cluster_plots import choice_of_k, objective_curves
 from vaeudf.cluster_report import ClusterSection, Member, write_cluster_page
 from vaeudf.clustering import Fitted
 from vaeudf.clusters import Clustering
-from vaeudf.portraits import Portrait
+from vaeudf.divergences import Divergence
+from vaeudf.portraits import Portrait, is_squared
 from vaeudf.workflows.pictures import read_facts
 
 
@@ -63,7 +65,7 @@ class ClusterPage:
             ClusterSection(
                 number,
                 portrait.size,
-                portrait.mean_divergence,
+                _spread(portrait, best.divergence),
                 portrait.silhouette,
                 best.centroids.mu[number],
                 decoded[number],
@@ -94,6 +96,12 @@ class ClusterPage:
         )
 
 
+def _spread(portrait: Portrait, divergence: Divergence) -> str:
+    if is_squared(divergence):
+        return f"{math.sqrt(portrait.mean_divergence):.3g} from it (root mean square)"
+    return f"{portrait.mean_divergence:.3g} {divergence.unit} from it on average"
+
+
 def _members(portrait: Portrait) -> list[tuple[str, float | None]]:
     """Return the nearest items, the medoid before them if it is not among them."""
     members: list[tuple[str, float | None]] = list(portrait.nearest)
@@ -104,7 +112,7 @@ def _members(portrait: Portrait) -> list[tuple[str, float | None]]:
 
 def _plot(fitted: Fitted, found: Sequence[Clustering], best: Clustering) -> tuple[bytes, str, str]:
     unit = f", {best.divergence.unit}" if best.divergence.unit else ""
-    label = f"mean divergence{unit}"
+    label = f"mean {'square' if is_squared(best.divergence) else 'divergence'}{unit}"
     if len(found) > 1:
         plot = choice_of_k(
             [one.k for one in found],

@@ -89,6 +89,8 @@ def read_facts(
     names = [name for name in frame.columns if name not in own][:_FACTS_SHOWN]
     if not names:
         return {}
+    # Of plain Parquet they may be numbers.
+    frame = frame.withColumn(ITEM_ID, F.col(ITEM_ID).cast("string"))
     rows = frame.where(F.col(ITEM_ID).isin(list(item_ids)))
     rows = rows.select(ITEM_ID, *(F.col(quoted(name)).cast("string") for name in names))
     return {
