@@ -110,18 +110,14 @@ def _take_tile(code, mu, var, log_var, start, size, means, spreads, inverses, ow
 
 
 @njit(cache=True, nogil=True)
-def _add(x, anchors, sums):
-    for level in range(len(anchors)):
-        rounded = (x + anchors[level]) - anchors[level]
-        sums[level] += rounded
-        x -= rounded
-
-
-@njit(cache=True, nogil=True)
 def add_values(values, groups, anchors, sums):
-    """Add (B,) values to exact sums (k, L), each to its own group's."""
+    """Add (B,) values to exact sums (k, L), each to its own group's; anchors (L,)."""
     for row in range(len(values)):
-        _add(values[row], anchors, sums[groups[row]])
+        x = values[row]
+        for level in range(len(anchors)):
+            rounded = (x + anchors[level]) - anchors[level]
+            sums[groups[row], level] += rounded
+            x -= rounded
 
 
 @njit(cache=True, nogil=True)
@@ -134,29 +130,32 @@ def add_features(code, mu, var, groups, pivots, anchors, sums):
         var: sigma²; for WASSERSTEIN2 sigma, (B, n).
         groups: Each item's cluster, (B,) int32.
         pivots: What each cluster's means are counted from, (k, n).
-        anchors: Of the exact sums, (F, n, L).
-        sums: To add to, (k, F, n, L).
+        anchors: Of the exact sums, (L, F, n).
+        sums: To add to, (k, L, F, n).
     """
     rows, n = mu.shape
+    levels, num_features = anchors.shape[:2]
+    features = np.empty((num_features, n))
     for row in range(rows):
         cluster = groups[row]
-        own = sums[cluster]
         for i in range(n):
             gap, s = mu[row, i] - pivots[cluster, i], var[row, i]
             if code == WASSERSTEIN2:
-                _add(gap, anchors[0, i], own[0, i])
-                _add(s, anchors[1, i], own[1, i])
+                features[0, i], features[1, i] = gap, s
             elif code == REVERSE_KL:
-                inverse = 1.0 / s
-                _add(inverse, anchors[0, i], own[0, i])
-                _add(gap * inverse, anchors[1, i], own[1, i])
+                features[0, i], features[1, i] = 1.0 / s, gap / s
             else:
-                _add(gap, anchors[0, i], own[0, i])
-                _add(gap * gap + s, anchors[1, i], own[1, i])
+                features[0, i], features[1, i] = gap, gap * gap + s
                 if code == JEFFREYS:
-                    inverse = 1.0 / s
-                    _add(inverse, anchors[2, i], own[2, i])
-                    _add(gap * inverse, anchors[3, i], own[3, i])
+                    features[2, i], features[3, i] = 1.0 / s, gap / s
+        for level in range(levels):
+            for f in range(num_features):
+                # Dimension by dimension, of which the compiler does several at a time.
+                x, anchor, added = features[f], anchors[level, f], sums[cluster, level, f]
+                for i in range(n):
+                    rounded = (x[i] + anchor[i]) - anchor[i]
+                    added[i] += rounded
+                    x[i] -= rounded
 
 
 @njit(cache=True, nogil=True)

@@ -186,7 +186,7 @@ class Scales:
     """What exact sums need to know before: the anchors of each kind of number.
 
     Attributes:
-        features: (F, n, L).
+        features: (L, F, n).
         divergence: (L,), with an L of its own.
         silhouette: (L,), with an L of its own.
     """
@@ -212,7 +212,7 @@ class Tally:
 
     Attributes:
         counts: Items per cluster, (k,).
-        features: Exact sums of what the next centroids are made from, (k, F, n, L).
+        features: Exact sums of what the next centroids are made from, (k, L, F, n).
         divergence: Exact sum of all items' divergences, (1, L).
         far: The items farthest from their centroids; keys are minus the divergence.
     """

@@ -30,7 +30,7 @@ def anchors(bounds: ArrayLike, matters: ArrayLike, count: int) -> NDArray[np.flo
         count: How many numbers of a kind are added up at most.
 
     Returns:
-        Shape (*S, L), with as many levels L for all kinds as the neediest takes.
+        Shape (L, *S), with as many levels L for all kinds as the neediest takes.
     """
     exponents = np.frexp(np.maximum(np.asarray(bounds, np.float64), _LEAST))[1].astype(np.float64)
     wanted = np.frexp(np.maximum(np.asarray(matters, np.float64), _LEAST))[1] - 1
@@ -40,12 +40,12 @@ def anchors(bounds: ArrayLike, matters: ArrayLike, count: int) -> NDArray[np.flo
         units = exponents + head_room - 52
         levels.append(1.5 * np.exp2(52 + units))
         exponents = units - 1  # what rounding to a unit leaves is at most half of it
-    return np.ascontiguousarray(np.stack(levels, axis=-1))
+    return np.stack(levels)
 
 
 def totals(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the sums that levels (*S, L) stand for, shape S."""
-    total = sums[..., -1].copy()
-    for level in range(sums.shape[-1] - 2, -1, -1):
-        total += sums[..., level]
+    """Return the sums that levels (k, L, *S) stand for, shape (k, *S)."""
+    total = sums[:, -1].copy()
+    for level in range(sums.shape[1] - 2, -1, -1):
+        total += sums[:, level]
     return total
