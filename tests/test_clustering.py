@@ -255,15 +255,15 @@ def test_jeffreys_equals_a_plain_version_with_a_general_minimiser(monkeypatch):
 
 @EVERY
 @settings(max_examples=12, deadline=None)
-@given(seed=st.integers(0, 10**6), k=st.integers(1, 9), scale=st.sampled_from([1e-3, 1.0, 100.0]))
+@given(seed=st.integers(0, 10**6), k=st.integers(1, 9), scale=st.sampled_from([1e-3, 1.0, 1e4]))
 def test_the_objective_never_rises(divergence, seed, k, scale):
     rng = np.random.default_rng(seed)
     mu = rng.standard_t(2, (60, 2)) * scale
-    log_var = rng.uniform(-12, 4, (60, 2))
+    log_var = rng.uniform(-27, 13, (60, 2))
     plan = Plan(divergence, (k,), restarts=2, seed=seed, min_improvement=0.0)
     for trial in fit(MemoryPasses(mu, log_var, parts=3), plan).trials:
         drops = -np.diff(trial.objectives)
-        assert (drops >= -1e-12 * np.array(trial.objectives[1:]) - 1e-15).all()
+        assert (drops >= -1e-9 * np.array(trial.objectives[1:]) - 1e-12).all()
 
 
 def test_clusters_that_differ_only_in_variance():

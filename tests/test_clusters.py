@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.passes import MemoryPasses
@@ -14,6 +16,7 @@ from vaeudf.errors import InputError, TableError
 from vaeudf.item_passes import TablePasses
 from vaeudf.portraits import assign, portray
 from vaeudf.table import open_posteriors
+from vaeudf.workflows.pictures import read_facts
 
 pytestmark = pytest.mark.spark
 
@@ -65,6 +68,42 @@ def test_silhouette_is_the_mean_over_items(spark, population):
     widths = [portrait.silhouette for portrait in found.portraits]
     assert found.silhouette == pytest.approx(np.dot(sizes, widths) / sum(sizes))
     assert found.k == 3 and sum(sizes) == open_posteriors(population.parquet).num_items
+
+
+def test_what_is_wrong_in_a_task_comes_out_as_it_is(spark, tmp_path):
+    for rows, message in (
+        (
+            {"item_id": ["a", "b"], "mu": [[0.0], [1.0]], "log_var": [[0.0], [-300.0]]},
+            "item 'b' has a log_var of -300; items can be clustered with |log_var| up to 80. ",
+        ),
+        (
+            {"item_id": ["a", None], "mu": [[0.0], [1.0]], "log_var": [[0.0], [0.0]]},
+            "the posteriors have an item_id that is null.",
+        ),
+        (
+            {"item_id": ["a", "b"], "mu": [[0.0], [1.0, 2.0]], "log_var": [[0.0], [0.0]]},
+            "row 1 of a row group has a mu of 2 numbers, but the table's first item has 1 ",
+        ),
+    ):
+        pq.write_table(pa.table(rows), tmp_path / "items.parquet")
+        with pytest.raises(InputError) as error:
+            cluster(str(tmp_path / "items.parquet"), 2)
+        assert str(error.value).startswith(message)
+
+
+def test_ids_that_are_numbers(spark, tmp_path):
+    rows = {"item_id": [7, 8, 9], "mu": [[0.0], [1.0], [9.0]], "log_var": [[0.0]] * 3}
+    pq.write_table(pa.table(rows), tmp_path / "items.parquet")
+    found = cluster(str(tmp_path / "items.parquet"), 2)
+    assert [portrait.medoid for portrait in found.portraits][1] == "9"
+    assert read_facts(spark, found.table, ["7", "9"]) == {}
+    names = pa.table({**rows, "category": ["a", "b", "c"]})
+    pq.write_table(names, tmp_path / "items.parquet")
+    table = open_posteriors(str(tmp_path / "items.parquet"))
+    assert read_facts(spark, table, ["7", "9"]) == {
+        "7": [("category", "a")],
+        "9": [("category", "c")],
+    }
 
 
 def test_what_cannot_be(spark, population, tmp_path):

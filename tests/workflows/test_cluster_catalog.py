@@ -123,16 +123,24 @@ def test_the_page(table, tmp_path, garments):
     assert len(re.findall(r'alt="Decoded centre of cluster \d"', page)) == 2
 
 
-def test_plain_parquet_and_an_older_version(table, tmp_path):
-    summaries = [
-        cluster_catalog(ClusterCatalog(str(path), str(tmp_path / name), k=2, version=version))
-        for name, path, version in (
-            ("delta", table, open_table(table).version),
-            ("plain", Path(open_table(table).files[0]).parent, None),
-        )
-    ]
+def test_plain_parquet_and_an_older_version(parquet_catalog, bundle_path, table, tmp_path):
+    plain = ClusterCatalog(
+        str(Path(open_table(table).files[0]).parent), str(tmp_path / "plain"), k=2
+    )
+    named = ClusterCatalog(table, str(tmp_path / "named"), k=2, version=1)
+    summaries = [cluster_catalog(options) for options in (plain, named)]
     assert summaries[0]["objective"] == summaries[1]["objective"]
-    assert summaries[1]["version"] is None
+    assert (summaries[0]["version"], summaries[1]["version"]) == (None, 1)
+
+    changing = str(tmp_path / "changing")
+    encode_catalog(EncodeCatalog(f"{parquet_catalog}/a.parquet", bundle_path, changing))
+    encode_catalog(EncodeCatalog(parquet_catalog, bundle_path, changing, full=True))
+    old, new = (
+        cluster_catalog(ClusterCatalog(changing, str(tmp_path / f"v{v}"), k=2, version=v))
+        for v in (1, 2)
+    )
+    assert (old["items"], new["items"]) == (25, NUM_ITEMS)
+    assert new["objective"] == pytest.approx(summaries[0]["objective"], rel=1e-4)
 
 
 def test_results_are_replaced_only_if_asked_to(table, tmp_path):
@@ -160,6 +168,7 @@ def test_results_are_replaced_only_if_asked_to(table, tmp_path):
         ({"k_range": "9:2"}, "k-range is '9:2'; expected FROM:TO"),
         ({"k_range": "0:2"}, "k-range is '0:2'; expected FROM:TO"),
         ({"k_range": "2:9:0"}, "k-range is '2:9:0'; expected FROM:TO"),
+        ({"k_range": "2:4:3"}, "k-range is '2:4:3'; expected FROM:TO"),
         ({"k": 0}, "k is 0; expected at least 1."),
         ({"k": 2, "divergence": "cosine"}, "divergence is 'cosine'; expected one of kl, "),
         ({"k": 2, "restarts": 0}, "restarts is 0; expected at least 1."),
@@ -206,7 +215,9 @@ def test_numbers_that_cannot_be_clustered_write_nothing(spark, tmp_path):
     mu = [[0.0, 1.0], [2.0, 3.0]]
     rows = pa.table({"item_id": ["a", "b"], "mu": mu, "log_var": [[0.0, 0.0], [0.0, -300.0]]})
     pq.write_table(rows, tmp_path / "items.parquet")
-    with pytest.raises(Exception, match="item 'b' has a log_var of -300; items can be clustered"):
+    with pytest.raises(
+        InputError, match=r"^item 'b' has a log_var of -300; items can be clustered"
+    ):
         cluster_catalog(ClusterCatalog(str(tmp_path / "items.parquet"), str(tmp_path / "out"), k=1))
     assert set(tree(tmp_path)) == {"items.parquet"}
     assert len(Gaussians(np.array(mu), np.zeros((2, 2)))) == 2
