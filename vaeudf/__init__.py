@@ -12,6 +12,7 @@ from vaeudf import errors, gaussian
 
 if TYPE_CHECKING:
     from vaeudf.bundle import Bundle, load_bundle
+    from vaeudf.decoding import decode
     from vaeudf.encoding import encode
     from vaeudf.export import ForeignModel, export_bundle
     from vaeudf.image_spec import ImageSpec
@@ -23,6 +24,7 @@ __all__ = [
     "ForeignModel",
     "ImageSpec",
     "PosteriorIndex",
+    "decode",
     "encode",
     "errors",
     "export_bundle",
@@ -36,6 +38,7 @@ __version__ = "0.1.0"
 _LAZY = {
     "Bundle": "vaeudf.bundle",
     "load_bundle": "vaeudf.bundle",
+    "decode": "vaeudf.decoding",
     "encode": "vaeudf.encoding",
     "ForeignModel": "vaeudf.export",
     "export_bundle": "vaeudf.export",
