@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 from vaeudf.bundle import Bundle, load_bundle
 from vaeudf.catalog import CatalogSource, read_images, resolve_format
 from vaeudf.errors import BundleError, InputError
+from vaeudf.file_listing import root_of
 from vaeudf.query import read_table
 from vaeudf.schema import (
     CATALOG_KEY,
@@ -21,6 +22,7 @@ from vaeudf.schema import (
     SOURCE_VERSION,
     quoted,
 )
+from vaeudf.storage import exists
 from vaeudf.table import PosteriorTable
 
 _FACTS_SHOWN = 3
@@ -41,6 +43,21 @@ def load_decoder(
             "page needs --model and --catalog."
         )
     path = model or table.provenance[MODEL_PATH_KEY]
+    bundle = load_model_of(table, path, trust_model)
+    if not bundle.has_decoder:
+        raise BundleError(
+            f"model {path} has no decoder, and a page shows what each z decodes to. Export the "
+            "model with one, or do without --report."
+        )
+    return bundle
+
+
+def load_model_of(table: PosteriorTable, path: str, trust_model: bool = False) -> Bundle:
+    """Return a bundle, once it is known to be the one that a table was encoded with.
+
+    Raises:
+        BundleError: There is no such bundle, or the table was encoded with another.
+    """
     try:
         bundle = load_bundle(path, trust_model)
     except BundleError as error:
@@ -51,12 +68,22 @@ def load_decoder(
             f"{table.model_id[:12]}…: its pictures would not be those of z. Name the right one "
             "with --model."
         )
-    if not bundle.has_decoder:
-        raise BundleError(
-            f"model {path} has no decoder, and a page shows what each z decodes to. Export the "
-            "model with one, or do without --report."
-        )
     return bundle
+
+
+def inputs_of(table: PosteriorTable | None, *paths: str | None) -> list[str]:
+    """Return what a result must never replace: all that is read, now or for a page.
+
+    Args:
+        table: The table; what it was made from counts as well.
+        paths: What else is read; None is nothing.
+    """
+    read = list(paths)
+    if table is not None:
+        read += [table.uri, table.provenance.get(MODEL_PATH_KEY)]
+        if CATALOG_KEY in table.provenance:
+            read.append(CatalogSource.from_json(table.provenance[CATALOG_KEY]).path)
+    return [path if exists(path) else root_of(path) for path in read if path is not None]
 
 
 def find_pictures(spark: SparkSession, table: PosteriorTable, catalog: str | None) -> CatalogSource:

@@ -18,21 +18,17 @@ from pyspark.errors import (
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
-from vaeudf.catalog import CatalogSource
 from vaeudf.cli import Summary, option
 from vaeudf.engine import check_k
 from vaeudf.errors import InputError, root_cause
-from vaeudf.file_listing import root_of
 from vaeudf.gaussian import check_tolerance
 from vaeudf.latents import Latents, parse_z, read_latents
 from vaeudf.progress import progress
 from vaeudf.query import BulkQuery, choose_score, plan, posteriors_of, read_table
 from vaeudf.schema import (
-    CATALOG_KEY,
     COSTLIEST,
     ITEM_ID,
     LOG_AGGREGATE_POSTERIOR_ERROR,
-    MODEL_PATH_KEY,
     QUERY_ID,
     RANK,
     RESPONSIBILITY,
@@ -44,7 +40,6 @@ from vaeudf.storage import (
     RESULTS_MARK,
     absolute,
     check_output,
-    exists,
     replacing,
     spark_literal,
     spark_uri,
@@ -52,7 +47,7 @@ from vaeudf.storage import (
 from vaeudf.table import PosteriorTable, open_posteriors
 from vaeudf.timing import Stopwatch
 from vaeudf.user_code import use_py_files
-from vaeudf.workflows.pictures import find_pictures, load_decoder
+from vaeudf.workflows.pictures import find_pictures, inputs_of, load_decoder
 from vaeudf.workflows.query_page import QueryPage
 
 log = logging.getLogger(__name__)
@@ -133,7 +128,7 @@ def query_topk(options: QueryTopk) -> Summary:
     if options.report:
         use_py_files(options.py_files)
         decoder = load_decoder(table, options.model, options.catalog, options.trust_model)
-    inputs = _inputs(options, table)
+    inputs = inputs_of(table, options.table, options.queries, options.catalog, options.model)
     if options.output:
         check_output(options.output, options.overwrite, RESULTS_MARK, inputs)
     if options.report:
@@ -195,15 +190,6 @@ def query_topk(options: QueryTopk) -> Summary:
     if written is not None:
         summary["report"] = written
     return summary
-
-
-def _inputs(options: QueryTopk, table: PosteriorTable) -> list[str]:
-    """Return what a result must never replace: all that is read, now or for the page."""
-    read = [options.table, options.queries, options.catalog, options.model]
-    read.append(table.provenance.get(MODEL_PATH_KEY))
-    if CATALOG_KEY in table.provenance:
-        read.append(CatalogSource.from_json(table.provenance[CATALOG_KEY]).path)
-    return [path if exists(path) else root_of(path) for path in read if path is not None]
 
 
 def _read_queries(options: QueryTopk) -> Latents | None:
