@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.browser import check_page, chromium
+from tests.test_decode_report import write as write_decoded
 from tests.test_report import HOSTILE, image_file, result
 from vaeudf.pages import PAGE
 from vaeudf.report import Hit, write_report
@@ -33,6 +34,10 @@ def test_the_page_of_a_query(browser, tmp_path):
         facts=[("queries", "1"), ("seconds", "search 1.0")],
     )
     check_page(browser, page, min_pictures=13)
+
+
+def test_the_page_of_decoded_pictures(browser, tmp_path):
+    check_page(browser, write_decoded(tmp_path), min_pictures=169)
 
 
 def test_a_broken_page_is_seen(browser, tmp_path):

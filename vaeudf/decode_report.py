@@ -39,12 +39,14 @@ class Tiles:
         title: The section's headline; empty for none.
         text: What there is to see.
         pictures: In order.
+        is_strip: Whether they stand in one row, to be scrolled where it does not fit.
     """
 
     kind: ClassVar[str] = "tiles"
     title: str
     text: str
     pictures: Sequence[Picture]
+    is_strip: bool = False
 
 
 @dataclass(frozen=True)

@@ -92,4 +92,5 @@ def _image(pixels: Pixels) -> Image.Image:
 
 def _plain(text: str) -> str:
     # Pillow's own font has no others.
+    text = text.replace("−", "-").replace("–", "-")
     return text.encode("latin-1", "replace").decode("latin-1")

@@ -66,7 +66,7 @@ class DecodeLatents:
     )
     z: list[str] | None = option(None, help='decode a vector, "0.1,-2,…"; repeat it for more')
     samples: int = option(0, help="with Gaussian queries: decode this many draws of each, too")
-    traverse: str | None = option(
+    traverse: int | str | None = option(
         None, help="change dimension I from column to column and J from row to row: I,J, I, or all"
     )
     center: str | None = option(None, help='the other dimensions, "0,1,…" (default: the origin)')
@@ -77,7 +77,7 @@ class DecodeLatents:
     walk: list[str] | None = option(None, help="an end of a walk, an item_id; give it twice")
     path: Way = option("linear", help="linear in mu, or fisher_rao: a geodesic of Gaussians")
     steps: int = option(9, help="pictures along each dimension, or along the walk")
-    reconstruct: str | None = option(
+    reconstruct: int | str | None = option(
         None, help="compare this many items with their reconstructions; or all"
     )
     reconstruct_items: list[str] | None = option(
@@ -149,7 +149,7 @@ class DecodeLatents:
 
     def _check_numbers(self) -> None:
         check_steps(self.steps)
-        dims = parse_traverse(self.traverse) if self.traverse is not None else None
+        dims = self.dims
         most = _MOST_STEPS_OF_TWO if dims is not None and len(dims) == 2 else _MOST_STEPS
         if self.steps > most:
             raise InputError(f"steps is {self.steps}; expected at most {most} on such a sheet.")
@@ -159,7 +159,12 @@ class DecodeLatents:
             if getattr(self, name) < 0:
                 raise InputError(f"{name} is {getattr(self, name)}; expected 0 or more.")
         if self.reconstruct is not None:
-            parse_number(self.reconstruct)
+            parse_number(str(self.reconstruct))
+
+    @property
+    def dims(self) -> tuple[int, ...] | None:
+        """The dimensions to traverse, () for all; None if that was not asked for."""
+        return None if self.traverse is None else parse_traverse(str(self.traverse))
 
     @property
     def hardware(self) -> Hardware:
@@ -184,8 +189,7 @@ def decode_latents(options: DecodeLatents) -> Summary:
         points = Points.read(options.queries, options.z, options.samples, options.seed)
         points.check(bundle)
     traversal = None
-    if options.traverse is not None:
-        dims = parse_traverse(options.traverse)
+    if (dims := options.dims) is not None:
         traversal = Traversal.plan(bundle, dims, options.range, options.steps, options.center)
     inputs = inputs_of(table, options.queries, options.catalog, options.model)
     if options.output:
@@ -291,7 +295,7 @@ def _reconstruct(
     job = Reconstructions(
         spark, table, catalog, bundle, options.order, options.format, options.hardware
     )
-    number = parse_number(options.reconstruct) if options.reconstruct is not None else None
+    number = parse_number(str(options.reconstruct)) if options.reconstruct is not None else None
     is_all = number is None and not options.reconstruct_items
     with watch.phase("decode"):
         items, count = job.choose(number, options.reconstruct_items, options.seed)

@@ -123,9 +123,9 @@ class Traversal:
         captions = [[number(p[changing[i][0]]) for p in points[i]] for i in range(num_shown)]
         sheet = contact_sheet(
             rows,
-            title=_ascii(self._title()),
-            row_labels=[_ascii(label) for label in row_labels],
-            captions=[[_ascii(text) for text in texts] for texts in captions],
+            title=self._title(),
+            row_labels=row_labels,
+            captions=captions,
         )
         return Drawn(
             frame_of(spark, latents),
@@ -185,7 +185,3 @@ def parse_traverse(text: str) -> tuple[int, ...]:
             "3,5, or all."
         )
     return dims
-
-
-def _ascii(text: str) -> str:
-    return text.replace("−", "-")

@@ -78,7 +78,7 @@ class Walk:
         length = fisher_rao_distance(mu_a, log_var_a, mu_b, log_var_b)
         straight = float(np.linalg.norm(mu_b - mu_a))
         pixels = decoded(bundle, points)
-        shares = [f"{100 * i / (self.steps - 1):.0f} %" for i in range(self.steps)]
+        shares = [f"{100 * i / (self.steps - 1):.3g} %" for i in range(self.steps)]
         pictures = [
             Picture(share, picture, note=note, z=z)
             for share, picture, note, z in zip(shares, pixels, notes, points, strict=True)
@@ -95,22 +95,22 @@ class Walk:
         latents = Latents(tuple(f"step-{i:03d}" for i in range(self.steps)), points)
         way = "straight line" if self.way == "linear" else "Fisher–Rao geodesic"
         lead = (
-            f"{self.steps} pictures along the {way} from mu of the first item to mu of the other. "
+            f"{self.steps} pictures along the {way} from mu of {first} to mu of {last}. "
             f"The Fisher–Rao length of the way between the two posteriors is {number(length)}; the "
             f"straight line between their means is {number(straight)} long."
         )
         text = {
             "linear": "Every step is the same difference of mu.",
-            "fisher_rao": "Every step is the same Fisher–Rao length. On the way to a far mean the "
+            "fisher_rao": "Every step has the same Fisher–Rao length. On the way to a far mean the "
             "geodesic widens sigma first, where a difference of mu counts for less: so mu moves "
             "most in the middle. σ is the geometric mean over the dimensions.",
         }[self.way]
         return Drawn(
             frame_of(spark, latents),
             self.steps,
-            f"A walk from {first} to {last}",
+            "A walk between two items",
             lead,
-            [Tiles("", text, pictures)],
+            [Tiles("", text, pictures, is_strip=True)],
             sheet=contact_sheet([row], title=f"{first}  -  {last}, {way}", captions=[captions]),
             facts={"path": self.way, "fisher_rao_length": round(length, 6)}
             | {"euclidean_length": round(straight, 6)},
