@@ -35,7 +35,7 @@ from vaeudf.table import PosteriorTable, open_posteriors
 from vaeudf.timing import Stopwatch
 from vaeudf.user_code import use_py_files
 from vaeudf.workflows.drawn import Drawn
-from vaeudf.workflows.pictures import find_pictures, inputs_of, load_model_of
+from vaeudf.workflows.pictures import find_pictures, load_model_of, places_read
 from vaeudf.workflows.points import Points
 from vaeudf.workflows.reconstructions import Format, Order, Reconstructions, parse_number
 from vaeudf.workflows.traversals import Traversal, parse_traverse
@@ -191,7 +191,11 @@ def decode_latents(options: DecodeLatents) -> Summary:
     traversal = None
     if (dims := options.dims) is not None:
         traversal = Traversal.plan(bundle, dims, options.range, options.steps, options.center)
-    inputs = inputs_of(table, options.queries, options.catalog, options.model)
+    named = (options.queries, options.catalog, options.model)
+    if table is None:
+        inputs = [path for path in named if path is not None]
+    else:
+        inputs = places_read(table, options.table, *named)
     if options.output:
         check_output(options.output, options.overwrite, PICTURES_MARK, inputs)
     if options.report:

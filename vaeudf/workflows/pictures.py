@@ -71,21 +71,6 @@ def load_model_of(table: PosteriorTable, path: str, trust_model: bool = False) -
     return bundle
 
 
-def inputs_of(table: PosteriorTable | None, *paths: str | None) -> list[str]:
-    """Return what a result must never replace: all that is read, now or for a page.
-
-    Args:
-        table: The table; what it was made from counts as well.
-        paths: What else is read; None is nothing.
-    """
-    read = list(paths)
-    if table is not None:
-        read += [table.uri, table.provenance.get(MODEL_PATH_KEY)]
-        if CATALOG_KEY in table.provenance:
-            read.append(CatalogSource.from_json(table.provenance[CATALOG_KEY]).path)
-    return [path if exists(path) else root_of(path) for path in read if path is not None]
-
-
 def find_pictures(spark: SparkSession, table: PosteriorTable, catalog: str | None) -> CatalogSource:
     """Return the catalog that the page's pictures come from, once it is known to be there."""
     if CATALOG_KEY in table.provenance:
@@ -120,3 +105,16 @@ def read_facts(
         row[ITEM_ID]: [(name, row[name]) for name in names if row[name] is not None]
         for row in rows.collect()
     }
+
+
+def places_read(table: PosteriorTable, *named: str | None) -> list[str]:
+    """Return what a result must never replace: all that is read, now or for the page.
+
+    Args:
+        table: With its own catalog and model.
+        named: Paths that options name, if they do.
+    """
+    read = [*named, table.provenance.get(MODEL_PATH_KEY)]
+    if CATALOG_KEY in table.provenance:
+        read.append(CatalogSource.from_json(table.provenance[CATALOG_KEY]).path)
+    return [path if exists(path) else root_of(path) for path in read if path is not None]

@@ -47,7 +47,7 @@ from vaeudf.storage import (
 from vaeudf.table import PosteriorTable, open_posteriors
 from vaeudf.timing import Stopwatch
 from vaeudf.user_code import use_py_files
-from vaeudf.workflows.pictures import find_pictures, inputs_of, load_decoder
+from vaeudf.workflows.pictures import find_pictures, load_decoder, places_read
 from vaeudf.workflows.query_page import QueryPage
 
 log = logging.getLogger(__name__)
@@ -128,7 +128,7 @@ def query_topk(options: QueryTopk) -> Summary:
     if options.report:
         use_py_files(options.py_files)
         decoder = load_decoder(table, options.model, options.catalog, options.trust_model)
-    inputs = inputs_of(table, options.table, options.queries, options.catalog, options.model)
+    inputs = places_read(table, options.table, options.queries, options.catalog, options.model)
     if options.output:
         check_output(options.output, options.overwrite, RESULTS_MARK, inputs)
     if options.report:
