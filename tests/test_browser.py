@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.browser import check_page, chromium
+from tests.test_decode_report import write as write_decoded
 from tests.test_report import HOSTILE, image_file, result
 from vaeudf.cluster_plots import choice_of_k
 from vaeudf.cluster_report import ClusterSection, Member, write_cluster_page
@@ -70,6 +71,10 @@ def test_the_page_of_clusters(browser, tmp_path, count):
         omitted=2,
     )
     check_page(browser, page, min_pictures=2 * count)
+
+
+def test_the_page_of_decoded_pictures(browser, tmp_path):
+    check_page(browser, write_decoded(tmp_path), min_pictures=169)
 
 
 def test_a_broken_page_is_seen(browser, tmp_path):

@@ -20,8 +20,8 @@ from vaeudf.bundle import (
     DECODER,
     ENCODER,
     MANIFEST,
-    EncoderFiles,
     Manifest,
+    NetworkFiles,
     load_bundle,
     load_encoder,
     save_bundle,
@@ -253,7 +253,7 @@ def test_a_worker_rebuilds_the_same_encoder(folder):
     ):
         assert (found == expected).all()
     sigma = load_encoder(
-        EncoderFiles(new_manifest_json(folder, variance="sigma"), bundle.encoder_files.weights)
+        NetworkFiles(new_manifest_json(folder, variance="sigma"), bundle.encoder_files.weights)
     )
     assert sigma.variance == "sigma" and not sigma.training
 
@@ -544,9 +544,9 @@ def test_the_weights_of_another_architecture(folder):
 def test_a_worker_checks_as_well(folder):
     manifest, weights, _ = load_bundle(folder).encoder_files
     with pytest.raises(BundleError, match="is not a safetensors file"):
-        load_encoder(EncoderFiles(manifest, weights[:100]))
+        load_encoder(NetworkFiles(manifest, weights[:100]))
     with pytest.raises(BundleError, match="is not JSON"):
-        load_encoder(EncoderFiles(b"", weights))
+        load_encoder(NetworkFiles(b"", weights))
 
 
 # ---- paths

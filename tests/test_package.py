@@ -44,17 +44,17 @@ def test_lazy_names_are_what_they_say():
     import vaeudf.encoding
     import vaeudf.query
 
-    for name in ("encode", "nearest", "top_k", "load_bundle"):
+    for name in ("encode", "decode", "nearest", "top_k", "load_bundle"):
         assert isinstance(getattr(vaeudf, name), types.FunctionType)
         assert getattr(vaeudf, name).__name__ == name
     assert vaeudf.Bundle is vaeudf.bundle.Bundle
 
 
 def test_names_that_are_not_there():
-    with pytest.raises(AttributeError, match=r"^module 'vaeudf' has no attribute 'decode'$"):
-        vaeudf.decode  # noqa: B018
-    with pytest.raises(ImportError, match="cannot import name 'decode' from 'vaeudf'"):
-        from vaeudf import decode  # noqa: F401
+    with pytest.raises(AttributeError, match=r"^module 'vaeudf' has no attribute 'transmogrify'$"):
+        vaeudf.transmogrify  # noqa: B018
+    with pytest.raises(ImportError, match="cannot import name 'transmogrify' from 'vaeudf'"):
+        from vaeudf import transmogrify  # noqa: F401
     assert not hasattr(vaeudf, "__path_of_nothing__")
 
 
@@ -74,6 +74,7 @@ def test_dir_lists_what_is_promised():
             "ImageSpec",
             "PosteriorIndex",
             "cluster",
+            "decode",
             "encode",
             "errors",
             "export_bundle",

@@ -13,6 +13,7 @@ from vaeudf import errors, gaussian
 if TYPE_CHECKING:
     from vaeudf.bundle import Bundle, load_bundle
     from vaeudf.clusters import cluster
+    from vaeudf.decoding import decode
     from vaeudf.encoding import encode
     from vaeudf.export import ForeignModel, export_bundle
     from vaeudf.image_spec import ImageSpec
@@ -25,6 +26,7 @@ __all__ = [
     "ImageSpec",
     "PosteriorIndex",
     "cluster",
+    "decode",
     "encode",
     "errors",
     "export_bundle",
@@ -39,6 +41,7 @@ _LAZY = {
     "Bundle": "vaeudf.bundle",
     "load_bundle": "vaeudf.bundle",
     "cluster": "vaeudf.clusters",
+    "decode": "vaeudf.decoding",
     "encode": "vaeudf.encoding",
     "ForeignModel": "vaeudf.export",
     "export_bundle": "vaeudf.export",

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
-from pyspark import Broadcast, TaskContext
+from pyspark import TaskContext
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.functions import pandas_udf
 
-from vaeudf.bundle import Bundle, EncoderFiles
+from vaeudf.bundle import Bundle, NetworkFiles
 from vaeudf.errors import InputError
 from vaeudf.image_reader import ImageReader
 from vaeudf.images import ImageFailure, decode_image, without_warnings
@@ -48,6 +46,7 @@ from vaeudf.schema import (
     quoted,
 )
 from vaeudf.staging import CHUNK_SCHEMA, write_chunk
+from vaeudf.workers import Model, gpu_of, threads_of
 
 # A process that is at one batch for so long hangs.
 _SECONDS_PER_BATCH = 600.0
@@ -68,23 +67,6 @@ _POSTERIOR_TYPE = f"{MU} array<float>, {LOG_VAR} array<float>, {REASON} string, 
 
 Data = bytes | ImageFailure | None
 Pixels = NDArray[np.uint8] | ImageFailure
-
-# One encoder per Python worker, kept for as long as Spark reuses the worker.
-_encoders: dict[tuple[str, Hardware, str | None], BatchEncoder] = {}
-
-
-class Model(NamedTuple):
-    """What a task needs to encode.
-
-    Attributes:
-        files: To rebuild the encoder from.
-        model_id: Of the bundle.
-        hardware: What to run it on.
-    """
-
-    files: Broadcast[EncoderFiles]
-    model_id: str
-    hardware: Hardware
 
 
 def encode(
@@ -119,7 +101,7 @@ def encode(
             f"the catalog has the columns {', '.join(taken)} already, which encode adds; "
             "rename or drop them."
         )
-    model = _on_executors(catalog, bundle, hardware)
+    model = Model.on_executors(catalog.sparkSession, bundle, "encoder", hardware)
 
     def posteriors(batches: Iterator[pd.Series]) -> Iterator[pd.DataFrame]:
         # Batches of the network's size, whatever the size of Arrow's.
@@ -163,7 +145,7 @@ def encode_chunks(
     # Rows of one file together and in order, as the reader wants them.
     placed = items.repartitionByRange(num_chunks, IMAGE_FILE, IMAGE_ROW)
     placed = placed.sortWithinPartitions(IMAGE_FILE, IMAGE_ROW)
-    model = _on_executors(items, bundle, hardware)
+    model = Model.on_executors(items.sparkSession, bundle, "encoder", hardware)
 
     def encode_and_write(batches: Iterator[tuple[pd.Series, ...]]) -> Iterator[pd.Series]:
         # In one UDF: a second one for the writing would be another Python process, which has to
@@ -221,9 +203,9 @@ def encode_images(images: Iterator[Data], model: Model) -> Iterator[pd.DataFrame
         yield from _encode_with_care(images, model, context)
         return
     # One torch thread per core that the scheduler gave this task: more would fight its neighbours.
-    threads = context.cpus() if context is not None else 1
+    threads = threads_of(context)
     use_threads(threads)
-    encoder = _encoder(model, context)
+    encoder = model.kept(load_batch_encoder, context)
     on_gpu = encoder.device.type == "cuda"
     with contextlib.ExitStack() as stack:
         pool = None
@@ -317,30 +299,10 @@ def _finish(batch: list[Pixels], posteriors: Callable[[], Posteriors] | None) ->
     return _frame(rows)
 
 
-def _encoder(model: Model, context: TaskContext | None) -> BatchEncoder:
-    address, task = _gpu(context)
-    key = (model.model_id, model.hardware, address)
-    if key not in _encoders:
-        _encoders.clear()
-        _encoders[key] = load_batch_encoder(model.files.value, model.hardware, address, task)
-        # PySpark's worker collects garbage after each task: 120 ms with all that torch and pandas
-        # have made, a tenth of a task, unless these are set aside.
-        gc.freeze()
-    return _encoders[key]
-
-
-def _gpu(context: TaskContext | None) -> tuple[str | None, int]:
-    """Return the GPU that Spark has given a task, None if none, and the number of its partition."""
-    if context is None:
-        return None, 0
-    gpus = context.resources().get("gpu")
-    return None if gpus is None else gpus.addresses[0], context.partitionId()
-
-
 def _encode_with_care(
     images: Iterator[Data], model: Model, context: TaskContext
 ) -> Iterator[pd.DataFrame]:
-    hardware, address, task = model.hardware, *_gpu(context)
+    hardware, address, task = model.hardware, *gpu_of(context)
     memory: int | None = BYTES_OF_MEMORY + 4 * len(model.files.value.weights)
     if hardware.device == "cuda":
         choose_device(hardware.device, address, task)  # there must be one, at each attempt
@@ -367,7 +329,7 @@ def _encode_with_care(
 
 
 def _encoder_of_one(
-    files: EncoderFiles, hardware: Hardware, address: str | None, task: int
+    files: NetworkFiles, hardware: Hardware, address: str | None, task: int
 ) -> Callable[[Data], list[object]]:
     """Return a function that encodes one image to a row."""
     encoder = load_batch_encoder(files, hardware, address, task)
@@ -378,12 +340,6 @@ def _encoder_of_one(
         return [frame[name][0] for name in _ADDED]
 
     return encode_one
-
-
-def _on_executors(frame: DataFrame, bundle: Bundle, hardware: Hardware) -> Model:
-    hardware.check()
-    files = frame.sparkSession.sparkContext.broadcast(bundle.encoder_files)
-    return Model(files, bundle.model_id, hardware)
 
 
 def _with_digests(images: Iterator[Data], digests: list[str | None]) -> Iterator[Data]:

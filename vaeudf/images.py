@@ -157,6 +157,16 @@ def thumbnail(data: bytes | None, max_side: int) -> bytes | None:
     return result if isinstance(result, bytes) else None
 
 
+def picture_png(pixels: NDArray[np.uint8]) -> bytes:
+    """Return pixels (H, W, C) as a PNG file, the same pixels as `decode_image` gives for it."""
+    stream = io.BytesIO()
+    picture = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels)
+    # Pillow's default takes 0.9 ms for a decoded picture of 64 × 64, as long as the decoder; this
+    # 0.5 ms, for files a sixth larger.
+    picture.save(stream, "PNG", compress_level=3)
+    return stream.getvalue()
+
+
 def _decode(
     data: bytes | None,
     background: tuple[int, int, int],

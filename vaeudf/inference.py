@@ -1,4 +1,4 @@
-"""An encoder on the hardware that a task has: CPU, or a GPU that works while others decode."""
+"""Networks on the hardware that a task has: CPU, or a GPU that works while others decode."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vaeudf.bundle import EncoderFiles, PosteriorEncoder, load_encoder
+from vaeudf.bundle import (
+    NetworkFiles,
+    PictureDecoder,
+    PosteriorEncoder,
+    load_decoder,
+    load_encoder,
+)
 from vaeudf.errors import DeviceError, InputError
 from vaeudf.image_spec import ImageSpec, check_pixels
 
@@ -71,7 +77,7 @@ def choose_device(wanted: Device, address: str | None, task: int) -> torch.devic
         raise DeviceError(
             f"--device cuda, but torch {torch.__version__} sees no GPU where the task runs. Give "
             "executors one (spark.executor.resource.gpu.amount) and a CUDA build of torch, or "
-            "leave --device out to encode on CPUs."
+            "leave --device out to run on CPUs."
         )
     return torch.device("cpu")
 
@@ -95,9 +101,7 @@ class BatchEncoder:
         self._encoder = encoder.to(device)
         self._half = precision == "bfloat16"
         if device.type == "cuda":
-            # TF32, the default for convolutions, keeps ten bits: mu would be off by 1e-3.
-            torch.backends.cuda.matmul.allow_tf32 = False
-            torch.backends.cudnn.allow_tf32 = False
+            _compute_in_float32()
 
     @torch.inference_mode()
     def start(self, pixels: NDArray[np.uint8]) -> Callable[[], Posteriors]:
@@ -132,7 +136,7 @@ class BatchEncoder:
 
 
 def load_batch_encoder(
-    files: EncoderFiles, hardware: Hardware, address: str | None, task: int
+    files: NetworkFiles, hardware: Hardware, address: str | None, task: int
 ) -> BatchEncoder:
     """Rebuild a bundle's encoder on the device that a task is to use.
 
@@ -145,6 +149,29 @@ def load_batch_encoder(
         # torch tells of every GPU that it is too new for, to a log that nobody reads.
         warnings.simplefilter("ignore")
         return BatchEncoder(load_encoder(files), device, hardware.precision)
+
+
+def load_batch_decoder(
+    files: NetworkFiles, hardware: Hardware, address: str | None, task: int
+) -> PictureDecoder:
+    """Rebuild a bundle's decoder on the device that a task is to use, always in float32.
+
+    Raises:
+        BundleError: As :func:`vaeudf.load_bundle`.
+        DeviceError: As :func:`choose_device`.
+    """
+    device = choose_device(hardware.device, address, task)
+    if device.type == "cuda":
+        _compute_in_float32()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as above
+        return load_decoder(files).to(device)
+
+
+def _compute_in_float32() -> None:
+    # TF32, the default for convolutions, keeps ten bits: mu would be off by 1e-3.
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
 
 
 def use_threads(count: int) -> None:

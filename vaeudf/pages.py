@@ -7,14 +7,13 @@ A page is one file that needs no network: style sheet and pictures are in it. Th
 from __future__ import annotations
 
 import base64
-import io
 import posixpath
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
-from PIL import Image
 
+from vaeudf.images import picture_png as picture_png
 from vaeudf.images import thumbnail
 from vaeudf.storage import PAGE_MARK, absolute, filesystem, make_folder, mark
 
@@ -70,13 +69,6 @@ def thumbnail_uri(image: bytes | None) -> str | None:
 def picture_uri(pixels: NDArray[np.uint8]) -> str:
     """Return pixels (H, W, C) as the data URI of a PNG."""
     return data_uri(picture_png(pixels))
-
-
-def picture_png(pixels: NDArray[np.uint8]) -> bytes:
-    """Return pixels (H, W, C) as a PNG file."""
-    stream = io.BytesIO()
-    Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).save(stream, "PNG")
-    return stream.getvalue()
 
 
 def data_uri(data: bytes) -> str:

@@ -1,4 +1,4 @@
-"""Pictures of a training, as PNG files' bytes."""
+"""Pictures of a training and of reconstructions, as PNG files' bytes."""
 
 from __future__ import annotations
 
@@ -51,12 +51,19 @@ def training_curve(
     return stream.getvalue()
 
 
-def reconstruction_sheet(originals: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> bytes:
+def reconstruction_sheet(
+    originals: NDArray[np.uint8],
+    decoded: NDArray[np.uint8],
+    title: str = "held-out pictures, what the model makes of them, squared error per pixel",
+    errors: Sequence[float] | None = None,
+) -> bytes:
     """Lay pictures out in pairs, the original above what became of it, with the error below.
 
     Args:
         originals: Shape (N, H, W, C).
         decoded: The same shape.
+        title: Above all.
+        errors: Of each pair, if these pictures are not those that were compared.
     """
     count, height, width, _ = originals.shape
     zoom = max(1, 128 // max(height, width))
@@ -67,7 +74,6 @@ def reconstruction_sheet(originals: NDArray[np.uint8], decoded: NDArray[np.uint8
     # Grey: photos on white have edges on it.
     sheet = Image.new("RGB", size, "#d9d9d9")
     draw = ImageDraw.Draw(sheet)
-    title = "held-out pictures, what the model makes of them, squared error per pixel"
     draw.text((_MARGIN, _MARGIN), title, fill="#111111")
     for i in range(count):
         left = _MARGIN + (i % columns) * cell[0]
@@ -77,6 +83,7 @@ def reconstruction_sheet(originals: NDArray[np.uint8], decoded: NDArray[np.uint8
             image = image.resize((width * zoom, height * zoom), Image.Resampling.NEAREST)
             sheet.paste(image.convert("RGB"), (left, top + j * height * zoom))
         error = np.mean((originals[i] / 255.0 - decoded[i] / 255.0) ** 2)
+        error = error if errors is None else errors[i]
         draw.text((left, top + 2 * height * zoom + 1), f"{error:.4f}", fill="#333333")
     stream = io.BytesIO()
     sheet.save(stream, "PNG")

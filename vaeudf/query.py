@@ -187,7 +187,7 @@ def posteriors_of(posteriors: DataFrame, item_ids: Sequence[str]) -> Latents:
     missing = [name for name in item_ids if name not in found]
     if missing:
         raise InputError(
-            f"there is no item {missing[0]!r} in the table to find others like it"
+            f"there is no item {missing[0]!r} in the table"
             f"{f' (nor {len(missing) - 1} more)' if len(missing) > 1 else ''}; expected item_ids "
             "as the table has them."
         )

@@ -33,6 +33,15 @@ LOG_AGGREGATE_POSTERIOR = "log_aggregate_posterior"
 LOG_AGGREGATE_POSTERIOR_ERROR = "log_aggregate_posterior_error"
 
 
+Z = "z"
+"""A point of latent space."""
+FILE = "file"
+SQUARED_ERROR = "squared_error"
+CHANGED = "changed"
+ORIGINAL = "original"
+RECONSTRUCTION = "reconstruction"
+
+
 def quoted(name: str) -> str:
     """Return a column's name as Spark's expressions take it literally."""
     return "`" + name.replace("`", "``") + "`"

@@ -28,6 +28,7 @@ RESULTS_MARK = "_vaeudf_results"
 CATALOG_MARK = "_vaeudf_catalog"
 PAGE_MARK = "_vaeudf_page"
 CLUSTERS_MARK = "_vaeudf_clusters"
+PICTURES_MARK = "_vaeudf_pictures"
 
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:")
 _STORE = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+://[^/]*)/*(.*)$", re.DOTALL)

@@ -43,6 +43,21 @@ def load_decoder(
             "page needs --model and --catalog."
         )
     path = model or table.provenance[MODEL_PATH_KEY]
+    bundle = load_model_of(table, path, trust_model)
+    if not bundle.has_decoder:
+        raise BundleError(
+            f"model {path} has no decoder, and a page shows what each z decodes to. Export the "
+            "model with one, or do without --report."
+        )
+    return bundle
+
+
+def load_model_of(table: PosteriorTable, path: str, trust_model: bool = False) -> Bundle:
+    """Return a bundle, once it is known to be the one that a table was encoded with.
+
+    Raises:
+        BundleError: There is no such bundle, or the table was encoded with another.
+    """
     try:
         bundle = load_bundle(path, trust_model)
     except BundleError as error:
@@ -52,11 +67,6 @@ def load_decoder(
             f"model {path} has id {bundle.model_id[:12]}…, but the table was encoded with "
             f"{table.model_id[:12]}…: its pictures would not be those of z. Name the right one "
             "with --model."
-        )
-    if not bundle.has_decoder:
-        raise BundleError(
-            f"model {path} has no decoder, and a page shows what each z decodes to. Export the "
-            "model with one, or do without --report."
         )
     return bundle
 
