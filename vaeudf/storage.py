@@ -27,6 +27,7 @@ from vaeudf.errors import InputError
 RESULTS_MARK = "_vaeudf_results"
 CATALOG_MARK = "_vaeudf_catalog"
 PAGE_MARK = "_vaeudf_page"
+HEALTH_MARK = "_vaeudf_health"
 
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:")
 _STORE = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+://[^/]*)/*(.*)$", re.DOTALL)

@@ -1,0 +1,420 @@
+"""All that an inspection of a table finds, and how it is written as JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vaeudf.census import Census
+from vaeudf.drift import KL_SHARES, Churn, Drift
+from vaeudf.health import (
+    ACTIVE,
+    ALIKE,
+    Clamp,
+    Dimension,
+    Health,
+    HubCurve,
+    hub_warnings,
+    names,
+    warnings_of,
+)
+
+FORMAT = 1
+
+_NEAR_SHARES = (0.01, 0.1, 0.5, 0.9)
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Items with the same posterior, up to rounding.
+
+    Attributes:
+        items: How many there are.
+        item_ids: Some of them, ascending.
+    """
+
+    items: int
+    item_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Groups of items that have the same posterior, up to rounding.
+
+    Attributes:
+        groups: How many groups of two or more there are.
+        items: How many items are in them.
+        largest: The largest groups.
+    """
+
+    groups: int
+    items: int
+    largest: tuple[Copies, ...]
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """An item of the sample and the item nearest to it.
+
+    Attributes:
+        item_id: The item.
+        other: The nearest other item.
+        divergence: Jeffreys divergence between their posteriors, nats.
+    """
+
+    item_id: str
+    other: str
+    divergence: float
+
+
+@dataclass(frozen=True)
+class Outlier:
+    """An item that stands alone.
+
+    Attributes:
+        item_id: The item.
+        log_density: log of the mean of q(mu|x') over all other items x', mu being the item's own
+            mean; nats.
+        distance: Mahalanobis distance of its mu from the mean of all.
+    """
+
+    item_id: str
+    log_density: float
+    distance: float
+
+
+@dataclass(frozen=True)
+class Failures:
+    """Items that could not be encoded, for one reason.
+
+    Attributes:
+        reason: The reason.
+        items: How many.
+        examples: (item_id, message) of some.
+    """
+
+    reason: str
+    items: int
+    examples: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Quarantine:
+    """What could not be encoded.
+
+    Attributes:
+        failures: By reason, the most frequent first.
+        of_version: Whether it is that of the version that was inspected; else it is the last one
+            that there is, because the version does not say what run it comes from.
+    """
+
+    failures: tuple[Failures, ...]
+    of_version: bool
+
+    @property
+    def items(self) -> int:
+        """How many there are."""
+        return sum(one.items for one in self.failures)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The table beside an older one.
+
+    Attributes:
+        uri: The older one.
+        version: Its version; None for plain Parquet.
+        model_id: Its model; None for plain Parquet.
+        items: Its items.
+        drift: What was added, removed and moved.
+        churn: How much of the top k is the same; empty across models.
+        health: Of the older table, across models; else None.
+    """
+
+    uri: str
+    version: int | None
+    model_id: str | None
+    items: int
+    drift: Drift
+    churn: tuple[Churn, ...]
+    health: Health | None
+
+    @property
+    def across_models(self) -> bool:
+        """Whether the posteriors cannot be compared."""
+        return self.health is not None
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What an inspection finds.
+
+    Attributes:
+        uri: The table.
+        version: Its version; None for plain Parquet.
+        model_id: Its model; None for plain Parquet.
+        census: What was counted.
+        health: What that says.
+        hubs: How often one item is among the answers.
+        duplicates: Copies, over the whole table.
+        neighbours: The nearest other item of each of a sample, nearest first.
+        outliers: The items that stand alone, the loneliest first.
+        quarantine: None for plain Parquet, which has none.
+        comparison: None unless asked for.
+    """
+
+    uri: str
+    version: int | None
+    model_id: str | None
+    census: Census
+    health: Health
+    hubs: HubCurve
+    duplicates: Duplicates
+    neighbours: tuple[Neighbour, ...]
+    outliers: tuple[Outlier, ...]
+    quarantine: Quarantine | None
+    comparison: Comparison | None
+
+    @property
+    def alike_share(self) -> float | None:
+        """The share of the sample with another item that it cannot be told apart from."""
+        if not self.neighbours:
+            return None
+        return sum(one.divergence <= ALIKE for one in self.neighbours) / len(self.neighbours)
+
+    def closest_pairs(self, most: int) -> list[Neighbour]:
+        """Return the closest pairs of the sample, each pair once."""
+        seen: set[frozenset[str]] = set()
+        found: list[Neighbour] = []
+        for one in self.neighbours:
+            pair = frozenset((one.item_id, one.other))
+            if pair not in seen and len(found) < most:
+                seen.add(pair)
+                found.append(one)
+        return found
+
+    def in_short(self) -> list[str]:
+        """Return the findings in a few plain sentences."""
+        health, hubs = self.health, self.hubs
+        active, total = len(health.active), len(health.dimensions)
+        every = "The one dimension is" if total == 1 else f"All {total} dimensions are"
+        found = []
+        if active == total:
+            found.append(f"{every} active: each tells items apart.")
+        elif active:
+            are = "is" if active == 1 else "are"
+            found.append(
+                f"{active} of {total} dimensions {are} active; {names(health.collapsed)} tell"
+                f"{'s' if total - active == 1 else ''} no item from another."
+            )
+        else:
+            found.append(
+                "No dimension is active: all items look the same to this model, and no query can "
+                "tell them apart."
+            )
+        reach = health.slider_range
+        found.append(
+            f"Sliders make sense in [{-reach:.2g}, {reach:.2g}]: 99 % of the items lie there in "
+            f"{'every active dimension' if active else 'every dimension'}."
+        )
+        if hubs.recommended == 0:
+            found.append("Ask without a tolerance: no item crowds out the others.")
+        elif hubs.recommended is not None:
+            found.append(
+                f"Ask with --tolerance {hubs.recommended:g}: without, the most frequent item is "
+                f"among the top {hubs.k} of {float(hubs.worst[0]):.0%} of the queries of a kind; "
+                f"with it, of {float(hubs.worst[hubs.taus.index(hubs.recommended)]):.1%} at most."
+            )
+        copies = self.duplicates
+        if copies.groups:
+            found.append(
+                f"{copies.items:,} items are copies of each other, in {copies.groups:,} "
+                f"{'group' if copies.groups == 1 else 'groups'}."
+            )
+        else:
+            found.append("No two items have the same posterior.")
+        if self.quarantine is not None and self.quarantine.items:
+            one = self.quarantine.items == 1
+            found.append(
+                f"{self.quarantine.items:,} {'item' if one else 'items'} of the catalog could not "
+                f"be encoded and {'is' if one else 'are'} not in the table."
+            )
+        return found
+
+    def warnings(self) -> list[str]:
+        """Return what is wrong and what to do about it."""
+        return warnings_of(self.health) + hub_warnings(self.hubs)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what ``health.json`` holds; numbers that are not finite are null."""
+        found: dict[str, Any] = {
+            "format": FORMAT,
+            "table": self.uri,
+            "version": self.version,
+            "model_id": self.model_id,
+            "in_short": self.in_short(),
+            "warnings": self.warnings(),
+            **_health(self.health),
+            "hubs": _hubs(self.hubs),
+            "duplicates": self._duplicates(),
+            "outliers": [
+                {
+                    "item_id": one.item_id,
+                    "log_density": one.log_density,
+                    "mahalanobis": one.distance,
+                }
+                for one in self.outliers
+            ],
+            "quarantine": None if self.quarantine is None else _quarantine(self.quarantine),
+            "comparison": None if self.comparison is None else _comparison(self.comparison),
+        }
+        cleaned: dict[str, Any] = _finite(found)
+        return cleaned
+
+    def _duplicates(self) -> dict[str, Any]:
+        divergences = [one.divergence for one in self.neighbours]
+        return {
+            "groups": self.duplicates.groups,
+            "items": self.duplicates.items,
+            "largest": [
+                {"items": one.items, "item_ids": list(one.item_ids)}
+                for one in self.duplicates.largest
+            ],
+            "sample": len(divergences),
+            "score": "jeffreys",
+            "alike": ALIKE,
+            "alike_share": self.alike_share,
+            "nearest_quantiles": _shares(
+                {share: float(np.quantile(divergences, share)) for share in _NEAR_SHARES}
+                if divergences
+                else {}
+            ),
+            "closest": [
+                {"item_id": one.item_id, "other": one.other, "jeffreys": one.divergence}
+                for one in self.closest_pairs(24)
+            ],
+        }
+
+
+def _health(health: Health) -> dict[str, Any]:
+    return {
+        "items": health.items,
+        "latent_dim": len(health.dimensions),
+        "active": [one.number for one in health.active],
+        "collapsed": [one.number for one in health.collapsed],
+        "active_threshold": ACTIVE,
+        "slider_range": health.slider_range,
+        "rate": health.rate,
+        "rate_quantiles": _shares(health.rate_quantiles),
+        "aggregate_kl": health.aggregate_kl,
+        "correlations": [
+            {"dimensions": [i, j], "correlation": value} for i, j, value in health.correlations
+        ],
+        "dimensions": [_dimension(one) for one in health.dimensions],
+    }
+
+
+def _dimension(one: Dimension) -> dict[str, Any]:
+    return {
+        "dimension": one.number,
+        "kl": one.kl,
+        "active": one.active,
+        "mu_mean": one.mu_mean,
+        "mu_variance": one.mu_variance,
+        "slider_range": one.slider_range,
+        "mu_reach": _shares(one.mu_reach),
+        "sigma_quantiles": _shares(one.sigma),
+        "aggregate_mean": one.mu_mean,
+        "aggregate_variance": one.variance,
+        "floor": _clamp(one.floor),
+        "ceiling": _clamp(one.ceiling),
+    }
+
+
+def _clamp(clamp: Clamp) -> dict[str, Any]:
+    return {
+        "log_var": clamp.log_var,
+        "items": clamp.items,
+        "share": clamp.share,
+        "flagged": clamp.flagged,
+    }
+
+
+def _hubs(curve: HubCurve) -> dict[str, Any]:
+    def by_kind(shares: Sequence[float]) -> dict[str, float]:
+        return {kind: float(share) for kind, share in zip(curve.kinds, shares, strict=True)}
+
+    return {
+        "k": curve.k,
+        "queries_per_kind": curve.queries,
+        "least_possible": curve.least,
+        "limit": curve.limit,
+        "recommended_tau": curve.recommended,
+        "taus": [
+            {"tau": tau, "worst": float(worst), "shares": by_kind(own)}
+            for tau, worst, own in zip(curve.taus, curve.worst, curve.shares, strict=True)
+        ],
+        "euclidean": by_kind(curve.euclidean.tolist()),
+    }
+
+
+def _quarantine(quarantine: Quarantine) -> dict[str, Any]:
+    return {
+        "items": quarantine.items,
+        "of_version": quarantine.of_version,
+        "reasons": [
+            {
+                "reason": one.reason,
+                "items": one.items,
+                "examples": [{"item_id": name, "message": text} for name, text in one.examples],
+            }
+            for one in quarantine.failures
+        ],
+    }
+
+
+def _comparison(comparison: Comparison) -> dict[str, Any]:
+    drift = comparison.drift
+    found: dict[str, Any] = {
+        "table": comparison.uri,
+        "version": comparison.version,
+        "model_id": comparison.model_id,
+        "items": comparison.items,
+        "across_models": comparison.across_models,
+        "added": drift.added,
+        "removed": drift.removed,
+        "common": drift.common,
+    }
+    if comparison.health is not None:
+        return found | {"old": _health(comparison.health)}
+    return found | {
+        "changed": drift.changed,
+        "kl_quantiles": _shares({share: drift.kl_quantiles[share] for share in KL_SHARES}),
+        "moved_most": [
+            {"item_id": name, "kl": float(kl)}
+            for name, kl in zip(drift.moved.ids, drift.moved.values, strict=True)
+        ],
+        "mean_shift": drift.mean_shift.tolist(),
+        "rms_shift": drift.rms_shift.tolist(),
+        "churn": [
+            {"kind": one.kind, "queries": one.queries, "k": one.k, "overlap": one.overlap}
+            for one in comparison.churn
+        ],
+    }
+
+
+def _shares(values: dict[float, float]) -> dict[str, float]:
+    return {f"{share:g}": value for share, value in values.items()}
+
+
+def _finite(value: Any) -> Any:
+    """Return the same without what JSON has no number for."""
+    if isinstance(value, dict):
+        return {key: _finite(own) for key, own in value.items()}
+    if isinstance(value, list):
+        return [_finite(own) for own in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
