@@ -224,10 +224,11 @@ class Findings:
         if hubs.recommended == 0:
             found.append("Ask without a tolerance: no item crowds out the others.")
         elif hubs.recommended is not None:
+            kind, place = hubs.worst_kind, hubs.taus.index(hubs.recommended)
             found.append(
-                f"Ask with --tolerance {hubs.recommended:g}: without, the most frequent item is "
-                f"among the top {hubs.k} of {float(hubs.worst[0]):.0%} of the queries of a kind; "
-                f"with it, of {float(hubs.worst[hubs.taus.index(hubs.recommended)]):.1%} at most."
+                f"Ask with --tolerance {hubs.recommended:g}: of z from {hubs.kinds[kind]}, "
+                f"{float(hubs.shares[place, kind]):.1%} then have the most frequent item in their "
+                f"top {hubs.k}, and {float(hubs.shares[0, kind]):.1%} with {hubs.taus[0]:g}."
             )
         copies = self.duplicates
         if copies.groups:
@@ -352,11 +353,11 @@ def _hubs(curve: HubCurve) -> dict[str, Any]:
         "k": curve.k,
         "queries_per_kind": curve.queries,
         "least_possible": curve.least,
-        "limit": curve.limit,
+        "limits": by_kind(curve.limits.tolist()),
         "recommended_tau": curve.recommended,
         "taus": [
-            {"tau": tau, "worst": float(worst), "shares": by_kind(own)}
-            for tau, worst, own in zip(curve.taus, curve.worst, curve.shares, strict=True)
+            {"tau": tau, "shares": by_kind(own)}
+            for tau, own in zip(curve.taus, curve.shares.tolist(), strict=True)
         ],
         "euclidean": by_kind(curve.euclidean.tolist()),
     }

@@ -241,25 +241,32 @@ class HubCurve:
     least: float
 
     @property
-    def worst(self) -> NDArray[np.float64]:
-        """The largest share of any kind, by tolerance."""
-        return np.asarray(self.shares.max(axis=1))
+    def limits(self) -> NDArray[np.float64]:
+        """Up to what share a kind's answers are called even, shape (kinds,).
+
+        5 %, or twice the share by the nearest mu: near the middle a few items are nearest to all
+        z, whatever the variances are. Or twice the least that is possible.
+        """
+        return np.maximum(2 * self.euclidean, max(_FEWEST_HUBS, 2 * self.least))
 
     @property
-    def limit(self) -> float:
-        """What share is called even: 5 %, or twice that of the nearest mu, or the least twice."""
-        return max(_FEWEST_HUBS, 2 * float(self.euclidean.max()), 2 * self.least)
+    def too_few(self) -> bool:
+        """Whether there are so few items that any share is within the limits."""
+        return 2 * self.least >= 1
 
     @property
     def recommended(self) -> float | None:
-        """The smallest tolerance by which no kind has hubs; None if there is none.
+        """The smallest tolerance by which all kinds are even; None if there is none.
 
-        Of so few items that any share is within the limit nothing can be said: None.
+        Of too few items nothing can be said: None.
         """
-        if self.limit >= 1:
-            return None
-        even = np.flatnonzero(self.worst <= self.limit)
-        return self.taus[even[0]] if len(even) else None
+        even = np.flatnonzero((self.shares <= self.limits).all(axis=1))
+        return self.taus[even[0]] if len(even) and not self.too_few else None
+
+    @property
+    def worst_kind(self) -> int:
+        """The place of the kind that is least even with the first tolerance."""
+        return int(np.argmax(self.shares[0] / self.limits))
 
 
 def hub_shares(
@@ -316,9 +323,10 @@ def warnings_of(health: Health) -> list[str]:
     silent = [one for one in health.collapsed if one.kl <= _NEAR_PRIOR]
     stuck = [one for one in health.collapsed if one.kl > _NEAR_PRIOR]
     if health.items < 100:
+        are = "is" if health.items == 1 else "are"
         found.append(
-            f"There are only {_counted(health.items, 'item')}: what follows says little about the "
-            "model. Encode more of the catalog."
+            f"There {are} only {_counted(health.items, 'item')}: what follows says little about "
+            "the model. Encode more of the catalog."
         )
     if silent:
         are = "is" if len(silent) == 1 else "are"
@@ -367,21 +375,17 @@ def warnings_of(health: Health) -> list[str]:
 
 
 def hub_warnings(curve: HubCurve) -> list[str]:
-    """Return what there is to say about hubs."""
-    if curve.limit >= 1:
+    """Return what is wrong with the answers that no tolerance tried puts right."""
+    if curve.too_few:
         return ["There are too few items to tell whether one of them answers everything."]
-    if curve.recommended == 0:
+    if curve.recommended is not None:
         return []
-    exact = float(curve.worst[0])
-    if curve.recommended is None:
-        return [
-            f"Up to tolerance {curve.taus[-1]:g} one item answers at least "
-            f"{float(curve.worst.min()):.0%} of the queries of some kind, more than the "
-            f"{curve.limit:.0%} that would be even: try larger ones with --taus."
-        ]
+    kind = int(np.argmax((curve.shares - curve.limits).max(axis=0)))
     return [
-        f"Asked without a tolerance, one single item is among the top {curve.k} of up to "
-        f"{exact:.0%} of the queries. Ask with --tolerance {curve.recommended:g}."
+        f"With every tolerance tried, up to {curve.taus[-1]:g}, one single item is among the top "
+        f"{curve.k} of at least {float(curve.shares[:, kind].min()):.0%} of the z from "
+        f"{curve.kinds[kind]}, of which {float(curve.limits[kind]):.0%} would be even: try others "
+        "with --taus."
     ]
 
 

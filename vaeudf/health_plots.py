@@ -106,11 +106,6 @@ def hub_plot(curve: HubCurve) -> bytes:
             linewidth=1.5,
             label=kind,
         )
-    axes.axhline(100 * curve.limit, color=_GREY, linestyle=":", linewidth=1.2)
-    axes.annotate(
-        "even", (places[-1], 100 * curve.limit), xytext=(2, 3), textcoords="offset points",
-        fontsize=9, color="#5c6570", ha="right",
-    )  # fmt: skip
     if curve.recommended is not None:
         place = curve.taus.index(curve.recommended)
         axes.axvspan(place - 0.18, place + 0.18, color="#0b5e55", alpha=0.13, linewidth=0)

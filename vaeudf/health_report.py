@@ -137,11 +137,13 @@ def write_health_page(
         ],
         hub_plot=Plot(
             hub_plot(hubs),
-            "Largest share of queries with one item in common, by tolerance: "
+            f"Share of the queries from {hubs.kinds[hubs.worst_kind]} with one item in common, by "
+            "tolerance: "
             + ", ".join(
-                f"{tau:g} {share:.1%}" for tau, share in zip(hubs.taus, hubs.worst, strict=True)
+                f"{tau:g} {share:.1%}"
+                for tau, share in zip(hubs.taus, hubs.shares[:, hubs.worst_kind], strict=True)
             )
-            + f"; by the nearest mu {float(hubs.euclidean.max()):.1%}.",
+            + f"; by the nearest mu {float(hubs.euclidean[hubs.worst_kind]):.1%}.",
         ),
         alike=ALIKE,
         near_plot=_near_plot(findings),

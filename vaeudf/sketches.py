@@ -224,7 +224,10 @@ class TopList:
         return len(self.ids)
 
     def wanted(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Return the rows of a batch that may be among the k: what is worth looking up."""
+        """Return the rows of a batch that may be among the k: what is worth looking up.
+
+        Of an item_id that stands in the batch more than once, it may leave others out.
+        """
         rows = np.arange(len(values) if self.k else 0)
         if len(self) == self.k and self.k:
             rows = rows[values >= self.values[-1]]

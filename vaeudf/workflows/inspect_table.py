@@ -159,8 +159,8 @@ def inspect_table(options: InspectTable) -> Summary:
             make_folder(system, inner)
             with system.open_output_stream(posixpath.join(inner, RECORD)) as stream:
                 stream.write(json.dumps(record, indent=1, ensure_ascii=False).encode() + b"\n")
-    for warning in findings.warnings():
-        log.info("%s", warning)
+    for sentence in (*findings.in_short(), *findings.warnings()):
+        log.info("%s", sentence)
     return _summary(options, findings, watch)
 
 
@@ -275,7 +275,8 @@ def _summary(options: InspectTable, findings: Findings, watch: Stopwatch) -> Sum
         "rate": _rounded(health.rate),
         "aggregate_kl": _rounded(health.aggregate_kl),
         "slider_range": _rounded(health.slider_range),
-        "worst_hub_share": _rounded(float(hubs.worst[0])),
+        "hub_share": _rounded(float(hubs.shares[0, hubs.worst_kind])),
+        "hub_kind": hubs.kinds[hubs.worst_kind],
         "recommended_tau": hubs.recommended,
         "copies": findings.duplicates.items,
         "alike_share": findings.alike_share,
