@@ -126,7 +126,9 @@ def test_degenerate_tables():
     assert math.isinf(huge.rate) and math.isnan(huge.aggregate_kl)
     assert any("too large or too small to add up" in text for text in warnings_of(huge))
     wide = examine(census_of(np.random.default_rng(0).normal(size=(40, 512)), np.zeros((40, 512))))
-    assert len(wide.active) == 512 and names(wide.dimensions).endswith("z10 and 501 more dimensions")
+    assert len(wide.active) == 512 and names(wide.dimensions).endswith(
+        "z10 and 501 more dimensions"
+    )
     with pytest.raises(ValueError, match="without items"):
         examine(Census(2))
 
