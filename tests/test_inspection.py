@@ -17,6 +17,7 @@ from vaeudf.footers import read_footers
 from vaeudf.gaussian import jeffreys_divergence, log_prob
 from vaeudf.inspection import CANDIDATES, lots, sample_scale, scan
 from vaeudf.merging import STATE_TYPE, merge_states, state_batch
+from vaeudf.outliers import outliers
 from vaeudf.probes import (
     PRIOR,
     SLIDERS,
@@ -24,7 +25,6 @@ from vaeudf.probes import (
     draw_z,
     hub_curve,
     nearest_others,
-    outliers,
     slider_kind,
 )
 from vaeudf.sketches import QuantileSketch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 
 import numpy as np
@@ -104,7 +105,7 @@ parts = st.lists(
 @given(parts, st.randoms(use_true_random=False))
 def test_parts_and_their_order_do_not_matter(pieces, random):
     starts = np.cumsum([0, *(len(piece) for piece in pieces)])
-    numbers = [np.arange(a, b)[:, None] for a, b in zip(starts, starts[1:], strict=False)]
+    numbers = [np.arange(a, b)[:, None] for a, b in itertools.pairwise(starts)]
     # As an item_id does, the last column tells rows apart.
     pieces = [np.hstack([p[:, :1], n]) for p, n in zip(pieces, numbers, strict=True)]
     whole = np.concatenate(pieces)

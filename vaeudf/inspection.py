@@ -65,11 +65,8 @@ def scan(
     """
     groups = [group for group in read_footers(table.files) if group.num_rows]
     scale = sample_scale(groups, table.latent_dim)
-    rows = max(1, min(_ROWS_PER_SPLIT, _NUMBERS_PER_SPLIT // table.latent_dim))
-    splits = join(groups, rows)
-    most = _TASKS_PER_CORE * int(spark.sparkContext.defaultParallelism)
-    num_tasks = min(len(splits), most)
-    tasks = [splits[i::num_tasks] for i in range(num_tasks)]
+    tasks = spread(spark, groups)
+    num_tasks = len(tasks)
     shared = spark.sparkContext.broadcast((tasks, scale))
     latent_dim = table.latent_dim
 
@@ -87,6 +84,25 @@ def scan(
     finally:
         found.unpersist()
         shared.unpersist()
+
+
+def spread(spark: SparkSession, groups: list[RowGroup]) -> list[list[Split]]:
+    """Return a table's row groups as splits, by the tasks that are to read them all.
+
+    Args:
+        spark: The session, which says how many tasks pay.
+        groups: The row groups, none of them empty.
+    """
+    splits = join(groups, _ROWS_PER_SPLIT)
+    most = _TASKS_PER_CORE * int(spark.sparkContext.defaultParallelism)
+    num_tasks = min(len(splits), most)
+    tasks: list[list[Split]] = [[] for _ in range(num_tasks)]
+    loads = [0] * num_tasks
+    for split in sorted(splits, key=lambda one: -one.num_rows):
+        idlest = loads.index(min(loads))
+        tasks[idlest].append(split)
+        loads[idlest] += split.num_rows
+    return tasks
 
 
 def sample_scale(groups: list[RowGroup], latent_dim: int) -> Scale:

@@ -1,4 +1,4 @@
-"""Questions put to a table's query engine, to learn how it answers: hubs, neighbours, outliers."""
+"""Questions put to a table's query engine, to learn how it answers: hubs, neighbours, churn."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from pyspark.sql import SparkSession
-from pyspark.sql import functions as F
 
 from vaeudf.drift import Churn, mean_overlap
-from vaeudf.findings import Neighbour, Outlier
-from vaeudf.health import HubCurve, hub_shares, log_mean_without_self
+from vaeudf.findings import Neighbour
+from vaeudf.health import HubCurve, hub_shares
 from vaeudf.latents import Latents
-from vaeudf.query import plan, read_table
-from vaeudf.schema import ITEM_ID, LOG_AGGREGATE_POSTERIOR, QUERY_ID
+from vaeudf.query import plan
+from vaeudf.schema import ITEM_ID, QUERY_ID
 from vaeudf.scores import EUCLIDEAN, JEFFREYS
 from vaeudf.sketches import TopList
 from vaeudf.table import PosteriorTable
@@ -89,39 +87,6 @@ def nearest_others(table: PosteriorTable, sample: TopList) -> list[Neighbour]:
     rows = hits.select(QUERY_ID, ITEM_ID, JEFFREYS.name).collect()
     found = [Neighbour(row[0], row[1], row[2]) for row in rows]
     return sorted(found, key=lambda one: (one.divergence, one.item_id))
-
-
-def outliers(
-    spark: SparkSession, table: PosteriorTable, candidates: TopList, most: int
-) -> list[Outlier]:
-    """Return the candidates at whose mu the other items' posteriors are least dense, lowest first.
-
-    Args:
-        spark: The session.
-        table: What they are items of.
-        candidates: Items, with their distance.
-        most: How many to return.
-    """
-    others = table.num_items - len(candidates)
-    sums = np.full(len(candidates), -np.inf)
-    if others > 0:
-        # The candidates' own posteriors would outweigh all others: they are added here instead.
-        rest = read_table(spark, table)
-        rest = rest.where(~F.col(ITEM_ID).cast("string").isin(candidates.ids))
-        asked = Latents(tuple(candidates.ids), candidates.mu)
-        hits = plan(rest, asked, 1, responsibilities=True).hits
-        rows = hits.select(QUERY_ID, LOG_AGGREGATE_POSTERIOR).collect()
-        means = {row[QUERY_ID]: row[LOG_AGGREGATE_POSTERIOR] for row in rows}
-        sums = np.array([means.get(name, -np.inf) for name in candidates.ids]) + np.log(others)
-    density = log_mean_without_self(candidates.mu, candidates.log_var, sums, table.num_items)
-    found = [
-        Outlier(name, float(log_density), float(distance))
-        for name, log_density, distance in zip(
-            candidates.ids, density, candidates.values, strict=True
-        )
-    ]
-    found.sort(key=lambda one: (one.log_density, -one.distance, one.item_id))
-    return found[:most]
 
 
 def churn(

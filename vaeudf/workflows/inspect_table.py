@@ -23,7 +23,8 @@ from vaeudf.findings import Comparison, Failures, Findings, Quarantine
 from vaeudf.gaussian import check_tolerance
 from vaeudf.health import examine
 from vaeudf.inspection import scan
-from vaeudf.probes import churn, hub_curve, nearest_others, outliers
+from vaeudf.outliers import outliers
+from vaeudf.probes import churn, hub_curve, nearest_others
 from vaeudf.progress import progress
 from vaeudf.schema import CATALOG_KEY, ITEM_ID, MESSAGE, MODEL_ID_KEY, REASON, RUN_ID_KEY
 from vaeudf.session import spark_session
