@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from tests.browser import check_page, chromium
+from tests.test_health_report import findings
 from tests.test_report import HOSTILE, image_file, result
+from vaeudf.health_report import pictured, write_health_page
 from vaeudf.pages import PAGE
 from vaeudf.report import Hit, write_report
 
@@ -33,6 +35,14 @@ def test_the_page_of_a_query(browser, tmp_path):
         facts=[("queries", "1"), ("seconds", "search 1.0")],
     )
     check_page(browser, page, min_pictures=13)
+
+
+def test_the_page_of_an_inspection(browser, tmp_path):
+    found = findings()
+    images = {name: image_file("navy") for name in pictured(found)} | {"h": None}
+    facts = {"a": [("category", "coat"), ("price", "1,299.00 €")]}
+    page = write_health_page(str(tmp_path), found, images, facts, {"scan": 1.5, "hubs": 20.0})
+    check_page(browser, page, min_pictures=20)
 
 
 def test_a_broken_page_is_seen(browser, tmp_path):
