@@ -101,6 +101,8 @@ def test_everything_is_on_the_page(tmp_path):
         "Ask with --tolerance 0.1: of z from a, 4.0% then have the most frequent item in their "
         "top 10, and 40.0% with 0.",
         "5 items are copies of each other, in 2 groups.",
+        "Beside version 2: 7 items added, 3 removed, 30 changed.",
+        "Sliders make sense in [−",
         "z2 is collapsed: its slider changes nothing.",
         "12 items of the catalog could not be encoded and are not in the table.",
         "truncated: 12",
@@ -150,6 +152,7 @@ def test_many_dimensions_and_one(tmp_path):
     text = " ".join(written(one, tmp_path).texts["html"])
     assert "1 item in a latent space of 1 dimension, version 3" in text
     assert "No dimension is active: all items look the same to this model" in text
+    assert "Sliders make sense" not in text
     assert "With so few items the curves say nothing." in text
 
 
@@ -202,5 +205,14 @@ def test_in_short_about_tolerance(recommended):
     shares = [[0.02], [0.02], [0.02]] if recommended == 0.0 else [[0.4], [0.4], [0.4]]
     found = findings(hubs=curve(shares, [0.01]))
     sentence = "Ask without a tolerance: no item crowds out the others."
-    assert (sentence in found.in_short()) == (recommended == 0.0)
+    sentence_in = sentence in found.in_short()
+    assert sentence_in == (recommended == 0.0)
     assert found.to_json()["hubs"]["recommended_tau"] == recommended
+    assert any("With every tolerance tried" in one for one in found.warnings()) == (not sentence_in)
+
+
+def test_in_short_when_zero_was_not_tried():
+    found = findings(hubs=curve([[0.02], [0.02]], [0.01], taus=(0.1, 0.2)))
+    assert "Ask with --tolerance 0.1, the smallest that was tried: no item crowds" in " ".join(
+        found.in_short()
+    )

@@ -148,6 +148,12 @@ class Comparison:
         """Whether the posteriors cannot be compared."""
         return self.health is not None
 
+    def name_beside(self, uri: str) -> str:
+        """Return what it is called on a page about the table at ``uri``."""
+        return (
+            f"version {self.version}" if self.version is not None and self.uri == uri else self.uri
+        )
+
 
 @dataclass(frozen=True)
 class Findings:
@@ -217,19 +223,12 @@ class Findings:
                 "tell them apart."
             )
         reach = health.slider_range
-        found.append(
-            f"Sliders make sense in [{-reach:.2g}, {reach:.2g}]: 99 % of the items lie there in "
-            f"{'every active dimension' if active else 'every dimension'}."
-        )
-        if hubs.recommended == 0:
-            found.append("Ask without a tolerance: no item crowds out the others.")
-        elif hubs.recommended is not None:
-            kind, place = hubs.worst_kind, hubs.taus.index(hubs.recommended)
+        if active:
             found.append(
-                f"Ask with --tolerance {hubs.recommended:g}: of z from {hubs.kinds[kind]}, "
-                f"{float(hubs.shares[place, kind]):.1%} then have the most frequent item in their "
-                f"top {hubs.k}, and {float(hubs.shares[0, kind]):.1%} with {hubs.taus[0]:g}."
+                f"Sliders make sense in [−{reach:.2g}, {reach:.2g}]: 99 % of the items lie there "
+                "in every active dimension."
             )
+        found += self._on_tolerance()
         copies = self.duplicates
         if copies.groups:
             found.append(
@@ -244,7 +243,32 @@ class Findings:
                 f"{self.quarantine.items:,} {'item' if one else 'items'} of the catalog could not "
                 f"be encoded and {'is' if one else 'are'} not in the table."
             )
+        if self.comparison is not None:
+            drift = self.comparison.drift
+            moved = "" if self.comparison.across_models else f", {drift.changed:,} changed"
+            found.append(
+                f"Beside {self.comparison.name_beside(self.uri)}: {drift.added:,} items added, "
+                f"{drift.removed:,} removed{moved}."
+            )
         return found
+
+    def _on_tolerance(self) -> list[str]:
+        hubs = self.hubs
+        if hubs.recommended is None:
+            return []
+        if hubs.recommended == 0:
+            return ["Ask without a tolerance: no item crowds out the others."]
+        if hubs.recommended == hubs.taus[0]:
+            return [
+                f"Ask with --tolerance {hubs.recommended:g}, the smallest that was tried: no item "
+                "crowds out the others."
+            ]
+        kind, place = hubs.worst_kind, hubs.taus.index(hubs.recommended)
+        return [
+            f"Ask with --tolerance {hubs.recommended:g}: of z from {hubs.kinds[kind]}, "
+            f"{float(hubs.shares[place, kind]):.1%} then have the most frequent item in their "
+            f"top {hubs.k}, and {float(hubs.shares[0, kind]):.1%} with {hubs.taus[0]:g}."
+        ]
 
     def warnings(self) -> list[str]:
         """Return what is wrong and what to do about it."""

@@ -196,8 +196,8 @@ def test_what_is_refused(table, tmp_path, bundle_path):
     for path in (table, f"{table}/inside", str(Path(table).parent)):
         refused("are one, or one is inside the other", table=table, output=path, overwrite=True)
     refused("version is -1; expected 0 or more.", table=table, output=out, version=-1)
-    refused("hub-queries is 0; expected 1 to 100,000.", table=table, output=out, hub_queries=0)
-    refused("sample is 100001; expected 1 to", table=table, output=out, sample=100_001)
+    refused("hub-queries is 0; expected 1 to 10,000.", table=table, output=out, hub_queries=0)
+    refused("sample is 10001; expected 1 to", table=table, output=out, sample=10_001)
     refused("seed is -1; expected 0 or more.", table=table, output=out, seed=-1)
     refused("cross-model goes with --compare.", table=table, output=out, cross_model=True)
     refused(

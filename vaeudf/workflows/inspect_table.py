@@ -54,7 +54,8 @@ from vaeudf.workflows.pictures import find_pictures
 log = logging.getLogger(__name__)
 
 RECORD = "health.json"
-_MOST_QUERIES = 100_000
+# What the driver is told: k rows of each, of five kinds.
+_MOST_QUERIES = 10_000
 _OUTLIERS = 24
 _EXAMPLES = 5
 
