@@ -205,7 +205,7 @@ class Findings:
 
     def in_short(self) -> list[str]:
         """Return the findings in a few plain sentences."""
-        health, hubs = self.health, self.hubs
+        health = self.health
         active, total = len(health.active), len(health.dimensions)
         every = "The one dimension is" if total == 1 else f"All {total} dimensions are"
         found = []
