@@ -23,7 +23,7 @@ from vaeudf.findings import (
     Quarantine,
 )
 from vaeudf.health import HubCurve, examine
-from vaeudf.health_report import DIMENSIONS_SHOWN, pictured, write_health_page
+from vaeudf.health_report import DIMENSIONS_SHOWN, brief, pictured, write_health_page
 
 
 def hubs(items=5_000) -> HubCurve:
@@ -198,6 +198,11 @@ def test_across_models(tmp_path):
     text = " ".join(written(found, tmp_path).texts["html"])
     assert "Compared with /tables/other" in text
     assert "The two are of different models" in text and "Moved most" not in text
+
+
+def test_brief():
+    found = [brief(value) for value in (0.0, 1234.5, -154.6, -0.01234, 3e-9, np.inf, -np.inf)]
+    assert found == ["0", "1,234", "−155", "−0.0123", "3e-09", "∞", "−∞"]
 
 
 @pytest.mark.parametrize("recommended", [0.0, None])

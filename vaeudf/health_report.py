@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -118,6 +119,7 @@ def write_health_page(
         health=health,
         hubs=hubs,
         dimensions=shown,
+        brief=brief,
         hidden=len(health.dimensions) - len(shown),
         slider_share=SLIDER_SHARE,
         has_pictures=images is not None,
@@ -149,7 +151,7 @@ def write_health_page(
         near_plot=_near_plot(findings),
         pairs=[
             Group(
-                f"{one.divergence:.3g} nats apart",
+                f"{brief(one.divergence)} nats apart",
                 [card(one.item_id, ""), card(one.other, "")],
             )
             for one in findings.closest_pairs(_PAIRS_SHOWN)
@@ -162,13 +164,21 @@ def write_health_page(
             for one in findings.duplicates.largest[:_COPIES_SHOWN]
         ],
         outliers=[
-            card(one.item_id, f"{one.log_density:.1f} nats; {one.distance:.1f} sigmas out")
+            card(one.item_id, f"{brief(one.log_density)} nats; {one.distance:.1f} sigmas out")
             for one in findings.outliers
         ],
         drift_plot=_drift_plot(findings),
-        moved=[card(item_id, f"moved {kl:.3g} nats") for item_id, kl in _moved(findings)],
+        moved=[card(item_id, f"moved {brief(kl)} nats") for item_id, kl in _moved(findings)],
         facts=_facts(findings, seconds),
     )
+
+
+def brief(value: float) -> str:
+    """Return three digits, or all before the point, with a true minus sign."""
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    text = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return text.replace("-", "−") if "e" not in text else text
 
 
 def _shown(dimensions: Sequence[Dimension]) -> list[Dimension]:
@@ -217,6 +227,6 @@ def _facts(findings: Findings, seconds: Mapping[str, float]) -> list[tuple[str, 
         ("items", f"{findings.health.items:,}"),
         ("dimensions", str(len(findings.health.dimensions))),
         ("rate", f"{findings.health.rate:.2f} nats per item"),
-        ("seconds", ", ".join(f"{name} {value:.1f}" for name, value in seconds.items())),
+        ("seconds", ", ".join(f"{name} {value:.1f}" for name, value in seconds.items() if value)),
     ]
     return facts
