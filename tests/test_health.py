@@ -121,7 +121,10 @@ def test_degenerate_tables():
     assert math.isfinite(one.aggregate_kl)
     same = examine(census_of(np.zeros((50, 3)), np.zeros((50, 3))))
     assert (same.rate, same.aggregate_kl, same.slider_range) == (0.0, 0.0, 0.0)
-    assert all(d.floor.flagged and d.ceiling.flagged for d in same.dimensions)
+    assert not any(d.floor.flagged or d.ceiling.flagged for d in same.dimensions)
+    normal = np.random.default_rng(0).normal(size=(500, 2))
+    (fixed,) = warnings_of(examine(census_of(normal, np.full((500, 2), -4.0))))
+    assert fixed.startswith("Sigma is the same for all items in z0 and z1: the encoder does not")
     huge = examine(census_of(np.full((3, 1), 1e30), np.full((3, 1), 3e3)))
     assert math.isinf(huge.rate) and math.isnan(huge.aggregate_kl)
     assert any("too large or too small to add up" in text for text in warnings_of(huge))
@@ -150,9 +153,9 @@ def test_the_recommended_tolerance():
     assert curve([[0.05, 0.02], [0.3, 0.3], [0.2, 0.1]], [0.01, 0.01]).recommended == 0.0
     assert curve([[0.4], [0.19], [0.1]], [0.01], items=100).recommended == 0.1
     few = curve([[0.9], [0.9], [0.9]], [0.9], items=20)
-    assert few.recommended is None and few.too_few
+    assert few.recommended is None and few.undecided
     assert hub_warnings(few) == [
-        "There are too few items to tell whether one of them answers everything."
+        "There are too few different items to tell whether one of them answers everything."
     ]
     assert hub_warnings(curve([[0.4, 0.01], [0.3, 0.01], [0.2, 0.01]], [0.01, 0.01])) == [
         "With every tolerance tried, up to 1, one single item is among the top 10 of at least 20% "

@@ -151,9 +151,21 @@ def test_many_dimensions_and_one(tmp_path):
     one = findings(np.ones((1, 1)), np.zeros((1, 1)), comparison=None, hubs=hubs(1))
     text = " ".join(written(one, tmp_path).texts["html"])
     assert "1 item in a latent space of 1 dimension, version 3" in text
-    assert "No dimension is active: all items look the same to this model" in text
+    assert "There is one item: nothing can be said of what tells items apart." in text
     assert "Sliders make sense" not in text
-    assert "With so few items the curves say nothing." in text
+    assert "Of so few different items the curves say nothing." in text
+
+
+def test_items_that_are_all_alike(tmp_path):
+    alike = curve([[1.0], [1.0], [1.0]], [1.0])
+    dead = findings(np.zeros((200, 3)), np.zeros((200, 3)), comparison=None, hubs=alike)
+    assert dead.in_short()[0].startswith("No dimension is active: all items look the same to")
+    assert not any("tolerance" in sentence for sentence in dead.in_short())
+    assert [one.split(":")[0] for one in dead.warnings()] == [
+        "z0, z1 and z2 are collapsed",
+        "There are too few different items to tell whether one of them answers everything.",
+    ]
+    assert "z0, z1 and z2 are collapsed" in written(dead, tmp_path).source
 
 
 def test_numbers_without_end(tmp_path):

@@ -209,7 +209,9 @@ class Findings:
         active, total = len(health.active), len(health.dimensions)
         every = "The one dimension is" if total == 1 else f"All {total} dimensions are"
         found = []
-        if active == total:
+        if health.items == 1:
+            found.append("There is one item: nothing can be said of what tells items apart.")
+        elif active == total:
             found.append(f"{every} active: each tells items apart.")
         elif active:
             are = "is" if active == 1 else "are"

@@ -40,6 +40,8 @@ _NEAR_PRIOR = 0.05
 # More items than this share at one extreme of log_var: that is a clamp, not chance.
 _CLAMPED_SHARE, _CLAMPED_ITEMS = 0.01, 10
 _CORRELATIONS, _CORRELATED = 10, 0.5
+# Of fewer items little can be said.
+_FEW = 100
 # KL of the aggregate posterior to the prior, per active dimension, above which z from the prior
 # often lie where no item is.
 _MISMATCH = 0.25
@@ -54,7 +56,7 @@ class Clamp:
         log_var: The extreme.
         items: How many items have it.
         share: The same as a share of all items.
-        flagged: Whether that is too many for chance.
+        flagged: Whether that is too many for chance, where log_var varies at all.
     """
 
     log_var: float
@@ -151,6 +153,7 @@ def examine(census: Census) -> Health:
     reach = {share: census.mu.reach(share) for share in MU_SHARES}
     sigma = {share: census.sigma.quantile(share) for share in SIGMA_SHARES}
     ends = census.log_var
+    varies = ends.low < ends.high
     dimensions = tuple(
         Dimension(
             i,
@@ -161,8 +164,8 @@ def examine(census: Census) -> Health:
             {share: float(values[i]) for share, values in reach.items()},
             {share: float(values[i]) for share, values in sigma.items()},
             float(variances[i] + own[i]),
-            _clamp(float(ends.low[i]), int(ends.low_count[i]), count),
-            _clamp(float(ends.high[i]), int(ends.high_count[i]), count),
+            _clamp(float(ends.low[i]), int(ends.low_count[i]), count, bool(varies[i])),
+            _clamp(float(ends.high[i]), int(ends.high_count[i]), count, bool(varies[i])),
         )
         for i in range(census.latent_dim)
     )
@@ -195,9 +198,10 @@ def gaussian_kl_to_prior(mean: NDArray[np.float64], covariance: NDArray[np.float
     return max(0.0, 0.5 * float(total))
 
 
-def _clamp(log_var: float, items: int, count: int) -> Clamp:
+def _clamp(log_var: float, items: int, count: int, varies: bool) -> Clamp:
     share = items / count
-    return Clamp(log_var, items, share, share > _CLAMPED_SHARE and items >= _CLAMPED_ITEMS)
+    flagged = varies and share > _CLAMPED_SHARE and items >= _CLAMPED_ITEMS
+    return Clamp(log_var, items, share, flagged)
 
 
 def _correlations(covariance: NDArray[np.float64]) -> tuple[tuple[int, int, float], ...]:
@@ -250,18 +254,18 @@ class HubCurve:
         return np.maximum(2 * self.euclidean, max(_FEWEST_HUBS, 2 * self.least))
 
     @property
-    def too_few(self) -> bool:
-        """Whether there are so few items that any share is within the limits."""
-        return 2 * self.least >= 1
+    def undecided(self) -> bool:
+        """Whether any share is within the limits: of few items, or of items that are all alike."""
+        return bool((self.limits >= 1).all())
 
     @property
     def recommended(self) -> float | None:
         """The smallest tolerance by which all kinds are even; None if there is none.
 
-        Of too few items nothing can be said: None.
+        Where nothing can be said it is None, too.
         """
         even = np.flatnonzero((self.shares <= self.limits).all(axis=1))
-        return self.taus[even[0]] if len(even) and not self.too_few else None
+        return self.taus[even[0]] if len(even) and not self.undecided else None
 
     @property
     def worst_kind(self) -> int:
@@ -320,9 +324,11 @@ def log_mean_without_self(
 def warnings_of(health: Health) -> list[str]:
     """Return what is wrong with the latent space and what to do, a sentence or two each."""
     found = []
-    silent = [one for one in health.collapsed if one.kl <= _NEAR_PRIOR]
-    stuck = [one for one in health.collapsed if one.kl > _NEAR_PRIOR]
-    if health.items < 100:
+    # Of one item nothing varies.
+    collapsed = health.collapsed if health.items > 1 else []
+    silent = [one for one in collapsed if one.kl <= _NEAR_PRIOR]
+    stuck = [one for one in collapsed if one.kl > _NEAR_PRIOR]
+    if health.items < _FEW:
         are = "is" if health.items == 1 else "are"
         found.append(
             f"There {are} only {_counted(health.items, 'item')}: what follows says little about "
@@ -353,12 +359,19 @@ def warnings_of(health: Health) -> list[str]:
                 f"{clamp.log_var:.4g}. The encoder's variance is clamped there; scores of these "
                 "items are less sure than they look. Widen the clamp, or train longer."
             )
+    fixed = [one for one in health.active if one.floor.log_var == one.ceiling.log_var]
+    if fixed:
+        found.append(
+            f"Sigma is the same for all items in {names(fixed)}: the encoder does not say there "
+            "how sure it is, and items rank by the nearest mu. If it should, look at how the "
+            "model was exported."
+        )
     if math.isnan(health.aggregate_kl) or math.isinf(health.rate):
         found.append(
             "Some numbers are too large or too small to add up: look at the slider ranges and "
             "sigma below for a dimension that is out of all proportion."
         )
-    elif health.aggregate_kl > _MISMATCH * max(1, len(health.active)):
+    elif health.items >= _FEW and health.aggregate_kl > _MISMATCH * max(1, len(health.active)):
         found.append(
             f"The catalog as a whole is {health.aggregate_kl:.2f} nats from the prior N(0, I): z "
             "drawn from the prior often lie where no item is. Stay within each dimension's own "
@@ -376,8 +389,8 @@ def warnings_of(health: Health) -> list[str]:
 
 def hub_warnings(curve: HubCurve) -> list[str]:
     """Return what is wrong with the answers that no tolerance tried puts right."""
-    if curve.too_few:
-        return ["There are too few items to tell whether one of them answers everything."]
+    if curve.undecided:
+        return ["There are too few different items to tell whether one of them answers everything."]
     if curve.recommended is not None:
         return []
     kind = int(np.argmax((curve.shares - curve.limits).max(axis=0)))

@@ -273,7 +273,7 @@ def _summary(options: InspectTable, findings: Findings, watch: Stopwatch) -> Sum
         "items": health.items,
         "latent_dim": len(health.dimensions),
         "active": len(health.active),
-        "collapsed": [one.name for one in health.collapsed],
+        "collapsed": len(health.collapsed),
         "rate": _rounded(health.rate),
         "aggregate_kl": _rounded(health.aggregate_kl),
         "slider_range": _rounded(health.slider_range),
