@@ -15,15 +15,13 @@ from vaeudf.census import Census, Scale
 from vaeudf.gaussian import jeffreys_divergence
 from vaeudf.health import (
     ALIKE,
-    HubCurve,
     examine,
     gaussian_kl_to_prior,
-    hub_shares,
-    hub_warnings,
     log_mean_without_self,
     names,
     warnings_of,
 )
+from vaeudf.hubs import HubCurve, hub_shares, hub_warnings
 
 
 def census_of(mu, log_var, k=5, cuts=1) -> Census:

@@ -22,8 +22,10 @@ from vaeudf.findings import (
     Outlier,
     Quarantine,
 )
-from vaeudf.health import HubCurve, examine
+from vaeudf.health import examine
+from vaeudf.health_record import record_of
 from vaeudf.health_report import DIMENSIONS_SHOWN, brief, pictured, write_health_page
+from vaeudf.hubs import HubCurve
 
 
 def hubs(items=5_000) -> HubCurve:
@@ -147,7 +149,7 @@ def test_many_dimensions_and_one(tmp_path):
     assert f"Shown are the {DIMENSIONS_SHOWN} dimensions with the longest bars; 480 more" in text
     plots = [a for tag, a in page.tags if tag == "img" and a["src"].startswith("data:image/png")]
     assert len(plots) == 1 + DIMENSIONS_SHOWN + 2
-    assert len(wide.to_json()["dimensions"]) == 512
+    assert len(record_of(wide)["dimensions"]) == 512
     one = findings(np.ones((1, 1)), np.zeros((1, 1)), comparison=None, hubs=hubs(1))
     text = " ".join(written(one, tmp_path).texts["html"])
     assert "1 item in a latent space of 1 dimension, version 3" in text
@@ -171,11 +173,11 @@ def test_items_that_are_all_alike(tmp_path):
 def test_numbers_without_end(tmp_path):
     huge = findings(np.full((3, 2), 1e30), np.full((3, 2), 3e3), comparison=None, hubs=hubs(3))
     assert "too large or too small to add up" in written(huge, tmp_path).source
-    assert json.loads(json.dumps(huge.to_json(), allow_nan=False))["rate"] is None
+    assert json.loads(json.dumps(record_of(huge), allow_nan=False))["rate"] is None
 
 
 def test_the_record():
-    found = json.loads(json.dumps(findings().to_json(), allow_nan=False))
+    found = json.loads(json.dumps(record_of(findings()), allow_nan=False))
     assert list(found) == [
         "format", "table", "version", "model_id", "in_short", "warnings",
         "items", "latent_dim", "active", "collapsed", "active_threshold", "slider_range", "rate",
@@ -204,7 +206,7 @@ def test_across_models(tmp_path):
     drift.added, drift.removed, drift.common = 7, 3, 40
     comparison = Comparison("/tables/other", 1, "cd" * 32, 50, drift, (), other)
     found = findings(comparison=comparison)
-    record = found.to_json()["comparison"]
+    record = record_of(found)["comparison"]
     assert record["across_models"] and record["old"]["active"] == [0, 1]
     assert not {"changed", "kl_quantiles", "mean_shift", "churn"} & set(record)
     text = " ".join(written(found, tmp_path).texts["html"])
@@ -224,7 +226,7 @@ def test_in_short_about_tolerance(recommended):
     sentence = "Ask without a tolerance: no item crowds out the others."
     sentence_in = sentence in found.in_short()
     assert sentence_in == (recommended == 0.0)
-    assert found.to_json()["hubs"]["recommended_tau"] == recommended
+    assert record_of(found)["hubs"]["recommended_tau"] == recommended
     assert any("With every tolerance tried" in one for one in found.warnings()) == (not sentence_in)
 
 

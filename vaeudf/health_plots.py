@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaeudf.health import Dimension, HubCurve
+from vaeudf.health import Dimension
+from vaeudf.hubs import HubCurve
 from vaeudf.sketches import QuantileSketch
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from vaeudf.drift import Churn, mean_overlap
 from vaeudf.findings import Neighbour
-from vaeudf.health import HubCurve, hub_shares
+from vaeudf.hubs import HubCurve, hub_shares
 from vaeudf.latents import Latents
 from vaeudf.query import plan
 from vaeudf.schema import ITEM_ID, QUERY_ID

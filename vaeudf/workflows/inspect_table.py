@@ -22,6 +22,7 @@ from vaeudf.file_listing import root_of
 from vaeudf.findings import Comparison, Failures, Findings, Quarantine
 from vaeudf.gaussian import check_tolerance
 from vaeudf.health import examine
+from vaeudf.health_record import record_of
 from vaeudf.inspection import scan
 from vaeudf.outliers import outliers
 from vaeudf.probes import churn, hub_curve, nearest_others
@@ -156,7 +157,7 @@ def inspect_table(options: InspectTable) -> Summary:
                     HealthPage(folder, pictures).write(spark, table, findings, watch.seconds)
                     # It would let a job that writes pages alone replace all of this.
                     remove(posixpath.join(folder, PAGE_MARK))
-            record = findings.to_json() | {"seconds": watch.seconds}
+            record = record_of(findings) | {"seconds": watch.seconds}
             system, inner = filesystem(folder)
             make_folder(system, inner)
             with system.open_output_stream(posixpath.join(inner, RECORD)) as stream:
