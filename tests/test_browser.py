@@ -9,10 +9,12 @@ import pytest
 
 from tests.browser import check_page, chromium
 from tests.test_decode_report import write as write_decoded
+from tests.test_health_report import findings
 from tests.test_report import HOSTILE, image_file, result
 from vaeudf.cluster_plots import choice_of_k
 from vaeudf.cluster_report import ClusterSection, Member, write_cluster_page
 from vaeudf.divergences import KL
+from vaeudf.health_report import pictured, write_health_page
 from vaeudf.pages import PAGE
 from vaeudf.report import Hit, write_report
 
@@ -75,6 +77,14 @@ def test_the_page_of_clusters(browser, tmp_path, count):
 
 def test_the_page_of_decoded_pictures(browser, tmp_path):
     check_page(browser, write_decoded(tmp_path), min_pictures=169)
+
+
+def test_the_page_of_an_inspection(browser, tmp_path):
+    found = findings()
+    images = {name: image_file("navy") for name in pictured(found)} | {"h": None}
+    facts = {"a": [("category", "coat"), ("price", "1,299.00 €")]}
+    page = write_health_page(str(tmp_path), found, images, facts, {"scan": 1.5, "hubs": 20.0})
+    check_page(browser, page, min_pictures=20)
 
 
 def test_a_broken_page_is_seen(browser, tmp_path):

@@ -29,6 +29,7 @@ CATALOG_MARK = "_vaeudf_catalog"
 PAGE_MARK = "_vaeudf_page"
 CLUSTERS_MARK = "_vaeudf_clusters"
 PICTURES_MARK = "_vaeudf_pictures"
+HEALTH_MARK = "_vaeudf_health"
 
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:")
 _STORE = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+://[^/]*)/*(.*)$", re.DOTALL)

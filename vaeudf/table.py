@@ -279,6 +279,12 @@ def open_for_publishing(uri: str, latent_dim: int) -> PosteriorTable | None:
     return table
 
 
+def quarantine_folder(uri: str, run_id: str) -> str:
+    """Return where a run keeps what it could not encode; not there if there is none."""
+    # Readers of partitioned Parquet give run_id back as a column.
+    return posixpath.join(uri, QUARANTINE, f"run_id={run_id}")
+
+
 def began(run_id: str) -> datetime:
     """Return when a run began."""
     return datetime.strptime(run_id.split("-")[0], "%Y%m%dT%H%M%S").replace(tzinfo=timezone.utc)

@@ -61,6 +61,7 @@ from vaeudf.table import (
     new_run_id,
     open_for_publishing,
     publish,
+    quarantine_folder,
     runs_of,
 )
 from vaeudf.timing import Stopwatch
@@ -355,7 +356,7 @@ class _Night:
         published = runs_of(self.table)
         if published is not None and self.run_id not in published:
             remove(posixpath.join(self.table, self.run_id))
-            remove(_quarantine_folder(self.table, self.run_id))
+            remove(quarantine_folder(self.table, self.run_id))
         elif published is not None:
             run.forget()
         if isinstance(error, (TooManyFailures, PublishConflict)) and self.previous is not None:
@@ -391,7 +392,7 @@ class _Night:
         """Return the last version's quarantine."""
         if not self._may_carry or self.previous is None:
             return None
-        folder = _quarantine_folder(self.table, self.previous.provenance.get(RUN_ID_KEY, ""))
+        folder = quarantine_folder(self.table, self.previous.provenance.get(RUN_ID_KEY, ""))
         if not exists(folder):
             return None
         return spark.read.parquet(spark_literal(folder))
@@ -468,14 +469,9 @@ def _check_failures(
 def _write_quarantine(staged: DataFrame, failed: int, table: str, run_id: str) -> None:
     rows = staged.where(F.col(REASON).isNotNull())
     rows = rows.select(ITEM_ID, SOURCE_VERSION, REASON, MESSAGE)
-    # run_id is the folder's name: readers of partitioned Parquet give it back as a column.
     rows.repartition(-(-failed // _ROWS_PER_QUARANTINE_FILE)).write.parquet(
-        spark_uri(_quarantine_folder(table, run_id))
+        spark_uri(quarantine_folder(table, run_id))
     )
-
-
-def _quarantine_folder(table: str, run_id: str) -> str:
-    return posixpath.join(table, QUARANTINE, f"run_id={run_id}")
 
 
 def _tell(quarantined: dict[str, int], table: str, run_id: str) -> None:
@@ -485,5 +481,5 @@ def _tell(quarantined: dict[str, int], table: str, run_id: str) -> None:
             "%d items are in quarantine (%s): see %s.",
             sum(quarantined.values()),
             reasons,
-            _quarantine_folder(table, run_id),
+            quarantine_folder(table, run_id),
         )

@@ -1,0 +1,97 @@
+"""Hubs: items that answer far too many queries, and the tolerance that is a cure for them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Up to this share of the queries may have an item in common anyway.
+_FEWEST_HUBS = 0.05
+
+
+@dataclass(frozen=True)
+class HubCurve:
+    """How often one item is among the answers, by what is asked and by tolerance.
+
+    Attributes:
+        k: How many items are asked for per query.
+        queries: How many z of each kind.
+        kinds: What z are asked with.
+        taus: The tolerances, ascending.
+        shares: The share of a kind's queries whose top k hold the kind's most frequent item;
+            shape (taus, kinds).
+        euclidean: The same for the items with the nearest mu, shape (kinds,).
+        least: The least share that is possible: k of N items.
+    """
+
+    k: int
+    queries: int
+    kinds: tuple[str, ...]
+    taus: tuple[float, ...]
+    shares: NDArray[np.float64]
+    euclidean: NDArray[np.float64]
+    least: float
+
+    @property
+    def limits(self) -> NDArray[np.float64]:
+        """Up to what share a kind's answers are called even, shape (kinds,).
+
+        5 %, or twice the share by the nearest mu: near the middle a few items are nearest to all
+        z, whatever the variances are. Or twice the least that is possible.
+        """
+        return np.maximum(2 * self.euclidean, max(_FEWEST_HUBS, 2 * self.least))
+
+    @property
+    def undecided(self) -> bool:
+        """Whether any share is within the limits: of few items, or of items that are all alike."""
+        return bool((self.limits >= 1).all())
+
+    @property
+    def recommended(self) -> float | None:
+        """The smallest tolerance by which all kinds are even; None if there is none.
+
+        Where nothing can be said it is None, too.
+        """
+        even = np.flatnonzero((self.shares <= self.limits).all(axis=1))
+        return self.taus[even[0]] if len(even) and not self.undecided else None
+
+    @property
+    def worst_kind(self) -> int:
+        """The place of the kind that is least even with the first tolerance."""
+        return int(np.argmax(self.shares[0] / self.limits))
+
+
+def hub_shares(
+    kinds: Sequence[str], kind_of_hits: Iterable[str], ids: Iterable[str], num_queries: int
+) -> NDArray[np.float64]:
+    """Return, by kind, the share of its queries that are answered by its most frequent item.
+
+    Args:
+        kinds: Their names.
+        kind_of_hits: Of which kind the query of each hit is.
+        ids: The item_id of each hit; no query has an item twice.
+        num_queries: How many queries of each kind there are.
+    """
+    most = dict.fromkeys(kinds, 0)
+    for (kind, _), count in Counter(zip(kind_of_hits, ids, strict=True)).items():
+        most[kind] = max(most[kind], count)
+    return np.array([most[kind] / num_queries for kind in kinds])
+
+
+def hub_warnings(curve: HubCurve) -> list[str]:
+    """Return what is wrong with the answers that no tolerance tried puts right."""
+    if curve.undecided:
+        return ["There are too few different items to tell whether one of them answers everything."]
+    if curve.recommended is not None:
+        return []
+    kind = int(np.argmax((curve.shares - curve.limits).max(axis=0)))
+    return [
+        f"With every tolerance tried, up to {curve.taus[-1]:g}, one single item is among the top "
+        f"{curve.k} of at least {float(curve.shares[:, kind].min()):.0%} of the z from "
+        f"{curve.kinds[kind]}, of which {float(curve.limits[kind]):.0%} would be even: try others "
+        "with --taus."
+    ]

@@ -1,0 +1,42 @@
+"""The page of an inspection: its pictures are read here, all else comes from the findings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pyspark.sql import SparkSession
+
+from vaeudf.catalog import CatalogSource, read_images
+from vaeudf.findings import Findings
+from vaeudf.health_report import pictured, write_health_page
+from vaeudf.table import PosteriorTable
+from vaeudf.workflows.pictures import read_facts
+
+
+@dataclass(frozen=True)
+class HealthPage:
+    """Where the page goes, and its pictures come from.
+
+    Attributes:
+        folder: Where to write it.
+        pictures: The catalog; None if nobody knows where it is.
+    """
+
+    folder: str
+    pictures: CatalogSource | None
+
+    def write(
+        self,
+        spark: SparkSession,
+        table: PosteriorTable,
+        findings: Findings,
+        seconds: Mapping[str, float],
+    ) -> str:
+        """Write the page and return its path."""
+        item_ids = sorted(pictured(findings))
+        images = None
+        if self.pictures is not None:
+            images = read_images(spark, self.pictures, item_ids) if item_ids else {}
+        facts = read_facts(spark, table, item_ids) if item_ids else {}
+        return write_health_page(self.folder, findings, images, facts, seconds)

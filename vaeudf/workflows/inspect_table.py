@@ -1,0 +1,296 @@
+"""Inspect an encoded catalog: the health of its latent space, as JSON and as a page with plots."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import posixpath
+import re
+from dataclasses import dataclass
+
+from pyarrow import fs
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from vaeudf.census import Census
+from vaeudf.cli import Summary, option
+from vaeudf.comparison import compare
+from vaeudf.errors import InputError, TableError
+from vaeudf.findings import Comparison, Failures, Findings, Quarantine
+from vaeudf.gaussian import check_tolerance
+from vaeudf.health import examine
+from vaeudf.health_record import record_of
+from vaeudf.inspection import scan
+from vaeudf.outliers import outliers
+from vaeudf.probes import churn, hub_curve, nearest_others
+from vaeudf.progress import progress
+from vaeudf.schema import CATALOG_KEY, ITEM_ID, MESSAGE, MODEL_ID_KEY, REASON, RUN_ID_KEY
+from vaeudf.session import spark_session
+from vaeudf.storage import (
+    HEALTH_MARK,
+    PAGE_MARK,
+    absolute,
+    check_output,
+    exists,
+    filesystem,
+    make_folder,
+    remove,
+    replacing,
+    spark_literal,
+)
+from vaeudf.table import (
+    QUARANTINE,
+    PosteriorTable,
+    is_run_id,
+    open_posteriors,
+    quarantine_folder,
+)
+from vaeudf.timing import Stopwatch
+from vaeudf.workflows.health_page import HealthPage
+from vaeudf.workflows.pictures import find_pictures, places_read
+
+log = logging.getLogger(__name__)
+
+RECORD = "health.json"
+# What the driver is told: k rows of each, of five kinds.
+_MOST_QUERIES = 10_000
+_OUTLIERS = 24
+_EXAMPLES = 5
+
+
+@dataclass(frozen=True)
+class InspectTable:
+    """Tell how healthy a catalog's latent space is: dimensions, sliders, hubs, copies, outliers."""
+
+    table: str = option(help="folder of the posterior table, or of plain Parquet like it")
+    output: str = option(help="folder to write health.json and the page to")
+    version: int | None = option(None, help="inspect an older version of the table")
+    page: bool = option(True, help="write index.html with plots and pictures, too")
+    compare: str | None = option(
+        None, help="what to compare with: an older version's number, or another table"
+    )
+    cross_model: bool = option(
+        False, help="with --compare: also with another model's table, as far as that means anything"
+    )
+    hub_queries: int = option(1000, help="z of each kind that are asked to find hubs")
+    sample: int = option(1000, help="items that are asked for the nearest other item")
+    taus: str = option("0,0.05,0.1,0.2,0.5,1", help="tolerances to try, with commas between")
+    seed: int = option(0, help="of the z and of the sample")
+    catalog: str | None = option(None, help="where the pictures are (default: the table's own)")
+    overwrite: bool = option(False, help="replace --output if it exists")
+
+    def __post_init__(self) -> None:
+        if self.version is not None and self.version < 0:
+            raise InputError(f"version is {self.version}; expected 0 or more.")
+        for name in ("hub_queries", "sample"):
+            value = getattr(self, name)
+            if not 1 <= value <= _MOST_QUERIES:
+                raise InputError(
+                    f"{name.replace('_', '-')} is {value}; expected 1 to {_MOST_QUERIES:,}."
+                )
+        if self.seed < 0:
+            raise InputError(f"seed is {self.seed}; expected 0 or more.")
+        if self.cross_model and self.compare is None:
+            raise InputError("cross-model goes with --compare.")
+        self.tolerances  # noqa: B018 - refused now rather than later
+
+    @property
+    def tolerances(self) -> list[float]:
+        """The tolerances to try, ascending."""
+        try:
+            found = {check_tolerance(float(text)) for text in str(self.taus).split(",")}
+        except ValueError as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(
+                f"taus are {self.taus!r}; expected numbers with commas between, such as 0,0.1,0.5."
+            ) from None
+        return sorted(found)
+
+
+def inspect_table(options: InspectTable) -> Summary:
+    """Scan the table, ask it, compare it, and write what was found."""
+    watch = Stopwatch()
+    table = open_posteriors(options.table, options.version)
+    if table.num_items == 0:
+        raise TableError(f"{options.table} has no items; there is nothing to inspect.")
+    old = None if options.compare is None else _open_old(options, table)
+    across = old is not None and _check_models(table, old, options.cross_model)
+    old_uri = None if old is None else old.uri
+    inputs = places_read(table, options.table, options.catalog, old_uri)
+    check_output(options.output, options.overwrite, HEALTH_MARK, inputs)
+
+    with spark_session("inspect_table") as spark, progress(spark, watch):
+        pictures = None
+        if options.page and (CATALOG_KEY in table.provenance or options.catalog is not None):
+            pictures = find_pictures(spark, table, options.catalog)
+        with watch.phase("scan"):
+            census, duplicates = scan(spark, table, options.sample, options.seed)
+            health = examine(census)
+        with watch.phase("hubs"):
+            hubs = hub_curve(table, options.tolerances, options.hub_queries, options.seed)
+        with watch.phase("neighbours"):
+            neighbours = nearest_others(table, census.sample)
+        with watch.phase("outliers"):
+            alone = outliers(spark, table, census.farthest, _OUTLIERS)
+        comparison = None
+        if old is not None:
+            with watch.phase("compare"):
+                comparison = _compare(spark, options, table, old, census, across)
+        findings = Findings(
+            table.uri,
+            table.version,
+            table.provenance.get(MODEL_ID_KEY),
+            census,
+            health,
+            hubs,
+            duplicates,
+            tuple(neighbours),
+            tuple(alone),
+            _read_quarantine(spark, table),
+            comparison,
+        )
+        with replacing(options.output, HEALTH_MARK) as folder:
+            if options.page:
+                with watch.phase("page"):
+                    HealthPage(folder, pictures).write(spark, table, findings, watch.seconds)
+                    # It would let a job that writes pages alone replace all of this.
+                    remove(posixpath.join(folder, PAGE_MARK))
+            record = record_of(findings) | {"seconds": watch.seconds}
+            system, inner = filesystem(folder)
+            make_folder(system, inner)
+            with system.open_output_stream(posixpath.join(inner, RECORD)) as stream:
+                stream.write(json.dumps(record, indent=1, ensure_ascii=False).encode() + b"\n")
+    for sentence in (*findings.in_short(), *findings.warnings()):
+        log.info("%s", sentence)
+    return _summary(options, findings, watch)
+
+
+def _open_old(options: InspectTable, table: PosteriorTable) -> PosteriorTable:
+    """Return what to compare with.
+
+    Raises:
+        TableError: There is no such version, or no such table.
+    """
+    named = str(options.compare)
+    if re.fullmatch(r"\d+", named):
+        return open_posteriors(options.table, int(named))
+    return open_posteriors(named)
+
+
+def _check_models(table: PosteriorTable, old: PosteriorTable, cross_model: bool) -> bool:
+    """Return whether the two are of different models; raise unless that is wanted.
+
+    Of plain Parquet nobody knows the model: it counts as the same if its latent_dim is.
+    """
+    ours, theirs = (one.provenance.get(MODEL_ID_KEY) for one in (table, old))
+    same_model = ours is None or theirs is None or ours == theirs
+    if same_model and table.latent_dim == old.latent_dim:
+        return False
+    if not cross_model:
+        raise InputError(
+            f"{_named(table)} is of {_of_model(table)}, but {_named(old)}, to compare with, is of "
+            f"{_of_model(old)}: their posteriors mean different things. Compare versions of one "
+            "model, or leave out what is then meaningless with --cross-model."
+        )
+    return True
+
+
+def _named(table: PosteriorTable) -> str:
+    return table.uri if table.version is None else f"{table.uri} version {table.version}"
+
+
+def _of_model(table: PosteriorTable) -> str:
+    model_id = table.provenance.get(MODEL_ID_KEY)
+    known = "an unknown model" if model_id is None else f"model {model_id[:12]}…"
+    return f"{known} with latent_dim {table.latent_dim}"
+
+
+def _compare(
+    spark: SparkSession,
+    options: InspectTable,
+    table: PosteriorTable,
+    old: PosteriorTable,
+    census: Census,
+    across: bool,
+) -> Comparison:
+    drift = compare(spark, table, old, posteriors=not across)
+    return Comparison(
+        old.uri,
+        old.version,
+        old.provenance.get(MODEL_ID_KEY),
+        old.num_items,
+        drift,
+        ()
+        if across
+        else tuple(churn(table, old, census.sample, options.hub_queries, options.seed)),
+        examine(scan(spark, old, 0, options.seed)[0]) if across else None,
+    )
+
+
+def _read_quarantine(spark: SparkSession, table: PosteriorTable) -> Quarantine | None:
+    """Return what could not be encoded: of this version, if it says what run it comes from."""
+    if table.version is None:
+        return None
+    run_id = table.provenance.get(RUN_ID_KEY)
+    folder = None if run_id is None else quarantine_folder(table.uri, run_id)
+    if run_id is None:
+        folder = _last_quarantine(table.uri)
+    if folder is None or not exists(folder):
+        return Quarantine((), run_id is not None)
+    rows = spark.read.parquet(spark_literal(folder))
+    counts = rows.groupBy(REASON).count().orderBy(F.desc("count"), REASON).collect()
+    failures = []
+    for row in counts:
+        own = rows.where(F.col(REASON) == row[REASON]).orderBy(ITEM_ID).limit(_EXAMPLES)
+        examples = tuple((one[ITEM_ID], one[MESSAGE] or "") for one in own.collect())
+        failures.append(Failures(row[REASON], row["count"], examples))
+    return Quarantine(tuple(failures), run_id is not None)
+
+
+def _last_quarantine(uri: str) -> str | None:
+    """Return the folder of the last run that has left one."""
+    system, inner = filesystem(posixpath.join(uri, QUARANTINE))
+    entries = system.get_file_info(fs.FileSelector(inner, allow_not_found=True))
+    runs = [entry.base_name.removeprefix("run_id=") for entry in entries]
+    runs = sorted(filter(is_run_id, runs))
+    return quarantine_folder(uri, runs[-1]) if runs else None
+
+
+def _summary(options: InspectTable, findings: Findings, watch: Stopwatch) -> Summary:
+    health, hubs, quarantine = findings.health, findings.hubs, findings.quarantine
+    summary: Summary = {
+        "table": findings.uri,
+        "version": findings.version,
+        "items": health.items,
+        "latent_dim": len(health.dimensions),
+        "active": len(health.active),
+        "collapsed": len(health.collapsed),
+        "rate": _rounded(health.rate),
+        "aggregate_kl": _rounded(health.aggregate_kl),
+        "slider_range": _rounded(health.slider_range),
+        "hub_share": _rounded(float(hubs.shares[0, hubs.worst_kind])),
+        "hub_kind": hubs.kinds[hubs.worst_kind],
+        "recommended_tau": hubs.recommended,
+        "copies": findings.duplicates.items,
+        "alike_share": findings.alike_share,
+        "loneliest": findings.outliers[0].item_id if findings.outliers else None,
+        "quarantined": None if quarantine is None else quarantine.items,
+    }
+    comparison = findings.comparison
+    if comparison is not None:
+        drift = comparison.drift
+        summary |= {"added": drift.added, "removed": drift.removed, "common": drift.common}
+        if not comparison.across_models:
+            summary["changed"] = drift.changed
+            summary["overlap"] = {one.kind: _rounded(one.overlap) for one in comparison.churn}
+    summary["seconds"] = watch.seconds
+    summary["output"] = absolute(options.output)
+    if options.page:
+        summary["page"] = posixpath.join(absolute(options.output), "index.html")
+    return summary
+
+
+def _rounded(value: float) -> float | None:
+    return round(value, 4) if math.isfinite(value) else None
