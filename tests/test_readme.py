@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -37,6 +38,9 @@ def test_the_commands_are_those_tested_here():
         "./spark-submit.sh query_topk",
         "./spark-submit.sh query_topk",
         "./spark-submit.sh query_topk",
+        "./spark-submit.sh inspect_table",
+        "./spark-submit.sh cluster_catalog",
+        "./spark-submit.sh decode_latents",
     ]
 
 
@@ -61,7 +65,7 @@ def test_your_own_catalog_and_model(tmp_path):
     np.savetxt(
         tmp_path / "z.csv", np.eye(10)[:3], delimiter=",", header=header, comments="", fmt="%g"
     )
-    quick = {"train_vae": ["--epochs", "1"]}
+    quick = {"train_vae": ["--epochs", "1"], "inspect_table": ["--hub-queries", "20"]}
     outputs = []
     for command in commands()[2:]:
         done = submit(*command[1:], *quick.get(command[1], []), cwd=tmp_path)
@@ -75,6 +79,10 @@ def test_your_own_catalog_and_model(tmp_path):
     assert outputs[4].splitlines()[0].split() == ["query_id", "rank", "item_id", "kl"]
     assert len(outputs[4].splitlines()) == 1 + 10 + 1
     assert outputs[4].count("dress/0042.jpg") == 10
+    assert json.loads((tmp_path / "health" / "health.json").read_text())["items"] == 60
+    assert pq.read_table(tmp_path / "clusters" / "items").num_rows == 60
+    for folder in ("health", "clusters-page", "traversal"):
+        assert (tmp_path / folder / "index.html").is_file()
 
 
 def test_library_without_spark():
