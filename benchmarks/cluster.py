@@ -78,6 +78,7 @@ def main() -> None:
     add_argument(parser)
     parser.add_argument("--items", type=int, default=10_000_000)
     parser.add_argument("--k", type=int, nargs="+", default=[20, 100])
+    parser.add_argument("--divergences", nargs="+", default=list(DIVERGENCES), choices=DIVERGENCES)
     parser.add_argument("--iterations", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--whole", action="store_true", help="also time a whole run, seeds and all")
@@ -104,11 +105,11 @@ def measure(spark: SparkSession, folder: str, options: argparse.Namespace) -> No
     vectors.count()
     rows = []
     for k in options.k:
-        found: dict[str, list[float]] = {name: [] for name in ("spark", *DIVERGENCES)}
+        found: dict[str, list[float]] = {name: [] for name in ("spark", *options.divergences)}
         with PeakMemory() as memory:
             for _ in range(options.repeats):
                 found["spark"].append(seconds_of_spark(vectors, k, options.iterations))
-                for name in DIVERGENCES:
+                for name in options.divergences:
                     found[name] += seconds_of_ours(passes, name, k, options.iterations)
                 tell(f"k = {k}: " + ", ".join(f"{n} {s[-1]:.2f} s" for n, s in found.items()))
         peer = statistics.median(found["spark"])

@@ -23,9 +23,10 @@ from vaeudf.errors import TableError
 from vaeudf.findings import Copies, Duplicates
 from vaeudf.fold import to_matrix
 from vaeudf.footers import RowGroup, read_footers
+from vaeudf.item_passes import cut
 from vaeudf.merging import PART, STATE, STATE_TYPE, merge_states, packed
 from vaeudf.schema import ITEM_ID, LOG_VAR, MU
-from vaeudf.splits import Split, SplitReader, join
+from vaeudf.splits import Split, SplitReader
 from vaeudf.storage import filesystem
 from vaeudf.table import PosteriorTable
 
@@ -43,7 +44,6 @@ _ROW_TYPE = f"{STATE_TYPE}, {ITEM_ID} string, {_FINGERPRINT} long"
 # Rows that are read together, or so many numbers where the posteriors are wide.
 _ROWS_PER_SPLIT = 65_536
 _NUMBERS_PER_SPLIT = 2**22
-_TASKS_PER_CORE = 3
 # What the driver reads before the pass, to know what is far and what is alike.
 _ROWS_SAMPLED, _GROUPS_SAMPLED, _NUMBERS_SAMPLED = 65_536, 64, 2**23
 
@@ -65,7 +65,7 @@ def scan(
     """
     groups = [group for group in read_footers(table.files) if group.num_rows]
     scale = sample_scale(groups, table.latent_dim)
-    tasks = spread(spark, groups)
+    tasks = cut(spark, groups)
     num_tasks = len(tasks)
     shared = spark.sparkContext.broadcast((tasks, scale))
     latent_dim = table.latent_dim
@@ -84,25 +84,6 @@ def scan(
     finally:
         found.unpersist()
         shared.unpersist()
-
-
-def spread(spark: SparkSession, groups: list[RowGroup]) -> list[list[Split]]:
-    """Return a table's row groups as splits, by the tasks that are to read them all.
-
-    Args:
-        spark: The session, which says how many tasks pay.
-        groups: The row groups, none of them empty.
-    """
-    splits = join(groups, _ROWS_PER_SPLIT)
-    most = _TASKS_PER_CORE * int(spark.sparkContext.defaultParallelism)
-    num_tasks = min(len(splits), most)
-    tasks: list[list[Split]] = [[] for _ in range(num_tasks)]
-    loads = [0] * num_tasks
-    for split in sorted(splits, key=lambda one: -one.num_rows):
-        idlest = loads.index(min(loads))
-        tasks[idlest].append(split)
-        loads[idlest] += split.num_rows
-    return tasks
 
 
 def sample_scale(groups: list[RowGroup], latent_dim: int) -> Scale:

@@ -16,7 +16,7 @@ from pyspark.sql import SparkSession
 from vaeudf.clustering import Batch, Merge, Work
 from vaeudf.divergences import Gaussians
 from vaeudf.errors import raised_in_task
-from vaeudf.footers import read_footers
+from vaeudf.footers import RowGroup, read_footers
 from vaeudf.schema import ITEM_ID
 from vaeudf.splits import Split, SplitReader, join, spread
 from vaeudf.table import PosteriorTable
@@ -44,13 +44,8 @@ class TablePasses:
     def __init__(self, spark: SparkSession, table: PosteriorTable) -> None:
         """Cut a table into tasks; only footers are read."""
         self._context = spark.sparkContext
-        groups = [group for group in read_footers(table.files) if group.num_rows]
-        splits = join(groups, _ROWS_PER_SPLIT)
-        by_cores = _TASKS_PER_CORE * int(self._context.defaultParallelism)
-        by_rows = -(-table.num_items // _ROWS_PER_TASK)
-        self.num_tasks = max(1, min(len(splits), max(by_cores, by_rows)))
-        costs = np.array([split.num_rows for split in splits], np.float64)
-        shares = spread(splits, costs, self.num_tasks)
+        shares = cut(spark, [group for group in read_footers(table.files) if group.num_rows])
+        self.num_tasks = len(shares)
         self.tasks: Broadcast[list[list[Split]]] = self._context.broadcast(shares)
         self._latent_dim = table.latent_dim
 
@@ -79,6 +74,20 @@ class TablePasses:
         finally:
             # A pass has one of its own: what they take of disk and memory would add up.
             shared.destroy()
+
+
+def cut(spark: SparkSession, groups: list[RowGroup]) -> list[list[Split]]:
+    """Return a table's row groups as splits, by the tasks that are to read them all.
+
+    Args:
+        spark: The session, which says how many tasks pay.
+        groups: The row groups, none of them empty.
+    """
+    splits = join(groups, _ROWS_PER_SPLIT)
+    costs = np.array([split.num_rows for split in splits], np.float64)
+    by_cores = _TASKS_PER_CORE * int(spark.sparkContext.defaultParallelism)
+    by_rows = -(-int(costs.sum()) // _ROWS_PER_TASK)
+    return spread(splits, costs, max(1, min(len(splits), max(by_cores, by_rows))))
 
 
 def read_batches(splits: list[Split], latent_dim: int) -> Iterator[Batch]:

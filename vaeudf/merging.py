@@ -59,7 +59,9 @@ def merge_states(states: DataFrame, num_states: int, start: Summary) -> Summary:
         groups = math.ceil(math.sqrt(num_states))
         states = states.repartition(groups, PART).sortWithinPartitions(PART)
         states = states.mapInArrow(_merge_some, STATE_TYPE)
-    for row in states.coalesce(1).sortWithinPartitions(PART).toLocalIterator():
+    # Not coalesced to one partition, nor one partition after the other: either would have the
+    # tasks that make the summaries run one by one.
+    for row in sorted(states.collect(), key=lambda row: int(row[PART])):
         start.merge(unpacked(bytes(row[STATE])))
     return start
 

@@ -19,7 +19,7 @@ from vaeudf.findings import Outlier
 from vaeudf.footers import read_footers
 from vaeudf.gaussian import log_prob
 from vaeudf.health import log_mean_without_self
-from vaeudf.inspection import spread
+from vaeudf.item_passes import cut
 from vaeudf.merging import STATE_TYPE, merge_states, state_batch
 from vaeudf.schema import ITEM_ID
 from vaeudf.sketches import TopList
@@ -88,7 +88,7 @@ def _sums_of_others(
     count, latent_dim = len(candidates), table.latent_dim
     if table.num_items <= count:
         return np.full(count, -np.inf)
-    tasks = spread(spark, [group for group in read_footers(table.files) if group.num_rows])
+    tasks = cut(spark, [group for group in read_footers(table.files) if group.num_rows])
     shared = spark.sparkContext.broadcast((tasks, candidates.mu, candidates.ids))
 
     def add_up(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
