@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
+from pyarrow import fs
 from pyspark import TaskContext
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -30,6 +31,8 @@ from vaeudf.workers import Model, threads_of
 
 IMAGES = "images"
 """Folder of the pictures' files, in that of the results."""
+DRAFT = ".draft-"
+"""What the names of pictures begin with that are being written."""
 SAMPLE = "-sample-"
 """Between a Gaussian's name and the number of a draw from it."""
 
@@ -144,7 +147,10 @@ def pool_of_task() -> ThreadPoolExecutor:
 
 
 def decode_rows(
-    rows: Sequence[ArrayLike | None], decoder: PictureDecoder, names: Sequence[str] | None = None
+    rows: Sequence[ArrayLike | None],
+    decoder: PictureDecoder,
+    names: Sequence[str] | None = None,
+    kind: str = QUERY_ID,
 ) -> Iterator[NDArray[np.uint8]]:
     """Yield the pictures of some z, a network's batch at a time, so that few are held at once.
 
@@ -152,6 +158,7 @@ def decode_rows(
         rows: Each of shape (n,).
         decoder: The decoder.
         names: Of the rows, for messages.
+        kind: What the names are.
 
     Yields:
         Pictures (B, H, W, C), all together one for each row, in order.
@@ -164,7 +171,7 @@ def decode_rows(
         some = rows[first : first + size]
         z = np.empty((len(some), decoder.latent_dim), np.float32)
         for i, row in enumerate(some):
-            name = f"{QUERY_ID} {names[first + i]!r}" if names else "a row"
+            name = f"{kind} {names[first + i]!r}" if names else "a row"
             z[i] = _vector(row, decoder.latent_dim, name)
         yield decoder.decode(z)
 
@@ -245,14 +252,31 @@ class PictureFolder:
 
     def _write_one(self, name: str, data: bytes) -> None:
         path = posixpath.join(self._images, name)
+        if not has_folders(self._system):
+            # A store shows a file when it is whole.
+            with self._system.open_output_stream(path) as stream:
+                stream.write(data)
+            return
+        draft = posixpath.join(self._images, f"{DRAFT}{uuid.uuid4().hex}")
         if self._is_local:
-            draft = posixpath.join(self._images, f".{uuid.uuid4().hex}")
             with open(draft, "wb") as file:
                 file.write(data)
             os.replace(draft, path)
             return
-        with self._system.open_output_stream(path) as stream:
+        with self._system.open_output_stream(draft) as stream:
             stream.write(data)
+        self._system.move(draft, path)
+
+
+def remove_drafts(folder: str) -> None:
+    """Remove what tasks that were killed have left of pictures in a folder of results."""
+    system, inner = filesystem(folder)
+    images = posixpath.join(inner, IMAGES)
+    if not has_folders(system) or system.get_file_info(images).type != fs.FileType.Directory:
+        return
+    for entry in system.get_file_info(fs.FileSelector(images)):
+        if entry.base_name.startswith(DRAFT):
+            system.delete_file(entry.path)
 
 
 def _check_column(latents: DataFrame, column: str) -> None:

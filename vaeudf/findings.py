@@ -151,7 +151,7 @@ class Findings:
         duplicates: Copies, over the whole table.
         neighbours: The nearest other item of each of a sample, nearest first.
         outliers: The items that stand alone, the loneliest first.
-        quarantine: None for plain Parquet, which has none.
+        quarantine: None if it is not known: of plain Parquet, or where no run has left one.
         comparison: None unless asked for.
     """
 
@@ -209,8 +209,8 @@ class Findings:
         reach = health.slider_range
         if active:
             found.append(
-                f"Sliders make sense in [−{reach:.2g}, {reach:.2g}]: 99 % of the items lie there "
-                "in every active dimension."
+                f"Sliders make sense in [−{reach:.2g}, {reach:.2g}]: each active dimension, "
+                "taken alone, has at least 99 % of the items there."
             )
         found += self._on_tolerance()
         copies = self.duplicates

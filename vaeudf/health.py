@@ -299,9 +299,8 @@ def warnings_of(health: Health) -> list[str]:
         )
     elif health.items >= _FEW and health.aggregate_kl > _MISMATCH * max(1, len(health.active)):
         found.append(
-            f"The catalog as a whole is {health.aggregate_kl:.2f} nats from the prior N(0, I): z "
-            "drawn from the prior often lie where no item is. Stay within each dimension's own "
-            "slider range, or train with a larger beta."
+            f"The catalog as a whole is at least {health.aggregate_kl:.2f} nats from the prior "
+            f"N(0, I){_mismatch(health)}"
         )
     tight = [pair for pair in health.correlations if abs(pair[2]) > _CORRELATED]
     if tight:
@@ -311,6 +310,21 @@ def warnings_of(health: Health) -> list[str]:
             "away from the items."
         )
     return found
+
+
+def _mismatch(health: Health) -> str:
+    """Return which way the aggregate posterior misses the prior, and what to do about it."""
+    variances = np.array([one.variance for one in health.dimensions])
+    costs = 0.5 * (variances - 1.0 - np.log(variances))
+    if costs[variances > 1.0].sum() > 0.5 * health.aggregate_kl:
+        return (
+            ", and wider: z drawn from the prior show the middle of the catalog only. Give the "
+            "sliders the ranges below, or train with a larger beta."
+        )
+    return (
+        ": z drawn from the prior often lie where no item is. Stay within each dimension's own "
+        "slider range, or train with a larger beta."
+    )
 
 
 def names(dimensions: Sequence[Dimension]) -> str:

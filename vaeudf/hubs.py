@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 # Up to this share of the queries may have an item in common anyway.
 _FEWEST_HUBS = 0.05
+# Of fewer z the shares are too unsure to go by.
+_ENOUGH = 200
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,14 @@ def hub_warnings(curve: HubCurve) -> list[str]:
     if curve.undecided:
         return ["There are too few different items to tell whether one of them answers everything."]
     if curve.recommended is not None:
-        return []
+        if curve.queries >= _ENOUGH:
+            return []
+        error = (_FEWEST_HUBS * (1 - _FEWEST_HUBS) / curve.queries) ** 0.5
+        return [
+            f"Only {curve.queries} z of each kind were asked: a share of {_FEWEST_HUBS:.0%} is "
+            f"known to ± {error:.1%}, and the recommended tolerance is rather too small. "
+            "--hub-queries 1000 is surer."
+        ]
     kind = int(np.argmax((curve.shares - curve.limits).max(axis=0)))
     return [
         f"With every tolerance tried, up to {curve.taus[-1]:g}, one single item is among the top "

@@ -65,7 +65,7 @@ def scan(
     """
     groups = [group for group in read_footers(table.files) if group.num_rows]
     scale = sample_scale(groups, table.latent_dim)
-    tasks = cut(spark, groups)
+    tasks = cut(spark, groups, table.latent_dim)
     num_tasks = len(tasks)
     shared = spark.sparkContext.broadcast((tasks, scale))
     latent_dim = table.latent_dim

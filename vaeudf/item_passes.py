@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -25,6 +26,7 @@ Result = TypeVar("Result")
 
 # Rows that are read together, and rows that are worked on together: their arrays stay in the cache.
 _ROWS_PER_SPLIT = 65_536
+_NUMBERS_PER_SPLIT = 2**22
 _ROWS_PER_BATCH = 4_096
 _TASKS_PER_CORE = 2
 # Of executors that are yet to come nobody knows: no task has more than this to do.
@@ -44,7 +46,11 @@ class TablePasses:
     def __init__(self, spark: SparkSession, table: PosteriorTable) -> None:
         """Cut a table into tasks; only footers are read."""
         self._context = spark.sparkContext
-        shares = cut(spark, [group for group in read_footers(table.files) if group.num_rows])
+        shares = cut(
+            spark,
+            [group for group in read_footers(table.files) if group.num_rows],
+            table.latent_dim,
+        )
         self.num_tasks = len(shares)
         self.tasks: Broadcast[list[list[Split]]] = self._context.broadcast(shares)
         self._latent_dim = table.latent_dim
@@ -76,14 +82,17 @@ class TablePasses:
             shared.destroy()
 
 
-def cut(spark: SparkSession, groups: list[RowGroup]) -> list[list[Split]]:
+def cut(spark: SparkSession, groups: list[RowGroup], latent_dim: int) -> list[list[Split]]:
     """Return a table's row groups as splits, by the tasks that are to read them all.
 
     Args:
         spark: The session, which says how many tasks pay.
         groups: The row groups, none of them empty.
+        latent_dim: n: wide posteriors are read fewer at a time.
     """
-    splits = join(groups, _ROWS_PER_SPLIT)
+    rows = max(1, min(_ROWS_PER_SPLIT, _NUMBERS_PER_SPLIT // latent_dim))
+    # All are read: nobody asks for their boxes, which would travel to every task.
+    splits = [replace(split, box=None) for split in join(groups, rows)]
     costs = np.array([split.num_rows for split in splits], np.float64)
     by_cores = _TASKS_PER_CORE * int(spark.sparkContext.defaultParallelism)
     by_rows = -(-int(costs.sum()) // _ROWS_PER_TASK)

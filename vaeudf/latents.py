@@ -102,11 +102,11 @@ class Latents:
             None if self.log_var is None else self.log_var[places],
         )
 
-    def check_latent_dim(self, latent_dim: int) -> None:
-        """Raise InputError unless the vectors have this many dimensions."""
+    def check_latent_dim(self, latent_dim: int, expected: str = "the posteriors have") -> None:
+        """Raise InputError unless the vectors have this many dimensions, as somebody expects."""
         if self.latent_dim != latent_dim:
             raise InputError(
-                f"query {self.ids[0]!r} has {self.latent_dim} dimensions, but the posteriors have "
+                f"query {self.ids[0]!r} has {self.latent_dim} dimensions, but {expected} "
                 f"latent_dim {latent_dim}."
             )
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 PART = "part"
 STATE = "state"
@@ -55,10 +56,13 @@ def merge_states(states: DataFrame, num_states: int, start: Summary) -> Summary:
         start: An empty one.
     """
     states = states.select(PART, STATE)
-    if num_states > _FEW:
-        groups = math.ceil(math.sqrt(num_states))
-        states = states.repartition(groups, PART).sortWithinPartitions(PART)
-        states = states.mapInArrow(_merge_some, STATE_TYPE)
+    span = 1
+    while num_states > _FEW:
+        # Neighbours, some sixteen at a time: what one task holds, and what comes to the driver,
+        # does not grow with the number of tasks.
+        num_states, span = math.ceil(num_states / _FEW), span * _FEW
+        states = states.repartition(num_states, F.floor(F.col(PART) / span))
+        states = states.sortWithinPartitions(PART).mapInArrow(_merge_some, STATE_TYPE)
     # Not coalesced to one partition, nor one partition after the other: either would have the
     # tasks that make the summaries run one by one.
     for row in sorted(states.collect(), key=lambda row: int(row[PART])):

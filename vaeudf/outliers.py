@@ -88,7 +88,8 @@ def _sums_of_others(
     count, latent_dim = len(candidates), table.latent_dim
     if table.num_items <= count:
         return np.full(count, -np.inf)
-    tasks = cut(spark, [group for group in read_footers(table.files) if group.num_rows])
+    groups = [group for group in read_footers(table.files) if group.num_rows]
+    tasks = cut(spark, groups, latent_dim)
     shared = spark.sparkContext.broadcast((tasks, candidates.mu, candidates.ids))
 
     def add_up(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

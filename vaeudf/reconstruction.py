@@ -136,7 +136,7 @@ def _compare(
     places = (tuple(row[name] for name in PLACE) for row in there)
     images = dict(zip((row[ITEM_ID] for row in there), reader.read_all(places), strict=True))  # type: ignore[arg-type]
     names = [str(row[ITEM_ID]) for row in rows]
-    decoded = np.concatenate(list(decode_rows([row[MU] for row in rows], decoder, names)))  # type: ignore[misc]
+    decoded = np.concatenate(list(decode_rows([row[MU] for row in rows], decoder, names, ITEM_ID)))  # type: ignore[misc]
     found: list[dict[str, object]] = []
     for row, picture in zip(rows, decoded, strict=True):
         result: dict[str, object] = {ITEM_ID: row[ITEM_ID], RECONSTRUCTION: picture}

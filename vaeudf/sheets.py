@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 
 _SIDE = 96
 _MARGIN, _CAPTION, _TITLE = 4, 14, 22
+_MOST_LETTERS = 120
 # Grey: decoded garments are on white.
 _GROUND, _INK, _EMPTY = "#d9d9d9", "#111111", "#c4c4c4"
 
@@ -93,4 +94,5 @@ def _image(pixels: Pixels) -> Image.Image:
 def _plain(text: str) -> str:
     # Pillow's own font has no others.
     text = text.replace("−", "-").replace("–", "-")
+    text = "".join(c if c.isprintable() else " " for c in text[:_MOST_LETTERS])
     return text.encode("latin-1", "replace").decode("latin-1")

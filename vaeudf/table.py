@@ -208,6 +208,10 @@ def open_delta(location: str, version: int | None = None) -> DeltaTable:
 
 def _open(uri: str, version: int | None = None) -> PosteriorTable:
     location = absolute(uri)
+    latest = None if version is None else _latest_version(location)
+    if version is not None and latest is not None and version > latest:
+        # delta-rs would look for every version up to it.
+        raise TableError(_no_version(uri, version, latest))
     try:
         delta = open_delta(location, version)
     except (TableNotFoundError, DeltaError, OSError) as error:
@@ -215,11 +219,8 @@ def _open(uri: str, version: int | None = None) -> PosteriorTable:
             problem = "does not exist"
         elif not _has_log(location):
             problem = "is not a Delta table: it has no commits in _delta_log"
-        elif version is not None and (latest := _latest_version(location)) is not None:
-            raise TableError(
-                f"table {uri} has no version {version} that can be read; the latest is {latest}, "
-                "and old ones go when the table is vacuumed."
-            ) from None
+        elif version is not None and latest is not None:
+            raise TableError(_no_version(uri, version, latest)) from None
         else:
             problem = f"cannot be read as a Delta table ({error})"
         raise TableError(
@@ -241,6 +242,13 @@ def _open(uri: str, version: int | None = None) -> PosteriorTable:
         files=tuple(posixpath.join(location, path) for path in _paths(delta)),
         provenance={key: str(value) for key, value in fields[MU].metadata.items()},
         transaction=delta.transaction_version(_APP_ID) or 0,
+    )
+
+
+def _no_version(uri: str, version: int, latest: int) -> str:
+    return (
+        f"table {uri} has no version {version} that can be read; the latest is {latest}, "
+        "and old ones go when the table is vacuumed."
     )
 
 

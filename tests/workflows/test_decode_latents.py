@@ -404,9 +404,11 @@ def test_bad_input(spark, bundle_path, table, items, parquet_catalog, tmp_path):
     outside = "there is no dimension 4; the model has latent_dim 4: expected 0 to 3."
     refused(outside, traverse="1,4", **model)
     refused(outside.replace("dimension 4;", "dimension -1;"), traverse="-1", **model)
-    wrong = "query '0' has 3 dimensions, but the posteriors have latent_dim 4."
+    wrong = "query '0' has 3 dimensions, but the model has latent_dim 4."
     refused(wrong, z=["0,0,0"], **model)
-    refused(wrong, traverse="1", center="0,0,0", **model)
+    middle = "center is '{}'; expected 4 numbers with commas between, one for each dimension"
+    for center in ("0,0,0", "x", "0,0,0,nan", ""):
+        refused(middle.format(center), traverse="1", center=center, **model)
     refused(
         "there is no item 'none' in the table; expected item_ids",
         walk=[next(iter(items)), "none"],

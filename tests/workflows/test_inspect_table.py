@@ -77,7 +77,7 @@ def test_a_table(table, tmp_path):
     assert (reason["items"], reason["examples"][0]["item_id"]) == (1, "broken")
     assert found["quarantine"]["of_version"] and summary["quarantined"] == 1
     assert found["comparison"] is None and "added" not in summary
-    page = Path(summary["page"]).read_text()
+    page = Path(summary["report"]).read_text()
     assert "&lt;b&gt;again" in page and "<b>again" not in page
     assert "no picture in the catalog" not in page and "data:image/" in page
     assert sorted(p.name for p in Path(output).iterdir()) == [
@@ -93,7 +93,7 @@ def test_plain_parquet_without_pictures(table, catalog, tmp_path):
     output = str(tmp_path / "health")
     summary = inspect_table(InspectTable(plain, output, **FEW))
     assert (summary["version"], summary["quarantined"]) == (None, None)
-    assert "Name it with --catalog" in Path(summary["page"]).read_text()
+    assert "Name it with --catalog" in Path(summary["report"]).read_text()
     own, ours = str(tmp_path / "own"), health_of(output)
     inspect_table(InspectTable(table, own, page=False, **FEW))
     assert not Path(own, "index.html").exists()
@@ -103,7 +103,7 @@ def test_plain_parquet_without_pictures(table, catalog, tmp_path):
     with_pictures = inspect_table(
         InspectTable(plain, output, catalog=catalog, overwrite=True, **FEW)
     )
-    assert "Name it with --catalog" not in Path(with_pictures["page"]).read_text()
+    assert "Name it with --catalog" not in Path(with_pictures["report"]).read_text()
     refused("does not exist", InputError, table=plain, output=own + "2", catalog=f"{tmp_path}/none")
     refused(
         "plain Parquet, which has no versions", TableError, table=plain, output=own, compare="1"
@@ -128,7 +128,7 @@ def test_compared_with_the_version_before(table, garments, tmp_path):
     moved = {one["item_id"] for one in found["moved_most"]}
     assert moved == {garments["item_id"][i].as_py() for i in (3, 4)}
     assert [one["kind"] for one in found["churn"]] == ["prior", "posteriors"]
-    page = Path(summary["page"]).read_text()
+    page = Path(summary["report"]).read_text()
     assert f"Compared with version {first}" in page and "Moved most" in page
     same = inspect_table(
         InspectTable(table, output, compare=table, page=False, overwrite=True, **FEW)
@@ -157,7 +157,7 @@ def test_compared_with_another_model(table, catalog, tmp_path):
     assert "changed" not in summary and "overlap" not in summary
     old = health_of(output)["comparison"]["old"]
     assert (old["items"], old["latent_dim"]) == (NUM_ITEMS + 1, 3)
-    assert "The two are of different models" in Path(summary["page"]).read_text()
+    assert "The two are of different models" in Path(summary["report"]).read_text()
 
 
 def test_the_last_quarantine_where_a_version_does_not_say(spark, table, tmp_path, population):

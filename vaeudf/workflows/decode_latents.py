@@ -14,7 +14,7 @@ from vaeudf.bundle import Bundle, load_bundle
 from vaeudf.catalog import CatalogSource
 from vaeudf.cli import Summary, option
 from vaeudf.decode_report import write_decode_page
-from vaeudf.decoding import decode, decode_to_files, tasks_for
+from vaeudf.decoding import decode, decode_to_files, remove_drafts, tasks_for
 from vaeudf.errors import BundleError, InputError
 from vaeudf.inference import Device, Hardware, choose_device
 from vaeudf.paths import check_steps
@@ -48,9 +48,11 @@ PICTURES = "pictures.parquet"
 INDEX = "index.parquet"
 SHEET = "sheet.png"
 
+_STEPS = 9
 _KINDS = ("queries", "z", "traverse", "walk", "reconstruct", "reconstruct_items")
 # What a sheet can show, and a person look at.
 _MOST_STEPS, _MOST_STEPS_OF_TWO = 200, 25
+_MOST_SAMPLES = 10_000
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class DecodeLatents:
     )
     walk: list[str] | None = option(None, help="an end of a walk, an item_id; give it twice")
     path: Way = option("linear", help="linear in mu, or fisher_rao: a geodesic of Gaussians")
-    steps: int = option(9, help="pictures along each dimension, or along the walk")
+    steps: int = option(_STEPS, help="pictures along each dimension, or along the walk")
     reconstruct: int | str | None = option(
         None, help="compare this many items with their reconstructions; or all"
     )
@@ -126,6 +128,8 @@ class DecodeLatents:
             "like": (self.like is not None, ("--traverse",)),
             "range": (self.range is not None, ("--traverse",)),
             "path": (self.path != "linear", ("--walk",)),
+            "steps": (self.steps != _STEPS, ("--traverse", "--walk")),
+            "order": (self.order != "worst", ("--reconstruct", "--reconstruct-items")),
             "catalog": (
                 self.catalog is not None,
                 ("--walk", "--reconstruct", "--reconstruct-items"),
@@ -155,9 +159,12 @@ class DecodeLatents:
             raise InputError(f"steps is {self.steps}; expected at most {most} on such a sheet.")
         if self.range is not None and not 0 < self.range < np.inf:
             raise InputError(f"range is {self.range}; expected a finite number above 0.")
-        for name in ("samples", "seed"):
-            if getattr(self, name) < 0:
-                raise InputError(f"{name} is {getattr(self, name)}; expected 0 or more.")
+        if not 0 <= self.samples <= _MOST_SAMPLES:
+            raise InputError(f"samples is {self.samples}; expected 0 to {_MOST_SAMPLES:,}.")
+        if self.seed < 0:
+            raise InputError(f"seed is {self.seed}; expected 0 or more.")
+        if self.format != "png" and not self.output:
+            raise InputError(f"format is {self.format}, but no file is written without --output.")
         if self.reconstruct is not None:
             parse_number(str(self.reconstruct))
 
@@ -323,6 +330,7 @@ def _write(drawn: Drawn, options: DecodeLatents, bundle: Bundle, folder: str) ->
         rows, name = decode(frame, bundle, Z, options.hardware), PICTURES
         rows = rows.select(QUERY_ID, Z, IMAGE)
     rows.write.parquet(spark_uri(posixpath.join(folder, name)))
+    remove_drafts(folder)
     _write_sheet(drawn, folder)
 
 

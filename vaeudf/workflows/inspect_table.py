@@ -13,6 +13,7 @@ from pyarrow import fs
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from vaeudf.catalog import CatalogSource
 from vaeudf.census import Census
 from vaeudf.cli import Summary, option
 from vaeudf.comparison import compare
@@ -123,8 +124,8 @@ def inspect_table(options: InspectTable) -> Summary:
 
     with spark_session("inspect_table") as spark, progress(spark, watch):
         pictures = None
-        if options.page and (CATALOG_KEY in table.provenance or options.catalog is not None):
-            pictures = find_pictures(spark, table, options.catalog)
+        if options.page:
+            pictures = _find_catalog(spark, table, options.catalog)
         with watch.phase("scan"):
             census, duplicates = scan(spark, table, options.sample, options.seed)
             health = examine(census)
@@ -167,16 +168,39 @@ def inspect_table(options: InspectTable) -> Summary:
     return _summary(options, findings, watch)
 
 
+def _find_catalog(
+    spark: SparkSession, table: PosteriorTable, catalog: str | None
+) -> CatalogSource | None:
+    """Return where the page's pictures are; None if nobody knows, or they are there no more."""
+    if CATALOG_KEY not in table.provenance and catalog is None:
+        return None
+    try:
+        return find_pictures(spark, table, catalog)
+    except InputError as error:
+        if catalog is not None:
+            raise
+        log.warning("The page has no pictures: %s", error)
+        return None
+
+
 def _open_old(options: InspectTable, table: PosteriorTable) -> PosteriorTable:
     """Return what to compare with.
 
     Raises:
         TableError: There is no such version, or no such table.
+        InputError: It is the same.
     """
     named = str(options.compare)
     if re.fullmatch(r"\d+", named):
-        return open_posteriors(options.table, int(named))
-    return open_posteriors(named)
+        old = open_posteriors(options.table, int(named))
+    else:
+        old = open_posteriors(named)
+    if (old.uri, old.version) == (table.uri, table.version):
+        raise InputError(
+            f"compare is {named!r}, which is what is inspected; name another version, or another "
+            "table."
+        )
+    return old
 
 
 def _check_models(table: PosteriorTable, old: PosteriorTable, cross_model: bool) -> bool:
@@ -238,7 +262,8 @@ def _read_quarantine(spark: SparkSession, table: PosteriorTable) -> Quarantine |
     if run_id is None:
         folder = _last_quarantine(table.uri)
     if folder is None or not exists(folder):
-        return Quarantine((), run_id is not None)
+        # A run that quarantines nothing leaves no folder; of a run that is not named nobody knows.
+        return None if run_id is None else Quarantine((), True)
     rows = spark.read.parquet(spark_literal(folder))
     counts = rows.groupBy(REASON).count().orderBy(F.desc("count"), REASON).collect()
     failures = []
@@ -288,7 +313,7 @@ def _summary(options: InspectTable, findings: Findings, watch: Stopwatch) -> Sum
     summary["seconds"] = watch.seconds
     summary["output"] = absolute(options.output)
     if options.page:
-        summary["page"] = posixpath.join(absolute(options.output), "index.html")
+        summary["report"] = posixpath.join(absolute(options.output), "index.html")
     return summary
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from pyspark.errors import PySparkException
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from vaeudf.bundle import Bundle
@@ -56,7 +56,7 @@ class Points:
         """Raise InputError if they do not fit the model, or each other."""
         if self.latents is None:
             return
-        self.latents.check_latent_dim(bundle.latent_dim)
+        self.latents.check_latent_dim(bundle.latent_dim, "the model has")
         self._check_samples(self.latents.is_gaussian)
         clashing = [name for name in self.latents.ids if SAMPLE in name]
         if self.samples and clashing:
@@ -82,7 +82,7 @@ class Points:
                 [row[QUERY_ID] for row in rows],
                 [row[LOG_VAR] for row in rows] if is_gaussian else None,
             )
-            shown.check_latent_dim(bundle.latent_dim)
+            shown.check_latent_dim(bundle.latent_dim, "the model has")
         if self.samples:
             frame = with_samples(frame, self.samples, self.seed)
             shown = self._with_draws(shown)
@@ -171,12 +171,22 @@ class Points:
                     f"query {row[QUERY_ID]!r} has {max(0, row['n'])} dimensions in {name}, but the "
                     f"model has latent_dim {latent_dim}."
                 )
+            row = frame.where(F.exists(name, _is_no_number)).select(QUERY_ID).first()
+            if row is not None:
+                raise InputError(
+                    f"query {row[QUERY_ID]!r} has a number in {name} that is null, NaN, "
+                    "infinite or beyond float32; expected finite numbers only."
+                )
         if self.samples:
             row = frame.where(F.col(QUERY_ID).contains(SAMPLE)).first()
             if row is not None:
                 raise InputError(_clash(row[QUERY_ID]))
         if frame.first() is None:
             raise InputError("there are no queries; expected at least one z vector.")
+
+
+def _is_no_number(x: Column) -> Column:
+    return x.isNull() | F.isnan(x) | (F.abs(x) > float(np.finfo(np.float32).max))
 
 
 def _clash(name: str) -> str:

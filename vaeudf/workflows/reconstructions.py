@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import posixpath
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -91,6 +92,9 @@ class Reconstructions:
         own = [name for name in (MU, SOURCE_VERSION) if name in frame.columns]
         frame = frame.select(F.col(ITEM_ID).cast("string").alias(ITEM_ID), *own)
         if item_ids:
+            twice = [name for name, times in Counter(item_ids).items() if times > 1]
+            if twice:
+                raise InputError(f"item {twice[0]!r} is to be reconstructed twice; name it once.")
             frame = frame.where(F.col(ITEM_ID).isin(list(item_ids)))
             there = {row[ITEM_ID] for row in frame.select(ITEM_ID).collect()}
             missing = [name for name in item_ids if name not in there]
@@ -243,9 +247,9 @@ def parse_number(text: str) -> int | None:
         number = int(text)
     except ValueError:
         number = -1
-    if number < 0:
+    if number < 1:
         raise InputError(f"reconstruct is {text!r}; expected a number of items, or all.")
-    return number or None
+    return number
 
 
 def _pair(row: Row) -> Pair:

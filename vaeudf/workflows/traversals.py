@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 from vaeudf.bundle import Bundle
 from vaeudf.decode_report import Picture, Sheet
 from vaeudf.errors import InputError
-from vaeudf.latents import Latents, parse_z
+from vaeudf.latents import Latents
 from vaeudf.pages import number
 from vaeudf.paths import (
     check_dimension,
@@ -71,9 +71,7 @@ class Traversal:
             ranges = [(-bound, bound)] * bundle.latent_dim
         middle, around = np.zeros(bundle.latent_dim), "the origin"
         if center is not None:
-            found = parse_z([center])
-            found.check_latent_dim(bundle.latent_dim)
-            middle, around = found.z[0], "the given z"
+            middle, around = _parse_center(center, bundle.latent_dim), "the given z"
         return cls(dims, ranges, steps, middle, around)
 
     def around_item(self, spark: SparkSession, table: PosteriorTable, item_id: str) -> Traversal:
@@ -185,3 +183,16 @@ def parse_traverse(text: str) -> tuple[int, ...]:
             "3,5, or all."
         )
     return dims
+
+
+def _parse_center(text: str, latent_dim: int) -> NDArray[np.float64]:
+    try:
+        center = np.array([float(part) for part in text.strip("[]() ").split(",")])
+    except ValueError:
+        center = np.empty(0)
+    if len(center) != latent_dim or not np.isfinite(center).all():
+        raise InputError(
+            f"center is {text!r}; expected {latent_dim} numbers with commas between, one for each "
+            "dimension of the model."
+        )
+    return center

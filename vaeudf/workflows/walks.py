@@ -74,7 +74,7 @@ class Walk:
         else:
             points, log_vars = fisher_rao_path(mu_a, log_var_a, mu_b, log_var_b, self.steps)
             sigmas = np.exp(0.5 * np.mean(log_vars, axis=1))
-            notes = [f"σ {number(sigma)}" for sigma in sigmas]
+            notes = [f"σ {sigma:.2g}" for sigma in sigmas]
         length = fisher_rao_distance(mu_a, log_var_a, mu_b, log_var_b)
         straight = float(np.linalg.norm(mu_b - mu_a))
         pixels = decoded(bundle, points)
