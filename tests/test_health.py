@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -159,7 +160,26 @@ def test_the_recommended_tolerance():
         "With every tolerance tried, up to 1, one single item is among the top 10 of at least 20% "
         "of the z from a, of which 5% would be even: try others with --taus."
     ]
-    assert hub_warnings(curve([[0.4], [0.04], [0.04]], [0.01])) == []
+    decided = curve([[0.4], [0.04], [0.04]], [0.01])
+    assert hub_warnings(decided) == [
+        "Only 100 z of each kind were asked: a share of 5% is known to ± 2.2%, and the recommended "
+        "tolerance is rather too small. --hub-queries 1000 is surer."
+    ]
+    assert hub_warnings(replace(decided, queries=200)) == []
+
+
+def test_which_way_the_catalog_misses_the_prior():
+    rng = np.random.default_rng(0)
+    for scale, shift, words in (
+        (3.0, 0.0, "and wider: z drawn from the prior show the middle of the catalog only."),
+        (0.05, 0.0, ": z drawn from the prior often lie where no item is."),
+        (1.0, 4.0, ": z drawn from the prior often lie where no item is."),
+    ):
+        mu = rng.normal(shift, scale, (5000, 2))
+        health = examine(census_of(mu, np.full((5000, 2), -6.0)))
+        found = [text for text in warnings_of(health) if "from the prior N(0, I)" in text]
+        assert len(found) == 1 and words in found[0]
+        assert f"is at least {health.aggregate_kl:.2f} nats" in found[0]
 
 
 @settings(max_examples=50, deadline=None)

@@ -20,6 +20,14 @@ def opened(data: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
 
 
+def test_names_that_are_no_single_line():
+    for name in ("a\nb", "a\tb\x00\x1b[31m", "x" * 5000, "\u2028"):
+        sheet = opened(
+            contact_sheet([[solid(0)]], title=name, row_labels=[name], captions=[[name]])
+        )
+        assert sheet.shape[1] < 2500
+
+
 def test_pictures_are_in_their_rows():
     rows = [[solid(10), solid(60), None], [solid(110), solid(160, channels=1), solid(250)]]
     labels, captions = ["−1.00", "衣"], [["a", "b", ""], ["é", "😀", "x" * 50]]

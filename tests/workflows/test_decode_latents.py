@@ -286,17 +286,17 @@ def test_reconstructions_of_some(table, items, garments, bundle, tmp_path, form)
     assert set(pq.read_table(again / "errors.parquet")["item_id"].to_pylist()) != set(rows)
 
 
-@pytest.mark.parametrize("number", ["all", "0"])
-def test_reconstructions_of_all(table, items, garments, bundle, tmp_path, monkeypatch, number):
+@pytest.mark.parametrize("written", [True, False])
+def test_reconstructions_of_all(table, items, garments, bundle, tmp_path, monkeypatch, written):
     monkeypatch.setattr("vaeudf.workflows.reconstructions._OF_EACH", 3)
     expected = errors_of(items, garments, bundle)
     out, page = tmp_path / "out", tmp_path / "page"
-    options = {"reconstruct": number, "report": str(page)}
-    if number == "all":
+    options = {"reconstruct": "all", "report": str(page)}
+    if written:
         options["output"] = str(out)
     summary = decode_latents(DecodeLatents(table=table, **options))
     assert summary["compared"] == NUM_ITEMS
-    if number == "all":
+    if written:
         found = pq.read_table(out / "errors.parquet")
         columns = ["item_id", "squared_error", "changed", "reason", "message"]
         assert found.column_names == columns and found.num_rows == NUM_ITEMS
@@ -306,6 +306,23 @@ def test_reconstructions_of_all(table, items, garments, bundle, tmp_path, monkey
     text = (page / "index.html").read_text()
     assert re.findall(r'alt="Original: (.*?)"', text) == [*ordered[:3], *ordered[:-4:-1]]
     assert f"{NUM_ITEMS - 6} further items are not shown" in text
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), float("inf"), 1e39])
+def test_a_folder_with_numbers_that_are_none(spark, bundle_path, tmp_path, value):
+    folder = tmp_path / "queries"
+    folder.mkdir()
+    rows = {"query_id": ["a", "b"], "z": [[0.0] * 4, [0.0, value, 0.0, 0.0]]}
+    pq.write_table(pa.table(rows), folder / "a.parquet")
+    message = (
+        "query 'b' has a number in z that is null, NaN, infinite or beyond float32; "
+        "expected finite numbers only."
+    )
+    for where in ({"report": str(tmp_path / "page")}, {"output": str(tmp_path / "out")}):
+        with pytest.raises(InputError) as error:
+            decode_latents(DecodeLatents(model=bundle_path, queries=str(folder), **where))
+        assert str(error.value) == message
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["queries"]
 
 
 def test_reconstructions_of_named_items(table, items, image_folder, bundle_path, tmp_path):
@@ -407,6 +424,7 @@ def test_bad_input(spark, bundle_path, table, items, parquet_catalog, tmp_path):
     wrong = "query '0' has 3 dimensions, but the model has latent_dim 4."
     refused(wrong, z=["0,0,0"], **model)
     middle = "center is '{}'; expected 4 numbers with commas between, one for each dimension"
+    refused("reconstruct is '0'; expected a number of items, or all.", reconstruct="0", **both)
     for center in ("0,0,0", "x", "0,0,0,nan", ""):
         refused(middle.format(center), traverse="1", center=center, **model)
     refused(
@@ -460,7 +478,9 @@ def test_a_table_whose_model_is_not_there(parquet_catalog, bundle_path, tmp_path
     encode_catalog(EncodeCatalog(parquet_catalog, model, table))
     shutil.rmtree(model)
     out = str(tmp_path / "out")
-    refused("name it with --model", BundleError, table=table, z=["0,0,0,0"], output=out)
+    refused(
+        "name the table's model with --model", BundleError, table=table, z=["0,0,0,0"], output=out
+    )
     decode_latents(DecodeLatents(table=table, model=bundle_path, z=["0,0,0,0"], output=out))
 
 
@@ -606,8 +626,8 @@ def test_options_from_the_command_line_and_a_file(tmp_path):
         DecodeLatents, ["--model", "m", "--traverse", "3", "--center", "-1,2", "--report", "r"]
     )
     assert (found.dims, found.center) == ((3,), "-1,2")
-    found = parse(DecodeLatents, ["--table", "t", "--reconstruct", "0", "--report", "r"])
-    assert found.reconstruct in (0, "0")
+    found = parse(DecodeLatents, ["--table", "t", "--reconstruct", "7", "--report", "r"])
+    assert found.reconstruct in (7, "7")
     config = Path(__file__).parents[2] / "conf" / "examples" / "decode_latents.yaml"
     assert parse(DecodeLatents, ["--config", str(config)]).dims == (0, 1)
     (tmp_path / "c.yaml").write_text("model: m\ntraverse: 3\nreport: r\n")

@@ -130,8 +130,10 @@ def test_compared_with_the_version_before(table, garments, tmp_path):
     assert [one["kind"] for one in found["churn"]] == ["prior", "posteriors"]
     page = Path(summary["report"]).read_text()
     assert f"Compared with version {first}" in page and "Moved most" in page
+    copy = str(tmp_path / "copy")
+    shutil.copytree(table, copy)
     same = inspect_table(
-        InspectTable(table, output, compare=table, page=False, overwrite=True, **FEW)
+        InspectTable(table, output, compare=copy, page=False, overwrite=True, **FEW)
     )
     assert (same["added"], same["removed"], same["changed"]) == (0, 0, 0)
     assert same["overlap"] == {"prior": 1.0, "posteriors": 1.0}
@@ -158,6 +160,23 @@ def test_compared_with_another_model(table, catalog, tmp_path):
     old = health_of(output)["comparison"]["old"]
     assert (old["items"], old["latent_dim"]) == (NUM_ITEMS + 1, 3)
     assert "The two are of different models" in Path(summary["report"]).read_text()
+
+
+def test_a_quarantine_that_nobody_knows_of(spark, tmp_path, population):
+    output = str(tmp_path / "health")
+    summary = inspect_table(InspectTable(population.table, output, **FEW))
+    assert summary["quarantined"] is None and health_of(output)["quarantine"] is None
+    assert "every item of the catalog was encoded" not in Path(summary["report"]).read_text()
+
+
+def test_pictures_that_are_gone(spark, bundle_path, parquet_catalog, tmp_path, caplog):
+    mine = tmp_path / "catalog"
+    shutil.copytree(parquet_catalog, mine)
+    encoded = str(tmp_path / "table")
+    encode_catalog(EncodeCatalog(str(mine), bundle_path, encoded))
+    shutil.rmtree(mine)
+    summary = inspect_table(InspectTable(encoded, str(tmp_path / "health"), **FEW))
+    assert "The page has no pictures: " in caplog.text and Path(summary["report"]).exists()
 
 
 def test_the_last_quarantine_where_a_version_does_not_say(spark, table, tmp_path, population):
@@ -190,6 +209,10 @@ def test_what_is_refused(table, tmp_path, bundle_path):
     missing = f"has no version 99 that can be read; the latest is {latest}, and old ones go when"
     refused(missing, TableError, table=table, output=out, version=99)
     refused(missing, TableError, table=table, output=out, compare="99")
+    for huge in (10**10, 2**64):
+        refused("; the latest is", TableError, table=table, output=out, version=huge)
+    for same in (table, str(latest)):
+        refused("which is what is inspected; name another", table=table, output=out, compare=same)
     refused("none does not exist", TableError, table=f"{tmp_path}/none", output=out)
     refused("none does not exist", TableError, table=table, output=out, compare=f"{tmp_path}/none")
     refused("is not a Delta table", TableError, table=bundle_path, output=out)
