@@ -154,7 +154,8 @@ def test_the_recommended_tolerance():
     few = curve([[0.9], [0.9], [0.9]], [0.9], items=20)
     assert few.recommended is None and few.undecided
     assert hub_warnings(few) == [
-        "There are too few different items to tell whether one of them answers everything."
+        "There are too few different items, or too few z were asked, to tell whether one item "
+        "answers everything."
     ]
     assert hub_warnings(curve([[0.4, 0.01], [0.3, 0.01], [0.2, 0.01]], [0.01, 0.01])) == [
         "With every tolerance tried, up to 1, one single item is among the top 10 of at least 20% "

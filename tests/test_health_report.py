@@ -104,7 +104,7 @@ def test_everything_is_on_the_page(tmp_path):
         "top 10, and 40.0% with 0.",
         "5 items are copies of each other, in 2 groups.",
         "Beside version 2: 7 items added, 3 removed, 30 changed.",
-        "Sliders make sense in [−",
+        "Sliders make sense from ±",
         "z2 is collapsed: its slider changes nothing.",
         "12 items of the catalog could not be encoded and are not in the table.",
         "truncated: 12",
@@ -165,7 +165,8 @@ def test_items_that_are_all_alike(tmp_path):
     assert not any("tolerance" in sentence for sentence in dead.in_short())
     assert [one.split(":")[0] for one in dead.warnings()] == [
         "z0, z1 and z2 are collapsed",
-        "There are too few different items to tell whether one of them answers everything.",
+        "There are too few different items, or too few z were asked, to tell whether one item "
+        "answers everything.",
     ]
     assert "z0, z1 and z2 are collapsed" in written(dead, tmp_path).source
 

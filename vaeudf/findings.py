@@ -9,6 +9,9 @@ from vaeudf.drift import Churn, Drift
 from vaeudf.health import ALIKE, Health, names, warnings_of
 from vaeudf.hubs import HubCurve, hub_warnings
 
+# Below so many nats a dimension is active and yet hardly to be seen in the pictures.
+_WEAK = 0.3
+
 
 @dataclass(frozen=True)
 class Copies:
@@ -206,12 +209,8 @@ class Findings:
                 "No dimension is active: all items look the same to this model, and no query can "
                 "tell them apart."
             )
-        reach = health.slider_range
         if active:
-            found.append(
-                f"Sliders make sense in [−{reach:.2g}, {reach:.2g}]: each active dimension, "
-                "taken alone, has at least 99 % of the items there."
-            )
+            found += self._on_sliders()
         found += self._on_tolerance()
         copies = self.duplicates
         if copies.groups:
@@ -233,6 +232,26 @@ class Findings:
             found.append(
                 f"Beside {self.comparison.name_beside(self.uri)}: {drift.added:,} items added, "
                 f"{drift.removed:,} removed{moved}."
+            )
+        return found
+
+    def _on_sliders(self) -> list[str]:
+        ordered = sorted(self.health.active, key=lambda one: one.slider_range)
+        narrow, wide = ordered[0], ordered[-1]
+        found = [
+            f"Sliders make sense from ±{narrow.slider_range:.2g} ({narrow.name}) to "
+            f"±{wide.slider_range:.2g} ({wide.name}): each dimension has a range of its own, which "
+            "holds 99 % of the items."
+            if len(ordered) > 1
+            else f"The slider {wide.name} makes sense within ±{wide.slider_range:.2g}, which holds "
+            "99 % of the items."
+        ]
+        weak = [one for one in ordered if one.kl < _WEAK]
+        if weak and self.health.items > 1:
+            weak.sort(key=lambda one: one.number)
+            found.append(
+                f"{names(weak)} say{'s' if len(weak) == 1 else ''} little, below {_WEAK:g} nats: "
+                "items differ there, but their pictures may hardly change with it."
             )
         return found
 

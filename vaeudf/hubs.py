@@ -87,7 +87,10 @@ def hub_shares(
 def hub_warnings(curve: HubCurve) -> list[str]:
     """Return what is wrong with the answers that no tolerance tried puts right."""
     if curve.undecided:
-        return ["There are too few different items to tell whether one of them answers everything."]
+        return [
+            "There are too few different items, or too few z were asked, to tell whether one item "
+            "answers everything."
+        ]
     if curve.recommended is not None:
         if curve.queries >= _ENOUGH:
             return []

@@ -94,7 +94,7 @@ def test_centroids_are_queries(table, tmp_path, capsys):
 
 def test_a_range_of_k(table, tmp_path):
     output, report = str(tmp_path / "clusters"), str(tmp_path / "page")
-    options = ClusterCatalog(table, output, k_range="1:5:2", report=report)
+    options = ClusterCatalog(table, output, k_range="1-5/2", report=report)
     summary = cluster_catalog(options)
     trials = pq.read_table(f"{output}/trials.parquet").to_pylist()
     assert sorted({row["k"] for row in trials}) == [1, 3, 5]
@@ -162,13 +162,16 @@ def test_results_are_replaced_only_if_asked_to(table, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({}, "expected the number of clusters, from either --k or --k-range."),
-        ({"k": 3, "k_range": "2:4"}, "expected the number of clusters, from either --k or"),
-        ({"k_range": "4"}, "k-range is '4'; expected FROM:TO or FROM:TO:STEP with at least two "),
-        ({"k_range": "9:2"}, "k-range is '9:2'; expected FROM:TO"),
-        ({"k_range": "0:2"}, "k-range is '0:2'; expected FROM:TO"),
-        ({"k_range": "2:9:0"}, "k-range is '2:9:0'; expected FROM:TO"),
-        ({"k_range": "2:4:3"}, "k-range is '2:4:3'; expected FROM:TO"),
+        ({}, "expected the number of clusters, from either --k or --k-range; found neither."),
+        (
+            {"k": 3, "k_range": "2-4"},
+            "expected the number of clusters, from either --k or --k-range; found both.",
+        ),
+        ({"k_range": "4"}, "k-range is '4'; expected FROM-TO or FROM-TO/STEP with at least two "),
+        ({"k_range": "9-2"}, "k-range is '9-2'; expected FROM-TO"),
+        ({"k_range": "0-2"}, "k-range is '0-2'; expected FROM-TO"),
+        ({"k_range": "2-9/0"}, "k-range is '2-9/0'; expected FROM-TO"),
+        ({"k_range": "2-4/3"}, "k-range is '2-4/3'; expected FROM-TO"),
         ({"k": 0}, "k is 0; expected at least 1."),
         ({"k": 2, "divergence": "cosine"}, "divergence is 'cosine'; expected one of kl, "),
         ({"k": 2, "restarts": 0}, "restarts is 0; expected at least 1."),
@@ -188,7 +191,7 @@ def test_what_cannot_be_done_writes_nothing(table, bundle_path, tmp_path):
     make_bundle(tmp_path / "other", LATENT_DIM, seed=5)
     for change, kind, message in (
         ({"k": NUM_ITEMS + 1}, InputError, r"^k is 41, but .* has only 40 items; expected at most"),
-        ({"k_range": "2:50"}, InputError, "^k is 50, but"),
+        ({"k_range": "2-50"}, InputError, "^k is 50, but"),
         (
             {"k": 2, "version": 99},
             TableError,

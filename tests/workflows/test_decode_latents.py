@@ -274,7 +274,7 @@ def test_reconstructions_of_some(table, items, garments, bundle, tmp_path, form)
     assert summary["squared_error"]["mean"] == pytest.approx(np.mean(values))
     assert summary["squared_error"]["worst"] == pytest.approx(values[-1])
     text = (page / "index.html").read_text()
-    shown = re.findall(r'class="score"[^>]*>([\d.]+)<', text)
+    shown = re.findall(r'class="score"[^>]*>squared error ([\d.]+)<', text)
     assert shown == [f"{value:.5f}" for value in values]
     assert text.count("<img ") == 12 and (out / "sheet.png").exists()
     # The seed chooses, and nothing else does.
@@ -478,9 +478,7 @@ def test_a_table_whose_model_is_not_there(parquet_catalog, bundle_path, tmp_path
     encode_catalog(EncodeCatalog(parquet_catalog, model, table))
     shutil.rmtree(model)
     out = str(tmp_path / "out")
-    refused(
-        "name the table's model with --model", BundleError, table=table, z=["0,0,0,0"], output=out
-    )
+    refused("name it with --model", BundleError, table=table, z=["0,0,0,0"], output=out)
     decode_latents(DecodeLatents(table=table, model=bundle_path, z=["0,0,0,0"], output=out))
 
 

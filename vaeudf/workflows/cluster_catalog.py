@@ -40,7 +40,7 @@ from vaeudf.workflows.pictures import find_pictures, load_decoder, places_read
 log = logging.getLogger(__name__)
 
 ITEMS, CENTROIDS, TRIALS = "items", "centroids.parquet", "trials.parquet"
-_K_RANGE = re.compile(r"^(\d+):(\d+)(?::(\d+))?$")
+_K_RANGE = re.compile(r"^(\d+)-(\d+)(?:/(\d+))?$")
 _SECONDS_BETWEEN_LINES = 60.0
 
 
@@ -52,7 +52,7 @@ class ClusterCatalog:
     output: str = option(help="folder to write items, centroids and trials to")
     k: int | None = option(None, help="number of clusters")
     k_range: str | None = option(
-        None, help="try FROM:TO or FROM:TO:STEP clusters, keep the best by silhouette"
+        None, help="try FROM-TO clusters, or FROM-TO/STEP, and keep the best by silhouette"
     )
     divergence: str = option("kl", help=", ".join(DIVERGENCES))
     restarts: int = option(3, help="sets of seeds to start from; the best result is kept")
@@ -102,7 +102,10 @@ class ClusterCatalog:
             InputError: Neither k nor a range is given, or both, or the range is none.
         """
         if (self.k is None) == (self.k_range is None):
-            raise InputError("expected the number of clusters, from either --k or --k-range.")
+            given = "neither" if self.k is None else "both"
+            raise InputError(
+                f"expected the number of clusters, from either --k or --k-range; found {given}."
+            )
         if self.k is not None:
             return (self.k,)
         found = _K_RANGE.match(self.k_range or "")
@@ -110,8 +113,8 @@ class ClusterCatalog:
         first, last, step = numbers
         if not (1 <= first and 1 <= step <= last - first):
             raise InputError(
-                f"k-range is {self.k_range!r}; expected FROM:TO or FROM:TO:STEP with at least two "
-                "numbers of clusters in it, such as 2:20 or 10:100:10."
+                f"k-range is {self.k_range!r}; expected FROM-TO or FROM-TO/STEP with at least two "
+                "numbers of clusters in it, such as 2-20 or 10-100/10."
             )
         return tuple(range(first, last + 1, step))
 

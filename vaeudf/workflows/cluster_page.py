@@ -121,12 +121,13 @@ def _plot(fitted: Fitted, found: Sequence[Clustering], best: Clustering) -> tupl
             best.k,
             label,
         )
+        last = ", and is the last that was tried: there may be a better one beyond it"
+        last = last if best.k == found[-1].k else ""
         caption = (
             "The more clusters, the nearer their centres: a bend in the upper curve, or a peak in "
             "the lower one, tells where more stop paying. The silhouette is how much nearer "
             "items are to their own centre than to the next; of these numbers of clusters, "
-            f"{best.k} has the highest"
-            f"{', and is the last that was tried' if best.k == found[-1].k else ''}."
+            f"{best.k} has the highest{last}."
         )
         return plot, "Objective and silhouette of each number of clusters", caption
     curves = [trial.objectives for trial in fitted.trials]

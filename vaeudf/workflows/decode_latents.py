@@ -220,17 +220,21 @@ def decode_latents(options: DecodeLatents) -> Summary:
                 assert catalog is not None
                 drawn = _reconstruct(options, watch, spark, table, catalog, bundle)
             else:
-                drawn = Walk.plan(
-                    spark, table, options.walk, options.path, options.steps, catalog
-                ).draw(spark, bundle)
+                with watch.phase("decode"):
+                    walk = Walk.plan(
+                        spark, table, options.walk, options.path, options.steps, catalog
+                    )
+                    drawn = walk.draw(spark, bundle)
         elif traversal is not None:
             if options.like is not None:
                 assert table is not None
                 traversal = traversal.around_item(spark, table, options.like)
-            drawn = traversal.draw(spark, bundle)
+            with watch.phase("decode"):
+                drawn = traversal.draw(spark, bundle)
         else:
             assert points is not None
-            drawn = points.draw(spark, bundle)
+            with watch.phase("decode"):
+                drawn = points.draw(spark, bundle)
         if drawn.frame is not None and options.output:
             with watch.phase("decode"), replacing(options.output, PICTURES_MARK) as folder:
                 _write(drawn, options, bundle, folder)

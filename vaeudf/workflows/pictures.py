@@ -61,9 +61,7 @@ def load_model_of(table: PosteriorTable, path: str, trust_model: bool = False) -
     try:
         bundle = load_bundle(path, trust_model)
     except BundleError as error:
-        raise BundleError(
-            f"{error} It is to decode z: name the table's model with --model."
-        ) from None
+        raise BundleError(f"{error} Its decoder is needed here: name it with --model.") from None
     if table.provenance and bundle.model_id != table.model_id:
         raise BundleError(
             f"model {path} has id {bundle.model_id[:12]}…, but the table was encoded with "

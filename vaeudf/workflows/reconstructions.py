@@ -106,6 +106,12 @@ class Reconstructions:
                 )
             return frame, len(there)
         if number is None or number >= self.table.num_items:
+            if number is not None and number > self.table.num_items:
+                log.info(
+                    "%d items are to be reconstructed, but there are %d: all of them are.",
+                    number,
+                    self.table.num_items,
+                )
             return frame, self.table.num_items
         shuffled = F.xxhash64(F.col(ITEM_ID), F.lit(seed))
         return frame.orderBy(shuffled, ITEM_ID).limit(number), number
