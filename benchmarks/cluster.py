@@ -10,6 +10,7 @@ a run; Spark tells of none, so its are the difference between runs with few and 
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import statistics
 import tempfile
@@ -84,8 +85,11 @@ def main() -> None:
     parser.add_argument("--whole", action="store_true", help="also time a whole run, seeds and all")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="vaeudf-cluster-"))
-    builder = session_builder("benchmark").master("local[2]")
-    spark = builder.config("spark.driver.memory", "10g").getOrCreate()
+    # Spark's cached vectors need room, which only a JVM that is yet to start can be given.
+    os.environ["PYSPARK_SUBMIT_ARGS"] = (
+        "--driver-memory 12g --conf spark.ui.showConsoleProgress=false pyspark-shell"
+    )
+    spark = session_builder("benchmark").master("local[2]").getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
     try:
         tell("writing the items …")
