@@ -66,6 +66,7 @@ def test_the_page_of_clusters(browser, tmp_path, count):
         [*sections, ClusterSection(count, 0, "", nan, np.zeros(12), None, [])],
         num_items=30,
         divergence=KL,
+        slider_range=5.0,
         plot=choice_of_k([1, 2, 3], [3.0, 2.0, 1.5], [nan, 0.2, 0.3], 3, "mean divergence, nats"),
         plot_alt="plot",
         plot_caption="what it means",

@@ -644,4 +644,3 @@ def test_seeds_where_no_candidate_has_weight():
     weights = np.array([10.0, 0.0, 0.0, 0.0])
     seeds = choose_seeds(candidates, weights, 3, KL, (0,))
     assert len(np.unique(seeds.mu)) == 3
-    assert WASSERSTEIN2.num_features == 2

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vaeudf.hashing import STEP, mixed
 from vaeudf.sketches import Extremes, Moments, QuantileSketch, TopList
 
 ROUNDING = 1e-3
@@ -15,10 +16,6 @@ ROUNDING = 1e-3
 
 # Numbers that are looked at together: some MB as float64, whatever the latent_dim is.
 _NUMBERS_PER_BLOCK = 2**19
-# SplitMix64 (Steele, Lea and Flood, 2014).
-_STEP, _FIRST, _SECOND = (
-    np.uint64(number) for number in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
-)
 
 
 @dataclass(frozen=True)
@@ -71,14 +68,8 @@ class Scale:
                 steps = (ROUNDING * self.sigma[dim], 2.0 * ROUNDING)
                 for values, step in zip((mu[:, dim], log_var[:, dim]), steps, strict=True):
                     cells = np.rint(np.clip(values.astype(np.float64) / step, -9e18, 9e18))
-                    hashes = _mixed(hashes + cells.astype(np.int64).view(np.uint64) + _STEP)
+                    hashes = mixed(hashes + cells.astype(np.int64).view(np.uint64) + STEP)
         return hashes.view(np.int64)
-
-
-def _mixed(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    hashes = (hashes ^ (hashes >> np.uint64(30))) * _FIRST
-    hashes = (hashes ^ (hashes >> np.uint64(27))) * _SECOND
-    return hashes ^ (hashes >> np.uint64(31))
 
 
 class Census:

@@ -1,4 +1,4 @@
-"""The compiled inner loops of clustering: nearest centroids, sums per cluster, a hash of each item.
+"""The compiled inner loops of clustering: nearest centroids, and sums per cluster.
 
 The loop over items is the innermost: it is no sum, so that the compiler may take several items at a
 time without changing a bit of any divergence. An item's divergence therefore depends on the item
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 # Codes of the divergences; see vaeudf.divergences.
 KL, REVERSE_KL, JEFFREYS, WASSERSTEIN2, EUCLIDEAN = range(5)
@@ -156,36 +155,3 @@ def add_features(code, mu, var, groups, pivots, anchors, sums):
                     rounded = (x[i] + anchor[i]) - anchor[i]
                     added[i] += rounded
                     x[i] -= rounded
-
-
-@njit(cache=True, nogil=True)
-def _mixed(x):
-    # The finaliser of SplitMix64: every bit of x reaches every bit of the result.
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
-
-
-@njit(cache=True, nogil=True)
-def chances(mu_bits, log_var_bits, seed, out):
-    """Fill ``out`` with numbers in (0, 1], as if drawn, that items' own bits and a seed decide.
-
-    Args:
-        mu_bits: Means as their bits, (B, n) uint64.
-        log_var_bits: log sigma² as their bits, (B, n) uint64.
-        seed: Another seed, other numbers; uint64.
-        out: (B,) float64.
-    """
-    rows, n = mu_bits.shape
-    for row in range(rows):
-        state = _mixed(seed + np.uint64(0x9E3779B97F4A7C15))
-        for i in range(n):
-            state = _mixed(state ^ mu_bits[row, i])
-            state = _mixed(state + log_var_bits[row, i])
-        # 53 bits, and never 0.
-        out[row] = (np.float64(state >> np.uint64(11)) + 0.5) * 2.0**-53
-
-
-def as_bits(values: NDArray[np.float64]) -> NDArray[np.uint64]:
-    """Return floats as their bits; 0 and -0 are one number."""
-    return np.ascontiguousarray(values + 0.0).view(np.uint64)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import Any
+
+from vaeudf.figures import figure_png, new_figure
 
 _DPI = 160
 _INK, _ACCENT, _SOFT = "#0b5e55", "#b0571a", "#8b98a5"
@@ -18,10 +19,7 @@ def objective_curves(curves: Sequence[Sequence[float]], best: int, label: str) -
         best: Which restart was kept.
         label: What the objective is, with its unit.
     """
-    # Only whoever draws pays for the import.
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5, 2.6), dpi=_DPI, layout="constrained")
+    figure = new_figure(5, 2.6, _DPI)
     axes = figure.subplots()
     for restart, curve in enumerate(curves):
         kept = restart == best
@@ -37,7 +35,7 @@ def objective_curves(curves: Sequence[Sequence[float]], best: int, label: str) -
         )
     _finish(axes, "iteration", label)
     axes.legend(fontsize=8)
-    return _png(figure)
+    return figure_png(figure)
 
 
 def choice_of_k(
@@ -56,16 +54,14 @@ def choice_of_k(
         chosen: The k that was chosen.
         label: What the objective is, with its unit.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5, 4.4), dpi=_DPI, layout="constrained")
+    figure = new_figure(5, 4.4, _DPI)
     panels = zip(figure.subplots(2, 1), (objectives, silhouettes), strict=True)
     for (axes, values), name in zip(panels, (label, "silhouette"), strict=True):
         axes.plot(k, values, color=_INK, marker="o", markersize=4)
         axes.axvline(chosen, color=_ACCENT, linewidth=1, linestyle="--", label=f"k = {chosen}")
         _finish(axes, "k", name)
     figure.axes[1].legend(fontsize=8)
-    return _png(figure)
+    return figure_png(figure)
 
 
 def _finish(axes: Any, x: str, y: str) -> None:
@@ -74,9 +70,3 @@ def _finish(axes: Any, x: str, y: str) -> None:
     axes.tick_params(labelsize=8)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
-
-
-def _png(figure: Any) -> bytes:
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png")
-    return stream.getvalue()

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from vaeudf.divergences import Divergence
 from vaeudf.pages import write_page
 
-_SLIDER_RANGE = 3.0
-
 
 @dataclass(frozen=True)
 class Member:
@@ -62,6 +60,7 @@ def write_cluster_page(
     *,
     num_items: int,
     divergence: Divergence,
+    slider_range: float,
     plot: bytes,
     plot_alt: str,
     plot_caption: str,
@@ -75,6 +74,7 @@ def write_cluster_page(
         sections: The clusters, in the order to show them.
         num_items: How many items were clustered.
         divergence: By what.
+        slider_range: a of the sliders' travel [-a, a].
         plot: A PNG of how the objective fell, or of how k was chosen.
         plot_alt: What it shows, for who cannot see it.
         plot_caption: What it means.
@@ -84,7 +84,6 @@ def write_cluster_page(
     Returns:
         The page's absolute path or URI.
     """
-    reach = max((float(np.abs(section.mu).max()) for section in sections), default=0.0)
     return write_page(
         folder,
         "clusters",
@@ -93,7 +92,7 @@ def write_cluster_page(
         num_items=num_items,
         num_clusters=len(sections) + omitted,
         divergence=divergence,
-        slider_range=float(np.ceil(max(_SLIDER_RANGE, reach))),
+        slider_range=slider_range,
         plot=plot,
         plot_alt=plot_alt,
         plot_caption=plot_caption,

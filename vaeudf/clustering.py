@@ -43,6 +43,7 @@ from vaeudf.divergences import (
 )
 from vaeudf.errors import InputError
 from vaeudf.exact_sums import anchors, totals
+from vaeudf.hashing import STEP, mixed
 
 log = logging.getLogger(__name__)
 
@@ -673,10 +674,14 @@ def _unique(items: Gaussians) -> Gaussians:
 
 
 def _chances(items: Gaussians, seed: int) -> _Array:
-    chances = np.empty(len(items))
-    bits = (kernels.as_bits(items.mu), kernels.as_bits(items.log_var))
-    kernels.chances(*bits, np.uint64(seed % 2**64), chances)
-    return chances
+    """Return numbers in (0, 1], (N,), as if drawn, that items' own bits and a seed decide."""
+    state = mixed(np.full(len(items), seed % 2**64, np.uint64) + STEP)
+    for i in range(items.mu.shape[1]):
+        # 0 and -0 are one number, and have other bits.
+        state = mixed(state ^ (items.mu[:, i] + 0.0).view(np.uint64))
+        state = mixed(state + (items.log_var[:, i] + 0.0).view(np.uint64))
+    # 53 bits, and never 0.
+    return np.asarray(((state >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53)
 
 
 def _content(items: Gaussians) -> tuple[float, ...]:

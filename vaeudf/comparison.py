@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 
 from vaeudf.drift import Drift
 from vaeudf.fold import to_matrix
+from vaeudf.item_passes import FIRST_ITEM
 from vaeudf.merging import STATE_TYPE, merge_states, state_batch
 from vaeudf.query import read_table
 from vaeudf.schema import ITEM_ID, LOG_VAR, MU
@@ -83,5 +84,8 @@ def _add(drift: Drift, batch: pa.RecordBatch) -> None:
         n = len(drift.shift_sum)
         drift.add_common(
             both.column(ITEM_ID).to_pylist(),
-            *(to_matrix(both, name, n) for name in (MU, LOG_VAR, _OLD_MU, _OLD_LOG_VAR)),
+            *(
+                to_matrix(both, name, n, FIRST_ITEM)
+                for name in (MU, LOG_VAR, _OLD_MU, _OLD_LOG_VAR)
+            ),
         )

@@ -130,8 +130,8 @@ class Health:
 
     @property
     def collapsed(self) -> list[Dimension]:
-        """The dimensions that do not."""
-        return [one for one in self.dimensions if not one.active]
+        """The dimensions that do not; of one item nobody knows which these are."""
+        return [one for one in self.dimensions if not one.active and self.items > 1]
 
     @property
     def slider_range(self) -> float:
@@ -250,10 +250,8 @@ def log_mean_without_self(
 def warnings_of(health: Health) -> list[str]:
     """Return what is wrong with the latent space and what to do, a sentence or two each."""
     found = []
-    # Of one item nothing varies.
-    collapsed = health.collapsed if health.items > 1 else []
-    silent = [one for one in collapsed if one.kl <= _NEAR_PRIOR]
-    stuck = [one for one in collapsed if one.kl > _NEAR_PRIOR]
+    silent = [one for one in health.collapsed if one.kl <= _NEAR_PRIOR]
+    stuck = [one for one in health.collapsed if one.kl > _NEAR_PRIOR]
     if health.items < _FEW:
         are = "is" if health.items == 1 else "are"
         found.append(

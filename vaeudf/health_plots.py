@@ -5,7 +5,6 @@ All are narrow, so that their text can still be read where a phone shows them at
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vaeudf.figures import figure_png, new_figure
 from vaeudf.health import Dimension
 from vaeudf.hubs import HubCurve
 from vaeudf.sketches import QuantileSketch
@@ -55,7 +55,7 @@ def kl_bars(dimensions: Sequence[Dimension]) -> bytes:
     axes.set_xlim(0, 1.3 * longest)
     axes.set_xlabel("mean KL to the prior N(0, 1), nats per item", fontsize=10)
     _quiet(axes, "x")
-    return _png(figure)
+    return figure_png(figure)
 
 
 def histograms(one: Dimension, mu: QuantileSketch, sigma: QuantileSketch) -> bytes:
@@ -86,7 +86,7 @@ def histograms(one: Dimension, mu: QuantileSketch, sigma: QuantileSketch) -> byt
     for axes in (left, right):
         axes.set_yticks([])
         _quiet(axes, None)
-    return _png(figure)
+    return figure_png(figure)
 
 
 def hub_plot(curve: HubCurve) -> bytes:
@@ -126,7 +126,7 @@ def hub_plot(curve: HubCurve) -> bytes:
         frameon=False,
     )
     _quiet(axes, "y")
-    return _png(figure)
+    return figure_png(figure)
 
 
 def divergence_histogram(
@@ -172,7 +172,7 @@ def _log_histogram(
     axes.set_xlabel(xlabel, fontsize=10)
     axes.set_ylabel("items", fontsize=10)
     _quiet(axes, "y")
-    return _png(figure)
+    return figure_png(figure)
 
 
 def _decades(values: Sequence[float]) -> tuple[float, float]:
@@ -188,10 +188,7 @@ def _density(sketch: QuantileSketch, dim: int, edges: NDArray[np.float64]) -> ND
 
 
 def _figure(height: float) -> Figure:
-    # Only whoever draws pays for the import.
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(_WIDTH, height), dpi=_DPI, layout="constrained")
+    return new_figure(_WIDTH, height, _DPI)
 
 
 def _few_ticks() -> Any:
@@ -206,9 +203,3 @@ def _quiet(axes: Any, grid: str | None) -> None:
     if grid is not None:
         axes.grid(axis=grid, alpha=0.3)
         axes.set_axisbelow(True)
-
-
-def _png(figure: Figure) -> bytes:
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png")
-    return stream.getvalue()

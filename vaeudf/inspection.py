@@ -23,7 +23,7 @@ from vaeudf.errors import TableError
 from vaeudf.findings import Copies, Duplicates
 from vaeudf.fold import to_matrix
 from vaeudf.footers import RowGroup, read_footers
-from vaeudf.item_passes import cut
+from vaeudf.item_passes import FIRST_ITEM, cut
 from vaeudf.merging import PART, STATE, STATE_TYPE, merge_states, packed
 from vaeudf.schema import ITEM_ID, LOG_VAR, MU
 from vaeudf.splits import Split, SplitReader
@@ -41,9 +41,8 @@ IDS_SHOWN = 6
 
 _FINGERPRINT = "fingerprint"
 _ROW_TYPE = f"{STATE_TYPE}, {ITEM_ID} string, {_FINGERPRINT} long"
-# Rows that are read together, or so many numbers where the posteriors are wide.
-_ROWS_PER_SPLIT = 65_536
-_NUMBERS_PER_SPLIT = 2**22
+# Of a row group of another tool's, which may have a million rows, so many numbers at a time.
+_NUMBERS_PER_BLOCK = 2**20
 # What the driver reads before the pass, to know what is far and what is alike.
 _ROWS_SAMPLED, _GROUPS_SAMPLED, _NUMBERS_SAMPLED = 65_536, 64, 2**23
 
@@ -115,7 +114,8 @@ def _first_rows(
             f"data file {group.file} cannot be read as Parquet ({error}). If the table was "
             "vacuumed since it was opened, run again."
         ) from None
-    return to_matrix(batch, MU, latent_dim), to_matrix(batch, LOG_VAR, latent_dim)
+    mu, log_var = (to_matrix(batch, name, latent_dim, FIRST_ITEM) for name in (MU, LOG_VAR))
+    return mu, log_var
 
 
 def _count(
@@ -128,11 +128,11 @@ def _count(
     """Read a task's splits; yield the items' fingerprints, and last the task's census."""
     tasks, scale = shared.value
     census = Census(latent_dim, CANDIDATES, num_sampled)
-    reader = SplitReader(latent_dim, ())
+    reader = SplitReader(latent_dim, (), FIRST_ITEM)
     for split in tasks[part]:
         mu, log_var = reader.posteriors(split)
         names = reader.items(np.arange(len(mu))).column(ITEM_ID).combine_chunks()
-        rows = max(1, min(_ROWS_PER_SPLIT, _NUMBERS_PER_SPLIT // latent_dim))
+        rows = max(1, _NUMBERS_PER_BLOCK // latent_dim)
         for start in range(0, len(mu), rows):
             own = slice(start, start + rows)
             ids = names[own].to_numpy(zero_copy_only=False)

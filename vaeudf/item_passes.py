@@ -24,6 +24,9 @@ from vaeudf.table import PosteriorTable
 
 Result = TypeVar("Result")
 
+FIRST_ITEM = "the table's first item has"
+"""Who says how many dimensions items must have, for messages."""
+
 # Rows that are read together, and rows that are worked on together: their arrays stay in the cache.
 _ROWS_PER_SPLIT = 65_536
 _NUMBERS_PER_SPLIT = 2**22
@@ -101,7 +104,7 @@ def cut(spark: SparkSession, groups: list[RowGroup], latent_dim: int) -> list[li
 
 def read_batches(splits: list[Split], latent_dim: int) -> Iterator[Batch]:
     """Yield the items of some splits, within a task."""
-    reader = SplitReader(latent_dim, (), expected="the table's first item has")
+    reader = SplitReader(latent_dim, (), FIRST_ITEM)
     for split in splits:
         mu, log_var = reader.posteriors(split)
         for first in range(0, len(mu), _ROWS_PER_BATCH):

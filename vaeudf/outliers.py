@@ -19,7 +19,7 @@ from vaeudf.findings import Outlier
 from vaeudf.footers import read_footers
 from vaeudf.gaussian import log_prob
 from vaeudf.health import log_mean_without_self
-from vaeudf.item_passes import cut
+from vaeudf.item_passes import FIRST_ITEM, cut
 from vaeudf.merging import STATE_TYPE, merge_states, state_batch
 from vaeudf.schema import ITEM_ID
 from vaeudf.sketches import TopList
@@ -67,7 +67,7 @@ def outliers(
         candidates: Items, with their distance.
         most: How many to return.
     """
-    if len(candidates) == 0:
+    if len(candidates) == 0 or table.num_items < 2:
         return []
     others = _sums_of_others(spark, table, candidates)
     density = log_mean_without_self(candidates.mu, candidates.log_var, others, table.num_items)
@@ -112,7 +112,7 @@ def _add_up(
     tasks, z, ids = shared.value
     own = pa.array(ids, pa.string())
     sums = LogSums(len(z))
-    reader = SplitReader(latent_dim, ())
+    reader = SplitReader(latent_dim, (), FIRST_ITEM)
     rows = max(1, _PAIRS // len(z))
     for split in tasks[part]:
         mu, log_var = reader.posteriors(split)

@@ -13,8 +13,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 
-from vaeudf.images import picture_png as picture_png
-from vaeudf.images import thumbnail
+from vaeudf.images import picture_png, thumbnail
 from vaeudf.storage import PAGE_MARK, absolute, filesystem, make_folder, mark
 
 PAGE = "index.html"

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from vaeudf.figures import figure_png, new_figure
+
 _COLUMNS, _MARGIN, _CAPTION = 8, 4, 14
 _TITLE, _NARROWEST = 22, 440
 _DPI = 120
@@ -25,10 +27,7 @@ def training_curve(
         squared_error: Per pixel.
         kept: The epoch, from 0, whose weights were kept.
     """
-    # Only whoever draws pays for the import.
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3), dpi=_DPI, layout="constrained")
+    figure = new_figure(9, 3, _DPI)
     epochs = np.arange(1, len(elbo) + 1)
     curves = (
         ("held-out ELBO (β = 1), nats per image", elbo),
@@ -46,9 +45,7 @@ def training_curve(
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
     figure.axes[0].legend(fontsize=7)
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png")
-    return stream.getvalue()
+    return figure_png(figure)
 
 
 def reconstruction_sheet(

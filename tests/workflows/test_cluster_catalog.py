@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import LATENT_DIM, NUM_ITEMS, make_bundle, tree
 from tests.passes import MemoryPasses
 from vaeudf.clustering import Plan, fit
-from vaeudf.divergences import KL, Gaussians
+from vaeudf.divergences import KL
 from vaeudf.errors import BundleError, InputError, TableError
 from vaeudf.portraits import assign, portray
 from vaeudf.table import open_table
@@ -21,13 +21,6 @@ from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
 from vaeudf.workflows.query_topk import QueryTopk, query_topk
 
 pytestmark = pytest.mark.spark
-
-
-@pytest.fixture(scope="module")
-def table(spark, parquet_catalog, bundle_path, tmp_path_factory) -> str:
-    path = str(tmp_path_factory.mktemp("tables") / "posteriors")
-    encode_catalog(EncodeCatalog(parquet_catalog, bundle_path, path))
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -223,4 +216,3 @@ def test_numbers_that_cannot_be_clustered_write_nothing(spark, tmp_path):
     ):
         cluster_catalog(ClusterCatalog(str(tmp_path / "items.parquet"), str(tmp_path / "out"), k=1))
     assert set(tree(tmp_path)) == {"items.parquet"}
-    assert len(Gaussians(np.array(mu), np.zeros((2, 2)))) == 2

@@ -28,13 +28,6 @@ pytestmark = pytest.mark.spark
 
 
 @pytest.fixture(scope="module")
-def table(spark, parquet_catalog, bundle_path, tmp_path_factory) -> str:
-    path = str(tmp_path_factory.mktemp("tables") / "posteriors")
-    encode_catalog(EncodeCatalog(parquet_catalog, bundle_path, path))
-    return path
-
-
-@pytest.fixture(scope="module")
 def items(table) -> dict[str, dict]:
     rows = pa.concat_tables(map(pq.read_table, open_table(table).files)).to_pylist()
     return {row["item_id"]: row for row in rows}

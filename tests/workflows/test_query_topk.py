@@ -22,13 +22,6 @@ pytestmark = pytest.mark.spark
 
 
 @pytest.fixture(scope="module")
-def table(spark, parquet_catalog, bundle_path, tmp_path_factory) -> str:
-    path = str(tmp_path_factory.mktemp("tables") / "posteriors")
-    encode_catalog(EncodeCatalog(parquet_catalog, bundle_path, path))
-    return path
-
-
-@pytest.fixture(scope="module")
 def folder_table(spark, image_folder, bundle_path, tmp_path_factory) -> str:
     path = str(tmp_path_factory.mktemp("tables") / "posteriors")
     encode_catalog(EncodeCatalog(image_folder, bundle_path, path))

@@ -17,7 +17,7 @@ from vaeudf.clustering import Fitted
 from vaeudf.clusters import Clustering
 from vaeudf.divergences import Divergence
 from vaeudf.portraits import Portrait, is_squared
-from vaeudf.workflows.pictures import read_facts
+from vaeudf.workflows.pictures import read_facts, slider_range
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,7 @@ class ClusterPage:
             sections,
             num_items=best.table.num_items,
             divergence=best.divergence,
+            slider_range=slider_range(self.decoder, best.centroids.mu),
             plot=plot,
             plot_alt=alt,
             plot_caption=caption,

@@ -35,7 +35,7 @@ from vaeudf.table import PosteriorTable, open_posteriors
 from vaeudf.timing import Stopwatch
 from vaeudf.user_code import use_py_files
 from vaeudf.workflows.drawn import Drawn
-from vaeudf.workflows.pictures import find_pictures, load_model_of, places_read
+from vaeudf.workflows.pictures import find_pictures, load_model_of, places_read, slider_range
 from vaeudf.workflows.points import Points
 from vaeudf.workflows.reconstructions import Format, Order, Reconstructions, parse_number
 from vaeudf.workflows.traversals import Traversal, parse_traverse
@@ -249,7 +249,7 @@ def decode_latents(options: DecodeLatents) -> Summary:
                     title=drawn.title,
                     lead=drawn.lead,
                     notes=drawn.notes,
-                    slider_range=_slider_range(bundle),
+                    slider_range=slider_range(bundle),
                     facts=_facts(summary, options, table),
                 )
     if options.output:
@@ -345,11 +345,6 @@ def _write_sheet(drawn: Drawn, folder: str) -> None:
     make_folder(system, inner)
     with system.open_output_stream(posixpath.join(inner, SHEET)) as stream:
         stream.write(drawn.sheet)
-
-
-def _slider_range(bundle: Bundle) -> float:
-    reach = [abs(value) for ends in bundle.manifest.z_range or [] for value in ends]
-    return float(np.ceil(max([3.0, *reach])))
 
 
 def _facts(

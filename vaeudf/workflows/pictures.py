@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
@@ -120,3 +122,10 @@ def places_read(table: PosteriorTable, *named: str | None) -> list[str]:
     if CATALOG_KEY in table.provenance:
         read.append(CatalogSource.from_json(table.provenance[CATALOG_KEY]).path)
     return [path if exists(path) else root_of(path) for path in read if path is not None]
+
+
+def slider_range(bundle: Bundle, *points: NDArray[np.float64]) -> float:
+    """Return a of sliders' travel [-a, a], so that the model's training items and points fit."""
+    reach = [abs(value) for ends in bundle.manifest.z_range or [] for value in ends]
+    reach += [float(np.abs(array).max()) for array in points]
+    return float(np.ceil(max([3.0, *reach])))

@@ -15,7 +15,7 @@ from vaeudf.report import Hit, Result, write_report
 from vaeudf.schema import ITEM_ID, QUERY_ID, RANK
 from vaeudf.scores import Score
 from vaeudf.table import PosteriorTable
-from vaeudf.workflows.pictures import read_facts
+from vaeudf.workflows.pictures import read_facts, slider_range
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class QueryPage:
             num_items=summary["items"],
             score=score,
             facts=_facts_of_run(summary),
-            slider_range=_slider_range(latents, self.decoder, self.slider_range),
+            slider_range=self.slider_range or slider_range(self.decoder, latents.z),
             omitted=len(latents) - len(shown),
         )
 
@@ -106,11 +106,3 @@ def _facts_of_run(summary: Summary) -> list[tuple[str, str]]:
     phases = (f"{name} {seconds:.1f}" for name, seconds in summary["seconds"].items() if seconds)
     facts.append(("seconds", ", ".join(phases)))
     return facts
-
-
-def _slider_range(latents: Latents, bundle: Bundle, bound: float | None) -> float:
-    """Return a of the sliders' travel [-a, a]: as asked, else so that the z and the items fit."""
-    if bound is not None:
-        return bound
-    reach = [abs(value) for ends in bundle.manifest.z_range or [] for value in ends]
-    return float(max([3.0, float(abs(latents.z).max()), *reach]).__ceil__())
