@@ -375,13 +375,23 @@ org.apache.spark.SparkException: Job aborted due to stage failure
 """
 
 
-@pytest.mark.parametrize("kind", ["InputError", "BundleError", "TableError"])
-def test_an_error_of_a_spark_task_is_only_its_message(capsys, kind):
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        ("InputError", 2),
+        ("BundleError", 2),
+        ("TableError", 2),
+        ("DeviceError", 2),
+        ("TooManyFailures", 3),
+        ("PublishConflict", 4),
+    ],
+)
+def test_an_error_of_a_spark_task_is_only_its_message(capsys, kind, code):
     error = RuntimeError(FROM_A_TASK.replace("InputError", kind))
     message = "error: item 'a: 1' has a mu that is null, NaN or infinite.\n"
-    assert run(capsys, failing(error)) == (2, "", message)
-    code, _, err = run(capsys, failing(error), "--debug")
-    assert code == 2 and err.startswith("Traceback") and err.endswith(message)
+    assert run(capsys, failing(error)) == (code, "", message)
+    found, _, err = run(capsys, failing(error), "--debug")
+    assert found == code and err.startswith("Traceback") and err.endswith(message)
 
 
 def test_text_that_only_speaks_of_such_an_error_is_not_one(capsys):
