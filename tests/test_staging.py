@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -97,6 +98,21 @@ def test_without_chunks_nothing_is_kept(table):
     with pytest.raises(OSError, match="x"), open_run(table, new_run_id(), "k"):
         raise OSError("x")
     assert not Path(table, "_staging").exists()
+
+
+@pytest.mark.parametrize("started", [False, True])
+def test_interrupted_while_it_begins(table, monkeypatch, started):
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        if started:
+            start(thread)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt), open_run(table, new_run_id(), "k"):
+        pass
+    assert not (Path(table) / "_staging").exists()
 
 
 def test_a_run_takes_over_what_a_killed_one_has_encoded(table):

@@ -146,11 +146,12 @@ def open_run(table: str, run_id: str, key: str) -> Iterator[Run]:
                 beat()
 
     _own_runs.add(run_id)
-    beat()
     heart = threading.Thread(target=beat_on, daemon=True)
-    heart.start()
     keep = False
     try:
+        # In here: whoever is interrupted now has a folder already.
+        beat()
+        heart.start()
         yield run
     except BaseException as error:
         # An error of ours says that the catalog or the model is not what is wanted. But of too many
@@ -160,7 +161,8 @@ def open_run(table: str, run_id: str, key: str) -> Iterator[Run]:
         raise
     finally:
         stop.set()
-        heart.join()
+        if heart.is_alive():
+            heart.join()
         if not keep:
             remove(posixpath.join(table, STAGING, run_id))
         remove_empty(posixpath.join(table, STAGING))
