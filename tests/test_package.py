@@ -33,6 +33,16 @@ assert not [name for name in heavy if name in sys.modules]
     assert in_new_process(code) == "[[1]] [[-0.919]]\n"
 
 
+@pytest.mark.parametrize("job", ["query_topk", "cluster_catalog", "inspect_table"])
+def test_what_decodes_nothing_needs_no_torch(job):
+    code = f"""
+import sys
+import vaeudf.workflows.{job}
+assert "numpy" in sys.modules and "torch" not in sys.modules
+"""
+    in_new_process(code)
+
+
 def test_no_module_takes_the_place_of_a_function():
     """Importing vaeudf.encode, were there such a module, would replace the function."""
     modules = {module.name for module in pkgutil.iter_modules(vaeudf.__path__)}

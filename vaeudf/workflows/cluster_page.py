@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pyspark.sql import SparkSession
 
-from vaeudf.bundle import Bundle
 from vaeudf.catalog import CatalogSource, read_images
 from vaeudf.cli import Summary
 from vaeudf.cluster_plots import choice_of_k, objective_curves
@@ -18,6 +18,9 @@ from vaeudf.clusters import Clustering
 from vaeudf.divergences import Divergence
 from vaeudf.portraits import Portrait, is_squared
 from vaeudf.workflows.pictures import read_facts, slider_range
+
+if TYPE_CHECKING:
+    from vaeudf.bundle import Bundle
 
 
 @dataclass(frozen=True)

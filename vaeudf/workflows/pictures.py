@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from vaeudf.bundle import Bundle, load_bundle
 from vaeudf.catalog import CatalogSource, read_images, resolve_format
 from vaeudf.errors import BundleError, InputError
 from vaeudf.file_listing import root_of
@@ -26,6 +26,9 @@ from vaeudf.schema import (
 )
 from vaeudf.storage import exists
 from vaeudf.table import PosteriorTable
+
+if TYPE_CHECKING:
+    from vaeudf.bundle import Bundle
 
 _FACTS_SHOWN = 3
 
@@ -60,6 +63,9 @@ def load_model_of(table: PosteriorTable, path: str, trust_model: bool = False) -
     Raises:
         BundleError: There is no such bundle, or the table was encoded with another.
     """
+    # Only a job that decodes waits for torch, which takes longer than all else to be imported.
+    from vaeudf.bundle import load_bundle
+
     try:
         bundle = load_bundle(path, trust_model)
     except BundleError as error:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pyspark.sql import Row, SparkSession
 
-from vaeudf.bundle import Bundle
 from vaeudf.catalog import CatalogSource, read_images
 from vaeudf.cli import Summary
 from vaeudf.latents import Latents
@@ -16,6 +16,9 @@ from vaeudf.schema import ITEM_ID, QUERY_ID, RANK
 from vaeudf.scores import Score
 from vaeudf.table import PosteriorTable
 from vaeudf.workflows.pictures import read_facts, slider_range
+
+if TYPE_CHECKING:
+    from vaeudf.bundle import Bundle
 
 
 @dataclass(frozen=True)
