@@ -13,7 +13,8 @@ usage: ./spark-submit.sh COMMAND [options]
   demo [--output DIR]     draw a catalog, train a VAE, encode, query, and make a page to look at
   JOB [options]           run a job: $(cd "$root/jobs" && ls ./*.py | sed 's|^\./||; s|\.py$||' | grep -v '^demo$' | tr '\n' ' ')
   JOB --help              say what a job's options are
-  test [pytest options]   check style, types and layers, and run the tests
+  test [pytest options]   check style, types and layers, and run the tests: without options the default suite,
+                          in as many processes as there are cores, four at most
   test-spark VERSION [pytest options]
                           run the tests that need Spark on another PySpark, such as 4.0,
                           in an environment of its own, .venv-spark-VERSION
@@ -140,6 +141,8 @@ run_tests() {
   say "import-linter …"
   "$venv/bin/lint-imports" >&2
   say "pytest …"
+  # Every process has a Spark of its own: more than four take much memory.
+  [ $# -gt 0 ] || set -- --numprocesses auto --maxprocesses 4 --dist loadfile
   exec "$venv/bin/python" -m pytest "$@"
 }
 
