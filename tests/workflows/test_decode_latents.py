@@ -56,6 +56,7 @@ def test_points_to_files_and_a_page(bundle, bundle_path, tmp_path):
         DecodeLatents(model=bundle_path, z=z, output=str(out), report=str(page))
     )
     assert summary["pictures"] == summary["queries"] == 2
+    assert "table" not in summary
     assert (summary["output"], summary["report"]) == (str(out), str(page / "index.html"))
     check_files(out, bundle, {"0": np.zeros(4), "1": np.array([-1, 0.5, 2, -3])})
     assert sorted(p.name for p in out.iterdir()) == ["_vaeudf_pictures", "images", "index.parquet"]
@@ -208,6 +209,7 @@ def test_a_walk(table, items, tmp_path, path):
         )
     )
     assert (summary["pictures"], summary["path"]) == (5, path)
+    assert (summary["table"], summary["version"]) == (table, 1)
     assert summary["fisher_rao_length"] == pytest.approx(fisher_rao_distance(*ends))
     assert summary["euclidean_length"] == pytest.approx(np.linalg.norm(ends[2] - ends[0]))
     expected = linear_path(ends[0], ends[2], 5)

@@ -240,6 +240,8 @@ def decode_latents(options: DecodeLatents) -> Summary:
                 _write(drawn, options, bundle, folder)
         summary: Summary = {"pictures": drawn.count, "latent_dim": bundle.latent_dim}
         summary |= {"model_id": bundle.model_id, **drawn.facts}
+        if table is not None:
+            summary |= {"table": table.uri, "version": table.version}
         summary["seconds"] = watch.seconds
         if options.report:
             with watch.phase("report"):
