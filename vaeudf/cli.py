@@ -9,18 +9,20 @@ import re
 import sys
 import traceback
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from jsonargparse import ActionYesNo, ArgumentParser
 
-from vaeudf.errors import VaeUdfError, raised_in_task, root_cause
+from vaeudf.errors import InputError, VaeUdfError, raised_in_task, root_cause
 
 Options = TypeVar("Options")
 Summary = dict[str, Any]
 
 _MISSING = dataclasses.MISSING
 _NUMBER = re.compile(r"^-[\d.]")
+_WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+_PLURALS = {int: "whole numbers", float: "numbers", str: "texts"}
 
 
 def option(default: Any = _MISSING, *, help: str) -> Any:
@@ -66,15 +68,20 @@ def main(
 
 
 def parse(options_type: type[Options], argv: Sequence[str]) -> Options:
-    """Read a job's options from flags and, with ``--config``, from a YAML file."""
+    """Read a job's options from flags and, with ``--config``, from a YAML file.
+
+    Raises:
+        InputError: An option is not there, not known, or not what it should be.
+    """
     fields = dataclasses.fields(options_type)  # type: ignore[arg-type]
     hints = typing.get_type_hints(options_type)
     lists = {_flag(f.name) for f in fields if _is_list(hints[f.name])}
-    parser = ArgumentParser(
+    parser = _Parser(
         prog=re.sub(r"(?<!^)(?=[A-Z])", "_", options_type.__name__).lower(),
         description=options_type.__doc__,
         allow_abbrev=False,
     )
+    parser.expected = {name: _words(hint) for name, hint in hints.items()}
     parser.add_argument("--config", action="config", help="read options from a YAML file")
     for field in fields:
         described: dict[str, Any] = {"help": field.metadata["help"]}
@@ -92,6 +99,47 @@ def parse(options_type: type[Options], argv: Sequence[str]) -> Options:
     parser.add_argument("--debug", action="store_true", help="show the stack trace of an error")
     found = parser.parse_args(_normalised(argv, lists))
     return options_type(**{field.name: found[field.name] for field in fields})
+
+
+class _Parser(ArgumentParser):
+    """A parser that says in one line what is wrong, as the jobs say everything else.
+
+    Attributes:
+        expected: Of each option, what its value should be.
+    """
+
+    expected: Mapping[str, str]
+
+    def error(self, message: str, ex: Exception | None = None) -> typing.NoReturn:
+        """Raise what the parser found as an error of the input."""
+        raise InputError(f"{self._plain(message)} See {self.prog} --help.") from None
+
+    def _plain(self, message: str) -> str:
+        required = re.fullmatch(r"the following arguments are required: (.*)", message)
+        if required:
+            flags = [_flag(name) for name in required[1].split(", ")]
+            return f"{' and '.join(flags)} {'is' if len(flags) == 1 else 'are'} required."
+        about = re.fullmatch(r'Parser key "([^"]+)":\s*(.*)', message, re.DOTALL)
+        if about:
+            name, found = about.groups()
+            given = re.search(r"Given value: (.*)", found, re.DOTALL) or re.search(
+                r"Got value: (.*)", found, re.DOTALL
+            )
+            if given and name in self.expected:
+                value = given[1] if given[1].startswith(("[", "{")) else f"'{given[1]}'"
+                return f"{_flag(name)} is {value}; expected {self.expected[name]}."
+            message = f"{_flag(name)}: {found}"
+        return " ".join(message.split()).rstrip(".") + "."
+
+
+def _words(hint: Any) -> str:
+    """Return what a value of a type is called."""
+    kinds = [kind for kind in typing.get_args(hint) if kind is not type(None)]
+    if typing.get_origin(hint) is typing.Literal:
+        return " or ".join(map(str, kinds))
+    if typing.get_origin(hint) is list:
+        return f"a list of {_PLURALS[kinds[0]]}"
+    return " or ".join(map(_words, kinds)) if kinds else _WORDS[hint]
 
 
 def _normalised(argv: Sequence[str], lists: set[str]) -> list[str]:
