@@ -372,6 +372,21 @@ def test_unexpected_errors_are_one_line(capsys, error, shown):
     assert (code, out) == (1, "") and err.startswith("Traceback")
 
 
+@pytest.mark.parametrize("cause", [None, RuntimeError("another")])
+def test_an_error_that_is_what_became_of_ctrl_c(capsys, cause):
+    def job(options):
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            if cause is None:
+                raise RuntimeError("Gateway must be connected to send cancel cmd.") from None
+        raise RuntimeError("afterwards") from cause
+
+    code, out, err = run(capsys, job)
+    assert (code, out) == ((130, "") if cause is None else (1, ""))
+    assert err.startswith("error: interrupted; " if cause is None else "error: RuntimeError: after")
+
+
 FROM_A_TASK = """
   An exception was thrown from the Python worker. Please see the stack trace below.
 Traceback (most recent call last):

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from jsonargparse import ActionYesNo, ArgumentParser
 
-from vaeudf.errors import InputError, VaeUdfError, raised_in_task, root_cause
+from vaeudf.errors import InputError, VaeUdfError, raised_in_task, root_cause, was_interrupted
 
 Options = TypeVar("Options")
 Summary = dict[str, Any]
@@ -55,9 +55,9 @@ def main(
         summary = run(options)
     except VaeUdfError as error:
         _fail(str(error), error.exit_code, debug)
-    except KeyboardInterrupt:
-        _fail("interrupted; nothing half-done is to be seen in its results.", 130, debug)
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
+        if was_interrupted(error):
+            _fail("interrupted; nothing half-done is to be seen in its results.", 130, debug)
         known = raised_in_task(error)
         if known is not None:
             _fail(str(known), known.exit_code, debug)

@@ -66,6 +66,14 @@ def raised_in_task(error: BaseException) -> VaeUdfError | None:
     return kind(found[2])
 
 
+def was_interrupted(error: BaseException) -> bool:
+    """Whether an error is what became of Ctrl-C: py4j, interrupted, raises one of its own."""
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, KeyboardInterrupt):
+        found = found.__cause__ or found.__context__
+    return found is not None
+
+
 def root_cause(error: BaseException) -> str:
     """Return the one line of an exception's text that says what happened.
 
