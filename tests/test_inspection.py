@@ -16,6 +16,7 @@ from vaeudf.errors import InputError, TableError
 from vaeudf.footers import read_footers
 from vaeudf.gaussian import jeffreys_divergence, log_prob
 from vaeudf.inspection import CANDIDATES, lots, sample_scale, scan
+from vaeudf.layout import kd_order
 from vaeudf.merging import STATE_TYPE, merge_states, state_batch
 from vaeudf.outliers import outliers
 from vaeudf.probes import (
@@ -108,6 +109,23 @@ def test_outliers(spark, scanned, population):
     found = outliers(spark, table, census.farthest, 24)
     np.testing.assert_allclose([o.log_density for o in found], [d for d, _ in best], rtol=1e-9)
     assert {o.item_id for o in found} == {name for _, name in best}
+
+
+def test_the_sample_is_of_all_sides(tmp_path, monkeypatch):
+    """Rows in k-d order, as encode_catalog writes them: a group begins on one side."""
+    rng = np.random.default_rng(5)
+    mu = rng.normal(size=(2**16, 6)).astype(np.float32)
+    mu = mu[kd_order(mu, 256)]
+    log_var = np.full_like(mu, -3.0)
+    path = tmp_path / "t.parquet"
+    plain(path, [str(i) for i in range(len(mu))], mu, log_var, row_group_size=4096)
+    # As if there were eight times as many row groups: 1,024 rows each of 64 of them.
+    groups = read_footers([str(path)]) * 8
+    scale = sample_scale(groups, 6)
+    assert np.abs(scale.mean - mu.mean(axis=0)).max() < 0.1
+    assert np.abs(scale.distance(mu) / np.linalg.norm(mu, axis=1) - 1).mean() < 0.05
+    monkeypatch.setattr("vaeudf.inspection._NUMBERS_PER_BLOCK", 603)  # 100 rows at a time
+    np.testing.assert_array_equal(sample_scale(groups, 6).whitener, scale.whitener)
 
 
 def test_nearest_others(scanned, population):

@@ -86,35 +86,55 @@ def scan(
 
 
 def sample_scale(groups: list[RowGroup], latent_dim: int) -> Scale:
-    """Return the scale of some rows of evenly spaced row groups, read here.
+    """Return the scale of some rows of some row groups from all over the table, read here.
 
     Args:
-        groups: All of the table's, none of them empty.
+        groups: All of the table's, at least one and none of them empty.
         latent_dim: n.
     """
-    number = min(len(groups), _GROUPS_SAMPLED)
-    chosen = np.unique(np.linspace(0, len(groups) - 1, number).astype(np.int64))
+    rng = np.random.default_rng(0)
+    chosen = _one_of_each_part(len(groups), _GROUPS_SAMPLED, rng)
     rows = max(1, min(_ROWS_SAMPLED, _NUMBERS_SAMPLED // latent_dim) // len(chosen))
-    parts = [_first_rows(groups[place], rows, latent_dim) for place in chosen.tolist()]
+    parts = [
+        _read_rows(group, _one_of_each_part(group.num_rows, rows, rng), latent_dim)
+        for group in (groups[place] for place in chosen.tolist())
+    ]
     mu, log_var = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     return Scale.fit(mu, log_var)
 
 
-def _first_rows(
-    group: RowGroup, rows: int, latent_dim: int
+def _one_of_each_part(count: int, parts: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return places below count, ascending: one at random of each of so many equal parts.
+
+    Rows and row groups are in k-d order: the first of each part, or every second one, would all
+    be on the same side of their cells.
+    """
+    parts = min(parts, count)
+    return np.asarray((np.arange(parts) + rng.random(parts)) * (count / parts), np.int64)
+
+
+def _read_rows(
+    group: RowGroup, rows: NDArray[np.int64], latent_dim: int
 ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Return mu and log_var of some rows of a group, which are in ascending order."""
+    at_once = max(1, _NUMBERS_PER_BLOCK // latent_dim)
+    found, seen = [], 0
     system, inner = filesystem(group.file)
     try:
         # Neither ahead nor whole: a row group of another tool's may have a million rows.
         with pq.ParquetFile(inner, filesystem=system, pre_buffer=False, buffer_size=2**20) as file:
-            batches = file.iter_batches(rows, row_groups=[group.index], columns=[MU, LOG_VAR])
-            batch = next(iter(batches))
+            columns = {"row_groups": [group.index], "columns": [MU, LOG_VAR]}
+            for batch in file.iter_batches(at_once, **columns):
+                own = rows[(rows >= seen) & (rows < seen + batch.num_rows)] - seen
+                seen += batch.num_rows
+                both = (to_matrix(batch, name, latent_dim, FIRST_ITEM) for name in (MU, LOG_VAR))
+                found.append([values[own] for values in both])
     except (OSError, pa.ArrowException) as error:
         raise TableError(
             f"data file {group.file} cannot be read as Parquet ({error}). If the table was "
             "vacuumed since it was opened, run again."
         ) from None
-    mu, log_var = (to_matrix(batch, name, latent_dim, FIRST_ITEM) for name in (MU, LOG_VAR))
+    mu, log_var = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
     return mu, log_var
 
 
