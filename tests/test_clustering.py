@@ -42,7 +42,7 @@ from vaeudf.divergences import (
     to_centroids,
 )
 from vaeudf.errors import InputError
-from vaeudf.portraits import portray
+from vaeudf.portraits import assign, portray
 
 EVERY = pytest.mark.parametrize("divergence", DIVERGENCES.values(), ids=lambda d: d.name)
 
@@ -544,6 +544,27 @@ def test_portraits(divergence):
         np.testing.assert_allclose(
             [value for _, value in portrait.nearest], rooted[names, c], rtol=1e-7, atol=1e-7
         )
+
+
+def test_portraits_of_items_as_near_to_two_centroids():
+    """They are told with the cluster that they were counted with, whatever it is called later."""
+    mu = np.array([[-2.0], [0.0], [1.0], [1.0], [1.0]], np.float32)
+    log_var = np.zeros_like(mu)
+    ties = 0
+    for seed in range(30):
+        passes = MemoryPasses(mu, log_var)
+        fitted = fit(passes, Plan(EUCLIDEAN, (2,), 1, seed))
+        [trial] = fitted.best()
+        [portraits] = portray(passes, fitted, [trial], 5)
+        labels, values = assign(passes.items, trial.centroids, EUCLIDEAN, trial.ranks)
+        assert [one.size for one in portraits] == np.bincount(labels, minlength=2).tolist()
+        for number, one in enumerate(portraits):
+            own = values[labels == number]
+            assert one.mean_divergence == pytest.approx((own**2).mean(), abs=1e-12)
+            assert len(one.nearest) == one.size
+        distances = np.abs(mu[:, 0, None] - trial.centroids.mu[:, 0])
+        ties += bool((distances[:, 0] == distances[:, 1]).any())
+    assert ties, "no item was ever as near to both"
 
 
 def test_one_cluster_has_no_silhouette():

@@ -255,6 +255,8 @@ class Trial:
         converged: Whether the last iteration hardly lowered the objective any more.
         tally: What the last pass told of the centroids; None before the first.
         reseeded: How many empty clusters were given a new centroid.
+        ranks: Of equally near centroids an item belongs to that of the lowest rank, (k,); None: to
+            the first.
     """
 
     k: int
@@ -264,6 +266,7 @@ class Trial:
     converged: bool = False
     tally: Tally | None = field(default=None, repr=False)
     reseeded: int = 0
+    ranks: NDArray[np.int64] | None = None
 
     @property
     def objective(self) -> float:
@@ -656,7 +659,8 @@ def _by_size(trial: Trial) -> Trial:
     tally = trial.tally
     order = np.lexsort([*trial.centroids.mu.T[::-1], -tally.counts])
     tally = replace(tally, counts=tally.counts[order], features=tally.features[order])
-    return replace(trial, centroids=trial.centroids.take(order), tally=tally)
+    # The sums are of items that went to the first of equally near centroids as it was then.
+    return replace(trial, centroids=trial.centroids.take(order), tally=tally, ranks=order)
 
 
 def _where(wanted: NDArray[np.bool_], these: Gaussians, others: Gaussians) -> Gaussians:

@@ -60,14 +60,15 @@ class Clustering:
         """Return ``item_id``, ``cluster`` and ``divergence`` from its centroid, of every item."""
         spark = SparkSession.builder.getOrCreate()
         tasks, latent_dim = self.passes.tasks, self.table.latent_dim
-        shared = spark.sparkContext.broadcast((self.centroids, self.divergence))
+        own = (self.centroids, self.divergence, self.trial.ranks)
+        shared = spark.sparkContext.broadcast(own)
 
         def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            centroids, divergence = shared.value
+            own = shared.value
             for numbers in batches:
                 for number in numbers.column(0).to_pylist():
                     for batch in read_batches(tasks.value[number], latent_dim):
-                        found, values = assign(batch.items, centroids, divergence)
+                        found, values = assign(batch.items, *own)
                         columns = [batch.names(np.arange(len(found))), found, values]
                         yield pa.RecordBatch.from_arrays(
                             [pa.array(column) for column in columns],

@@ -112,6 +112,7 @@ class _Sitter:
     """What tasks need to know of the clusters that a portrait is made of."""
 
     centroids: Gaussians
+    ranks: NDArray[np.int64] | None
     targets: list[tuple[Divergence, Gaussians]]
 
 
@@ -129,7 +130,11 @@ def portray(
     divergence, least = fitted.plan.divergence, fitted.survey.ranges.low_log_var
     tallies = [trial.tally for trial in trials if trial.tally is not None]
     sitters = [
-        _Sitter(trial.centroids, medoid_targets(divergence, tally.means(), trial.centroids, least))
+        _Sitter(
+            trial.centroids,
+            trial.ranks,
+            medoid_targets(divergence, tally.means(), trial.centroids, least),
+        )
         for trial, tally in zip(trials, tallies, strict=True)
     ]
     work = partial(
@@ -165,12 +170,32 @@ def _portraits(sketch: _Sketch, counts: NDArray[np.int64]) -> list[Portrait]:
 
 
 def assign(
-    items: Gaussians, centroids: Gaussians, divergence: Divergence
+    items: Gaussians,
+    centroids: Gaussians,
+    divergence: Divergence,
+    ranks: NDArray[np.int64] | None = None,
 ) -> tuple[NDArray[np.int32], _Array]:
-    """Return each item's cluster and its divergence from the centroid; of distances no squares."""
+    """Return each item's cluster and its divergence from the centroid; of distances no squares.
+
+    Args:
+        items: N of them.
+        centroids: k of them.
+        divergence: What to measure by.
+        ranks: Of equally near centroids the one of the lowest rank is taken; default: the first.
+    """
     read = prepare(items, divergence)
-    found, best, _ = nearest_centroids(read, centroids, divergence)
+    found, best, _ = _nearest(read, centroids, ranks, divergence)
     return found, np.sqrt(best) if is_squared(divergence) else best
+
+
+def _nearest(
+    read: Prepared, centroids: Gaussians, ranks: NDArray[np.int64] | None, divergence: Divergence
+) -> tuple[NDArray[np.int32], _Array, _Array]:
+    if ranks is None:
+        return nearest_centroids(read, centroids, divergence)
+    order = np.argsort(ranks).astype(np.int32)
+    found, best, second = nearest_centroids(read, centroids.take(order), divergence)
+    return order[found], best, second
 
 
 def is_squared(divergence: Divergence) -> bool:
@@ -216,7 +241,7 @@ def _sketch_batch(
     num_nearest: int,
 ) -> _Sketch:
     k = len(sitter.centroids)
-    found, best, second = nearest_centroids(read, sitter.centroids, divergence)
+    found, best, second = _nearest(read, sitter.centroids, sitter.ranks, divergence)
     sketch = _no_sketch(k, scales)
     kernels.add_values(best, found, scales.divergence, sketch.divergences)
     a, b = (np.sqrt(best), np.sqrt(second)) if is_squared(divergence) else (best, second)
