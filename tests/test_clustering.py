@@ -546,6 +546,18 @@ def test_portraits(divergence):
         )
 
 
+@pytest.mark.parametrize("most", [1, 100])
+def test_variances_of_euclidean_clusters_are_those_of_their_items(most):
+    mu, log_var = draw(300, 3, seed=9)
+    passes = MemoryPasses(mu, log_var)
+    [trial] = fit(passes, Plan(EUCLIDEAN, (4,), 1, max_iterations=most)).best()
+    labels, _ = assign(passes.items, trial.centroids, EUCLIDEAN, trial.ranks)
+    for number in range(4):
+        own = labels == number
+        expected = mu[own].astype(float).var(axis=0) + np.exp(log_var[own].astype(float)).mean(0)
+        np.testing.assert_allclose(np.exp(trial.centroids.log_var[number]), expected, rtol=1e-9)
+
+
 def test_portraits_of_items_as_near_to_two_centroids():
     """They are told with the cluster that they were counted with, whatever it is called later."""
     mu = np.array([[-2.0], [0.0], [1.0], [1.0], [1.0]], np.float32)

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from vaeudf import cluster_kernels as kernels
 from vaeudf.divergences import (
+    EUCLIDEAN,
     MAX_LOG_VAR,
     MAX_MU,
     Divergence,
@@ -344,10 +345,25 @@ class Fitted:
 
     def best(self) -> list[Trial]:
         """Return the trial with the lowest objective of each k, clusters by size descending."""
-        return [
-            _by_size(min((t for t in self.trials if t.k == k), key=lambda t: t.objective))
+        found = [
+            min((t for t in self.trials if t.k == k), key=lambda t: t.objective)
             for k in self.plan.num_clusters
         ]
+        if self.plan.divergence == EUCLIDEAN:
+            found = [self._with_own_variances(trial) for trial in found]
+        return [_by_size(trial) for trial in found]
+
+    def _with_own_variances(self, trial: Trial) -> Trial:
+        """Return a trial with the variances of its clusters' items, which no item was measured by.
+
+        A seed that has never moved has none of its own.
+        """
+        assert trial.tally is not None
+        least = self.survey.ranges.low_log_var
+        own = to_centroids(EUCLIDEAN, trial.tally.means(), trial.centroids, least)
+        filled = (trial.tally.counts > 0)[:, None]
+        log_var = np.where(filled, own.log_var, trial.centroids.log_var)
+        return replace(trial, centroids=Gaussians(trial.centroids.mu, log_var))
 
 
 def survey(passes: Passes, seed: int) -> Survey:
