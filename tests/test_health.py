@@ -113,6 +113,30 @@ def test_warnings_say_what_to_do():
     )
 
 
+def test_a_latent_space_of_small_scale_is_not_called_dead():
+    rng = np.random.default_rng(0)
+    mu, log_var = rng.normal(0, 0.09, (2000, 2)), rng.normal(-9.2, 0.1, (2000, 2))
+    mu[:, 1] = 0.0
+    health = examine(census_of(mu, log_var))
+    assert [one.number for one in health.collapsed] == [0, 1]
+    assert [one.number for one in health.squeezed] == [0]
+    stuck, squeezed = warnings_of(health)[:2]
+    assert stuck.startswith("z1 is the same for all items, but not as in the prior: this costs 4.")
+    assert squeezed.startswith("In z0 mu varies by less than 0.01, the usual threshold, and yet by")
+
+
+def test_copies_of_an_extreme_item_are_not_called_a_clamp():
+    rng = np.random.default_rng(0)
+    mu, log_var = rng.normal(size=(2000, 2)), rng.normal(-3, 0.3, (2000, 2))
+    mu[:60], log_var[:60] = 0.5, -4.5
+    health = examine(census_of(mu, log_var))
+    (clamped,) = warnings_of(health)
+    assert "log_var, -4.5. The encoder's variance is clamped there" in clamped
+    assert warnings_of(health, copies=59) == [clamped]
+    (copied,) = warnings_of(health, copies=60)
+    assert "log_var, -4.5. Where they are copies of one picture, see the near-duplic" in copied
+
+
 def test_degenerate_tables():
     one = examine(census_of([[0.5, -1.0]], [[-2.0, 0.0]]))
     assert one.items == 1 and one.active == [] and one.correlations == ()
@@ -160,6 +184,10 @@ def test_the_recommended_tolerance():
     assert hub_warnings(curve([[0.4, 0.01], [0.3, 0.01], [0.2, 0.01]], [0.01, 0.01])) == [
         "With every tolerance tried, up to 1, one single item is among the top 10 of at least 20% "
         "of the z from a, of which 5% would be even: try others with --taus."
+    ]
+    assert hub_warnings(curve([[0.02, 0.9], [0.5, 0.04], [0.5, 0.04]], [0.01, 0.01])) == [
+        "No tolerance that was tried, up to 1, is even for all kinds of z at once: choose by the "
+        "curve of the sliders that people have, or try others with --taus."
     ]
     decided = curve([[0.4], [0.04], [0.04]], [0.01])
     assert hub_warnings(decided) == [

@@ -200,9 +200,17 @@ class Findings:
             found.append(f"{every} active: each tells items apart.")
         elif active:
             are = "is" if active == 1 else "are"
+            lifeless = [one for one in health.collapsed if not one.varies]
+            also = (
+                f"; {names(lifeless)} tell{'s' if len(lifeless) == 1 else ''} no item from another"
+                if lifeless
+                else ""
+            )
+            found.append(f"{active} of {total} dimensions {are} active{also}.")
+        elif health.squeezed:
             found.append(
-                f"{active} of {total} dimensions {are} active; {names(health.collapsed)} tell"
-                f"{'s' if total - active == 1 else ''} no item from another."
+                "No dimension is active by the usual threshold, and yet items differ: the whole "
+                "latent space has a small scale."
             )
         else:
             found.append(
@@ -275,4 +283,5 @@ class Findings:
 
     def warnings(self) -> list[str]:
         """Return what is wrong and what to do about it."""
-        return warnings_of(self.health) + hub_warnings(self.hubs)
+        copies = sum(group.items for group in self.duplicates.largest)
+        return warnings_of(self.health, copies) + hub_warnings(self.hubs)

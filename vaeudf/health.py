@@ -97,6 +97,11 @@ class Dimension:
         return f"z{self.number}"
 
     @property
+    def varies(self) -> bool:
+        """Whether mu varies more than the posteriors are wide, on however small a scale."""
+        return self.mu_variance > self.variance - self.mu_variance
+
+    @property
     def slider_range(self) -> float:
         """A of the range [-a, a] that holds 99 % of the items' mu."""
         return self.mu_reach[SLIDER_SHARE]
@@ -130,8 +135,13 @@ class Health:
 
     @property
     def collapsed(self) -> list[Dimension]:
-        """The dimensions that do not; of one item nobody knows which these are."""
+        """The dimensions that are not active; of one item nobody knows which these are."""
         return [one for one in self.dimensions if not one.active and self.items > 1]
+
+    @property
+    def squeezed(self) -> list[Dimension]:
+        """Those of the collapsed ones that tell items apart all the same, on a small scale."""
+        return [one for one in self.collapsed if one.varies]
 
     @property
     def slider_range(self) -> float:
@@ -247,11 +257,17 @@ def log_mean_without_self(
 # ---- in words
 
 
-def warnings_of(health: Health) -> list[str]:
-    """Return what is wrong with the latent space and what to do, a sentence or two each."""
+def warnings_of(health: Health, copies: int = 0) -> list[str]:
+    """Return what is wrong with the latent space and what to do, a sentence or two each.
+
+    Args:
+        health: What is known of it.
+        copies: How many items are in the largest groups of copies.
+    """
     found = []
-    silent = [one for one in health.collapsed if one.kl <= _NEAR_PRIOR]
-    stuck = [one for one in health.collapsed if one.kl > _NEAR_PRIOR]
+    lifeless = [one for one in health.collapsed if not one.varies]
+    silent = [one for one in lifeless if one.kl <= _NEAR_PRIOR]
+    stuck = [one for one in lifeless if one.kl > _NEAR_PRIOR]
     if health.items < _FEW:
         are = "is" if health.items == 1 else "are"
         found.append(
@@ -272,16 +288,28 @@ def warnings_of(health: Health) -> list[str]:
             f"{sum(one.kl for one in stuck):.2f} nats per item and says nothing of any. Look at "
             "how the encoder states its mean and its variance."
         )
+    if health.squeezed:
+        found.append(
+            f"In {names(health.squeezed)} mu varies by less than {ACTIVE:g}, the usual threshold, "
+            "and yet by more than sigma²: items do differ there, on a small scale. Move sliders "
+            "within the ranges below, or train with a larger beta."
+        )
     for which, end in (("floor", "least"), ("ceiling", "greatest")):
         clamped = [one for one in health.dimensions if getattr(one, which).flagged]
         if clamped:
             worst = max(clamped, key=lambda one: float(getattr(one, which).share))
             clamp = getattr(worst, which)
+            cause = "The"
+            if clamp.items <= copies:
+                cause = (
+                    "Where they are copies of one picture, see the near-duplicates, that is all "
+                    "there is to it; else the"
+                )
             found.append(
                 f"Sigma is at its {which} in {names(clamped)}: in {worst.name}, "
                 f"{clamp.share:.1%} of the items have exactly the {end} log_var, "
-                f"{clamp.log_var:.4g}. The encoder's variance is clamped there; scores of these "
-                "items are less sure than they look. Widen the clamp, or train longer."
+                f"{clamp.log_var:.4g}. {cause} encoder's variance is clamped there; scores of "
+                "these items are less sure than they look. Widen the clamp, or train longer."
             )
     fixed = [one for one in health.active if one.floor.log_var == one.ceiling.log_var]
     if fixed:

@@ -100,7 +100,13 @@ def hub_warnings(curve: HubCurve) -> list[str]:
             f"known to ± {error:.1%}, and the recommended tolerance is rather too small. "
             "--hub-queries 1000 is surer."
         ]
-    kind = int(np.argmax((curve.shares - curve.limits).max(axis=0)))
+    excess = (curve.shares - curve.limits).min(axis=0)
+    kind = int(np.argmax(excess))
+    if excess[kind] <= 0:
+        return [
+            f"No tolerance that was tried, up to {curve.taus[-1]:g}, is even for all kinds of z at "
+            "once: choose by the curve of the sliders that people have, or try others with --taus."
+        ]
     return [
         f"With every tolerance tried, up to {curve.taus[-1]:g}, one single item is among the top "
         f"{curve.k} of at least {float(curve.shares[:, kind].min()):.0%} of the z from "

@@ -187,7 +187,7 @@ def _open_old(options: InspectTable, table: PosteriorTable) -> PosteriorTable:
     """Return what to compare with.
 
     Raises:
-        TableError: There is no such version, or no such table.
+        TableError: There is no such version, or no such table, or it has no items.
         InputError: It is the same.
     """
     named = str(options.compare)
@@ -200,6 +200,8 @@ def _open_old(options: InspectTable, table: PosteriorTable) -> PosteriorTable:
             f"compare is {named!r}, which is what is inspected; name another version, or another "
             "table."
         )
+    if old.num_items == 0:
+        raise TableError(f"{named} has no items; there is nothing to compare with.")
     return old
 
 
