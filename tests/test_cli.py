@@ -421,6 +421,12 @@ def test_an_error_of_a_spark_task_is_only_its_message(capsys, kind, code):
     assert found == code and err.startswith("Traceback") and err.endswith(message)
 
 
+def test_of_errors_of_a_task_the_last_one_counts(capsys):
+    handling = "\n\nDuring handling of the above exception, another exception occurred:\n\n"
+    error = RuntimeError(FROM_A_TASK.replace("a: 1", "b") + handling + FROM_A_TASK)
+    assert run(capsys, failing(error))[2].startswith("error: item 'a: 1' has")
+
+
 def test_text_that_only_speaks_of_such_an_error_is_not_one(capsys):
     error = RuntimeError("cannot import\n  see vaeudf.errors.InputError: that one")
     assert run(capsys, failing(error))[0] == 1

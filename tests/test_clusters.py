@@ -82,7 +82,7 @@ def test_what_is_wrong_in_a_task_comes_out_as_it_is(spark, tmp_path):
         ),
         (
             {"item_id": ["a", "b"], "mu": [[0.0], [1.0, 2.0]], "log_var": [[0.0], [0.0]]},
-            "row 1 of a row group has a mu of 2 numbers, but the table's first item has 1 ",
+            "item 'b' has a mu of 2 numbers, but the table's first item has 1 ",
         ),
     ):
         pq.write_table(pa.table(rows), tmp_path / "items.parquet")

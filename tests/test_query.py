@@ -584,10 +584,10 @@ def test_a_posterior_of_another_length(spark, tmp_path):
     )
     pq.write_table(table, tmp_path / "a.parquet", row_group_size=4)
     # Read in the first round, and in the second, where both row groups are read together.
-    for k, row in [(1, 1), (10, 5)]:
+    for k in (1, 10):
         with pytest.raises(Exception) as caught:
             top_k(str(tmp_path), [[0.0, 0.0]], k).collect()
         assert root_cause(caught.value) == (
-            f"vaeudf.errors.InputError: row {row} of a row group has a mu of 3 numbers, "
+            "vaeudf.errors.InputError: item 'i5' has a mu of 3 numbers, "
             "but the queries have 2 dimensions."
         )

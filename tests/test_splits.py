@@ -200,11 +200,11 @@ def test_row_groups_without_rows(tmp_path):
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("mu", [1.0, 2.0], "row 2 of a row group has a mu of 2 numbers, but the queries have 3 di"),
-        ("log_var", None, "row 2 of a row group has a log_var of 0 numbers, but the queries have"),
-        ("mu", [1.0, np.nan, 2.0], "row 2 of a row group has a mu that is null, NaN or infinite."),
-        ("log_var", [1.0, np.inf, 2.0], "row 2 of a row group has a log_var that is null, NaN or"),
-        ("mu", [1.0, None, 2.0], "row 2 of a row group has a mu that is null, NaN or infinite."),
+        ("mu", [1.0, 2.0], "item 'item-0-2' has a mu of 2 numbers, but the queries have 3 di"),
+        ("log_var", None, "item 'item-0-2' has a log_var of 0 numbers, but the queries have"),
+        ("mu", [1.0, np.nan, 2.0], "item 'item-0-2' has a mu that is null, NaN or infinite."),
+        ("log_var", [1.0, np.inf, 2.0], "item 'item-0-2' has a log_var that is null, NaN or"),
+        ("mu", [1.0, None, 2.0], "item 'item-0-2' has a mu that is null, NaN or infinite."),
         ("item_id", None, "the posteriors have an item_id that is null."),
     ],
 )

@@ -59,11 +59,13 @@ class PublishConflict(VaeUdfError, RuntimeError):
 
 def raised_in_task(error: BaseException) -> VaeUdfError | None:
     """Return the error of ours that reached us through Spark's own exception, if there is one."""
-    found = re.search(r"^vaeudf\.errors\.(\w+): (.*)$", str(error), re.MULTILINE)
-    kind = globals().get(found[1]) if found else None
-    if found is None or not (isinstance(kind, type) and issubclass(kind, VaeUdfError)):
-        return None
-    return kind(found[2])
+    # The last one: those before it are what it was raised in the handling of.
+    found = re.findall(r"^vaeudf\.errors\.(\w+): (.*)$", str(error), re.MULTILINE)[-1:]
+    for name, message in found:
+        kind = globals().get(name)
+        if isinstance(kind, type) and issubclass(kind, VaeUdfError):
+            return kind(message)
+    return None
 
 
 def was_interrupted(error: BaseException) -> bool:

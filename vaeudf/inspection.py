@@ -123,7 +123,8 @@ def _read_rows(
     try:
         # Neither ahead nor whole: a row group of another tool's may have a million rows.
         with pq.ParquetFile(inner, filesystem=system, pre_buffer=False, buffer_size=2**20) as file:
-            columns = {"row_groups": [group.index], "columns": [MU, LOG_VAR]}
+            # The ids are for messages.
+            columns = {"row_groups": [group.index], "columns": [ITEM_ID, MU, LOG_VAR]}
             for batch in file.iter_batches(at_once, **columns):
                 own = rows[(rows >= seen) & (rows < seen + batch.num_rows)] - seen
                 seen += batch.num_rows

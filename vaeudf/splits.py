@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -119,6 +120,13 @@ class SplitReader:
         self._split, self._items = split, None
         self.num_read += len(split.indices)
         self._count(file, split, [MU, LOG_VAR])
+        with suppress(InputError):
+            return self._matrices(table)
+        # Again, for the message to name the item, whose id nobody has read yet.
+        names = self.items(np.arange(table.num_rows)).column(ITEM_ID)
+        return self._matrices(table.append_column(ITEM_ID, names))
+
+    def _matrices(self, table: pa.Table) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
         return (
             to_matrix(table, MU, self._latent_dim, self._expected),
             to_matrix(table, LOG_VAR, self._latent_dim, self._expected),
