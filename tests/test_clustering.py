@@ -402,7 +402,10 @@ def test_items_that_a_divergence_cannot_tell_apart():
     [trial] = fit(MemoryPasses(mu, log_var, parts=3), Plan(EUCLIDEAN, (3,))).best()
     assert trial.tally.counts.tolist() == [100] * 3 and trial.objective == 0.0
     assert trial.converged and trial.reseeded == 0
-    message = "k is 4, but of the 300 items only 3 differ by euclidean; expected at most 3."
+    message = (
+        "k is 4, but the 300 items have only 3 posteriors that differ by euclidean; "
+        "expected at most 3."
+    )
     with pytest.raises(InputError, match=f"^{message}$"):
         fit(MemoryPasses(mu, log_var), Plan(EUCLIDEAN, (4,)))
 
@@ -615,7 +618,9 @@ def test_many_copies_of_few_items():
     log_var = np.zeros_like(mu)
     [trial] = fit(MemoryPasses(mu, log_var, parts=4), Plan(KL, (3,))).best()
     assert trial.tally.counts.tolist() == [500, 300, 1]
-    message = "k is 4, but of the 801 items only 3 differ by kl; expected at most 3."
+    message = (
+        "k is 4, but the 801 items have only 3 posteriors that differ by kl; expected at most 3."
+    )
     with pytest.raises(InputError, match=f"^{message}$"):
         fit(MemoryPasses(mu, log_var), Plan(KL, (4,)))
 

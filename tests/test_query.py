@@ -531,7 +531,10 @@ def test_what_does_not_fit_the_posteriors(population, places, place):
 
 def test_items_that_are_not_there(population, places):
     frame, known = places["frame"], population.items["item_id"][0].as_py()
-    message = "there is no item 'none' in the table; expected item_ids as the table has them."
+    message = (
+        "there is no item 'none' in the table; expected item_ids as this version of the table has "
+        "them."
+    )
     with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
         posteriors_of(frame, [known, "none"])
     with pytest.raises(

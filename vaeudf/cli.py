@@ -30,6 +30,25 @@ def option(default: Any = _MISSING, *, help: str) -> Any:
     return dataclasses.field(default=default, metadata={"help": help})
 
 
+def check_goes_with(options: Any, flag: str, names: Sequence[str]) -> None:
+    """Refuse options that were given, and have no effect without another.
+
+    Args:
+        options: A job's.
+        flag: The field of the option that they go with.
+        names: Their fields.
+
+    Raises:
+        InputError: One is not its default, and ``flag`` is not given.
+    """
+    if getattr(options, flag):
+        return
+    defaults = {field.name: field.default for field in dataclasses.fields(options)}
+    for name in names:
+        if getattr(options, name) != defaults[name]:
+            raise InputError(f"{name.replace('_', '-')} goes with {_flag(flag)}; name that, too.")
+
+
 def main(
     options_type: type[Options],
     run: Callable[[Options], Summary],

@@ -1,4 +1,4 @@
-"""A self-contained page of clusters: each centroid decoded, beside the items nearest to it."""
+"""A self-contained page of clusters: each centroid decoded, beside its nearest items."""
 
 from __future__ import annotations
 

@@ -298,8 +298,8 @@ def fit(passes: Passes, plan: Plan, tell: Callable[[list[Trial]], None] = lambda
     candidates, weights = draw_candidates(passes, plan, found)
     if most > len(candidates):
         raise InputError(
-            f"k is {most}, but of the {found.num_items} items only {len(candidates)} differ by "
-            f"{divergence.name}; expected at most {len(candidates)}."
+            f"k is {most}, but the {found.num_items} items have only {len(candidates)} posteriors "
+            f"that differ by {divergence.name}; expected at most {len(candidates)}."
         )
     trials = [
         Trial(k, restart, choose_seeds(candidates, weights, k, divergence, (plan.seed, k, restart)))

@@ -189,7 +189,7 @@ def posteriors_of(posteriors: DataFrame, item_ids: Sequence[str]) -> Latents:
         raise InputError(
             f"there is no item {missing[0]!r} in the table"
             f"{f' (nor {len(missing) - 1} more)' if len(missing) > 1 else ''}; expected item_ids "
-            "as the table has them."
+            "as this version of the table has them."
         )
     return from_rows(
         [found[name][MU] for name in item_ids],

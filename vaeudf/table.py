@@ -129,6 +129,11 @@ def open_posteriors(uri: str, version: int | None = None) -> PosteriorTable:
     location = absolute(uri)
     files = [] if _has_log(location) else _parquet_files(location)
     if not files:
+        if exists(location) and not _has_log(location):
+            raise TableError(
+                f"{uri} holds neither a Delta table nor Parquet; expected a posterior table, as "
+                "encode_catalog writes it, or Parquet with item_id, mu and log_var."
+            )
         return open_table(uri, version)
     if version is not None:
         raise TableError(

@@ -70,6 +70,13 @@ def test_output(table, memory, tmp_path):
     assert kept["silhouette"] == pytest.approx(summary["silhouette"], abs=1e-6)
     assert [row["silhouette"] for row in trials if not row["kept"]] == [None, None]
 
+    record = json.loads((output / "clustering.json").read_text())
+    shared = set(record) & set(summary)
+    assert {key: record[key] for key in shared} == {key: summary[key] for key in shared}
+    assert (record["table"], record["version"], record["seed"]) == (table, 1, 2)
+    assert record["model_id"] == open_table(table).model_id
+    assert (record["restarts"], record["max_iterations"], record["k_range"]) == (3, 100, None)
+
 
 def test_centroids_are_queries(table, tmp_path, capsys):
     output = str(tmp_path / "clusters")
@@ -114,6 +121,25 @@ def test_the_page(table, tmp_path, garments):
     assert page.count(">medoid<") == 2
     assert page.count("no picture in the catalog") == 0
     assert len(re.findall(r'alt="Decoded centre of cluster \d"', page)) == 2
+
+
+def test_a_model_of_another_latent_dim(tmp_path, image_folder, bundle_path):
+    """It is seen before anything is clustered."""
+    rows = {"item_id": ["a", "b"], "mu": [[0.0], [1.0]], "log_var": [[0.0], [0.0]]}
+    pq.write_table(pa.table(rows), tmp_path / "items.parquet")
+    output, report = tmp_path / "clusters", tmp_path / "page"
+    options = ClusterCatalog(
+        str(tmp_path / "items.parquet"),
+        str(output),
+        k=2,
+        report=str(report),
+        model=bundle_path,
+        catalog=image_folder,
+    )
+    message = f"model {bundle_path} has latent_dim 4, but the posteriors have latent_dim 1; name"
+    with pytest.raises(BundleError, match=f"^{re.escape(message)}"):
+        cluster_catalog(options)
+    assert not output.exists() and not report.exists()
 
 
 def test_plain_parquet_and_an_older_version(parquet_catalog, bundle_path, table, tmp_path):
@@ -170,6 +196,8 @@ def test_results_are_replaced_only_if_asked_to(table, tmp_path):
         ({"k": 2, "restarts": 0}, "restarts is 0; expected at least 1."),
         ({"k": 2, "version": -1}, "version is -1; expected 0 or more."),
         ({"k": 2, "report_items": 0}, "report-items is 0; expected at least 1."),
+        ({"k": 2, "report_items": 5}, "report-items goes with --report; name that, too."),
+        ({"k": 2, "model": "m"}, "model goes with --report; name that, too."),
         ({"k": 2, "report_clusters": 0}, "report-clusters is 0; expected at least 1."),
     ],
 )

@@ -215,7 +215,9 @@ def test_what_is_refused(table, tmp_path, bundle_path):
         refused("which is what is inspected; name another", table=table, output=out, compare=same)
     refused("none does not exist", TableError, table=f"{tmp_path}/none", output=out)
     refused("none does not exist", TableError, table=table, output=out, compare=f"{tmp_path}/none")
-    refused("is not a Delta table", TableError, table=bundle_path, output=out)
+    refused(
+        "holds neither a Delta table nor Parquet; exp", TableError, table=bundle_path, output=out
+    )
     for path in (table, f"{table}/inside", str(Path(table).parent)):
         refused("are one, or one is inside the other", table=table, output=path, overwrite=True)
     refused("version is -1; expected 0 or more.", table=table, output=out, version=-1)

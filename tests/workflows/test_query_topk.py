@@ -255,6 +255,7 @@ def test_bad_input(table, tmp_path, bundle_path):
     refused("and from one only", table=table, z=["0"], queries="q.csv", output=out)
     refused("and from one only", table=table, z=["0"], like=["a"], output=out)
     refused("exclude-self is for --like", table=table, z=["0"], exclude_self=True)
+    refused("model goes with --report; name", table=table, z=["0,0,0,0"], model="m", output=out)
     refused("tolerance is -1", table=table, z=["0,0,0,0"], tolerance=-1.0)
     refused(
         "score is 'cosine'; expected one of log_likelihood", table=table, z=["0"], score="cosine"
@@ -292,7 +293,13 @@ def test_bad_input(table, tmp_path, bundle_path):
     refused("queries none.csv do not exist", table=table, queries="none.csv", output=out)
     refused("report-queries is 0", table=table, z=["0"], report_queries=0)
     refused("does not exist", TableError, table=f"{tmp_path}/none", z=["0,0,0,0"], output=out)
-    refused("is not a Delta table", TableError, table=bundle_path, z=["0,0,0,0"], output=out)
+    refused(
+        "holds neither a Delta table nor Parquet; exp",
+        TableError,
+        table=bundle_path,
+        z=["0,0,0,0"],
+        output=out,
+    )
     assert list(tmp_path.iterdir()) == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import posixpath
@@ -13,14 +14,14 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vaeudf.cli import Summary, option
+from vaeudf.cli import Summary, check_goes_with, option
 from vaeudf.clustering import Fitted, Plan, Trial
 from vaeudf.clusters import Clustering, cluster_all
 from vaeudf.divergences import DIVERGENCES, divergence_named
 from vaeudf.errors import InputError
 from vaeudf.item_passes import TablePasses
 from vaeudf.progress import progress
-from vaeudf.schema import ITEM_ID, LOG_VAR, MU, QUERY_ID
+from vaeudf.schema import ITEM_ID, LOG_VAR, MODEL_ID_KEY, MU, QUERY_ID
 from vaeudf.session import spark_session
 from vaeudf.storage import (
     CLUSTERS_MARK,
@@ -40,6 +41,7 @@ from vaeudf.workflows.pictures import find_pictures, load_decoder, places_read
 log = logging.getLogger(__name__)
 
 ITEMS, CENTROIDS, TRIALS = "items", "centroids.parquet", "trials.parquet"
+RECORD = "clustering.json"
 _K_RANGE = re.compile(r"^(\d+)-(\d+)(?:/(\d+))?$")
 _SECONDS_BETWEEN_LINES = 60.0
 
@@ -83,6 +85,8 @@ class ClusterCatalog:
             if getattr(self, name) < 1:
                 flag = name.replace("_", "-")
                 raise InputError(f"{flag} is {getattr(self, name)}; expected at least 1.")
+        of_the_page = ("report_items", "report_clusters", "model", "trust_model", "py_files")
+        check_goes_with(self, "report", (*of_the_page, "catalog"))
 
     def plan(self) -> Plan:
         """Return what to do."""
@@ -156,9 +160,10 @@ def cluster_catalog(options: ClusterCatalog) -> Summary:
                 "there may be a better one beyond it.",
                 best.k,
             )
+        summary = _summary(table, fitted, best)
         with watch.phase("write"), replacing(options.output, CLUSTERS_MARK) as folder:
             _write(folder, fitted, found, best)
-        summary = _summary(table, fitted, best)
+            _write_record(folder, options, summary)
         summary["seconds"] = watch.seconds
         if page is not None:
             with watch.phase("report"):
@@ -206,6 +211,15 @@ def _write(
         (TRIALS, _trial_rows(fitted, found, best)),
     ):
         pq.write_table(rows, posixpath.join(inner, name), filesystem=system)
+
+
+def _write_record(folder: str, options: ClusterCatalog, summary: Summary) -> None:
+    """Write what the clusters are of, and how they were asked for."""
+    plan = {"max_iterations": options.max_iterations, "min_improvement": options.min_improvement}
+    record = {"format": 1, **summary, "k_range": options.k_range, **plan}
+    system, inner = filesystem(folder)
+    with system.open_output_stream(posixpath.join(inner, RECORD)) as stream:
+        stream.write(json.dumps(record, indent=2, allow_nan=False).encode() + b"\n")
 
 
 def _centroid_rows(best: Clustering) -> pa.Table:
@@ -274,9 +288,12 @@ def _summary(table: PosteriorTable, fitted: Fitted, best: Clustering) -> Summary
         "objective": trial.objective,
         "silhouette": None if math.isnan(best.silhouette) else round(best.silhouette, 6),
         "iterations": len(trial.objectives),
+        "restarts": fitted.plan.restarts,
+        "seed": fitted.plan.seed,
         "converged": trial.converged,
         "largest": sizes[0],
         "smallest": sizes[-1],
         "table": table.uri,
         "version": table.version,
+        "model_id": table.provenance.get(MODEL_ID_KEY),
     }

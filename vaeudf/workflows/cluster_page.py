@@ -152,8 +152,13 @@ def _facts_of_run(summary: Summary) -> list[tuple[str, str]]:
     ]
     if summary["silhouette"] is not None:
         facts.append(("silhouette", f"{summary['silhouette']:.3f}"))
+    facts.append(("seeds", f"{summary['seed']}, best of {summary['restarts']}"))
     stopped = "" if summary["converged"] else ", stopped before it came to rest"
     facts.append(("iterations", f"{summary['iterations']}{stopped}"))
+    version = "" if summary["version"] is None else f", version {summary['version']}"
+    facts.append(("table", f"{summary['table']}{version}"))
+    if summary["model_id"] is not None:
+        facts.append(("model", summary["model_id"][:12]))
     phases = (f"{name} {seconds:.1f}" for name, seconds in summary["seconds"].items() if seconds)
     facts.append(("seconds", ", ".join(phases)))
     return facts

@@ -270,11 +270,6 @@ def _load_model(options: DecodeLatents, table: PosteriorTable | None) -> Bundle:
                 "the model with --model."
             )
         bundle = load_model_of(table, path, options.trust_model)
-        if bundle.latent_dim != table.latent_dim:
-            raise BundleError(
-                f"model {path} has latent_dim {bundle.latent_dim}, but the posteriors have "
-                f"latent_dim {table.latent_dim}; name the one they are from with --model."
-            )
     if not bundle.has_decoder:
         path = options.model or "of the table"
         raise BundleError(f"model {path} has no decoder; export the model with one.")

@@ -60,6 +60,8 @@ def load_decoder(
 def load_model_of(table: PosteriorTable, path: str, trust_model: bool = False) -> Bundle:
     """Return a bundle, once it is known to be the one that a table was encoded with.
 
+    Of plain Parquet only that it could be: that their latent_dim is the same.
+
     Raises:
         BundleError: There is no such bundle, or the table was encoded with another.
     """
@@ -75,6 +77,11 @@ def load_model_of(table: PosteriorTable, path: str, trust_model: bool = False) -
             f"model {path} has id {bundle.model_id[:12]}…, but the table was encoded with "
             f"{table.model_id[:12]}…: its pictures would not be those of z. Name the right one "
             "with --model."
+        )
+    if bundle.latent_dim != table.latent_dim:
+        raise BundleError(
+            f"model {path} has latent_dim {bundle.latent_dim}, but the posteriors have "
+            f"latent_dim {table.latent_dim}; name the one they are from with --model."
         )
     return bundle
 

@@ -18,7 +18,7 @@ from pyspark.errors import (
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
-from vaeudf.cli import Summary, option
+from vaeudf.cli import Summary, check_goes_with, option
 from vaeudf.engine import check_k
 from vaeudf.errors import InputError, root_cause
 from vaeudf.gaussian import check_tolerance
@@ -115,6 +115,8 @@ class QueryTopk:
             raise InputError(f"version is {self.version}; expected 0 or more.")
         if self.report_queries < 1:
             raise InputError(f"report-queries is {self.report_queries}; expected at least 1.")
+        of_the_page = ("report_queries", "model", "trust_model", "py_files", "catalog")
+        check_goes_with(self, "report", of_the_page)
 
 
 def query_topk(options: QueryTopk) -> Summary:

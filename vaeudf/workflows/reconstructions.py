@@ -101,8 +101,8 @@ class Reconstructions:
             if missing:
                 more = f" (nor {len(missing) - 1} more)" if len(missing) > 1 else ""
                 raise InputError(
-                    f"there is no item {missing[0]!r} in the table{more}; expected item_ids as the "
-                    "table has them."
+                    f"there is no item {missing[0]!r} in the table{more}; expected item_ids as "
+                    "this version of the table has them."
                 )
             return frame, len(there)
         if number is None or number >= self.table.num_items:
