@@ -119,6 +119,12 @@ def test_the_page(table, tmp_path, garments):
         assert all(near["item_id"] in page for near in row["nearest"][:3])
         assert row["medoid"] in page
     assert page.count(">medoid<") == 2
+    [width] = [
+        row["silhouette"]
+        for row in pq.read_table(f"{output}/trials.parquet").to_pylist()
+        if row["kept"]
+    ]
+    assert ("The clusters are hardly set apart" in page) == (width < 0.25)
     assert page.count("no picture in the catalog") == 0
     assert len(re.findall(r'alt="Decoded centre of cluster \d"', page)) == 2
 

@@ -22,6 +22,9 @@ from vaeudf.workflows.pictures import read_facts, slider_range
 if TYPE_CHECKING:
     from vaeudf.bundle import Bundle
 
+_APART = 0.25
+"""Below such a silhouette there is no substantial structure (Kaufman and Rousseeuw, 1990)."""
+
 
 @dataclass(frozen=True)
 class ClusterPage:
@@ -94,7 +97,7 @@ class ClusterPage:
             slider_range=slider_range(self.decoder, best.centroids.mu),
             plot=plot,
             plot_alt=alt,
-            plot_caption=caption,
+            plot_caption=caption + _how_far_apart(best.silhouette),
             facts=_facts_of_run(summary),
             omitted=best.k - len(shown),
         )
@@ -141,6 +144,16 @@ def _plot(fitted: Fitted, found: Sequence[Clustering], best: Clustering) -> tupl
         "from every set of seeds. It never rises."
     )
     return plot, "The objective at every iteration", caption
+
+
+def _how_far_apart(silhouette: float) -> str:
+    if math.isnan(silhouette) or silhouette >= _APART:
+        return ""
+    return (
+        f" The clusters are hardly set apart: their silhouette is {silhouette:.2f}, and below "
+        f"{_APART:g} is commonly read as no substantial structure. They cut the catalog up, but do "
+        "not show that it has such kinds of items."
+    )
 
 
 def _facts_of_run(summary: Summary) -> list[tuple[str, str]]:
