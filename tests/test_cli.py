@@ -7,7 +7,7 @@ import logging
 import subprocess
 import sys
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -240,6 +240,19 @@ def test_flags_override_the_config_file_wherever_they_stand(config, flags, expec
 )
 def test_config_files_that_are_wrong(config, text, message):
     assert refusal("--config", config(text)) == message
+
+
+def test_names_and_values(config):
+    @dataclass(frozen=True)
+    class Options:
+        """Check."""
+
+        settings: dict[str, Any] | None = option(None, help="names and values")
+
+    found = parse(Options, ["--config", config("settings: {a: 1, b: [x]}")])
+    assert found.settings == {"a": 1, "b": ["x"]}
+    with pytest.raises(InputError, match=r"^--settings is '3'; expected names and their values\. "):
+        parse(Options, ["--config", config("settings: 3")])
 
 
 def test_a_config_file_that_is_no_yaml(config):

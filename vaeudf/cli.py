@@ -158,6 +158,8 @@ def _words(hint: Any) -> str:
         return " or ".join(map(str, kinds))
     if typing.get_origin(hint) is list:
         return f"a list of {_PLURALS[kinds[0]]}"
+    if typing.get_origin(hint) is dict:
+        return "names and their values"
     return " or ".join(map(_words, kinds)) if kinds else _WORDS[hint]
 
 
