@@ -28,7 +28,7 @@ NUM_ITEMS = 40
 SPEC = ImageSpec(16, 16)
 
 os.environ["PYSPARK_PYTHON"] = sys.executable
-# Half of what a JVM does in a minute of small jobs is optimising code that is not used again.
+# Nearly half of a JVM's work in a minute of small jobs is optimising code that it then leaves.
 os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
 torch.set_num_threads(1)
 

@@ -172,6 +172,15 @@ def plan(
     return BulkQuery(hits, counts, len(latents), num_groups, kind)
 
 
+def no_such_items(missing: Sequence[str]) -> InputError:
+    """Return the error that says of at least one item that the table does not have it."""
+    more = f" (nor {len(missing) - 1} more)" if len(missing) > 1 else ""
+    return InputError(
+        f"there is no item {missing[0]!r} in the table{more}; expected item_ids as this version of "
+        "the table has them."
+    )
+
+
 def posteriors_of(posteriors: DataFrame, item_ids: Sequence[str]) -> Latents:
     """Return items' own posteriors as queries: what is like these items?
 
@@ -186,11 +195,7 @@ def posteriors_of(posteriors: DataFrame, item_ids: Sequence[str]) -> Latents:
     found = {str(row[ITEM_ID]): row for row in rows.select(ITEM_ID, MU, LOG_VAR).collect()}
     missing = [name for name in item_ids if name not in found]
     if missing:
-        raise InputError(
-            f"there is no item {missing[0]!r} in the table"
-            f"{f' (nor {len(missing) - 1} more)' if len(missing) > 1 else ''}; expected item_ids "
-            "as this version of the table has them."
-        )
+        raise no_such_items(missing)
     return from_rows(
         [found[name][MU] for name in item_ids],
         list(item_ids),

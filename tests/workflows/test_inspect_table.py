@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -202,6 +203,20 @@ def refused(message: str, kind: type[Exception] = InputError, **options) -> None
     assert message in str(caught.value)
 
 
+def test_tables_without_items(table, tmp_path, monkeypatch):
+    """No job of ours writes one; others do."""
+    empty = dataclasses.replace(open_table(table), uri="empty", num_items=0)
+    opened = {"empty": empty, table: open_table(table)}
+    opener = "vaeudf.workflows.inspect_table.open_posteriors"
+    monkeypatch.setattr(opener, lambda uri, version=None: opened[uri])
+    out = str(tmp_path / "out")
+    message = "empty has no items; there is nothing to inspect."
+    refused(message, TableError, table="empty", output=out)
+    message = "empty has no items; there is nothing to compare with."
+    refused(message, TableError, table=table, output=out, compare="empty", cross_model=True)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_is_refused(table, tmp_path, bundle_path):
     before = tree(table)
     out = str(tmp_path / "out")
@@ -224,7 +239,8 @@ def test_what_is_refused(table, tmp_path, bundle_path):
     refused("hub-queries is 0; expected 1 to 10,000.", table=table, output=out, hub_queries=0)
     refused("sample is 10001; expected 1 to", table=table, output=out, sample=10_001)
     refused("seed is -1; expected 0 or more.", table=table, output=out, seed=-1)
-    refused("cross-model goes with --compare.", table=table, output=out, cross_model=True)
+    refused("cross-model goes with --compare; name", table=table, output=out, cross_model=True)
+    refused("catalog goes with --page; name", table=table, output=out, page=False, catalog="c")
     refused(
         "taus are '0,x'; expected numbers with commas between, such as 0,0.1,0.5.",
         table=table,

@@ -17,7 +17,7 @@ from vaeudf.clustering import Fitted
 from vaeudf.clusters import Clustering
 from vaeudf.divergences import Divergence
 from vaeudf.portraits import Portrait, is_squared
-from vaeudf.workflows.pictures import read_facts, slider_range
+from vaeudf.workflows.pictures import closing_facts, read_facts, slider_range
 
 if TYPE_CHECKING:
     from vaeudf.bundle import Bundle
@@ -168,10 +168,4 @@ def _facts_of_run(summary: Summary) -> list[tuple[str, str]]:
     facts.append(("seeds", f"{summary['seed']}, best of {summary['restarts']}"))
     stopped = "" if summary["converged"] else ", stopped before it came to rest"
     facts.append(("iterations", f"{summary['iterations']}{stopped}"))
-    version = "" if summary["version"] is None else f", version {summary['version']}"
-    facts.append(("table", f"{summary['table']}{version}"))
-    if summary["model_id"] is not None:
-        facts.append(("model", summary["model_id"][:12]))
-    phases = (f"{name} {seconds:.1f}" for name, seconds in summary["seconds"].items() if seconds)
-    facts.append(("seconds", ", ".join(phases)))
-    return facts
+    return facts + closing_facts(summary)

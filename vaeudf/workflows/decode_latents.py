@@ -35,7 +35,13 @@ from vaeudf.table import PosteriorTable, open_posteriors
 from vaeudf.timing import Stopwatch
 from vaeudf.user_code import use_py_files
 from vaeudf.workflows.drawn import Drawn
-from vaeudf.workflows.pictures import find_pictures, load_model_of, places_read, slider_range
+from vaeudf.workflows.pictures import (
+    closing_facts,
+    find_pictures,
+    load_model_of,
+    places_read,
+    slider_range,
+)
 from vaeudf.workflows.points import Points
 from vaeudf.workflows.reconstructions import Format, Order, Reconstructions, parse_number
 from vaeudf.workflows.traversals import Traversal, parse_traverse
@@ -252,7 +258,7 @@ def decode_latents(options: DecodeLatents) -> Summary:
                     lead=drawn.lead,
                     notes=drawn.notes,
                     slider_range=slider_range(bundle),
-                    facts=_facts(summary, options, table),
+                    facts=_facts(summary),
                 )
     if options.output:
         summary["output"] = absolute(options.output)
@@ -344,14 +350,7 @@ def _write_sheet(drawn: Drawn, folder: str) -> None:
         stream.write(drawn.sheet)
 
 
-def _facts(
-    summary: Summary, options: DecodeLatents, table: PosteriorTable | None
-) -> list[tuple[str, str]]:
+def _facts(summary: Summary) -> list[tuple[str, str]]:
     facts = [("pictures decoded", f"{summary['pictures']:,}")]
     facts.append(("latent dimensions", str(summary["latent_dim"])))
-    facts.append(("model", str(summary["model_id"])[:12]))
-    if table is not None:
-        version = "" if table.version is None else f", version {table.version}"
-        facts.append(("table", f"{options.table}{version}"))
-    phases = (f"{name} {seconds:.1f}" for name, seconds in summary["seconds"].items() if seconds)
-    return [*facts, ("seconds", ", ".join(phases) or "0")]
+    return facts + closing_facts(summary)

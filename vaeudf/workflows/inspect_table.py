@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 
 from vaeudf.catalog import CatalogSource
 from vaeudf.census import Census
-from vaeudf.cli import Summary, option
+from vaeudf.cli import Summary, check_goes_with, option
 from vaeudf.comparison import compare
 from vaeudf.errors import InputError, TableError
 from vaeudf.findings import Comparison, Failures, Findings, Quarantine
@@ -92,8 +92,8 @@ class InspectTable:
                 )
         if self.seed < 0:
             raise InputError(f"seed is {self.seed}; expected 0 or more.")
-        if self.cross_model and self.compare is None:
-            raise InputError("cross-model goes with --compare.")
+        check_goes_with(self, "compare", ("cross_model",))
+        check_goes_with(self, "page", ("catalog",))
         self.tolerances  # noqa: B018 - refused now rather than later
 
     @property

@@ -12,6 +12,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from vaeudf.catalog import CatalogSource, read_images, resolve_format
+from vaeudf.cli import Summary
 from vaeudf.errors import BundleError, InputError
 from vaeudf.file_listing import root_of
 from vaeudf.query import read_table
@@ -135,6 +136,18 @@ def places_read(table: PosteriorTable, *named: str | None) -> list[str]:
     if CATALOG_KEY in table.provenance:
         read.append(CatalogSource.from_json(table.provenance[CATALOG_KEY]).path)
     return [path if exists(path) else root_of(path) for path in read if path is not None]
+
+
+def closing_facts(summary: Summary) -> list[tuple[str, str]]:
+    """Return what every page ends with: the table, the model and the seconds of its job."""
+    facts = []
+    if "table" in summary:
+        version = "" if summary["version"] is None else f", version {summary['version']}"
+        facts.append(("table", f"{summary['table']}{version}"))
+    if summary.get("model_id") is not None:
+        facts.append(("model", summary["model_id"][:12]))
+    phases = (f"{name} {seconds:.1f}" for name, seconds in summary["seconds"].items() if seconds)
+    return [*facts, ("seconds", ", ".join(phases) or "0")]
 
 
 def slider_range(bundle: Bundle, *points: NDArray[np.float64]) -> float:

@@ -15,7 +15,7 @@ from vaeudf.report import Hit, Result, write_report
 from vaeudf.schema import ITEM_ID, QUERY_ID, RANK
 from vaeudf.scores import Score
 from vaeudf.table import PosteriorTable
-from vaeudf.workflows.pictures import read_facts, slider_range
+from vaeudf.workflows.pictures import closing_facts, read_facts, slider_range
 
 if TYPE_CHECKING:
     from vaeudf.bundle import Bundle
@@ -106,6 +106,4 @@ def _facts_of_run(summary: Summary) -> list[tuple[str, str]]:
     if "hub_share" in summary:
         share = f"{summary['hub_item']}, in {summary['hub_share']:.0%} of the queries"
         facts.append(("most frequent hit", share))
-    phases = (f"{name} {seconds:.1f}" for name, seconds in summary["seconds"].items() if seconds)
-    facts.append(("seconds", ", ".join(phases)))
-    return facts
+    return facts + closing_facts(summary)

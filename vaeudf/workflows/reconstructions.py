@@ -19,7 +19,7 @@ from vaeudf.decode_report import Pair, Pairs
 from vaeudf.errors import InputError
 from vaeudf.inference import Hardware
 from vaeudf.plots import reconstruction_sheet
-from vaeudf.query import read_table
+from vaeudf.query import no_such_items, read_table
 from vaeudf.reconstruction import Keep, reconstruct
 from vaeudf.schema import (
     CHANGED,
@@ -99,11 +99,7 @@ class Reconstructions:
             there = {row[ITEM_ID] for row in frame.select(ITEM_ID).collect()}
             missing = [name for name in item_ids if name not in there]
             if missing:
-                more = f" (nor {len(missing) - 1} more)" if len(missing) > 1 else ""
-                raise InputError(
-                    f"there is no item {missing[0]!r} in the table{more}; expected item_ids as "
-                    "this version of the table has them."
-                )
+                raise no_such_items(missing)
             return frame, len(there)
         if number is None or number >= self.table.num_items:
             if number is not None and number > self.table.num_items:
