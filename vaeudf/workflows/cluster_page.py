@@ -150,7 +150,7 @@ def _how_far_apart(silhouette: float) -> str:
     if math.isnan(silhouette) or silhouette >= _APART:
         return ""
     return (
-        f" The clusters are hardly set apart: their silhouette is {silhouette:.2f}, and below "
+        f" The clusters are hardly set apart: their silhouette is {silhouette:.3f}, and below "
         f"{_APART:g} is commonly read as no substantial structure. They cut the catalog up, but do "
         "not show that it has such kinds of items."
     )
