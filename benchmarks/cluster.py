@@ -26,12 +26,12 @@ from pyspark.sql import DataFrame, SparkSession
 
 from benchmarks.measure import PeakMemory, print_table, tell
 from benchmarks.posteriors import Posteriors, add_argument, draw_items
-from vaeudf.clustering import Plan, fit
-from vaeudf.divergences import DIVERGENCES
-from vaeudf.item_passes import TablePasses
-from vaeudf.session import session_builder
-from vaeudf.storage import spark_literal
-from vaeudf.table import open_posteriors
+from vaeudf.clustering.divergences import DIVERGENCES
+from vaeudf.clustering.lloyd import Plan, fit
+from vaeudf.spark.passes import TablePasses
+from vaeudf.spark.session import session_builder
+from vaeudf.storage.locations import spark_literal
+from vaeudf.table.delta import open_posteriors
 
 _FILES = 8
 _FEW = 2

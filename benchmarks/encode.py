@@ -45,7 +45,7 @@ def make_data(root: Path, photos: str | None, count: int) -> None:
     import pyarrow.parquet as pq
     from PIL import Image, ImageOps
 
-    from vaeudf.garments import draw_garment, sample_garment
+    from vaeudf.catalog.garments import draw_garment, sample_garment
 
     sources = sorted(Path(photos).rglob("*.jpg")) if photos else []
 
@@ -87,9 +87,9 @@ def make_model(path: Path) -> None:
     """Write a reference model with random weights: the speed is the same."""
     import torch
 
-    from vaeudf.bundle import Manifest, save_bundle
-    from vaeudf.image_spec import ImageSpec
-    from vaeudf.networks import conv_vae
+    from vaeudf.images.spec import ImageSpec
+    from vaeudf.model.bundle import Manifest, save_bundle
+    from vaeudf.model.conv_vae import conv_vae
 
     torch.manual_seed(0)
     sizes = {"height": SIDE, "width": SIDE, "channels": 3, "latent_dim": 10, "base_channels": 24}
@@ -117,7 +117,7 @@ class PlainEncoder:
     def __init__(self, model: str) -> None:
         import torch
 
-        from vaeudf.bundle import load_bundle
+        from vaeudf.model.bundle import load_bundle
 
         torch.set_num_threads(1)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -178,7 +178,7 @@ def on_spark(work: Callable[[Any, str, str, str], None]) -> Callable[..., dict[s
 
 
 def _spark() -> Any:
-    from vaeudf.session import session_builder
+    from vaeudf.spark.session import session_builder
 
     cores = len(os.sched_getaffinity(0))
     os.environ["PYSPARK_SUBMIT_ARGS"] = (

@@ -23,9 +23,10 @@ from numpy.typing import NDArray
 
 import vaeudf
 from benchmarks.posteriors import KINDS, Posteriors, add_argument, draw_items, draw_queries
-from vaeudf import engine, scores
-from vaeudf.layout import kd_order, typical_sigma
-from vaeudf.prepared import prepare, prepare_queries
+from vaeudf.gaussian import scores
+from vaeudf.numerics.kd_tree import kd_order, typical_sigma
+from vaeudf.search import engine
+from vaeudf.search.prepared import prepare, prepare_queries
 
 K = 10
 _PROBES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)

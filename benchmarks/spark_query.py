@@ -24,13 +24,13 @@ from pyspark.sql import SparkSession
 from benchmarks.measure import PeakMemory, print_table, tell
 from benchmarks.posteriors import KINDS, Posteriors, add_argument, draw_items, draw_queries
 from benchmarks.search import lifted_items, lifted_queries
-from vaeudf import table_search
-from vaeudf.latents import Latents, from_rows
-from vaeudf.query import BulkQuery, plan
+from vaeudf.query import two_rounds as table_search
+from vaeudf.query.bulk import BulkQuery, plan
+from vaeudf.query.latents import Latents, from_rows
 from vaeudf.schema import posterior_schema
-from vaeudf.session import session_builder
-from vaeudf.table import PosteriorTable, new_run_id, open_table, publish
-from vaeudf.writing import write_data_files
+from vaeudf.spark.session import session_builder
+from vaeudf.spark.writing import write_data_files
+from vaeudf.table.delta import PosteriorTable, new_run_id, open_table, publish
 
 _CHUNK = 1_000_000
 

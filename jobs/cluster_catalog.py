@@ -1,6 +1,6 @@
 """Cluster an encoded catalog by KL between its items' Gaussians. See --help."""
 
-from vaeudf.cli import main
+from vaeudf.workflows.cli import main
 from vaeudf.workflows.cluster_catalog import ClusterCatalog, cluster_catalog
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Draw a catalog of garments. See --help."""
 
-from vaeudf.cli import main
+from vaeudf.workflows.cli import main
 from vaeudf.workflows.draw_catalog import DrawCatalog, draw_catalog
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Make a bundle of a model that was trained elsewhere. See --help."""
 
-from vaeudf.cli import main
+from vaeudf.workflows.cli import main
 from vaeudf.workflows.export_model import ExportModel, export_model
 
 if __name__ == "__main__":

@@ -16,12 +16,12 @@ import torch
 from PIL import Image
 from pyspark.sql import SparkSession
 
-from tests.population import Population, make_population
-from vaeudf.bundle import Bundle, Manifest, save_bundle
-from vaeudf.garments import draw_garment, sample_garment
-from vaeudf.image_spec import ImageSpec
-from vaeudf.networks import conv_vae
-from vaeudf.session import session_builder
+from tests.support.population import Population, make_population
+from vaeudf.catalog.garments import draw_garment, sample_garment
+from vaeudf.images.spec import ImageSpec
+from vaeudf.model.bundle import Bundle, Manifest, save_bundle
+from vaeudf.model.conv_vae import conv_vae
+from vaeudf.spark.session import session_builder
 
 LATENT_DIM = 4
 NUM_ITEMS = 40
@@ -59,7 +59,7 @@ def bundle_path(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="session")
 def bundle(bundle_path: str) -> Bundle:
-    from vaeudf.bundle import load_bundle
+    from vaeudf.model.bundle import load_bundle
 
     return load_bundle(bundle_path)
 

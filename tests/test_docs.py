@@ -9,8 +9,8 @@ import shlex
 import pytest
 import torch
 
-from tests.test_jobs import ROOT, submit, summary
-from vaeudf.garments import draw_garment, sample_garment
+from tests.workflows.test_jobs import ROOT, submit, summary
+from vaeudf.catalog.garments import draw_garment, sample_garment
 
 pytestmark = pytest.mark.slow
 

@@ -50,14 +50,14 @@ def test_no_module_takes_the_place_of_a_function():
 
 
 def test_lazy_names_are_what_they_say():
-    import vaeudf.bundle
-    import vaeudf.encoding
-    import vaeudf.query
+    import vaeudf.encoding.udf
+    import vaeudf.model.bundle
+    import vaeudf.query.bulk
 
     for name in ("encode", "decode", "nearest", "top_k", "load_bundle"):
         assert isinstance(getattr(vaeudf, name), types.FunctionType)
         assert getattr(vaeudf, name).__name__ == name
-    assert vaeudf.Bundle is vaeudf.bundle.Bundle
+    assert vaeudf.Bundle is vaeudf.model.bundle.Bundle
 
 
 def test_names_that_are_not_there():

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import LATENT_DIM
-from tests.test_jobs import ROOT, submit, summary
-from vaeudf.garments import draw_garment, sample_garment
+from tests.workflows.test_jobs import ROOT, submit, summary
+from vaeudf.catalog.garments import draw_garment, sample_garment
 
 README = (ROOT / "README.md").read_text()
 

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from vaeudf import errors, gaussian
 
 if TYPE_CHECKING:
-    from vaeudf.bundle import Bundle, load_bundle
-    from vaeudf.clusters import cluster
-    from vaeudf.decoding import decode
-    from vaeudf.encoding import encode
-    from vaeudf.export import ForeignModel, export_bundle
-    from vaeudf.image_spec import ImageSpec
-    from vaeudf.index import PosteriorIndex, nearest
-    from vaeudf.query import top_k
+    from vaeudf.clustering.api import cluster
+    from vaeudf.decoding.udf import decode
+    from vaeudf.encoding.udf import encode
+    from vaeudf.images.spec import ImageSpec
+    from vaeudf.model.bundle import Bundle, load_bundle
+    from vaeudf.model.export.probe import ForeignModel, export_bundle
+    from vaeudf.query.bulk import top_k
+    from vaeudf.search.index import PosteriorIndex, nearest
 
 __all__ = [
     "Bundle",
@@ -38,17 +38,17 @@ __all__ = [
 __version__ = "0.1.0"
 
 _LAZY = {
-    "Bundle": "vaeudf.bundle",
-    "load_bundle": "vaeudf.bundle",
-    "cluster": "vaeudf.clusters",
-    "decode": "vaeudf.decoding",
-    "encode": "vaeudf.encoding",
-    "ForeignModel": "vaeudf.export",
-    "export_bundle": "vaeudf.export",
-    "ImageSpec": "vaeudf.image_spec",
-    "PosteriorIndex": "vaeudf.index",
-    "nearest": "vaeudf.index",
-    "top_k": "vaeudf.query",
+    "Bundle": "vaeudf.model.bundle",
+    "load_bundle": "vaeudf.model.bundle",
+    "cluster": "vaeudf.clustering.api",
+    "decode": "vaeudf.decoding.udf",
+    "encode": "vaeudf.encoding.udf",
+    "ForeignModel": "vaeudf.model.export.probe",
+    "export_bundle": "vaeudf.model.export.probe",
+    "ImageSpec": "vaeudf.images.spec",
+    "PosteriorIndex": "vaeudf.search.index",
+    "nearest": "vaeudf.search.index",
+    "top_k": "vaeudf.query.bulk",
 }
 
 

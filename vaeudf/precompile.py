@@ -11,18 +11,21 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vaeudf.boxes import Boxes
-from vaeudf.clustering import Batch, Merge, Plan, Result, Work, fit
-from vaeudf.divergences import KL, Gaussians
-from vaeudf.fold import Fold, Search, box_bounds, to_matrix
-from vaeudf.index import PosteriorIndex, nearest
-from vaeudf.kernels import most_promising
-from vaeudf.latents import Latents
-from vaeudf.layout import BLOCK_SIZE
-from vaeudf.portraits import portray
-from vaeudf.prepared import prepare_queries
+from vaeudf.clustering.divergences import KL
+from vaeudf.clustering.lloyd import Plan, fit
+from vaeudf.clustering.portraits import portray
+from vaeudf.gaussian.arrays import Gaussians
+from vaeudf.gaussian.scores import SCORES, Score
+from vaeudf.numerics.boxes import Boxes
+from vaeudf.numerics.kd_tree import BLOCK_SIZE
+from vaeudf.query.latents import Latents
+from vaeudf.query.task import Fold, Search, box_bounds
 from vaeudf.schema import ITEM_ID, LOG_VAR, MU
-from vaeudf.scores import SCORES, Score
+from vaeudf.search.index import PosteriorIndex, nearest
+from vaeudf.search.kernels import most_promising
+from vaeudf.search.prepared import prepare_queries
+from vaeudf.table.passes import Batch, Merge, Result, Work
+from vaeudf.table.vectors import to_matrix
 
 # Searched through boxes, and by products of matrices.
 _LATENT_DIMS = (4, 32)

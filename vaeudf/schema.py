@@ -13,7 +13,7 @@ IMAGE_ROW = "image_row"
 IMAGE_LENGTH = "image_length"
 IMAGE_MODIFIED = "image_modified"
 PLACE = (IMAGE_FILE, IMAGE_ROW, IMAGE_LENGTH, IMAGE_MODIFIED)
-"""Where an item's image is; see :func:`vaeudf.catalog.list_items`."""
+"""Where an item's image is; see :func:`vaeudf.catalog.source.list_items`."""
 SOURCE_VERSION = "source_version"
 HASH_DIGITS = 16
 """Hexadecimal digits of an image's SHA-256 that are its source_version, where it is a hash."""

@@ -16,8 +16,9 @@ from pathlib import Path
 from deltalake import DeltaTable
 from pyspark import SparkContext
 
-from vaeudf import encoding, table
-from vaeudf.session import session_builder
+from vaeudf.encoding import udf as encoding
+from vaeudf.spark.session import session_builder
+from vaeudf.table import delta as table
 from vaeudf.workflows import encode_catalog as workflow
 
 HOLDERS = {"create_write_transaction": DeltaTable, "_create": table}

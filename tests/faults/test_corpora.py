@@ -19,9 +19,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from tests.test_images import BOMBS, ODD_JPEG, SAMPLES, encoded, photo
+from tests.images.test_decode import BOMBS, ODD_JPEG, SAMPLES, encoded, photo
 from tests.workflows.test_encode_catalog import read
-from vaeudf.images import MAX_BYTES, REASONS
+from vaeudf.images.decode import MAX_BYTES, REASONS
 
 pytestmark = pytest.mark.slow
 

@@ -1,6 +1,7 @@
 """The disk is full when a night writes its chunks, or its data files.
 
-Run by ``./spark-submit.sh test -m slow``. Commit and checkpoint are in tests/test_disk_full.py.
+Run by ``./spark-submit.sh test -m slow``. Commit and checkpoint are in
+tests/table/test_disk_full.py.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import pytest
 
 from tests.conftest import tree
 from tests.workflows.test_encode_catalog import read
-from vaeudf.table import open_table
+from vaeudf.table.delta import open_table
 
 pytestmark = pytest.mark.slow
 

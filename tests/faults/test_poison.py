@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.workflows.test_encode_catalog import read
-from vaeudf.run_record import read_run_records
+from vaeudf.encoding.run_record import read_run_records
 
 pytestmark = pytest.mark.slow
 

@@ -10,10 +10,10 @@ import threading
 import numpy as np
 import pytest
 
-from tests.test_table import PAYLOAD, write_file
-from vaeudf.query import top_k
+from tests.table.test_delta import PAYLOAD, write_file
+from vaeudf.query.bulk import top_k
 from vaeudf.schema import MODEL_ID_KEY, posterior_schema
-from vaeudf.table import open_for_publishing, publish
+from vaeudf.table.delta import open_for_publishing, publish
 
 pytestmark = [pytest.mark.spark, pytest.mark.slow]
 

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from vaeudf.bundle import Bundle
-from vaeudf.image_spec import scale_pixels
-from vaeudf.images import decode_image
-from vaeudf.table import open_table
+from vaeudf.images.decode import decode_image
+from vaeudf.images.spec import scale_pixels
+from vaeudf.model.bundle import Bundle
+from vaeudf.table.delta import open_table
 from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
 
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from tests.interop.compare import encoded_by_spark, pixels_of
-from vaeudf.bundle import load_bundle
 from vaeudf.errors import BundleError
-from vaeudf.export import ForeignModel, Probe
-from vaeudf.image_spec import ImageSpec
+from vaeudf.images.spec import ImageSpec
+from vaeudf.model.bundle import load_bundle
+from vaeudf.model.export.probe import ForeignModel, Probe
 from vaeudf.workflows.export_model import ExportModel, export_model
 
 pytestmark = [pytest.mark.interop]

@@ -10,12 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import LATENT_DIM, NUM_ITEMS, make_bundle, tree
-from tests.passes import MemoryPasses
-from vaeudf.clustering import Plan, fit
-from vaeudf.divergences import KL
+from tests.support.passes import MemoryPasses
+from vaeudf.clustering.divergences import KL
+from vaeudf.clustering.lloyd import Plan, fit
+from vaeudf.clustering.portraits import assign, portray
 from vaeudf.errors import BundleError, InputError, TableError
-from vaeudf.portraits import assign, portray
-from vaeudf.table import open_table
+from vaeudf.table.delta import open_table
 from vaeudf.workflows import cluster_page
 from vaeudf.workflows.cluster_catalog import ClusterCatalog, cluster_catalog
 from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog

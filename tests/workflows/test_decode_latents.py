@@ -13,14 +13,14 @@ import pytest
 from PIL import Image
 
 from tests.conftest import LATENT_DIM, NUM_ITEMS, make_bundle, tree
-from vaeudf.bundle import MANIFEST, load_bundle
-from vaeudf.cli import parse
-from vaeudf.decoding import draws
+from vaeudf.decoding.file_names import file_name
+from vaeudf.decoding.paths import fisher_rao_distance, fisher_rao_path, linear_path
+from vaeudf.decoding.udf import draws
 from vaeudf.errors import BundleError, InputError
-from vaeudf.file_names import file_name
-from vaeudf.images import decode_image
-from vaeudf.paths import fisher_rao_distance, fisher_rao_path, linear_path
-from vaeudf.table import open_table
+from vaeudf.images.decode import decode_image
+from vaeudf.model.bundle import MANIFEST, load_bundle
+from vaeudf.table.delta import open_table
+from vaeudf.workflows.cli import parse
 from vaeudf.workflows.decode_latents import DecodeLatents, decode_latents
 from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
 
@@ -554,10 +554,10 @@ def test_a_decoder_of_another_shape(bundle_path, tmp_path):
     )
     from dataclasses import replace
 
-    import vaeudf.bundle as bundles
-    from vaeudf.adapter import Interface, build_foreign, networks_of
-    from vaeudf.image_spec import ImageSpec
-    from vaeudf.user_code import use_py_files
+    import vaeudf.model.bundle as bundles
+    from vaeudf.images.spec import ImageSpec
+    from vaeudf.model.foreign import Interface, build_foreign, networks_of
+    from vaeudf.model.py_files import use_py_files
 
     use_py_files([str(module)])
     interface = Interface("encode", "0", "1", "decode", "", (2,))

@@ -6,9 +6,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import tree
-from vaeudf.bundle import load_bundle
 from vaeudf.errors import InputError
-from vaeudf.table import open_table
+from vaeudf.model.bundle import load_bundle
+from vaeudf.table.delta import open_table
 from vaeudf.workflows.demo import Demo, demo
 
 pytestmark = pytest.mark.spark

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image, ImageChops
 
 from tests.conftest import tree
+from vaeudf.catalog.garments import draw_garment, sample_garment
 from vaeudf.errors import InputError
-from vaeudf.garments import draw_garment, sample_garment
 from vaeudf.workflows.draw_catalog import DrawCatalog, draw_catalog
 
 pytestmark = pytest.mark.spark

@@ -13,8 +13,9 @@ import pytest
 from deltalake import DeltaTable
 
 from tests.conftest import LATENT_DIM, NUM_ITEMS, make_bundle, tree
-from vaeudf.catalog import CatalogSource, read_catalog
-from vaeudf.encoding import encode
+from vaeudf.catalog.source import CatalogSource, read_catalog
+from vaeudf.encoding.run_record import read_run_records
+from vaeudf.encoding.udf import encode
 from vaeudf.errors import (
     BundleError,
     InputError,
@@ -23,9 +24,8 @@ from vaeudf.errors import (
     TooManyFailures,
     VaeUdfError,
 )
-from vaeudf.footers import read_footers
-from vaeudf.run_record import read_run_records
-from vaeudf.table import open_table
+from vaeudf.table.delta import open_table
+from vaeudf.table.footers import read_footers
 from vaeudf.workflows import encode_catalog as workflow
 from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
 
@@ -107,7 +107,7 @@ def test_partitioning_of_the_catalog_does_not_show(
 
 
 def test_more_row_groups_and_files(spark, parquet_catalog, bundle_path, table, monkeypatch):
-    monkeypatch.setattr("vaeudf.writing.BYTES_PER_FILE", 1000)
+    monkeypatch.setattr("vaeudf.spark.writing.BYTES_PER_FILE", 1000)
     encode_catalog(EncodeCatalog(parquet_catalog, bundle_path, table))
     files = open_table(table).files
     assert len(files) > 2

@@ -16,14 +16,14 @@ import pytest
 import torch
 from PIL import Image
 
-from tests import elsewhere
 from tests.conftest import tree
-from vaeudf.bundle import MODEL, load_bundle
-from vaeudf.cli import parse
+from tests.support import elsewhere
 from vaeudf.errors import BundleError, InputError
-from vaeudf.image_spec import ImageSpec, scale_pixels
-from vaeudf.images import decode_image
-from vaeudf.table import open_table
+from vaeudf.images.decode import decode_image
+from vaeudf.images.spec import ImageSpec, scale_pixels
+from vaeudf.model.bundle import MODEL, load_bundle
+from vaeudf.table.delta import open_table
+from vaeudf.workflows.cli import parse
 from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
 from vaeudf.workflows.export_model import ExportModel, export_model
 from vaeudf.workflows.query_topk import QueryTopk, query_topk

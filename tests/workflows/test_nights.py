@@ -13,10 +13,10 @@ import pytest
 
 from tests.conftest import LATENT_DIM, NUM_ITEMS, make_bundle, tree
 from tests.workflows.test_encode_catalog import matrix, read
-from vaeudf import encoding
+from vaeudf.encoding import udf as encoding
+from vaeudf.encoding.run_record import read_run_records
 from vaeudf.errors import TooManyFailures
-from vaeudf.run_record import read_run_records
-from vaeudf.table import open_table
+from vaeudf.table.delta import open_table
 from vaeudf.workflows import encode_catalog as workflow
 from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
 

@@ -13,14 +13,14 @@ from PIL import Image
 from pyspark.sql import functions as F
 
 from tests.conftest import NUM_ITEMS, tree
-from vaeudf.bundle import load_bundle
-from vaeudf.catalog import CatalogSource, list_items
+from vaeudf.catalog.collect import collect_pixels
+from vaeudf.catalog.source import CatalogSource, list_items
 from vaeudf.errors import DeviceError, InputError
-from vaeudf.image_spec import ImageSpec
-from vaeudf.images import decode_image
-from vaeudf.pixels import collect_pixels
-from vaeudf.shared_training import whole_gpus
-from vaeudf.training import Checkpoints
+from vaeudf.images.decode import decode_image
+from vaeudf.images.spec import ImageSpec
+from vaeudf.model.bundle import load_bundle
+from vaeudf.training.distributed import whole_gpus
+from vaeudf.training.loop import Checkpoints
 from vaeudf.workflows import train_vae as workflow
 from vaeudf.workflows.train_vae import CURVE, RECONSTRUCTIONS, TrainVae, train_vae
 
@@ -110,7 +110,7 @@ def test_unreadable_images_are_left_out_and_counted(spark, garments, tmp_path):
 
 
 def test_more_pixels_than_the_driver_holds(spark, parquet_catalog, monkeypatch):
-    monkeypatch.setattr("vaeudf.pixels._MAX_BYTES", 16 * 16 * 3 * 20)
+    monkeypatch.setattr("vaeudf.catalog.collect._MAX_BYTES", 16 * 16 * 3 * 20)
     items = list_items(spark, CatalogSource(parquet_catalog), versions=False)
     with pytest.raises(InputError, match="Take at most 20: --max-images, or --sample"):
         collect_pixels(items, "image", ImageSpec(16, 16), 1000, 0)

@@ -14,16 +14,17 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vaeudf.cli import Summary, check_goes_with, option
-from vaeudf.clustering import Fitted, Plan, Trial
-from vaeudf.clusters import Clustering, cluster_all
-from vaeudf.divergences import DIVERGENCES, divergence_named
+from vaeudf.clustering.api import Clustering, cluster_all
+from vaeudf.clustering.divergences import DIVERGENCES, divergence_named
+from vaeudf.clustering.lloyd import Fitted, Plan, Trial
 from vaeudf.errors import InputError
-from vaeudf.item_passes import TablePasses
-from vaeudf.progress import progress
+from vaeudf.model.py_files import use_py_files
 from vaeudf.schema import ITEM_ID, LOG_VAR, MODEL_ID_KEY, MU, QUERY_ID
-from vaeudf.session import spark_session
-from vaeudf.storage import (
+from vaeudf.spark.passes import TablePasses
+from vaeudf.spark.progress import progress
+from vaeudf.spark.session import spark_session
+from vaeudf.spark.stopwatch import Stopwatch
+from vaeudf.storage.locations import (
     CLUSTERS_MARK,
     PAGE_MARK,
     absolute,
@@ -32,9 +33,8 @@ from vaeudf.storage import (
     replacing,
     spark_uri,
 )
-from vaeudf.table import PosteriorTable, open_posteriors
-from vaeudf.timing import Stopwatch
-from vaeudf.user_code import use_py_files
+from vaeudf.table.delta import PosteriorTable, open_posteriors
+from vaeudf.workflows.cli import Summary, check_goes_with, option
 from vaeudf.workflows.cluster_page import ClusterPage
 from vaeudf.workflows.pictures import find_pictures, load_decoder, places_read
 

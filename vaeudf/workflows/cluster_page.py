@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import SparkSession
 
-from vaeudf.catalog import CatalogSource, read_images
-from vaeudf.cli import Summary
-from vaeudf.cluster_plots import choice_of_k, objective_curves
-from vaeudf.cluster_report import ClusterSection, Member, write_cluster_page
-from vaeudf.clustering import Fitted
-from vaeudf.clusters import Clustering
-from vaeudf.divergences import Divergence
-from vaeudf.portraits import Portrait, is_squared
+from vaeudf.catalog.source import CatalogSource, read_images
+from vaeudf.clustering.api import Clustering
+from vaeudf.clustering.divergences import Divergence
+from vaeudf.clustering.lloyd import Fitted
+from vaeudf.clustering.portraits import Portrait, is_squared
+from vaeudf.pages.cluster_page import ClusterSection, Member, write_cluster_page
+from vaeudf.pages.cluster_plots import choice_of_k, objective_curves
+from vaeudf.workflows.cli import Summary
 from vaeudf.workflows.pictures import closing_facts, read_facts, slider_range
 
 if TYPE_CHECKING:
-    from vaeudf.bundle import Bundle
+    from vaeudf.model.bundle import Bundle
 
 _APART = 0.25
 """Below such a silhouette there is no substantial structure (Kaufman and Rousseeuw, 1990)."""

@@ -10,18 +10,19 @@ from typing import get_args
 import numpy as np
 from pyspark.sql import DataFrame, SparkSession
 
-from vaeudf.bundle import Bundle, load_bundle
-from vaeudf.catalog import CatalogSource
-from vaeudf.cli import Summary, option
-from vaeudf.decode_report import write_decode_page
-from vaeudf.decoding import decode, decode_to_files, remove_drafts, tasks_for
+from vaeudf.catalog.source import CatalogSource
+from vaeudf.decoding.paths import check_steps
+from vaeudf.decoding.udf import decode, decode_to_files, remove_drafts, tasks_for
 from vaeudf.errors import BundleError, InputError
-from vaeudf.inference import Device, Hardware, choose_device
-from vaeudf.paths import check_steps
-from vaeudf.progress import progress
+from vaeudf.model.bundle import Bundle, load_bundle
+from vaeudf.model.devices import Device, Hardware, choose_device
+from vaeudf.model.py_files import use_py_files
+from vaeudf.pages.decode_page import write_decode_page
 from vaeudf.schema import CATALOG_KEY, IMAGE, MODEL_PATH_KEY, QUERY_ID, Z
-from vaeudf.session import send_py_files, spark_session
-from vaeudf.storage import (
+from vaeudf.spark.progress import progress
+from vaeudf.spark.session import send_py_files, spark_session
+from vaeudf.spark.stopwatch import Stopwatch
+from vaeudf.storage.locations import (
     PAGE_MARK,
     PICTURES_MARK,
     absolute,
@@ -31,9 +32,8 @@ from vaeudf.storage import (
     replacing,
     spark_uri,
 )
-from vaeudf.table import PosteriorTable, open_posteriors
-from vaeudf.timing import Stopwatch
-from vaeudf.user_code import use_py_files
+from vaeudf.table.delta import PosteriorTable, open_posteriors
+from vaeudf.workflows.cli import Summary, option
 from vaeudf.workflows.drawn import Drawn
 from vaeudf.workflows.pictures import (
     closing_facts,

@@ -13,13 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from vaeudf.cli import Summary, option
 from vaeudf.errors import InputError
 from vaeudf.schema import ITEM_ID, MU, QUERY_ID
-from vaeudf.session import spark_session
-from vaeudf.storage import absolute, exists, is_empty_folder, remove
-from vaeudf.table import open_table
-from vaeudf.timing import Stopwatch
+from vaeudf.spark.session import spark_session
+from vaeudf.spark.stopwatch import Stopwatch
+from vaeudf.storage.locations import absolute, exists, is_empty_folder, remove
+from vaeudf.table.delta import open_table
+from vaeudf.workflows.cli import Summary, option
 from vaeudf.workflows.draw_catalog import DrawCatalog, draw_catalog
 from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
 from vaeudf.workflows.query_topk import QueryTopk, query_topk

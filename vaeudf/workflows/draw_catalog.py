@@ -10,13 +10,13 @@ from typing import Literal
 
 import pandas as pd
 
-from vaeudf.cli import Summary, option
+from vaeudf.catalog.garments import draw_garment, sample_garment
 from vaeudf.errors import InputError
-from vaeudf.garments import draw_garment, sample_garment
-from vaeudf.progress import progress
 from vaeudf.schema import IMAGE, ITEM_ID
-from vaeudf.session import spark_session
-from vaeudf.storage import (
+from vaeudf.spark.progress import progress
+from vaeudf.spark.session import spark_session
+from vaeudf.spark.stopwatch import Stopwatch
+from vaeudf.storage.locations import (
     CATALOG_MARK,
     absolute,
     check_output,
@@ -25,7 +25,7 @@ from vaeudf.storage import (
     replacing,
     spark_uri,
 )
-from vaeudf.timing import Stopwatch
+from vaeudf.workflows.cli import Summary, option
 
 _GARMENTS_PER_TASK = 500
 _SCHEMA = f"{ITEM_ID} string, category string, colour string, price double, {IMAGE} binary"

@@ -11,11 +11,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyspark.sql import DataFrame, SparkSession
 
-from vaeudf.bundle import Bundle
-from vaeudf.decode_report import Section
-from vaeudf.latents import Latents
+from vaeudf.model.bundle import Bundle
+from vaeudf.pages.decode_page import Section
+from vaeudf.pages.sheets import Pixels, small
+from vaeudf.query.latents import Latents
 from vaeudf.schema import LOG_VAR, QUERY_ID, Z
-from vaeudf.sheets import Pixels, small
 
 NOTES = (
     "Every picture is what the model's decoder makes of one point z of latent space: the mean of "

@@ -16,8 +16,8 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from vaeudf.bundle import Bundle, load_bundle
-from vaeudf.catalog import (
+from vaeudf.catalog.reader import UNAVAILABLE
+from vaeudf.catalog.source import (
     CatalogSource,
     Format,
     check_items,
@@ -26,15 +26,14 @@ from vaeudf.catalog import (
     list_items,
     resolve_format,
 )
-from vaeudf.changes import ENCODED_TYPE, Changes, count_removed, find_changes, same_payload
-from vaeudf.cli import Summary, option
-from vaeudf.encoding import chunks_for, encode_chunks
+from vaeudf.encoding.changes import ENCODED_TYPE, Changes, count_removed, find_changes, same_payload
+from vaeudf.encoding.run_record import NOTHING_TO_DO, PUBLISHED, started_now, write_run_record
+from vaeudf.encoding.staging import Run, clean, has_chunks, open_run
+from vaeudf.encoding.udf import chunks_for, encode_chunks
 from vaeudf.errors import InputError, PublishConflict, TooManyFailures
-from vaeudf.image_reader import UNAVAILABLE
-from vaeudf.inference import Device, Hardware, Precision, choose_device
-from vaeudf.progress import progress
-from vaeudf.query import read_table
-from vaeudf.run_record import NOTHING_TO_DO, PUBLISHED, started_now, write_run_record
+from vaeudf.model.bundle import Bundle, load_bundle
+from vaeudf.model.devices import Device, Hardware, Precision, choose_device
+from vaeudf.model.py_files import use_py_files
 from vaeudf.schema import (
     CATALOG_KEY,
     ITEM_ID,
@@ -50,10 +49,20 @@ from vaeudf.schema import (
     SOURCE_VERSION,
     posterior_schema,
 )
-from vaeudf.session import send_py_files, spark_session
-from vaeudf.staging import Run, clean, has_chunks, open_run
-from vaeudf.storage import absolute, exists, remove, remove_empty, spark_literal, spark_uri
-from vaeudf.table import (
+from vaeudf.spark.progress import progress
+from vaeudf.spark.read import read_table
+from vaeudf.spark.session import send_py_files, spark_session
+from vaeudf.spark.stopwatch import Stopwatch
+from vaeudf.spark.writing import write_data_files
+from vaeudf.storage.locations import (
+    absolute,
+    exists,
+    remove,
+    remove_empty,
+    spark_literal,
+    spark_uri,
+)
+from vaeudf.table.delta import (
     QUARANTINE,
     DataFile,
     PosteriorTable,
@@ -64,9 +73,7 @@ from vaeudf.table import (
     quarantine_folder,
     runs_of,
 )
-from vaeudf.timing import Stopwatch
-from vaeudf.user_code import use_py_files
-from vaeudf.writing import write_data_files
+from vaeudf.workflows.cli import Summary, option
 
 log = logging.getLogger(__name__)
 

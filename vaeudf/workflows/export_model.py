@@ -6,19 +6,19 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
-from vaeudf import readings
-from vaeudf.adapter import Activation, LatentLayout, PixelLayout
-from vaeudf.bundle import MANIFEST
-from vaeudf.catalog import CatalogSource, list_items
-from vaeudf.cli import Summary, option
+from vaeudf.catalog.collect import collect_pixels
+from vaeudf.catalog.source import CatalogSource, list_items
 from vaeudf.errors import BundleError, InputError
-from vaeudf.export import ForeignModel, Probe
-from vaeudf.image_spec import ImageSpec, Interpolation, Resize, Scaling
-from vaeudf.pixels import collect_pixels
-from vaeudf.session import spark_session
-from vaeudf.storage import absolute, check_output
-from vaeudf.user_code import use_py_files
-from vaeudf.variance import Variance
+from vaeudf.images.spec import ImageSpec, Interpolation, Resize, Scaling
+from vaeudf.model.bundle import MANIFEST
+from vaeudf.model.export import readings
+from vaeudf.model.export.probe import ForeignModel, Probe
+from vaeudf.model.foreign import Activation, LatentLayout, PixelLayout
+from vaeudf.model.py_files import use_py_files
+from vaeudf.model.variance import Variance
+from vaeudf.spark.session import spark_session
+from vaeudf.storage.locations import absolute, check_output
+from vaeudf.workflows.cli import Summary, option
 
 log = logging.getLogger(__name__)
 

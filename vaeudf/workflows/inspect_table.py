@@ -13,22 +13,22 @@ from pyarrow import fs
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from vaeudf.catalog import CatalogSource
-from vaeudf.census import Census
-from vaeudf.cli import Summary, check_goes_with, option
-from vaeudf.comparison import compare
+from vaeudf.catalog.source import CatalogSource
 from vaeudf.errors import InputError, TableError
-from vaeudf.findings import Comparison, Failures, Findings, Quarantine
-from vaeudf.gaussian import check_tolerance
-from vaeudf.health import examine
-from vaeudf.health_record import record_of
-from vaeudf.inspection import scan
-from vaeudf.outliers import outliers
-from vaeudf.probes import churn, hub_curve, nearest_others
-from vaeudf.progress import progress
+from vaeudf.gaussian.checks import check_tolerance
+from vaeudf.health.census import Census
+from vaeudf.health.comparison import compare
+from vaeudf.health.examine import examine
+from vaeudf.health.findings import Comparison, Failures, Findings, Quarantine
+from vaeudf.health.outliers import outliers
+from vaeudf.health.probes import churn, hub_curve, nearest_others
+from vaeudf.health.record import record_of
+from vaeudf.health.scan import scan
 from vaeudf.schema import CATALOG_KEY, ITEM_ID, MESSAGE, MODEL_ID_KEY, REASON, RUN_ID_KEY
-from vaeudf.session import spark_session
-from vaeudf.storage import (
+from vaeudf.spark.progress import progress
+from vaeudf.spark.session import spark_session
+from vaeudf.spark.stopwatch import Stopwatch
+from vaeudf.storage.locations import (
     HEALTH_MARK,
     PAGE_MARK,
     absolute,
@@ -40,14 +40,14 @@ from vaeudf.storage import (
     replacing,
     spark_literal,
 )
-from vaeudf.table import (
+from vaeudf.table.delta import (
     QUARANTINE,
     PosteriorTable,
     is_run_id,
     open_posteriors,
     quarantine_folder,
 )
-from vaeudf.timing import Stopwatch
+from vaeudf.workflows.cli import Summary, check_goes_with, option
 from vaeudf.workflows.health_page import HealthPage
 from vaeudf.workflows.pictures import find_pictures, places_read
 

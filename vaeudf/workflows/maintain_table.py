@@ -6,10 +6,10 @@ import sys
 from dataclasses import dataclass
 from typing import Literal
 
-from vaeudf.cli import Summary, option
 from vaeudf.errors import InputError
-from vaeudf.maintenance import FEWEST_DAYS, list_versions, roll_back, vacuum
-from vaeudf.storage import absolute
+from vaeudf.storage.locations import absolute
+from vaeudf.table.maintenance import FEWEST_DAYS, list_versions, roll_back, vacuum
+from vaeudf.workflows.cli import Summary, option
 
 
 @dataclass(frozen=True)

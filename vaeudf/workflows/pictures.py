@@ -11,11 +11,9 @@ from numpy.typing import NDArray
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from vaeudf.catalog import CatalogSource, read_images, resolve_format
-from vaeudf.cli import Summary
+from vaeudf.catalog.listing import root_of
+from vaeudf.catalog.source import CatalogSource, read_images, resolve_format
 from vaeudf.errors import BundleError, InputError
-from vaeudf.file_listing import root_of
-from vaeudf.query import read_table
 from vaeudf.schema import (
     CATALOG_KEY,
     ITEM_ID,
@@ -25,11 +23,13 @@ from vaeudf.schema import (
     SOURCE_VERSION,
     quoted,
 )
-from vaeudf.storage import exists
-from vaeudf.table import PosteriorTable
+from vaeudf.spark.read import read_table
+from vaeudf.storage.locations import exists
+from vaeudf.table.delta import PosteriorTable
+from vaeudf.workflows.cli import Summary
 
 if TYPE_CHECKING:
-    from vaeudf.bundle import Bundle
+    from vaeudf.model.bundle import Bundle
 
 _FACTS_SHOWN = 3
 
@@ -67,7 +67,7 @@ def load_model_of(table: PosteriorTable, path: str, trust_model: bool = False) -
         BundleError: There is no such bundle, or the table was encoded with another.
     """
     # Only a job that decodes waits for torch, which takes longer than all else to be imported.
-    from vaeudf.bundle import load_bundle
+    from vaeudf.model.bundle import load_bundle
 
     try:
         bundle = load_bundle(path, trust_model)

@@ -10,13 +10,13 @@ from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from vaeudf.bundle import Bundle
-from vaeudf.decode_report import Picture, Tiles
-from vaeudf.decoding import SAMPLE, draws, with_samples
+from vaeudf.decoding.udf import SAMPLE, draws, with_samples
 from vaeudf.errors import InputError, root_cause
-from vaeudf.latents import Latents, from_rows, parse_z, read_latents
+from vaeudf.model.bundle import Bundle
+from vaeudf.pages.decode_page import Picture, Tiles
+from vaeudf.query.latents import Latents, from_rows, parse_z, read_latents
 from vaeudf.schema import LOG_VAR, MU, QUERY_ID, Z
-from vaeudf.storage import exists, is_file, spark_literal
+from vaeudf.storage.locations import exists, is_file, spark_literal
 from vaeudf.workflows.drawn import NOTES, Drawn, decoded, frame_of
 
 # Pictures that a page shows, at some 8 KB each.

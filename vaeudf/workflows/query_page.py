@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import Row, SparkSession
 
-from vaeudf.catalog import CatalogSource, read_images
-from vaeudf.cli import Summary
-from vaeudf.latents import Latents
-from vaeudf.report import Hit, Result, write_report
+from vaeudf.catalog.source import CatalogSource, read_images
+from vaeudf.gaussian.scores import Score
+from vaeudf.pages.query_page import Hit, Result, write_report
+from vaeudf.query.latents import Latents
 from vaeudf.schema import ITEM_ID, QUERY_ID, RANK
-from vaeudf.scores import Score
-from vaeudf.table import PosteriorTable
+from vaeudf.table.delta import PosteriorTable
+from vaeudf.workflows.cli import Summary
 from vaeudf.workflows.pictures import closing_facts, read_facts, slider_range
 
 if TYPE_CHECKING:
-    from vaeudf.bundle import Bundle
+    from vaeudf.model.bundle import Bundle
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,12 @@ from pyspark.errors import (
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
-from vaeudf.cli import Summary, check_goes_with, option
-from vaeudf.engine import check_k
 from vaeudf.errors import InputError, root_cause
-from vaeudf.gaussian import check_tolerance
-from vaeudf.latents import Latents, parse_z, read_latents
-from vaeudf.progress import progress
-from vaeudf.query import BulkQuery, choose_score, plan, posteriors_of, read_table
+from vaeudf.gaussian.checks import check_k, check_tolerance
+from vaeudf.gaussian.scores import SCORES, score_named
+from vaeudf.model.py_files import use_py_files
+from vaeudf.query.bulk import BulkQuery, choose_score, plan, posteriors_of
+from vaeudf.query.latents import Latents, parse_z, read_latents
 from vaeudf.schema import (
     COSTLIEST,
     ITEM_ID,
@@ -33,9 +32,11 @@ from vaeudf.schema import (
     RANK,
     RESPONSIBILITY,
 )
-from vaeudf.scores import SCORES, score_named
-from vaeudf.session import spark_session
-from vaeudf.storage import (
+from vaeudf.spark.progress import progress
+from vaeudf.spark.read import read_table
+from vaeudf.spark.session import spark_session
+from vaeudf.spark.stopwatch import Stopwatch
+from vaeudf.storage.locations import (
     PAGE_MARK,
     RESULTS_MARK,
     absolute,
@@ -44,9 +45,8 @@ from vaeudf.storage import (
     spark_literal,
     spark_uri,
 )
-from vaeudf.table import PosteriorTable, open_posteriors
-from vaeudf.timing import Stopwatch
-from vaeudf.user_code import use_py_files
+from vaeudf.table.delta import PosteriorTable, open_posteriors
+from vaeudf.workflows.cli import Summary, check_goes_with, option
 from vaeudf.workflows.pictures import find_pictures, load_decoder, places_read
 from vaeudf.workflows.query_page import QueryPage
 

@@ -13,14 +13,15 @@ import numpy as np
 from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
-from vaeudf.bundle import Bundle
-from vaeudf.catalog import CatalogSource
-from vaeudf.decode_report import Pair, Pairs
+from vaeudf.catalog.source import CatalogSource
+from vaeudf.decoding.reconstruction import Keep, reconstruct
 from vaeudf.errors import InputError
-from vaeudf.inference import Hardware
-from vaeudf.plots import reconstruction_sheet
-from vaeudf.query import no_such_items, read_table
-from vaeudf.reconstruction import Keep, reconstruct
+from vaeudf.model.bundle import Bundle
+from vaeudf.model.devices import Hardware
+from vaeudf.pages.decode_page import Pair, Pairs
+from vaeudf.pages.sheets import from_file, small
+from vaeudf.pages.training_plots import reconstruction_sheet
+from vaeudf.query.bulk import no_such_items
 from vaeudf.schema import (
     CHANGED,
     ITEM_ID,
@@ -32,9 +33,9 @@ from vaeudf.schema import (
     SOURCE_VERSION,
     SQUARED_ERROR,
 )
-from vaeudf.sheets import from_file, small
-from vaeudf.storage import spark_literal, spark_uri
-from vaeudf.table import PosteriorTable
+from vaeudf.spark.read import read_table
+from vaeudf.storage.locations import spark_literal, spark_uri
+from vaeudf.table.delta import PosteriorTable
 from vaeudf.workflows.drawn import Drawn
 from vaeudf.workflows.traversals import ALL
 

@@ -10,17 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 from pyspark.sql import SparkSession
 
-from vaeudf.bundle import MANIFEST, save_bundle
-from vaeudf.catalog import CatalogSource, list_items
-from vaeudf.cli import Summary, option
+from vaeudf.catalog.collect import collect_pixels
+from vaeudf.catalog.source import CatalogSource, list_items
 from vaeudf.errors import InputError
-from vaeudf.image_spec import ImageSpec, Resize
-from vaeudf.inference import Device, choose_device
-from vaeudf.pixels import collect_pixels
-from vaeudf.plots import reconstruction_sheet, training_curve
-from vaeudf.progress import progress
-from vaeudf.session import spark_session
-from vaeudf.shared_training import (
+from vaeudf.images.spec import ImageSpec, Resize
+from vaeudf.model.bundle import MANIFEST, save_bundle
+from vaeudf.model.devices import Device, choose_device
+from vaeudf.pages.training_plots import reconstruction_sheet, training_curve
+from vaeudf.spark.progress import progress
+from vaeudf.spark.session import spark_session
+from vaeudf.spark.stopwatch import Stopwatch
+from vaeudf.storage.locations import absolute, check_output, remove, remove_empty
+from vaeudf.training.distributed import (
     CHECKPOINT,
     OUTCOME,
     PIXELS,
@@ -28,9 +29,8 @@ from vaeudf.shared_training import (
     train_together,
     whole_gpus,
 )
-from vaeudf.storage import absolute, check_output, remove, remove_empty
-from vaeudf.timing import Stopwatch
-from vaeudf.training import Trained, TrainingPlan, check_share, reconstruct, train
+from vaeudf.training.loop import Trained, TrainingPlan, check_share, reconstruct, train
+from vaeudf.workflows.cli import Summary, option
 
 log = logging.getLogger(__name__)
 

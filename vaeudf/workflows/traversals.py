@@ -9,18 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 from pyspark.sql import SparkSession
 
-from vaeudf.bundle import Bundle
-from vaeudf.decode_report import Picture, Sheet
-from vaeudf.errors import InputError
-from vaeudf.latents import Latents
-from vaeudf.pages import number
-from vaeudf.paths import (
+from vaeudf.decoding.paths import (
     check_dimension,
     grid,
 )
-from vaeudf.query import posteriors_of, read_table
-from vaeudf.sheets import contact_sheet
-from vaeudf.table import PosteriorTable
+from vaeudf.errors import InputError
+from vaeudf.model.bundle import Bundle
+from vaeudf.pages.decode_page import Picture, Sheet
+from vaeudf.pages.page import number
+from vaeudf.pages.sheets import contact_sheet
+from vaeudf.query.bulk import posteriors_of
+from vaeudf.query.latents import Latents
+from vaeudf.spark.read import read_table
+from vaeudf.table.delta import PosteriorTable
 from vaeudf.workflows.drawn import NOTES, Drawn, decoded, frame_of
 
 ALL = "all"

@@ -9,20 +9,21 @@ from typing import Literal
 import numpy as np
 from pyspark.sql import SparkSession
 
-from vaeudf.bundle import Bundle
-from vaeudf.catalog import CatalogSource, read_images
-from vaeudf.decode_report import Picture, Tiles
-from vaeudf.images import ImageFailure, decode_image
-from vaeudf.latents import Latents
-from vaeudf.pages import number
-from vaeudf.paths import (
+from vaeudf.catalog.source import CatalogSource, read_images
+from vaeudf.decoding.paths import (
     fisher_rao_distance,
     fisher_rao_path,
     linear_path,
 )
-from vaeudf.query import posteriors_of, read_table
-from vaeudf.sheets import Pixels, contact_sheet, small
-from vaeudf.table import PosteriorTable
+from vaeudf.images.decode import ImageFailure, decode_image
+from vaeudf.model.bundle import Bundle
+from vaeudf.pages.decode_page import Picture, Tiles
+from vaeudf.pages.page import number
+from vaeudf.pages.sheets import Pixels, contact_sheet, small
+from vaeudf.query.bulk import posteriors_of
+from vaeudf.query.latents import Latents
+from vaeudf.spark.read import read_table
+from vaeudf.table.delta import PosteriorTable
 from vaeudf.workflows.drawn import Drawn, decoded, frame_of
 
 Way = Literal["linear", "fisher_rao"]

@@ -12,7 +12,7 @@ if os.environ.get("VAEUDF_TEST_POISON"):
     import ctypes
     import time
 
-    from vaeudf import encoding
+    from vaeudf.encoding import udf as encoding
 
     decode = encoding.decode_image
 

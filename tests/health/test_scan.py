@@ -1,0 +1,266 @@
+"""The pass over a table and the questions put to it, against brute force over all items."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.support.population import NUM_ITEMS
+from vaeudf.errors import InputError, TableError
+from vaeudf.gaussian import jeffreys_divergence, log_prob
+from vaeudf.health.comparison import compare
+from vaeudf.health.drift import kl_of_pairs
+from vaeudf.health.outliers import outliers
+from vaeudf.health.probes import (
+    PRIOR,
+    SLIDERS,
+    churn,
+    draw_z,
+    hub_curve,
+    nearest_others,
+    slider_kind,
+)
+from vaeudf.health.scan import CANDIDATES, lots, sample_scale, scan
+from vaeudf.numerics.kd_tree import kd_order
+from vaeudf.numerics.sketches import QuantileSketch
+from vaeudf.spark.merging import STATE_TYPE, merge_states, state_batch
+from vaeudf.table.delta import open_posteriors
+from vaeudf.table.footers import read_footers
+
+pytestmark = pytest.mark.spark
+
+
+@pytest.fixture(scope="module", params=["table", "parquet"])
+def scanned(spark, population, request):
+    table = open_posteriors(getattr(population, request.param))
+    return table, *scan(spark, table, 50, seed=4)
+
+
+def ids_of(population):
+    return population.items["item_id"].to_pylist()
+
+
+def plain(folder, ids, mu, log_var, **options):
+    """Write plain Parquet and open it."""
+    rows = {"item_id": ids, "mu": list(mu), "log_var": list(log_var)}
+    pq.write_table(pa.table(rows), folder, **options)
+    return open_posteriors(str(folder))
+
+
+def test_all_items_are_counted(scanned, population):
+    _, census, _ = scanned
+    mu, log_var = (a.astype(np.float64) for a in (population.mu, population.log_var))
+    assert census.count == NUM_ITEMS
+    exact = QuantileSketch(3)
+    exact.add(mu)
+    np.testing.assert_array_equal(census.mu.counts, exact.counts)
+    np.testing.assert_allclose(census.moments.mean, mu.mean(axis=0), atol=1e-12)
+    np.testing.assert_allclose(census.moments.covariance, np.cov(mu.T, ddof=0), rtol=1e-10)
+    np.testing.assert_allclose(census.variance_sum, np.exp(log_var).sum(axis=0), rtol=1e-10)
+    np.testing.assert_array_equal(census.log_var.low, log_var.min(axis=0))
+
+
+def test_the_sample_is_of_hashed_ids(scanned, population):
+    _, census, _ = scanned
+    ids = np.array(ids_of(population), object)
+    found = lots(ids, 4)
+    assert ((found >= 0) & (found < 1)).all() and abs(found.mean() - 0.5) < 0.02
+    order = np.argsort(-found)[:50]
+    assert census.sample.ids == ids[order].tolist()
+    np.testing.assert_array_equal(census.sample.mu, population.mu[order])
+    assert not np.array_equal(found, lots(ids, 5))
+
+
+def test_copies(scanned, population):
+    _, _, duplicates = scanned
+    rows = np.hstack([population.mu, population.log_var])
+    _, which, counts = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
+    which = which.ravel()
+    assert (duplicates.groups, duplicates.items) == (
+        (counts > 1).sum(),
+        counts[counts > 1].sum(),
+    )
+    assert [one.items for one in duplicates.largest] == sorted(counts)[::-1][:24]
+    names = np.array(ids_of(population))
+    for one in duplicates.largest:
+        group = which[names.tolist().index(one.item_ids[0])]
+        members = sorted(names[which == group].tolist(), key=str.encode)
+        assert len(members) == one.items
+        assert list(one.item_ids) == members[:6]
+
+
+def test_outliers(spark, scanned, population):
+    table, census, _ = scanned
+    scale = sample_scale([g for g in read_footers(table.files) if g.num_rows], 3)
+    distances = scale.distance(population.mu)
+    names = ids_of(population)
+    order = sorted(range(NUM_ITEMS), key=lambda i: (-distances[i], names[i].encode()))
+    candidates = order[:CANDIDATES]
+    np.testing.assert_allclose(census.farthest.values, distances[candidates], rtol=1e-12)
+    assert set(census.farthest.ids) == {names[i] for i in candidates}
+    density = log_prob(population.mu[candidates], population.mu, population.log_var)
+    density[np.arange(CANDIDATES), candidates] = -np.inf
+    density = np.logaddexp.reduce(density, axis=1) - np.log(NUM_ITEMS - 1)
+    best = sorted(zip(density, (names[i] for i in candidates), strict=True))[:24]
+    found = outliers(spark, table, census.farthest, 24)
+    np.testing.assert_allclose([o.log_density for o in found], [d for d, _ in best], rtol=1e-9)
+    assert {o.item_id for o in found} == {name for _, name in best}
+
+
+def test_the_sample_is_of_all_sides(tmp_path, monkeypatch):
+    """Rows in k-d order, as encode_catalog writes them: a group begins on one side."""
+    rng = np.random.default_rng(5)
+    mu = rng.normal(size=(2**16, 6)).astype(np.float32)
+    mu = mu[kd_order(mu, 256)]
+    log_var = np.full_like(mu, -3.0)
+    path = tmp_path / "t.parquet"
+    plain(path, [str(i) for i in range(len(mu))], mu, log_var, row_group_size=4096)
+    # As if there were eight times as many row groups: 1,024 rows each of 64 of them.
+    groups = read_footers([str(path)]) * 8
+    scale = sample_scale(groups, 6)
+    assert np.abs(scale.mean - mu.mean(axis=0)).max() < 0.1
+    assert np.abs(scale.distance(mu) / np.linalg.norm(mu, axis=1) - 1).mean() < 0.05
+    monkeypatch.setattr("vaeudf.health.scan._NUMBERS_PER_BLOCK", 603)  # 100 rows at a time
+    np.testing.assert_array_equal(sample_scale(groups, 6).whitener, scale.whitener)
+
+
+def test_nearest_others(scanned, population):
+    table, census, _ = scanned
+    names = ids_of(population)
+    rows = [names.index(name) for name in census.sample.ids]
+    mu, log_var = population.mu, population.log_var
+    apart = jeffreys_divergence(mu[rows], log_var[rows], mu, log_var)
+    apart[np.arange(50), rows] = np.inf
+    found = nearest_others(table, census.sample)
+    assert [one.divergence for one in found] == sorted(one.divergence for one in found)
+    by_name = {one.item_id: one for one in found}
+    assert len(by_name) == 50
+    for own, name in zip(apart, census.sample.ids, strict=True):
+        assert by_name[name].divergence == pytest.approx(own.min(), rel=1e-9, abs=1e-12)
+        assert own[names.index(by_name[name].other)] == pytest.approx(own.min(), abs=1e-12)
+    assert any(one.divergence == 0 for one in found), "copies are at no distance"
+
+
+def test_hubs(population):
+    table = open_posteriors(population.table)
+    curve = hub_curve(table, [0.0, 0.3], 40, seed=1)
+    assert curve.kinds == (PRIOR, *map(slider_kind, SLIDERS))
+    assert curve.least == 10 / NUM_ITEMS
+    asked = draw_z(3, 40, seed=1)
+    for i, bound in enumerate(SLIDERS, 1):
+        z = asked.z[40 * i : 40 * (i + 1)]
+        assert np.abs(z).max() <= bound and np.abs(z).max() > 0.9 * bound
+    names = ids_of(population)
+    by_name = np.argsort([name.encode() for name in names])
+    mu, log_var = population.mu[by_name], population.log_var[by_name]
+    for tau, own in zip((0.0, 0.3), curve.shares, strict=True):
+        scores = log_prob(asked.z, mu, log_var, tau)
+        top = np.argsort(-scores, axis=1, kind="stable")[:, :10]
+        exact = [
+            Counter(rows.ravel().tolist()).most_common(1)[0][1] / 40 for rows in np.split(top, 5)
+        ]
+        np.testing.assert_array_equal(own, exact)
+    distances = ((asked.z[:, None] - mu) ** 2).sum(axis=2)
+    top = np.argsort(distances, axis=1, kind="stable")[:, :10]
+    exact = [Counter(rows.ravel().tolist()).most_common(1)[0][1] / 40 for rows in np.split(top, 5)]
+    np.testing.assert_array_equal(curve.euclidean, exact)
+
+
+def test_drift_and_churn(spark, population, tmp_path):
+    rng = np.random.default_rng(2)
+    names = ids_of(population)
+    kept = rng.permutation(NUM_ITEMS)[:2_500]
+    mu, log_var = population.mu[kept].copy(), population.log_var[kept].copy()
+    mu[:70] += 0.05
+    log_var[69] += 1.0
+    more = [f"old{i}" for i in range(9)]
+    old = plain(
+        tmp_path / "old.parquet",
+        [*(names[i] for i in kept), *more],
+        np.vstack([mu, population.mu[:9]]),
+        np.vstack([log_var, population.log_var[:9]]),
+        row_group_size=400,
+    )
+    table = open_posteriors(population.table)
+    drift = compare(spark, table, old, posteriors=True)
+    assert (drift.added, drift.removed, drift.common) == (NUM_ITEMS - 2_500, 9, 2_500)
+    assert drift.changed == 70
+    kl = kl_of_pairs(
+        *(
+            a.astype(np.float64)
+            for a in (population.mu[kept], population.log_var[kept], mu, log_var)
+        )
+    )
+    order = np.argsort(-kl, kind="stable")[:24]
+    np.testing.assert_allclose(drift.moved.values, kl[order], rtol=1e-9)
+    assert drift.moved.ids[0] == names[kept[order[0]]]
+    exact = (population.mu[kept].astype(np.float64) - mu).mean(axis=0)
+    np.testing.assert_allclose(drift.mean_shift, exact, rtol=1e-9)
+    bare = compare(spark, table, old, posteriors=False)
+    assert (bare.added, bare.removed, bare.common) == (NUM_ITEMS - 2_500, 9, 2_500)
+
+    census, _ = scan(spark, table, 20, seed=0)
+    same = churn(table, table, census.sample, 15, seed=0)
+    assert [(one.kind, one.queries, one.overlap) for one in same] == [
+        ("prior", 15, 1.0),
+        ("posteriors", 15, 1.0),
+    ]
+    moved = churn(table, old, census.sample, 15, seed=0)
+    assert all(0.4 < one.overlap < 1 for one in moved)
+
+
+def test_one_item_and_two(spark, tmp_path):
+    one = plain(tmp_path / "one.parquet", ["a"], np.ones((1, 1), "f4"), np.zeros((1, 1), "f4"))
+    census, duplicates = scan(spark, one, 10, seed=0)
+    assert (census.count, duplicates.groups, census.sample.ids) == (1, 0, ["a"])
+    assert nearest_others(one, census.sample) == []
+    # There are no others beside which it would be far.
+    assert outliers(spark, one, census.farthest, 5) == []
+    assert hub_curve(one, [0.0], 3, seed=0).recommended is None
+    two = plain(tmp_path / "two.parquet", ["a", "b"], np.ones((2, 1), "f4"), np.zeros((2, 1), "f4"))
+    census, duplicates = scan(spark, two, 10, seed=0)
+    assert (duplicates.groups, duplicates.items) == (1, 2)
+    assert [one.divergence for one in nearest_others(two, census.sample)] == [0.0, 0.0]
+    assert len(outliers(spark, two, census.farthest, 5)) == 2
+
+
+def test_many_dimensions_of_doubles_and_numbers_for_ids(spark, tmp_path):
+    rng = np.random.default_rng(0)
+    mu, log_var = rng.normal(size=(300, 512)), rng.normal(-3, 0.1, size=(300, 512))
+    table = plain(tmp_path / "wide.parquet", list(range(300)), mu, log_var, row_group_size=64)
+    census, duplicates = scan(spark, table, 10, seed=0)
+    assert (census.count, census.latent_dim, duplicates.groups) == (300, 512, 0)
+    np.testing.assert_allclose(census.moments.mean, mu.mean(axis=0), atol=1e-12)
+    assert all(name.isdigit() for name in census.sample.ids)
+    assert len(outliers(spark, table, census.farthest, 3)) == 3
+
+
+def test_what_is_no_posterior(spark, tmp_path):
+    mu = np.ones((5, 2), "f4")
+    mu[3, 1] = np.nan
+    table = plain(tmp_path / "nan.parquet", list("abcde"), mu, np.zeros((5, 2), "f4"))
+    with pytest.raises(InputError, match="item 'd' has a mu that is null, NaN or inf"):
+        scan(spark, table, 3, seed=0)
+    gone = plain(tmp_path / "gone.parquet", list("abcde"), np.ones((5, 2), "f4"), mu * 0 + 1)
+    (tmp_path / "gone.parquet").unlink()
+    with pytest.raises(TableError, match=r"gone\.parquet cannot be read as Parquet"):
+        scan(spark, gone, 3, seed=0)
+
+
+def test_states_are_merged_as_a_tree(spark):
+    def count(batches):
+        for batch in batches:
+            for number in batch.column(0).to_pylist():
+                found = QuantileSketch(1)
+                found.add(np.arange(1.0, number + 2)[:, None])
+                yield state_batch(number, found)
+
+    states = spark.range(0, 40, 1, 5).mapInArrow(count, STATE_TYPE)
+    merged = merge_states(states, 40, QuantileSketch(1))
+    assert merged.count == 40 * 41 // 2
+    few = merge_states(states.limit(3), 3, QuantileSketch(1))
+    assert few.count == 6

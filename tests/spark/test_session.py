@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from vaeudf.spark.session import spark_session
+
+SCRIPT = """
+from vaeudf.spark.session import spark_session
+with spark_session("mine") as spark:
+    conf = spark.sparkContext.getConf()
+    for key in ("spark.app.name", "spark.master", "spark.sql.files.openCostInBytes",
+                "spark.sql.session.timeZone"):
+        print(conf.get(key))
+"""
+
+
+def run(arguments: str) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        capture_output=True,
+        text=True,
+        env={"PYSPARK_SUBMIT_ARGS": arguments} if arguments else {},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_what_spark_submit_says_wins_over_the_defaults(tmp_path):
+    properties = tmp_path / "it's mine.conf"
+    properties.write_text("spark.sql.files.openCostInBytes 7\n")
+    found = run(f"--master 'local[1,3]' --properties-file \"{properties}\" pyspark-shell")
+    assert found == ["mine", "local[1,3]", "7", "UTC"]
+
+
+def test_defaults():
+    assert run("") == ["mine", "local[*]", "65536", "UTC"]
+
+
+def test_a_master_that_is_none():
+    code = "from vaeudf.spark.session import spark_session\nwith spark_session('mine'): pass"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={"PYSPARK_SUBMIT_ARGS": "--master 'mars' pyspark-shell"},
+    )
+    assert done.returncode == 1
+    assert "ClusterError: Spark did not start, with --master 'mars' (" in done.stderr
+    assert "Is the master right, and does it run?" in done.stderr
+
+
+def test_an_active_session_is_used_and_left_running(spark):
+    with spark_session("other") as session:
+        assert session is spark
+    assert spark.range(2).count() == 2

@@ -1,0 +1,363 @@
+"""A table and a catalog in S3, as far as pyarrow and delta-rs go: moto's server stands for it.
+
+What Spark itself reads and writes there goes through its s3a connector, which is not tested here.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyarrow import fs
+
+import vaeudf
+from tests.cluster.standalone import free_port
+from tests.conftest import png
+from tests.encoding.test_staging import rows as chunk
+from vaeudf.catalog.reader import ImageReader
+from vaeudf.encoding.run_record import read_run_records, write_run_record
+from vaeudf.encoding.staging import clean, has_chunks, open_run, write_chunk
+from vaeudf.errors import InputError, PublishConflict, TableError
+from vaeudf.images.decode import ImageFailure
+from vaeudf.schema import MODEL_ID_KEY, posterior_schema
+from vaeudf.spark.writing import write_partition
+from vaeudf.storage import locations as storage
+from vaeudf.storage.locations import (
+    RESULTS_MARK,
+    absolute,
+    check_output,
+    filesystem,
+    is_empty_folder,
+    replacing,
+    spark_uri,
+)
+from vaeudf.table.delta import (
+    DataFile,
+    PosteriorTable,
+    new_run_id,
+    open_for_publishing,
+    open_table,
+    publish,
+    runs_of,
+)
+from vaeudf.table.maintenance import list_versions, roll_back, vacuum
+
+ROOT = Path(__file__).parent.parent
+SCHEMA = posterior_schema(pa.schema([("price", pa.float64())]), {MODEL_ID_KEY: "m"})
+N = 3
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    # A process of its own: delta-rs waits for some answers with Python's lock in its hand.
+    port = str(free_port())
+    command = [sys.executable, "-m", "moto.server", "--host", "127.0.0.1", "--port", port]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                urlopen(f"{url}/moto-api", timeout=5).close()
+                break
+            except URLError:
+                assert process.poll() is None and time.monotonic() < deadline
+                time.sleep(0.1)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture
+def bucket(server, monkeypatch, request) -> str:
+    """The URI of an empty bucket."""
+    import boto3
+
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "someone",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": server,
+    }.items():
+        monkeypatch.setenv(name, value)
+    name = f"shop-{abs(hash(request.node.name))}"
+    boto3.client("s3", region_name="us-east-1").create_bucket(Bucket=name)
+    return f"s3://{name}"
+
+
+@pytest.fixture(params=["posteriors", "nightly/a table [1] é #x +"])
+def uri(bucket, request) -> str:
+    return f"{bucket}/{request.param}"
+
+
+def listing(uri: str) -> list[str]:
+    files, inner = filesystem(uri)
+    found = files.get_file_info(fs.FileSelector(inner, recursive=True, allow_not_found=True))
+    return sorted(entry.path[len(inner) + 1 :] for entry in found if entry.is_file)
+
+
+def posteriors(ids: list[str]) -> pa.RecordBatch:
+    rng = np.random.default_rng(len(ids))
+    mu, log_var = rng.normal(size=(2, len(ids), N)).astype(np.float32)
+    columns = {
+        "item_id": ids,
+        "mu": list(mu),
+        "log_var": list(log_var),
+        "source_version": ["v"] * len(ids),
+        "price": np.arange(len(ids)) / 4,
+    }
+    return pa.RecordBatch.from_pydict({f.name: columns[f.name] for f in SCHEMA}, SCHEMA)
+
+
+def write(uri: str, run_id: str, ids: list[str]) -> list[DataFile]:
+    found = write_partition(iter([posteriors(ids)]), uri, run_id, SCHEMA)
+    return [DataFile(**row) for batch in found for row in batch.to_pylist()]
+
+
+def put(uri: str, ids: list[str]) -> PosteriorTable:
+    run_id = new_run_id()
+    previous = open_for_publishing(uri, N)
+    return publish(uri, previous, write(uri, run_id, ids), SCHEMA, N, run_id)
+
+
+def ids_of(table: PosteriorTable) -> list[str]:
+    found = []
+    for file in table.files:
+        files, inner = filesystem(file)
+        found += pq.read_table(inner, filesystem=files)["item_id"].to_pylist()
+    return sorted(found)
+
+
+def test_versions(uri):
+    with pytest.raises(TableError, match="does not exist"):
+        open_table(uri)
+    first = put(uri, ["a", "b"])
+    assert first.uri == uri and ids_of(first) == ["a", "b"]
+    second = put(uri.replace("s3://", "s3a://"), ["b", "c", "d"])
+    assert (second.version, ids_of(second)) == (first.version + 1, ["b", "c", "d"])
+    assert ids_of(open_table(uri, first.version)) == ["a", "b"]
+    assert ids_of(roll_back(uri, first.version)) == ["a", "b"]
+    assert [(v.num_items, v.is_whole) for v in list_versions(uri)] == [
+        (2, True),
+        (3, True),
+        (2, True),
+    ]
+    third = put(uri, ["e"])
+    assert runs_of(uri) == {file.split("/")[-2] for t in (first, second, third) for file in t.files}
+    assert vacuum(uri, keep_days=7) == []
+    assert ids_of(open_table(uri)) == ["e"]
+
+
+def test_a_file_that_is_gone(uri):
+    table = put(uri, ["a", "b"])
+    files, inner = filesystem(table.files[0])
+    previous = open_for_publishing(uri, N)
+    run_id = new_run_id()
+    (file,) = write(uri, run_id, ["c"])
+    files.delete_file(f"{filesystem(uri)[1]}/{file.path}")
+    with pytest.raises(TableError, match=f"data file {file.path} should have"):
+        publish(uri, previous, [file], SCHEMA, N, run_id)
+    files.delete_file(inner)
+    assert [v.is_whole for v in list_versions(uri)] == [False]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_of_two_writers_one_wins(bucket, first):
+    for race in range(5):
+        uri = f"{bucket}/table-{race}"
+        if not first:
+            put(uri, ["start"])
+        previous = open_for_publishing(uri, N)
+
+        def run(name: str, uri=uri, previous=previous) -> str | None:
+            run_id = new_run_id()
+            files = write(uri, run_id, [name])
+            try:
+                publish(uri, previous, files, SCHEMA, N, run_id)
+            except PublishConflict:
+                return None
+            return name
+
+        with ThreadPoolExecutor(2) as pool:
+            won = [name for name in pool.map(run, "ab") if name is not None]
+        assert len(won) == 1 and ids_of(open_table(uri)) == won
+
+
+def test_a_killed_runs_chunks_are_taken_over(uri, monkeypatch):
+    killed = new_run_id()
+    with pytest.raises(KeyboardInterrupt), open_run(uri, killed, "key") as run:
+        list(write_chunk(iter([chunk("a", "b")]), run.encoded))
+        list(write_chunk(iter([chunk("c")]), run.encoded))
+        write(uri, killed, ["a", "b", "c"])
+        raise KeyboardInterrupt
+    assert len(listing(f"{uri}/_staging/{killed}")) == 3
+    with open_run(uri, new_run_id(), "another key") as run:
+        assert run.adopt() == 0
+        assert not has_chunks(run.adopted)
+    with open_run(uri, new_run_id(), "key") as run:
+        assert run.adopt() == 2
+        # It is heard of no more, and its process is no process of this machine.
+        monkeypatch.setattr("vaeudf.encoding.staging._host", lambda: "elsewhere")
+        now = time.time()
+        monkeypatch.setattr("vaeudf.encoding.staging.time.time", lambda: now + 7200)
+        assert clean(uri) == [killed]
+        assert has_chunks(run.adopted)
+    assert listing(uri) == []
+    # Nor is a folder forgotten of which no time is known, for want of its run.json.
+    list(write_chunk(iter([chunk("a")]), f"{uri}/_staging/20260101T000000-0123abcd/encoded"))
+    assert clean(uri) == ["20260101T000000-0123abcd"]
+
+
+def test_run_records(uri):
+    for run_id in ("r1", "r2"):
+        write_run_record(uri, {"run_id": run_id, "quarantined": {"empty": 1}, "seconds": {}})
+    assert read_run_records(uri)["run_id"].to_pylist() == ["r1", "r2"]
+
+
+def test_images(bucket):
+    files, inner = filesystem(bucket)
+    for name in ("a b é%41 +.png", "plain.png"):
+        image = png(np.zeros((4, 5, 3), np.uint8))
+        with files.open_output_stream(f"{inner}/photos/{name}") as stream:
+            stream.write(image)
+        # Spark's listing calls it s3a.
+        place = f"{bucket.replace('s3://', 's3a://')}/photos/{name}"
+        assert ImageReader("image").read(place, None, len(image), 0.0) == image
+    gone = ImageReader("image").read(f"{bucket}/photos/gone.png", None, 1, 0.0)
+    assert isinstance(gone, ImageFailure) and gone.reason == "unavailable"
+
+    table = pa.table({"image": [b"%d" % i for i in range(40)]})
+    pq.write_table(table, f"{inner}/rows.parquet", filesystem=files, row_group_size=16)
+    info = files.get_file_info(f"{inner}/rows.parquet")
+    reader = ImageReader("image")
+    place = (f"{bucket}/rows.parquet", info.size, info.mtime_ns / 1e9)
+    for row in (0, 15, 16, 39):
+        assert reader.read(place[0], row, *place[1:]) == b"%d" % row
+    with pytest.raises(InputError, match="the catalog changed while it was read"):
+        ImageReader("image").read(place[0], 0, info.size + 1, place[2])
+
+
+def test_folders_that_are_replaced(bucket):
+    uri = f"{bucket}/results"
+    files, _ = filesystem(uri)
+    for content in (b"old", b"new"):
+        check_output(uri, True, RESULTS_MARK)
+        with replacing(uri, RESULTS_MARK) as folder:
+            with files.open_output_stream(f"{filesystem(folder)[1]}/deep/{content}.txt") as stream:
+                stream.write(content)
+    assert listing(uri) == [RESULTS_MARK, "deep/b'new'.txt"]
+    with pytest.raises(InputError, match="exists already"):
+        check_output(uri, False, RESULTS_MARK)
+    with pytest.raises(ZeroDivisionError), replacing(uri, RESULTS_MARK) as folder:
+        with files.open_output_stream(f"{filesystem(folder)[1]}/x") as stream:
+            stream.write(b"half")
+        1 / 0  # noqa: B018
+    assert listing(bucket) == [f"results/{RESULTS_MARK}", "results/deep/b'new'.txt"]
+    assert not is_empty_folder(uri)
+    with pytest.raises(InputError, match=f"{bucket}/ is a whole store; name a folder in it"):
+        check_output(f"{bucket}/", True, RESULTS_MARK)
+
+
+@pytest.mark.parametrize("fails_at", range(1, 7))
+def test_a_replacement_that_fails_half_way(bucket, monkeypatch, fails_at):
+    uri, files = f"{bucket}/results", filesystem(bucket)[0]
+
+    def write(folder: str, names: str) -> None:
+        for name in names:
+            with files.open_output_stream(f"{filesystem(folder)[1]}/{name}") as stream:
+                stream.write(name.encode())
+
+    write(uri, "abc")
+
+    class Failing:
+        copies = 0
+
+        def __getattr__(self, name):
+            return getattr(files, name)
+
+        def copy_file(self, source: str, target: str) -> None:
+            Failing.copies += 1
+            if Failing.copies == fails_at:
+                raise OSError("the store is down for a moment")
+            files.copy_file(source, target)
+
+    opened = storage._open_store
+    monkeypatch.setattr(storage, "_THREADS", 1)
+    with pytest.raises(OSError, match="for a moment"), replacing(uri) as folder:
+        write(folder, "xyz")
+        monkeypatch.setattr(storage, "_open_store", lambda *args: (Failing(), opened(*args)[1]))
+    monkeypatch.setattr(storage, "_open_store", opened)
+    assert listing(uri) == ["a", "b", "c"]
+    assert listing(bucket) == ["results/a", "results/b", "results/c"]
+
+
+def test_uris():
+    for uri in ("s3://shop/a b", "s3a://shop/a b", "s3n://shop/a b"):
+        assert absolute(uri) == "s3://shop/a b" and spark_uri(uri) == "s3a://shop/a b"
+    assert absolute("gs://shop/s3a://x") == "gs://shop/s3a://x" == spark_uri("gs://shop/s3a://x")
+    with pytest.raises(InputError, match="cannot open what://is/this"):
+        filesystem("what://is/this")
+    with pytest.raises(InputError, match="expected a path, or a URI"):
+        filesystem("s3:bucket")
+
+
+def test_a_bucket_that_is_not_there(bucket):
+    uri = f"{bucket}-gone/table"
+    with pytest.raises(TableError, match=re.escape(f"table {uri} does not exist")):
+        open_table(uri)
+
+
+@pytest.mark.spark
+@pytest.mark.slow
+def test_a_query(bucket, tmp_path):
+    """Spark's tasks read the table with pyarrow, so that a query needs no connector."""
+    uri = f"{bucket}/a table é #"
+    rows = posteriors([f"{i:04}" for i in range(500)])
+    put(uri, rows["item_id"].to_pylist())
+    z = np.random.default_rng(1).normal(size=(3, N))
+    files, inner = filesystem(f"{uri}-z.npy")
+    with files.open_output_stream(inner) as stream:
+        data = io.BytesIO()
+        np.save(data, z)
+        stream.write(data.getvalue())
+    done = subprocess.run(
+        [
+            *(sys.executable, ROOT / "jobs/query_topk.py", "--table", uri),
+            *("--queries", f"{uri}-z.npy", "--k", "4"),
+        ],
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "PYSPARK_PYTHON": sys.executable,
+            "PYSPARK_SUBMIT_ARGS": "--master local[2] --conf spark.ui.enabled=false pyspark-shell",
+        },
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    *lines, summary = done.stdout.splitlines()
+    assert json.loads(summary)["items"] == 500
+    mu, log_var = (
+        np.stack(rows[name].to_numpy(zero_copy_only=False)) for name in ("mu", "log_var")
+    )
+    best, _ = vaeudf.nearest(z, mu, log_var, 4)
+    found = [line.split()[2] for line in lines[1:]]
+    assert found == [f"{i:04}" for i in best.ravel()]

@@ -1,0 +1,262 @@
+"""Items and queries that are hard to score, and float64 brute force to compare answers with."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vaeudf import gaussian
+from vaeudf.gaussian.scores import SCORES
+from vaeudf.search import engine
+from vaeudf.search.prepared import log_tau2, prepare
+
+LOG_2PI = float(np.log(2 * np.pi))
+
+FORMS = {
+    "log_likelihood": gaussian.log_prob,
+    "mahalanobis": gaussian.mahalanobis_distance,
+    "euclidean": lambda z, mu, log_var, tolerance: gaussian.euclidean_distance(z, mu, tolerance),
+    "kl": gaussian.kl_divergence,
+    "reverse_kl": gaussian.reverse_kl_divergence,
+    "jeffreys": gaussian.jeffreys_divergence,
+    "wasserstein2": gaussian.wasserstein2_distance,
+    "bhattacharyya": gaussian.bhattacharyya_distance,
+}
+
+
+def reference_scores(name, z, query_log_var, mu, log_var, tolerance=0.0):
+    """The scores that people see, (Q, N), by the forms of vaeudf.gaussian."""
+    queries = (z, query_log_var) if SCORES[name].between_gaussians else (z,)
+    return FORMS[name](*queries, mu, log_var, tolerance=tolerance)
+
+
+def reference_values(name, z, query_log_var, mu, log_var, tolerance=0.0):
+    """The same as values, higher is nearer: half the square of a distance, and minus that."""
+    scores = reference_scores(name, z, query_log_var, mu, log_var, tolerance)
+    if name == "log_likelihood":
+        return scores
+    with np.errstate(over="ignore"):
+        return -0.5 * np.square(scores) if SCORES[name].distance else 0.0 - scores
+
+
+def without_filter(name, mu, log_var, labels, tolerance=0.0):
+    """Items that are searched by the kernels' direct formula alone, as for very few queries."""
+    prepared = prepare(SCORES[name], mu, log_var, labels, tolerance, num_queries=1)
+    assert not prepared.has_features
+    return prepared
+
+
+def exact_values(name, queries, mu, log_var, tolerance=0.0):
+    """Every value (Q, N) by the kernels' own direct formula."""
+    labels = np.arange(len(mu))
+    alone = without_filter(name, mu, log_var, labels, tolerance)
+    values, found, counts = engine.search(alone, queries, len(mu))
+    assert (counts == len(mu)).all()
+    in_place = np.empty_like(values)
+    np.put_along_axis(in_place, found, values, axis=1)
+    return in_place
+
+
+# ---- items in runs that lie near each other, and queries around them
+
+
+def _spread_over_runs(rng, runs, size, n, centre, extent):
+    """(runs · size, n) numbers, each run within its own extent of its own centre."""
+    inside = rng.uniform(-1, 1, size=(runs, size, n))
+    return (centre[:, None] + extent[:, None] * inside).reshape(-1, n)
+
+
+def _ordinary(rng, runs, size, n):
+    return rng.normal(size=(runs * size, n)), rng.normal(-2, 1, size=(runs * size, n))
+
+
+def _boxes(rng, runs, size, n):
+    """Tiny to huge boxes, sigma from 1e-6 to 1e3."""
+    mu_extent = 10.0 ** rng.uniform(-7, 1.5, size=(runs, n))
+    log_var_extent = 10.0 ** rng.uniform(-7, 1, size=(runs, n))
+    mu = _spread_over_runs(rng, runs, size, n, rng.uniform(-5, 5, size=(runs, n)), mu_extent)
+    centre = 2 * np.log(10.0) * rng.uniform(-5, 2.5, size=(runs, n))
+    return mu, _spread_over_runs(rng, runs, size, n, centre, log_var_extent)
+
+
+def _corners(rng, runs, size, n):
+    """Every item at a corner of its run's box."""
+    low, high = (rng.normal(0, 3, size=(runs, 1, n)) for _ in range(2))
+    thin, wide = (rng.uniform(-14, 7, size=(runs, 1, n)) for _ in range(2))
+    sides = rng.integers(0, 2, size=(2, runs, size, n)).astype(bool)
+    mu = np.where(sides[0], low, high).reshape(-1, n)
+    return mu, np.where(sides[1], thin, wide).reshape(-1, n)
+
+
+def _repeated(rng, runs, size, n):
+    """One item per run, again and again."""
+    mu, log_var = _boxes(rng, runs, 1, n)
+    return mu.repeat(size, axis=0), log_var.repeat(size, axis=0)
+
+
+def _unit(rng, runs, size, n):
+    """One mu for all, and variances where intercepts cancel: 1 and 1 / 2π."""
+    log_var = rng.choice([0.0, 1e-9, -LOG_2PI, np.float32(-LOG_2PI)], size=(runs, 1, n))
+    return np.zeros((runs * size, n)), log_var.repeat(size, axis=1).reshape(-1, n)
+
+
+def _far(rng, runs, size, n):
+    """mu to 1e4, sigma to 1e-6: what float32 features are worst at."""
+    centre = rng.uniform(-1e4, 1e4, size=(runs, n))
+    extent = 10.0 ** rng.uniform(-6, 4, size=(runs, n))
+    mu = _spread_over_runs(rng, runs, size, n, centre, extent)
+    return mu, 2 * np.log(10.0) * rng.uniform(-6, 3, size=mu.shape)
+
+
+def _beyond(rng, runs, size, n):
+    """mu to 1e18 and 1e30, beyond what float32 can square."""
+    centre = rng.normal(size=(runs, n)) * rng.choice([1.0, 1e14, 1e18, 1e30], size=(runs, 1))
+    extent = np.abs(centre) * rng.choice([1e-7, 1e-3, 1.0], size=(runs, 1))
+    mu = _spread_over_runs(rng, runs, size, n, centre, extent)
+    return mu, rng.normal(-2, 4, size=mu.shape)
+
+
+def _ends(rng, runs, size, n):
+    """log_var at ±80, ±200 and ±700: variances beyond float32, almost beyond float64."""
+    centre = rng.choice([0.0, 40.0, 80.0, 100.0, 200.0, 700.0], size=(runs, 1))
+    centre = centre * rng.choice([-1.0, 1.0], size=(runs, n))
+    extent = rng.choice([0.0, 1e-3, 10.0], size=(runs, 1)) * np.ones((runs, n))
+    log_var = _spread_over_runs(rng, runs, size, n, centre, extent)
+    at = rng.normal(size=(runs, n)) * 10.0 ** rng.uniform(-12, 2, size=(runs, 1))
+    mu = _spread_over_runs(rng, runs, size, n, at, np.abs(at) * rng.choice([0, 1e-6], (runs, 1)))
+    return mu, log_var
+
+
+def _denormal(rng, runs, size, n):
+    """mu near the least that float32 has, whose squares and products vanish there."""
+    centre = rng.choice([0.0, 1e-45, 1e-40, 3e-23, 1e-18], size=(runs, n))
+    extent = rng.choice([0.0, 1e-45, 1e-38, 1e-20], size=(runs, n))
+    mu = _spread_over_runs(rng, runs, size, n, centre, extent)
+    sigma = rng.choice([1e-22, 1e-6, 1.0, 1e3], size=(runs, 1, n)).repeat(size, axis=1)
+    return mu, 2 * np.log(sigma).reshape(-1, n)
+
+
+KINDS = {
+    "ordinary": _ordinary,
+    "boxes": _boxes,
+    "corners": _corners,
+    "repeated": _repeated,
+    "unit": _unit,
+    "far": _far,
+    "beyond": _beyond,
+    "ends": _ends,
+    "denormal": _denormal,
+}
+
+
+def items_and_queries(kind, n, runs, size, count, seed=0, double=False):
+    """Return mu, log_var of runs · size items, and z, query_log_var of count queries.
+
+    The queries stand on items, a last digit beside them, inside, on edges and corners of boxes,
+    near, far, and where float32 cannot tell them from an item.
+    """
+    rng = np.random.default_rng([list(KINDS).index(kind), n, runs, size, count, seed])
+    mu, log_var = KINDS[kind](rng, runs, size, n)
+    if not double:
+        mu, log_var = mu.astype(np.float32), log_var.astype(np.float32)
+    means, log_vars = mu.astype(np.float64), log_var.astype(np.float64)
+    rows = rng.integers(0, len(mu), size=count)
+    others = rng.integers(0, len(mu), size=count)
+    item = means[rows]
+    low, high = (
+        part[rows // size] for part in (_runs(means, size).min(axis=1), _runs(means, size).max(1))
+    )
+    side = rng.integers(0, 2, size=item.shape).astype(bool)
+    shift = rng.normal(size=item.shape)
+    z = np.choose(
+        (np.arange(count) % 10)[:, None],
+        [
+            item,
+            np.nextafter(item, np.where(side, np.inf, -np.inf)),
+            np.where(side, low, high),
+            np.where(side, low, item),
+            np.nextafter(np.where(side, low, high), np.where(side, -np.inf, np.inf)),
+            0.5 * low + 0.5 * high,
+            item * (1 + 1e-9 * shift),
+            item + shift * np.exp(0.5 * np.clip(log_vars[rows], -300, 20)),
+            item + shift * 10.0 ** rng.uniform(-30, 4, size=(count, 1)),
+            means[others] + 1e-3 * shift,
+        ],
+    )
+    query_log_var = np.choose(
+        (np.arange(count) // 10 % 4)[:, None],
+        [
+            log_vars[rows],
+            log_vars[others],
+            log_vars[rows] + rng.normal(size=item.shape),
+            2 * np.log(10.0) * rng.uniform(-6, 3, size=item.shape),
+        ],
+    )
+    return mu, log_var, z, query_log_var
+
+
+def _runs(array, size):
+    return array.reshape(-1, size, array.shape[1])
+
+
+def rounding(name, query_log_var, mu, log_var, tolerance):
+    """By how much two float64 formulas may differ beyond their relative error, at most."""
+    n = mu.shape[1]
+    spread = np.max(np.abs(log_var)) + np.max(np.abs(query_log_var))
+    if name == "log_likelihood":  # its terms may cancel
+        return 4e-16 * n * (n + spread)
+    if name == "wasserstein2":  # of a sigma's last digit
+        widest = max(np.max(log_var), np.max(query_log_var), log_tau2(tolerance))
+        return 1e-15 * np.sqrt(n) * np.exp(0.5 * min(widest, 1400.0))
+    if SCORES[name].between_gaussians:  # vaeudf.gaussian's expm1(d) - d
+        return 4e-16 * n
+    return 1e-150 if name == "mahalanobis" else 0.0  # whose square underflows
+
+
+def same_items(name, mu, log_var):
+    """A number for every item, the same for items that the score cannot tell apart."""
+    seen = mu if name == "euclidean" else np.concatenate([mu, log_var], axis=1)
+    return np.unique(seen, axis=0, return_inverse=True)[1].ravel()
+
+
+def assert_best(name, labels, scores, expected, ids, same, k, near=1e-12, absolute=0.0):
+    """Assert that labels and scores are the k best, place by place.
+
+    Only where different items differ by less than float64 formulas may, their order is free.
+
+    Args:
+        name: The score.
+        labels: What was found, (Q, m).
+        scores: Their scores, (Q, m).
+        expected: Every score, (Q, N).
+        ids: What stands for every item and breaks ties, a permutation of 0 to N - 1.
+        same: As of same_items.
+        k: How many there should be.
+        near: What counts as a near-tie, relative to the scores.
+        absolute: The same, absolute.
+    """
+    count = min(k, expected.shape[1])
+    assert labels.shape == scores.shape == (len(expected), count)
+    row_of = np.argsort(ids)
+    # The place of every item among those that are the same, by id.
+    by_item = np.lexsort((ids, same))
+    copy = np.empty(len(ids), np.int64)
+    copy[by_item] = _places_in_runs(same[by_item])
+    keys = expected if SCORES[name].ascending else -expected
+    for q in range(len(expected)):
+        order = np.lexsort((ids, keys[q]))[:count]
+        rows = row_of[labels[q]]
+        assert len(np.unique(rows)) == count
+        np.testing.assert_allclose(scores[q], expected[q, order], rtol=1e-9, atol=absolute)
+        places = np.flatnonzero(rows != order)
+        found, right = expected[q, rows[places]], expected[q, order[places]]
+        assert (np.abs(found - right) <= near * np.abs(right) + absolute).all(), (q, places)
+        # Of items that are the same, the ones with the lowest ids, in their order.
+        by_item = np.argsort(same[rows], kind="stable")
+        assert (copy[rows[by_item]] == _places_in_runs(same[rows[by_item]])).all(), q
+
+
+def _places_in_runs(numbers):
+    """The place of each number in its run of equal ones."""
+    at = np.arange(len(numbers))
+    firsts = np.flatnonzero(np.diff(numbers, prepend=-1))
+    return at - np.repeat(firsts, np.diff(firsts, append=len(numbers)))

@@ -1,0 +1,1 @@
+"""What to encode: catalogs of images, their listing, and reading them in tasks."""

@@ -1,0 +1,90 @@
+"""Decode a catalog's images in parallel and bring them to the driver, for training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+from numpy.typing import NDArray
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from vaeudf.catalog.reader import ImageReader
+from vaeudf.errors import InputError
+from vaeudf.images.decode import ImageFailure, decode_image
+from vaeudf.images.spec import ImageSpec
+from vaeudf.schema import IMAGE_FILE, IMAGE_ROW, ITEM_ID, PLACE
+
+# Half of what conf/local.conf gives the driver: the pixels pass through it once.
+_MAX_BYTES = 2 * 2**30
+_SHARES_PER_CORE = 4
+_FEWEST_PER_SHARE = 64
+
+
+def collect_pixels(
+    items: DataFrame, image_column: str, spec: ImageSpec, max_images: int, seed: int
+) -> tuple[NDArray[np.uint8], int]:
+    """Return decoded pictures, in an order that depends on the item_ids alone.
+
+    No other image is read.
+
+    Args:
+        items: What :func:`vaeudf.catalog.source.list_items` returns.
+        image_column: Of rows of Parquet, the column with the image.
+        spec: What to decode to.
+        max_images: If there are more, this many are drawn, by a hash of item_id and seed.
+        seed: Chooses which.
+
+    Returns:
+        Pictures, shape (N, H, W, C), and how many could not be decoded.
+
+    Raises:
+        InputError: The pictures would not fit the driver, or none could be decoded.
+    """
+    one = spec.height * spec.width * spec.channels
+    total = items.count()
+    wanted = min(total, max_images)
+    if wanted * one > _MAX_BYTES:
+        raise InputError(
+            f"{wanted} images of {one} bytes are {wanted * one / 2**30:.1f} GiB; the driver takes "
+            f"at most {_MAX_BYTES // 2**30} GiB. Take at most {_MAX_BYTES // one}: --max-images, "
+            "or --sample of export_model."
+        )
+    if total > max_images:
+        shuffled = F.xxhash64(F.col(ITEM_ID), F.lit(seed))
+        items = items.orderBy(shuffled, ITEM_ID).limit(max_images)
+    cores = int(items.sparkSession.sparkContext.defaultParallelism)
+    shares = max(1, min(_SHARES_PER_CORE * cores, wanted // _FEWEST_PER_SHARE))
+    # Rows of one file together and in order, as the reader wants them.
+    placed = items.select(ITEM_ID, *PLACE).repartitionByRange(shares, IMAGE_FILE, IMAGE_ROW)
+    placed = placed.sortWithinPartitions(IMAGE_FILE, IMAGE_ROW)
+
+    def decode(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        yield from _decode_batches(batches, image_column, spec)
+
+    rows = placed.mapInArrow(decode, f"{ITEM_ID} string, pixels binary").toArrow()
+    good = rows.filter(pa.compute.is_valid(rows["pixels"])).sort_by(ITEM_ID)
+    if good.num_rows == 0:
+        raise InputError(f"none of the {rows.num_rows} images of the catalog could be decoded.")
+    flat = np.frombuffer(b"".join(good["pixels"].to_pylist()), np.uint8)
+    pixels = flat.reshape(-1, spec.height, spec.width, spec.channels)
+    return pixels, rows.num_rows - good.num_rows
+
+
+def _decode_batches(
+    batches: Iterator[pa.RecordBatch], image_column: str, spec: ImageSpec
+) -> Iterator[pa.RecordBatch]:
+    reader = ImageReader(image_column)
+
+    def decode(data: bytes | ImageFailure | None) -> bytes | None:
+        found = data if isinstance(data, ImageFailure) else decode_image(data, spec)
+        return None if isinstance(found, ImageFailure) else found.tobytes()
+
+    for batch in batches:
+        places = zip(*(batch.column(name).to_pylist() for name in PLACE), strict=True)
+        pixels = [decode(data) for data in reader.read_all(places)]
+        yield pa.RecordBatch.from_arrays(
+            [batch.column(ITEM_ID), pa.array(pixels, pa.binary())], names=[ITEM_ID, "pixels"]
+        )

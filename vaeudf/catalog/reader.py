@@ -1,0 +1,180 @@
+"""Images' bytes where they are needed: a task reads files, or rows of Parquet files, itself.
+
+So nothing but an item's place goes through Spark, and of a catalog of which 150 images have changed
+only those are read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from vaeudf.catalog.prefetch import LookAhead
+from vaeudf.errors import InputError, root_cause
+from vaeudf.images.decode import MAX_BYTES, ImageFailure
+from vaeudf.storage.locations import absolute, filesystem
+
+UNAVAILABLE = "unavailable"
+"""Reason of an item whose image could not be opened or read, which may be over tomorrow."""
+
+# Images are taken from a Parquet file so many at a time: each step costs as much as a small image,
+# and what is taken must not fill a task's memory.
+_BYTES_PER_BATCH = 2 * 2**20
+_MOST_ROWS_PER_BATCH = 128
+_BUFFER_BYTES = 2**20
+# A store answers after some 50 ms, whoever else is asking.
+_THREADS = 32
+_BYTES_AHEAD = 64 * 2**20
+
+Place = tuple[str, float | None, float, float]
+"""The arguments of :meth:`ImageReader.read`."""
+
+
+class ImageReader:
+    """Reads images by the places that :func:`vaeudf.catalog.source.list_items` gives."""
+
+    def __init__(self, image_column: str) -> None:
+        """Take the column that has the images, ``a.b`` for a field; for rows of Parquet only."""
+        self._column = image_column
+        self._parquet: _ParquetImages | None = None
+
+    def read_all(self, places: Iterable[Place]) -> Iterator[bytes | ImageFailure | None]:
+        """Yield images, as :meth:`read` returns them; a store's files are fetched ahead of time."""
+        with ThreadPoolExecutor(_THREADS) as pool:
+            ahead = LookAhead[bytes | ImageFailure](pool, _THREADS, _BYTES_AHEAD)
+            for uri, row, length, modified in places:
+                if _is_row(row) or _is_local(uri):
+                    yield from ahead.drain()
+                    yield self.read(uri, row, length, modified)
+                else:
+                    yield from ahead.submit(length, _read_file, uri, length)
+            yield from ahead.drain()
+
+    def read(
+        self, uri: str, row: float | None, length: float, modified: float
+    ) -> bytes | ImageFailure | None:
+        """Return one image's bytes, None if it has none, or why it cannot be read.
+
+        Args:
+            uri: The file.
+            row: Its row there; None (or NaN) where the file is the image. Of one file, rows are
+                best asked for in ascending order.
+            length: The file's bytes, as it was listed.
+            modified: When it was written, in seconds.
+
+        Raises:
+            InputError: A Parquet file is not the one that was listed: its rows may be others.
+        """
+        if not _is_row(row):
+            return _read_file(uri, length)
+        try:
+            if self._parquet is None or self._parquet.uri != uri:
+                _check_unchanged(uri, length, modified)
+                self._parquet = _ParquetImages(uri, self._column)
+            assert row is not None
+            return self._parquet.image(int(row))
+        except (OSError, pa.ArrowException) as error:
+            self._parquet = None
+            return _unavailable(uri, error)
+
+
+def _is_row(row: float | None) -> bool:
+    return row is not None and not math.isnan(row)
+
+
+def _is_local(uri: str) -> bool:
+    # As catalogs are listed; to make one absolute takes as long as to read a small file.
+    return uri.startswith("/") or absolute(uri).startswith("/")
+
+
+def _read_file(uri: str, length: float) -> bytes | ImageFailure:
+    if length > MAX_BYTES:
+        return ImageFailure(
+            "too_large", f"the file has {int(length)} bytes; at most {MAX_BYTES} are read."
+        )
+    try:
+        if _is_local(uri):
+            # pyarrow reads in a thread of its own; with all cores busy, to wait for it takes as
+            # long as to decode a small picture: 250 µs, against 25.
+            with open(uri if uri.startswith("/") else absolute(uri), "rb") as file:
+                return file.read()
+        system, inner = filesystem(uri)
+        with system.open_input_stream(inner) as stream:
+            return bytes(stream.read())
+    except (OSError, pa.ArrowException) as error:
+        return _unavailable(uri, error)
+
+
+def _unavailable(uri: str, error: Exception) -> ImageFailure:
+    return ImageFailure(UNAVAILABLE, f"{uri} could not be read: {root_cause(error)}.")
+
+
+def _check_unchanged(uri: str, length: float, modified: float) -> None:
+    system, inner = filesystem(uri)
+    info = system.get_file_info(inner)
+    # Stores tell times by the second or finer, and not all libraries of one alike.
+    written = info.mtime_ns / 1e9 if info.mtime_ns is not None else modified
+    if info.size != length or abs(written - modified) >= 1.0:
+        raise InputError(
+            f"the catalog changed while it was read: {uri} is not as it was when it was listed. "
+            "Nothing was published; run again."
+        )
+
+
+class _ParquetImages:
+    """One column of a Parquet file, row by row."""
+
+    def __init__(self, uri: str, column: str) -> None:
+        system, inner = filesystem(uri)
+        self.uri = uri
+        self._path = column.split(".")
+        # Read as a stream: a row group's images may have gigabytes.
+        self._file = pq.ParquetFile(
+            inner, filesystem=system, pre_buffer=False, buffer_size=_BUFFER_BYTES
+        )
+        footer = self._file.metadata
+        sizes = [footer.row_group(i).num_rows for i in range(footer.num_row_groups)]
+        self._starts = np.cumsum([0, *sizes])
+        self._group = -1
+        self._batches: Iterator[pa.RecordBatch] = iter(())
+        self._images: Sequence[pa.Scalar] = ()
+        self._first = 0
+
+    def image(self, row: int) -> bytes | None:
+        """Return a row's image.
+
+        Raises:
+            OSError: There is no such row.
+        """
+        if self._path[0] not in self._file.schema_arrow.names:
+            return None
+        if not 0 <= row < self._starts[-1]:
+            raise OSError(f"it has no row {row} any more, but {self._starts[-1]} rows")
+        group = int(np.searchsorted(self._starts, row, side="right")) - 1
+        if group != self._group or row < self._first:
+            self._group, self._first, self._images = group, int(self._starts[group]), ()
+            self._batches = self._file.iter_batches(
+                self._rows_per_batch(group), row_groups=[group], columns=[".".join(self._path)]
+            )
+        while row >= self._first + len(self._images):
+            self._first += len(self._images)
+            column = next(self._batches).column(0)
+            for name in self._path[1:]:
+                column = pc.struct_field(column, name)
+            self._images = column
+        found: bytes | None = self._images[row - self._first].as_py()
+        return found
+
+    def _rows_per_batch(self, group: int) -> int:
+        footer = self._file.metadata.row_group(group)
+        columns = (footer.column(i) for i in range(footer.num_columns))
+        name = ".".join(self._path)
+        size = sum(c.total_uncompressed_size for c in columns if c.path_in_schema == name)
+        mean = max(1, int(size) // max(1, int(footer.num_rows)))
+        return max(1, min(_MOST_ROWS_PER_BATCH, _BYTES_PER_BATCH // mean))

@@ -1,0 +1,337 @@
+"""What to encode: a folder of images, or Parquet with the images' bytes, as a DataFrame."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Literal
+
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import BinaryType
+
+from vaeudf.catalog.listing import (
+    LENGTH,
+    MODIFIED,
+    PATH,
+    first_file,
+    list_files,
+    qualified_root,
+    root_of,
+    spark_location,
+)
+from vaeudf.errors import InputError, root_cause
+from vaeudf.images.decode import MAX_BYTES
+from vaeudf.schema import (
+    HASH_DIGITS,
+    IMAGE,
+    IMAGE_FILE,
+    IMAGE_LENGTH,
+    IMAGE_MODIFIED,
+    IMAGE_ROW,
+    ITEM_ID,
+    SOURCE_VERSION,
+    check_payload_names,
+    quoted,
+)
+from vaeudf.storage.locations import absolute, exists, spark_literal
+
+IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff")
+Format = Literal["auto", "images", "parquet"]
+_IMAGE_ROWS = f"{ITEM_ID} string, {SOURCE_VERSION} string, {IMAGE} binary, {IMAGE_LENGTH} long"
+_SUFFIXES = rf"(?i)[.]({'|'.join(IMAGE_SUFFIXES)})\z"
+# Hadoop's globs know no case-insensitive mode.
+_SUFFIX_GLOB = "*.{%s}" % ",".join(  # noqa: UP031 - braces make an f-string unreadable
+    "".join(f"[{c}{c.upper()}]" for c in suffix) for suffix in IMAGE_SUFFIXES
+)
+
+
+@dataclass(frozen=True)
+class CatalogSource:
+    """Where a catalog is and how to read it.
+
+    Attributes:
+        path: A folder or glob of images, or a Parquet file or folder.
+        format: ``images``, ``parquet``, or ``auto``: Parquet if the first file found is Parquet.
+        id_column: Parquet: the column with each item's unique id.
+        image_column: Parquet: the column with the image's bytes; ``a.b`` is a field of a struct.
+        version_column: Parquet: a column that changes when the image does; by default a hash of
+            the bytes.
+        payload_columns: Parquet: columns carried into the posterior table; None is all others.
+    """
+
+    path: str
+    format: Format = "auto"
+    id_column: str = ITEM_ID
+    image_column: str = IMAGE
+    version_column: str | None = None
+    payload_columns: Sequence[str] | None = None
+
+    def to_json(self) -> str:
+        """Return a text that :meth:`from_json` reads."""
+        return json.dumps({**asdict(self), "path": absolute(self.path)})
+
+    def agrees_with(self, other: CatalogSource) -> bool:
+        """Whether equal ids and versions mean equal pictures; the paths may differ."""
+        ours, theirs = (
+            (source.id_column, source.image_column, source.version_column)
+            for source in (self, other)
+        )
+        return ours == theirs
+
+    def moved_to(self, path: str) -> CatalogSource:
+        """Return the same catalog at another place."""
+        return replace(self, path=path)
+
+    @classmethod
+    def from_json(cls, text: str) -> CatalogSource:
+        """Rebuild a source from :meth:`to_json`."""
+        return cls(**json.loads(text))
+
+
+def read_catalog(
+    spark: SparkSession, source: CatalogSource, item_ids: Sequence[str] | None = None
+) -> DataFrame:
+    """Return the catalog with the columns item_id, source_version, image and the payload.
+
+    Args:
+        spark: The session.
+        source: What to read.
+        item_ids: Only these items; None is all.
+
+    Raises:
+        InputError: Nothing there, a column is missing or of the wrong type, or ids are null or
+            not unique.
+    """
+    if resolve_format(spark, source) == "images":
+        return _read_images(spark, source, item_ids)
+    return _read_parquet(spark, source, item_ids)
+
+
+def list_items(spark: SparkSession, source: CatalogSource, versions: bool = True) -> DataFrame:
+    """Return what is known of the items without decoding an image, and where their images are.
+
+    Args:
+        spark: The session.
+        source: What to read.
+        versions: Whether source_version is wanted even where it is a hash of the image, which
+            costs reading the images; without, it is null there.
+
+    Returns:
+        ``item_id``, ``source_version``, the payload; ``image_file``, the URI of the file that has
+        the image; ``image_row``, its row there, null where the file is the image; and
+        ``image_length`` and ``image_modified``, the file's bytes and when it was written last, in
+        seconds since 1970.
+
+    Raises:
+        InputError: As :func:`read_catalog`.
+    """
+    if resolve_format(spark, source) == "images":
+        return _list_images(spark, source)
+    return _list_parquet(spark, source, versions)
+
+
+def has_hashed_versions(spark: SparkSession, source: CatalogSource) -> bool:
+    """Whether an item's source_version is a hash of its image."""
+    return source.version_column is None and resolve_format(spark, source) == "parquet"
+
+
+def read_images(
+    spark: SparkSession, source: CatalogSource, item_ids: Sequence[str]
+) -> dict[str, bytes | None]:
+    """Return some items' image bytes; items that are not in the catalog any more are left out."""
+    # The pictures need none of the other columns, which may have gone since.
+    bare = replace(source, payload_columns=(), version_column=None)
+    rows = read_catalog(spark, bare, item_ids).select(ITEM_ID, IMAGE).collect()
+    return {row[ITEM_ID]: row[IMAGE] and bytes(row[IMAGE]) for row in rows}
+
+
+def resolve_format(spark: SparkSession, source: CatalogSource) -> Literal["images", "parquet"]:
+    """Return the format, looking at the first file for ``auto``.
+
+    Raises:
+        InputError: There is no file.
+    """
+    if source.format != "auto":
+        return source.format
+    first = first_file(spark, source.path)
+    if first is None:
+        raise InputError(
+            f"catalog {source.path} has no files in it; expected images or Parquet files."
+        )
+    return "parquet" if first.lower().endswith((".parquet", ".parq")) else "images"
+
+
+def check_items(catalog: DataFrame, has_version_column: bool = False) -> int:
+    """Return the number of items, which must be more than none and have unique, non-null ids.
+
+    Reads the id column, and the versions if they are a column of the catalog's own: those that
+    are a hash of the image would cost reading the images.
+
+    Raises:
+        InputError: The catalog is empty, an id is null or stands more than once, or a version is
+            null.
+    """
+    ids = catalog.groupBy(ITEM_ID).agg(F.count("*").alias("n"))
+    repeated = ids.where((F.col("n") > 1) | F.col(ITEM_ID).isNull())
+    total = catalog.select(ITEM_ID).count()
+    if total == 0:
+        raise InputError("the catalog is empty; expected at least one item.")
+    examples = repeated.orderBy(F.desc("n"), ITEM_ID).limit(5).collect()
+    if examples:
+        names = ", ".join(f"{row[ITEM_ID]!r} ({row['n']} times)" for row in examples)
+        raise InputError(
+            f"item_ids must be unique and not null; {repeated.count()} are not: {names}. "
+            "Mend the catalog, or name another column with --id-column."
+        )
+    if has_version_column:
+        unknown = catalog.where(F.col(SOURCE_VERSION).isNull()).select(ITEM_ID)
+        without = unknown.limit(5).collect()
+        if without:
+            names = ", ".join(repr(row[ITEM_ID]) for row in without)
+            raise InputError(
+                f"the version column is null for {unknown.count()} items, such as {names}; "
+                "expected a value for each. Mend the catalog, or leave --version-column out."
+            )
+    return total
+
+
+def count_ignored(spark: SparkSession, source: CatalogSource) -> int:
+    """Return how many files of an image folder are not named as images."""
+    if resolve_format(spark, source) == "parquet":
+        return 0
+    return list_files(spark, source.path).where(~F.col(PATH).rlike(_SUFFIXES)).count()
+
+
+def _read_images(
+    spark: SparkSession, source: CatalogSource, item_ids: Sequence[str] | None
+) -> DataFrame:
+    root = qualified_root(spark, source.path)
+    if item_ids is None:
+        reader = spark.read.format("binaryFile").option("recursiveFileLookup", "true")
+        files = reader.option("pathGlobFilter", _SUFFIX_GLOB).load(spark_location(source.path))
+    else:
+        paths = (f"{root_of(source.path)}/{item_id}" for item_id in item_ids)
+        # Spark refuses to read a list of paths of which one is gone.
+        there = [spark_literal(path) for path in paths if exists(path)]
+        if not there:
+            return spark.createDataFrame([], _IMAGE_ROWS)
+        files = spark.read.format("binaryFile").load(there)
+    # Spark stops the whole job at a file of over 2 GB. A filter on the length reaches the reader,
+    # which then does not open the files that fail it: those stay without content.
+    small = files.where(F.col("length") <= MAX_BYTES)
+    large = files.where(F.col("length") > MAX_BYTES).drop("content")
+    large = large.withColumn("content", F.lit(None).cast(BinaryType()))
+    return small.unionByName(large).select(
+        *_identity_of_files(root),
+        F.col("content").alias(IMAGE),
+        F.col("length").alias(IMAGE_LENGTH),
+    )
+
+
+def _list_images(spark: SparkSession, source: CatalogSource) -> DataFrame:
+    files = list_files(spark, source.path).where(F.col(PATH).rlike(_SUFFIXES))
+    version = F.concat_ws("-", F.col(MODIFIED) * 1000, F.col(LENGTH))
+    return files.select(
+        F.expr(f"substring({PATH}, {len(root_of(source.path).rstrip('/')) + 2})").alias(ITEM_ID),
+        version.alias(SOURCE_VERSION),
+        F.col(PATH).alias(IMAGE_FILE),
+        F.lit(None).cast("long").alias(IMAGE_ROW),
+        F.col(LENGTH).alias(IMAGE_LENGTH),
+        (F.col(MODIFIED) / 1000.0).alias(IMAGE_MODIFIED),
+    )
+
+
+def _identity_of_files(root: str) -> list[Column]:
+    """Return item_id and source_version of image files."""
+    version = F.concat_ws(
+        "-", F.unix_micros("modificationTime").cast("string"), F.col("length").cast("string")
+    )
+    return [
+        F.expr(f"substring(path, {len(root) + 1})").alias(ITEM_ID),
+        version.alias(SOURCE_VERSION),
+    ]
+
+
+def _read_parquet(
+    spark: SparkSession, source: CatalogSource, item_ids: Sequence[str] | None
+) -> DataFrame:
+    frame, payload = _open_parquet(spark, source)
+    catalog = frame.select(
+        *_identity_of_rows(source),
+        F.col(source.image_column).alias(IMAGE),
+        *(F.col(quoted(name)) for name in payload),
+    )
+    return catalog if item_ids is None else catalog.where(F.col(ITEM_ID).isin(list(item_ids)))
+
+
+def _list_parquet(spark: SparkSession, source: CatalogSource, versions: bool) -> DataFrame:
+    frame, payload = _open_parquet(spark, source)
+    return frame.select(
+        *_identity_of_rows(source, versions),
+        *(F.col(quoted(name)) for name in payload),
+        # Percent-encoded, but for the plus sign, which url_decode would take for a space.
+        F.url_decode(F.replace(F.col("_metadata.file_path"), F.lit("+"), F.lit("%2B"))).alias(
+            IMAGE_FILE
+        ),
+        F.col("_metadata.row_index").alias(IMAGE_ROW),
+        F.col("_metadata.file_size").alias(IMAGE_LENGTH),
+        F.col("_metadata.file_modification_time").cast("double").alias(IMAGE_MODIFIED),
+    )
+
+
+def _identity_of_rows(source: CatalogSource, versions: bool = True) -> list[Column]:
+    """Return item_id and source_version of rows of Parquet."""
+    if source.version_column:
+        version = F.col(quoted(source.version_column)).cast("string")
+    elif versions:
+        # 64 bits of SHA-256 tell a changed image from an unchanged one, in half a row's bytes.
+        image = F.coalesce(F.col(source.image_column), F.lit(b""))
+        version = F.substring(F.sha2(image, 256), 1, HASH_DIGITS)
+    else:
+        version = F.lit(None).cast("string")
+    return [
+        F.col(quoted(source.id_column)).cast("string").alias(ITEM_ID),
+        version.alias(SOURCE_VERSION),
+    ]
+
+
+def _open_parquet(spark: SparkSession, source: CatalogSource) -> tuple[DataFrame, list[str]]:
+    """Return a catalog's rows as they are, and its payload columns, once all is known to fit."""
+    try:
+        frame = spark.read.parquet(spark_location(source.path))
+    except (PySparkException, Py4JJavaError) as error:
+        raise InputError(
+            f"catalog {source.path} cannot be read as Parquet: {root_cause(error)}."
+        ) from None
+    wanted = [source.id_column, source.image_column.split(".")[0]]
+    wanted += [source.version_column] if source.version_column else []
+    wanted += list(source.payload_columns or [])
+    missing = [name for name in wanted if name not in frame.columns]
+    if missing:
+        raise InputError(
+            f"catalog {source.path} has no column {', '.join(map(repr, missing))}; "
+            f"it has {', '.join(frame.columns)}. "
+            "Name them with --id-column, --image-column and --payload-columns."
+        )
+    image = F.col(source.image_column)
+    try:
+        found = frame.select(image).schema[0].dataType
+    except PySparkException:
+        raise InputError(
+            f"catalog {source.path} has no field {source.image_column!r} in its column "
+            f"{frame.schema[source.image_column.split('.')[0]].simpleString()}."
+        ) from None
+    if not isinstance(found, BinaryType):
+        raise InputError(
+            f"column {source.image_column!r} of catalog {source.path} holds "
+            f"{found.simpleString()}; expected binary: the bytes of an image file."
+        )
+    payload = source.payload_columns
+    if payload is None:
+        payload = [name for name in frame.columns if name not in wanted]
+    check_payload_names(list(payload))
+    return frame, list(payload)

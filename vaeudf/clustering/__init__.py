@@ -1,0 +1,1 @@
+"""k-means of diagonal Gaussians by a divergence."""

@@ -1,0 +1,1 @@
+"""Latent vectors to pictures, and reconstructions beside their originals."""

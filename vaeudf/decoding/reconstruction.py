@@ -1,0 +1,170 @@
+"""Decode items' own posteriors and compare with their pictures, in the tasks that read these."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from itertools import islice
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from vaeudf.catalog.reader import ImageReader
+from vaeudf.catalog.source import CatalogSource, has_hashed_versions, list_items
+from vaeudf.decoding.udf import (
+    PictureFolder,
+    decode_rows,
+    decoder_of_task,
+    decoder_on_executors,
+    tasks_for,
+)
+from vaeudf.images.decode import ImageFailure, decode_image, picture_png
+from vaeudf.model.bundle import Bundle, PictureDecoder
+from vaeudf.model.devices import Hardware
+from vaeudf.schema import (
+    CHANGED,
+    HASH_DIGITS,
+    IMAGE_FILE,
+    IMAGE_ROW,
+    ITEM_ID,
+    MESSAGE,
+    MU,
+    ORIGINAL,
+    PLACE,
+    REASON,
+    RECONSTRUCTION,
+    SOURCE_VERSION,
+    SQUARED_ERROR,
+)
+
+MISSING = "missing"
+"""Reason of an item that is not in the catalog any more."""
+
+Keep = Literal["nothing", "bytes", "files"]
+
+_VERSION_NOW = "__version_now"
+_ERRORS = [
+    (ITEM_ID, pa.string(), "string"),
+    (SQUARED_ERROR, pa.float64(), "double"),
+    (CHANGED, pa.bool_(), "boolean"),
+    (REASON, pa.string(), "string"),
+    (MESSAGE, pa.string(), "string"),
+]
+_PICTURES = {"nothing": None, "bytes": (pa.binary(), "binary"), "files": (pa.string(), "string")}
+
+
+def reconstruct(
+    items: DataFrame,
+    count: int,
+    catalog: CatalogSource,
+    bundle: Bundle,
+    keep: Keep = "nothing",
+    folder: str | None = None,
+    hardware: Hardware = Hardware(),  # noqa: B008 - it is immutable
+) -> DataFrame:
+    """Return how far decode(mu) of items is from their pictures.
+
+    Args:
+        items: Has ``item_id`` and ``mu``, and perhaps ``source_version``.
+        count: How many there are.
+        catalog: Has their pictures.
+        bundle: The model that they were encoded with.
+        keep: What to keep of the pictures: ``nothing``, their PNG files' ``bytes``, or ``files`` in
+            a folder, which the tasks write when the result is evaluated.
+        folder: Where to write files.
+        hardware: What to decode on.
+
+    Returns:
+        ``item_id``; ``squared_error``, the mean over pixels and channels of the squared difference
+        of levels in [0, 1]; ``changed``, whether the picture is another than the one that was
+        encoded, null where that is not known; ``reason`` and ``message`` where there is no error
+        because the picture is missing or cannot be decoded. Unless nothing is kept, ``original``,
+        the picture as the model sees it, and ``reconstruction``: bytes, or places in the folder.
+
+    Raises:
+        InputError: The catalog cannot be read.
+        BundleError: The model has no decoder.
+    """
+    spark = items.sparkSession
+    hashed = has_hashed_versions(spark, catalog)
+    listing = list_items(spark, catalog, versions=False)
+    listing = listing.select(ITEM_ID, F.col(SOURCE_VERSION).alias(_VERSION_NOW), *PLACE)
+    known = F.col(SOURCE_VERSION) if SOURCE_VERSION in items.columns else F.lit(None)
+    wanted = items.select(ITEM_ID, MU, known.cast("string").alias(SOURCE_VERSION))
+    tasks = tasks_for(count, bundle, int(spark.sparkContext.defaultParallelism))
+    # Rows of one file together and in order, as the reader wants them.
+    placed = wanted.join(listing, ITEM_ID, "left")
+    placed = placed.repartitionByRange(tasks, IMAGE_FILE, IMAGE_ROW)
+    placed = placed.sortWithinPartitions(IMAGE_FILE, IMAGE_ROW)
+    model = decoder_on_executors(items, bundle, hardware)
+    kept = _PICTURES[keep]
+    fields = [*_ERRORS, *((name, *kept) for name in (ORIGINAL, RECONSTRUCTION) if kept)]
+    schema = pa.schema([(name, kind) for name, kind, _ in fields])
+
+    def compare(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        decoder = decoder_of_task(model)
+        reader = ImageReader(catalog.image_column)
+        with contextlib.ExitStack() as stack:
+            store = None if folder is None else stack.enter_context(PictureFolder(folder))
+            for batch in batches:
+                rows = iter(batch.to_pylist())
+                while some := list(islice(rows, decoder.spec.batch_size)):
+                    found = _compare(some, reader, decoder, hashed)
+                    for name in (ORIGINAL, RECONSTRUCTION) if kept else ():
+                        _keep(found, name, store)
+                    yield pa.RecordBatch.from_pylist(found, schema)
+
+    return placed.mapInArrow(compare, ", ".join(f"{name} {kind}" for name, _, kind in fields))
+
+
+def squared_error(original: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> float:
+    """Return the mean squared difference of two pictures (H, W, C), of levels in [0, 1]."""
+    difference = original.astype(np.float64) - decoded
+    return float(np.mean(np.square(difference))) / 255.0**2
+
+
+def _compare(
+    rows: list[dict[str, object]], reader: ImageReader, decoder: PictureDecoder, hashed: bool
+) -> list[dict[str, object]]:
+    """Return a row for each item, with pixels in place of pictures."""
+    there = [row for row in rows if row[IMAGE_FILE] is not None]
+    places = (tuple(row[name] for name in PLACE) for row in there)
+    images = dict(zip((row[ITEM_ID] for row in there), reader.read_all(places), strict=True))  # type: ignore[arg-type]
+    names = [str(row[ITEM_ID]) for row in rows]
+    decoded = np.concatenate(list(decode_rows([row[MU] for row in rows], decoder, names, ITEM_ID)))  # type: ignore[misc]
+    found: list[dict[str, object]] = []
+    for row, picture in zip(rows, decoded, strict=True):
+        result: dict[str, object] = {ITEM_ID: row[ITEM_ID], RECONSTRUCTION: picture}
+        found.append(result)
+        if row[ITEM_ID] not in images:
+            result |= {REASON: MISSING, MESSAGE: "the item is not in the catalog any more."}
+            continue
+        data = images[row[ITEM_ID]]
+        original = data if isinstance(data, ImageFailure) else decode_image(data, decoder.spec)
+        if isinstance(original, ImageFailure):
+            result |= {REASON: original.reason, MESSAGE: original.message}
+            continue
+        now = row[_VERSION_NOW]
+        if hashed and isinstance(data, bytes):
+            now = hashlib.sha256(data).hexdigest()[:HASH_DIGITS]
+        known = row[SOURCE_VERSION] is not None and now is not None
+        result |= {
+            SQUARED_ERROR: squared_error(original, picture),
+            CHANGED: now != row[SOURCE_VERSION] if known else None,
+            ORIGINAL: original,
+        }
+    return found
+
+
+def _keep(rows: list[dict[str, object]], name: str, store: PictureFolder | None) -> None:
+    """Replace pixels by a PNG file's bytes, or by where that file is."""
+    own = [row for row in rows if isinstance(row.get(name), np.ndarray)]
+    pictures = [(str(row[ITEM_ID]), picture_png(row[name])) for row in own]  # type: ignore[arg-type]
+    values = [data for _, data in pictures] if store is None else store.write(pictures, f"-{name}")
+    for row, value in zip(own, values, strict=True):
+        row[name] = value

@@ -1,0 +1,144 @@
+"""What a night has to do: which items are known as they are, and which must be encoded.
+
+An item is known if its item_id and source_version have been encoded with the same model before: it
+is in the table's last version, in its quarantine, or in what a killed run has left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from vaeudf.schema import (
+    IMAGE_LENGTH,
+    IMAGE_ROW,
+    ITEM_ID,
+    LOG_VAR,
+    MESSAGE,
+    MU,
+    PLACE,
+    REASON,
+    SOURCE_VERSION,
+    quoted,
+)
+
+CARRIED, RESUMED, QUARANTINED = "carried", "resumed", "quarantined"
+ENCODED_TYPE = (
+    f"{ITEM_ID} string, {SOURCE_VERSION} string, {MU} array<float>, {LOG_VAR} array<float>, "
+    f"{REASON} string, {MESSAGE} string"
+)
+_IDENTITY = [ITEM_ID, SOURCE_VERSION]
+_ENCODED = [*_IDENTITY, MU, LOG_VAR, REASON, MESSAGE]
+_ORIGIN = "__vaeudf_origin"
+
+
+@dataclass(frozen=True)
+class Changes:
+    """A listing, parted.
+
+    Attributes:
+        known: Items that somebody has encoded, or failed to: item_id, source_version, mu, log_var,
+            reason, message.
+        todo: Items that must be encoded: item_id, source_version, and where the image is.
+        num_todo: How many.
+        todo_bytes: The bytes of their images, where these are files.
+        carried: How many are known from the table.
+        resumed: How many from a run that was killed.
+    """
+
+    known: DataFrame
+    todo: DataFrame
+    num_todo: int
+    todo_bytes: int
+    carried: int
+    resumed: int
+
+
+def find_changes(
+    listing: DataFrame,
+    published: DataFrame | None,
+    quarantine: DataFrame | None,
+    staged: DataFrame | None,
+) -> Changes:
+    """Compare a listing with what is known.
+
+    Args:
+        listing: As :func:`vaeudf.catalog.source.list_items` returns it, with versions unless
+            nothing is known; evaluated several times.
+        published: Rows of the table's last version, if they are of the same model.
+        quarantine: Rows of its quarantine that are not to be tried again: item_id, source_version,
+            reason, message.
+        staged: What killed runs have encoded, of :data:`ENCODED_TYPE`; may have rows twice.
+    """
+    spark = listing.sparkSession
+    parts = []
+    if published is not None:
+        parts.append(_as_known(published.select(*_IDENTITY, MU, LOG_VAR), CARRIED))
+    if quarantine is not None:
+        parts.append(_as_known(quarantine.select(*_IDENTITY, REASON, MESSAGE), QUARANTINED))
+    if staged is not None:
+        fresh = staged.dropDuplicates([ITEM_ID, SOURCE_VERSION])
+        for part in list(parts):
+            fresh = fresh.join(part, _IDENTITY, "left_anti")
+        parts.append(_as_known(fresh, RESUMED))
+    listed = listing.select(*_IDENTITY)
+    known = reduce(DataFrame.unionByName, parts, _nothing(spark))
+    known = known.join(listed, _IDENTITY, "left_semi")
+    todo = listing.select(*_IDENTITY, *PLACE)
+    if parts:
+        todo = todo.join(known.select(ITEM_ID), ITEM_ID, "left_anti")
+    counts = {row[_ORIGIN]: row["count"] for row in known.groupBy(_ORIGIN).count().collect()}
+    of_files = F.when(F.col(IMAGE_ROW).isNull(), F.col(IMAGE_LENGTH)).otherwise(0)
+    ahead = todo.agg(F.count("*"), F.coalesce(F.sum(of_files), F.lit(0))).first()
+    assert ahead is not None
+    return Changes(
+        known.drop(_ORIGIN),
+        todo,
+        ahead[0],
+        ahead[1],
+        counts.get(CARRIED, 0),
+        counts.get(RESUMED, 0),
+    )
+
+
+def count_removed(listing: DataFrame, published: DataFrame) -> int:
+    """Return how many items the table has that are not in the listing."""
+    return published.select(ITEM_ID).join(listing.select(ITEM_ID), ITEM_ID, "left_anti").count()
+
+
+def same_payload(listing: DataFrame, published: DataFrame) -> bool:
+    """Whether the items that both have agree in every column that is carried along."""
+    own = {*_ENCODED, *PLACE}
+    ours, theirs = (
+        frame.select(
+            ITEM_ID,
+            # As text, because Spark compares no maps.
+            F.to_json(
+                F.struct(*(F.col(quoted(n)) for n in frame.columns if n not in own)),
+                {"ignoreNullFields": "false"},
+            ).alias("payload"),
+        )
+        for frame in (listing, published)
+    )
+    if [c for c in listing.columns if c not in own] != [
+        c for c in published.columns if c not in own
+    ]:
+        return False
+    both = ours.alias("ours").join(theirs.alias("theirs"), ITEM_ID)
+    return both.where(F.col("ours.payload") != F.col("theirs.payload")).isEmpty()
+
+
+def _as_known(rows: DataFrame, origin: str) -> DataFrame:
+    missing = {
+        name: F.lit(None).cast("array<float>" if name in (MU, LOG_VAR) else "string")
+        for name in _ENCODED
+        if name not in rows.columns
+    }
+    return rows.withColumns(missing).select(*_ENCODED, F.lit(origin).alias(_ORIGIN))
+
+
+def _nothing(spark: SparkSession) -> DataFrame:
+    return spark.createDataFrame([], f"{ENCODED_TYPE}, {_ORIGIN} string")

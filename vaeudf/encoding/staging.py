@@ -1,0 +1,296 @@
+"""What a run has encoded so far, kept where a later run finds it if this one is killed.
+
+A run has a folder ``_staging/<run_id>`` in the table for as long as it lives: ``run.json`` says who
+it is, and is touched again and again; tasks add a chunk file each when they have encoded their
+items. The next run with the same model and catalog takes over the chunks of a run that was killed,
+and removes what is left of it. What a living run uses is never moved or removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import posixpath
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from vaeudf.errors import TooManyFailures, VaeUdfError
+from vaeudf.schema import ITEM_ID, LOG_VAR, MESSAGE, MU, REASON, SOURCE_VERSION
+from vaeudf.storage.locations import filesystem, make_folder, remove, remove_empty
+from vaeudf.table.delta import QUARANTINE, STAGING, began, is_run_id, runs_of
+
+CHUNK_SCHEMA = pa.schema(
+    [
+        pa.field(ITEM_ID, pa.string(), nullable=False),
+        pa.field(SOURCE_VERSION, pa.string(), nullable=False),
+        pa.field(MU, pa.list_(pa.float32())),
+        pa.field(LOG_VAR, pa.list_(pa.float32())),
+        pa.field(REASON, pa.string()),
+        pa.field(MESSAGE, pa.string()),
+    ]
+)
+"""The columns of a chunk file: a posterior, or the reason why there is none."""
+
+_RUN_FILE = "run.json"
+_ENCODED, _ADOPTED = "encoded", "adopted"
+_THREADS = 16
+_BEAT_SECONDS = 30.0
+# A run on another machine that has not been heard of for so long is taken for dead. Long, because
+# one that was only suspended finds its files gone and must start again.
+_SILENT_SECONDS = 3600.0
+
+_own_runs: set[str] = set()
+
+
+@dataclass(frozen=True)
+class Run:
+    """A living run's own folder.
+
+    Attributes:
+        table: The table.
+        run_id: The run.
+        key: What chunks it can take over: those of runs with the same key.
+    """
+
+    table: str
+    run_id: str
+    key: str
+
+    @property
+    def encoded(self) -> str:
+        """Folder of the chunks that this run's tasks write."""
+        return posixpath.join(self.table, STAGING, self.run_id, _ENCODED)
+
+    @property
+    def adopted(self) -> str:
+        """Folder of the chunks that were taken over."""
+        return posixpath.join(self.table, STAGING, self.run_id, _ADOPTED)
+
+    def forget(self) -> None:
+        """Remove the run's chunks: they are published."""
+        remove(self.encoded)
+        remove(self.adopted)
+
+    def adopt(self) -> int:
+        """Take over what killed runs of the same key have encoded; return how many chunks.
+
+        A living run's chunks are copied: it may end, and remove them, at any moment.
+        """
+        files, inner = filesystem(posixpath.join(self.table, STAGING))
+        jobs = []
+        for run_id, facts in _runs(files, inner).items():
+            if run_id == self.run_id or facts.get("key") != self.key:
+                continue
+            dead = _is_dead(run_id, facts)
+            for kind in (_ENCODED, _ADOPTED):
+                folder = posixpath.join(inner, run_id, kind)
+                jobs += [(path, dead) for path in _names(files, folder) if _is_chunk(path)]
+        target = posixpath.join(inner, self.run_id, _ADOPTED)
+        if jobs:
+            make_folder(files, target)
+
+        def take(job: tuple[str, bool]) -> bool:
+            source, dead = job
+            own = posixpath.join(target, f"chunk-{uuid.uuid4().hex}.parquet")
+            try:
+                (files.move if dead else files.copy_file)(source, own)
+            except OSError:
+                # Somebody else took it, or its run has ended.
+                return False
+            return True
+
+        with ThreadPoolExecutor(_THREADS) as pool:
+            return sum(pool.map(take, jobs))
+
+
+@contextlib.contextmanager
+def open_run(table: str, run_id: str, key: str) -> Iterator[Run]:
+    """Give a run its folder, and say that it lives until the block ends.
+
+    If it ends well, or by an error of ours, the folder is removed. If it ends otherwise, as by a
+    cluster that went away, its chunks stay for the next run.
+    """
+    files, inner = filesystem(posixpath.join(table, STAGING, run_id))
+    run = Run(table, run_id, key)
+    stop = threading.Event()
+    facts = json.dumps(
+        {
+            "key": key,
+            "host": _host(),
+            "pid": os.getpid(),
+            "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        }
+    ).encode()
+
+    def beat() -> None:
+        make_folder(files, inner)
+        with files.open_output_stream(posixpath.join(inner, _RUN_FILE)) as stream:
+            stream.write(facts)
+
+    def beat_on() -> None:
+        while not stop.wait(_BEAT_SECONDS):
+            # A store that does not answer for a while is no reason to end the run.
+            with contextlib.suppress(OSError):
+                beat()
+
+    _own_runs.add(run_id)
+    heart = threading.Thread(target=beat_on, daemon=True)
+    keep = False
+    try:
+        # In here: whoever is interrupted now has a folder already.
+        beat()
+        heart.start()
+        yield run
+    except BaseException as error:
+        # An error of ours says that the catalog or the model is not what is wanted. But of too many
+        # failures, the others are good.
+        if not isinstance(error, VaeUdfError) or isinstance(error, TooManyFailures):
+            keep = has_chunks(run.encoded) or has_chunks(run.adopted)
+        raise
+    finally:
+        stop.set()
+        if heart.is_alive():
+            heart.join()
+        if not keep:
+            remove(posixpath.join(table, STAGING, run_id))
+        remove_empty(posixpath.join(table, STAGING))
+        _own_runs.discard(run_id)
+
+
+def write_chunk(batches: Iterator[pa.RecordBatch], folder: str) -> Iterator[int]:
+    """Write a task's rows to one chunk file, which is there whole or not at all.
+
+    Args:
+        batches: Rows of :data:`CHUNK_SCHEMA`.
+        folder: Where to.
+
+    Yields:
+        How many, once; nothing if there are none.
+    """
+    gathered = [batch.cast(CHUNK_SCHEMA) for batch in batches if batch.num_rows]
+    if not gathered:
+        return
+    rows = pa.Table.from_batches(gathered)
+    files, inner = filesystem(folder)
+    make_folder(files, inner)
+    name = f"chunk-{uuid.uuid4().hex}.parquet"
+    # Readers of Parquet pass over names that begin with an underscore.
+    unfinished = posixpath.join(inner, f"_{name}")
+    pq.write_table(rows, unfinished, filesystem=files, compression="zstd")
+    files.move(unfinished, posixpath.join(inner, name))
+    yield rows.num_rows
+
+
+def has_chunks(folder: str) -> bool:
+    """Whether there is any chunk in a folder."""
+    files, inner = filesystem(folder)
+    return any(_is_chunk(path) for path in _names(files, inner))
+
+
+def clean(table: str) -> list[str]:
+    """Remove what killed runs have left in a table's folder; return their run ids.
+
+    That is their staging, and files that they had laid out but not published.
+    """
+    files, inner = filesystem(table)
+    quarantine = posixpath.join(inner, QUARANTINE)
+    # Looked at first: whoever has laid out files by now has had a staging folder before.
+    laid_out = set(filter(is_run_id, map(posixpath.basename, _names(files, inner))))
+    asides = (
+        posixpath.basename(path).removeprefix("run_id=") for path in _names(files, quarantine)
+    )
+    kept_aside = set(filter(is_run_id, asides))
+    staging = posixpath.join(inner, STAGING)
+    runs = _runs(files, staging)
+    dead = {run_id for run_id, facts in runs.items() if _is_dead(run_id, facts)}
+    living = set(runs) - dead
+    candidates = (laid_out | kept_aside | dead) - living
+    published = runs_of(table) if candidates else set()
+    if published is None:
+        return []
+    removed = set()
+    for run_id in sorted(candidates):
+        folders = [posixpath.join(staging, run_id)]
+        if run_id not in published:
+            folders += [
+                posixpath.join(inner, run_id),
+                posixpath.join(quarantine, f"run_id={run_id}"),
+            ]
+        for folder in folders:
+            if files.get_file_info(folder).type == fs.FileType.Directory:
+                files.delete_dir(folder)
+                removed.add(run_id)
+    return sorted(removed)
+
+
+def _runs(files: fs.FileSystem, staging: str) -> dict[str, dict[str, Any]]:
+    """Return what is known of every run that has a staging folder."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in _names(files, staging):
+        facts: dict[str, Any] = {}
+        run_file = posixpath.join(path, _RUN_FILE)
+        try:
+            with files.open_input_stream(run_file) as stream:
+                facts = json.loads(stream.read())
+            info = files.get_file_info(run_file)
+        except (OSError, ValueError):
+            # It is just beginning, just ending, or was killed in between.
+            info = files.get_file_info(path)
+        if info.type != fs.FileType.NotFound and is_run_id(posixpath.basename(path)):
+            found[posixpath.basename(path)] = {**facts, "heard": info.mtime_ns}
+    return found
+
+
+def _is_dead(run_id: str, facts: dict[str, Any]) -> bool:
+    if run_id in _own_runs:
+        return False
+    pid = facts.get("pid")
+    if facts.get("host") == _host() and isinstance(pid, int):
+        return pid == os.getpid() or not _is_process(pid)
+    heard = facts.get("heard")
+    # Object stores know no time of a folder.
+    heard_at = began(run_id).timestamp() if heard is None else heard / 1e9
+    return bool(time.time() - heard_at > _SILENT_SECONDS)
+
+
+def _is_process(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _host() -> str:
+    """Return what tells this machine, since it was started, and container from all others."""
+    parts = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            parts.append(file.read().strip())
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return " ".join(parts)
+
+
+def _names(files: fs.FileSystem, folder: str) -> list[str]:
+    """Return the paths of what is in a folder, in order; none if there is no folder."""
+    selector = fs.FileSelector(folder, allow_not_found=True)
+    return sorted(entry.path for entry in files.get_file_info(selector))
+
+
+def _is_chunk(path: str) -> bool:
+    name = posixpath.basename(path)
+    return name.startswith("chunk-") and name.endswith(".parquet")

@@ -1,0 +1,37 @@
+"""Diagonal Gaussians: densities, divergences, and the scores that items are ranked by."""
+
+from vaeudf.gaussian.checks import (
+    check_gaussian_shapes,
+    check_mean_shapes,
+    check_shapes,
+    check_tolerance,
+)
+from vaeudf.gaussian.densities import (
+    LOG_2PI,
+    bhattacharyya_distance,
+    euclidean_distance,
+    expected_log_prob,
+    jeffreys_divergence,
+    kl_divergence,
+    log_prob,
+    mahalanobis_distance,
+    reverse_kl_divergence,
+    wasserstein2_distance,
+)
+
+__all__ = [
+    "LOG_2PI",
+    "bhattacharyya_distance",
+    "check_gaussian_shapes",
+    "check_mean_shapes",
+    "check_shapes",
+    "check_tolerance",
+    "euclidean_distance",
+    "expected_log_prob",
+    "jeffreys_divergence",
+    "kl_divergence",
+    "log_prob",
+    "mahalanobis_distance",
+    "reverse_kl_divergence",
+    "wasserstein2_distance",
+]

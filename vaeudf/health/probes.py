@@ -1,0 +1,130 @@
+"""Questions put to a table's query engine, to learn how it answers: hubs, neighbours, churn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaeudf.gaussian.scores import EUCLIDEAN, JEFFREYS
+from vaeudf.health.drift import Churn, mean_overlap
+from vaeudf.health.findings import Neighbour
+from vaeudf.health.hubs import HubCurve, hub_shares
+from vaeudf.numerics.sketches import TopList
+from vaeudf.query.bulk import plan
+from vaeudf.query.latents import Latents
+from vaeudf.schema import ITEM_ID, QUERY_ID
+from vaeudf.table.delta import PosteriorTable
+
+K = 10
+"""How many items are asked for per z."""
+
+PRIOR = "prior"
+POSTERIORS = "posteriors"
+SLIDERS = (1, 2, 3, 5)
+"""a of the sliders' ranges [-a, a] that z are drawn from; the same for all tables, to compare."""
+
+_SEPARATOR = ":"
+
+
+def slider_kind(bound: float) -> str:
+    """Return what z that are uniform in [-bound, bound] are called."""
+    return f"sliders ±{bound:g}"
+
+
+def draw_z(latent_dim: int, count: int, seed: int) -> Latents:
+    """Return z from the prior N(0, I) and from sliders, ``count`` of each kind."""
+    rng = np.random.default_rng([seed, latent_dim])
+    kinds = [(PRIOR, rng.normal(size=(count, latent_dim)))]
+    for bound in SLIDERS:
+        kinds.append((slider_kind(bound), rng.uniform(-bound, bound, (count, latent_dim))))
+    names = [f"{kind}{_SEPARATOR}{i}" for kind, _ in kinds for i in range(count)]
+    return Latents(tuple(names), np.concatenate([z for _, z in kinds]))
+
+
+def hub_curve(
+    table: PosteriorTable, taus: Sequence[float], count: int, seed: int, k: int = K
+) -> HubCurve:
+    """Ask for the top k of z of every kind, once per tolerance and once by the nearest mu.
+
+    Args:
+        table: What to ask.
+        taus: Tolerances, ascending.
+        count: How many z of each kind.
+        seed: Of these.
+        k: How many items per z.
+    """
+    latents = draw_z(table.latent_dim, count, seed)
+    kinds = (PRIOR, *map(slider_kind, SLIDERS))
+
+    def shares(tau: float, score: str | None) -> NDArray[np.float64]:
+        hits = _hits(table, latents, k, tau, score)
+        of = (query_id.split(_SEPARATOR)[0] for query_id, _ in hits)
+        return hub_shares(kinds, of, (item_id for _, item_id in hits), count)
+
+    return HubCurve(
+        k,
+        count,
+        kinds,
+        tuple(taus),
+        np.stack([shares(tau, None) for tau in taus]),
+        shares(0.0, EUCLIDEAN.name),
+        min(1.0, k / table.num_items),
+    )
+
+
+def nearest_others(table: PosteriorTable, sample: TopList) -> list[Neighbour]:
+    """Return, for each item of a sample, the other item nearest by Jeffreys divergence.
+
+    Nearest first. Jeffreys and not Bhattacharyya: both are symmetric, but this one is a product of
+    features, which the engine scores some 300 times as fast.
+    """
+    if len(sample) == 0 or table.num_items < 2:
+        return []
+    asked = Latents(tuple(sample.ids), sample.mu, sample.log_var)
+    hits = plan(table, asked, 1, score=JEFFREYS.name, exclude_self=True).hits
+    rows = hits.select(QUERY_ID, ITEM_ID, JEFFREYS.name).collect()
+    found = [Neighbour(row[0], row[1], row[2]) for row in rows]
+    return sorted(found, key=lambda one: (one.divergence, one.item_id))
+
+
+def churn(
+    table: PosteriorTable, old: PosteriorTable, sample: TopList, count: int, seed: int, k: int = K
+) -> list[Churn]:
+    """Return how much of the top k two tables have in common, for z of two kinds.
+
+    Args:
+        table: The new table.
+        old: The old one, of the same model.
+        sample: Items of the new one, whose posteriors some z are drawn from.
+        count: How many z of each kind, at most.
+        seed: Of these.
+        k: How many items per z.
+    """
+    rng = np.random.default_rng([seed, table.latent_dim, 1])
+    own = slice(0, count)
+    mu, sigma = sample.mu[own], np.exp(0.5 * sample.log_var[own])
+    kinds = {
+        PRIOR: rng.normal(size=(count, table.latent_dim)),
+        POSTERIORS: mu + sigma * rng.normal(size=mu.shape),
+    }
+    found = []
+    for kind, z in kinds.items():
+        ids = tuple(f"{kind}{_SEPARATOR}{i}" for i in range(len(z)))
+        if ids:
+            asked = Latents(ids, z)
+            new_hits, old_hits = (_hits(one, asked, k) for one in (table, old))
+            found.append(Churn(kind, len(ids), k, mean_overlap(new_hits, old_hits, ids)))
+    return found
+
+
+def _hits(
+    table: PosteriorTable, latents: Latents, k: int, tau: float = 0.0, score: str | None = None
+) -> list[tuple[str, str]]:
+    """Return (query_id, item_id) of all hits: k rows a query, of queries that are bounded."""
+    hits = plan(table, latents, k, score=score, tolerance=tau).hits
+    found = hits.select(QUERY_ID, ITEM_ID).toArrow()
+    return list(
+        zip(found.column(QUERY_ID).to_pylist(), found.column(ITEM_ID).to_pylist(), strict=True)
+    )

@@ -1,0 +1,1 @@
+"""Image bytes to pixels, and how a model wants its pixels."""

@@ -1,0 +1,1 @@
+"""Models: the bundle on disk, the networks in it, and the device they run on."""

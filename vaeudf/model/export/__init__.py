@@ -1,0 +1,1 @@
+"""A model made elsewhere, to a bundle."""

@@ -1,0 +1,1 @@
+"""Sums, sketches, boxes and orders of numbers: NumPy alone."""

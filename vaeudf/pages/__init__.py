@@ -1,0 +1,1 @@
+"""Self-contained pages, their plots and their pictures."""

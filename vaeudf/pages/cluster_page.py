@@ -1,0 +1,101 @@
+"""A self-contained page of clusters: each centroid decoded, beside its nearest items."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaeudf.clustering.divergences import Divergence
+from vaeudf.pages.page import write_page
+
+
+@dataclass(frozen=True)
+class Member:
+    """An item of a cluster.
+
+    Attributes:
+        item_id: Its id.
+        divergence: From the centroid; None if it is shown for another reason than being near.
+        image: The image file's bytes; None if it cannot be had any more.
+        facts: Payload to show below the picture.
+        is_medoid: Whether the items of the cluster diverge least from it, in total.
+    """
+
+    item_id: str
+    divergence: float | None
+    image: bytes | None
+    facts: Sequence[tuple[str, str]] = ()
+    is_medoid: bool = False
+
+
+@dataclass(frozen=True)
+class ClusterSection:
+    """What the page shows of a cluster.
+
+    Attributes:
+        number: From 0.
+        size: Items.
+        spread: How far its items are from the centroid, in words.
+        silhouette: How much nearer they are to it than to the next one; NaN for one cluster.
+        mu: The centroid's mean, (n,).
+        decoded: The picture it stands for, (H, W, C) uint8; None without a decoder.
+        members: The medoid and the nearest items.
+    """
+
+    number: int
+    size: int
+    spread: str
+    silhouette: float
+    mu: NDArray[np.float64]
+    decoded: NDArray[np.uint8] | None
+    members: Sequence[Member]
+
+
+def write_cluster_page(
+    folder: str,
+    sections: Sequence[ClusterSection],
+    *,
+    num_items: int,
+    divergence: Divergence,
+    slider_range: float,
+    plot: bytes,
+    plot_alt: str,
+    plot_caption: str,
+    facts: Sequence[tuple[str, str]] = (),
+    omitted: int = 0,
+) -> str:
+    """Write ``index.html``, with all pictures in it.
+
+    Args:
+        folder: Where to; made if it does not exist.
+        sections: The clusters, in the order to show them.
+        num_items: How many items were clustered.
+        divergence: By what.
+        slider_range: a of the sliders' travel [-a, a].
+        plot: A PNG of how the objective fell, or of how k was chosen.
+        plot_alt: What it shows, for who cannot see it.
+        plot_caption: What it means.
+        facts: What to say of the run at the end of the page: labels and values.
+        omitted: How many further clusters are not on the page.
+
+    Returns:
+        The page's absolute path or URI.
+    """
+    return write_page(
+        folder,
+        "clusters",
+        title="Clusters of the catalog",
+        sections=sections,
+        num_items=num_items,
+        num_clusters=len(sections) + omitted,
+        divergence=divergence,
+        slider_range=slider_range,
+        plot=plot,
+        plot_alt=plot_alt,
+        plot_caption=plot_caption,
+        facts=facts,
+        omitted=omitted,
+    )

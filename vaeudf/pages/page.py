@@ -1,0 +1,76 @@
+"""What all pages share: one look, pictures inside the page, and where it is written.
+
+A page is one file that needs no network: style sheet and pictures are in it. The templates extend
+``layout.html.j2``; ``parts.html.j2`` has what several pages show: sliders, pictures of items.
+"""
+
+from __future__ import annotations
+
+import base64
+import posixpath
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from numpy.typing import NDArray
+
+from vaeudf.images.decode import picture_png, thumbnail
+from vaeudf.storage.locations import PAGE_MARK, absolute, filesystem, make_folder, mark
+
+PAGE = "index.html"
+_THUMBNAIL_SIDE = 224
+
+
+def write_page(folder: str, template: str, **values: object) -> str:
+    """Write ``index.html`` from a template, with all pictures in it.
+
+    Args:
+        folder: Where to; made if it does not exist.
+        template: Its name in ``vaeudf/templates``, without ``.html.j2``.
+        values: What the template shows; each needs ``title``, and ``facts``: labels and values to
+            end the page with.
+
+    Returns:
+        The page's absolute path or URI.
+    """
+    environment = Environment(
+        loader=PackageLoader("vaeudf.pages"), autoescape=True, undefined=StrictUndefined
+    )
+    # Globals, so that the macros have them too.
+    environment.globals.update(
+        picture=picture_uri, thumbnail=thumbnail_uri, png=data_uri, number=number, knob=knob
+    )
+    page = environment.get_template(f"{template}.html.j2").render(**values)
+    system, inner = filesystem(folder)
+    make_folder(system, inner)
+    with system.open_output_stream(posixpath.join(inner, PAGE)) as stream:
+        stream.write(page.encode())
+    mark(folder, PAGE_MARK)
+    return posixpath.join(absolute(folder), PAGE)
+
+
+def number(value: float) -> str:
+    """Return two decimals, with a true minus sign, and none before zero."""
+    text = f"{value:.2f}"
+    return "0.00" if text == "-0.00" else text.replace("-", "−")
+
+
+def knob(value: float, slider_range: float) -> float:
+    """Return where a slider of travel [-a, a] stands, in percent of it from the left."""
+    return round(50 + 50 * max(-1.0, min(1.0, value / slider_range)), 2)
+
+
+def thumbnail_uri(image: bytes | None) -> str | None:
+    """Return a small copy of an image file as a data URI; None if it cannot be shown."""
+    small = thumbnail(image, _THUMBNAIL_SIDE)
+    return None if small is None else data_uri(small)
+
+
+def picture_uri(pixels: NDArray[np.uint8]) -> str:
+    """Return pixels (H, W, C) as the data URI of a PNG."""
+    return data_uri(picture_png(pixels))
+
+
+def data_uri(data: bytes) -> str:
+    """Return an image file's bytes as a data URI."""
+    kind = "png" if data.startswith(b"\x89PNG") else "webp" if data[:4] == b"RIFF" else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

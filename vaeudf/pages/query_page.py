@@ -1,0 +1,87 @@
+"""A self-contained page of query results: the decoded z and its nearest items, as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaeudf.gaussian.scores import LOG_LIKELIHOOD, Score
+from vaeudf.pages.page import write_page
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One of a query's nearest items.
+
+    Attributes:
+        rank: From 1.
+        item_id: Its id.
+        score: What it was ranked by.
+        image: The image file's bytes; None if it cannot be had any more.
+        facts: Payload to show below the picture.
+    """
+
+    rank: int
+    item_id: str
+    score: float
+    image: bytes | None
+    facts: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True)
+class Result:
+    """One query and its hits.
+
+    Attributes:
+        query_id: Its name.
+        z: Shape (n,).
+        decoded: The picture z stands for, (H, W, C) uint8; None without a decoder.
+        hits: Best first.
+    """
+
+    query_id: str
+    z: NDArray[np.float64]
+    decoded: NDArray[np.uint8] | None
+    hits: Sequence[Hit]
+
+
+def write_report(
+    folder: str,
+    results: Sequence[Result],
+    *,
+    title: str,
+    num_items: int,
+    slider_range: float,
+    score: Score = LOG_LIKELIHOOD,
+    facts: Sequence[tuple[str, str]] = (),
+    omitted: int = 0,
+) -> str:
+    """Write ``index.html``, with all pictures in it.
+
+    Args:
+        folder: Where to; made if it does not exist.
+        results: What to show.
+        title: The page's headline.
+        num_items: How many items were searched.
+        slider_range: a of the sliders' travel [-a, a].
+        score: What the hits are ranked by.
+        facts: What to say of the run at the end of the page: labels and values.
+        omitted: How many further queries are not on the page.
+
+    Returns:
+        The page's absolute path or URI.
+    """
+    return write_page(
+        folder,
+        "query",
+        title=title,
+        results=results,
+        num_items=num_items,
+        slider_range=slider_range,
+        score=score,
+        facts=facts,
+        omitted=omitted,
+    )

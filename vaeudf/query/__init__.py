@@ -1,0 +1,1 @@
+"""Bulk queries: the exact search over a table or a DataFrame, on Spark."""

@@ -1,0 +1,109 @@
+"""Search any DataFrame of posteriors on Spark: its rows go to the tasks through Arrow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyspark import Broadcast
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.types import ArrayType, FloatType, NumericType
+
+from vaeudf.errors import InputError
+from vaeudf.query.results import Columns, results
+from vaeudf.query.task import Fold, Search
+from vaeudf.schema import ITEM_ID, LOG_VAR, MU, quoted
+from vaeudf.spark.counters import Counts
+from vaeudf.table.vectors import to_matrix
+
+# Rows that are searched together: enough for the tree of boxes to pay.
+_ROWS_PER_BATCH = 65_536
+
+
+def search_frame(frame: DataFrame, search: Search, columns: Columns, counts: Counts) -> DataFrame:
+    """Return the best of every partition.
+
+    Args:
+        frame: The posteriors.
+        search: What is asked for.
+        columns: What the tasks yield.
+        counts: What the tasks count into.
+
+    Raises:
+        InputError: A column is missing, or is none of vectors.
+    """
+    missing = [name for name in (ITEM_ID, MU, LOG_VAR) if name not in frame.columns]
+    if missing:
+        raise InputError(
+            f"the posteriors have no column {', '.join(missing)}; "
+            f"found {', '.join(frame.columns)}, expected item_id, mu and log_var."
+        )
+    shared = frame.sparkSession.sparkContext.broadcast(search)
+    items = frame.select(
+        F.col(ITEM_ID).cast("string"),
+        _vector(frame, MU),
+        _vector(frame, LOG_VAR),
+        # The posteriors themselves may be wanted, or columns with dots, which mapInArrow refuses.
+        *(F.col(quoted(name)).alias(_payload(i)) for i, name in enumerate(search.columns)),
+    )
+
+    def fold(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        yield from _fold_rows(batches, shared, columns, counts)
+
+    return items.mapInArrow(fold, columns.struct)
+
+
+def _fold_rows(
+    batches: Iterator[pa.RecordBatch],
+    shared: Broadcast[Search],
+    columns: Columns,
+    counts: Counts,
+) -> Iterator[pa.RecordBatch]:
+    search = shared.value
+    folds = [Fold(search, members) for members in search.groups()]
+    latent_dim = search.queries.latent_dim
+    for table in _gather(batches):
+        if table.column(ITEM_ID).null_count:
+            raise InputError("the posteriors have an item_id that is null.")
+        mu, log_var = to_matrix(table, MU, latent_dim), to_matrix(table, LOG_VAR, latent_dim)
+        counts.add(num_items=table.num_rows)
+        names = [_payload(i) for i in range(len(search.columns))]
+        payload = table.select([ITEM_ID, *names]).rename_columns([ITEM_ID, *search.columns])
+        for one in folds:
+            one.add(mu, log_var, partial(_rows_of_table, payload), in_order=False)
+    for one in folds:
+        yield from results(one, columns, counts)
+
+
+def _payload(place: int) -> str:
+    return f"__vaeudf_payload_{place}"
+
+
+def _rows_of_table(table: pa.Table, rows: NDArray[np.int64]) -> pa.Table:
+    return table.take(pa.array(rows))
+
+
+def _gather(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
+    gathered: list[pa.RecordBatch] = []
+    for batch in batches:
+        gathered.append(batch)
+        if sum(part.num_rows for part in gathered) >= _ROWS_PER_BATCH:
+            yield pa.Table.from_batches(gathered)
+            gathered = []
+    if gathered:
+        yield pa.Table.from_batches(gathered)
+
+
+def _vector(frame: DataFrame, name: str) -> Column:
+    """Return a column of arrays of numbers, float32 or else float64."""
+    kind = frame.schema[name].dataType
+    if not isinstance(kind, ArrayType) or not isinstance(kind.elementType, NumericType):
+        raise InputError(
+            f"column {name} holds {kind.simpleString()}; expected an array of numbers."
+        )
+    exact = isinstance(kind.elementType, FloatType)
+    return F.col(name) if exact else F.col(name).cast("array<double>")

@@ -1,0 +1,151 @@
+"""What the tasks of a bulk query yield: candidates, and partial sums."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.types import (
+    ArrayType,
+    DataType,
+    DoubleType,
+    IntegerType,
+    LongType,
+    StringType,
+    StructField,
+    StructType,
+)
+
+from vaeudf.errors import InputError
+from vaeudf.query.task import Fold, Search
+from vaeudf.schema import (
+    COSTLIEST,
+    ITEM_ID,
+    LOG_AGGREGATE_POSTERIOR,
+    LOG_AGGREGATE_POSTERIOR_ERROR,
+    MISFIT,
+    QUERY_ID,
+    RANK,
+    RESPONSIBILITY,
+    VOLUME,
+    quoted,
+)
+from vaeudf.spark.counters import Counts
+
+LOG_SUM = "__vaeudf_log_sum"
+LOG_SKIPPED = "__vaeudf_log_skipped"
+NUM_ITEMS = "__vaeudf_num_items"
+
+_ROWS_PER_BATCH = 65_536
+_DOUBLE = (DoubleType(), pa.float64())
+_STRING = (StringType(), pa.string())
+_COSTLIEST = (
+    ArrayType(StructType().add("dimension", IntegerType()).add("nats", DoubleType())),
+    pa.list_(pa.struct([("dimension", pa.int32()), ("nats", pa.float64())])),
+)
+_EXPLANATION = {MISFIT: _DOUBLE, VOLUME: _DOUBLE, COSTLIEST: _COSTLIEST}
+_SUMS = {LOG_SUM: _DOUBLE, LOG_SKIPPED: _DOUBLE, NUM_ITEMS: (LongType(), pa.int64())}
+_RESPONSIBILITIES = (RESPONSIBILITY, LOG_AGGREGATE_POSTERIOR, LOG_AGGREGATE_POSTERIOR_ERROR)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of what the tasks yield.
+
+    Attributes:
+        struct: As Spark writes their types.
+        schema: As Arrow does.
+    """
+
+    struct: StructType
+    schema: pa.Schema
+
+    @classmethod
+    def of(cls, search: Search, payload: DataFrame | None) -> Columns:
+        """Return the columns for a search.
+
+        Args:
+            search: What is asked for.
+            payload: Has the payload columns that are asked for, if any are.
+
+        Raises:
+            InputError: A payload column is not there, or has the name of another.
+        """
+        types: dict[str, tuple[DataType, pa.DataType]] = {
+            QUERY_ID: _STRING,
+            ITEM_ID: _STRING,
+            search.score.name: _DOUBLE,
+        }
+        if search.explain:
+            types |= _EXPLANATION
+        taken = {name.lower() for name in (*types, RANK, *_RESPONSIBILITIES)}
+        for name in search.columns:
+            if name.lower() in taken:
+                raise InputError(f"column {name!r} is in the result already; leave it out.")
+            if payload is None or name not in payload.columns:
+                found = [] if payload is None else payload.columns
+                raise InputError(
+                    f"the posteriors have no column {name!r} to carry into the result; "
+                    f"found {', '.join(found)}."
+                )
+            taken.add(name.lower())
+        if payload is not None and search.columns:
+            carried = payload.select(*(F.col(quoted(name)) for name in search.columns))
+            arrow = carried.limit(0).toArrow().schema
+            for field in carried.schema:
+                types[field.name] = (field.dataType, arrow.field(field.name).type)
+        if search.cuts is not None:
+            types |= _SUMS
+        return cls(
+            StructType([StructField(name, kind) for name, (kind, _) in types.items()]),
+            pa.schema([(name, kind) for name, (_, kind) in types.items()]),
+        )
+
+
+def results(fold: Fold, columns: Columns, counts: Counts) -> Iterator[pa.RecordBatch]:
+    """Yield what a fold has found: its candidates, and one row of sums per query."""
+    queries, scores, items = fold.result()
+    ids = np.array(fold.search.queries.ids, object)
+    sums = None if fold.sums is None else _sums(fold, ids)
+    counts.add(
+        scored=fold.work.scored,
+        rows_out=len(queries) + (0 if sums is None else len(sums[QUERY_ID])),
+    )
+    if items is not None and len(queries):
+        found = {QUERY_ID: pa.array(ids[queries], pa.string()), ITEM_ID: items.column(ITEM_ID)}
+        found[fold.search.score.name] = pa.array(scores)
+        found |= {name: items.column(name) for name in items.column_names if name != ITEM_ID}
+        yield from _batches(found, len(queries), columns.schema)
+    if sums is not None:
+        yield from _batches(sums, len(sums[QUERY_ID]), columns.schema)
+
+
+def _sums(fold: Fold, ids: NDArray[np.object_]) -> dict[str, pa.Array]:
+    """Return the sums that say anything: with cuts, most tasks have nothing for most queries."""
+    assert fold.sums is not None
+    log_sums, log_skipped = fold.sums.logarithms(), fold.log_skipped()
+    told = np.flatnonzero((log_sums > -np.inf) | np.isneginf(log_skipped))
+    return {
+        QUERY_ID: pa.array(ids[fold.group[told]], pa.string()),
+        LOG_SUM: pa.array(log_sums[told]),
+        LOG_SKIPPED: pa.array(log_skipped[told]),
+        NUM_ITEMS: pa.array(np.full(len(told), fold.num_items)),
+    }
+
+
+def _batches(
+    found: dict[str, pa.Array], num_rows: int, schema: pa.Schema
+) -> Iterator[pa.RecordBatch]:
+    arrays = [
+        found[field.name].cast(field.type)
+        if field.name in found
+        else pa.nulls(num_rows, field.type)
+        for field in schema
+    ]
+    table = pa.table(arrays, schema=schema).combine_chunks()
+    yield from table.to_batches(max_chunksize=_ROWS_PER_BATCH)

@@ -1,0 +1,249 @@
+"""What one task of a bulk query does: fold batches of items into the best of each query."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+from numpy.typing import NDArray
+
+from vaeudf.gaussian.scores import Score
+from vaeudf.numerics.boxes import Boxes
+from vaeudf.numerics.kd_tree import kd_order
+from vaeudf.query.latents import Latents
+from vaeudf.query.merge import TopK
+from vaeudf.schema import COSTLIEST, ITEM_ID, MISFIT, VOLUME
+from vaeudf.search import engine, kernels
+from vaeudf.search.prepared import (
+    Prepared,
+    Work,
+    log_tau2,
+    nodes_of_boxes,
+    prepare,
+    prepare_queries,
+    take_queries,
+)
+
+# Memory of what is kept of one group of queries, at some 64 bytes a row with its item_id.
+_GROUP_BYTES = 2**28
+_BYTES_PER_ROW = 64
+_DIMENSIONS_EXPLAINED = 3
+# What is left out of a sum over N items is each below e^-30 / N of the k-th largest: all of it
+# together changes no digit that is shown.
+SUM_MARGIN = 30.0
+# To bring 65,536 rows in order takes as long as to scan them for some such number of queries.
+_QUERIES_WORTH_ORDER = 500
+
+
+@dataclass(frozen=True)
+class Search:
+    """A bulk query, as it is sent to the tasks.
+
+    Attributes:
+        queries: What is asked for.
+        k: How many items per query.
+        score: What to rank by.
+        tolerance: tau.
+        floors: Values below which nothing is wanted, shape (Q,).
+        columns: Payload columns to carry into the result.
+        explain: Whether to take each hit's score apart.
+        cuts: Values below which an item is left out of the sums of q(z|x) over all items, shape
+            (Q,); None if no sums are wanted.
+        log_num_items: Log of how many items there are, where it is known.
+    """
+
+    queries: Latents
+    k: int
+    score: Score
+    tolerance: float
+    floors: NDArray[np.float64]
+    columns: tuple[str, ...] = ()
+    explain: bool = False
+    cuts: NDArray[np.float64] | None = None
+    log_num_items: float = 0.0
+
+    def groups(self) -> list[NDArray[np.int64]]:
+        """Return the queries in groups whose results fit a task's memory together."""
+        size = max(1, _GROUP_BYTES // (_BYTES_PER_ROW * self.k))
+        everyone = np.arange(len(self.queries))
+        return np.split(everyone, np.arange(size, len(everyone), size))
+
+
+class Fold:
+    """The best items so far of a group of queries, over the batches that a task has read."""
+
+    def __init__(self, search: Search, group: NDArray[np.int64]) -> None:
+        """Start with nothing.
+
+        Args:
+            search: The bulk query.
+            group: Which of its queries, ascending.
+        """
+        self.search = search
+        self.group = group
+        latents = search.queries
+        self._log_var = None if latents.log_var is None else latents.log_var[group]
+        self._queries = prepare_queries(
+            search.score, latents.z[group], self._log_var, search.tolerance
+        )
+        self._best = TopK(search.k, search.floors[group])
+        self.work = Work()
+        self.sums = None if search.cuts is None else engine.Sums.start(search.cuts[group])
+        self.num_items = 0
+
+    def log_skipped(self) -> NDArray[np.float64]:
+        """Return the log of what the items left out of the sums may add, over the whole table."""
+        assert self.search.cuts is not None
+        cuts = self.search.cuts[self.group]
+        return np.asarray(np.where(np.isneginf(cuts), -np.inf, cuts + self.search.log_num_items))
+
+    def alive(self, nodes: kernels.Nodes, node: int) -> NDArray[np.int64]:
+        """Return the places in the group of the queries that a box can still matter to."""
+        return kernels.reaching(  # type: ignore[no-any-return]
+            self.search.score.code, nodes, node, self._queries, self._limits()
+        )
+
+    def count_alive(self, nodes: kernels.Nodes) -> NDArray[np.int64]:
+        """Return to how many queries each of many boxes can still matter."""
+        return kernels.count_reaching(  # type: ignore[no-any-return]
+            self.search.score.code, nodes, np.arange(len(nodes.low)), self._queries, self._limits()
+        )
+
+    def _limits(self) -> NDArray[np.float64]:
+        if self.sums is None:
+            return self._best.floors
+        return np.minimum(self._best.floors, self.sums.cuts)
+
+    def add(
+        self,
+        mu: NDArray[np.floating],
+        log_var: NDArray[np.floating],
+        items: Callable[[NDArray[np.int64]], pa.Table],
+        alive: NDArray[np.int64] | None = None,
+        in_order: bool = True,
+    ) -> None:
+        """Take in a batch of items.
+
+        Args:
+            mu: Means, shape (B, n).
+            log_var: log sigma², shape (B, n).
+            items: Gives the ``item_id`` and payload of some rows of the batch.
+            alive: Places in the group of the queries to ask; all of them unless given.
+            in_order: Whether rows that follow each other are near each other.
+        """
+        self.num_items += len(mu)
+        if alive is None:
+            alive = np.arange(len(self.group))
+        if len(mu) == 0 or len(alive) == 0:
+            return
+        if not in_order and len(alive) >= _QUERIES_WORTH_ORDER:
+            order = kd_order(mu)
+            mu, log_var, unordered = mu[order], log_var[order], items
+
+            def items(rows: NDArray[np.int64]) -> pa.Table:
+                return unordered(order[rows])
+
+        places, values, rows = self._search(mu, log_var, items, alive)
+        if len(rows) == 0:
+            return
+        wanted, at = np.unique(rows, return_inverse=True)
+        found = items(wanted).take(pa.array(at))
+        if self.search.explain:
+            found = _explain(
+                found,
+                self._queries.mu[places],
+                mu[rows],
+                log_var[rows],
+                log_tau2(self.search.tolerance),
+            )
+        self._best.add(places, values, found)
+
+    def result(self) -> tuple[NDArray[np.int64], NDArray[np.float64], pa.Table | None]:
+        """Return (queries, scores, items) of the best: at most k rows per query."""
+        places, values, items = self._best.result()
+        return self.group[places], self.search.score.from_values(values), items
+
+    def _search(
+        self,
+        mu: NDArray[np.floating],
+        log_var: NDArray[np.floating],
+        items: Callable[[NDArray[np.int64]], pa.Table],
+        alive: NDArray[np.int64],
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
+        k = self.search.k
+        everyone = len(alive) == len(self.group)
+        queries = self._queries if everyone else take_queries(self._queries, alive)
+        floors = self._best.floors[alive]
+        prepared = self._prepare(mu, log_var, len(alive))
+        sums = None if self.sums is None else self.sums.take(alive)
+        places, values, rows, tied = engine.candidates(prepared, queries, k, floors, sums)
+        if self.sums is not None and sums is not None:
+            self.sums.add(alive, sums.largest, sums.scaled)
+        if tied:
+            # Equal values, of which the k-th place takes those with the lowest ids.
+            by_name, ranks = _by_name(items(np.arange(len(mu))))
+            # The same pairs again, which count once.
+            ranked = replace(prepared, items=prepared.items._replace(labels=ranks), work=Work())
+            places, values, found, _ = engine.candidates(ranked, queries, k, floors)
+            rows = by_name[found]
+        return alive[places], values, rows
+
+    def _prepare(
+        self, mu: NDArray[np.floating], log_var: NDArray[np.floating], num_queries: int
+    ) -> Prepared:
+        score, tolerance = self.search.score, self.search.tolerance
+        rows = np.arange(len(mu))
+        return prepare(score, mu, log_var, rows, tolerance, num_queries=num_queries, work=self.work)
+
+    def best_values(
+        self, mu: NDArray[np.floating], log_var: NDArray[np.floating]
+    ) -> NDArray[np.float64]:
+        """Return the best values of a batch for every query, best first, (Q, min(k, B))."""
+        prepared = self._prepare(mu, log_var, len(self.group))
+        return engine.search(prepared, self._queries, self.search.k)[0]
+
+
+def _by_name(items: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows in the order of their item_id, and each row's place in it."""
+    names = items.column(ITEM_ID).combine_chunks()
+    by_name = pa.compute.sort_indices(names).to_numpy().astype(np.int64)
+    ranks = np.empty(len(by_name), np.int64)
+    ranks[by_name] = np.arange(len(by_name))
+    return by_name, ranks
+
+
+def box_bounds(search: Search, boxes: Boxes) -> kernels.Nodes:
+    """Return row groups' boxes as a search's kernels read them."""
+    return nodes_of_boxes(search.score, search.tolerance, boxes)
+
+
+def _explain(
+    items: pa.Table,
+    z: NDArray[np.float64],
+    mu: NDArray[np.floating],
+    log_var: NDArray[np.floating],
+    log_tau2: float,
+) -> pa.Table:
+    """Add to items what their log-likelihoods are made of; all arrays are (m, n)."""
+    log_vars = np.logaddexp(log_var.astype(np.float64), log_tau2)
+    costs = 0.5 * np.square((z - mu) * np.exp(-0.5 * log_vars))
+    n = costs.shape[1]
+    worst = np.argsort(-costs, axis=1, kind="stable")[:, : min(_DIMENSIONS_EXPLAINED, n)]
+    costliest = pa.StructArray.from_arrays(
+        [
+            pa.array(worst.ravel().astype(np.int32)),
+            pa.array(np.take_along_axis(costs, worst, axis=1).ravel()),
+        ],
+        ["dimension", "nats"],
+    )
+    offsets = np.arange(0, worst.size + 1, worst.shape[1], dtype=np.int32)
+    volumes = -0.5 * (log_vars.sum(axis=1) + n * math.log(2.0 * math.pi))
+    return (
+        items.append_column(MISFIT, pa.array(-costs.sum(axis=1)))
+        .append_column(VOLUME, pa.array(volumes))
+        .append_column(COSTLIEST, pa.ListArray.from_arrays(pa.array(offsets), costliest))
+    )

@@ -1,0 +1,217 @@
+"""Search a posterior table on Spark: splits of row groups, read by the tasks, in two rounds.
+
+The first round gives every query a floor for its k-th value, from the splits that promise most by
+their boxes; the second reads what can still matter, and only what is above the floors leaves a
+task.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyspark import Broadcast
+from pyspark.sql import DataFrame, SparkSession
+
+from vaeudf.numerics.boxes import Boxes
+from vaeudf.query.merge import BestValues
+from vaeudf.query.results import Columns, results
+from vaeudf.query.task import SUM_MARGIN, Fold, Search, box_bounds
+from vaeudf.search.kernels import most_promising
+from vaeudf.search.prepared import prepare_queries
+from vaeudf.spark.counters import Counts
+from vaeudf.table.footers import RowGroup
+from vaeudf.table.splits import Split, SplitReader, join, spread
+
+# Rows that are read and searched together: enough for the tree of boxes to pay.
+_ROWS_PER_SPLIT = 65_536
+# Tasks per core: enough to even out what they cost.
+_TASKS_PER_CORE = 3
+# Reading a row and making it ready takes as long as asking it some tens of queries; and the rows
+# times queries that take as long as it takes to start a task, some 50 ms.
+_COST_OF_READING = 50.0
+_COST_PER_TASK = 5e6
+# Rows in which a query finds its floor. The more, the higher it is, and the less is read, scored
+# and sent by the second round (of 10M items and with k = 10, a slider's z sends 110 rows with
+# 16,384 of them, 23 with 262,144); but few queries read there what they will read once more.
+_ROWS_FOR_FLOORS_OF_FEW = 65_536
+_ROWS_FOR_FLOORS_OF_MANY = 262_144
+# What a task tells of a query's best values: at most so many of them, each standing for all those
+# between it and the one before. The driver holds them for all queries.
+_RANKS_TOLD = 16
+_TOLD_TYPE = "query int, value double, weight int"
+
+
+def search_table(
+    spark: SparkSession,
+    groups: list[RowGroup],
+    search: Search,
+    columns: Columns,
+    counts: Counts,
+) -> DataFrame:
+    """Run the first round; return the second.
+
+    Args:
+        spark: The session.
+        groups: The table's row groups.
+        search: What is asked for.
+        columns: What the tasks yield.
+        counts: What the tasks count into.
+    """
+    groups = [group for group in groups if group.num_rows]
+    floors = _first_round(spark, groups, search, counts)
+    search = replace(search, floors=np.maximum(search.floors, floors))
+    if search.cuts is not None:
+        num_items = sum(group.num_rows for group in groups)
+        log_num_items = math.log(max(1, num_items))
+        cuts = floors - SUM_MARGIN - log_num_items
+        search = replace(search, cuts=cuts, log_num_items=log_num_items)
+    alive = _alive(groups, search)
+    planned = [place for place, number in enumerate(alive) if number]
+    splits = join([groups[place] for place in planned], _ROWS_PER_SPLIT)
+    sizes = np.array([len(split.indices) for split in splits])
+    asked = np.add.reduceat(alive[planned], np.cumsum(sizes) - sizes) / sizes if planned else sizes
+    costs = np.array([split.num_rows for split in splits]) * (asked + _COST_OF_READING)
+    num_tasks = max(1, min(len(splits), _num_tasks(spark, costs)))
+    shared = spark.sparkContext.broadcast((search, spread(splits, costs, num_tasks)))
+
+    def fold(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        yield from _fold_splits(batches, shared, columns, counts)
+
+    numbers = spark.range(0, num_tasks, 1, num_tasks)
+    return numbers.mapInArrow(fold, columns.struct)
+
+
+def _first_round(
+    spark: SparkSession, groups: list[RowGroup], search: Search, counts: Counts
+) -> NDArray[np.float64]:
+    """Return a floor for every query's k-th value, from a few splits of its own."""
+    num_queries = len(search.queries)
+    floors = np.full(num_queries, -np.inf)
+    if len(groups) < 2 or sum(group.num_rows for group in groups) <= search.k:
+        return floors
+    seeds = _seeds(groups, search)
+    costs = np.array([s.num_rows * (len(own) + _COST_OF_READING) for s, own in seeds])
+    num_tasks = min(len(seeds), _num_tasks(spark, costs))
+    shared = spark.sparkContext.broadcast((search, spread(seeds, costs, num_tasks)))
+
+    def best(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        yield from _best_of_seeds(batches, shared, counts)
+
+    numbers = spark.range(0, num_tasks, 1, num_tasks)
+    told = numbers.mapInArrow(best, _TOLD_TYPE).toArrow()
+    shared.unpersist()
+    queries, values, weights = (told[name].to_numpy() for name in ("query", "value", "weight"))
+    order = np.lexsort((-values, queries))
+    queries, values = queries[order], values[order]
+    reached = np.cumsum(weights[order])
+    firsts = np.searchsorted(queries, np.arange(num_queries))
+    ends = np.searchsorted(queries, np.arange(num_queries), side="right")
+    before = np.append(0, reached)[firsts]
+    # The first value by which k are reached: the k-th is not below it.
+    kth = np.searchsorted(reached, before + search.k)
+    enough = kth < ends
+    floors[enough] = values[kth[enough]]
+    # Another machine's exp may differ in the last place.
+    return np.asarray(floors - 1e-12 * np.abs(floors))
+
+
+def _seeds(groups: list[RowGroup], search: Search) -> list[tuple[Split, NDArray[np.int64]]]:
+    """Return splits, each with the queries that are to find their floors there."""
+    num_queries = len(search.queries)
+    # When many ask, all of the table is read anyway, and larger splits make less work of it; small
+    # ones fit a query best.
+    many = num_queries >= len(groups) // 4
+    rows = max(_ROWS_FOR_FLOORS_OF_MANY if many else _ROWS_FOR_FLOORS_OF_FEW, 2 * search.k)
+    if any(group.box is None for group in groups):
+        # Nobody knows where the best are: some rows from everywhere serve all queries.
+        typical = max(1, int(np.median([group.num_rows for group in groups])))
+        number = min(len(groups), -(-rows // typical))
+        chosen = np.unique(np.linspace(0, len(groups) - 1, number).astype(np.int64))
+        everyone = np.arange(num_queries)
+        return [(split, everyone) for split in join([groups[i] for i in chosen], 0)]
+    splits = join(groups, _ROWS_PER_SPLIT if many else 0)
+    typical = max(1, int(np.median([split.num_rows for split in splits])))
+    per_query = min(len(splits), -(-rows // typical))
+    latents = search.queries
+    queries = prepare_queries(search.score, latents.z, latents.log_var, search.tolerance)
+    nodes = box_bounds(search, Boxes.concatenate([s.box for s in splits if s.box is not None]))
+    best = most_promising(search.score.code, nodes, queries, per_query)
+    order = np.argsort(best, axis=None, kind="stable")
+    places, asked = best.ravel()[order], order // per_query
+    starts = np.flatnonzero(np.diff(places, prepend=-1))
+    return [
+        (splits[places[start]], members)
+        for start, members in zip(starts, np.split(asked, starts[1:]), strict=True)
+    ]
+
+
+def _best_of_seeds(
+    batches: Iterator[pa.RecordBatch],
+    shared: Broadcast[tuple[Search, list[list[tuple[Split, NDArray[np.int64]]]]]],
+    counts: Counts,
+) -> Iterator[pa.RecordBatch]:
+    search, tasks = shared.value
+    for batch in batches:
+        for number in batch.column(0).to_pylist():
+            reader = SplitReader(search.queries.latent_dim, ())
+            for members in search.groups():
+                best = BestValues(search.k)
+                for split, queries in tasks[number]:
+                    first, last = np.searchsorted(queries, [members[0], members[-1] + 1])
+                    asked = queries[first:last]
+                    if len(asked):
+                        mu, log_var = reader.posteriors(split)
+                        best.add(asked, Fold(search, asked).best_values(mu, log_var))
+                told = best.told(_RANKS_TOLD)
+                yield pa.RecordBatch.from_arrays(
+                    [pa.array(told[0].astype(np.int32)), pa.array(told[1]), pa.array(told[2])],
+                    names=["query", "value", "weight"],
+                )
+            counts.add(num_bytes=reader.num_bytes)
+
+
+def _alive(groups: list[RowGroup], search: Search) -> NDArray[np.int64]:
+    """Return to how many queries each row group can still matter."""
+    everyone = Fold(search, np.arange(len(search.queries)))
+    alive = np.full(len(groups), len(search.queries))
+    boxed = [place for place, group in enumerate(groups) if group.box is not None]
+    boxes = [box for group in groups if (box := group.box) is not None]
+    if boxes:
+        nodes = box_bounds(search, Boxes.concatenate(boxes))
+        alive[boxed] = everyone.count_alive(nodes)
+    return alive
+
+
+def _num_tasks(spark: SparkSession, costs: NDArray[np.float64]) -> int:
+    """Return how many tasks are worth starting."""
+    most = _TASKS_PER_CORE * int(spark.sparkContext.defaultParallelism)
+    return min(most, math.ceil(float(costs.sum()) / _COST_PER_TASK))
+
+
+def _fold_splits(
+    batches: Iterator[pa.RecordBatch],
+    shared: Broadcast[tuple[Search, list[list[Split]]]],
+    columns: Columns,
+    counts: Counts,
+) -> Iterator[pa.RecordBatch]:
+    search, tasks = shared.value
+    for batch in batches:
+        for number in batch.column(0).to_pylist():
+            reader = SplitReader(search.queries.latent_dim, search.columns)
+            for members in search.groups():
+                fold = Fold(search, members)
+                for split in tasks[number]:
+                    alive = None
+                    if split.box is not None:
+                        alive = fold.alive(box_bounds(search, split.box), 0)
+                        if len(alive) == 0:
+                            continue
+                    mu, log_var = reader.posteriors(split)
+                    fold.add(mu, log_var, reader.items, alive, in_order=split.box is not None)
+                yield from results(fold, columns, counts)
+            counts.add(row_groups=reader.num_read, num_bytes=reader.num_bytes)

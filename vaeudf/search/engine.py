@@ -1,0 +1,291 @@
+"""The exact query engine in memory: the search of prepared items.
+
+The steps, for a group of queries at a time: each query goes greedily down the tree of boxes to the
+node that promises most, and the k best there give it a floor; then all go down together, and
+whatever cannot reach the floor is passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaeudf.search import kernels
+from vaeudf.search.kernels import BLOCK, FAN_OUT
+from vaeudf.search.prepared import Prepared, take_queries
+
+# Memory of the heaps of one group of queries, and the most queries in one. The more go together,
+# the less often the items come from memory: 1,024 took 1.9 times as long as 16,384 on 5M items.
+_HEAP_BYTES = 2**27
+_QUERIES_PER_GROUP = 16_384
+# Below this many items bounds cost more than they save.
+_FEWEST_FOR_BOUNDS = 4 * BLOCK * FAN_OUT
+# From so many features on, BLAS multiplies faster than the kernel; and queries in one product.
+_WIDE = 64
+_QUERIES_PER_PRODUCT = 1024
+# Queries and blocks on which it is measured whether bounds pay, and the part of the blocks that
+# may be left over if they do. With n = 10 a bound takes 2 ns and the filter of its block 45; but
+# there are bounds of the levels above too, and a block is the dearer, the fewer queries share it.
+_SAMPLE = 128
+_WORTH_BOUNDS = 0.8
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Running sums over items of e^value, one per query, by streaming log-sum-exp.
+
+    Attributes:
+        cuts: Values below which an item is left out, shape (Q,).
+        largest: The largest value so far, shape (Q,).
+        scaled: Sum of e^(value - largest), shape (Q,).
+    """
+
+    cuts: NDArray[np.float64]
+    largest: NDArray[np.float64]
+    scaled: NDArray[np.float64]
+
+    @classmethod
+    def start(cls, cuts: NDArray[np.float64]) -> Sums:
+        """Return sums over nothing."""
+        return cls(cuts, np.full(len(cuts), -np.inf), np.zeros(len(cuts)))
+
+    def take(self, which: NDArray[np.int64]) -> Sums:
+        """Return sums over nothing for some of the queries."""
+        return Sums.start(self.cuts[which])
+
+    def add(
+        self,
+        which: NDArray[np.int64],
+        largest: NDArray[np.float64],
+        scaled: NDArray[np.float64],
+    ) -> None:
+        """Add the sums over other items for some of the queries."""
+        both = np.maximum(self.largest[which], largest)
+        anchor = np.where(np.isneginf(both), 0.0, both)
+        self.scaled[which] = self.scaled[which] * np.exp(
+            self.largest[which] - anchor
+        ) + scaled * np.exp(largest - anchor)
+        self.largest[which] = both
+
+    def logarithms(self) -> NDArray[np.float64]:
+        """Return the sums' logarithms, -inf for a sum over nothing."""
+        with np.errstate(divide="ignore"):
+            return np.asarray(self.largest + np.log(self.scaled))
+
+
+def search(
+    prepared: Prepared,
+    queries: kernels.Queries,
+    k: int,
+    floors: NDArray[np.float64] | None = None,
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return the k items of the highest value for every query.
+
+    Args:
+        prepared: The items.
+        queries: The queries.
+        k: How many.
+        floors: Values below which nothing is wanted, shape (Q,).
+
+    Returns:
+        Values (Q, m), best first, with m = min(k, N); labels (Q, m); and how many of each row
+        count, (Q,): all m unless a floor left fewer.
+    """
+    num_queries, keep = len(queries.mu), min(k, len(prepared))
+    values = np.full((num_queries, keep), -np.inf)
+    labels = np.zeros((num_queries, keep), np.int64)
+    counts = np.zeros(num_queries, np.int64)
+    for group, heaps in _search_groups(prepared, queries, keep, floors):
+        _sort(heaps)
+        values[group], labels[group], counts[group] = heaps.values, heaps.labels, heaps.counts
+    return values, labels, counts
+
+
+def candidates(
+    prepared: Prepared,
+    queries: kernels.Queries,
+    k: int,
+    floors: NDArray[np.float64],
+    sums: Sums | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64], bool]:
+    """Return what of these items can be among each query's k best, as flat arrays in no order.
+
+    Args:
+        prepared: Some of the items.
+        queries: The queries.
+        k: How many.
+        floors: Values below which nothing is wanted, shape (Q,).
+        sums: Sums to add these items to.
+
+    Returns:
+        Places of the queries, values and labels, each of shape (m,); and whether labels decided
+        between items of equal value.
+    """
+    keep = min(k, len(prepared))
+    parts = []
+    tied = False
+    for group, heaps in _search_groups(prepared, queries, keep, floors, sums):
+        places, values, labels = kernels.flatten(heaps)
+        parts.append((group[places], values, labels))
+        tied |= bool(heaps.tally[3])
+    if not parts:
+        return np.empty(0, np.int64), np.empty(0), np.empty(0, np.int64), False
+    places, values, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return places, values, labels, tied
+
+
+def _search_groups(
+    prepared: Prepared,
+    queries: kernels.Queries,
+    keep: int,
+    floors: NDArray[np.float64] | None,
+    sums: Sums | None = None,
+) -> Iterator[tuple[NDArray[np.int64], kernels.Heaps]]:
+    """Search for some queries at a time; yield which, and what was found, not in order."""
+    num_queries = len(queries.mu)
+    if num_queries == 0 or keep == 0:
+        return
+    code, items, work = prepared.score.code, prepared.items, prepared.work
+    nodes = prepared.nodes if len(prepared) >= _FEWEST_FOR_BOUNDS else None
+    work.pairs += num_queries * len(prepared)
+    order = np.arange(num_queries)
+    level = _seed_level(items, keep)
+    starts = np.zeros(num_queries, np.int64)
+    seeded = prepared.has_features and (floors is None or bool(np.isneginf(floors).all()))
+    if nodes is not None and seeded:
+        kernels.promising(code, nodes, queries, level, order, starts)
+        # Queries that go the same way go together.
+        order = np.argsort(starts, kind="stable")
+    by_products = items.psi.shape[1] >= _WIDE and code != kernels.BHATTACHARYYA
+    most = _QUERIES_PER_PRODUCT if by_products else _QUERIES_PER_GROUP
+    group_size = max(1, min(most, _HEAP_BYTES // (16 * keep)))
+    for begin in range(0, num_queries, group_size):
+        group = order[begin : begin + group_size]
+        heaps = _new_heaps(
+            len(group),
+            keep,
+            None if floors is None else floors[group],
+            None if sums is None else sums.take(group),
+        )
+        own = take_queries(queries, group)
+        if seeded:
+            _raise_floors(prepared, own, heaps, level, starts[group])
+        if nodes is not None and begin == 0 and not _bounds_pay(prepared, own, heaps):
+            nodes = None
+        everyone = np.arange(len(group))
+        if not prepared.has_features:
+            kernels.scan_directly(code, items, own, prepared.log_tau2, heaps)
+        elif nodes is not None:
+            kernels.descend(code, items, nodes, own, prepared.log_tau2, everyone, heaps)
+        elif by_products:
+            _scan_by_products(prepared, own, heaps)
+        else:
+            kernels.scan(code, items, own, prepared.log_tau2, everyone, heaps)
+        work.scored += int(heaps.tally[0])
+        work.rescored += int(heaps.tally[1])
+        work.bounds += int(heaps.tally[2])
+        if sums is not None:
+            sums.add(group, heaps.sums[:, 0], heaps.sums[:, 1])
+        yield group, heaps
+
+
+def _new_heaps(
+    num_queries: int,
+    keep: int,
+    floors: NDArray[np.float64] | None,
+    sums: Sums | None = None,
+) -> kernels.Heaps:
+    return kernels.Heaps(
+        np.empty((num_queries, keep)),
+        np.empty((num_queries, keep), np.int64),
+        np.zeros(num_queries, np.int64),
+        np.full(num_queries, -np.inf) if floors is None else floors.copy(),
+        np.full(num_queries, np.inf) if sums is None else sums.cuts.copy(),
+        np.tile([-np.inf, 0.0], (num_queries, 1)),
+        np.zeros(4, np.int64),
+    )
+
+
+def _scan_by_products(prepared: Prepared, queries: kernels.Queries, heaps: kernels.Heaps) -> None:
+    """Scan all items, with the filter's multiplications done by BLAS.
+
+    In many dimensions these are all that takes time, and a BLAS does them faster than the kernel
+    (90 against 60 GFLOP/s with n = 64). To multiply a quarter of the dimensions first, and the
+    others only where that quarter leaves a chance, did not pay: some item of a block has one.
+    """
+    code, items = prepared.score.code, prepared.items
+    count, width = len(queries.points), items.psi.shape[1]
+    local = kernels.new_local(width, count)
+    products = np.empty((FAN_OUT, count, BLOCK), np.float32)
+    for parent in range(len(items.centres)):
+        psi = items.psi[parent * FAN_OUT : (parent + 1) * FAN_OUT]
+        kernels.enter(code, items, queries, parent, heaps, local)
+        found = products[: len(psi)]
+        with np.errstate(over="ignore", invalid="ignore"):
+            np.matmul(local.phi, psi, out=found)
+        first, scored = parent * FAN_OUT * BLOCK, heaps.tally[0]
+        kernels.take_products(code, items, queries, prepared.log_tau2, parent, found, local, heaps)
+        heaps.tally[0] = scored + count * min(len(psi) * BLOCK, len(prepared) - first)
+
+
+def _raise_floors(
+    prepared: Prepared,
+    queries: kernels.Queries,
+    heaps: kernels.Heaps,
+    level: int,
+    starts: NDArray[np.int64],
+) -> None:
+    """Give every query a floor from the node where it starts, and leave the heaps empty."""
+    heaps = heaps._replace(cuts=np.full(len(heaps.counts), np.inf))
+    everyone = np.arange(len(queries.mu))
+    for members in np.split(everyone, np.flatnonzero(np.diff(starts)) + 1):
+        kernels.raise_floors(
+            prepared.score.code,
+            prepared.items,
+            queries,
+            prepared.log_tau2,
+            level,
+            starts[members[0]],
+            members,
+            heaps,
+        )
+    # The search comes by those items again.
+    heaps.counts[:] = 0
+    heaps.tally[0] = 0
+
+
+def _bounds_pay(prepared: Prepared, queries: kernels.Queries, heaps: kernels.Heaps) -> bool:
+    """Measure on a sample whether the bounds pass over enough to be worth computing."""
+    nodes = prepared.nodes
+    assert nodes is not None
+    sample = np.unique(np.linspace(0, len(queries.mu) - 1, _SAMPLE).astype(np.int64))
+    blocks = np.unique(np.linspace(0, len(prepared.items.base) - 1, _SAMPLE).astype(np.int64))
+    floors = np.minimum(heaps.floors, heaps.cuts)[sample]
+    reached = kernels.count_reaching(
+        prepared.score.code, nodes, blocks, take_queries(queries, sample), floors
+    )
+    return bool(reached.sum() <= _WORTH_BOUNDS * len(sample) * len(blocks))
+
+
+def _seed_level(items: kernels.Items, keep: int) -> int:
+    """Return the lowest level whose nodes have enough items for a floor."""
+    level = 1
+    while BLOCK * FAN_OUT**level < min(2 * keep, len(items.labels)):
+        level += 1
+    return level
+
+
+def _sort(heaps: kernels.Heaps) -> None:
+    """Bring every heap in order: value descending, then label ascending."""
+    empty = np.arange(heaps.values.shape[1]) >= heaps.counts[:, None]
+    heaps.values[empty] = -np.inf
+    heaps.labels[empty] = np.iinfo(np.int64).max
+    by_label = np.argsort(heaps.labels, axis=1)
+    heaps.labels[:] = np.take_along_axis(heaps.labels, by_label, axis=1)
+    heaps.values[:] = np.take_along_axis(heaps.values, by_label, axis=1)
+    by_value = np.argsort(-heaps.values, axis=1, kind="stable")
+    heaps.labels[:] = np.take_along_axis(heaps.labels, by_value, axis=1)
+    heaps.values[:] = np.take_along_axis(heaps.values, by_value, axis=1)

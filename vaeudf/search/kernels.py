@@ -1,0 +1,1122 @@
+"""The compiled inner loops of the query engine: bounds, filter, exact scores, running top-k.
+
+Every score is brought to one shape, the *value* of an item to a query, higher is nearer
+(:mod:`vaeudf.gaussian.scores`). A search goes down a tree of boxes, all queries together: at each
+node only those go on whose upper bound over the box reaches their floor. What arrives at a block
+of items is filtered by a float32 inner product of features with a certified error margin, and what
+passes the filter is scored in float64 by the direct formula. Nothing that could be among the k best is ever
+dropped on the strength of a float32 number.
+
+Block by block and not query by query: one query going down a tree is bound by memory (15 GB/s,
+0.15 G pairs/s measured, however good the bounds), a block that all its queries share stays in the
+cache.
+
+All of this stands in one file because numba's cache on disk is told of a change by the file that a
+function is in, and not by those of the functions it calls.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+BLOCK = 64
+"""Items per block, the unit of the filter: 64 × 20 features of 4 bytes stay in the L1 cache."""
+FAN_OUT = 16
+"""Children per node of the tree of boxes."""
+
+# Codes of the scores' direct formulas; see vaeudf.gaussian.scores.
+LOG_LIKELIHOOD, MAHALANOBIS, EUCLIDEAN, KL, REVERSE_KL, JEFFREYS, WASSERSTEIN2, BHATTACHARYYA = (
+    range(8)
+)
+
+# exp(709.8) overflows float64; the same clip as vaeudf.gaussian's.
+_MAX_LOG_SIGMA = 700.0
+_LOG_2PI = math.log(2.0 * math.pi)
+_HUGE = np.float32(3e38)
+_ZERO = np.float32(0)
+_EPS32 = 2.0**-24
+# A distance below this counts as none in the bounds: its square would not be a normal float32.
+_NEAREST = np.float32(1e-18)
+# Sums beyond this are not trusted to float32.
+_LARGEST_SUM = 1e37
+
+
+class Items(NamedTuple):
+    """Items in blocks, as the kernels read them.
+
+    Attributes:
+        mu: Means as stored, (N, n).
+        log_var: log sigma² as stored, (N, n).
+        labels: What the heaps hold and break ties by, (N,) int64.
+        base: The filter's constant per item, (blocks, BLOCK) float32; -inf beyond the last row.
+        psi: The filter's features, (blocks, F, BLOCK) float32, F ≥ 8 a multiple of 4.
+        centres: What the features are centred on, per parent of FAN_OUT blocks, (parents, d).
+        magnitudes: Largest |psi| per feature and, last, of the base's terms, (parents, F + 1);
+            infinite where float32 cannot be trusted.
+    """
+
+    mu: NDArray[np.floating]
+    log_var: NDArray[np.floating]
+    labels: NDArray[np.int64]
+    base: NDArray[np.float32]
+    psi: NDArray[np.float32]
+    centres: NDArray[np.float64]
+    magnitudes: NDArray[np.float64]
+
+
+class Nodes(NamedTuple):
+    """The tree of boxes, level by level from the blocks up.
+
+    Attributes:
+        starts: Where each level begins in the arrays below, (levels + 1,).
+        low: Lower ends of the boxes, (nodes, d) float32, rounded down.
+        high: Upper ends, rounded up.
+        forward: Three lines (intercept, slope) per dimension in t = squared distance (plus the
+            query's variance), (nodes, d, 6) float32; their maximum bounds the term from above.
+        backward: The same in w = 1 / the query's variance, for the scores that need it.
+        widest: The largest variance per dimension, (nodes, d) float32, for Bhattacharyya.
+        peak: Sum over dimensions of the largest |intercept|, (nodes,) float32.
+    """
+
+    starts: NDArray[np.int64]
+    low: NDArray[np.float32]
+    high: NDArray[np.float32]
+    forward: NDArray[np.float32]
+    backward: NDArray[np.float32]
+    widest: NDArray[np.float32]
+    peak: NDArray[np.float32]
+
+
+class Queries(NamedTuple):
+    """Queries, as the kernels read them.
+
+    Attributes:
+        mu: z, or a Gaussian query's mean, (Q, n).
+        log_var: A Gaussian query's log sigma², tolerance included, (Q, n); zeros for points.
+        points: Where the query is in the space of the boxes, (Q, d).
+        spread: What is added to the squared distance in the forward terms, (Q, d).
+        weights: 1 / the query's variance in the backward terms, (Q, d).
+        constant: What the value has beyond the filter's product, (Q,).
+        unfiltered: Queries too extreme for float32, (Q,): every item is scored directly.
+        point_down: points rounded to float32 downwards, (Q, d).
+        point_up: points rounded upwards.
+        spread_down: spread rounded downwards.
+        weight_down: weights rounded downwards.
+    """
+
+    mu: NDArray[np.float64]
+    log_var: NDArray[np.float64]
+    points: NDArray[np.float64]
+    spread: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    constant: NDArray[np.float64]
+    unfiltered: NDArray[np.bool_]
+    point_down: NDArray[np.float32]
+    point_up: NDArray[np.float32]
+    spread_down: NDArray[np.float32]
+    weight_down: NDArray[np.float32]
+
+
+class Heaps(NamedTuple):
+    """The running top-k of every query: binary heaps, the worst of the kept at the root.
+
+    Attributes:
+        values: (Q, k).
+        labels: (Q, k).
+        counts: How many are filled, (Q,).
+        floors: Values below this cannot be among the k best, (Q,).
+        cuts: Values below which an item adds nothing to the sums either, (Q,); +inf where no sums
+            are wanted.
+        sums: Largest value, and the sum of e^(value - largest), over the items above the cuts,
+            (Q, 2).
+        tally: Pairs scored by the filter (or at once by the direct formula), pairs rescored, bounds
+            computed, and whether labels decided between equal values which item to keep.
+    """
+
+    values: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    floors: NDArray[np.float64]
+    cuts: NDArray[np.float64]
+    sums: NDArray[np.float64]
+    tally: NDArray[np.int64]
+
+
+def compiled(**options):
+    """Have numba compile a function, and keep it for other processes where there is a place to."""
+
+    def decorate(function):
+        # From a zip file, as of --py-files, numba does not ask whether the folder that it means to
+        # keep it in can be written.
+        if os.path.exists(__file__):
+            # Without a folder, as in a container whose user has no home, it refuses.
+            with contextlib.suppress(RuntimeError):
+                return njit(cache=True, nogil=True, **options)(function)
+        return njit(nogil=True, **options)(function)
+
+    return decorate
+
+
+# ---- exact values: the direct formulas in float64
+
+
+@compiled()
+def _blurred(log_var: float, log_tau2: float) -> float:
+    """Return log(exp(log_var) + tau²)."""
+    if log_tau2 == -math.inf:
+        return log_var
+    high = max(log_var, log_tau2)
+    return high + math.log1p(math.exp(min(log_var, log_tau2) - high))
+
+
+@compiled()
+def _sigma(log_var: float) -> float:
+    """Return sigma, capped: two infinite ones would have NaN as their difference."""
+    return math.exp(min(0.5 * log_var, _MAX_LOG_SIGMA))
+
+
+@compiled()
+def _scaled_square(distance: float, log_var: float) -> float:
+    """Return distance² / exp(log_var), scaled before it is squared."""
+    half = 0.5 * log_var
+    half = min(max(half, -_MAX_LOG_SIGMA), _MAX_LOG_SIGMA)
+    scaled = distance * math.exp(-half)
+    return scaled * scaled
+
+
+@compiled()
+def _excess(difference: float) -> float:
+    """Return e^x - 1 - x, ≥ 0, accurate near 0."""
+    if abs(difference) < 1e-2:
+        x = difference
+        return x * x * (0.5 + x * (1 / 6 + x * (1 / 24 + x * (1 / 120 + x / 720))))
+    return math.expm1(difference) - difference
+
+
+@compiled()
+def _log_cosh(x: float) -> float:
+    """Return log cosh x, ≥ 0, accurate near 0; from 20 on a straight line."""
+    bent = min(abs(x), 20.0)
+    sinh = math.sinh(bent)
+    return 0.5 * math.log1p(sinh * sinh) + (abs(x) - bent)
+
+
+@compiled()
+def exact_value(code, query_mu, query_log_var, mu, log_var, log_tau2):
+    """Return one item's value to one query in float64; query_log_var has the tolerance in it."""
+    total = 0.0
+    n = len(mu)
+    if code == LOG_LIKELIHOOD:
+        for i in range(n):
+            blurred = _blurred(np.float64(log_var[i]), log_tau2)
+            total += _scaled_square(query_mu[i] - mu[i], blurred) + blurred
+        return -0.5 * (total + n * _LOG_2PI)
+    for i in range(n):
+        distance = query_mu[i] - mu[i]
+        if code == EUCLIDEAN:
+            total += distance * distance
+            continue
+        blurred = _blurred(np.float64(log_var[i]), log_tau2)
+        if code == MAHALANOBIS:
+            total += _scaled_square(distance, blurred)
+            continue
+        difference = query_log_var[i] - blurred
+        if code == WASSERSTEIN2:
+            spread = _sigma(query_log_var[i]) - _sigma(blurred)
+            total += distance * distance + spread * spread
+        elif code == BHATTACHARYYA:
+            # log of the mean variance, by the larger of the two: exp cannot overflow.
+            middle = (
+                max(query_log_var[i], blurred)
+                + math.log1p(math.exp(-abs(difference)))
+                - math.log(2.0)
+            )
+            total += 0.25 * _scaled_square(distance, middle)
+            total += _log_cosh(0.5 * difference)
+        else:
+            if code != REVERSE_KL:
+                total += _scaled_square(distance, blurred) + _excess(difference)
+            if code != KL:
+                total += _scaled_square(distance, query_log_var[i]) + _excess(-difference)
+    if code == MAHALANOBIS or code == EUCLIDEAN or code == WASSERSTEIN2:
+        # Items at one distance tie, whatever their squares' last digits are.
+        distance = math.sqrt(total)
+        return -0.5 * (distance * distance)
+    return -0.5 * total
+
+
+# ---- items made ready
+
+
+@compiled()
+def _coordinates(code, mu, log_var, log_tau2, points, log_vars):
+    """Write where an item is in the space of the boxes, and its log variances there."""
+    n = len(mu)
+    for i in range(n):
+        points[i] = mu[i]
+        log_vars[i] = _blurred(np.float64(log_var[i]), log_tau2)
+        if code == WASSERSTEIN2:
+            points[n + i] = _sigma(log_vars[i])
+            log_vars[n + i] = log_vars[i]
+
+
+@compiled()
+def fill_features(code, mu, log_var, log_tau2, centres, base, psi, magnitudes):
+    """Write the filter's features of all items; those of the queries are in _features.
+
+    Args:
+        code: The score.
+        mu: (N, n).
+        log_var: (N, n).
+        log_tau2: Log of the squared tolerance.
+        centres: As in Items, (parents, d).
+        base: As in Items, filled with -inf.
+        psi: As in Items, filled with 0.
+        magnitudes: As in Items, filled with 0.
+    """
+    d = centres.shape[1]
+    width = psi.shape[1]
+    points = np.empty(d)
+    log_vars = np.empty(d)
+    if code == BHATTACHARYYA:  # it has no such features: every item is scored directly
+        return
+    forward = code != REVERSE_KL
+    backward = code == REVERSE_KL or code == JEFFREYS
+    scaled = code != EUCLIDEAN and code != WASSERSTEIN2
+    with_volume = code == LOG_LIKELIHOOD or code == KL
+    for row in range(len(mu)):
+        _coordinates(code, mu[row], log_var[row], log_tau2, points, log_vars)
+        block = row // BLOCK
+        j = row % BLOCK
+        parent = block // FAN_OUT
+        constant = 0.0
+        size = 0.0
+        f = 0
+        for i in range(d):
+            x = points[i] - centres[parent, i]
+            if forward:
+                precision = math.exp(-log_vars[i]) if scaled else 1.0
+                along = precision * x
+                square = 0.5 * along * x
+                constant -= square
+                size += square
+                psi[block, f, j] = precision
+                psi[block, f + 1, j] = along
+                magnitudes[parent, f] = max(magnitudes[parent, f], precision)
+                magnitudes[parent, f + 1] = max(magnitudes[parent, f + 1], abs(along))
+                f += 2
+            if backward:
+                square = 0.5 * (x * x + math.exp(log_vars[i]))
+                psi[block, f, j] = x
+                psi[block, f + 1, j] = -square
+                magnitudes[parent, f] = max(magnitudes[parent, f], abs(x))
+                magnitudes[parent, f + 1] = max(magnitudes[parent, f + 1], square)
+                f += 2
+            if with_volume:
+                constant -= 0.5 * log_vars[i]
+                size += 0.5 * abs(log_vars[i])
+            elif code == REVERSE_KL:
+                constant += 0.5 * log_vars[i]
+                size += 0.5 * abs(log_vars[i])
+        if code == LOG_LIKELIHOOD:
+            constant -= 0.5 * d * _LOG_2PI
+            size += 0.5 * d * _LOG_2PI
+        base[block, j] = constant
+        if not size < magnitudes[parent, width]:  # NaN too
+            magnitudes[parent, width] = size if size == size else np.inf
+
+
+# ---- the running top-k
+
+
+@compiled()
+def _push(heaps, q, value, label):
+    """Take an item into a query's heap, if it is among the k best so far."""
+    values = heaps.values[q]
+    labels = heaps.labels[q]
+    k = len(values)
+    count = heaps.counts[q]
+    if count < k:
+        i = count
+        heaps.counts[q] = count + 1
+        while i > 0:
+            parent = (i - 1) >> 1
+            worse = value < values[parent] or (value == values[parent] and label > labels[parent])
+            if not worse:
+                break
+            values[i] = values[parent]
+            labels[i] = labels[parent]
+            i = parent
+        values[i] = value
+        labels[i] = label
+        if count + 1 == k and values[0] > heaps.floors[q]:
+            heaps.floors[q] = values[0]
+        return
+    worst = values[0]
+    if value == worst:
+        heaps.tally[3] = 1
+    if value < worst or (value == worst and label > labels[0]):
+        return
+    i = 0
+    while True:
+        child = 2 * i + 1
+        if child >= k:
+            break
+        right = child + 1
+        if right < k and (
+            values[right] < values[child]
+            or (values[right] == values[child] and labels[right] > labels[child])
+        ):
+            child = right
+        worse = values[child] < value or (values[child] == value and labels[child] > label)
+        if not worse:
+            break
+        values[i] = values[child]
+        labels[i] = labels[child]
+        i = child
+    values[i] = value
+    labels[i] = label
+    if values[0] == worst:
+        heaps.tally[3] = 1
+    if values[0] > heaps.floors[q]:
+        heaps.floors[q] = values[0]
+
+
+@compiled()
+def _limit(heaps, q):
+    """Return the value below which an item does not matter to a query."""
+    return min(heaps.floors[q], heaps.cuts[q])
+
+
+@compiled()
+def _take(heaps, q, value, label):
+    """Take a scored item into a query's heap and sum."""
+    if value >= heaps.cuts[q] and value > -np.inf:
+        largest = heaps.sums[q, 0]
+        if value <= largest:
+            heaps.sums[q, 1] += math.exp(value - largest)
+        else:
+            heaps.sums[q, 1] = heaps.sums[q, 1] * math.exp(largest - value) + 1.0
+            heaps.sums[q, 0] = value
+    if value >= heaps.floors[q]:
+        _push(heaps, q, value, label)
+
+
+@compiled()
+def flatten(heaps):
+    """Return what the heaps hold, as (queries, values, labels), in no order."""
+    total = heaps.counts.sum()
+    queries = np.empty(total, np.int64)
+    values = np.empty(total, np.float64)
+    labels = np.empty(total, np.int64)
+    at = 0
+    for q in range(len(heaps.counts)):
+        for i in range(heaps.counts[q]):
+            # Pushed before the floor rose above it, perhaps.
+            if heaps.values[q, i] >= heaps.floors[q]:
+                queries[at] = q
+                values[at] = heaps.values[q, i]
+                labels[at] = heaps.labels[q, i]
+                at += 1
+    return queries[:at], values[:at], labels[:at]
+
+
+# ---- bounds
+
+
+@compiled(fastmath={"contract"})
+def bounds(code, nodes, node, down, up, spread, weight, count, out):
+    """Write an upper bound of every query's value over one box, certified in float32.
+
+    Args:
+        code: The score.
+        nodes: The boxes.
+        node: Which one.
+        down: Queries' points rounded down, one row per dimension, (d, ≥ count).
+        up: The same rounded up.
+        spread: Variance to add to the squared distance; (d, 0) for none.
+        weight: 1 / variance for the backward terms.
+        count: Queries.
+        out: Filled up to ``count``.
+    """
+    d = nodes.low.shape[1]
+    half = np.float32(0.5)
+    for s in range(count):
+        out[s] = _ZERO
+    for i in range(d):
+        low = nodes.low[node, i]
+        high = nodes.high[node, i]
+        if code == BHATTACHARYYA:
+            widest = nodes.widest[node, i]
+            quarter = np.float32(-0.25)
+            for s in range(count):
+                a = low - up[i, s]
+                b = down[i, s] - high
+                a = a if a > b else b
+                a = a if a > _NEAREST else _ZERO
+                out[s] += quarter * (a * a) / (spread[i, s] + widest)
+            continue
+        if code != REVERSE_KL:
+            p0 = nodes.forward[node, i, 0]
+            m0 = nodes.forward[node, i, 1]
+            p1 = nodes.forward[node, i, 2]
+            m1 = nodes.forward[node, i, 3]
+            p2 = nodes.forward[node, i, 4]
+            m2 = nodes.forward[node, i, 5]
+            if spread.shape[1] == 0:
+                # A loop of its own, for the most usual score: no spreads to read.
+                for s in range(count):
+                    a = low - up[i, s]
+                    b = down[i, s] - high
+                    a = a if a > b else b
+                    a = a if a > _NEAREST else _ZERO
+                    t = a * a
+                    x = p0 + m0 * t
+                    y = p1 + m1 * t
+                    z = p2 + m2 * t
+                    x = x if x > y else y
+                    x = x if x > z else z
+                    out[s] += x
+                continue
+            for s in range(count):
+                a = low - up[i, s]
+                b = down[i, s] - high
+                a = a if a > b else b
+                a = a if a > _NEAREST else _ZERO
+                t = a * a + spread[i, s]
+                x = p0 + m0 * t
+                y = p1 + m1 * t
+                z = p2 + m2 * t
+                x = x if x > y else y
+                x = x if x > z else z
+                out[s] += x
+        if code == REVERSE_KL or code == JEFFREYS:
+            p0 = nodes.backward[node, i, 0]
+            m0 = nodes.backward[node, i, 1]
+            p1 = nodes.backward[node, i, 2]
+            m1 = nodes.backward[node, i, 3]
+            p2 = nodes.backward[node, i, 4]
+            m2 = nodes.backward[node, i, 5]
+            for s in range(count):
+                a = low - up[i, s]
+                b = down[i, s] - high
+                a = a if a > b else b
+                a = a if a > _NEAREST else _ZERO
+                w = weight[i, s]
+                x = p0 + m0 * w
+                y = p1 + m1 * w
+                z = p2 + m2 * w
+                x = x if x > y else y
+                x = x if x > z else z
+                out[s] += x - half * (w * (a * a))
+    # Each of the sums' roundings is at most the unit roundoff times the sum of the terms' absolute
+    # values, and that is at most |out| plus twice what is positive in the intercepts.
+    slack = np.float32((8 * d + 32) * _EPS32)
+    peak = np.float32(4) * nodes.peak[node]
+    for s in range(count):
+        out[s] += slack * (abs(out[s]) + peak)
+
+
+@compiled()
+def _cannot_matter(bound, floor, constant):
+    # Where floor and constant all but cancel, the bound's own slack does not cover their rounding.
+    # A bound beyond float32's range, or none at all (NaN), says nothing.
+    return bound < floor - constant - 1e-12 * abs(constant) and bound > -_HUGE
+
+
+@compiled()
+def _floor32(value):
+    """Return a float32 that is certainly not above a float64."""
+    if not value > -3e38:
+        return np.float32(-np.inf)
+    if value > 3e38:
+        return np.float32(3e38)
+    return np.float32(value - abs(value) * 2.0**-22 - 1e-37)
+
+
+# ---- the filter
+
+
+@compiled()
+def _four(phi, s, f):
+    return phi[s, f], phi[s, f + 1], phi[s, f + 2], phi[s, f + 3]
+
+
+@compiled(fastmath={"contract"})
+def _filter(psi, base, phi, thresholds, chosen, start, count, scores):
+    """Score a block for the chosen queries, four at a time, up to the first that reach a threshold.
+
+    Four queries by four features is what measured best: each item's feature is loaded once for
+    four queries, and the 16 weights stay in registers (1.9 G pairs/s with n = 10, of the 2.4
+    that the multiply-adds alone would allow).
+
+    Returns:
+        Where these queries stand in ``chosen``, or ``count``, and how many items reach the
+        threshold of each; the items' numbers are in ``scores``. NaN counts as a hit.
+    """
+    last = psi.shape[0] - 4
+    a0 = scores[0]
+    a1 = scores[1]
+    a2 = scores[2]
+    a3 = scores[3]
+    for at in range(start, count, 4):
+        # The last group repeats its last query, which nobody looks at.
+        c0 = chosen[at]
+        c1 = chosen[min(at + 1, count - 1)]
+        c2 = chosen[min(at + 2, count - 1)]
+        c3 = chosen[min(at + 3, count - 1)]
+        t0 = thresholds[c0]
+        t1 = thresholds[c1]
+        t2 = thresholds[c2]
+        t3 = thresholds[c3]
+        h0 = np.int32(0)
+        h1 = np.int32(0)
+        h2 = np.int32(0)
+        h3 = np.int32(0)
+        # The first and the last four features stand apart from the others to spare two passes
+        # over the scores: a tenth of the time.
+        u0, u1, u2, u3 = _four(phi, c0, 0)
+        v0, v1, v2, v3 = _four(phi, c1, 0)
+        w0, w1, w2, w3 = _four(phi, c2, 0)
+        x0, x1, x2, x3 = _four(phi, c3, 0)
+        for j in range(BLOCK):
+            p0 = psi[0, j]
+            p1 = psi[1, j]
+            p2 = psi[2, j]
+            p3 = psi[3, j]
+            c = base[j]
+            a0[j] = (((c + u0 * p0) + u1 * p1) + u2 * p2) + u3 * p3
+            a1[j] = (((c + v0 * p0) + v1 * p1) + v2 * p2) + v3 * p3
+            a2[j] = (((c + w0 * p0) + w1 * p1) + w2 * p2) + w3 * p3
+            a3[j] = (((c + x0 * p0) + x1 * p1) + x2 * p2) + x3 * p3
+        for f in range(4, last, 4):
+            u0, u1, u2, u3 = _four(phi, c0, f)
+            v0, v1, v2, v3 = _four(phi, c1, f)
+            w0, w1, w2, w3 = _four(phi, c2, f)
+            x0, x1, x2, x3 = _four(phi, c3, f)
+            for j in range(BLOCK):
+                p0 = psi[f, j]
+                p1 = psi[f + 1, j]
+                p2 = psi[f + 2, j]
+                p3 = psi[f + 3, j]
+                a0[j] = (((a0[j] + u0 * p0) + u1 * p1) + u2 * p2) + u3 * p3
+                a1[j] = (((a1[j] + v0 * p0) + v1 * p1) + v2 * p2) + v3 * p3
+                a2[j] = (((a2[j] + w0 * p0) + w1 * p1) + w2 * p2) + w3 * p3
+                a3[j] = (((a3[j] + x0 * p0) + x1 * p1) + x2 * p2) + x3 * p3
+        u0, u1, u2, u3 = _four(phi, c0, last)
+        v0, v1, v2, v3 = _four(phi, c1, last)
+        w0, w1, w2, w3 = _four(phi, c2, last)
+        x0, x1, x2, x3 = _four(phi, c3, last)
+        for j in range(BLOCK):
+            p0 = psi[last, j]
+            p1 = psi[last + 1, j]
+            p2 = psi[last + 2, j]
+            p3 = psi[last + 3, j]
+            s0 = (((a0[j] + u0 * p0) + u1 * p1) + u2 * p2) + u3 * p3
+            a0[j] = s0
+            s1 = (((a1[j] + v0 * p0) + v1 * p1) + v2 * p2) + v3 * p3
+            a1[j] = s1
+            s2 = (((a2[j] + w0 * p0) + w1 * p1) + w2 * p2) + w3 * p3
+            a2[j] = s2
+            s3 = (((a3[j] + x0 * p0) + x1 * p1) + x2 * p2) + x3 * p3
+            a3[j] = s3
+            h0 += np.int32(not s0 < t0)
+            h1 += np.int32(not s1 < t1)
+            h2 += np.int32(not s2 < t2)
+            h3 += np.int32(not s3 < t3)
+        if h0 + h1 + h2 + h3:
+            return at, (h0, h1, h2, h3)
+    return count, (np.int32(0), np.int32(0), np.int32(0), np.int32(0))
+
+
+@compiled()
+def _visit_block(code, items, queries, log_tau2, block, chosen, count, local, heaps, exactly):
+    """Take one block's items into the heaps of the chosen of a parent's queries.
+
+    Not ``exactly``, what goes into the heaps is a value that the item certainly reaches.
+    """
+    first = block * BLOCK
+    rows = min(BLOCK, len(items.labels) - first)
+    heaps.tally[0] += rows * count
+    start = 0
+    while True:
+        start, hits = _filter(
+            items.psi[block],
+            items.base[block],
+            local.phi,
+            local.thresholds,
+            chosen,
+            start,
+            count,
+            local.scores,
+        )
+        if start >= count:
+            return
+        for a in range(min(4, count - start)):
+            c = chosen[start + a]
+            q = local.places[c]
+            threshold = local.thresholds[c]
+            every = local.offsets[c] == np.inf
+            if hits[a] == 0 and not every:
+                continue
+            for j in range(rows):
+                if not every and local.scores[a, j] < threshold:
+                    continue
+                row = first + j
+                if exactly or every:
+                    value = exact_value(
+                        code,
+                        queries.mu[q],
+                        queries.log_var[q],
+                        items.mu[row],
+                        items.log_var[row],
+                        log_tau2,
+                    )
+                    heaps.tally[1] += 1
+                else:
+                    value = local.scores[a, j] + local.lifts[c]
+                if exactly:
+                    _take(heaps, q, value, items.labels[row])
+                elif value >= heaps.floors[q]:
+                    _push(heaps, q, value, items.labels[row])
+                # A full heap's floor may have risen, and with it what the filter lets pass.
+                threshold = _floor32(_limit(heaps, q) - local.offsets[c])
+                local.thresholds[c] = threshold
+        start += 4
+
+
+class Local(NamedTuple):
+    """Scratch for the queries that reach one parent.
+
+    Attributes:
+        phi: Their features, (S, F) float32.
+        offsets: Constant plus margin: how far a float32 number may be below the floor, (S,).
+        lifts: Constant minus margin: what a float32 number lacks to a value that is certain, (S,).
+        thresholds: The floors, less the offsets, rounded down to float32, (S,).
+        places: Their numbers, (S,).
+        scores: The filter's numbers for four queries, (4, BLOCK).
+    """
+
+    phi: NDArray[np.float32]
+    offsets: NDArray[np.float64]
+    lifts: NDArray[np.float64]
+    thresholds: NDArray[np.float32]
+    places: NDArray[np.int64]
+    scores: NDArray[np.float32]
+
+
+@compiled()
+def new_local(num_features, count):
+    """Return scratch for so many queries."""
+    return Local(
+        np.zeros((count, num_features), np.float32),
+        np.empty(count, np.float64),
+        np.empty(count, np.float64),
+        np.empty(count, np.float32),
+        np.empty(count, np.int64),
+        np.empty((4, BLOCK), np.float32),
+    )
+
+
+@compiled(fastmath={"contract", "reassoc"})
+def _features(code, queries, q, centre, magnitudes, phi, s):
+    """Write a query's features, relative to a centre, to phi[s]; return (constant, size).
+
+    The size is that of the sum of the absolute values of what the filter adds up, at most.
+    """
+    d = len(centre)
+    constant = queries.constant[q]
+    size = magnitudes[phi.shape[1]]
+    if code != REVERSE_KL and code != JEFFREYS:
+        for i in range(d):
+            x = queries.points[q, i] - centre[i]
+            square = 0.5 * (x * x + queries.spread[q, i])
+            phi[s, 2 * i] = -square
+            phi[s, 2 * i + 1] = x
+            size += square * magnitudes[2 * i] + abs(x) * magnitudes[2 * i + 1]
+        return constant, size
+    step = 4 if code == JEFFREYS else 2
+    f = 0
+    for i in range(d):
+        x = queries.points[q, i] - centre[i]
+        w = queries.weights[q, i]
+        if code == JEFFREYS:
+            square = 0.5 * (x * x + queries.spread[q, i])
+            phi[s, f] = -square
+            phi[s, f + 1] = x
+            size += square * magnitudes[f] + abs(x) * magnitudes[f + 1]
+        f += step
+        phi[s, f - 2] = w * x
+        phi[s, f - 1] = w
+        size += abs(w * x) * magnitudes[f - 2] + w * magnitudes[f - 1]
+        constant -= 0.5 * w * (x * x)
+    return constant, size
+
+
+@compiled()
+def _enter_parent(code, items, queries, parent, chosen, count, heaps, local):
+    """Fill the scratch for the queries that reach a parent.
+
+    The margin bounds the difference between the filter's float32 number and the float64 value of
+    any item of the parent: a sum of m products of rounded factors is wrong by at most
+    (m + 3) u Σ |phi_f| |psi_f|, to first order, in whatever order it is summed (Higham, Accuracy
+    and Stability of Numerical Algorithms, §3.1). It is infinite where float32 may overflow.
+    """
+    relative = (local.phi.shape[1] + 8) * 1.01 * _EPS32
+    centre = items.centres[parent]
+    magnitudes = items.magnitudes[parent]
+    for s in range(count):
+        q = chosen[s]
+        local.places[s] = q
+        constant, size = _features(code, queries, q, centre, magnitudes, local.phi, s)
+        margin = relative * size + 1e-12 * abs(constant)
+        offset = constant + margin
+        if queries.unfiltered[q] or not size < _LARGEST_SUM or not abs(offset) < np.inf:
+            offset = np.inf
+        local.offsets[s] = offset
+        local.lifts[s] = constant - margin
+        local.thresholds[s] = _floor32(_limit(heaps, q) - offset)
+
+
+@compiled()
+def scan_directly(code, items, queries, log_tau2, heaps):
+    """Take every item into the heaps of all queries, by the direct formula alone."""
+    num_queries = len(queries.mu)
+    heaps.tally[0] += num_queries * len(items.mu)
+    for row in range(len(items.mu)):
+        for q in range(num_queries):
+            value = exact_value(
+                code,
+                queries.mu[q],
+                queries.log_var[q],
+                items.mu[row],
+                items.log_var[row],
+                log_tau2,
+            )
+            _take(heaps, q, value, items.labels[row])
+
+
+@compiled()
+def scan(code, items, queries, log_tau2, chosen, heaps):
+    """Take every item into the heaps of the chosen queries, without bounds."""
+    count = len(chosen)
+    local = new_local(items.psi.shape[1], count)
+    every = np.arange(count)
+    num_blocks = len(items.base)
+    for parent in range(len(items.centres)):
+        _enter_parent(code, items, queries, parent, chosen, count, heaps, local)
+        for block in range(parent * FAN_OUT, min((parent + 1) * FAN_OUT, num_blocks)):
+            _visit_block(code, items, queries, log_tau2, block, every, count, local, heaps, True)
+
+
+@compiled()
+def enter(code, items, queries, parent, heaps, local):
+    """Fill the scratch for all queries at a parent."""
+    count = len(queries.points)
+    _enter_parent(code, items, queries, parent, np.arange(count), count, heaps, local)
+
+
+@compiled()
+def take_products(code, items, queries, log_tau2, parent, products, local, heaps):
+    """Take a parent's items into the heaps, its features having been multiplied already.
+
+    Args:
+        code: The score.
+        items: The items.
+        queries: The queries, all of which are in ``local``.
+        log_tau2: Log of the squared tolerance.
+        parent: Which parent.
+        products: Of the queries' features and the items', (blocks, Q, BLOCK) float32.
+        local: The queries' scratch.
+        heaps: The heaps.
+    """
+    count = len(queries.points)
+    chosen = np.empty(count, np.int64)
+    first = parent * FAN_OUT
+    for b in range(len(products)):
+        block = first + b
+        base = items.base[block]
+        kept = 0
+        for s in range(count):
+            hits = np.int32(0)
+            threshold = local.thresholds[s]
+            numbers = products[b, s]
+            for j in range(BLOCK):
+                hits += np.int32(not numbers[j] + base[j] < threshold)
+            chosen[kept] = s
+            kept += 1 if hits > 0 or local.offsets[s] == np.inf else 0
+        if kept:
+            _visit_block(code, items, queries, log_tau2, block, chosen, kept, local, heaps, True)
+
+
+class Level(NamedTuple):
+    """Scratch for the queries at one level of a descent.
+
+    Attributes:
+        places: Their numbers, (S,).
+        down: Their points rounded down, a row per dimension, (d, S) float32.
+        up: Rounded up.
+        spread: (d, S), or (d, 0) where the score needs none.
+        weight: The same.
+    """
+
+    places: NDArray[np.int64]
+    down: NDArray[np.float32]
+    up: NDArray[np.float32]
+    spread: NDArray[np.float32]
+    weight: NDArray[np.float32]
+
+
+@compiled()
+def _new_level(code, d, count):
+    spreads = count if code >= KL else 0
+    return Level(
+        np.empty(count, np.int64),
+        np.empty((d, count), np.float32),
+        np.empty((d, count), np.float32),
+        np.empty((d, spreads), np.float32),
+        np.empty((d, spreads), np.float32),
+    )
+
+
+@compiled()
+def _gather(queries, level, count):
+    """Bring what the bounds need of these queries together, so that they run along memory."""
+    d = queries.points.shape[1]
+    for s in range(count):
+        q = level.places[s]
+        for i in range(d):
+            level.down[i, s] = queries.point_down[q, i]
+            level.up[i, s] = queries.point_up[q, i]
+    if level.spread.shape[1]:
+        for s in range(count):
+            q = level.places[s]
+            for i in range(d):
+                level.spread[i, s] = queries.spread_down[q, i]
+                level.weight[i, s] = queries.weight_down[q, i]
+
+
+@compiled()
+def descend(code, items, nodes, queries, log_tau2, chosen, heaps):
+    """Take into the heaps of the chosen queries every item that can still matter.
+
+    Depth first through the tree; at each box only those queries go on whose bound reaches their
+    floor as it is by then.
+    """
+    num_levels = len(nodes.starts) - 1
+    d = queries.points.shape[1]
+    total = len(chosen)
+    places = np.empty((num_levels, total), np.int64)
+    down = np.empty((num_levels, d, total), np.float32)
+    up = np.empty((num_levels, d, total), np.float32)
+    spreads = total if code >= KL else 0
+    spread = np.empty((num_levels, d, spreads), np.float32)
+    weight = np.empty((num_levels, d, spreads), np.float32)
+    counts = np.zeros(num_levels, np.int64)
+    next_child = np.zeros(num_levels, np.int64)
+    last_child = np.zeros(num_levels, np.int64)
+    bound = np.empty(total, np.float32)
+    alive = np.empty(total, np.int64)
+    local = new_local(items.psi.shape[1], total)
+
+    # A level's entry l holds the queries at a node of level l + 1, whose children are of level l;
+    # the root is the parent of the whole top level.
+    level = num_levels - 1
+    places[level, :] = chosen
+    counts[level] = total
+    _gather(
+        queries,
+        Level(places[level], down[level], up[level], spread[level], weight[level]),
+        total,
+    )
+    next_child[level] = 0
+    last_child[level] = nodes.starts[level + 1] - nodes.starts[level]
+    if level == 0:
+        _enter_parent(code, items, queries, 0, places[0], total, heaps, local)
+    while True:
+        if next_child[level] == last_child[level]:
+            level += 1
+            if level == num_levels:
+                return
+            continue
+        child = next_child[level]
+        next_child[level] += 1
+        here = places[level]
+        count = counts[level]
+        bounds(
+            code,
+            nodes,
+            nodes.starts[level] + child,
+            down[level],
+            up[level],
+            spread[level],
+            weight[level],
+            count,
+            bound,
+        )
+        heaps.tally[2] += count
+        kept = 0
+        if level == 0:
+            for s in range(count):
+                alive[kept] = s
+                kept += not _cannot_matter(
+                    bound[s], _limit(heaps, here[s]), queries.constant[here[s]]
+                )
+            if kept:
+                _visit_block(code, items, queries, log_tau2, child, alive, kept, local, heaps, True)
+            continue
+        below = places[level - 1]
+        for s in range(count):
+            q = here[s]
+            below[kept] = q
+            kept += not _cannot_matter(bound[s], _limit(heaps, q), queries.constant[q])
+        if kept == 0:
+            continue
+        level -= 1
+        counts[level] = kept
+        next_child[level] = child * FAN_OUT
+        last_child[level] = min(
+            (child + 1) * FAN_OUT, nodes.starts[level + 1] - nodes.starts[level]
+        )
+        _gather(
+            queries,
+            Level(below, down[level], up[level], spread[level], weight[level]),
+            kept,
+        )
+        if level == 0:
+            _enter_parent(code, items, queries, child, below, kept, heaps, local)
+
+
+@compiled()
+def _level_of_all(code, queries):
+    """Return a level's scratch with all queries in it."""
+    count = len(queries.points)
+    level = _new_level(code, queries.points.shape[1], count)
+    level.places[:] = np.arange(count)
+    _gather(queries, level, count)
+    return level
+
+
+@compiled()
+def reaching(code, nodes, node, queries, floors):
+    """Return the queries whose bound over one box reaches their floor, ascending."""
+    here = _level_of_all(code, queries)
+    count = len(floors)
+    bound = np.empty(count, np.float32)
+    bounds(code, nodes, node, here.down, here.up, here.spread, here.weight, count, bound)
+    kept = 0
+    for s in range(count):
+        here.places[kept] = s
+        kept += not _cannot_matter(bound[s], floors[s], queries.constant[s])
+    return here.places[:kept].copy()
+
+
+@compiled()
+def count_reaching(code, nodes, which, queries, floors):
+    """Return for every one of these boxes how many queries' bounds reach their floor."""
+    here = _level_of_all(code, queries)
+    count = len(floors)
+    bound = np.empty(count, np.float32)
+    reached = np.zeros(len(which), np.int64)
+    for i in range(len(which)):
+        bounds(code, nodes, which[i], here.down, here.up, here.spread, here.weight, count, bound)
+        for s in range(count):
+            reached[i] += not _cannot_matter(bound[s], floors[s], queries.constant[s])
+    return reached
+
+
+@compiled()
+def most_promising(code, nodes, queries, number):
+    """Return the nodes with the highest bounds for every query, (Q, number), best first."""
+    here = _level_of_all(code, queries)
+    total = len(queries.points)
+    bound = np.empty(total, np.float32)
+    best = np.full((total, number), np.float32(-np.inf))
+    found = np.zeros((total, number), np.int64)
+    for node in range(len(nodes.low)):
+        bounds(code, nodes, node, here.down, here.up, here.spread, here.weight, total, bound)
+        for s in range(total):
+            if node >= number and not bound[s] > best[s, number - 1]:
+                continue
+            place = min(node, number - 1)
+            while place > 0 and bound[s] > best[s, place - 1]:
+                best[s, place] = best[s, place - 1]
+                found[s, place] = found[s, place - 1]
+                place -= 1
+            best[s, place] = bound[s]
+            found[s, place] = node
+    return found
+
+
+@compiled()
+def promising(code, nodes, queries, target, chosen, found):
+    """Write to each chosen query the node of level ``target`` that a greedy descent ends at."""
+    num_levels = len(nodes.starts) - 1
+    d = queries.points.shape[1]
+    total = len(chosen)
+    here = _new_level(code, d, total)
+    bound = np.empty(total, np.float32)
+    best = np.empty(total, np.float32)
+    which = np.empty(total, np.int64)
+    # Level by level; the queries of one node stand together.
+    places = chosen.copy()
+    at = np.zeros(total, np.int64)
+    for level in range(num_levels - 1, target - 1, -1):
+        size = nodes.starts[level + 1] - nodes.starts[level]
+        start = 0
+        while start < total:
+            stop = start + 1
+            while stop < total and at[stop] == at[start]:
+                stop += 1
+            count = stop - start
+            here.places[:count] = places[start:stop]
+            _gather(queries, here, count)
+            first = 0
+            last = size
+            if level < num_levels - 1:
+                first = at[start] * FAN_OUT
+                last = min(first + FAN_OUT, size)
+            for child in range(first, last):
+                bounds(
+                    code,
+                    nodes,
+                    nodes.starts[level] + child,
+                    here.down,
+                    here.up,
+                    here.spread,
+                    here.weight,
+                    count,
+                    bound,
+                )
+                for s in range(count):
+                    if child == first or bound[s] > best[start + s]:
+                        best[start + s] = bound[s]
+                        which[start + s] = child
+            start = stop
+        order = np.argsort(which, kind="mergesort")
+        places = places[order]
+        at = which[order]
+    for s in range(total):
+        found[places[s]] = at[s]
+
+
+@compiled()
+def raise_floors(code, items, queries, log_tau2, level, node, chosen, heaps):
+    """Raise the chosen queries' floors by the items of one node of the tree."""
+    count = len(chosen)
+    local = new_local(items.psi.shape[1], count)
+    every = np.arange(count)
+    width = FAN_OUT**level
+    first = node * width
+    last = min(first + width, len(items.base))
+    for block in range(first, last):
+        if block == first or block % FAN_OUT == 0:
+            _enter_parent(code, items, queries, block // FAN_OUT, chosen, count, heaps, local)
+        _visit_block(code, items, queries, log_tau2, block, every, count, local, heaps, False)

@@ -1,0 +1,1 @@
+"""What is Spark's own: the session, progress, counters, shared values, passes over a table."""

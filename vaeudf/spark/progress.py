@@ -1,0 +1,114 @@
+"""How far a Spark job is, for whoever waits for it: a bar on a terminal, or a line a minute."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+from pyspark.sql import SparkSession
+from tqdm import tqdm
+
+from vaeudf.spark.stopwatch import Stopwatch
+
+log = logging.getLogger(__name__)
+
+_SECONDS_BETWEEN_LOOKS = 0.5
+_SECONDS_BETWEEN_LINES = 60.0
+
+
+@contextmanager
+def progress(spark: SparkSession, watch: Stopwatch, stream: TextIO | None = None) -> Iterator[None]:
+    """Tell how far Spark's tasks are while the block runs.
+
+    Args:
+        spark: The session.
+        watch: Knows the phase that the job is in.
+        stream: Where to; stderr unless given. If it is no terminal, a line a minute is logged.
+    """
+    stream = sys.stderr if stream is None else stream
+    teller = _Bar(stream) if stream.isatty() else _Lines()
+    tracker = spark.sparkContext.statusTracker()
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.wait(_SECONDS_BETWEEN_LOOKS):
+            try:
+                done, total = _count_tasks(tracker)
+            except Exception:  # the session is about to end, or has: there is nothing to tell
+                return
+            if watch.phase_now is not None:
+                teller.tell(watch.phase_now, done, total)
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        teller.close()
+
+
+def _count_tasks(tracker: Any) -> tuple[int, int]:
+    """Return how many tasks of the stages that are running have ended, and how many there are."""
+    infos = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds()]
+    known = [info for info in infos if info is not None]
+    return sum(i.numCompletedTasks for i in known), sum(i.numTasks for i in known)
+
+
+class _Bar:
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._bar: tqdm[Any] | None = None
+
+    def tell(self, phase: str, done: int, total: int) -> None:
+        bar = self._bar
+        # One bar as long as the same tasks run: it knows their pace, and so how long is left.
+        if bar is not None and ((bar.desc, bar.total) != (phase, total) or done < bar.n):
+            self.close()
+        if total == 0:
+            return
+        if self._bar is None:
+            self._bar = tqdm(
+                total=total, desc=phase, unit=" tasks", file=self._stream, leave=False, initial=done
+            )
+        self._bar.update(done - self._bar.n)
+        self._bar.refresh()
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+class _Lines:
+    def __init__(self) -> None:
+        self._stage: tuple[str, int] | None = None
+        self._began = self._told = time.monotonic()
+
+    def tell(self, phase: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if (phase, total) != self._stage:
+            self._stage, self._began = (phase, total), now
+        if total == 0 or now - self._told < _SECONDS_BETWEEN_LINES:
+            return
+        self._told = now
+        spent = now - self._began
+        left = f", about {_duration(spent * (total - done) / done)} left" if done else ""
+        log.info("%s: %d of %d tasks after %s%s", phase, done, total, _duration(spent), left)
+
+    def close(self) -> None:
+        pass
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

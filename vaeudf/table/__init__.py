@@ -1,0 +1,1 @@
+"""The posterior table: its versions, its files, and reading and writing them."""

@@ -1,0 +1,117 @@
+"""What the footers of Parquet files say of their row groups, before any row is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vaeudf.errors import TableError
+from vaeudf.numerics.boxes import Boxes
+from vaeudf.schema import ITEM_ID, LOG_VAR, MU
+from vaeudf.storage.locations import filesystem
+
+BOXES_KEY = "vaeudf.boxes"
+"""Footer key of the row groups' boxes, see :meth:`vaeudf.numerics.boxes.Boxes.to_bytes`."""
+
+BLOCK_SIZE_KEY = "vaeudf.block_size"
+"""Footer key of how many rows the smallest cells of the k-d order have."""
+
+
+@dataclass(frozen=True)
+class RowGroup:
+    """A row group of a Parquet file.
+
+    Attributes:
+        file: The file's URI.
+        index: Its place in the file, from 0.
+        num_rows: Rows.
+        num_bytes: What item_id, mu and log_var take in the file, compressed.
+        box: The box around its posteriors, one of length 1; None if the footer has none.
+    """
+
+    file: str
+    index: int
+    num_rows: int
+    num_bytes: int
+    box: Boxes | None
+
+
+def read_footers(uris: Sequence[str], threads: int = 16) -> list[RowGroup]:
+    """Return the row groups of many Parquet files, in order, reading footers alone.
+
+    Args:
+        uris: The files.
+        threads: How many to read at a time; an object store answers each after some 50 ms.
+
+    Raises:
+        TableError: As :func:`read_footer`.
+    """
+    with ThreadPoolExecutor(threads) as pool:
+        return [group for groups in pool.map(read_footer, uris) for group in groups]
+
+
+def read_footer(uri: str) -> list[RowGroup]:
+    """Return the row groups of a Parquet file, reading its footer alone.
+
+    Raises:
+        TableError: The file cannot be read, or its boxes do not fit its row groups.
+    """
+    system, inner = filesystem(uri)
+    try:
+        footer = pq.read_metadata(inner, filesystem=system)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise TableError(
+            f"data file {uri} cannot be read as Parquet ({error}). If the table was vacuumed since "
+            "it was opened, open it again."
+        ) from None
+    boxes = _boxes(uri, footer)
+    columns = _columns(footer, ITEM_ID, MU, LOG_VAR)
+    groups = (footer.row_group(i) for i in range(footer.num_row_groups))
+    return [
+        RowGroup(
+            file=uri,
+            index=i,
+            num_rows=group.num_rows,
+            num_bytes=sum(group.column(place).total_compressed_size for place in columns),
+            box=None if boxes is None else boxes[i : i + 1],
+        )
+        for i, group in enumerate(groups)
+    ]
+
+
+def _boxes(uri: str, footer: pq.FileMetaData) -> Boxes | None:
+    text = (footer.metadata or {}).get(BOXES_KEY.encode())
+    if text is None or footer.num_rows == 0:
+        return None
+    latent_dim = _latent_dim(footer)
+    try:
+        boxes = Boxes.from_bytes(text, latent_dim)
+    except ValueError as error:
+        problem = str(error).rstrip(".")
+    else:
+        if len(boxes) == footer.num_row_groups:
+            return boxes
+        problem = f"there are {len(boxes)}"
+    raise TableError(
+        f"data file {uri} has {BOXES_KEY} in its footer that do not fit its row groups: {problem}; "
+        f"expected {footer.num_row_groups} boxes of {latent_dim} dimensions. Something has "
+        "rewritten the file: publish the table again with encode_catalog."
+    )
+
+
+def _latent_dim(footer: pq.FileMetaData) -> int:
+    """Return how many numbers a mu has; 1 in a file without any."""
+    groups = (footer.row_group(i) for i in range(footer.num_row_groups))
+    columns = _columns(footer, MU)
+    values = sum(group.column(place).num_values for group in groups for place in columns)
+    return max(1, int(values) // int(footer.num_rows))
+
+
+def _columns(footer: pq.FileMetaData, *names: str) -> list[int]:
+    """Return the places of some columns' leaves; a list's has a path such as mu.list.element."""
+    paths = (footer.schema.column(place).path for place in range(footer.num_columns))
+    return [place for place, path in enumerate(paths) if path.split(".")[0] in names]

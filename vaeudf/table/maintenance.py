@@ -1,0 +1,197 @@
+"""Looking after a posterior table: its versions, going back to one, removing old files."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pyarrow as pa
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
+from pyarrow import fs
+
+from vaeudf.errors import InputError, TableError
+from vaeudf.schema import MODEL_ID_KEY, MU, RUN_ID_KEY
+from vaeudf.storage.locations import filesystem
+from vaeudf.table.delta import (
+    LOG,
+    DataFile,
+    PosteriorTable,
+    new_run_id,
+    open_delta,
+    open_table,
+    publish,
+)
+
+FEWEST_DAYS = 1.0
+"""What was replaced less than so long ago is never removed: a run or a reader may be at it."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version of a table that was published.
+
+    Attributes:
+        version: Its number.
+        published: When.
+        run_id: The run that published it.
+        num_items: Rows.
+        model_id: Of what model the posteriors are.
+        is_whole: Whether all its files are still there.
+    """
+
+    version: int
+    published: datetime
+    run_id: str
+    num_items: int
+    model_id: str
+    is_whole: bool
+
+
+def list_versions(uri: str) -> list[Version]:
+    """Return the versions of a table that the log still knows, the oldest first.
+
+    Raises:
+        TableError: There is no posterior table.
+    """
+    location = open_table(uri).uri
+    system, inner = filesystem(location)
+    found = []
+    for number, commit in sorted(_publications(location).items()):
+        try:
+            delta = open_delta(location, number)
+        except (DeltaError, OSError):
+            continue  # the log before the oldest checkpoint that is kept
+        files = _files(delta)
+        infos = system.get_file_info([posixpath.join(inner, file.path) for file in files])
+        provenance = _schema(delta).field(MU).metadata or {}
+        found.append(
+            Version(
+                number,
+                datetime.fromtimestamp(commit["timestamp"] / 1000, timezone.utc),
+                str(commit.get(RUN_ID_KEY, "")),
+                sum(file.num_rows for file in files),
+                provenance.get(MODEL_ID_KEY.encode(), b"").decode(),
+                all(info.type == fs.FileType.File for info in infos),
+            )
+        )
+    return found
+
+
+def roll_back(uri: str, version: int) -> PosteriorTable:
+    """Make an older version's rows the table's next version, and return that.
+
+    Raises:
+        TableError: There is no such version, or files of it are gone.
+        PublishConflict: Somebody else published in the meantime.
+    """
+    table, old = open_table(uri), open_table(uri, version)
+    if old.transaction == table.transaction:
+        raise TableError(
+            f"version {version} of table {uri} is what its latest version {table.version} has "
+            "already; name an older one."
+        )
+    delta = open_delta(table.uri, version)
+    if old.latent_dim != table.latent_dim:
+        raise AssertionError("a table keeps its latent_dim")
+    try:
+        return publish(uri, table, _files(delta), _schema(delta), table.latent_dim, new_run_id())
+    except TableError as error:
+        raise TableError(
+            f"version {version} of table {uri} cannot be had back: {error} It was vacuumed, "
+            "perhaps; maintain_table lists the versions that are whole."
+        ) from None
+
+
+def vacuum(uri: str, keep_days: float, dry_run: bool = False) -> list[str]:
+    """Remove files that no version of the last days has; return their paths.
+
+    As in every Delta table, that is any file but those whose folder begins with an underscore.
+
+    Args:
+        uri: The table.
+        keep_days: Files that were part of the table so many days ago, or later, stay.
+        dry_run: Only return what would be removed.
+
+    Raises:
+        InputError: keep_days is too short to be safe.
+        TableError: There is no posterior table.
+    """
+    if not keep_days >= FEWEST_DAYS:
+        raise InputError(
+            f"keep-days is {keep_days:g}; expected at least {FEWEST_DAYS:g}, and more than the "
+            "longest run and the longest query take: they would lose their files."
+        )
+    location = open_table(uri).uri
+    delta, hours = open_delta(location), round(keep_days * 24)
+    keep_versions = _in_force(location, keep_days)
+
+    def clean(dry_run: bool) -> list[str]:
+        return delta.vacuum(
+            hours,
+            dry_run=dry_run,
+            enforce_retention_duration=False,
+            # Without it, what was never published stays, as by a task that was run twice.
+            full=True,
+            # A checkpoint forgets after a week what was removed when; vacuum then goes by the time
+            # when a file was written, which may be long before it was replaced.
+            keep_versions=keep_versions,
+        )
+
+    # delta-rs also names files that have been removed before, and those by their whole paths.
+    named = clean(dry_run=True)
+    paths = sorted(str(path).removeprefix(f"{location}/") for path in named)
+    system, inner = filesystem(location)
+    infos = system.get_file_info([posixpath.join(inner, path) for path in paths])
+    there = [p for p, info in zip(paths, infos, strict=True) if info.type == fs.FileType.File]
+    if there and not dry_run:
+        clean(dry_run=False)
+    return there
+
+
+def _in_force(location: str, days: float) -> list[int]:
+    """Return the versions that were the latest at any time of the last days."""
+    since = datetime.now(timezone.utc) - timedelta(days=days)
+    found: list[int] = []
+    for version in reversed(list_versions(location)):
+        found.append(version.version)
+        if version.published < since:
+            break
+    return found
+
+
+def _publications(location: str) -> dict[int, dict[str, Any]]:
+    """Return what the commits that published something say of themselves, by version."""
+    system, inner = filesystem(posixpath.join(location, LOG))
+    found = {}
+    # Not history(): it finds none in a folder whose name has a #.
+    for entry in system.get_file_info(fs.FileSelector(inner)):
+        stem, suffix = posixpath.splitext(entry.base_name)
+        if suffix != ".json" or not stem.isdigit():
+            continue
+        with system.open_input_stream(entry.path) as stream:
+            actions = [json.loads(line) for line in stream.read().splitlines()]
+        if any("txn" in action for action in actions):
+            [found[int(stem)]] = [a["commitInfo"] for a in actions if "commitInfo" in a]
+    return found
+
+
+def _files(delta: DeltaTable) -> list[DataFile]:
+    rows = pa.table(delta.get_add_actions(flatten=True)).to_pylist()
+    return [
+        DataFile(
+            row["path"],
+            row["size_bytes"],
+            row["num_records"],
+            row["min.item_id"],
+            row["max.item_id"],
+        )
+        for row in rows
+    ]
+
+
+def _schema(delta: DeltaTable) -> pa.Schema:
+    return pa.schema(delta.schema().to_arrow())

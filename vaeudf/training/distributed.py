@@ -1,0 +1,173 @@
+"""Train one model in several processes, on the driver or on executors."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import pickle
+import posixpath
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pyspark.ml.torch.distributor import TorchDistributor
+from pyspark.sql import SparkSession
+
+from vaeudf.errors import DeviceError, InputError
+from vaeudf.images.spec import ImageSpec
+from vaeudf.model.devices import Device
+from vaeudf.storage.locations import filesystem, make_folder, remove
+from vaeudf.training.loop import Checkpoints, Trained, TrainingPlan, joined_processes, train
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT, PIXELS, OUTCOME = "checkpoint.pt", "pixels.npy", "outcome.pickle"
+
+
+def folder_checkpoints(folder: str) -> Checkpoints:
+    """Keep a training's checkpoint in a folder, which is made when there is something to keep."""
+    path = posixpath.join(folder, CHECKPOINT)
+    return Checkpoints(lambda: _read(path), lambda data: _write(path, data))
+
+
+def whole_gpus(spark: SparkSession, device: Device) -> bool:
+    """Whether processes of a training get a GPU each, which TorchDistributor has of Spark.
+
+    Raises:
+        DeviceError: GPUs were asked for, and Spark has none to deal out, or parts of one.
+    """
+    if device == "cpu":
+        return False
+    local = str(spark.sparkContext.master).startswith("local")
+    key = f"spark.{'driver' if local else 'task'}.resource.gpu.amount"
+    amount = spark.sparkContext.getConf().get(key) or "not set"
+    if amount.isdecimal() and int(amount) >= 1:
+        return True
+    if device == "cuda":
+        raise DeviceError(
+            f"--device cuda with several processes, but {key} is {amount}; expected a whole "
+            "number, 1 or more: TorchDistributor gives processes the GPUs that Spark deals out."
+        )
+    if torch.cuda.is_available():
+        log.info("The processes train on CPUs: %s is %s, not 1 or more.", key, amount)
+    return False
+
+
+def train_together(
+    spark: SparkSession,
+    pixels: NDArray[np.uint8],
+    spec: ImageSpec,
+    plan: TrainingPlan,
+    *,
+    folder: str,
+    num_processes: int,
+    on_gpus: bool = False,
+) -> Trained:
+    """Train as :func:`vaeudf.training.loop.train` does, in several processes that share each batch.
+
+    With a local master they run beside the driver; else in tasks of Spark, one each, all at once.
+
+    Args:
+        spark: The session.
+        pixels: Pictures, shape (N, H, W, C).
+        spec: What they are.
+        plan: How to train.
+        folder: Where the pictures and checkpoints are kept meanwhile; all processes must see it.
+        num_processes: How many.
+        on_gpus: Whether each has a GPU.
+
+    Raises:
+        InputError: As for ``train``.
+    """
+    shown, told = (posixpath.join(folder, name) for name in (PIXELS, OUTCOME))
+    stream = io.BytesIO()
+    np.save(stream, pixels)
+    _write(shown, stream.getvalue())
+    remove(told)
+    local = str(spark.sparkContext.master).startswith("local")
+    distributor = TorchDistributor(num_processes, local_mode=local, use_gpu=on_gpus)
+    try:
+        # What the processes print would mix with the job's one line.
+        with contextlib.redirect_stdout(sys.stderr), _threads(num_processes if local else 1):
+            distributor.run(_train_share, folder, spec.to_dict(), vars(plan), on_gpus)
+        outcome = _read(told)
+    finally:
+        remove(shown)
+        remove(told)
+    if outcome is None:
+        raise RuntimeError(
+            f"the training processes ended and left no model in {folder}: is it a folder that all "
+            "machines share?"
+        )
+    found: Trained | InputError = pickle.loads(outcome)
+    if isinstance(found, InputError):
+        raise found
+    return found
+
+
+@contextlib.contextmanager
+def _threads(num_processes: int) -> Iterator[None]:
+    """Share the machine's cores among the processes; torchrun would give each one, and say so."""
+    name = "OMP_NUM_THREADS"
+    if name in os.environ:
+        yield
+        return
+    os.environ[name] = str(max(1, (os.cpu_count() or 1) // num_processes))
+    try:
+        yield
+    finally:
+        del os.environ[name]
+
+
+def _train_share(folder: str, spec: dict[str, Any], plan: dict[str, Any], on_gpus: bool) -> None:
+    """Be one of the processes; the first writes the model, or what is wrong with what is asked.
+
+    Nothing is returned: beside the driver, TorchDistributor has all processes write what they
+    return to one file, and gives what the last of them wrote.
+    """
+    shown = _read(posixpath.join(folder, PIXELS))
+    if shown is None:
+        raise InputError(
+            f"{folder} is not to be seen from where a process trains; name a folder that all "
+            "machines of the cluster share with --checkpoints."
+        )
+    pixels = np.load(io.BytesIO(shown))
+    del shown  # which has as many bytes
+    outcome: Trained | InputError
+    with joined_processes(on_gpus) as (processes, device):
+        try:
+            outcome = train(
+                pixels,
+                ImageSpec.from_dict(spec),
+                TrainingPlan(**plan),
+                checkpoints=folder_checkpoints(folder),
+                processes=processes,
+                device=device,
+            )
+        except InputError as error:  # which all of them meet alike
+            outcome = error
+        if processes.rank == 0:
+            _write(posixpath.join(folder, OUTCOME), pickle.dumps(outcome))
+
+
+def _read(path: str) -> bytes | None:
+    files, inner = filesystem(path)
+    try:
+        with files.open_input_stream(inner) as stream:
+            return bytes(stream.read())
+    except FileNotFoundError:
+        return None
+
+
+def _write(path: str, data: bytes) -> None:
+    """Write a file, which is there whole or not at all."""
+    files, inner = filesystem(path)
+    make_folder(files, posixpath.dirname(inner))
+    with files.open_output_stream(f"{inner}.new") as stream:
+        stream.write(data)
+    files.move(f"{inner}.new", inner)
