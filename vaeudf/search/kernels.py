@@ -4,8 +4,8 @@ Every score is brought to one shape, the *value* of an item to a query, higher i
 (:mod:`vaeudf.gaussian.scores`). A search goes down a tree of boxes, all queries together: at each
 node only those go on whose upper bound over the box reaches their floor. What arrives at a block
 of items is filtered by a float32 inner product of features with a certified error margin, and what
-passes the filter is scored in float64 by the direct formula. Nothing that could be among the k best is ever
-dropped on the strength of a float32 number.
+passes the filter is scored in float64 by the direct formula. Nothing that could be among the k best
+is ever dropped on the strength of a float32 number.
 
 Block by block and not query by query: one query going down a tree is bound by memory (15 GB/s,
 0.15 G pairs/s measured, however good the bounds), a block that all its queries share stays in the
