@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from PIL import Image
 from pyspark.sql import SparkSession
 
 from tests.support.population import Population, make_population
+from tests.support.scene import (
+    LATENT_DIM,
+    NUM_ITEMS,
+    make_bundle,
+    png,
+)
 from vaeudf.catalog.garments import draw_garment, sample_garment
-from vaeudf.images.spec import ImageSpec
-from vaeudf.model.bundle import Bundle, Manifest, save_bundle
-from vaeudf.model.conv_vae import conv_vae
+from vaeudf.model.bundle import Bundle
 from vaeudf.spark.session import session_builder
-
-LATENT_DIM = 4
-NUM_ITEMS = 40
-SPEC = ImageSpec(16, 16)
 
 os.environ["PYSPARK_PYTHON"] = sys.executable
 # Nearly half of a JVM's work in a minute of small jobs is optimising code that it then leaves.
@@ -106,32 +103,3 @@ def image_folder(garments: pa.Table, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture(scope="session")
 def population(tmp_path_factory: pytest.TempPathFactory) -> Population:
     return make_population(tmp_path_factory.mktemp("population"))
-
-
-def make_bundle(path: Path, latent_dim: int, seed: int) -> Bundle:
-    """Write a bundle with random weights, scaled so that posteriors differ from item to item."""
-    torch.manual_seed(seed)
-    arguments = {
-        "height": SPEC.height,
-        "width": SPEC.width,
-        "channels": SPEC.channels,
-        "latent_dim": latent_dim,
-        "base_channels": 4,
-    }
-    networks = conv_vae(**arguments)
-    with torch.no_grad():
-        networks.encoder.head.weight[:latent_dim].mul_(5000.0)
-        networks.encoder.head.weight[latent_dim:].mul_(300.0)
-    return save_bundle(path, networks, Manifest("conv_vae", arguments, latent_dim, SPEC))
-
-
-def png(pixels: np.ndarray) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "PNG")
-    return stream.getvalue()
-
-
-def tree(path: str | Path) -> dict[str, int]:
-    """Every file below a folder with its size, to see that nothing was written or lost."""
-    root = Path(path)
-    return {str(p.relative_to(root)): p.stat().st_size for p in root.rglob("*") if p.is_file()}

@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from tests.conftest import LATENT_DIM
-from tests.workflows.test_jobs import ROOT, submit, summary
+from tests.support.jobs import ROOT, submit, summary
+from tests.support.scene import LATENT_DIM
 from vaeudf.catalog.garments import draw_garment, sample_garment
 
 README = (ROOT / "README.md").read_text()

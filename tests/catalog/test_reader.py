@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.conftest import NUM_ITEMS
+from tests.support.scene import NUM_ITEMS
 from vaeudf.catalog.reader import ImageReader
 from vaeudf.catalog.source import CatalogSource, has_hashed_versions, list_items, read_catalog
 from vaeudf.errors import InputError

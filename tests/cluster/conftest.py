@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from tests.cluster.standalone import standalone_cluster
-from tests.conftest import LATENT_DIM
+from tests.support.scene import LATENT_DIM
 from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
 
 ROOT = Path(__file__).parents[2]

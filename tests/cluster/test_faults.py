@@ -20,9 +20,9 @@ import pytest
 
 from tests.cluster.conftest import NUM_ITEMS, ROOT
 from tests.cluster.standalone import Cluster
-from tests.conftest import tree
-from tests.workflows.test_encode_catalog import read
-from tests.workflows.test_nights import assert_same_table
+from tests.support.nights import assert_same_table
+from tests.support.scene import tree
+from tests.support.tables import read
 from vaeudf.table.delta import open_table
 
 pytestmark = [pytest.mark.spark, pytest.mark.faults]

@@ -18,8 +18,8 @@ import pytest
 
 from tests.cluster.conftest import NUM_ITEMS, ROOT
 from tests.cluster.standalone import PROPERTIES, clean_environment
-from tests.workflows.test_encode_catalog import read
-from tests.workflows.test_nights import assert_same_table
+from tests.support.nights import assert_same_table
+from tests.support.tables import read
 from vaeudf.workflows.cluster_catalog import ClusterCatalog, cluster_catalog
 from vaeudf.workflows.query_topk import QueryTopk, query_topk
 

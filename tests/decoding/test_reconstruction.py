@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from pyspark.sql import functions as F
 
-from tests.conftest import NUM_ITEMS, SPEC
+from tests.support.scene import NUM_ITEMS, SPEC
 from vaeudf.catalog.source import CatalogSource, list_items
 from vaeudf.decoding.reconstruction import reconstruct, squared_error
 from vaeudf.encoding.udf import encode

@@ -14,7 +14,7 @@ from pyspark.errors import PythonException
 from pyspark.sql import functions as F
 
 import vaeudf
-from tests.conftest import LATENT_DIM
+from tests.support.scene import LATENT_DIM
 from vaeudf.decoding.udf import (
     decode,
     decode_rows,

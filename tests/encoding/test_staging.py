@@ -10,26 +10,16 @@ import threading
 import time
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.support.chunks import (
+    rows,
+)
 from vaeudf.encoding import staging
-from vaeudf.encoding.staging import CHUNK_SCHEMA, clean, has_chunks, open_run, write_chunk
+from vaeudf.encoding.staging import clean, has_chunks, open_run, write_chunk
 from vaeudf.errors import InputError, TooManyFailures
 from vaeudf.table.delta import new_run_id
-
-
-def rows(*ids: str) -> pa.RecordBatch:
-    columns = {
-        "item_id": list(ids),
-        "source_version": ["v"] * len(ids),
-        "mu": [[1.0]] * len(ids),
-        "log_var": [[0.0]] * len(ids),
-        "reason": [None] * len(ids),
-        "message": [None] * len(ids),
-    }
-    return pa.RecordBatch.from_pydict(columns, CHUNK_SCHEMA)
 
 
 def read_ids(folder: str) -> list[str]:

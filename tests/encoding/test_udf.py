@@ -12,7 +12,7 @@ import torch
 from pyspark.errors import PythonException
 
 import vaeudf
-from tests.conftest import LATENT_DIM, NUM_ITEMS, make_bundle
+from tests.support.scene import LATENT_DIM, NUM_ITEMS, make_bundle
 from vaeudf.catalog.source import CatalogSource, has_hashed_versions, list_items, read_catalog
 from vaeudf.encoding.udf import chunks_for, encode, encode_batches, encode_chunks
 from vaeudf.errors import InputError

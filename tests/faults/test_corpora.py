@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from tests.images.test_decode import BOMBS, ODD_JPEG, SAMPLES, encoded, photo
-from tests.workflows.test_encode_catalog import read
+from tests.support.files import BOMBS, ODD_JPEG, SAMPLES, encoded, photo
+from tests.support.tables import read
 from vaeudf.images.decode import MAX_BYTES, REASONS
 
 pytestmark = pytest.mark.slow

@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.conftest import tree
-from tests.workflows.test_encode_catalog import read
+from tests.support.scene import tree
+from tests.support.tables import read
 from vaeudf.table.delta import open_table
 
 pytestmark = pytest.mark.slow

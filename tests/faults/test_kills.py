@@ -19,9 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.conftest import tree
-from tests.workflows.test_encode_catalog import read
-from tests.workflows.test_nights import Shop, assert_same_table
+from tests.support.nights import Shop, assert_same_table
+from tests.support.scene import tree
+from tests.support.tables import read
 from vaeudf.errors import TableError
 from vaeudf.table.delta import open_table
 from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.workflows.test_encode_catalog import read
+from tests.support.tables import read
 from vaeudf.encoding.run_record import read_run_records
 
 pytestmark = pytest.mark.slow

@@ -12,8 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
+from tests.support.latent_space import (
+    census_of,
+    curve,
+    latent_space,
+)
 from vaeudf.gaussian import jeffreys_divergence
-from vaeudf.health.census import Census, Scale
+from vaeudf.health.census import Census
 from vaeudf.health.examine import (
     ALIKE,
     examine,
@@ -22,36 +27,7 @@ from vaeudf.health.examine import (
     names,
     warnings_of,
 )
-from vaeudf.health.hubs import HubCurve, hub_shares, hub_warnings
-
-
-def census_of(mu, log_var, k=5, cuts=1) -> Census:
-    """A census of named rows, made in parts."""
-    mu, log_var = np.asarray(mu, np.float32), np.asarray(log_var, np.float32)
-    scale = Scale.fit(mu, log_var)
-    found = Census(mu.shape[1], k, k)
-    for rows in np.array_split(np.arange(len(mu)), cuts):
-        part = Census(mu.shape[1], k, k)
-        part.add(
-            mu[rows],
-            log_var[rows],
-            lambda places, rows=rows: [f"i{rows[place]}" for place in places],
-            scale.distance(mu[rows]),
-            np.sin(rows * 12.9898) % 1.0,
-        )
-        found.merge(part)
-    return found
-
-
-def latent_space(count=5_000, seed=0):
-    """Two active dimensions, one collapsed, one stuck away from the prior, one that is clamped."""
-    rng = np.random.default_rng(seed)
-    mu = rng.normal(size=(count, 5)) * [1.5, 0.8, 0.01, 0.02, 1.0] + [0, 0.5, 0, 2.0, 0]
-    mu[:, 1] += 0.9 * mu[:, 0]
-    log_var = rng.normal(size=(count, 5)) * 0.3 + [-4, -3, 0, -1, -3]
-    log_var[:, 2] *= 0.1
-    log_var[:, 4] = np.maximum(log_var[:, 4], -3.2)
-    return mu.astype(np.float32), log_var.astype(np.float32)
+from vaeudf.health.hubs import hub_shares, hub_warnings
 
 
 def test_dimensions_against_all_items_at_once():
@@ -162,12 +138,6 @@ def test_degenerate_tables():
 def test_kl_of_a_covariance_without_an_inverse():
     assert math.isnan(gaussian_kl_to_prior(np.zeros(2), np.ones((2, 2))))
     assert gaussian_kl_to_prior(np.zeros(2), np.eye(2)) == 0.0
-
-
-def curve(shares, euclidean, items=10_000, taus=(0.0, 0.1, 1.0)) -> HubCurve:
-    kinds = tuple("ab"[: len(euclidean)])
-    least = min(1.0, 10 / items)
-    return HubCurve(10, 100, kinds, taus, np.array(shares), np.array(euclidean), least)
 
 
 def test_the_recommended_tolerance():

@@ -13,12 +13,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 import vaeudf
-from tests.conftest import LATENT_DIM
+from tests.support.bulk import (
+    oracle,
+)
 from tests.support.population import (
     NUM_ITEMS,
     PAYLOAD,
@@ -28,6 +29,7 @@ from tests.support.population import (
     points,
     queries_around,
 )
+from tests.support.scene import LATENT_DIM
 from vaeudf.errors import InputError, TableError, root_cause
 from vaeudf.gaussian.scores import SCORES
 from vaeudf.query import two_rounds as table_search
@@ -48,19 +50,6 @@ def posteriors(count: int, n: int, seed: int = 0) -> pa.Table:
             "log_var": pa.array(list(rng.normal(-2, 1, size=(count, n)).astype("f4"))),
         }
     )
-
-
-def oracle(table: pa.Table, z: np.ndarray, k: int) -> list[list[tuple[str, float]]]:
-    """The answer by the definition: log_prob of every pair, then a sort by (-score, item_id)."""
-    mu = torch.tensor(np.stack(table["mu"].to_numpy()), dtype=torch.float64)
-    sigma = torch.tensor(np.stack(table["log_var"].to_numpy()), dtype=torch.float64).mul(0.5).exp()
-    q = torch.distributions.Independent(torch.distributions.Normal(mu, sigma), 1)
-    scores = q.log_prob(torch.tensor(z, dtype=torch.float64)[:, None]).numpy()
-    ids = table["item_id"].to_pylist()
-    return [
-        sorted(zip(ids, row, strict=True), key=lambda pair: (-pair[1], pair[0].encode()))[:k]
-        for row in scores
-    ]
 
 
 def answer(frame, queries, k: int) -> dict[str, list[tuple[str, float]]]:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tests.query.test_task import folded, gaussians, hits, make_search, posteriors
+from tests.support.folds import folded, gaussians, hits, make_search, posteriors
 from vaeudf.errors import InputError
 from vaeudf.query import results as yielding
 from vaeudf.query.results import LOG_SKIPPED, LOG_SUM, NUM_ITEMS, Columns, results

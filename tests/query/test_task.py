@@ -9,67 +9,23 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from tests.support.folds import (
+    folded,
+    gaussians,
+    getter,
+    hits,
+    make_search,
+    posteriors,
+)
 from tests.support.reference import reference_scores, reference_values
 from vaeudf.errors import InputError
 from vaeudf.gaussian.scores import SCORES
 from vaeudf.numerics.boxes import Boxes
 from vaeudf.numerics.kd_tree import kd_order
 from vaeudf.query import task as folding
-from vaeudf.query.latents import from_rows
 from vaeudf.query.task import SUM_MARGIN, Fold, Search, box_bounds
 from vaeudf.search import engine, prepared
 from vaeudf.table.vectors import to_matrix
-
-# Their order by UTF-8 bytes is neither that of UTF-16 nor any without case.
-ALPHABET = ["a", "B", "b", "é", "z", "ﾡ", "😀", "-", "日"]
-
-
-def named(count: int, rng) -> list[str]:
-    letters = rng.choice(ALPHABET, size=count)
-    return [f"{letter}{i}" for i, letter in zip(rng.permutation(count), letters, strict=True)]
-
-
-def posteriors(count: int, n: int, copies: int = 1, seed: int = 0):
-    """Items, each of which comes some times over, in no order; ids, mu and log_var."""
-    rng = np.random.default_rng([count, n, copies, seed])
-    rows = rng.permutation(np.arange(count) % -(-count // copies))
-    mu = rng.normal(size=(count, n)).astype(np.float32)[rows]
-    log_var = rng.normal(-2, 1, size=(count, n)).astype(np.float32)[rows]
-    return named(count, rng), mu, log_var
-
-
-def gaussians(count: int, n: int, seed: int = 0):
-    rng = np.random.default_rng([count, n, seed])
-    return rng.normal(size=(count, n)), rng.normal(-2, 1, size=(count, n))
-
-
-def make_search(name, z, log_var=None, k=5, tolerance=0.0, floors=None, **others) -> Search:
-    floors = np.full(len(z), -np.inf) if floors is None else floors
-    return Search(from_rows(z, None, log_var), k, SCORES[name], tolerance, floors, **others)
-
-
-def getter(ids):
-    table = pa.table({"item_id": ids, "place": np.arange(len(ids))})
-    return lambda rows: table.take(pa.array(rows))
-
-
-def folded(search, items, batches, in_order=True, group=None) -> Fold:
-    """A fold that has taken in these batches, which are arrays of rows."""
-    ids, mu, log_var = items
-    fold = Fold(search, np.arange(len(search.queries)) if group is None else group)
-    for rows in batches:
-        get = getter([ids[row] for row in rows])
-        fold.add(mu[rows], log_var[rows], get, in_order=in_order)
-    return fold
-
-
-def hits(fold: Fold) -> dict[int, list[tuple[str, float]]]:
-    queries, scores, table = fold.result()
-    found: dict[int, list[tuple[str, float]]] = {int(q): [] for q in fold.group}
-    names = [] if table is None else table["item_id"].to_pylist()
-    for query, name, score in zip(queries.tolist(), names, scores.tolist(), strict=True):
-        found[query].append((name, score))
-    return found
 
 
 def expected_hits(search: Search, items) -> dict[int, list[tuple[str, float]]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.table.test_delta import PAYLOAD, put, rows, write_file
+from tests.support.versions import PAYLOAD, put, rows, write_file
 from vaeudf.errors import PublishConflict, TableError
 from vaeudf.schema import MODEL_ID_KEY, posterior_schema
 from vaeudf.table.delta import open_for_publishing, open_table, publish

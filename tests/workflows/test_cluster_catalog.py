@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.conftest import LATENT_DIM, NUM_ITEMS, make_bundle, tree
 from tests.support.passes import MemoryPasses
+from tests.support.scene import LATENT_DIM, NUM_ITEMS, make_bundle, tree
 from vaeudf.clustering.divergences import KL
 from vaeudf.clustering.lloyd import Plan, fit
 from vaeudf.clustering.portraits import assign, portray

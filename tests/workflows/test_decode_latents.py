@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from tests.conftest import LATENT_DIM, NUM_ITEMS, make_bundle, tree
+from tests.support.scene import LATENT_DIM, NUM_ITEMS, make_bundle, tree
 from vaeudf.decoding.file_names import file_name
 from vaeudf.decoding.paths import fisher_rao_distance, fisher_rao_path, linear_path
 from vaeudf.decoding.udf import draws

@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.conftest import tree
+from tests.support.scene import tree
 from vaeudf.errors import InputError
 from vaeudf.model.bundle import load_bundle
 from vaeudf.table.delta import open_table

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageChops
 
-from tests.conftest import tree
+from tests.support.scene import tree
 from vaeudf.catalog.garments import draw_garment, sample_garment
 from vaeudf.errors import InputError
 from vaeudf.workflows.draw_catalog import DrawCatalog, draw_catalog

@@ -12,7 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 
-from tests.conftest import LATENT_DIM, NUM_ITEMS, make_bundle, tree
+from tests.support.scene import LATENT_DIM, NUM_ITEMS, make_bundle, tree
+from tests.support.tables import (
+    matrix,
+    read,
+)
 from vaeudf.catalog.source import CatalogSource, read_catalog
 from vaeudf.encoding.run_record import read_run_records
 from vaeudf.encoding.udf import encode
@@ -30,19 +34,6 @@ from vaeudf.workflows import encode_catalog as workflow
 from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
 
 pytestmark = pytest.mark.spark
-
-
-def matrix(rows: pa.Table, name: str) -> np.ndarray:
-    return np.stack(rows[name].to_numpy())
-
-
-def read(table: str) -> pa.Table:
-    return pa.concat_tables(map(pq.read_table, open_table(table).files)).sort_by("item_id")
-
-
-@pytest.fixture
-def table(tmp_path) -> str:
-    return str(tmp_path / "a table é" / "posteriors")
 
 
 def test_parquet_catalog(spark, parquet_catalog, bundle_path, bundle, table, garments):

@@ -16,8 +16,8 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.conftest import tree
 from tests.support import elsewhere
+from tests.support.scene import tree
 from vaeudf.errors import BundleError, InputError
 from vaeudf.images.decode import decode_image
 from vaeudf.images.spec import ImageSpec, scale_pixels

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.conftest import LATENT_DIM, NUM_ITEMS, make_bundle, tree
+from tests.support.scene import LATENT_DIM, NUM_ITEMS, make_bundle, tree
 from vaeudf.errors import InputError, TableError
 from vaeudf.table.delta import open_table
 from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -14,38 +13,15 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.conftest import NUM_ITEMS
+from tests.support.jobs import (
+    ROOT,
+    run,
+    submit,
+    summary,
+)
+from tests.support.scene import NUM_ITEMS
 
-ROOT = Path(__file__).parents[1]
 JOBS = sorted(path.stem for path in (ROOT / "jobs").glob("*.py"))
-
-
-def run(
-    *command: str, cwd: str | Path = "/", **environment: str | None
-) -> subprocess.CompletedProcess[str]:
-    """Run a command from another folder than the checkout, with variables set or (None) unset."""
-    merged = {**os.environ, "VAEUDF_VENV": sys.prefix, **environment}
-    return subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        timeout=300,
-        env={name: value for name, value in merged.items() if value is not None},
-    )
-
-
-def submit(
-    *arguments: str, cwd: str | Path = "/", **environment: str | None
-) -> subprocess.CompletedProcess[str]:
-    return run(str(ROOT / "spark-submit.sh"), *arguments, cwd=cwd, **environment)
-
-
-def summary(done: subprocess.CompletedProcess[str]) -> dict:
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    return json.loads(lines[-1])
 
 
 def test_every_job_is_thin():

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.conftest import LATENT_DIM
-from tests.workflows.test_encode_catalog import read
+from tests.support.scene import LATENT_DIM
+from tests.support.tables import read
 from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
 from vaeudf.workflows.query_topk import QueryTopk, query_topk
 

@@ -10,8 +10,8 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 import pytest
 
-from tests.conftest import LATENT_DIM, NUM_ITEMS, make_bundle, tree
-from tests.query.test_bulk import oracle
+from tests.support.bulk import oracle
+from tests.support.scene import LATENT_DIM, NUM_ITEMS, make_bundle, tree
 from vaeudf.errors import BundleError, InputError, TableError
 from vaeudf.gaussian import kl_divergence
 from vaeudf.table.delta import open_table

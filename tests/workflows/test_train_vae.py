@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from pyspark.sql import functions as F
 
-from tests.conftest import NUM_ITEMS, tree
+from tests.support.scene import NUM_ITEMS, tree
 from vaeudf.catalog.collect import collect_pixels
 from vaeudf.catalog.source import CatalogSource, list_items
 from vaeudf.errors import DeviceError, InputError

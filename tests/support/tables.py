@@ -1,0 +1,23 @@
+"""A posterior table as a test reads it: whole, with pyarrow."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from vaeudf.table.delta import open_table
+
+
+def matrix(rows: pa.Table, name: str) -> np.ndarray:
+    return np.stack(rows[name].to_numpy())
+
+
+def read(table: str) -> pa.Table:
+    return pa.concat_tables(map(pq.read_table, open_table(table).files)).sort_by("item_id")
+
+
+@pytest.fixture
+def table(tmp_path) -> str:
+    return str(tmp_path / "a table é" / "posteriors")
