@@ -21,7 +21,7 @@ from deltalake import DeltaTable
 from PIL import Image
 
 import vaeudf
-from tests.conftest import tree
+from tests.support.scene import tree
 from vaeudf.errors import BundleError, InputError
 from vaeudf.workflows.cluster_catalog import ClusterCatalog, cluster_catalog
 from vaeudf.workflows.decode_latents import DecodeLatents, decode_latents
