@@ -516,7 +516,9 @@ def test_a_reading_that_gives_no_sigma_is_not_saved(tmp_path):
 def test_a_bundle_of_this_kind_needs_trust(tmp_path, monkeypatch):
     export_bundle(tmp_path / "bundle", source(variance="log_var"))
     monkeypatch.setattr(elsewhere, "make", None)  # not even looked at
-    with pytest.raises(BundleError, match=r"own, tests\.support\.elsewhere:make; .*so: --trust-model"):
+    with pytest.raises(
+        BundleError, match=r"own, tests\.support\.elsewhere:make; .*so: --trust-model"
+    ):
         load_bundle(tmp_path / "bundle")
 
 
