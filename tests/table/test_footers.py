@@ -96,7 +96,7 @@ def test_boxes_of_other_row_groups(tmp_path, count, problem):
     other = Boxes.of_blocks(np.ones((count, 3)), np.ones((count, 3)), 4).to_bytes()
     uri = write(tmp_path / "a.parquet", boxes=other)
     message = (
-        f"data file {uri} has vaeudf.numerics.boxes in its footer that do not fit its row groups: "
+        f"data file {uri} has vaeudf.boxes in its footer that do not fit its row groups: "
         f"{problem}; expected 3 boxes of 3 dimensions. Something has rewritten the file: publish "
         "the table again with encode_catalog."
     )

@@ -248,7 +248,7 @@ class _Night:
                 self._clean()
                 # A hash costs reading the images, which is for nothing if nothing is known.
                 versions = self._may_carry or adopted
-                listing = list_items(spark, self.source, versions)
+                listing = list_items(spark, self.source, versions=versions)
                 schema = _table_schema(listing, self)
                 listing = kept(listing)
                 last = self._last(spark)
@@ -284,7 +284,7 @@ class _Night:
         self, spark: SparkSession, run: Run | None, listing: DataFrame, last: DataFrame | None
     ) -> Changes:
         source = self.source
-        total = check_items(listing, source.version_column is not None)
+        total = check_items(listing, has_version_column=source.version_column is not None)
         quarantine = self._quarantine(spark)
         staged = None if run is None else _read_chunks(spark, run.adopted)
         changes = find_changes(
@@ -311,7 +311,7 @@ class _Night:
             changes.todo,
             self.bundle,
             source.image_column,
-            has_hashed_versions(spark, source),
+            hashed=has_hashed_versions(spark, source),
             num_chunks=chunks_for(
                 changes.num_todo,
                 changes.todo_bytes,
