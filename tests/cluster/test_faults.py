@@ -23,7 +23,7 @@ from tests.cluster.standalone import Cluster
 from tests.conftest import tree
 from tests.workflows.test_encode_catalog import read
 from tests.workflows.test_nights import assert_same_table
-from vaeudf.table.delta import open_table
+from vaeudf.table.open import open_table
 
 pytestmark = [pytest.mark.spark, pytest.mark.faults]
 

@@ -17,7 +17,7 @@ import pytest
 from vaeudf.encoding import staging
 from vaeudf.encoding.staging import CHUNK_SCHEMA, clean, has_chunks, open_run, write_chunk
 from vaeudf.errors import InputError, TooManyFailures
-from vaeudf.table.delta import new_run_id
+from vaeudf.table.runs import new_run_id
 
 
 def rows(*ids: str) -> pa.RecordBatch:

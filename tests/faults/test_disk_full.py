@@ -19,7 +19,7 @@ import pytest
 
 from tests.conftest import tree
 from tests.workflows.test_encode_catalog import read
-from vaeudf.table.delta import open_table
+from vaeudf.table.open import open_table
 
 pytestmark = pytest.mark.slow
 

@@ -23,7 +23,7 @@ from tests.conftest import tree
 from tests.workflows.test_encode_catalog import read
 from tests.workflows.test_nights import Shop, assert_same_table
 from vaeudf.errors import TableError
-from vaeudf.table.delta import open_table
+from vaeudf.table.open import open_table
 from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
 
 pytestmark = [pytest.mark.spark, pytest.mark.faults]

@@ -25,7 +25,7 @@ from vaeudf.errors import (
     VaeUdfError,
 )
 from vaeudf.table.footers import read_footers
-from vaeudf.table.delta import open_table
+from vaeudf.table.open import open_table
 from vaeudf.workflows import encode_catalog as workflow
 from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
 

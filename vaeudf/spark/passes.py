@@ -18,8 +18,8 @@ from vaeudf.gaussian.arrays import Gaussians
 from vaeudf.schema import ITEM_ID
 from vaeudf.spark.cluster import Cluster
 from vaeudf.spark.shared import Shared
-from vaeudf.table.delta import PosteriorTable
 from vaeudf.table.footers import RowGroup, read_footers
+from vaeudf.table.open import PosteriorTable
 from vaeudf.table.passes import Batch, Merge, Work
 from vaeudf.table.splits import Split, SplitReader, join, spread
 

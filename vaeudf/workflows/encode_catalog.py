@@ -62,17 +62,9 @@ from vaeudf.storage.locations import (
     spark_literal,
     spark_uri,
 )
-from vaeudf.table.delta import (
-    QUARANTINE,
-    DataFile,
-    PosteriorTable,
-    check_schema,
-    new_run_id,
-    open_for_publishing,
-    publish,
-    quarantine_folder,
-    runs_of,
-)
+from vaeudf.table.open import PosteriorTable, open_for_publishing
+from vaeudf.table.publish import DataFile, check_schema, publish
+from vaeudf.table.runs import QUARANTINE, new_run_id, published_runs, quarantine_folder
 from vaeudf.workflows.cli import Summary, option
 
 log = logging.getLogger(__name__)
@@ -360,7 +352,7 @@ class _Night:
     def withdraw(self, error: BaseException, run: Run) -> None:
         """Take away what a run that failed has laid out, and keep a record of it."""
         # Whatever went wrong may have done so after the commit: then the files are the table.
-        published = runs_of(self.table)
+        published = published_runs(self.table)
         if published is not None and self.run_id not in published:
             remove(posixpath.join(self.table, self.run_id))
             remove(quarantine_folder(self.table, self.run_id))
