@@ -31,7 +31,7 @@ from vaeudf.clustering.lloyd import Plan, fit
 from vaeudf.spark.passes import TablePasses
 from vaeudf.spark.session import session_builder
 from vaeudf.storage.locations import spark_literal
-from vaeudf.table.delta import open_posteriors
+from vaeudf.table.open import open_posteriors
 
 _FILES = 8
 _FEW = 2

@@ -30,7 +30,9 @@ from vaeudf.query.latents import Latents, from_rows
 from vaeudf.schema import posterior_schema
 from vaeudf.spark.session import session_builder
 from vaeudf.spark.writing import write_data_files
-from vaeudf.table.delta import PosteriorTable, new_run_id, open_table, publish
+from vaeudf.table.open import PosteriorTable, open_table
+from vaeudf.table.publish import publish
+from vaeudf.table.runs import new_run_id
 
 _CHUNK = 1_000_000
 

@@ -14,7 +14,6 @@ from vaeudf.catalog.source import (
     check_items,
     count_ignored,
     list_items,
-    read_catalog,
     read_images,
 )
 from vaeudf.errors import InputError
@@ -24,8 +23,9 @@ pytestmark = pytest.mark.spark
 
 
 def test_folder_gives_relative_paths_and_bytes(spark, image_folder, garments):
-    rows = read_catalog(spark, CatalogSource(image_folder)).collect()
-    found = {row.item_id: bytes(row.image) for row in rows}
+    rows = list_items(spark, CatalogSource(image_folder)).collect()
+    reader = ImageReader("image")
+    found = {row.item_id: reader.read(*(row[name] for name in PLACE)) for row in rows}
     expected = {f"{r['category']}/{r['item_id']} é.png": r["image"] for r in garments.to_pylist()}
     assert found == expected
 
@@ -34,7 +34,7 @@ def test_folder_versions_are_time_and_length(spark, tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(b"12345")
     os.utime(path, ns=(0, 1_700_000_000_123_000_000))
-    (row,) = read_catalog(spark, CatalogSource(str(tmp_path))).collect()
+    (row,) = list_items(spark, CatalogSource(str(tmp_path))).collect()
     assert row.source_version == "1700000000123000-5"
 
 
@@ -42,13 +42,13 @@ def test_glob_ids_are_relative_to_what_does_not_vary(spark, image_folder, tmp_pa
     for name in ("x/red", "y/red", "y/blue"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "1.JPG").write_bytes(b"x")
-    rows = read_catalog(spark, CatalogSource(f"{tmp_path}/*/red")).collect()
+    rows = list_items(spark, CatalogSource(f"{tmp_path}/*/red")).collect()
     assert sorted(row.item_id for row in rows) == ["x/red/1.JPG", "y/red/1.JPG"]
 
 
 def test_one_file_is_a_catalog(spark, tmp_path):
     (tmp_path / "a.png").write_bytes(b"x")
-    (row,) = read_catalog(spark, CatalogSource(f"{tmp_path}/a.png")).collect()
+    (row,) = list_items(spark, CatalogSource(f"{tmp_path}/a.png")).collect()
     assert row.item_id == "a.png"
 
 
@@ -57,20 +57,23 @@ def test_files_not_named_as_images_are_counted(spark, image_folder):
 
 
 def test_oversized_files_are_listed_but_not_read(spark, tmp_path, monkeypatch):
-    monkeypatch.setattr("vaeudf.catalog.source.MAX_BYTES", 10)
+    monkeypatch.setattr("vaeudf.catalog.reader.MAX_BYTES", 10)
     (tmp_path / "small.png").write_bytes(b"x" * 10)
     (tmp_path / "large.png").write_bytes(b"x" * 11)
-    rows = {row.item_id: row for row in read_catalog(spark, CatalogSource(str(tmp_path))).collect()}
-    assert rows["small.png"].image is not None
-    assert rows["large.png"].image is None and rows["large.png"].image_length == 11
+    source = CatalogSource(str(tmp_path))
+    lengths = {row.item_id: row.image_length for row in list_items(spark, source).collect()}
+    assert lengths == {"small.png": 10, "large.png": 11}
+    found = read_images(spark, source, ["small.png", "large.png"])
+    assert found == {"small.png": b"x" * 10, "large.png": None}
 
 
 def test_parquet_keeps_the_payload(spark, parquet_catalog, garments):
-    catalog = read_catalog(spark, CatalogSource(parquet_catalog))
-    assert catalog.columns == ["item_id", "source_version", "image", "category", "price", "stock"]
+    catalog = list_items(spark, CatalogSource(parquet_catalog))
+    assert catalog.columns == ["item_id", "source_version", "category", "price", "stock", *PLACE]
     assert catalog.count() == NUM_ITEMS
     row = catalog.where("stock = 3").first()
-    assert bytes(row.image) == garments["image"][3].as_py()
+    image = ImageReader("image").read(*(row[name] for name in PLACE))
+    assert image == garments["image"][3].as_py()
     assert row.price == garments["price"][3].as_py()
 
 
@@ -88,11 +91,12 @@ def test_parquet_columns_are_options(spark, tmp_path):
     source = CatalogSource(
         str(path), id_column="sku", image_column="photo.bytes", version_column="stamp"
     )
-    rows = sorted(read_catalog(spark, source).collect())
+    rows = sorted(list_items(spark, source).drop(*PLACE).collect())
     assert [row.asDict() for row in rows] == [
-        {"item_id": "1", "source_version": "10", "image": b"a", "odd.name": "p"},
-        {"item_id": "2", "source_version": "20", "image": b"b", "odd.name": "q"},
+        {"item_id": "1", "source_version": "10", "odd.name": "p"},
+        {"item_id": "2", "source_version": "20", "odd.name": "q"},
     ]
+    assert read_images(spark, source, ["1", "2"]) == {"1": b"a", "2": b"b"}
 
 
 def test_source_version_changes_with_the_image_only(spark, tmp_path):
@@ -100,7 +104,7 @@ def test_source_version_changes_with_the_image_only(spark, tmp_path):
         path = str(tmp_path / "v.parquet")
         pq.write_table(pa.table({"item_id": ["a"], "image": [image], "price": [price]}), path)
         spark.catalog.clearCache()
-        return read_catalog(spark, CatalogSource(path)).first().source_version
+        return list_items(spark, CatalogSource(path)).first().source_version
 
     assert version(b"x", 1.0) == version(b"x", 2.0) != version(b"y", 1.0)
 
@@ -108,7 +112,7 @@ def test_source_version_changes_with_the_image_only(spark, tmp_path):
 @pytest.mark.parametrize("fixture", ["parquet_catalog", "image_folder"])
 def test_some_items_images(spark, request, fixture, garments):
     source = CatalogSource(request.getfixturevalue(fixture))
-    first, second = sorted(read_catalog(spark, source).select("item_id").limit(2).collect())
+    first, second = sorted(list_items(spark, source).select("item_id").limit(2).collect())
     found = read_images(spark, source, [first.item_id, second.item_id, "gone"])
     assert set(found) == {first.item_id, second.item_id}
     assert set(found.values()) <= set(garments["image"].to_pylist())
@@ -129,14 +133,14 @@ def test_pictures_need_no_payload_columns(spark, parquet_catalog, garments):
 def test_versions_that_are_null(spark, tmp_path):
     path = str(tmp_path / "c.parquet")
     pq.write_table(pa.table({"item_id": ["a", "b"], "image": [b"x"] * 2, "v": [1, None]}), path)
-    catalog = read_catalog(spark, CatalogSource(path, version_column="v"))
+    catalog = list_items(spark, CatalogSource(path, version_column="v"))
     with pytest.raises(InputError, match=r"version column is null for 1 items, such as 'b'"):
         check_items(catalog, has_version_column=True)
 
 
 def refused(spark, source: CatalogSource, message: str) -> None:
     with pytest.raises(InputError, match=re.escape(message)):
-        check_items(read_catalog(spark, source))
+        check_items(list_items(spark, source))
 
 
 def test_missing_path(spark, tmp_path):
@@ -191,7 +195,7 @@ def test_ids_that_are_not_unique(spark, tmp_path, ids, message):
 def test_ids_that_differ_in_case_are_two(spark, tmp_path):
     path = str(tmp_path / "c.parquet")
     pq.write_table(pa.table({"item_id": ["a", "A"], "image": [b"x", b"y"]}), path)
-    assert check_items(read_catalog(spark, CatalogSource(path))) == 2
+    assert check_items(list_items(spark, CatalogSource(path))) == 2
 
 
 def test_payload_named_like_a_column_of_the_table(spark, tmp_path):

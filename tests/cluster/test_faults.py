@@ -23,7 +23,7 @@ from tests.cluster.standalone import Cluster
 from tests.support.nights import assert_same_table
 from tests.support.scene import tree
 from tests.support.tables import read
-from vaeudf.table.delta import open_table
+from vaeudf.table.open import open_table
 
 pytestmark = [pytest.mark.spark, pytest.mark.faults]
 

@@ -15,7 +15,7 @@ from vaeudf.clustering.portraits import assign, portray
 from vaeudf.errors import InputError, TableError
 from vaeudf.spark import passes as item_passes
 from vaeudf.spark.passes import TablePasses
-from vaeudf.table.delta import open_posteriors
+from vaeudf.table.open import open_posteriors
 from vaeudf.workflows.pictures import read_facts
 
 pytestmark = pytest.mark.spark

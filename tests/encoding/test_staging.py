@@ -19,7 +19,7 @@ from tests.support.chunks import (
 from vaeudf.encoding import staging
 from vaeudf.encoding.staging import clean, has_chunks, open_run, write_chunk
 from vaeudf.errors import InputError, TooManyFailures
-from vaeudf.table.delta import new_run_id
+from vaeudf.table.runs import new_run_id
 
 
 def read_ids(folder: str) -> list[str]:

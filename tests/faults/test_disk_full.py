@@ -19,7 +19,7 @@ import pytest
 
 from tests.support.scene import tree
 from tests.support.tables import read
-from vaeudf.table.delta import open_table
+from vaeudf.table.open import open_table
 
 pytestmark = pytest.mark.slow
 

@@ -23,7 +23,7 @@ from tests.support.nights import Shop, assert_same_table
 from tests.support.scene import tree
 from tests.support.tables import read
 from vaeudf.errors import TableError
-from vaeudf.table.delta import open_table
+from vaeudf.table.open import open_table
 from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
 
 pytestmark = [pytest.mark.spark, pytest.mark.faults]

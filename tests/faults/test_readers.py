@@ -13,7 +13,8 @@ import pytest
 from tests.support.versions import PAYLOAD, write_file
 from vaeudf.query.bulk import top_k
 from vaeudf.schema import MODEL_ID_KEY, posterior_schema
-from vaeudf.table.delta import open_for_publishing, publish
+from vaeudf.table.open import open_for_publishing
+from vaeudf.table.publish import publish
 
 pytestmark = [pytest.mark.spark, pytest.mark.slow]
 

@@ -28,8 +28,8 @@ from vaeudf.health.scan import CANDIDATES, lots, sample_scale, scan
 from vaeudf.numerics.kd_tree import kd_order
 from vaeudf.numerics.sketches import QuantileSketch
 from vaeudf.spark.merging import STATE_TYPE, merge_states, state_batch
-from vaeudf.table.delta import open_posteriors
 from vaeudf.table.footers import read_footers
+from vaeudf.table.open import open_posteriors
 
 pytestmark = pytest.mark.spark
 

@@ -12,7 +12,7 @@ import torch
 from vaeudf.images.decode import decode_image
 from vaeudf.images.spec import scale_pixels
 from vaeudf.model.bundle import Bundle
-from vaeudf.table.delta import open_table
+from vaeudf.table.open import open_table
 from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
 
 

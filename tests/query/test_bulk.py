@@ -35,7 +35,7 @@ from vaeudf.gaussian.scores import SCORES
 from vaeudf.query import two_rounds as table_search
 from vaeudf.query.bulk import plan, posteriors_of, top_k
 from vaeudf.query.latents import from_rows
-from vaeudf.table.delta import open_posteriors
+from vaeudf.table.open import open_posteriors
 from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
 
 pytestmark = pytest.mark.spark

@@ -31,8 +31,8 @@ from vaeudf.query.task import Search
 from vaeudf.query.two_rounds import search_table
 from vaeudf.search import prepared
 from vaeudf.spark.counters import Counts
-from vaeudf.table.delta import open_posteriors
 from vaeudf.table.footers import BOXES_KEY, read_footers
+from vaeudf.table.open import open_posteriors
 from vaeudf.table.splits import spread
 
 

@@ -45,16 +45,10 @@ from vaeudf.storage.locations import (
     replacing,
     spark_uri,
 )
-from vaeudf.table.delta import (
-    DataFile,
-    PosteriorTable,
-    new_run_id,
-    open_for_publishing,
-    open_table,
-    publish,
-    runs_of,
-)
 from vaeudf.table.maintenance import list_versions, roll_back, vacuum
+from vaeudf.table.open import PosteriorTable, open_for_publishing, open_table
+from vaeudf.table.publish import DataFile, publish
+from vaeudf.table.runs import new_run_id, published_runs
 
 ROOT = Path(__file__).parent.parent
 SCHEMA = posterior_schema(pa.schema([("price", pa.float64())]), {MODEL_ID_KEY: "m"})
@@ -158,7 +152,9 @@ def test_versions(uri):
         (2, True),
     ]
     third = put(uri, ["e"])
-    assert runs_of(uri) == {file.split("/")[-2] for t in (first, second, third) for file in t.files}
+    assert published_runs(uri) == {
+        file.split("/")[-2] for t in (first, second, third) for file in t.files
+    }
     assert vacuum(uri, keep_days=7) == []
     assert ids_of(open_table(uri)) == ["e"]
 

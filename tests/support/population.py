@@ -18,7 +18,7 @@ from vaeudf.numerics.kd_tree import kd_order
 from vaeudf.query.latents import Latents
 from vaeudf.schema import MODEL_ID_KEY, posterior_schema
 from vaeudf.spark.writing import write_partition
-from vaeudf.table.delta import DataFile, publish
+from vaeudf.table.publish import DataFile, publish
 
 
 class Population(NamedTuple):

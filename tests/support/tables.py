@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from vaeudf.table.delta import open_table
+from vaeudf.table.open import open_table
 
 
 def matrix(rows: pa.Table, name: str) -> np.ndarray:

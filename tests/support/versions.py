@@ -8,12 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vaeudf.schema import MODEL_ID_KEY, posterior_schema
-from vaeudf.table.delta import (
-    DataFile,
-    PosteriorTable,
-    open_for_publishing,
-    publish,
-)
+from vaeudf.table.open import PosteriorTable, open_for_publishing
+from vaeudf.table.publish import DataFile, publish
 
 PAYLOAD = pa.schema([pa.field("price", pa.float64())])
 

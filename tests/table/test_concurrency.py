@@ -13,8 +13,9 @@ import pytest
 from tests.support.versions import PAYLOAD, put, rows, write_file
 from vaeudf.errors import PublishConflict, TableError
 from vaeudf.schema import MODEL_ID_KEY, posterior_schema
-from vaeudf.table.delta import open_for_publishing, open_table, publish
 from vaeudf.table.footers import read_footers
+from vaeudf.table.open import open_for_publishing, open_table
+from vaeudf.table.publish import publish
 from vaeudf.table.splits import SplitReader, join
 
 SCHEMA = posterior_schema(PAYLOAD, {MODEL_ID_KEY: "m"})

@@ -15,7 +15,8 @@ import pytest
 from tests.support.versions import PAYLOAD, put, rows, write_file
 from vaeudf.encoding.run_record import write_run_record
 from vaeudf.schema import MODEL_ID_KEY, posterior_schema
-from vaeudf.table.delta import open_for_publishing, open_table, publish
+from vaeudf.table.open import open_for_publishing, open_table
+from vaeudf.table.publish import publish
 
 SCHEMA = posterior_schema(PAYLOAD, {MODEL_ID_KEY: "m"})
 # delta-rs writes a checkpoint with every hundredth version.

@@ -13,14 +13,10 @@ from deltalake import DeltaTable
 from tests.support.versions import PAYLOAD, put, rows, write_file
 from vaeudf.errors import InputError, PublishConflict, TableError
 from vaeudf.schema import MODEL_ID_KEY, posterior_schema
-from vaeudf.table.delta import open_for_publishing, open_table, publish
 from vaeudf.table.maintenance import list_versions, roll_back, vacuum
+from vaeudf.table.open import open_for_publishing, open_table
+from vaeudf.table.publish import publish
 from vaeudf.workflows.maintain_table import MaintainTable, maintain_table
-
-
-@pytest.fixture(params=["table", "a table [1] é #x"])
-def uri(request, tmp_path) -> str:
-    return str(tmp_path / request.param)
 
 
 def three_nights(uri: str) -> None:

@@ -47,7 +47,7 @@ def write(path, table: pa.Table, group: int, boxed: bool = True) -> list[RowGrou
 
 def group_of(file: str, index: int, num_rows: int, value: float | None) -> RowGroup:
     box = None if value is None else Boxes(*np.full((4, 1, 2), value))
-    return RowGroup(file, index, num_rows, 1, box)
+    return RowGroup(file, index, num_rows, box)
 
 
 # ---- join

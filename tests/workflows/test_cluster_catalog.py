@@ -15,7 +15,7 @@ from vaeudf.clustering.divergences import KL
 from vaeudf.clustering.lloyd import Plan, fit
 from vaeudf.clustering.portraits import assign, portray
 from vaeudf.errors import BundleError, InputError, TableError
-from vaeudf.table.delta import open_table
+from vaeudf.table.open import open_table
 from vaeudf.workflows import cluster_page
 from vaeudf.workflows.cluster_catalog import ClusterCatalog, cluster_catalog
 from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog

@@ -19,7 +19,7 @@ from vaeudf.decoding.udf import draws
 from vaeudf.errors import BundleError, InputError
 from vaeudf.images.decode import decode_image
 from vaeudf.model.bundle import MANIFEST, load_bundle
-from vaeudf.table.delta import open_table
+from vaeudf.table.open import open_table
 from vaeudf.workflows.cli import parse
 from vaeudf.workflows.decode_latents import DecodeLatents, decode_latents
 from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog

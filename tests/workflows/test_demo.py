@@ -8,7 +8,7 @@ import pytest
 from tests.support.scene import tree
 from vaeudf.errors import InputError
 from vaeudf.model.bundle import load_bundle
-from vaeudf.table.delta import open_table
+from vaeudf.table.open import open_table
 from vaeudf.workflows.demo import Demo, demo
 
 pytestmark = pytest.mark.spark

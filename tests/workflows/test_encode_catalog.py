@@ -17,7 +17,7 @@ from tests.support.tables import (
     matrix,
     read,
 )
-from vaeudf.catalog.source import CatalogSource, read_catalog
+from vaeudf.catalog.source import CatalogSource, list_items
 from vaeudf.encoding.run_record import read_run_records
 from vaeudf.encoding.udf import encode
 from vaeudf.errors import (
@@ -28,8 +28,8 @@ from vaeudf.errors import (
     TooManyFailures,
     VaeUdfError,
 )
-from vaeudf.table.delta import open_table
 from vaeudf.table.footers import read_footers
+from vaeudf.table.open import open_table
 from vaeudf.workflows import encode_catalog as workflow
 from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
 
@@ -48,12 +48,14 @@ def test_parquet_catalog(spark, parquet_catalog, bundle_path, bundle, table, gar
     assert rows.column_names == [
         *("item_id", "mu", "log_var", "source_version", "category", "price", "stock")
     ]
-    catalog = read_catalog(spark, CatalogSource(parquet_catalog))
+    catalog = spark.read.parquet(parquet_catalog)
+    listing = list_items(spark, CatalogSource(parquet_catalog)).collect()
+    versions = {row.item_id: row.source_version for row in listing}
     for row in encode(catalog, bundle).collect():
         at = rows["item_id"].to_pylist().index(row.item_id)
         np.testing.assert_allclose(rows["mu"][at].as_py(), row.mu, atol=1e-5)
         np.testing.assert_allclose(rows["log_var"][at].as_py(), row.log_var, atol=1e-5)
-        assert rows["source_version"][at].as_py() == row.source_version
+        assert rows["source_version"][at].as_py() == versions[row.item_id]
         assert rows["stock"][at].as_py() == row.stock
     folders = sorted(path.split("/")[0] for path in tree(table))
     assert folders == [summary["run_id"], "_delta_log", "_delta_log", "_runs"]

@@ -22,7 +22,7 @@ from vaeudf.errors import BundleError, InputError
 from vaeudf.images.decode import decode_image
 from vaeudf.images.spec import ImageSpec, scale_pixels
 from vaeudf.model.bundle import MODEL, load_bundle
-from vaeudf.table.delta import open_table
+from vaeudf.table.open import open_table
 from vaeudf.workflows.cli import parse
 from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
 from vaeudf.workflows.export_model import ExportModel, export_model

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.scene import LATENT_DIM, NUM_ITEMS, make_bundle, tree
 from vaeudf.errors import InputError, TableError
-from vaeudf.table.delta import open_table
+from vaeudf.table.open import open_table
 from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
 from vaeudf.workflows.inspect_table import InspectTable, inspect_table
 from vaeudf.workflows.query_topk import QueryTopk, query_topk

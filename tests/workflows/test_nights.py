@@ -19,7 +19,7 @@ from tests.support.tables import matrix, read
 from vaeudf.encoding import udf as encoding
 from vaeudf.encoding.run_record import read_run_records
 from vaeudf.errors import TooManyFailures
-from vaeudf.table.delta import open_table
+from vaeudf.table.open import open_table
 from vaeudf.workflows import encode_catalog as workflow
 from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
 

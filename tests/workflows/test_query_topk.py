@@ -14,7 +14,7 @@ from tests.support.bulk import oracle
 from tests.support.scene import LATENT_DIM, NUM_ITEMS, make_bundle, tree
 from vaeudf.errors import BundleError, InputError, TableError
 from vaeudf.gaussian import kl_divergence
-from vaeudf.table.delta import open_table
+from vaeudf.table.open import open_table
 from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
 from vaeudf.workflows.query_topk import QueryTopk, query_topk
 

@@ -16,6 +16,7 @@ from vaeudf.errors import InputError
 from vaeudf.images.decode import ImageFailure, decode_image
 from vaeudf.images.spec import ImageSpec
 from vaeudf.schema import IMAGE_FILE, IMAGE_ROW, ITEM_ID, PLACE
+from vaeudf.spark.cluster import Cluster
 
 # Half of what conf/local.conf gives the driver: the pixels pass through it once.
 _MAX_BYTES = 2 * 2**30
@@ -55,7 +56,7 @@ def collect_pixels(
     if total > max_images:
         shuffled = F.xxhash64(F.col(ITEM_ID), F.lit(seed))
         items = items.orderBy(shuffled, ITEM_ID).limit(max_images)
-    cores = int(items.sparkSession.sparkContext.defaultParallelism)
+    cores = Cluster(items.sparkSession).num_cores
     shares = max(1, min(_SHARES_PER_CORE * cores, wanted // _FEWEST_PER_SHARE))
     # Rows of one file together and in order, as the reader wants them.
     placed = items.select(ITEM_ID, *PLACE).repartitionByRange(shares, IMAGE_FILE, IMAGE_ROW)

@@ -11,14 +11,14 @@ import re
 from collections.abc import Container, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pyarrow as pa
-from py4j.protocol import Py4JJavaError
 from pyarrow import fs
 from pyspark.sql import DataFrame, SparkSession
 
 from vaeudf.errors import InputError, root_cause
+from vaeudf.spark.cluster import Cluster
 from vaeudf.storage.locations import absolute, exists, filesystem, is_file, spark_literal, spark_uri
 
 PATH, LENGTH, MODIFIED = "path", "length", "modified"
@@ -33,6 +33,7 @@ _MANY_FILES, _MANY_FOLDERS = 100_000, 1_000
 # Files asked for one by one, rather than by listing the folder that they are in.
 _FEW = 64
 _ROWS_PER_BATCH = 10_000
+_TASKS_PER_CORE = 2
 
 
 class Folder(NamedTuple):
@@ -65,18 +66,18 @@ def list_files(spark: SparkSession, path: str) -> DataFrame:
     if not folders:
         return here
     # A task of Python costs a tenth of a second, however little it does.
-    shares = min(len(folders), 2 * int(spark.sparkContext.defaultParallelism))
-    dealt = [(folder.path,) for i in range(shares) for folder in folders[i::shares]]
-    units = spark.sparkContext.parallelize(dealt, shares)
+    cluster = Cluster(spark)
+    num_tasks = min(len(folders), _TASKS_PER_CORE * cluster.num_cores)
+    paths = cluster.share(
+        [[folder.path for folder in folders[i::num_tasks]] for i in range(num_tasks)]
+    )
 
-    def list_all(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            for folder in batch.column(0).to_pylist():
-                files, _ = _list(Folder(folder, recursive=True))
-                yield from files.to_batches(_ROWS_PER_BATCH)
+    def list_all(task: int) -> Iterator[pa.RecordBatch]:
+        for path in paths.value[task]:
+            files, _ = _list(Folder(path, recursive=True))
+            yield from files.to_batches(_ROWS_PER_BATCH)
 
-    there = spark.createDataFrame(units, f"{PATH} string").mapInArrow(list_all, _TYPES)
-    return here.unionByName(there)
+    return here.unionByName(cluster.run_tasks(num_tasks, list_all, _TYPES))
 
 
 def first_file(spark: SparkSession, path: str) -> str | None:
@@ -123,7 +124,7 @@ def _folders_at(spark: SparkSession, path: str) -> list[Folder]:
             matches = {absolute(path).rstrip("/"): is_file(path)}
         else:
             matches = {}
-    except (OSError, Py4JJavaError) as error:
+    except OSError as error:
         raise InputError(f"catalog {path} cannot be read: {root_cause(error)}.") from None
     if not matches:
         found = "matches nothing" if _GLOB.search(path) else "does not exist"
@@ -153,29 +154,11 @@ def _above(path: str, folders: Container[str]) -> bool:
 
 def _matches(spark: SparkSession, path: str) -> dict[str, bool]:
     """Return what matches a glob, and of each whether it is a file."""
-    pattern, files = _in_hadoop(spark, path)
-    statuses = files.globStatus(pattern) or ()
-    found = {str(status.getPath().toString()): bool(status.isFile()) for status in statuses}
-    # Hadoop's paths are without "..", and name the machine that a path leaves out.
-    theirs, ours = qualified_root(spark, path), root_of(path).rstrip("/")
-    below = {match[len(theirs) - 1 :]: kind for match, kind in found.items()}
-    if not re.search(r"/[._](?![./])", absolute(path)[len(ours) :]):  # not asked for by name
-        below = {rest: kind for rest, kind in below.items() if not _hidden(rest)}
-    return {f"{ours}{rest}": kind for rest, kind in below.items()}
-
-
-def qualified_root(spark: SparkSession, path: str) -> str:
-    """Return the part of Spark's file paths that stands before an item_id."""
-    root, files = _in_hadoop(spark, root_of(path))
-    return str(files.makeQualified(root).toString()).rstrip("/") + "/"
-
-
-def _in_hadoop(spark: SparkSession, path: str) -> tuple[Any, Any]:
-    """Return a path as Hadoop has it, and its file system."""
-    # Through the gateway to the JVM: PySpark has no interface to these.
-    jvm: Any = spark._jvm
-    found = jvm.org.apache.hadoop.fs.Path(spark_uri(path))
-    return found, found.getFileSystem(spark._jsc.hadoopConfiguration())
+    root = root_of(path).rstrip("/")
+    below = Cluster(spark).glob(spark_uri(path), spark_uri(root or "/"))
+    if not re.search(r"/[._](?![./])", absolute(path)[len(root) :]):  # not asked for by name
+        below = {rest: is_file for rest, is_file in below.items() if not _hidden(rest)}
+    return {f"{root}{rest}": is_file for rest, is_file in below.items()}
 
 
 def _look(folders: list[Folder]) -> tuple[pa.Table, list[Folder]]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import posixpath
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from py4j.protocol import Py4JJavaError
+from pyarrow import fs
 from pyspark.errors import PySparkException
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import BinaryType
 
@@ -19,12 +21,12 @@ from vaeudf.catalog.listing import (
     PATH,
     first_file,
     list_files,
-    qualified_root,
     root_of,
     spark_location,
 )
+from vaeudf.catalog.reader import ImageReader
 from vaeudf.errors import InputError, root_cause
-from vaeudf.images.decode import MAX_BYTES
+from vaeudf.images.decode import ImageFailure
 from vaeudf.schema import (
     HASH_DIGITS,
     IMAGE,
@@ -37,16 +39,11 @@ from vaeudf.schema import (
     check_payload_names,
     quoted,
 )
-from vaeudf.storage.locations import absolute, exists, spark_literal
+from vaeudf.storage.locations import absolute, filesystem
 
 IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff")
 Format = Literal["auto", "images", "parquet"]
-_IMAGE_ROWS = f"{ITEM_ID} string, {SOURCE_VERSION} string, {IMAGE} binary, {IMAGE_LENGTH} long"
 _SUFFIXES = rf"(?i)[.]({'|'.join(IMAGE_SUFFIXES)})\z"
-# Hadoop's globs know no case-insensitive mode.
-_SUFFIX_GLOB = "*.{%s}" % ",".join(  # noqa: UP031 - braces make an f-string unreadable
-    "".join(f"[{c}{c.upper()}]" for c in suffix) for suffix in IMAGE_SUFFIXES
-)
 
 
 @dataclass(frozen=True)
@@ -92,26 +89,7 @@ class CatalogSource:
         return cls(**json.loads(text))
 
 
-def read_catalog(
-    spark: SparkSession, source: CatalogSource, item_ids: Sequence[str] | None = None
-) -> DataFrame:
-    """Return the catalog with the columns item_id, source_version, image and the payload.
-
-    Args:
-        spark: The session.
-        source: What to read.
-        item_ids: Only these items; None is all.
-
-    Raises:
-        InputError: Nothing there, a column is missing or of the wrong type, or ids are null or
-            not unique.
-    """
-    if resolve_format(spark, source) == "images":
-        return _read_images(spark, source, item_ids)
-    return _read_parquet(spark, source, item_ids)
-
-
-def list_items(spark: SparkSession, source: CatalogSource, versions: bool = True) -> DataFrame:
+def list_items(spark: SparkSession, source: CatalogSource, *, versions: bool = True) -> DataFrame:
     """Return what is known of the items without decoding an image, and where their images are.
 
     Args:
@@ -127,11 +105,11 @@ def list_items(spark: SparkSession, source: CatalogSource, versions: bool = True
         seconds since 1970.
 
     Raises:
-        InputError: As :func:`read_catalog`.
+        InputError: Nothing is there, or a column is missing or of the wrong type.
     """
     if resolve_format(spark, source) == "images":
         return _list_images(spark, source)
-    return _list_parquet(spark, source, versions)
+    return _list_parquet(spark, source, versions=versions)
 
 
 def has_hashed_versions(spark: SparkSession, source: CatalogSource) -> bool:
@@ -142,11 +120,44 @@ def has_hashed_versions(spark: SparkSession, source: CatalogSource) -> bool:
 def read_images(
     spark: SparkSession, source: CatalogSource, item_ids: Sequence[str]
 ) -> dict[str, bytes | None]:
-    """Return some items' image bytes; items that are not in the catalog any more are left out."""
+    """Return some items' images; items that are not in the catalog any more are left out.
+
+    Args:
+        spark: The session.
+        source: The catalog.
+        item_ids: Which items.
+
+    Returns:
+        Image bytes by item_id; None for an image that cannot be read.
+
+    Raises:
+        InputError: The catalog is not there, or a column is missing or of the wrong type.
+    """
+    if resolve_format(spark, source) == "images":
+        return _read_files(root_of(source.path), item_ids)
     # The pictures need none of the other columns, which may have gone since.
     bare = replace(source, payload_columns=(), version_column=None)
-    rows = read_catalog(spark, bare, item_ids).select(ITEM_ID, IMAGE).collect()
-    return {row[ITEM_ID]: row[IMAGE] and bytes(row[IMAGE]) for row in rows}
+    frame, _ = _open_parquet(spark, bare)
+    wanted = F.col(quoted(source.id_column)).cast("string")
+    rows = frame.select(wanted.alias(ITEM_ID), F.col(source.image_column).alias(IMAGE))
+    found = rows.where(F.col(ITEM_ID).isin(list(item_ids))).collect()
+    return {row[ITEM_ID]: row[IMAGE] and bytes(row[IMAGE]) for row in found}
+
+
+def _read_files(root: str, item_ids: Sequence[str]) -> dict[str, bytes | None]:
+    files, inner = filesystem(root)
+    infos = files.get_file_info([posixpath.join(inner, item_id) for item_id in item_ids])
+    sizes = {
+        item_id: info.size
+        for item_id, info in zip(item_ids, infos, strict=True)
+        if info.type == fs.FileType.File
+    }
+    places = ((posixpath.join(root, name), None, size, 0.0) for name, size in sizes.items())
+    images = ImageReader(IMAGE).read_all(places)
+    return {
+        name: None if isinstance(image, ImageFailure) else image
+        for name, image in zip(sizes, images, strict=True)
+    }
 
 
 def resolve_format(spark: SparkSession, source: CatalogSource) -> Literal["images", "parquet"]:
@@ -165,7 +176,7 @@ def resolve_format(spark: SparkSession, source: CatalogSource) -> Literal["image
     return "parquet" if first.lower().endswith((".parquet", ".parq")) else "images"
 
 
-def check_items(catalog: DataFrame, has_version_column: bool = False) -> int:
+def check_items(catalog: DataFrame, *, has_version_column: bool = False) -> int:
     """Return the number of items, which must be more than none and have unique, non-null ids.
 
     Reads the id column, and the versions if they are a column of the catalog's own: those that
@@ -206,32 +217,6 @@ def count_ignored(spark: SparkSession, source: CatalogSource) -> int:
     return list_files(spark, source.path).where(~F.col(PATH).rlike(_SUFFIXES)).count()
 
 
-def _read_images(
-    spark: SparkSession, source: CatalogSource, item_ids: Sequence[str] | None
-) -> DataFrame:
-    root = qualified_root(spark, source.path)
-    if item_ids is None:
-        reader = spark.read.format("binaryFile").option("recursiveFileLookup", "true")
-        files = reader.option("pathGlobFilter", _SUFFIX_GLOB).load(spark_location(source.path))
-    else:
-        paths = (f"{root_of(source.path)}/{item_id}" for item_id in item_ids)
-        # Spark refuses to read a list of paths of which one is gone.
-        there = [spark_literal(path) for path in paths if exists(path)]
-        if not there:
-            return spark.createDataFrame([], _IMAGE_ROWS)
-        files = spark.read.format("binaryFile").load(there)
-    # Spark stops the whole job at a file of over 2 GB. A filter on the length reaches the reader,
-    # which then does not open the files that fail it: those stay without content.
-    small = files.where(F.col("length") <= MAX_BYTES)
-    large = files.where(F.col("length") > MAX_BYTES).drop("content")
-    large = large.withColumn("content", F.lit(None).cast(BinaryType()))
-    return small.unionByName(large).select(
-        *_identity_of_files(root),
-        F.col("content").alias(IMAGE),
-        F.col("length").alias(IMAGE_LENGTH),
-    )
-
-
 def _list_images(spark: SparkSession, source: CatalogSource) -> DataFrame:
     files = list_files(spark, source.path).where(F.col(PATH).rlike(_SUFFIXES))
     version = F.concat_ws("-", F.col(MODIFIED) * 1000, F.col(LENGTH))
@@ -245,33 +230,19 @@ def _list_images(spark: SparkSession, source: CatalogSource) -> DataFrame:
     )
 
 
-def _identity_of_files(root: str) -> list[Column]:
-    """Return item_id and source_version of image files."""
-    version = F.concat_ws(
-        "-", F.unix_micros("modificationTime").cast("string"), F.col("length").cast("string")
-    )
-    return [
-        F.expr(f"substring(path, {len(root) + 1})").alias(ITEM_ID),
-        version.alias(SOURCE_VERSION),
-    ]
-
-
-def _read_parquet(
-    spark: SparkSession, source: CatalogSource, item_ids: Sequence[str] | None
-) -> DataFrame:
+def _list_parquet(spark: SparkSession, source: CatalogSource, *, versions: bool) -> DataFrame:
     frame, payload = _open_parquet(spark, source)
-    catalog = frame.select(
-        *_identity_of_rows(source),
-        F.col(source.image_column).alias(IMAGE),
-        *(F.col(quoted(name)) for name in payload),
-    )
-    return catalog if item_ids is None else catalog.where(F.col(ITEM_ID).isin(list(item_ids)))
-
-
-def _list_parquet(spark: SparkSession, source: CatalogSource, versions: bool) -> DataFrame:
-    frame, payload = _open_parquet(spark, source)
+    if source.version_column:
+        version = F.col(quoted(source.version_column)).cast("string")
+    elif versions:
+        # 64 bits of SHA-256 tell a changed image from an unchanged one, in half a row's bytes.
+        image = F.coalesce(F.col(source.image_column), F.lit(b""))
+        version = F.substring(F.sha2(image, 256), 1, HASH_DIGITS)
+    else:
+        version = F.lit(None).cast("string")
     return frame.select(
-        *_identity_of_rows(source, versions),
+        F.col(quoted(source.id_column)).cast("string").alias(ITEM_ID),
+        version.alias(SOURCE_VERSION),
         *(F.col(quoted(name)) for name in payload),
         # Percent-encoded, but for the plus sign, which url_decode would take for a space.
         F.url_decode(F.replace(F.col("_metadata.file_path"), F.lit("+"), F.lit("%2B"))).alias(
@@ -281,22 +252,6 @@ def _list_parquet(spark: SparkSession, source: CatalogSource, versions: bool) ->
         F.col("_metadata.file_size").alias(IMAGE_LENGTH),
         F.col("_metadata.file_modification_time").cast("double").alias(IMAGE_MODIFIED),
     )
-
-
-def _identity_of_rows(source: CatalogSource, versions: bool = True) -> list[Column]:
-    """Return item_id and source_version of rows of Parquet."""
-    if source.version_column:
-        version = F.col(quoted(source.version_column)).cast("string")
-    elif versions:
-        # 64 bits of SHA-256 tell a changed image from an unchanged one, in half a row's bytes.
-        image = F.coalesce(F.col(source.image_column), F.lit(b""))
-        version = F.substring(F.sha2(image, 256), 1, HASH_DIGITS)
-    else:
-        version = F.lit(None).cast("string")
-    return [
-        F.col(quoted(source.id_column)).cast("string").alias(ITEM_ID),
-        version.alias(SOURCE_VERSION),
-    ]
 
 
 def _open_parquet(spark: SparkSession, source: CatalogSource) -> tuple[DataFrame, list[str]]:

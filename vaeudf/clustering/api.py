@@ -15,7 +15,7 @@ from vaeudf.clustering.portraits import Portrait, assign, portray
 from vaeudf.gaussian.arrays import Gaussians
 from vaeudf.schema import ITEM_ID
 from vaeudf.spark.passes import TablePasses, read_batches
-from vaeudf.table.delta import PosteriorTable, open_posteriors
+from vaeudf.table.open import PosteriorTable, open_posteriors
 
 CLUSTER = "cluster"
 DIVERGENCE = "divergence"

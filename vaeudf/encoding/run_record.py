@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vaeudf.storage.locations import filesystem, make_folder
-from vaeudf.table.delta import RUNS
+from vaeudf.table.runs import RUNS
 
 SCHEMA = pa.schema(
     [

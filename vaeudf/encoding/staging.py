@@ -29,7 +29,7 @@ from pyarrow import fs
 from vaeudf.errors import TooManyFailures, VaeUdfError
 from vaeudf.schema import ITEM_ID, LOG_VAR, MESSAGE, MU, REASON, SOURCE_VERSION
 from vaeudf.storage.locations import filesystem, make_folder, remove, remove_empty
-from vaeudf.table.delta import QUARANTINE, STAGING, began, is_run_id, runs_of
+from vaeudf.table.runs import QUARANTINE, STAGING, began, is_run_id, published_runs
 
 CHUNK_SCHEMA = pa.schema(
     [
@@ -217,7 +217,7 @@ def clean(table: str) -> list[str]:
     dead = {run_id for run_id, facts in runs.items() if _is_dead(run_id, facts)}
     living = set(runs) - dead
     candidates = (laid_out | kept_aside | dead) - living
-    published = runs_of(table) if candidates else set()
+    published = published_runs(table) if candidates else set()
     if published is None:
         return []
     removed = set()

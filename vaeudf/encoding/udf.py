@@ -119,12 +119,12 @@ def encode_chunks(
     items: DataFrame,
     bundle: Bundle,
     image_column: str,
-    hashed: bool,
     *,
+    hashed: bool,
     num_chunks: int,
     folder: str,
     hardware: Hardware = Hardware(),  # noqa: B008 - it is immutable
-) -> int:
+) -> None:
     """Encode items that are known by where their images are; the tasks read these.
 
     Each task leaves a chunk file; one that is run twice leaves two.
@@ -138,9 +138,6 @@ def encode_chunks(
         num_chunks: How many tasks.
         folder: Where the chunk files go.
         hardware: What to encode on.
-
-    Returns:
-        How many items were encoded, or failed to be.
     """
     # Rows of one file together and in order, as the reader wants them.
     placed = items.repartitionByRange(num_chunks, IMAGE_FILE, IMAGE_ROW)
@@ -171,7 +168,7 @@ def encode_chunks(
     udf = pandas_udf(returnType="boolean")(encode_and_write).asNondeterministic()  # type: ignore[call-overload]
     done = placed.select(udf(ITEM_ID, SOURCE_VERSION, *PLACE).alias("done"))
     # Evaluated once: to evaluate it again would be to encode everything again.
-    return int(done.agg(F.count("done")).collect()[0][0])
+    done.agg(F.count("done")).collect()
 
 
 def chunks_for(num_items: int, num_bytes: int, cores: int, batch_size: int = 128) -> int:

@@ -14,7 +14,7 @@ from vaeudf.schema import ITEM_ID, LOG_VAR, MU
 from vaeudf.spark.merging import STATE_TYPE, merge_states, state_batch
 from vaeudf.spark.passes import FIRST_ITEM
 from vaeudf.spark.read import read_table
-from vaeudf.table.delta import PosteriorTable
+from vaeudf.table.open import PosteriorTable
 from vaeudf.table.vectors import to_matrix
 
 _OLD_MU, _OLD_LOG_VAR, _IS_NEW, _IS_OLD = "old_mu", "old_log_var", "is_new", "is_old"

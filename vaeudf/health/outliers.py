@@ -22,8 +22,8 @@ from vaeudf.numerics.sketches import TopList
 from vaeudf.schema import ITEM_ID
 from vaeudf.spark.merging import STATE_TYPE, merge_states, state_batch
 from vaeudf.spark.passes import FIRST_ITEM, cut
-from vaeudf.table.delta import PosteriorTable
 from vaeudf.table.footers import read_footers
+from vaeudf.table.open import PosteriorTable
 from vaeudf.table.splits import Split, SplitReader
 
 # Pairs that are scored at a time: some MB for each array of them.

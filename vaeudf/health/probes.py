@@ -15,7 +15,7 @@ from vaeudf.numerics.sketches import TopList
 from vaeudf.query.bulk import plan
 from vaeudf.query.latents import Latents
 from vaeudf.schema import ITEM_ID, QUERY_ID
-from vaeudf.table.delta import PosteriorTable
+from vaeudf.table.open import PosteriorTable
 
 K = 10
 """How many items are asked for per z."""

@@ -25,8 +25,8 @@ from vaeudf.schema import ITEM_ID, LOG_VAR, MU
 from vaeudf.spark.merging import PART, STATE, STATE_TYPE, merge_states, packed
 from vaeudf.spark.passes import FIRST_ITEM, cut
 from vaeudf.storage.locations import filesystem
-from vaeudf.table.delta import PosteriorTable
 from vaeudf.table.footers import RowGroup, read_footers
+from vaeudf.table.open import PosteriorTable
 from vaeudf.table.splits import Split, SplitReader
 from vaeudf.table.vectors import to_matrix
 

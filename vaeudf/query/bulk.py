@@ -37,8 +37,8 @@ from vaeudf.schema import (
 )
 from vaeudf.spark.counters import Counts, counter
 from vaeudf.spark.read import read_table
-from vaeudf.table.delta import PosteriorTable, open_posteriors
 from vaeudf.table.footers import read_footers
+from vaeudf.table.open import PosteriorTable, open_posteriors
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,13 @@ import gc
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from pyspark import Broadcast, TaskContext
+from pyspark import TaskContext
 from pyspark.sql import SparkSession
 
 from vaeudf.model.bundle import Bundle, NetworkFiles
 from vaeudf.model.devices import Hardware
+from vaeudf.spark.cluster import Cluster
+from vaeudf.spark.shared import Shared
 
 Half = Literal["encoder", "decoder"]
 _Network = TypeVar("_Network")
@@ -34,7 +36,7 @@ class Model(NamedTuple):
     """
 
     half: Half
-    files: Broadcast[NetworkFiles]
+    files: Shared[NetworkFiles]
     model_id: str
     hardware: Hardware
 
@@ -49,7 +51,7 @@ class Model(NamedTuple):
         """
         hardware.check()
         files = bundle.encoder_files if half == "encoder" else bundle.decoder_files
-        return cls(half, spark.sparkContext.broadcast(files), bundle.model_id, hardware)
+        return cls(half, Cluster(spark).share(files), bundle.model_id, hardware)
 
     def kept(
         self,

@@ -10,15 +10,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from py4j.protocol import Py4JError
-from pyspark import Broadcast
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from vaeudf.errors import raised_in_task
 from vaeudf.gaussian.arrays import Gaussians
 from vaeudf.schema import ITEM_ID
-from vaeudf.table.delta import PosteriorTable
+from vaeudf.spark.cluster import Cluster
+from vaeudf.spark.shared import Shared
 from vaeudf.table.footers import RowGroup, read_footers
+from vaeudf.table.open import PosteriorTable
 from vaeudf.table.passes import Batch, Merge, Work
 from vaeudf.table.splits import Split, SplitReader, join, spread
 
@@ -48,26 +49,26 @@ class TablePasses:
 
     def __init__(self, spark: SparkSession, table: PosteriorTable) -> None:
         """Cut a table into tasks; only footers are read."""
-        self._context = spark.sparkContext
+        self._spark = spark
         shares = cut(
             spark,
             [group for group in read_footers(table.files) if group.num_rows],
             table.latent_dim,
         )
         self.num_tasks = len(shares)
-        self.tasks: Broadcast[list[list[Split]]] = self._context.broadcast(shares)
+        self.tasks: Shared[list[list[Split]]] = Cluster(spark).share(shares)
         self._latent_dim = table.latent_dim
 
     def __call__(self, work: Work[Result], merge: Merge[Result]) -> Result:
         """Do the work on every task's items, and merge what comes out of it."""
         tasks, latent_dim = self.tasks, self._latent_dim
-        shared = self._context.broadcast(work)
+        shared = Cluster(self._spark).share(work)
 
         def run(numbers: Iterable[int]) -> Iterable[Any]:
             for number in numbers:
                 yield shared.value(read_batches(tasks.value[number], latent_dim))
 
-        numbers = self._context.parallelize(range(self.num_tasks), self.num_tasks)
+        numbers = self._spark.sparkContext.parallelize(range(self.num_tasks), self.num_tasks)
         results = numbers.mapPartitions(run)
         try:
             if self.num_tasks > _MERGED_BY_DRIVER:
@@ -82,7 +83,7 @@ class TablePasses:
             raise raised_in_task(error) or error from None
         finally:
             # A pass has one of its own: what they take of disk and memory would add up.
-            shared.destroy()
+            shared.free()
 
 
 def cut(spark: SparkSession, groups: list[RowGroup], latent_dim: int) -> list[list[Split]]:
@@ -97,7 +98,7 @@ def cut(spark: SparkSession, groups: list[RowGroup], latent_dim: int) -> list[li
     # All are read: nobody asks for their boxes, which would travel to every task.
     splits = [replace(split, box=None) for split in join(groups, rows)]
     costs = np.array([split.num_rows for split in splits], np.float64)
-    by_cores = _TASKS_PER_CORE * int(spark.sparkContext.defaultParallelism)
+    by_cores = _TASKS_PER_CORE * Cluster(spark).num_cores
     by_rows = -(-int(costs.sum()) // _ROWS_PER_TASK)
     return spread(splits, costs, max(1, min(len(splits), max(by_cores, by_rows))))
 

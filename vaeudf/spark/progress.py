@@ -13,6 +13,7 @@ from typing import Any, TextIO
 from pyspark.sql import SparkSession
 from tqdm import tqdm
 
+from vaeudf.spark.cluster import Cluster
 from vaeudf.spark.stopwatch import Stopwatch
 
 log = logging.getLogger(__name__)
@@ -32,13 +33,13 @@ def progress(spark: SparkSession, watch: Stopwatch, stream: TextIO | None = None
     """
     stream = sys.stderr if stream is None else stream
     teller = _Bar(stream) if stream.isatty() else _Lines()
-    tracker = spark.sparkContext.statusTracker()
+    cluster = Cluster(spark)
     stop = threading.Event()
 
     def look() -> None:
         while not stop.wait(_SECONDS_BETWEEN_LOOKS):
             try:
-                done, total = _count_tasks(tracker)
+                done, total = cluster.count_tasks()
             except Exception:  # the session is about to end, or has: there is nothing to tell
                 return
             if watch.phase_now is not None:
@@ -52,13 +53,6 @@ def progress(spark: SparkSession, watch: Stopwatch, stream: TextIO | None = None
         stop.set()
         thread.join()
         teller.close()
-
-
-def _count_tasks(tracker: Any) -> tuple[int, int]:
-    """Return how many tasks of the stages that are running have ended, and how many there are."""
-    infos = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds()]
-    known = [info for info in infos if info is not None]
-    return sum(i.numCompletedTasks for i in known), sum(i.numTasks for i in known)
 
 
 class _Bar:

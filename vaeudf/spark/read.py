@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyspark.sql import DataFrame, SparkSession
 
 from vaeudf.storage.locations import spark_literal
-from vaeudf.table.delta import PosteriorTable
+from vaeudf.table.open import PosteriorTable
 
 
 def read_table(spark: SparkSession, table: PosteriorTable) -> DataFrame:

@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 from py4j.protocol import Py4JError
 from pyspark import SparkConf, SparkContext
@@ -15,6 +14,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from vaeudf.errors import ClusterError, root_cause
+from vaeudf.spark.cluster import Cluster
 
 # What the jobs rely on, for whoever has not set it otherwise.
 _DEFAULTS = {
@@ -52,8 +52,7 @@ def spark_session(app_name: str) -> Iterator[SparkSession]:
 
 def send_py_files(spark: SparkSession, paths: Sequence[str] | None) -> None:
     """Let the workers import from modules and archives, too."""
-    for path in paths or ():
-        spark.sparkContext.addPyFile(str(Path(path).expanduser().absolute()))
+    Cluster(spark).add_py_files(paths or ())
 
 
 def session_builder(app_name: str) -> SparkSession.Builder:

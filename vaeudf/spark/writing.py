@@ -21,8 +21,8 @@ from vaeudf.numerics.boxes import Boxes
 from vaeudf.numerics.kd_tree import BLOCK_SIZE, CellTree, kd_order, typical_sigma
 from vaeudf.schema import ITEM_ID, LOG_VAR, MU, quoted
 from vaeudf.storage.locations import filesystem, make_folder
-from vaeudf.table.delta import DataFile
 from vaeudf.table.footers import BLOCK_SIZE_KEY, BOXES_KEY
+from vaeudf.table.publish import DataFile
 
 # Uncompressed, as a task holds them. Fewer and larger files are quicker to list and to plan for,
 # but each is one task, with a few copies of it in memory.

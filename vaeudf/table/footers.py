@@ -11,14 +11,14 @@ import pyarrow.parquet as pq
 
 from vaeudf.errors import TableError
 from vaeudf.numerics.boxes import Boxes
-from vaeudf.schema import ITEM_ID, LOG_VAR, MU
+from vaeudf.schema import MU
 from vaeudf.storage.locations import filesystem
 
 BOXES_KEY = "vaeudf.boxes"
 """Footer key of the row groups' boxes, see :meth:`vaeudf.numerics.boxes.Boxes.to_bytes`."""
 
 BLOCK_SIZE_KEY = "vaeudf.block_size"
-"""Footer key of how many rows the smallest cells of the k-d order have."""
+"""Footer key of how many rows the smallest cells of the k-d order have, for other readers."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,12 @@ class RowGroup:
         file: The file's URI.
         index: Its place in the file, from 0.
         num_rows: Rows.
-        num_bytes: What item_id, mu and log_var take in the file, compressed.
         box: The box around its posteriors, one of length 1; None if the footer has none.
     """
 
     file: str
     index: int
     num_rows: int
-    num_bytes: int
     box: Boxes | None
 
 
@@ -69,14 +67,12 @@ def read_footer(uri: str) -> list[RowGroup]:
             "it was opened, open it again."
         ) from None
     boxes = _boxes(uri, footer)
-    columns = _columns(footer, ITEM_ID, MU, LOG_VAR)
     groups = (footer.row_group(i) for i in range(footer.num_row_groups))
     return [
         RowGroup(
             file=uri,
             index=i,
             num_rows=group.num_rows,
-            num_bytes=sum(group.column(place).total_compressed_size for place in columns),
             box=None if boxes is None else boxes[i : i + 1],
         )
         for i, group in enumerate(groups)
@@ -106,12 +102,8 @@ def _boxes(uri: str, footer: pq.FileMetaData) -> Boxes | None:
 def _latent_dim(footer: pq.FileMetaData) -> int:
     """Return how many numbers a mu has; 1 in a file without any."""
     groups = (footer.row_group(i) for i in range(footer.num_row_groups))
-    columns = _columns(footer, MU)
+    paths = (footer.schema.column(place).path for place in range(footer.num_columns))
+    # A list's column has a path such as mu.list.element.
+    columns = [place for place, path in enumerate(paths) if path.split(".")[0] == MU]
     values = sum(group.column(place).num_values for group in groups for place in columns)
     return max(1, int(values) // int(footer.num_rows))
-
-
-def _columns(footer: pq.FileMetaData, *names: str) -> list[int]:
-    """Return the places of some columns' leaves; a list's has a path such as mu.list.element."""
-    paths = (footer.schema.column(place).path for place in range(footer.num_columns))
-    return [place for place, path in enumerate(paths) if path.split(".")[0] in names]

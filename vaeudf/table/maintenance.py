@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -16,15 +15,10 @@ from pyarrow import fs
 from vaeudf.errors import InputError, TableError
 from vaeudf.schema import MODEL_ID_KEY, MU, RUN_ID_KEY
 from vaeudf.storage.locations import filesystem
-from vaeudf.table.delta import (
-    LOG,
-    DataFile,
-    PosteriorTable,
-    new_run_id,
-    open_delta,
-    open_table,
-    publish,
-)
+from vaeudf.table.delta import open_delta, read_commits
+from vaeudf.table.open import PosteriorTable, open_table
+from vaeudf.table.publish import DataFile, publish
+from vaeudf.table.runs import new_run_id
 
 FEWEST_DAYS = 1.0
 """What was replaced less than so long ago is never removed: a run or a reader may be at it."""
@@ -165,17 +159,10 @@ def _in_force(location: str, days: float) -> list[int]:
 
 def _publications(location: str) -> dict[int, dict[str, Any]]:
     """Return what the commits that published something say of themselves, by version."""
-    system, inner = filesystem(posixpath.join(location, LOG))
     found = {}
-    # Not history(): it finds none in a folder whose name has a #.
-    for entry in system.get_file_info(fs.FileSelector(inner)):
-        stem, suffix = posixpath.splitext(entry.base_name)
-        if suffix != ".json" or not stem.isdigit():
-            continue
-        with system.open_input_stream(entry.path) as stream:
-            actions = [json.loads(line) for line in stream.read().splitlines()]
+    for version, actions in read_commits(location):
         if any("txn" in action for action in actions):
-            [found[int(stem)]] = [a["commitInfo"] for a in actions if "commitInfo" in a]
+            [found[version]] = [a["commitInfo"] for a in actions if "commitInfo" in a]
     return found
 
 

@@ -33,7 +33,7 @@ from vaeudf.storage.locations import (
     replacing,
     spark_uri,
 )
-from vaeudf.table.delta import PosteriorTable, open_posteriors
+from vaeudf.table.open import PosteriorTable, open_posteriors
 from vaeudf.workflows.cli import Summary, check_goes_with, option
 from vaeudf.workflows.cluster_page import ClusterPage
 from vaeudf.workflows.pictures import find_pictures, load_decoder, places_read

@@ -32,7 +32,7 @@ from vaeudf.storage.locations import (
     replacing,
     spark_uri,
 )
-from vaeudf.table.delta import PosteriorTable, open_posteriors
+from vaeudf.table.open import PosteriorTable, open_posteriors
 from vaeudf.workflows.cli import Summary, option
 from vaeudf.workflows.drawn import Drawn
 from vaeudf.workflows.pictures import (

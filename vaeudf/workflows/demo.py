@@ -18,7 +18,7 @@ from vaeudf.schema import ITEM_ID, MU, QUERY_ID
 from vaeudf.spark.session import spark_session
 from vaeudf.spark.stopwatch import Stopwatch
 from vaeudf.storage.locations import absolute, exists, is_empty_folder, remove
-from vaeudf.table.delta import open_table
+from vaeudf.table.open import open_table
 from vaeudf.workflows.cli import Summary, option
 from vaeudf.workflows.draw_catalog import DrawCatalog, draw_catalog
 from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog

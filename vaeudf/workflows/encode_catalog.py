@@ -62,17 +62,9 @@ from vaeudf.storage.locations import (
     spark_literal,
     spark_uri,
 )
-from vaeudf.table.delta import (
-    QUARANTINE,
-    DataFile,
-    PosteriorTable,
-    check_schema,
-    new_run_id,
-    open_for_publishing,
-    publish,
-    quarantine_folder,
-    runs_of,
-)
+from vaeudf.table.open import PosteriorTable, open_for_publishing
+from vaeudf.table.publish import DataFile, check_schema, publish
+from vaeudf.table.runs import QUARANTINE, new_run_id, published_runs, quarantine_folder
 from vaeudf.workflows.cli import Summary, option
 
 log = logging.getLogger(__name__)
@@ -248,7 +240,7 @@ class _Night:
                 self._clean()
                 # A hash costs reading the images, which is for nothing if nothing is known.
                 versions = self._may_carry or adopted
-                listing = list_items(spark, self.source, versions)
+                listing = list_items(spark, self.source, versions=versions)
                 schema = _table_schema(listing, self)
                 listing = kept(listing)
                 last = self._last(spark)
@@ -284,7 +276,7 @@ class _Night:
         self, spark: SparkSession, run: Run | None, listing: DataFrame, last: DataFrame | None
     ) -> Changes:
         source = self.source
-        total = check_items(listing, source.version_column is not None)
+        total = check_items(listing, has_version_column=source.version_column is not None)
         quarantine = self._quarantine(spark)
         staged = None if run is None else _read_chunks(spark, run.adopted)
         changes = find_changes(
@@ -311,7 +303,7 @@ class _Night:
             changes.todo,
             self.bundle,
             source.image_column,
-            has_hashed_versions(spark, source),
+            hashed=has_hashed_versions(spark, source),
             num_chunks=chunks_for(
                 changes.num_todo,
                 changes.todo_bytes,
@@ -360,7 +352,7 @@ class _Night:
     def withdraw(self, error: BaseException, run: Run) -> None:
         """Take away what a run that failed has laid out, and keep a record of it."""
         # Whatever went wrong may have done so after the commit: then the files are the table.
-        published = runs_of(self.table)
+        published = published_runs(self.table)
         if published is not None and self.run_id not in published:
             remove(posixpath.join(self.table, self.run_id))
             remove(quarantine_folder(self.table, self.run_id))

@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 from vaeudf.catalog.source import CatalogSource, read_images
 from vaeudf.health.findings import Findings
 from vaeudf.pages.health_page import pictured, write_health_page
-from vaeudf.table.delta import PosteriorTable
+from vaeudf.table.open import PosteriorTable
 from vaeudf.workflows.pictures import read_facts
 
 

@@ -40,13 +40,8 @@ from vaeudf.storage.locations import (
     replacing,
     spark_literal,
 )
-from vaeudf.table.delta import (
-    QUARANTINE,
-    PosteriorTable,
-    is_run_id,
-    open_posteriors,
-    quarantine_folder,
-)
+from vaeudf.table.open import PosteriorTable, open_posteriors
+from vaeudf.table.runs import QUARANTINE, is_run_id, quarantine_folder
 from vaeudf.workflows.cli import Summary, check_goes_with, option
 from vaeudf.workflows.health_page import HealthPage
 from vaeudf.workflows.pictures import find_pictures, places_read

@@ -25,7 +25,7 @@ from vaeudf.schema import (
 )
 from vaeudf.spark.read import read_table
 from vaeudf.storage.locations import exists
-from vaeudf.table.delta import PosteriorTable
+from vaeudf.table.open import PosteriorTable
 from vaeudf.workflows.cli import Summary
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from vaeudf.gaussian.scores import Score
 from vaeudf.pages.query_page import Hit, Result, write_report
 from vaeudf.query.latents import Latents
 from vaeudf.schema import ITEM_ID, QUERY_ID, RANK
-from vaeudf.table.delta import PosteriorTable
+from vaeudf.table.open import PosteriorTable
 from vaeudf.workflows.cli import Summary
 from vaeudf.workflows.pictures import closing_facts, read_facts, slider_range
 

@@ -35,7 +35,7 @@ from vaeudf.schema import (
 )
 from vaeudf.spark.read import read_table
 from vaeudf.storage.locations import spark_literal, spark_uri
-from vaeudf.table.delta import PosteriorTable
+from vaeudf.table.open import PosteriorTable
 from vaeudf.workflows.drawn import Drawn
 from vaeudf.workflows.traversals import ALL
 

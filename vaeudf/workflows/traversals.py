@@ -21,7 +21,7 @@ from vaeudf.pages.sheets import contact_sheet
 from vaeudf.query.bulk import posteriors_of
 from vaeudf.query.latents import Latents
 from vaeudf.spark.read import read_table
-from vaeudf.table.delta import PosteriorTable
+from vaeudf.table.open import PosteriorTable
 from vaeudf.workflows.drawn import NOTES, Drawn, decoded, frame_of
 
 ALL = "all"

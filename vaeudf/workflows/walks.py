@@ -23,7 +23,7 @@ from vaeudf.pages.sheets import Pixels, contact_sheet, small
 from vaeudf.query.bulk import posteriors_of
 from vaeudf.query.latents import Latents
 from vaeudf.spark.read import read_table
-from vaeudf.table.delta import PosteriorTable
+from vaeudf.table.open import PosteriorTable
 from vaeudf.workflows.drawn import Drawn, decoded, frame_of
 
 Way = Literal["linear", "fisher_rao"]

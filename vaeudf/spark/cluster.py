@@ -1,0 +1,120 @@
+"""What the jobs ask of the cluster behind a session, besides DataFrames.
+
+Nothing outside this package touches the session's context or the JVM: over Spark Connect there is
+neither, and only what stands here would have to be done in another way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+from py4j.protocol import Py4JJavaError
+from pyspark.sql import DataFrame, SparkSession
+
+from vaeudf.errors import root_cause
+from vaeudf.spark.counters import Counts
+from vaeudf.spark.shared import Shared
+
+Value = TypeVar("Value")
+
+
+class Cluster:
+    """The cluster that a session's tasks run on."""
+
+    def __init__(self, spark: SparkSession) -> None:
+        """Take the session; nothing is asked of it yet."""
+        self._spark = spark
+
+    @property
+    def num_cores(self) -> int:
+        """How many tasks run at a time, as far as Spark knows it now."""
+        return int(self._spark.sparkContext.defaultParallelism)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the tasks run on the driver's machine, in this application alone."""
+        return str(self._spark.sparkContext.master).startswith("local")
+
+    @property
+    def application_id(self) -> str:
+        """What Spark calls this application."""
+        return str(self._spark.sparkContext.applicationId)
+
+    def setting(self, key: str) -> str | None:
+        """Return a property of the application, or None if nobody has set it."""
+        value = self._spark.sparkContext.getConf().get(key)
+        return None if value is None else str(value)
+
+    def share(self, value: Value) -> Shared[Value]:
+        """Send a value to the executors, for tasks to read."""
+        return Shared(self._spark.sparkContext.broadcast(value))
+
+    def counts(self) -> Counts:
+        """Return counts that start at 0, and that tasks add to."""
+        return Counts(*(self._spark.sparkContext.accumulator(0) for _ in range(5)))
+
+    def add_py_files(self, paths: Sequence[str]) -> None:
+        """Let the workers import from modules and archives, too."""
+        for path in paths:
+            self._spark.sparkContext.addPyFile(str(Path(path).expanduser().absolute()))
+
+    def run_tasks(
+        self, num_tasks: int, work: Callable[[int], Iterator[pa.RecordBatch]], schema: str
+    ) -> DataFrame:
+        """Return the rows that tasks yield, each of which is given its number.
+
+        Args:
+            num_tasks: How many; they are numbered from 0.
+            work: What a task does.
+            schema: Of the rows, as Spark's DDL.
+        """
+
+        def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            for batch in batches:
+                for number in batch.column(0).to_pylist():
+                    yield from work(number)
+
+        # So many rows in so many partitions: each has the row of its own number.
+        numbers = self._spark.range(0, num_tasks, 1, num_tasks)
+        return numbers.mapInArrow(run, schema)
+
+    def count_tasks(self) -> tuple[int, int]:
+        """Return how many tasks of the stages that run now have ended, and how many they have."""
+        tracker = self._spark.sparkContext.statusTracker()
+        infos = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds()]
+        known = [info for info in infos if info is not None]
+        return sum(i.numCompletedTasks for i in known), sum(i.numTasks for i in known)
+
+    def glob(self, pattern: str, root: str) -> dict[str, bool]:
+        """Return what matches a glob of Hadoop's, and whether each match is a file.
+
+        Args:
+            pattern: A URI, as Spark's readers take it.
+            root: The URI of a folder above all matches.
+
+        Returns:
+            By the path below the root, which begins with a slash.
+
+        Raises:
+            OSError: The file system cannot be listed.
+        """
+        try:
+            path, files = self._in_hadoop(pattern)
+            statuses = files.globStatus(path) or ()
+            found = {str(one.getPath().toString()): bool(one.isFile()) for one in statuses}
+            # Hadoop's paths are without "..", and name the machine that a path leaves out.
+            folder, files = self._in_hadoop(root)
+            start = len(str(files.makeQualified(folder).toString()).rstrip("/"))
+        except Py4JJavaError as error:
+            raise OSError(root_cause(error)) from None
+        return {match[start:]: is_file for match, is_file in found.items()}
+
+    def _in_hadoop(self, uri: str) -> tuple[Any, Any]:
+        """Return a path as Hadoop has it, and its file system."""
+        # Through the gateway to the JVM: PySpark has no interface to these.
+        jvm: Any = self._spark._jvm
+        path = jvm.org.apache.hadoop.fs.Path(uri)
+        return path, path.getFileSystem(self._spark._jsc.hadoopConfiguration())

@@ -1,0 +1,172 @@
+"""Open what the posteriors are in: a version of a posterior table, or plain Parquet.
+
+One version of a table holds the posteriors of one model.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass
+
+from deltalake.exceptions import DeltaError, TableNotFoundError
+
+from vaeudf.errors import TableError
+from vaeudf.schema import MODEL_ID_KEY, MU
+from vaeudf.storage.locations import absolute, exists, is_empty_folder
+from vaeudf.table.delta import (
+    data_paths,
+    has_commits,
+    last_transaction,
+    latest_version,
+    open_delta,
+)
+from vaeudf.table.plain_parquet import examine, parquet_files
+from vaeudf.table.runs import holds_only_runs
+
+FORMAT = "1"
+FORMAT_KEY = "vaeudf.format"
+LATENT_DIM_KEY = "vaeudf.latent_dim"
+
+
+@dataclass(frozen=True)
+class PosteriorTable:
+    """One version of a posterior table.
+
+    Attributes:
+        uri: Where it is.
+        version: The Delta version; None for plain Parquet, which has no versions.
+        latent_dim: n.
+        num_items: Rows.
+        files: The data files' URIs.
+        provenance: What the commit says of its model and catalog; has ``vaeudf.model_id``. Empty
+            for plain Parquet.
+        transaction: Number of the last publication; the next one must be this plus one.
+    """
+
+    uri: str
+    version: int | None
+    latent_dim: int
+    num_items: int
+    files: tuple[str, ...]
+    provenance: dict[str, str]
+    transaction: int
+
+    @property
+    def model_id(self) -> str:
+        """sha256 of the bundle that the posteriors come from."""
+        return self.provenance[MODEL_ID_KEY]
+
+
+def open_table(uri: str, version: int | None = None) -> PosteriorTable:
+    """Open a posterior table at its latest version, or at an older one.
+
+    Raises:
+        TableError: There is no Delta table, it is not one of posteriors, or not at that version.
+    """
+    table = _open(uri, version)
+    if table.transaction == 0:
+        raise TableError(
+            f"nothing was published to table {uri} by version {table.version}; "
+            "run encode_catalog first, or name a later version."
+        )
+    return table
+
+
+def open_posteriors(uri: str, version: int | None = None) -> PosteriorTable:
+    """Open a posterior table, or a file or folder of plain Parquet with item_id, mu and log_var.
+
+    Raises:
+        TableError: It is neither, or a version of plain Parquet was asked for.
+    """
+    location = absolute(uri)
+    files = [] if has_commits(location) else parquet_files(location)
+    if not files:
+        if exists(location) and not has_commits(location):
+            raise TableError(
+                f"{uri} holds neither a Delta table nor Parquet; expected a posterior table, as "
+                "encode_catalog writes it, or Parquet with item_id, mu and log_var."
+            )
+        return open_table(uri, version)
+    if version is not None:
+        raise TableError(
+            f"{uri} is plain Parquet, which has no versions; leave out the version {version}."
+        )
+    num_items, latent_dim = examine(files)
+    if latent_dim == 0:
+        raise TableError(f"{uri} has no posteriors: {num_items} rows, the first without a mu.")
+    return PosteriorTable(location, None, latent_dim, num_items, tuple(files), {}, 0)
+
+
+def open_for_publishing(uri: str, latent_dim: int) -> PosteriorTable | None:
+    """Return the table to publish a new version of, or None if it is to be created.
+
+    Raises:
+        TableError: The folder holds something else, or the table has another latent_dim.
+    """
+    if "%" in absolute(uri):
+        raise TableError(
+            f"table {uri} has a % in its path, which delta-rs takes for the beginning of an "
+            "escaped character; name another folder."
+        )
+    if not exists(uri) or is_empty_folder(uri):
+        return None
+    if not has_commits(absolute(uri)):
+        if holds_only_runs(uri):
+            return None
+        raise TableError(
+            f"{uri} is not empty and not a posterior table; name another folder with --table."
+        )
+    table = _open(uri)
+    if table.latent_dim != latent_dim:
+        raise TableError(
+            f"table {uri} holds posteriors of latent_dim {table.latent_dim}, but the model has "
+            f"latent_dim {latent_dim}; publish them to another --table."
+        )
+    return table
+
+
+def _open(uri: str, version: int | None = None) -> PosteriorTable:
+    """Open a posterior table, published or only created."""
+    location = absolute(uri)
+    latest = None if version is None else latest_version(location)
+    if version is not None and latest is not None and version > latest:
+        # delta-rs would look for every version up to it.
+        raise TableError(_no_version(uri, version, latest))
+    try:
+        delta = open_delta(location, version)
+    except (TableNotFoundError, DeltaError, OSError) as error:
+        if not exists(location):
+            problem = "does not exist"
+        elif not has_commits(location):
+            problem = "is not a Delta table: it has no commits in _delta_log"
+        elif version is not None and latest is not None:
+            raise TableError(_no_version(uri, version, latest)) from None
+        else:
+            problem = f"cannot be read as a Delta table ({error})"
+        raise TableError(
+            f"table {uri} {problem}; expected a posterior table, as encode_catalog writes it."
+        ) from None
+    properties = delta.metadata().configuration
+    if properties.get(FORMAT_KEY) != FORMAT:
+        raise TableError(
+            f"table {uri} is a Delta table with columns "
+            f"{', '.join(f.name for f in delta.schema().fields)}, but not a posterior table of "
+            f"format {FORMAT} (its property {FORMAT_KEY} is {properties.get(FORMAT_KEY)!r})."
+        )
+    fields = {field.name: field for field in delta.schema().fields}
+    return PosteriorTable(
+        uri=location,
+        version=delta.version(),
+        latent_dim=int(properties[LATENT_DIM_KEY]),
+        num_items=delta.count(),
+        files=tuple(posixpath.join(location, path) for path in data_paths(delta)),
+        provenance={key: str(value) for key, value in fields[MU].metadata.items()},
+        transaction=last_transaction(delta),
+    )
+
+
+def _no_version(uri: str, version: int, latest: int) -> str:
+    return (
+        f"table {uri} has no version {version} that can be read; the latest is {latest}, "
+        "and old ones go when the table is vacuumed."
+    )

@@ -1,0 +1,215 @@
+"""Publish a version of a posterior table: check its files, then name them in one atomic commit.
+
+Executors write Parquet files into the table's folder. They are part of no version until
+:func:`publish` names them.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import posixpath
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from deltalake import CommitProperties, DeltaTable, Schema, TableFeatures
+from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.transaction import AddAction
+from pyarrow import fs
+
+from vaeudf.errors import PublishConflict, TableError, VaeUdfError, root_cause
+from vaeudf.schema import ITEM_ID, LOG_VAR, MU, RUN_ID_KEY, SOURCE_VERSION
+from vaeudf.storage.locations import absolute, filesystem
+from vaeudf.table.delta import create_delta, last_transaction, open_delta, transaction
+from vaeudf.table.footers import read_footer
+from vaeudf.table.open import FORMAT, FORMAT_KEY, LATENT_DIM_KEY, PosteriorTable, open_table
+
+log = logging.getLogger(__name__)
+
+# Footers read at a time; an object store answers each after some 50 ms.
+_THREADS = 16
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A Parquet file in the table's folder, written but not necessarily published.
+
+    Attributes:
+        path: Relative to the table.
+        size: Bytes.
+        num_rows: Rows.
+        min_id: The lowest item_id.
+        max_id: The highest item_id.
+    """
+
+    path: str
+    size: int
+    num_rows: int
+    min_id: str
+    max_id: str
+
+
+def check_schema(schema: pa.Schema) -> pa.Schema:
+    """Return the schema as it is, if Delta has a type for every column.
+
+    Raises:
+        TableError: It has not.
+    """
+    for field in schema:
+        try:
+            Schema.from_arrow(pa.schema([field]))
+        except Exception as error:  # deltalake raises plain Exceptions here, with a Rust backtrace
+            raise TableError(
+                f"column {field.name!r} of type {field.type} cannot be stored in a Delta table "
+                f"({root_cause(error)}); leave it out with --payload-columns."
+            ) from None
+    return schema
+
+
+def publish(
+    uri: str,
+    previous: PosteriorTable | None,
+    files: Sequence[DataFile],
+    schema: pa.Schema,
+    latent_dim: int,
+    run_id: str,
+) -> PosteriorTable:
+    """Make these files the table's next version, in one commit.
+
+    Args:
+        uri: The table.
+        previous: The version that this one replaces, from :func:`open_for_publishing`; None if
+            there was no table.
+        files: All data files of the new version.
+        schema: Their schema, from :func:`vaeudf.schema.posterior_schema`.
+        latent_dim: n.
+        run_id: The run, kept with the commit.
+
+    Raises:
+        PublishConflict: Somebody else published since ``previous`` was opened.
+        TableError: A file is not there, not as it was written, or has numbers that are not finite.
+    """
+    location = absolute(uri)
+    _check_files(location, files, schema)
+    now = int(time.time() * 1000)
+    adds = [AddAction(file.path, file.size, {}, now, True, _stats(file, schema)) for file in files]
+    delta_schema = Schema.from_arrow(schema)
+    # The same application id with the next number makes the commit a compare-and-set: of two
+    # runs that started from one version, delta-rs lets only the first through.
+    number = (previous.transaction if previous else 0) + 1
+    commit = CommitProperties(
+        app_transactions=[transaction(number)],
+        custom_metadata={RUN_ID_KEY: run_id},
+    )
+    try:
+        if previous is None:
+            # Empty: delta-rs refuses properties of ours along with files. Until the commit that
+            # follows the table is there but unpublished; see open_table.
+            properties = {FORMAT_KEY: FORMAT, LATENT_DIM_KEY: str(latent_dim)}
+            delta = create_delta(location, delta_schema, properties)
+            # Two runs may both succeed in creating it; one of them then finds the other's version.
+            if last_transaction(delta):
+                raise CommitFailedError("its first version was published in the meantime")
+        else:
+            delta = open_delta(location, previous.version)
+            _allow_types(delta, schema, previous.transaction)
+        # "overwrite" removes the version's own files, and alone replaces the schema and with it
+        # the provenance in the same commit.
+        delta.create_write_transaction(
+            list(adds), "overwrite", delta_schema, commit_properties=commit
+        )
+    except CommitFailedError as error:
+        # A store whose answer was lost is asked again, and says that the commit is there already.
+        if _is_published(uri, number, files):
+            return open_table(uri)
+        raise PublishConflict(
+            f"another run published to {uri} while this one was encoding ({error}). "
+            "Nothing of this run is visible; start it again to build on the new version."
+        ) from None
+    except (DeltaError, OSError) as error:
+        # Such as from the checkpoint that is written after the commit.
+        if not _is_published(uri, number, files):
+            raise
+        log.warning("%s is published, as it should be, but: %s", uri, root_cause(error))
+    return open_table(uri)
+
+
+def _is_published(uri: str, number: int, files: Sequence[DataFile]) -> bool:
+    try:
+        table = open_table(uri)
+    except (VaeUdfError, DeltaError, OSError):
+        return False
+    paths = {posixpath.join(table.uri, file.path) for file in files}
+    return table.transaction == number and set(table.files) == paths
+
+
+def _allow_types(delta: DeltaTable, schema: pa.Schema, number: int) -> None:
+    """Enable the table feature that timestamps without a time zone need.
+
+    delta-rs does so when it creates a table, but not when it commits another schema to one, which
+    nobody could read any more.
+    """
+    features = delta.protocol().writer_features or []
+    if not any(_is_local_time(field.type) for field in schema) or "timestampNtz" in features:
+        return
+    delta.alter.add_feature(
+        TableFeatures.TimestampWithoutTimezone, allow_protocol_versions_increase=True
+    )
+    delta.update_incremental()
+    # The commit that follows now starts from here: what came in between would go unnoticed.
+    if last_transaction(delta) != number:
+        raise CommitFailedError("a version was published in the meantime")
+
+
+def _is_local_time(kind: pa.DataType) -> bool:
+    if pa.types.is_timestamp(kind):
+        return kind.tz is None
+    return any(_is_local_time(kind.field(i).type) for i in range(kind.num_fields))
+
+
+def _check_files(location: str, files: Sequence[DataFile], schema: pa.Schema) -> None:
+    """Do what delta-rs does not: look whether the files it is to name are there, and whole."""
+    system, inner = filesystem(location)
+    infos = system.get_file_info([posixpath.join(inner, file.path) for file in files])
+    for file, info in zip(files, infos, strict=True):
+        if info.type != fs.FileType.File or info.size != file.size:
+            raise TableError(
+                f"data file {file.path} should have {file.size} bytes and has {info.size}; "
+                "it changed between writing and publishing. Nothing was published."
+            )
+
+    def check(file: DataFile) -> None:
+        path = posixpath.join(inner, file.path)
+        try:
+            footer = pq.read_metadata(path, filesystem=system)
+            found = footer.schema.to_arrow_schema()
+            groups = read_footer(posixpath.join(location, file.path))
+        except (OSError, pa.ArrowInvalid) as error:
+            raise TableError(f"data file {file.path} cannot be read ({error}).") from None
+        finite = all(group.box is None or group.box.is_finite for group in groups)
+        if footer.num_rows != file.num_rows or not found.equals(schema) or not finite:
+            raise TableError(
+                f"data file {file.path} has {footer.num_rows} rows of {', '.join(found.names)}, "
+                f"{'all finite' if finite else 'with a mu or log_var that is not finite'}; "
+                f"expected {file.num_rows} finite rows of {', '.join(schema.names)}, of the types "
+                "that were written. Nothing was published."
+            )
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        list(pool.map(check, files))
+
+
+def _stats(file: DataFile, schema: pa.Schema) -> str:
+    required = [name for name in (ITEM_ID, MU, LOG_VAR, SOURCE_VERSION) if name in schema.names]
+    return json.dumps(
+        {
+            "numRecords": file.num_rows,
+            "minValues": {ITEM_ID: file.min_id},
+            "maxValues": {ITEM_ID: file.max_id},
+            "nullCount": dict.fromkeys(required, 0),
+        }
+    )
