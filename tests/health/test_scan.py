@@ -12,8 +12,8 @@ import pytest
 from tests.support.population import NUM_ITEMS
 from vaeudf.errors import InputError, TableError
 from vaeudf.gaussian import jeffreys_divergence, log_prob
+from vaeudf.gaussian.pairs import kl_of_pairs
 from vaeudf.health.comparison import compare
-from vaeudf.health.drift import kl_of_pairs
 from vaeudf.health.outliers import outliers
 from vaeudf.health.probes import (
     PRIOR,

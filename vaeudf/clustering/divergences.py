@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 from vaeudf.clustering import kernels
 from vaeudf.errors import InputError
 from vaeudf.gaussian.arrays import Gaussians
+from vaeudf.gaussian.pairs import kl_of_pairs, sum_over_dims
 
 _Array = NDArray[np.float64]
 
@@ -281,23 +282,15 @@ def divergence_of_pairs(
     """
     gap2 = np.square(items.mu - centroids.mu)
     if divergence == EUCLIDEAN:
-        return _sum_over_dims(gap2)
+        return sum_over_dims(gap2)
     if divergence == WASSERSTEIN2:
         sigmas = np.exp(0.5 * items.log_var) - np.exp(0.5 * centroids.log_var)
-        return _sum_over_dims(gap2 + np.square(sigmas))
-    ratio = items.log_var - centroids.log_var
-    forward = gap2 * np.exp(-centroids.log_var) + np.expm1(ratio) - ratio
-    backward = gap2 * np.exp(-items.log_var) + np.expm1(-ratio) + ratio
-    total = {KL.code: forward, REVERSE_KL.code: backward}.get(divergence.code, forward + backward)
-    return 0.5 * _sum_over_dims(total)
-
-
-def _sum_over_dims(terms: _Array) -> _Array:
-    # Not sum(axis=1), whose order of adding up is NumPy's to choose.
-    total = np.zeros(len(terms))
-    for i in range(terms.shape[1]):
-        total += terms[:, i]
-    return total
+        return sum_over_dims(gap2 + np.square(sigmas))
+    forward = kl_of_pairs(items.mu, items.log_var, centroids.mu, centroids.log_var)
+    if divergence == KL:
+        return forward
+    backward = kl_of_pairs(centroids.mu, centroids.log_var, items.mu, items.log_var)
+    return backward if divergence == REVERSE_KL else forward + backward
 
 
 def medoid_targets(

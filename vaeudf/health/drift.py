@@ -8,29 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vaeudf.gaussian.pairs import kl_of_pairs
 from vaeudf.numerics.sketches import QuantileSketch, TopList
 
 KL_SHARES = (0.5, 0.9, 0.99, 0.999)
 NUM_MOVED = 24
 """How many of the items that moved most are kept."""
-
-
-def kl_of_pairs(
-    mu: NDArray[np.float64],
-    log_var: NDArray[np.float64],
-    old_mu: NDArray[np.float64],
-    old_log_var: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Return KL(new ‖ old) of each pair of rows, all (B, n); shape (B,), nats, never below 0.
-
-    ½ Σ [ (mu - mu')² / s' + s / s' - 1 - log(s / s') ], as :func:`vaeudf.gaussian.kl_divergence`
-    has it for all pairs.
-    """
-    ratio = log_var - old_log_var
-    with np.errstate(over="ignore"):
-        gap = np.square((mu - old_mu) * np.exp(np.clip(-0.5 * old_log_var, -700, 700)))
-        excess = np.maximum(np.expm1(ratio) - ratio, 0.0)
-        return np.asarray(0.5 * (gap + excess).sum(axis=1))
 
 
 class Drift:
