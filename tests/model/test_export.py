@@ -350,13 +350,13 @@ def test_a_checkpoint_with_code_in_it_is_not_run(tmp_path):
     ):
         Probe(source(weights=tmp_path / "w.pt"))
     torch.save(trained("Pair"), tmp_path / "whole.pt")  # a whole module
-    with pytest.raises(BundleError, match=r"it holds tests\.elsewhere\.Pair, and to") as error:
+    with pytest.raises(BundleError, match=r"it holds tests\.support\.elsewhere\.Pair, and to") as error:
         Probe(source(weights=tmp_path / "whole.pt"))
     assert not (tmp_path / "ran").exists()
     # What it says to do, for whoever trusts the file, does it.
     loss = {"model_state_dict": trained("Pair").state_dict(), "loss": np.float64(0.1)}
     torch.save({**loss, "options": Namespace(a=1)}, tmp_path / "more.pt")
-    importable = {**os.environ, "PYTHONPATH": str(Path(elsewhere.__file__).parents[1])}
+    importable = {**os.environ, "PYTHONPATH": str(Path(elsewhere.__file__).parents[2])}
     for name in ("whole.pt", "more.pt"):
         with pytest.raises(BundleError) as error:
             Probe(source(weights=tmp_path / name))
@@ -406,7 +406,7 @@ def tied():
         ("Full", r"a torch\.distributions\.multivariate_normal\.MultivariateNormal: its covari"),
         ("Flow", r"TransformedDistribution: its posterior is a Gaussian sent through a normali"),
         ("Laplace", r"Laplace: it is not a diagonal Gaussian\. Expected a Normal, or an Indep"),
-        ("Sphere", r"tests\.elsewhere\.VonMisesFisher: its posterior is a von Mises–Fisher"),
+        ("Sphere", r"tests\.support\.elsewhere\.VonMisesFisher: its posterior is a von Mises–Fisher"),
         ("Concentrated", r"gives a log_concentration: its posterior is a von Mises–Fisher"),
         ("Noisy", r"gives another posterior for the same picture when it is asked again"),
         ("SlightlyNoisy", r"gives another posterior for the same picture when it is asked again"),
@@ -516,7 +516,7 @@ def test_a_reading_that_gives_no_sigma_is_not_saved(tmp_path):
 def test_a_bundle_of_this_kind_needs_trust(tmp_path, monkeypatch):
     export_bundle(tmp_path / "bundle", source(variance="log_var"))
     monkeypatch.setattr(elsewhere, "make", None)  # not even looked at
-    with pytest.raises(BundleError, match=r"own, tests\.elsewhere:make; .*say so: --trust-model"):
+    with pytest.raises(BundleError, match=r"own, tests\.support\.elsewhere:make; .*say so: --trust-model"):
         load_bundle(tmp_path / "bundle")
 
 
