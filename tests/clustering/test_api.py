@@ -9,9 +9,10 @@ import pytest
 
 from tests.support.passes import MemoryPasses
 from vaeudf.clustering.api import cluster
+from vaeudf.clustering.assignment import assign
 from vaeudf.clustering.divergences import DIVERGENCES, divergence_named
 from vaeudf.clustering.lloyd import Plan, fit
-from vaeudf.clustering.portraits import assign, portray
+from vaeudf.clustering.portraits import portray
 from vaeudf.errors import InputError, TableError
 from vaeudf.spark import passes as item_passes
 from vaeudf.spark.passes import TablePasses

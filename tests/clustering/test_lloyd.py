@@ -14,21 +14,16 @@ from scipy.optimize import minimize
 from torch.distributions import Normal, kl_divergence
 
 from tests.support.passes import MemoryPasses
+from vaeudf.clustering import kernels
 from vaeudf.clustering import lloyd as clustering
+from vaeudf.clustering.assignment import assign, nearest_centroids
 from vaeudf.clustering.divergences import (
     DIVERGENCES,
     EUCLIDEAN,
     JEFFREYS,
     KL,
-    REVERSE_KL,
     WASSERSTEIN2,
-    Ranges,
     divergence_named,
-    divergence_of_pairs,
-    medoid_targets,
-    nearest_centroids,
-    prepare,
-    to_centroids,
 )
 from vaeudf.clustering.lloyd import (
     Kept,
@@ -40,7 +35,8 @@ from vaeudf.clustering.lloyd import (
     survey,
     tally_all,
 )
-from vaeudf.clustering.portraits import assign, portray
+from vaeudf.clustering.portraits import portray
+from vaeudf.clustering.ranges import Ranges
 from vaeudf.errors import InputError
 from vaeudf.gaussian.arrays import Gaussians
 
@@ -97,13 +93,13 @@ def test_nearest_centroids(divergence):
     mu, log_var = draw(301, 5)
     centroids = Gaussians(*(x.astype(float) for x in draw(17, 5, seed=3)))
     items = Gaussians(mu.astype(float), log_var.astype(float))
-    found, best, second = nearest_centroids(prepare(items, divergence), centroids, divergence)
+    found, best, second = nearest_centroids(divergence.prepare(items), centroids, divergence)
     expected = oracle(divergence.name, mu, log_var, centroids.mu, centroids.log_var)
     ordered = np.sort(expected, axis=1)
     np.testing.assert_array_equal(found, expected.argmin(axis=1))
     np.testing.assert_allclose(best, ordered[:, 0], rtol=1e-11, atol=1e-12)
     np.testing.assert_allclose(second, ordered[:, 1], rtol=1e-11, atol=1e-12)
-    of_pairs = divergence_of_pairs(items, centroids.take(found), divergence)
+    of_pairs = divergence.of_pairs(items, centroids.take(found))
     np.testing.assert_allclose(of_pairs, ordered[:, 0], rtol=1e-11, atol=1e-12)
 
 
@@ -111,10 +107,10 @@ def test_nearest_centroids(divergence):
 def test_an_item_does_not_see_what_stands_beside_it(divergence):
     items = Gaussians(*(x.astype(float) for x in draw(1000, 7)))
     centroids = items.take(np.arange(0, 100, 9))
-    whole = nearest_centroids(prepare(items, divergence), centroids, divergence)
+    whole = nearest_centroids(divergence.prepare(items), centroids, divergence)
     for rows in (slice(0, 1), slice(3, 131), slice(777, 1000)):
         some = Gaussians(items.mu[rows], items.log_var[rows])
-        part = nearest_centroids(prepare(some, divergence), centroids, divergence)
+        part = nearest_centroids(divergence.prepare(some), centroids, divergence)
         for mine, all_of_them in zip(part, whole, strict=True):
             np.testing.assert_array_equal(mine, all_of_them[rows])
 
@@ -123,10 +119,10 @@ def test_an_item_does_not_see_what_stands_beside_it(divergence):
 def test_ties_go_to_the_first_and_one_centroid_has_no_next(divergence):
     items = Gaussians(np.zeros((3, 2)), np.zeros((3, 2)))
     twins = Gaussians(np.ones((2, 2)), np.zeros((2, 2)))
-    found, best, second = nearest_centroids(prepare(items, divergence), twins, divergence)
+    found, best, second = nearest_centroids(divergence.prepare(items), twins, divergence)
     assert found.tolist() == [0, 0, 0] and (best == second).all()
     alone = twins.take(np.array([0]))
-    assert np.isinf(nearest_centroids(prepare(items, divergence), alone, divergence)[2]).all()
+    assert np.isinf(nearest_centroids(divergence.prepare(items), alone, divergence)[2]).all()
 
 
 @EVERY
@@ -153,7 +149,7 @@ def centroid_of(divergence, mu, log_var, pivot=0.0):
     n = mu.shape[1]
     start = Gaussians(np.full((1, n), pivot), np.zeros((1, n)))
     [told] = tally_all(passes, [start], divergence, Scales.of(divergence, found))
-    return to_centroids(divergence, told.means(), start, found.ranges.low_log_var)
+    return divergence.centroids(told.means(), start, found.ranges.low_log_var)
 
 
 def test_moment_matching_is_that_of_the_mixture():
@@ -189,7 +185,7 @@ def test_bounds_hold(divergence):
         ranges = Ranges.of(items)
         for centroids in (items, centroid_of(divergence, mu, log_var, pivot=mu[0, 0])):
             worst = oracle(divergence.name, mu, log_var, centroids.mu, centroids.log_var).max()
-            assert worst <= ranges.of_divergence(divergence)
+            assert worst <= divergence.bound(ranges)
 
 
 # ---- the whole of it
@@ -276,7 +272,7 @@ def test_clusters_that_differ_only_in_variance():
     for name in DIVERGENCES:
         plan = Plan(divergence_named(name), (3,), restarts=3)
         [trial] = fit(MemoryPasses(mu, log_var), plan).best()
-        items = prepare(Gaussians(mu, log_var), plan.divergence)
+        items = plan.divergence.prepare(Gaussians(mu, log_var))
         labels = nearest_centroids(items, trial.centroids, plan.divergence)[0]
         agreement[name] = adjusted_rand(truth, labels)
     assert min(agreement[name] for name in ("kl", "reverse_kl", "jeffreys", "wasserstein2")) == 1.0
@@ -595,10 +591,10 @@ def test_medoid_targets_of_jeffreys_are_two():
     start = Gaussians(np.zeros((1, 2)), np.zeros((1, 2)))
     found = survey(passes, 0)
     [told] = tally_all(passes, [start], JEFFREYS, Scales.of(JEFFREYS, found))
-    kinds = medoid_targets(JEFFREYS, told.means(), start, found.ranges.low_log_var)
-    assert [kind for kind, _ in kinds] == [REVERSE_KL, KL]
+    targets = JEFFREYS.medoid_targets(told.means(), start, found.ranges.low_log_var)
+    assert len(targets) == 2
     matched = centroid_of(KL, mu, log_var)
-    np.testing.assert_allclose(kinds[0][1].mu, matched.mu, rtol=1e-9)
+    np.testing.assert_allclose(targets[0].mu, matched.mu, rtol=1e-9)
 
 
 # ---- degenerate and bad input
@@ -675,6 +671,27 @@ def test_an_unknown_divergence():
     assert str(error.value) == (
         "divergence is 'cosine'; expected one of kl, reverse_kl, jeffreys, wasserstein2, euclidean."
     )
+
+
+def test_codes_that_the_kernels_do_not_know():
+    items = Gaussians(np.zeros((1, 1)), np.zeros((1, 1)))
+
+    class Unknown(type(KL)):
+        code = 99
+
+    with pytest.raises(ValueError, match=r"^no divergence has this code$"):
+        nearest_centroids(KL.prepare(items), items, Unknown())
+    one, anchors = np.zeros((1, 1)), np.zeros((1, 1, 1))
+    with pytest.raises(ValueError, match=r"^no feature has this code$"):
+        kernels.add_features(
+            codes=np.array([99]),
+            mu=one,
+            dispersion=one,
+            groups=np.zeros(1, np.int32),
+            pivots=one,
+            anchors=anchors,
+            sums=anchors[None].copy(),
+        )
 
 
 def test_seeds_where_no_candidate_has_weight():

@@ -11,9 +11,10 @@ import pytest
 
 from tests.support.passes import MemoryPasses
 from tests.support.scene import LATENT_DIM, NUM_ITEMS, make_bundle, tree
+from vaeudf.clustering.assignment import assign
 from vaeudf.clustering.divergences import KL
 from vaeudf.clustering.lloyd import Plan, fit
-from vaeudf.clustering.portraits import assign, portray
+from vaeudf.clustering.portraits import portray
 from vaeudf.errors import BundleError, InputError, TableError
 from vaeudf.table.open import open_table
 from vaeudf.workflows import cluster_page

@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
+from vaeudf.clustering.assignment import assign
 from vaeudf.clustering.divergences import Divergence, divergence_named
 from vaeudf.clustering.lloyd import Fitted, Plan, Trial, fit
-from vaeudf.clustering.portraits import Portrait, assign, portray
+from vaeudf.clustering.portraits import Portrait, portray
 from vaeudf.gaussian.arrays import Gaussians
 from vaeudf.schema import ITEM_ID
 from vaeudf.spark.passes import TablePasses, read_batches

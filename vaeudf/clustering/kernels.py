@@ -1,9 +1,12 @@
 """The compiled inner loops of clustering: nearest centroids, and sums per cluster.
 
+A divergence is known here by one integer, which its object in vaeudf.clustering.divergences gives
+with all other arguments; another integer raises. A new divergence takes a code below and one case
+in `nearest`; a new feature of centroids a code and one case in `add_features`.
+
 The loop over items is the innermost: it is no sum, so that the compiler may take several items at a
 time without changing a bit of any divergence. An item's divergence therefore depends on the item
-and the centroid alone, and not on what stands beside them. (With centroids innermost, ten to twenty
-at a time, the search for the nearest took five times as long.)
+and the centroid alone, and not on what stands beside them.
 """
 
 from __future__ import annotations
@@ -11,77 +14,108 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-# Codes of the divergences; see vaeudf.clustering.divergences.
+# Codes of the divergences, see vaeudf.clustering.divergences.
 KL, REVERSE_KL, JEFFREYS, WASSERSTEIN2, EUCLIDEAN = range(5)
+
+# Codes of what centroids are made from, see vaeudf.clustering.features.
+SHIFT, SECOND_MOMENT, DISPERSION, PRECISION, WEIGHTED_SHIFT = range(5)
 
 # Items that are taken through all centroids together.
 _TILE = 128
 
 
 @njit(cache=True, nogil=True)
-def nearest(code, mu, var, log_var, centroids, offsets, found, best, second):
-    """Find each item's nearest centroid, and how far it and the next one are.
+def nearest(
+    code,
+    factor,
+    log_var_weight,
+    inverts_items,
+    mu,
+    dispersion,
+    log_var,
+    centroids,
+    offsets,
+    found,
+    best,
+    second,
+):
+    """Find each item's nearest centroid, and its divergences from it and from the next one.
+
+    The divergence of an item from centroid c is
+
+        max(0, factor · (Σ_i term_i + log_var_weight · Σ_i log_var_i + offsets[c]))
+
+    with a term of the item's and the centroid's numbers in dimension i, which the code chooses.
 
     Args:
         code: Which divergence.
+        factor: Of the whole sum.
+        log_var_weight: How an item's Σ log variance enters.
+        inverts_items: Whether the term reads the inverse of an item's dispersion.
         mu: Means, (B, n) float64.
-        var: sigma²; for WASSERSTEIN2 sigma, (B, n).
+        dispersion: sigma², or sigma where the divergence reads that, (B, n).
         log_var: log sigma², (B, n).
-        centroids: Means, variances (or sigmas) and their inverses, (3, k, n).
-        offsets: Each centroid's Σ log variance, (k,).
+        centroids: Means, dispersions and their inverses, (3, k, n).
+        offsets: What depends on the centroid alone, (k,).
         found: Filled with the nearest centroid, (B,) int32; the first of several.
-        best: Filled with its divergence, (B,); a square for WASSERSTEIN2 and EUCLIDEAN.
+        best: Filled with its divergence, (B,).
         second: Filled with the next one's, infinite if there is only one, (B,).
     """
     rows, n = mu.shape
     k = centroids.shape[1]
     # One row per dimension, of a length that never changes: the compiler then does eight at a time.
-    means, spreads, inverses = np.empty((3, n, _TILE))
+    means, dispersions, inverses = np.empty((3, n, _TILE))
     own = np.empty(_TILE)  # what an item adds to its divergence from every centroid
     sums, least, next_least = np.empty(_TILE), np.empty(_TILE), np.empty(_TILE)
     at = np.empty(_TILE, np.int32)
     for start in range(0, rows, _TILE):
         size = min(_TILE, rows - start)
-        _take_tile(code, mu, var, log_var, start, size, means, spreads, inverses, own)
+        for r in range(_TILE):
+            # The last tile is filled up with copies of its last item.
+            row = start + min(r, size - 1)
+            total = 0.0
+            for i in range(n):
+                means[i, r] = mu[row, i]
+                dispersions[i, r] = dispersion[row, i]
+                inverses[i, r] = 1.0 / dispersion[row, i] if inverts_items else 0.0
+                total += log_var_weight * log_var[row, i]
+            own[r] = total
         at[:] = 0
         least[:] = np.inf
         next_least[:] = np.inf
         for c in range(k):
             sums[:] = 0.0
             for i in range(n):
-                x, s, by = means[i], spreads[i], inverses[i]
-                m, v, w = centroids[0, c, i], centroids[1, c, i], centroids[2, c, i]
+                x, s, inverse_s = means[i], dispersions[i], inverses[i]
+                m, v, inverse_v = centroids[0, c, i], centroids[1, c, i], centroids[2, c, i]
                 if code == KL:
                     for r in range(_TILE):
                         gap = x[r] - m
-                        sums[r] += w * (gap * gap + s[r])
+                        sums[r] += inverse_v * (gap * gap + s[r])
                 elif code == REVERSE_KL:
                     for r in range(_TILE):
                         gap = x[r] - m
-                        sums[r] += by[r] * (gap * gap + v)
+                        sums[r] += inverse_s[r] * (gap * gap + v)
                 elif code == JEFFREYS:
                     for r in range(_TILE):
                         gap = x[r] - m
-                        sums[r] += gap * gap * (by[r] + w) + (s[r] * w + v * by[r])
+                        both = s[r] * inverse_v + v * inverse_s[r]
+                        sums[r] += gap * gap * (inverse_s[r] + inverse_v) + both
                 elif code == WASSERSTEIN2:
                     for r in range(_TILE):
                         gap = x[r] - m
                         wider = s[r] - v
                         sums[r] += gap * gap + wider * wider
-                else:
+                elif code == EUCLIDEAN:
                     for r in range(_TILE):
                         gap = x[r] - m
                         sums[r] += gap * gap
-            scale, offset = 1.0, 0.0
-            if code == KL:
-                scale, offset = 0.5, offsets[c] - n
-            elif code == REVERSE_KL:
-                scale, offset = 0.5, -offsets[c] - n
-            elif code == JEFFREYS:
-                scale, offset = 0.5, -2.0 * n
+                else:
+                    raise ValueError("no divergence has this code")
+            offset = offsets[c]
             for r in range(_TILE):
                 # Of rounding alone a divergence can be below 0.
-                d = max(scale * (sums[r] + (own[r] + offset)), 0.0)
+                d = max(factor * (sums[r] + (own[r] + offset)), 0.0)
                 before = least[r]
                 nearer = d < before
                 next_least[r] = min(next_least[r], before if nearer else d)
@@ -89,23 +123,6 @@ def nearest(code, mu, var, log_var, centroids, offsets, found, best, second):
                 at[r] = c if nearer else at[r]
         for r in range(size):
             found[start + r], best[start + r], second[start + r] = at[r], least[r], next_least[r]
-
-
-@njit(cache=True, nogil=True)
-def _take_tile(code, mu, var, log_var, start, size, means, spreads, inverses, own):
-    n = mu.shape[1]
-    sign = -1.0 if code == KL else 1.0 if code == REVERSE_KL else 0.0
-    inverted = code == REVERSE_KL or code == JEFFREYS
-    for r in range(_TILE):
-        # The last tile is filled up with copies of its last item.
-        row = start + min(r, size - 1)
-        total = 0.0
-        for i in range(n):
-            means[i, r] = mu[row, i]
-            spreads[i, r] = var[row, i]
-            inverses[i, r] = 1.0 / var[row, i] if inverted else 0.0
-            total += sign * log_var[row, i]
-        own[r] = total
 
 
 @njit(cache=True, nogil=True)
@@ -120,13 +137,13 @@ def add_values(values, groups, anchors, sums):
 
 
 @njit(cache=True, nogil=True)
-def add_features(code, mu, var, groups, pivots, anchors, sums):
-    """Add what a centroid is made from to exact sums, each item to its own cluster's.
+def add_features(codes, mu, dispersion, groups, pivots, anchors, sums):
+    """Add what centroids are made from to exact sums, each item to its own cluster's.
 
     Args:
-        code: Which divergence; it says which features, see vaeudf.clustering.divergences.
+        codes: Which features, (F,) int64.
         mu: Means, (B, n) float64.
-        var: sigma²; for WASSERSTEIN2 sigma, (B, n).
+        dispersion: sigma², or sigma where the divergence reads that, (B, n).
         groups: Each item's cluster, (B,) int32.
         pivots: What each cluster's means are counted from, (k, n).
         anchors: Of the exact sums, (L, F, n).
@@ -137,21 +154,32 @@ def add_features(code, mu, var, groups, pivots, anchors, sums):
     features = np.empty((num_features, n))
     for row in range(rows):
         cluster = groups[row]
-        for i in range(n):
-            gap, s = mu[row, i] - pivots[cluster, i], var[row, i]
-            if code == WASSERSTEIN2:
-                features[0, i], features[1, i] = gap, s
-            elif code == REVERSE_KL:
-                features[0, i], features[1, i] = 1.0 / s, gap / s
+        x, s, p = mu[row], dispersion[row], pivots[cluster]
+        for f in range(num_features):
+            code, values = codes[f], features[f]
+            if code == SHIFT:
+                for i in range(n):
+                    values[i] = x[i] - p[i]
+            elif code == SECOND_MOMENT:
+                for i in range(n):
+                    gap = x[i] - p[i]
+                    values[i] = gap * gap + s[i]
+            elif code == DISPERSION:
+                for i in range(n):
+                    values[i] = s[i]
+            elif code == PRECISION:
+                for i in range(n):
+                    values[i] = 1.0 / s[i]
+            elif code == WEIGHTED_SHIFT:
+                for i in range(n):
+                    values[i] = (x[i] - p[i]) / s[i]
             else:
-                features[0, i], features[1, i] = gap, gap * gap + s
-                if code == JEFFREYS:
-                    features[2, i], features[3, i] = 1.0 / s, gap / s
+                raise ValueError("no feature has this code")
         for level in range(levels):
             for f in range(num_features):
                 # Dimension by dimension, of which the compiler does several at a time.
-                x, anchor, added = features[f], anchors[level, f], sums[cluster, level, f]
+                values, anchor, added = features[f], anchors[level, f], sums[cluster, level, f]
                 for i in range(n):
-                    rounded = (x[i] + anchor[i]) - anchor[i]
+                    rounded = (values[i] + anchor[i]) - anchor[i]
                     added[i] += rounded
-                    x[i] -= rounded
+                    values[i] -= rounded

@@ -27,18 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaeudf.clustering import kernels
-from vaeudf.clustering.divergences import (
-    EUCLIDEAN,
-    MAX_LOG_VAR,
-    MAX_MU,
-    Divergence,
-    Prepared,
-    Ranges,
-    as_measured,
-    nearest_centroids,
-    prepare,
-    to_centroids,
-)
+from vaeudf.clustering.assignment import nearest_centroids
+from vaeudf.clustering.divergences import Divergence, Prepared
+from vaeudf.clustering.ranges import MAX_LOG_VAR, MAX_MU, Ranges
 from vaeudf.errors import InputError
 from vaeudf.gaussian.arrays import Gaussians
 from vaeudf.numerics.exact_sums import anchors, totals
@@ -120,7 +111,7 @@ class Survey:
         lowest = min(self, other, key=lambda survey: (survey.chance, *_content(survey.first)))
         return Survey(
             self.num_items + other.num_items,
-            self.ranges.join(other.ranges),
+            self.ranges.merge(other.ranges),
             lowest.first,
             lowest.chance,
         )
@@ -174,8 +165,8 @@ class Scales:
     def of(cls, divergence: Divergence, survey: Survey) -> Scales:
         """Return those for a catalog."""
         count, ranges = survey.num_items, survey.ranges
-        features = ranges.of_features(divergence), ranges.of_features_that_matter(divergence)
-        values = ranges.of_divergence(divergence), ranges.of_divergence_that_matters(divergence)
+        features = divergence.feature_bounds(ranges), divergence.feature_tolerances(ranges)
+        values = divergence.bound(ranges), divergence.tolerance(ranges)
         return cls(
             anchors(*features, count), anchors(*values, count), anchors(1.0, 2.0**-40, count)
         )
@@ -322,7 +313,7 @@ class Fitted:
             min((t for t in self.trials if t.k == k), key=lambda t: t.objective)
             for k in self.plan.num_clusters
         ]
-        if self.plan.divergence == EUCLIDEAN:
+        if not self.plan.divergence.measures_variances:
             found = [self._with_own_variances(trial) for trial in found]
         return [_by_size(trial) for trial in found]
 
@@ -333,7 +324,7 @@ class Fitted:
         """
         assert trial.tally is not None
         least = self.survey.ranges.low_log_var
-        own = to_centroids(EUCLIDEAN, trial.tally.means(), trial.centroids, least)
+        own = self.plan.divergence.centroids(trial.tally.means(), trial.centroids, least)
         filled = (trial.tally.counts > 0)[:, None]
         log_var = np.where(filled, own.log_var, trial.centroids.log_var)
         return replace(trial, centroids=Gaussians(trial.centroids.mu, log_var))
@@ -396,7 +387,7 @@ def draw_candidates(passes: Passes, plan: Plan, found: Survey) -> tuple[Gaussian
         of them.
     """
     size = _DRAWN * max(plan.num_clusters)
-    candidates = as_measured(found.first, plan.divergence)
+    candidates = plan.divergence.as_measured(found.first)
     if max(plan.num_clusters) > 1:
         for number in range(_ROUNDS):
             draw = partial(
@@ -420,8 +411,8 @@ def _draw_batches(
 ) -> Kept | None:
     kept: Kept | None = None
     for batch in batches:
-        items = as_measured(batch.items, divergence)
-        _, best, _ = nearest_centroids(prepare(items, divergence), candidates, divergence)
+        items = divergence.as_measured(batch.items)
+        _, best, _ = nearest_centroids(divergence.prepare(items), candidates, divergence)
         # The lowest of these are as drawn one by one with chances in proportion to `best`.
         with np.errstate(divide="ignore"):
             keys = -np.log(_chances(items, seed)) / best
@@ -448,7 +439,7 @@ def _count_batches(
 ) -> NDArray[np.int64]:
     counts = np.zeros(len(candidates), np.int64)
     for batch in batches:
-        read = prepare(batch.items, divergence)
+        read = divergence.prepare(batch.items)
         found, _, _ = nearest_centroids(read, candidates, divergence)
         counts += np.bincount(found, minlength=len(candidates))
     return counts
@@ -471,7 +462,7 @@ def choose_seeds(
         seed: Of the random numbers.
     """
     rng = np.random.default_rng(seed)
-    read = prepare(candidates, divergence)
+    read = divergence.prepare(candidates)
     total = weights.sum()
     chosen = [int(rng.choice(len(candidates), p=weights / total))]
     reach = np.full(len(candidates), np.inf)
@@ -496,7 +487,7 @@ def choose_seeds(
             break
         before = cost
         means, mass = _weighted_means(candidates, weights, found, centroids, divergence)
-        better = to_centroids(divergence, means, centroids, least)
+        better = divergence.centroids(means, centroids, least)
         centroids = _where(mass > 0, better, centroids)
     return centroids
 
@@ -511,16 +502,14 @@ def _weighted_means(
     k, n = len(centroids), items.mu.shape[1]
     # As many features as items, by the kernel that the passes use: one item per group.
     ranges = Ranges.of(items)
-    bounds = ranges.of_features(divergence), ranges.of_features_that_matter(divergence)
+    bounds = divergence.feature_bounds(ranges), divergence.feature_tolerances(ranges)
     scale = anchors(*bounds, 1)
     sums = np.zeros((len(items), *scale.shape))
-    read = prepare(items, divergence)
+    read = divergence.prepare(items)
     own = np.arange(len(items), dtype=np.int32)
-    kernels.add_features(
-        divergence.code, read.mu, read.spread, own, centroids.mu[found], scale, sums
-    )
+    _add_features(read, own, centroids.mu[found], scale, sums, divergence)
     features = totals(sums) * weights[:, None, None]
-    added = np.zeros((k, divergence.num_features, n))
+    added = np.zeros((k, len(divergence.features), n))
     np.add.at(added, found, features)
     mass = np.bincount(found, weights, minlength=k).astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -554,7 +543,7 @@ def _tally_batches(
 ) -> list[Tally]:
     tallies = [_no_tally(centroids, scales) for centroids in sets]
     for batch in batches:
-        read = prepare(batch.items, divergence)
+        read = divergence.prepare(batch.items)
         for own, centroids in enumerate(sets):
             tallies[own] = _add_batch(
                 tallies[own], batch.items, read, centroids, divergence, scales
@@ -582,9 +571,7 @@ def _add_batch(
     scales: Scales,
 ) -> Tally:
     found, best, _ = nearest_centroids(read, centroids, divergence)
-    kernels.add_features(
-        divergence.code, read.mu, read.spread, found, centroids.mu, scales.features, tally.features
-    )
+    _add_features(read, found, centroids.mu, scales.features, tally.features, divergence)
     kernels.add_values(best, np.zeros(len(best), np.int32), scales.divergence, tally.divergence)
     far = tally.far
     limit = -far.keys[-1] if len(far.keys) == _SPARE else 0.0
@@ -594,10 +581,29 @@ def _add_batch(
         distinct = np.unique(best[rows])
         rows = rows[best[rows] >= distinct[-min(_SPARE, len(distinct))]]
     if len(rows):
-        some = as_measured(items.take(rows), divergence)
+        some = divergence.as_measured(items.take(rows))
         far = far.join(Kept.lowest(-best[rows], some, _SPARE), _SPARE)
     counts = tally.counts + np.bincount(found, minlength=len(centroids))
     return replace(tally, counts=counts, far=far)
+
+
+def _add_features(
+    items: Prepared,
+    groups: NDArray[np.int32],
+    pivots: _Array,
+    anchors: _Array,
+    sums: _Array,
+    divergence: Divergence,
+) -> None:
+    kernels.add_features(
+        codes=np.array([feature.code for feature in divergence.features]),
+        mu=items.mu,
+        dispersion=items.dispersion,
+        groups=groups,
+        pivots=pivots,
+        anchors=anchors,
+        sums=sums,
+    )
 
 
 def _join_tallies(one: list[Tally], other: list[Tally]) -> list[Tally]:
@@ -611,7 +617,7 @@ def _moved(trial: Trial, divergence: Divergence, least_log_var: _Array) -> Trial
     filled = trial.tally.counts > 0
     means = trial.tally.means()
     centroids = _where(
-        filled, to_centroids(divergence, means, trial.centroids, least_log_var), trial.centroids
+        filled, divergence.centroids(means, trial.centroids, least_log_var), trial.centroids
     )
     far = trial.tally.far.items
     empty = np.flatnonzero(~filled)[: len(far)]

@@ -12,16 +12,8 @@ import pyarrow.compute
 from numpy.typing import NDArray
 
 from vaeudf.clustering import kernels
-from vaeudf.clustering.divergences import (
-    EUCLIDEAN,
-    WASSERSTEIN2,
-    Divergence,
-    Prepared,
-    divergence_of_pairs,
-    medoid_targets,
-    nearest_centroids,
-    prepare,
-)
+from vaeudf.clustering.assignment import nearest_centroids
+from vaeudf.clustering.divergences import Divergence, Prepared
 from vaeudf.clustering.lloyd import Fitted, Scales, Trial
 from vaeudf.gaussian.arrays import Gaussians
 from vaeudf.numerics.exact_sums import totals
@@ -114,7 +106,7 @@ class _Sitter:
 
     centroids: Gaussians
     ranks: NDArray[np.int64] | None
-    targets: list[tuple[Divergence, Gaussians]]
+    targets: tuple[Gaussians, ...]
 
 
 def portray(
@@ -134,7 +126,7 @@ def portray(
         _Sitter(
             trial.centroids,
             trial.ranks,
-            medoid_targets(divergence, tally.means(), trial.centroids, least),
+            divergence.medoid_targets(tally.means(), trial.centroids, least),
         )
         for trial, tally in zip(trials, tallies, strict=True)
     ]
@@ -170,40 +162,6 @@ def _portraits(sketch: _Sketch, counts: NDArray[np.int64]) -> list[Portrait]:
     return portraits
 
 
-def assign(
-    items: Gaussians,
-    centroids: Gaussians,
-    divergence: Divergence,
-    ranks: NDArray[np.int64] | None = None,
-) -> tuple[NDArray[np.int32], _Array]:
-    """Return each item's cluster and its divergence from the centroid; of distances no squares.
-
-    Args:
-        items: N of them.
-        centroids: k of them.
-        divergence: What to measure by.
-        ranks: Of equally near centroids the one of the lowest rank is taken; default: the first.
-    """
-    read = prepare(items, divergence)
-    found, best, _ = _nearest(read, centroids, ranks, divergence)
-    return found, np.sqrt(best) if is_squared(divergence) else best
-
-
-def _nearest(
-    read: Prepared, centroids: Gaussians, ranks: NDArray[np.int64] | None, divergence: Divergence
-) -> tuple[NDArray[np.int32], _Array, _Array]:
-    if ranks is None:
-        return nearest_centroids(read, centroids, divergence)
-    order = np.argsort(ranks).astype(np.int32)
-    found, best, second = nearest_centroids(read, centroids.take(order), divergence)
-    return order[found], best, second
-
-
-def is_squared(divergence: Divergence) -> bool:
-    """Whether clustering measures the square of what people call by this name."""
-    return divergence in (WASSERSTEIN2, EUCLIDEAN)
-
-
 def _join(one: list[_Sketch], other: list[_Sketch], size: int) -> list[_Sketch]:
     return [mine.join(yours, size) for mine, yours in zip(one, other, strict=True)]
 
@@ -217,7 +175,7 @@ def _sketch_batches(
 ) -> list[_Sketch]:
     sketches = [_no_sketch(len(sitter.centroids), scales) for sitter in sitters]
     for batch in batches:
-        read = prepare(batch.items, divergence)
+        read = divergence.prepare(batch.items)
         for own, sitter in enumerate(sitters):
             added = _sketch_batch(batch, read, sitter, divergence, scales, num_nearest)
             sketches[own] = sketches[own].join(added, num_nearest)
@@ -242,21 +200,18 @@ def _sketch_batch(
     num_nearest: int,
 ) -> _Sketch:
     k = len(sitter.centroids)
-    found, best, second = _nearest(read, sitter.centroids, sitter.ranks, divergence)
+    found, best, second = nearest_centroids(read, sitter.centroids, divergence, sitter.ranks)
     sketch = _no_sketch(k, scales)
     kernels.add_values(best, found, scales.divergence, sketch.divergences)
-    a, b = (np.sqrt(best), np.sqrt(second)) if is_squared(divergence) else (best, second)
+    a, b = divergence.reported(best), divergence.reported(second)
     if k > 1:
         # Of an item that is on two centroids at once neither is the nearer one.
         widths = np.divide(b - a, b, out=np.zeros_like(b), where=b > 0)
         kernels.add_values(widths, found, scales.silhouette, sketch.silhouettes)
-    from_medoid = sum(
-        divergence_of_pairs(batch.items, centres.take(found), kind)
-        for kind, centres in sitter.targets
-    )
+    targets = tuple(target.take(found) for target in sitter.targets)
     return replace(
         sketch,
-        medoids=_ranked(batch, found, np.asarray(from_medoid), 1),
+        medoids=_ranked(batch, found, divergence.medoid_cost(batch.items, targets), 1),
         nearest=_ranked(batch, found, a, num_nearest),
     )
 

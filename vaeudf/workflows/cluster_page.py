@@ -13,7 +13,7 @@ from vaeudf.catalog.source import CatalogSource, read_images
 from vaeudf.clustering.api import Clustering
 from vaeudf.clustering.divergences import Divergence
 from vaeudf.clustering.lloyd import Fitted
-from vaeudf.clustering.portraits import Portrait, is_squared
+from vaeudf.clustering.portraits import Portrait
 from vaeudf.pages.cluster_page import ClusterSection, Member, write_cluster_page
 from vaeudf.pages.cluster_plots import choice_of_k, objective_curves
 from vaeudf.workflows.cli import Summary
@@ -104,7 +104,7 @@ class ClusterPage:
 
 
 def _spread(portrait: Portrait, divergence: Divergence) -> str:
-    if is_squared(divergence):
+    if divergence.squared:
         return f"{math.sqrt(portrait.mean_divergence):.3g} from it (root mean square)"
     return f"{portrait.mean_divergence:.3g} {divergence.unit} from it on average"
 
@@ -119,7 +119,7 @@ def _members(portrait: Portrait) -> list[tuple[str, float | None]]:
 
 def _plot(fitted: Fitted, found: Sequence[Clustering], best: Clustering) -> tuple[bytes, str, str]:
     unit = f", {best.divergence.unit}" if best.divergence.unit else ""
-    label = f"mean {'square' if is_squared(best.divergence) else 'divergence'}{unit}"
+    label = f"mean {'square' if best.divergence.squared else 'divergence'}{unit}"
     if len(found) > 1:
         plot = choice_of_k(
             [one.k for one in found],
