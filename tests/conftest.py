@@ -19,8 +19,9 @@ from pyspark.sql import SparkSession
 from tests.support.population import Population, make_population
 from vaeudf.catalog.garments import draw_garment, sample_garment
 from vaeudf.images.spec import ImageSpec
-from vaeudf.model.bundle import Bundle, Manifest, save_bundle
+from vaeudf.model.bundle import Bundle, save_bundle
 from vaeudf.model.conv_vae import conv_vae
+from vaeudf.model.manifest import Manifest
 from vaeudf.spark.session import session_builder
 
 LATENT_DIM = 4
