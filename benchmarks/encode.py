@@ -88,8 +88,9 @@ def make_model(path: Path) -> None:
     import torch
 
     from vaeudf.images.spec import ImageSpec
-    from vaeudf.model.bundle import Manifest, save_bundle
+    from vaeudf.model.bundle import save_bundle
     from vaeudf.model.conv_vae import conv_vae
+    from vaeudf.model.manifest import Manifest
 
     torch.manual_seed(0)
     sizes = {"height": SIDE, "width": SIDE, "channels": 3, "latent_dim": 10, "base_channels": 24}

@@ -24,8 +24,9 @@ from vaeudf.decoding.udf import (
     with_samples,
 )
 from vaeudf.errors import BundleError, InputError
-from vaeudf.model.bundle import DECODER, MANIFEST, Bundle, NetworkFiles, load_bundle, load_decoder
+from vaeudf.model.bundle import Bundle, NetworkFiles, load_bundle, load_decoder
 from vaeudf.model.devices import Hardware, load_batch_decoder
+from vaeudf.model.manifest import DECODER, MANIFEST
 
 pytestmark = pytest.mark.spark
 

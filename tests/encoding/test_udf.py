@@ -17,8 +17,8 @@ from vaeudf.catalog.source import CatalogSource, has_hashed_versions, list_items
 from vaeudf.encoding.udf import chunks_for, encode, encode_batches, encode_chunks
 from vaeudf.errors import InputError
 from vaeudf.images.decode import ImageFailure, decode_image
-from vaeudf.images.spec import scale_pixels
 from vaeudf.model.devices import BatchEncoder, Hardware
+from vaeudf.model.pixels import PixelScaler
 
 pytestmark = pytest.mark.spark
 
@@ -27,11 +27,10 @@ def directly(bundle, images: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
     """One image at a time through the torch module that a user gets."""
     results = []
     for data in images:
-        pixels = scale_pixels(
-            decode_image(data, bundle.manifest.image)[None], bundle.manifest.image
-        )
+        spec = bundle.manifest.image
+        pixels = PixelScaler(spec).scale_array(decode_image(data, spec)[None])
         with torch.no_grad():
-            results.append([out[0].numpy() for out in bundle.encoder(torch.from_numpy(pixels))])
+            results.append([out[0].numpy() for out in bundle.encoder(pixels)])
     mu, log_var = zip(*results, strict=True)
     return np.stack(mu), np.stack(log_var)
 

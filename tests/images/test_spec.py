@@ -1,4 +1,4 @@
-"""The spec's own checks, and the arithmetic between bytes and what a network gets."""
+"""The spec's own checks, and those of pixels by it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from vaeudf.errors import InputError
-from vaeudf.images.spec import ImageSpec, scale_pixels, unscale_pixels
+from vaeudf.images.spec import ImageSpec, check_pixels
 
 # ---- the spec
 
@@ -109,44 +109,7 @@ def test_from_dict_is_strict(content, message):
         ImageSpec.from_dict(content)
 
 
-# ---- scaling
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("scaling", ["zero_one", "minus_one_one"])
-def test_scale_pixels_is_the_plain_formula(scaling, channels):
-    spec = ImageSpec(16, 32, channels, scaling=scaling)
-    batch = np.random.default_rng(0).integers(0, 256, (5, 16, 32, channels), dtype=np.uint8)
-    batch[0, :8] = np.arange(256).reshape(8, 32, 1)
-    scaled = scale_pixels(batch, spec)
-    assert scaled.dtype == np.float32 and scaled.flags.c_contiguous
-    assert scaled.shape == (5, channels, 16, 32)
-    for b, c, y, x in [
-        (0, 0, 0, 0),
-        (0, channels - 1, 7, 31),
-        (3, 0, 15, 2),
-        (4, channels - 1, 9, 9),
-    ]:
-        level = int(batch[b, y, x, c])
-        expected = level / 255 if scaling == "zero_one" else level / 127.5 - 1
-        assert scaled[b, c, y, x] == pytest.approx(expected, abs=1e-7)
-    assert scaled.max() == 1 and scaled.min() == (0 if scaling == "zero_one" else -1)
-    assert (unscale_pixels(scaled, spec) == batch).all()
-
-
-def test_scale_pixels_of_nothing_and_of_a_view():
-    spec = ImageSpec(4, 6)
-    assert scale_pixels(np.empty((0, 4, 6, 3), np.uint8), spec).shape == (0, 3, 4, 6)
-    batch = np.arange(2 * 4 * 6 * 3, dtype=np.uint8).reshape(2, 4, 6, 3)
-    assert (scale_pixels(batch[::-1], spec) == scale_pixels(batch, spec)[::-1]).all()
-
-
-def test_unscale_rounds_and_clips():
-    spec = ImageSpec(1, 5, 1, scaling="minus_one_one")
-    scaled = np.array([-9.0, -1.0, 0.0, 1.1, np.nan], np.float32).reshape(1, 1, 1, 5)
-    assert unscale_pixels(scaled, spec).ravel().tolist() == [0, 0, 128, 255, 0]
-    with pytest.raises(InputError, match=r"have shape \(1, 1, 1, 5\); expected \(B, 3, 1, 5\)\.$"):
-        unscale_pixels(scaled, ImageSpec(1, 5))
+# ---- pixels, and how many of them
 
 
 @pytest.mark.parametrize(
@@ -158,21 +121,11 @@ def test_unscale_rounds_and_clips():
         (np.zeros((2, 4, 6, 1), np.uint8), "uint8 of shape (2, 4, 6, 1)"),
     ],
 )
-def test_scale_pixels_says_what_is_wrong(batch, found):
+def test_check_pixels_says_what_is_wrong(batch, found):
     message = f"pixels are {found}; expected uint8 of shape (B, 4, 6, 3)."
     with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
-        scale_pixels(batch, ImageSpec(4, 6))
-
-
-def test_mean_and_std_are_those_of_pixels_between_0_and_1():
-    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    spec = ImageSpec(5, 7, scaling="mean_std", mean=mean, std=std)
-    pixels = np.random.default_rng(0).integers(0, 256, (4, 5, 7, 3), dtype=np.uint8)
-    expected = (pixels.astype(np.float64) / 255 - mean) / std
-    scaled = scale_pixels(pixels, spec)
-    assert scaled.dtype == np.float32
-    np.testing.assert_allclose(scaled.transpose(0, 2, 3, 1), expected, atol=2e-6)
-    assert (unscale_pixels(scaled, spec) == pixels).all()
+        check_pixels(batch, ImageSpec(4, 6))
+    check_pixels(np.zeros((0, 4, 6, 3), np.uint8), ImageSpec(4, 6))
 
 
 def test_networks_get_fewer_of_larger_pictures():

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import torch
 
 from vaeudf.images.decode import decode_image
-from vaeudf.images.spec import scale_pixels
 from vaeudf.model.bundle import Bundle
+from vaeudf.model.pixels import PixelScaler
 from vaeudf.table.open import open_table
 from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
 
@@ -20,7 +20,7 @@ def pixels_of(garments: pa.Table, bundle: Bundle) -> torch.Tensor:
     """The catalog's pictures as the network gets them, in the order of item_id."""
     spec = bundle.manifest.image
     images = garments.sort_by("item_id")["image"].to_pylist()
-    return torch.from_numpy(scale_pixels(np.stack([decode_image(i, spec) for i in images]), spec))
+    return PixelScaler(spec).scale_array(np.stack([decode_image(i, spec) for i in images]))
 
 
 def encoded_by_spark(

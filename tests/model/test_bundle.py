@@ -18,17 +18,11 @@ import torch
 import vaeudf.model.bundle
 from vaeudf.errors import BundleError, InputError
 from vaeudf.images.spec import ImageSpec
-from vaeudf.model.bundle import (
-    DECODER,
-    ENCODER,
-    MANIFEST,
-    Manifest,
-    NetworkFiles,
-    load_bundle,
-    load_encoder,
-    save_bundle,
-)
-from vaeudf.model.conv_vae import Networks, build, conv_vae
+from vaeudf.model.architectures import build
+from vaeudf.model.bundle import NetworkFiles, load_bundle, load_encoder, save_bundle
+from vaeudf.model.conv_vae import conv_vae
+from vaeudf.model.manifest import DECODER, ENCODER, MANIFEST, Manifest
+from vaeudf.model.networks import Networks
 
 SIZES = {"height": 16, "width": 32, "channels": 3, "latent_dim": 3, "base_channels": 2}
 MANY = MANIFEST, ENCODER, DECODER
@@ -350,6 +344,9 @@ def test_keys_that_are_missing_or_surplus(folder):
         ("z_range", [[0, 0, 0], [1, 1]]),
         ("z_range", [[0, 0, 0], [1, 1, math.nan]]),
         ("z_range", "wide"),
+        ("z_range", [["0", "0", "0"], ["1", "1", "1"]]),
+        ("z_range", [[False] * 3, [True] * 3]),
+        ("z_range", [[0, 0, 0], [1, 1, 10**400]]),
         ("z_range", {}),
         ("training", None),
         ("files", {}),

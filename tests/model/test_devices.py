@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from vaeudf.errors import DeviceError, InputError
-from vaeudf.model.devices import BatchEncoder, Hardware, choose_device, load_batch_encoder
+from vaeudf.model.devices import Hardware, choose_device, load_batch_encoder
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU here")
 
@@ -104,11 +104,3 @@ def test_on_a_gpu(bundle, precision):
     tolerance = 1e-4 if precision == "float32" else 0.1
     for part, expected in zip(found, bundle.encoder.encode(pictures(60)), strict=True):
         np.testing.assert_allclose(part, expected, atol=tolerance * max(1, np.abs(expected).max()))
-
-
-def test_scaling_is_that_of_the_specification(bundle):
-    from vaeudf.images.spec import scale_pixels
-
-    encoder = BatchEncoder(bundle.encoder, torch.device("cpu"))
-    scaled = bundle.encoder.scale(torch.from_numpy(pictures(3)))
-    assert (scaled.numpy() == scale_pixels(pictures(3), encoder.spec)).all()

@@ -324,8 +324,9 @@ def main(root: Path) -> None:
 
     from vaeudf.errors import BundleError
     from vaeudf.images.spec import ImageSpec
-    from vaeudf.model.bundle import Manifest, load_bundle, save_bundle
+    from vaeudf.model.bundle import load_bundle, save_bundle
     from vaeudf.model.conv_vae import conv_vae
+    from vaeudf.model.manifest import Manifest
 
     torch.manual_seed(0)
     good = root / "good"

@@ -18,7 +18,8 @@ from vaeudf.decoding.paths import fisher_rao_distance, fisher_rao_path, linear_p
 from vaeudf.decoding.udf import draws
 from vaeudf.errors import BundleError, InputError
 from vaeudf.images.decode import decode_image
-from vaeudf.model.bundle import MANIFEST, load_bundle
+from vaeudf.model.bundle import load_bundle
+from vaeudf.model.manifest import MANIFEST, Manifest
 from vaeudf.table.open import open_table
 from vaeudf.workflows.cli import parse
 from vaeudf.workflows.decode_latents import DecodeLatents, decode_latents
@@ -556,12 +557,13 @@ def test_a_decoder_of_another_shape(bundle_path, tmp_path):
 
     import vaeudf.model.bundle as bundles
     from vaeudf.images.spec import ImageSpec
-    from vaeudf.model.foreign import Interface, build_foreign, networks_of
+    from vaeudf.model.foreign import build_foreign, networks_of
+    from vaeudf.model.interface import Interface
     from vaeudf.model.py_files import use_py_files
 
     use_py_files([str(module)])
     interface = Interface("encode", "0", "1", "decode", "", (2,))
-    manifest = bundles.Manifest("odd_vae:Odd", {}, 2, ImageSpec(16, 16), interface=interface)
+    manifest = Manifest("odd_vae:Odd", {}, 2, ImageSpec(16, 16), interface=interface)
     made = build_foreign("odd_vae:Odd", {})
     bundles.save_bundle(model, networks_of(made, interface), manifest)
     asked = {"model": str(model), "z": ["0,0"], "output": str(out), "py_files": [str(module)]}
@@ -584,7 +586,7 @@ def test_a_decoder_of_another_shape(bundle_path, tmp_path):
     other = tmp_path / "even_vae.py"
     other.write_text(text)
     use_py_files([str(other)])
-    manifest = bundles.Manifest("even_vae:Odd", {}, 2, good, interface=interface)
+    manifest = Manifest("even_vae:Odd", {}, 2, good, interface=interface)
     made = build_foreign("even_vae:Odd", {})
     bundles.save_bundle(model, networks_of(made, interface), manifest)
     asked |= {"z": ["0.2,0", "0.6,0"], "py_files": [str(other)], "trust_model": True}

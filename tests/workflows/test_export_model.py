@@ -20,8 +20,10 @@ from tests.support import elsewhere
 from tests.support.scene import tree
 from vaeudf.errors import BundleError, InputError
 from vaeudf.images.decode import decode_image
-from vaeudf.images.spec import ImageSpec, scale_pixels
-from vaeudf.model.bundle import MODEL, load_bundle
+from vaeudf.images.spec import ImageSpec
+from vaeudf.model.bundle import load_bundle
+from vaeudf.model.manifest import MODEL
+from vaeudf.model.pixels import PixelScaler
 from vaeudf.table.open import open_table
 from vaeudf.workflows.cli import parse
 from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
@@ -80,9 +82,9 @@ def test_from_a_checkpoint_to_answers(spark, theirs, tmp_path, parquet_catalog, 
     assert encode_catalog(night)["encoded"] == garments.num_rows
     spec = ImageSpec(16, 16)
     images = garments.sort_by("item_id")["image"].to_pylist()
-    pixels = scale_pixels(np.stack([decode_image(image, spec) for image in images]), spec)
+    pixels = np.stack([decode_image(image, spec) for image in images])
     with torch.no_grad():
-        expected = model.encode(torch.from_numpy(pixels))
+        expected = model.encode(PixelScaler(spec).scale_array(pixels))
     rows = pa.concat_tables(pq.read_table(uri) for uri in open_table(table).files)
     rows = rows.sort_by("item_id")
     np.testing.assert_allclose(np.stack(rows["mu"].to_numpy()), expected["mu"], atol=1e-5)

@@ -24,7 +24,8 @@ from vaeudf.decoding.udf import (
     tasks_for,
 )
 from vaeudf.images.decode import ImageFailure, decode_image, picture_png
-from vaeudf.model.bundle import Bundle, PictureDecoder
+from vaeudf.model.bundle import Bundle
+from vaeudf.model.decoder import PictureDecoder
 from vaeudf.model.devices import Hardware
 from vaeudf.schema import (
     CHANGED,

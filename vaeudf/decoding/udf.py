@@ -23,7 +23,8 @@ from pyspark.sql.types import ArrayType, NumericType
 from vaeudf.decoding.file_names import file_name
 from vaeudf.errors import BundleError, InputError
 from vaeudf.images.decode import picture_png
-from vaeudf.model.bundle import Bundle, PictureDecoder
+from vaeudf.model.bundle import Bundle
+from vaeudf.model.decoder import PictureDecoder
 from vaeudf.model.devices import Hardware, load_batch_decoder, use_threads
 from vaeudf.schema import FILE, IMAGE, LOG_VAR, QUERY_ID, Z, quoted
 from vaeudf.spark.model_worker import Model, threads_of

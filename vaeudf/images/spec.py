@@ -31,7 +31,8 @@ class ImageSpec:
         resize: ``pad`` keeps the aspect and centres the picture on the background, ``crop`` keeps
             the aspect and cuts what sticks out, ``stretch`` does not keep the aspect.
         background: RGB under transparent pixels and in the padding.
-        scaling: What the network gets (`scale_pixels`); arrays of uint8 are unscaled.
+        scaling: What the network gets for a byte x: x / 255 (``zero_one``), x / 127.5 - 1
+            (``minus_one_one``), or (x / 255 - mean) / std (``mean_std``).
         interpolation: Pillow's filter for the resize; all but ``nearest`` are antialiased.
         jpeg_draft: Let the JPEG decoder halve the picture, once to thrice, before the resize:
             faster on big photos, but other pixels. True only if the model was trained so.
@@ -138,32 +139,6 @@ class ImageSpec:
         return cls(**values)
 
 
-def scale_pixels(pixels: NDArray[np.uint8], spec: ImageSpec) -> NDArray[np.float32]:
-    """What the network gets.
-
-    x / 255 (``zero_one``), x / 127.5 - 1 (``minus_one_one``), or (x / 255 - mean) / std
-    (``mean_std``).
-
-    Args:
-        pixels: uint8 of shape (B, height, width, channels).
-        spec: The shape and the scaling.
-
-    Returns:
-        float32 of shape (B, channels, height, width), contiguous.
-
-    Raises:
-        InputError: ``pixels`` has another type or shape.
-    """
-    check_pixels(pixels, spec)
-    divisor, offset = spec.divisor_and_offset
-    # Transposed as bytes first: half the time of a division that walks the pixels out of order.
-    planes = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
-    scaled: NDArray[np.float32] = np.divide(planes, divisor, dtype=np.float32)
-    if spec.scaling != "zero_one":
-        scaled -= offset
-    return scaled
-
-
 def check_pixels(pixels: NDArray[np.uint8], spec: ImageSpec) -> None:
     """Raise InputError unless pixels are uint8 of shape (B, height, width, channels)."""
     shape = (spec.height, spec.width, spec.channels)
@@ -172,27 +147,3 @@ def check_pixels(pixels: NDArray[np.uint8], spec: ImageSpec) -> None:
             f"pixels are {pixels.dtype} of shape {pixels.shape}; "
             f"expected uint8 of shape (B, {', '.join(map(str, shape))})."
         )
-
-
-def unscale_pixels(scaled: NDArray[np.float32], spec: ImageSpec) -> NDArray[np.uint8]:
-    """The inverse of `scale_pixels`, for a decoder's output: rounded, and clipped to 0 … 255.
-
-    Args:
-        scaled: float of shape (B, channels, height, width).
-        spec: The shape and the scaling.
-
-    Returns:
-        uint8 of shape (B, height, width, channels), contiguous; NaN becomes 0.
-
-    Raises:
-        InputError: ``scaled`` has another shape.
-    """
-    shape = (spec.channels, spec.height, spec.width)
-    if scaled.shape[1:] != shape:
-        raise InputError(
-            f"scaled pixels have shape {scaled.shape}; expected (B, {', '.join(map(str, shape))})."
-        )
-    divisor, offset = spec.divisor_and_offset
-    levels = np.rint(((scaled + offset) * divisor).transpose(0, 2, 3, 1))
-    levels = np.nan_to_num(levels, nan=0.0).clip(0, 255)
-    return np.ascontiguousarray(levels, dtype=np.uint8)

@@ -1,27 +1,13 @@
-"""Network architectures that a bundle can name. Loading a bundle runs no code but this."""
+"""The reference VAE: strided convolutions, and their mirror image."""
 
 from __future__ import annotations
-
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from vaeudf.errors import BundleError
-
-
-class Networks(NamedTuple):
-    """The two halves of a VAE.
-
-    Attributes:
-        encoder: (B, C, H, W) scaled pixels → two tensors (B, n): mu and the stated variance.
-        decoder: (B, n) latents → (B, C, H, W) scaled pixels.
-    """
-
-    encoder: nn.Module
-    decoder: nn.Module
+from vaeudf.model.networks import Networks
 
 
 class ConvEncoder(nn.Module):
@@ -101,26 +87,3 @@ def conv_vae(
         "base_channels": base_channels,
     }
     return Networks(ConvEncoder(**sizes), ConvDecoder(**sizes))
-
-
-ARCHITECTURES: dict[str, Callable[..., Networks]] = {"conv_vae": conv_vae}
-
-
-def build(architecture: str, arguments: Mapping[str, Any]) -> Networks:
-    """Build the networks of a registered architecture, with fresh random weights.
-
-    Raises:
-        BundleError: The architecture is unknown, or does not take these arguments.
-    """
-    if architecture not in ARCHITECTURES:
-        raise BundleError(
-            f"architecture {architecture!r} is unknown; expected one of {sorted(ARCHITECTURES)}."
-        )
-    if not all(type(value) is int for value in arguments.values()):
-        raise BundleError(f"arguments of {architecture} must be whole numbers, found {arguments}.")
-    try:
-        return ARCHITECTURES[architecture](**arguments)
-    except TypeError as error:
-        raise BundleError(
-            f"architecture {architecture!r} refused its arguments: {error}."
-        ) from None

@@ -13,13 +13,9 @@ from torch import Tensor
 
 from vaeudf.errors import DeviceError, InputError
 from vaeudf.images.spec import ImageSpec, check_pixels
-from vaeudf.model.bundle import (
-    NetworkFiles,
-    PictureDecoder,
-    PosteriorEncoder,
-    load_decoder,
-    load_encoder,
-)
+from vaeudf.model.bundle import NetworkFiles, load_decoder, load_encoder
+from vaeudf.model.decoder import PictureDecoder
+from vaeudf.model.encoder import PosteriorEncoder
 
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["float32", "bfloat16"]

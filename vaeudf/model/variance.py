@@ -1,7 +1,8 @@
-"""How an encoder states its variance, and what is made of it: log sigma²."""
+"""How an encoder states its variance, and how log sigma² follows from it."""
 
 from __future__ import annotations
 
+import math
 from typing import Literal, get_args
 
 import torch
@@ -30,3 +31,20 @@ def to_log_var(stated: Tensor, variance: Variance) -> Tensor:
         log_sigma = torch.log(functional.softplus(stated))
         return 2.0 * torch.where(stated < _SOFTPLUS_IS_EXP, stated, log_sigma)
     return torch.log(stated)
+
+
+def read_posterior(
+    mu: Tensor, stated: Tensor, variance: Variance, *, scale: float = 1.0, shift: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Return mu and log sigma², both (B, n) float32, from what an encoder gives.
+
+    Args:
+        mu: Its mu, (B, n).
+        stated: What it states of the variance, (B, n).
+        variance: How that is to be read.
+        scale: Latents are (mu - shift) * scale.
+        shift: See ``scale``.
+    """
+    # In float32 whatever the encoder's precision: this arithmetic costs nothing.
+    mu = (mu.float() - shift) * scale
+    return mu, to_log_var(stated.float(), variance) + 2.0 * math.log(scale)

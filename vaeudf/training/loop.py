@@ -23,9 +23,11 @@ from torch import Tensor, distributed, nn
 from tqdm import tqdm
 
 from vaeudf.errors import InputError
-from vaeudf.images.spec import ImageSpec, scale_pixels, unscale_pixels
-from vaeudf.model.bundle import Manifest, channels_last
-from vaeudf.model.conv_vae import Networks, conv_vae
+from vaeudf.images.spec import ImageSpec
+from vaeudf.model.conv_vae import conv_vae
+from vaeudf.model.manifest import Manifest
+from vaeudf.model.networks import Networks, channels_last
+from vaeudf.model.pixels import PixelScaler
 
 log = logging.getLogger(__name__)
 
@@ -489,10 +491,8 @@ def reconstruct(trained: Trained, pixels: NDArray[np.uint8]) -> NDArray[np.uint8
     """Return what the decoder makes of the pictures' mu, both of shape (N, H, W, C)."""
     spec = trained.manifest.image
     mu, _ = trained.networks.encoder(_to_tensor(pixels, spec))
-    return unscale_pixels(trained.networks.decoder(mu).numpy(), spec)
+    return PixelScaler(spec).unscale(trained.networks.decoder(mu))
 
 
 def _to_tensor(pixels: NDArray[np.uint8], spec: ImageSpec) -> Tensor:
-    return torch.from_numpy(scale_pixels(pixels, spec)).contiguous(
-        memory_format=torch.channels_last
-    )
+    return PixelScaler(spec).scale_array(pixels)

@@ -10,10 +10,10 @@ from vaeudf.catalog.collect import collect_pixels
 from vaeudf.catalog.source import CatalogSource, list_items
 from vaeudf.errors import BundleError, InputError
 from vaeudf.images.spec import ImageSpec, Interpolation, Resize, Scaling
-from vaeudf.model.bundle import MANIFEST
 from vaeudf.model.export import readings
 from vaeudf.model.export.probe import ForeignModel, Probe
-from vaeudf.model.foreign import Activation, LatentLayout, PixelLayout
+from vaeudf.model.interface import Activation, LatentLayout, PixelLayout
+from vaeudf.model.manifest import MANIFEST
 from vaeudf.model.py_files import use_py_files
 from vaeudf.model.variance import Variance
 from vaeudf.spark.session import spark_session

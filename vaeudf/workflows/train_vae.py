@@ -14,8 +14,9 @@ from vaeudf.catalog.collect import collect_pixels
 from vaeudf.catalog.source import CatalogSource, list_items
 from vaeudf.errors import InputError
 from vaeudf.images.spec import ImageSpec, Resize
-from vaeudf.model.bundle import MANIFEST, save_bundle
+from vaeudf.model.bundle import save_bundle
 from vaeudf.model.devices import Device, choose_device
+from vaeudf.model.manifest import MANIFEST
 from vaeudf.pages.training_plots import reconstruction_sheet, training_curve
 from vaeudf.spark.progress import progress
 from vaeudf.spark.session import spark_session

@@ -6,30 +6,23 @@ import copy
 import functools
 import importlib.metadata
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from vaeudf.errors import BundleError, InputError
-from vaeudf.images.spec import ImageSpec, Scaling, scale_pixels, unscale_pixels
-from vaeudf.model.bundle import (
-    Bundle,
-    Manifest,
-    PosteriorEncoder,
-    answer_to_noise,
-    channels_last,
-    save_bundle,
-)
+from vaeudf.images.spec import ImageSpec, Scaling
+from vaeudf.model.answers import describe, pick
+from vaeudf.model.bundle import Bundle, save_bundle
+from vaeudf.model.encoder import answer_to_noise
 from vaeudf.model.export import readings
+from vaeudf.model.export.checkpoint import load_checkpoint
 from vaeudf.model.export.readings import Reading
 from vaeudf.model.export.recognition import (
     Recognised,
@@ -39,22 +32,13 @@ from vaeudf.model.export.recognition import (
     find_picture,
     recognise,
 )
-from vaeudf.model.foreign import (
-    Activation,
-    Interface,
-    LatentLayout,
-    PixelLayout,
-    build_foreign,
-    describe,
-    networks_of,
-    pick,
-)
-from vaeudf.model.variance import VARIANCES, Variance
+from vaeudf.model.foreign import build_foreign, networks_of
+from vaeudf.model.interface import Activation, Interface, LatentLayout, PixelLayout
+from vaeudf.model.manifest import Manifest
+from vaeudf.model.networks import channels_last
+from vaeudf.model.pixels import PixelScaler
+from vaeudf.model.variance import VARIANCES, Variance, read_posterior
 
-# Where training scripts put the state_dict in what they save.
-_STATE_KEYS = ("state_dict", "model_state_dict", "model", "net", "vae", "ema")
-# What wrappers put before every name: DistributedDataParallel, torch.compile, Lightning.
-_PREFIXES = ("module.", "_orig_mod.", "model.", "vae.", "net.")
 # Of another batch, in which numbers are summed in another order; and of the very same one.
 _TOLERANCE, _SAME = 1e-4, 1e-6
 _PROBES = 4
@@ -137,7 +121,7 @@ class Probe:
         self.model = build_foreign(source.factory, source.arguments)
         check_family(self.model)
         if source.weights is not None:
-            _load_weights(self.model, source.weights, source.weights_prefix)
+            load_checkpoint(self.model, Path(source.weights), source.weights_prefix)
         spec = source.image
         shape = (_PROBES, spec.height, spec.width, spec.channels)
         self.sample = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
@@ -165,8 +149,7 @@ class Probe:
 
     def read(self, variance: Variance) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return the sample's mu and log_var by one reading of the variance, both (N, n)."""
-        encoder = PosteriorEncoder(self._networks.encoder, self._manifest(variance)).eval()
-        mu, log_var = encoder.read(*self._answers)
+        mu, log_var = self._read(*self._answers, variance)
         return mu.numpy(), log_var.numpy()
 
     def readings(self) -> dict[str, Reading]:
@@ -191,11 +174,8 @@ class Probe:
         scalings: tuple[Scaling, ...] = ("zero_one", "minus_one_one")
         for scaling in scalings:
             spec = replace(said, scaling=scaling, mean=None, std=None)
-            manifest = replace(self._manifest("log_var"), image=spec)
-            encoder = PosteriorEncoder(self._networks.encoder, manifest).eval()
-            batches = (sample[i : i + spec.batch_size] for i in range(0, _TRIED, spec.batch_size))
-            mu = np.concatenate([encoder.encode(batch)[0] for batch in batches if len(batch)])
-            difference = (self._decode(mu, spec).astype(np.float64) - sample) / 255.0
+            mu, _ = self._read(*self._encode(sample, spec), "log_var")
+            difference = (self._decode(mu.numpy(), spec).astype(np.float64) - sample) / 255.0
             found[str(scaling)] = float(np.mean(difference**2))
         return found
 
@@ -221,9 +201,9 @@ class Probe:
         if self._has_pictures:
             ends = np.quantile(mu, [0.005, 0.995], axis=0).astype(np.float64).round(3).tolist()
             manifest = replace(manifest, z_range=ends)
-        encoder = PosteriorEncoder(self._networks.encoder, manifest).eval()
         # By which save_bundle, too, sees that what is loaded again is what was saved.
-        manifest = replace(manifest, test_vector=answer_to_noise(encoder))
+        vector = answer_to_noise(self._networks.encoder, self._scaler(self.source.image))
+        manifest = replace(manifest, test_vector=vector)
         return save_bundle(path, self._networks, manifest)
 
     def question(self) -> str:
@@ -241,15 +221,7 @@ class Probe:
     @torch.inference_mode()
     def _answers(self) -> tuple[Tensor, Tensor]:
         """What the encoder gives for the sample: mu, and what it states of the variance."""
-        spec = self.source.image
-        size = spec.batch_size
-        encoder = PosteriorEncoder(self._networks.encoder, self._manifest("log_var")).eval()
-        batches = (self.sample[i : i + size] for i in range(0, len(self.sample), size))
-        parts = [
-            self._networks.encoder(encoder.scale(torch.from_numpy(np.require(b, requirements="W"))))
-            for b in batches
-        ]
-        mu, stated = (torch.cat(column) for column in zip(*parts, strict=True))
+        mu, stated = self._encode(self.sample, self.source.image)
         for name, found in (("mu", mu), ("variance", stated)):
             bad = int((~torch.isfinite(found)).any(dim=1).sum())
             if bad:
@@ -287,7 +259,7 @@ class Probe:
     def _ask(self) -> tuple[Recognised, Interface]:
         source, model = self.source, self.model
         encoder = find_encoder(model) if source.encoder is None else source.encoder
-        pixels = torch.from_numpy(scale_pixels(self.sample[:_PROBES], source.image))
+        pixels = PixelScaler(source.image, channels_last=False).scale_array(self.sample[:_PROBES])
         if source.pixel_layout == "hwc":
             pixels = pixels.permute(0, 2, 3, 1).contiguous()
         answer = _call(model, encoder, pixels)
@@ -324,7 +296,9 @@ class Probe:
                 pictures of another shape.
         """
         networks = self._networks
-        pixels = torch.from_numpy(scale_pixels(self.sample[:_PROBES], self.source.image))
+        pixels = PixelScaler(self.source.image, channels_last=False).scale_array(
+            self.sample[:_PROBES]
+        )
         with torch.inference_mode():
             answers, again = (networks.encoder(pixels) for _ in range(2))
             alone = networks.encoder(pixels[:1])
@@ -370,7 +344,23 @@ class Probe:
     def _decode(self, z: NDArray[np.float32], spec: ImageSpec | None = None) -> NDArray[np.uint8]:
         spec, decoder = spec or self.source.image, self._networks.decoder
         latents = torch.split(torch.from_numpy(z), spec.batch_size)
-        return np.concatenate([unscale_pixels(decoder(some).numpy(), spec) for some in latents])
+        scaler = PixelScaler(spec)
+        return np.concatenate([scaler.unscale(decoder(some)) for some in latents])
+
+    def _scaler(self, spec: ImageSpec) -> PixelScaler:
+        return PixelScaler(spec, channels_last=self.interface.channels_last)
+
+    @torch.inference_mode()
+    def _encode(self, pixels: NDArray[np.uint8], spec: ImageSpec) -> tuple[Tensor, Tensor]:
+        scaler, encoder, size = self._scaler(spec), self._networks.encoder, spec.batch_size
+        batches = (pixels[i : i + size] for i in range(0, len(pixels), size))
+        parts = [encoder(scaler.scale_array(batch)) for batch in batches]
+        mu, stated = (torch.cat(column) for column in zip(*parts, strict=True))
+        return mu, stated
+
+    def _read(self, mu: Tensor, stated: Tensor, variance: Variance) -> tuple[Tensor, Tensor]:
+        scale, shift = self.interface.scale, self.interface.shift
+        return read_posterior(mu, stated, variance, scale=scale, shift=shift)
 
 
 def export_bundle(
@@ -437,69 +427,6 @@ def _same(ours: Tensor, theirs: Tensor, tolerance: float = _SAME) -> bool:
     """Whether two answers are equal, to within a fraction of the largest number."""
     scale = float(theirs.abs().nan_to_num(posinf=0.0).max())
     return torch.allclose(ours, theirs, rtol=0.0, atol=tolerance * scale, equal_nan=True)
-
-
-def _load_weights(model: nn.Module, path: str | Path, prefix: str | None) -> None:
-    state = _read_state(Path(path))
-    if prefix:
-        state = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-    expected = model.state_dict()
-    while not set(state) & set(expected):
-        common = next((p for p in _PREFIXES if state and all(k.startswith(p) for k in state)), None)
-        if common is None:
-            break
-        state = {name.removeprefix(common): tensor for name, tensor in state.items()}
-    missing, surplus = sorted(set(expected) - set(state)), sorted(set(state) - set(expected))
-    if missing or surplus:
-        lists = (("missing", missing), ("surplus", surplus))
-        told = "; ".join(
-            f"{len(names)} {what}, such as {', '.join(names[:3])}" for what, names in lists if names
-        )
-        raise BundleError(
-            f"{path} does not fit the model: {told}. Are the factory's arguments right? If the "
-            "model is a part of what was saved, name its prefix with --weights-prefix."
-        )
-    for name, tensor in expected.items():
-        if state[name].shape != tensor.shape:
-            raise BundleError(
-                f"{path}: {name} is {tuple(state[name].shape)}; the model expects "
-                f"{tuple(tensor.shape)}. Are the factory's arguments right?"
-            )
-        if not torch.isfinite(state[name]).all():
-            raise BundleError(f"{path}: {name} has NaN or infinite weights.")
-    model.load_state_dict(state)
-
-
-def _read_state(path: Path) -> dict[str, Tensor]:
-    """Read a file of weights; nothing in it is executed."""
-    if not path.is_file():
-        raise BundleError(f"{path} does not exist; expected a file of weights.")
-    if path.suffix == ".safetensors":
-        try:
-            return safetensors.torch.load_file(path)
-        except (SafetensorError, ValueError, KeyError) as error:
-            raise BundleError(f"{path} is not a safetensors file: {error}.") from None
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # pickle can raise anything
-        kind = re.search(r"GLOBAL (\S+)", str(error))
-        held = kind[1] if kind else "something else"
-        raise BundleError(
-            f"{path} is no file of weights alone: it holds {held}, and to open that can run code. "
-            "Where you trust the file, take its weights out: python -c 'import torch; "
-            f'c = torch.load("{path.name}", weights_only=False); '
-            'torch.save(c["model_state_dict"] if isinstance(c, dict) else c.state_dict(), '
-            '"weights.pt")\''
-        ) from None
-    for key in _STATE_KEYS:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    tensors = isinstance(content, Mapping) and all(isinstance(v, Tensor) for v in content.values())
-    if not tensors or not content:
-        raise BundleError(
-            f"{path} holds {describe(content)}; expected a state_dict: names and tensors."
-        )
-    return dict(content)
 
 
 def _facts(source: ForeignModel, model: nn.Module, found: Recognised) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor, distributions, nn
 
 from vaeudf.errors import BundleError
-from vaeudf.model.foreign import describe, pick
+from vaeudf.model.answers import describe, pick
 from vaeudf.model.variance import Variance
 
 _FLOW = "its posterior is a Gaussian sent through a normalizing flow, which is no Gaussian any more"

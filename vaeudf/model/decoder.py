@@ -1,0 +1,66 @@
+"""The decoder as callers use it: latents in, pictures out."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import nn
+
+from vaeudf.errors import BundleError, InputError
+from vaeudf.images.spec import ImageSpec
+from vaeudf.model.pixels import PixelScaler
+
+
+class PictureDecoder:
+    """A decoder that gives pictures, and gets its latents a batch at a time.
+
+    Attributes:
+        network: z (B, n) → (B, C, H, W) scaled pixels.
+        latent_dim: n.
+    """
+
+    def __init__(self, network: nn.Module, scaler: PixelScaler, *, latent_dim: int) -> None:
+        """Wrap a network.
+
+        Args:
+            network: The network.
+            scaler: Unscales the pictures that it gives.
+            latent_dim: n.
+        """
+        self.network = network
+        self.latent_dim = latent_dim
+        self._scaler = scaler
+        self._device = torch.device("cpu")
+
+    @property
+    def spec(self) -> ImageSpec:
+        """The pictures that it gives."""
+        return self._scaler.spec
+
+    def to(self, device: torch.device) -> PictureDecoder:
+        """Move the decoder to a device, and return it."""
+        self.network.to(device)
+        self._scaler.to(device)
+        self._device = device
+        return self
+
+    @torch.inference_mode()
+    def decode(self, z: ArrayLike) -> NDArray[np.uint8]:
+        """Decode latents (B, n) to pictures (B, H, W, C) uint8.
+
+        Raises:
+            InputError: The latents have another shape.
+            BundleError: The model has no decoder, or it gives pictures of another shape.
+        """
+        if np.ndim(z) != 2 or np.shape(z)[1] != self.latent_dim:
+            raise InputError(f"z has shape {np.shape(z)}; expected (B, {self.latent_dim}).")
+        latents = torch.from_numpy(np.ascontiguousarray(z, dtype=np.float32)).to(self._device)
+        try:
+            batches = [
+                self._scaler.unscale(self.network(batch))
+                for batch in torch.split(latents, self.spec.batch_size)
+            ]
+        except InputError as error:
+            raise BundleError(f"the decoder's pictures: {error}") from None
+        return np.concatenate(batches)
