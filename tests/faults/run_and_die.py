@@ -18,10 +18,10 @@ from pyspark import SparkContext
 
 from vaeudf.encoding import udf as encoding
 from vaeudf.spark.session import session_builder
-from vaeudf.table import delta as table
+from vaeudf.table import publish as publishing
 from vaeudf.workflows import encode_catalog as workflow
 
-HOLDERS = {"create_write_transaction": DeltaTable, "_create": table}
+HOLDERS = {"create_write_transaction": DeltaTable, "create_delta": publishing}
 
 
 def kill(victim: str) -> None:

@@ -31,13 +31,19 @@ pytestmark = [pytest.mark.spark, pytest.mark.faults]
 ROOT = Path(__file__).parents[2]
 POINTS = [
     *("before:open_run", "after:list_items", "before:check_items", "after:find_changes"),
-    *("before:encode_chunks", "chunk", "after:encode_chunks", "before:_check_failures"),
-    *("before:write_data_files", "after:write_data_files", "after:_write_quarantine"),
+    *("before:encode_chunks", "chunk", "after:encode_chunks", "before:check_failures"),
+    *("before:write_data_files", "after:write_data_files", "after:write_quarantine"),
     *("before:publish", "before:create_write_transaction", "after:create_write_transaction"),
-    *("after:publish", "before:_tell", "before:write_run_record"),
+    *("after:publish", "before:_log_quarantine", "before:write_run_record"),
 ]
 # Before the first version there is one step more.
-FIRST = ["chunk", "after:write_data_files", "before:_create", "after:_create", "after:publish"]
+FIRST = [
+    "chunk",
+    "after:write_data_files",
+    "before:create_delta",
+    "after:create_delta",
+    "after:publish",
+]
 
 
 class Stage:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.run_records import run_records
 from tests.support.tables import read
-from vaeudf.encoding.run_record import read_run_records
 
 pytestmark = pytest.mark.slow
 
@@ -55,5 +55,5 @@ def test_one_poisonous_image_goes_to_quarantine(garments, bundle_path, tmp_path,
     summary = json.loads(done.stdout.splitlines()[-1])
     assert summary["quarantined"] == {reason: 1} and summary["encoded"] == 39
     assert "17.png" not in read(str(table))["item_id"].to_pylist()
-    (record,) = read_run_records(str(table)).to_pylist()
+    (record,) = run_records(str(table)).to_pylist()
     assert dict(record["quarantined"]) == {reason: 1}

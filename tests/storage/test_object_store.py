@@ -29,7 +29,7 @@ from tests.cluster.standalone import free_port
 from tests.support.chunks import rows as chunk
 from tests.support.scene import png
 from vaeudf.catalog.reader import ImageReader
-from vaeudf.encoding.run_record import read_run_records, write_run_record
+from vaeudf.encoding.run_record import RunRecord, write_run_record
 from vaeudf.encoding.staging import clean, has_chunks, open_run, write_chunk
 from vaeudf.errors import InputError, PublishConflict, TableError
 from vaeudf.images.decode import ImageFailure
@@ -221,8 +221,12 @@ def test_a_killed_runs_chunks_are_taken_over(uri, monkeypatch):
 
 def test_run_records(uri):
     for run_id in ("r1", "r2"):
-        write_run_record(uri, {"run_id": run_id, "quarantined": {"empty": 1}, "seconds": {}})
-    assert read_run_records(uri)["run_id"].to_pylist() == ["r1", "r2"]
+        write_run_record(uri, RunRecord(run_id, "m", "model", "catalog", quarantined={"empty": 1}))
+    files, inner = filesystem(f"{uri}/_runs")
+    names = [info.path for info in files.get_file_info(fs.FileSelector(inner))]
+    records = [row for name in names for row in pq.read_table(name, filesystem=files).to_pylist()]
+    assert sorted(row["run_id"] for row in records) == ["r1", "r2"]
+    assert records[0]["quarantined"] == [("empty", 1)]
 
 
 def test_images(bucket):

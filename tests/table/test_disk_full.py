@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.versions import PAYLOAD, put, rows, write_file
-from vaeudf.encoding.run_record import write_run_record
+from vaeudf.encoding.run_record import RunRecord, write_run_record
 from vaeudf.schema import MODEL_ID_KEY, posterior_schema
 from vaeudf.table.open import open_for_publishing, open_table
 from vaeudf.table.publish import publish
@@ -75,4 +75,4 @@ def test_at_the_checkpoint(tmp_path):
 
 def test_at_the_record(tmp_path):
     with files_of_at_most(100), pytest.raises(OSError):
-        write_run_record(str(tmp_path), {"run_id": "r"})
+        write_run_record(str(tmp_path), RunRecord("r", "m", "model", "catalog"))

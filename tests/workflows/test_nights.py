@@ -14,10 +14,10 @@ from tests.support.nights import (
     Shop,
     assert_same_table,
 )
+from tests.support.run_records import run_records
 from tests.support.scene import LATENT_DIM, NUM_ITEMS, make_bundle, tree
 from tests.support.tables import matrix, read
 from vaeudf.encoding import udf as encoding
-from vaeudf.encoding.run_record import read_run_records
 from vaeudf.errors import TooManyFailures
 from vaeudf.table.open import open_table
 from vaeudf.workflows import encode_catalog as workflow
@@ -123,7 +123,7 @@ def test_a_night_with_nothing_to_do(spark, parquet_catalog, bundle_path, table):
     assert counts(second) == (0, NUM_ITEMS, 0) and second["outcome"] == "nothing to do"
     assert second["version"] == second["version_before"] == first["version"]
     assert {k: v for k, v in tree(table).items() if not k.startswith("_runs")} == before
-    records = read_run_records(table).to_pylist()
+    records = run_records(table).to_pylist()
     assert [r["outcome"] for r in records] == ["published", "nothing to do"]
     for record, summary in zip(records, (first, second), strict=True):
         for name in ("run_id", "read", *COUNTS, "resumed", "version", "version_before", "model_id"):
@@ -210,8 +210,8 @@ def test_a_file_that_could_not_be_opened_is_tried_again(
     state = path.stat()
     check = workflow.check_items
 
-    def and_then_one_goes(*arguments):
-        total = check(*arguments)
+    def and_then_one_goes(*arguments, **others):
+        total = check(*arguments, **others)
         path.unlink()
         return total
 
@@ -327,7 +327,7 @@ def test_too_many_failures_are_kept_in_the_record(spark, garments, tmp_path, bun
     shop.put("1", -1)
     with pytest.raises(TooManyFailures):
         encode_catalog(EncodeCatalog(shop.path, bundle_path, table))
-    record = read_run_records(table).to_pylist()[-1]
+    record = run_records(table).to_pylist()[-1]
     assert record["outcome"] == "too many errors" and "1 of 4 items" in record["message"]
     assert dict(record["quarantined"]) == {"unsupported_format": 1}
     assert record["version"] is None and record["version_before"] == 1

@@ -1,4 +1,4 @@
-"""What a night has to do: which items are known as they are, and which must be encoded.
+"""What a run has to do: which items are known as they are, and which must be encoded.
 
 An item is known if its item_id and source_version have been encoded with the same model before: it
 is in the table's last version, in its quarantine, or in what a killed run has left.
@@ -12,6 +12,7 @@ from functools import reduce
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from vaeudf.encoding.staging import CHUNK_SCHEMA, has_chunks
 from vaeudf.schema import (
     IMAGE_LENGTH,
     IMAGE_ROW,
@@ -24,20 +25,18 @@ from vaeudf.schema import (
     SOURCE_VERSION,
     quoted,
 )
+from vaeudf.spark.ddl import ddl
+from vaeudf.storage.locations import spark_literal
 
-CARRIED, RESUMED, QUARANTINED = "carried", "resumed", "quarantined"
-ENCODED_TYPE = (
-    f"{ITEM_ID} string, {SOURCE_VERSION} string, {MU} array<float>, {LOG_VAR} array<float>, "
-    f"{REASON} string, {MESSAGE} string"
-)
+_CARRIED, _RESUMED, _QUARANTINED = "carried", "resumed", "quarantined"
 _IDENTITY = [ITEM_ID, SOURCE_VERSION]
-_ENCODED = [*_IDENTITY, MU, LOG_VAR, REASON, MESSAGE]
+_ENCODED = CHUNK_SCHEMA.names
 _ORIGIN = "__vaeudf_origin"
 
 
 @dataclass(frozen=True)
 class Changes:
-    """A listing, parted.
+    """A listing, divided into what is known and what must be encoded.
 
     Attributes:
         known: Items that somebody has encoded, or failed to: item_id, source_version, mu, log_var,
@@ -71,19 +70,20 @@ def find_changes(
         published: Rows of the table's last version, if they are of the same model.
         quarantine: Rows of its quarantine that are not to be tried again: item_id, source_version,
             reason, message.
-        staged: What killed runs have encoded, of :data:`ENCODED_TYPE`; may have rows twice.
+        staged: What killed runs have encoded, as :func:`read_chunks` returns it; may have rows
+            twice.
     """
     spark = listing.sparkSession
     parts = []
     if published is not None:
-        parts.append(_as_known(published.select(*_IDENTITY, MU, LOG_VAR), CARRIED))
+        parts.append(_as_known(published.select(*_IDENTITY, MU, LOG_VAR), _CARRIED))
     if quarantine is not None:
-        parts.append(_as_known(quarantine.select(*_IDENTITY, REASON, MESSAGE), QUARANTINED))
+        parts.append(_as_known(quarantine.select(*_IDENTITY, REASON, MESSAGE), _QUARANTINED))
     if staged is not None:
         fresh = staged.dropDuplicates([ITEM_ID, SOURCE_VERSION])
         for part in list(parts):
             fresh = fresh.join(part, _IDENTITY, "left_anti")
-        parts.append(_as_known(fresh, RESUMED))
+        parts.append(_as_known(fresh, _RESUMED))
     listed = listing.select(*_IDENTITY)
     known = reduce(DataFrame.unionByName, parts, _nothing(spark))
     known = known.join(listed, _IDENTITY, "left_semi")
@@ -99,9 +99,28 @@ def find_changes(
         todo,
         ahead[0],
         ahead[1],
-        counts.get(CARRIED, 0),
-        counts.get(RESUMED, 0),
+        counts.get(_CARRIED, 0),
+        counts.get(_RESUMED, 0),
     )
+
+
+def read_chunks(spark: SparkSession, folder: str) -> DataFrame:
+    """Return the rows of the chunk files in a folder."""
+    return spark.read.schema(ddl(CHUNK_SCHEMA)).parquet(spark_literal(folder))
+
+
+def with_encoded(changes: Changes, folder: str) -> DataFrame:
+    """Return a row for every item: what was known, and what this run has encoded.
+
+    Args:
+        changes: From :func:`find_changes`.
+        folder: Of the chunk files that this run's tasks have written.
+    """
+    if not has_chunks(folder):
+        return changes.known
+    # A task that was run twice has left two chunks.
+    encoded = read_chunks(changes.known.sparkSession, folder).dropDuplicates([ITEM_ID])
+    return changes.known.unionByName(encoded)
 
 
 def count_removed(listing: DataFrame, published: DataFrame) -> int:
@@ -141,4 +160,4 @@ def _as_known(rows: DataFrame, origin: str) -> DataFrame:
 
 
 def _nothing(spark: SparkSession) -> DataFrame:
-    return spark.createDataFrame([], f"{ENCODED_TYPE}, {_ORIGIN} string")
+    return spark.createDataFrame([], f"{ddl(CHUNK_SCHEMA)}, {_ORIGIN} string")

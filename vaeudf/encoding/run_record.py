@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import posixpath
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vaeudf.storage.locations import filesystem, make_folder
 from vaeudf.table.runs import RUNS
+
+Outcome = Literal["published", "nothing to do", "too many errors", "lost the race"]
 
 SCHEMA = pa.schema(
     [
@@ -36,34 +39,69 @@ SCHEMA = pa.schema(
 )
 """What is kept of a run; see docs/operations.md for what each column means."""
 
-PUBLISHED, NOTHING_TO_DO = "published", "nothing to do"
 
+@dataclass
+class RunRecord:
+    """What is known of a run; filled in as the run goes on.
 
-def started_now() -> datetime:
-    """Return the time at which a run starts."""
-    return datetime.now(timezone.utc)
-
-
-def write_run_record(table: str, facts: dict[str, Any]) -> None:
-    """Keep what is known of a run; what is not known is null.
-
-    Args:
-        table: The table.
-        facts: By the names of :data:`SCHEMA`; others are left out.
+    Attributes:
+        run_id: The run.
+        model_id: sha256 of the bundle that it encodes with.
+        model: Where the bundle is.
+        catalog: Where the catalog is.
+        version_before: The version that was published last; None if there was none.
+        started: When the run began.
+        outcome: How it ended; None while it runs.
+        version: The version that it has published, or found to be up to date.
+        read: Items of the catalog.
+        encoded: Items whose posterior is new.
+        resumed: Items, failures included, that were taken over from runs that were killed.
+        carried: Items whose posterior is the last version's.
+        removed: Items of the last version that are not in the catalog any more.
+        ignored_files: Files of an image folder that are not named as images; not kept.
+        quarantined: Items that could not be encoded, by reason.
+        images_per_second: Images encoded, over the seconds that encoding took.
+        seconds: By phase.
+        application_id: What Spark calls the run.
+        message: Why it failed.
     """
-    row = {name: facts.get(name) for name in SCHEMA.names}
+
+    run_id: str
+    model_id: str
+    model: str
+    catalog: str
+    version_before: int | None = None
+    started: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+    outcome: Outcome | None = None
+    version: int | None = None
+    read: int = 0
+    encoded: int = 0
+    resumed: int = 0
+    carried: int = 0
+    removed: int = 0
+    ignored_files: int = 0
+    quarantined: dict[str, int] = field(default_factory=dict)
+    images_per_second: float = 0.0
+    seconds: dict[str, float] = field(default_factory=dict)
+    application_id: str | None = None
+    message: str | None = None
+
+    @property
+    def num_failed(self) -> int:
+        """Items that could not be encoded."""
+        return sum(self.quarantined.values())
+
+
+def write_run_record(table: str, record: RunRecord) -> None:
+    """Keep the record of a run in a table's folder.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    row = {name: getattr(record, name) for name in SCHEMA.names}
     for name in ("quarantined", "seconds"):
-        row[name] = list(facts[name].items()) if facts.get(name) is not None else None
+        row[name] = list(row[name].items())
     files, inner = filesystem(posixpath.join(table, RUNS))
     make_folder(files, inner)
-    path = posixpath.join(inner, f"{facts['run_id']}.parquet")
+    path = posixpath.join(inner, f"{record.run_id}.parquet")
     pq.write_table(pa.Table.from_pylist([row], SCHEMA), path, filesystem=files)
-
-
-def read_run_records(table: str) -> pa.Table:
-    """Return the rows of all runs that are kept, the oldest first."""
-    files, inner = filesystem(posixpath.join(table, RUNS))
-    selector = pa.fs.FileSelector(inner, allow_not_found=True)
-    paths = [entry.path for entry in files.get_file_info(selector)]
-    rows = [pq.read_table(p, filesystem=files) for p in paths if p.endswith(".parquet")]
-    return pa.concat_tables([SCHEMA.empty_table(), *rows]).sort_by("run_id")

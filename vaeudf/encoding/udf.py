@@ -46,6 +46,7 @@ from vaeudf.schema import (
     SOURCE_VERSION,
     quoted,
 )
+from vaeudf.spark.ddl import ddl
 from vaeudf.spark.model_worker import Model, gpu_of, threads_of
 
 # A process that is at one batch for so long hangs.
@@ -63,7 +64,7 @@ _CHUNKS_PER_CORE = 3
 _FEWEST_PER_CHUNK = 64
 _ADDED = (MU, LOG_VAR, REASON, MESSAGE)
 _STRUCT = "__vaeudf_posterior"
-_POSTERIOR_TYPE = f"{MU} array<float>, {LOG_VAR} array<float>, {REASON} string, {MESSAGE} string"
+_POSTERIOR_TYPE = ddl(pa.schema([CHUNK_SCHEMA.field(name) for name in _ADDED]))
 
 Data = bytes | ImageFailure | None
 Pixels = NDArray[np.uint8] | ImageFailure

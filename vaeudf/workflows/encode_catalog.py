@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import posixpath
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Any
 
 import pyarrow as pa
-from pyspark import StorageLevel
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from vaeudf.catalog.reader import UNAVAILABLE
 from vaeudf.catalog.source import (
     CatalogSource,
     Format,
@@ -26,50 +21,45 @@ from vaeudf.catalog.source import (
     list_items,
     resolve_format,
 )
-from vaeudf.encoding.changes import ENCODED_TYPE, Changes, count_removed, find_changes, same_payload
-from vaeudf.encoding.run_record import NOTHING_TO_DO, PUBLISHED, started_now, write_run_record
-from vaeudf.encoding.staging import Run, clean, has_chunks, open_run
+from vaeudf.encoding.changes import (
+    Changes,
+    count_removed,
+    find_changes,
+    read_chunks,
+    same_payload,
+    with_encoded,
+)
+from vaeudf.encoding.failures import (
+    check_failures,
+    count_failures,
+    not_tried_again,
+    read_quarantine,
+    same_failures,
+    write_quarantine,
+)
+from vaeudf.encoding.provenance import Provenance
+from vaeudf.encoding.run_record import RunRecord, write_run_record
+from vaeudf.encoding.staging import Run, clean, open_run
 from vaeudf.encoding.udf import chunks_for, encode_chunks
 from vaeudf.errors import InputError, PublishConflict, TooManyFailures
 from vaeudf.model.bundle import Bundle, load_bundle
 from vaeudf.model.devices import Device, Hardware, Precision, choose_device
 from vaeudf.model.py_files import use_py_files
-from vaeudf.schema import (
-    CATALOG_KEY,
-    ITEM_ID,
-    LOG_VAR,
-    MESSAGE,
-    MODEL_ID_KEY,
-    MODEL_PATH_KEY,
-    MU,
-    PLACE,
-    PRECISION_KEY,
-    REASON,
-    RUN_ID_KEY,
-    SOURCE_VERSION,
-    posterior_schema,
-)
+from vaeudf.schema import ITEM_ID, LOG_VAR, MU, PLACE, REASON, SOURCE_VERSION, posterior_schema
+from vaeudf.spark.cluster import Cluster
+from vaeudf.spark.frames import kept_on_disk
 from vaeudf.spark.progress import progress
 from vaeudf.spark.read import read_table
-from vaeudf.spark.session import send_py_files, spark_session
+from vaeudf.spark.session import spark_session
 from vaeudf.spark.stopwatch import Stopwatch
 from vaeudf.spark.writing import write_data_files
-from vaeudf.storage.locations import (
-    absolute,
-    exists,
-    remove,
-    remove_empty,
-    spark_literal,
-    spark_uri,
-)
+from vaeudf.storage.locations import absolute, exists, remove, remove_empty
 from vaeudf.table.open import PosteriorTable, open_for_publishing
 from vaeudf.table.publish import DataFile, check_schema, publish
 from vaeudf.table.runs import QUARANTINE, new_run_id, published_runs, quarantine_folder
 from vaeudf.workflows.cli import Summary, option
 
 log = logging.getLogger(__name__)
-
-_ROWS_PER_QUARANTINE_FILE = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -134,351 +124,260 @@ def encode_catalog(options: EncodeCatalog) -> Summary:
     use_py_files(options.py_files)
     bundle = load_bundle(options.model, options.trust_model)
     previous = open_for_publishing(options.table, bundle.latent_dim)
-    night = _Night(options, bundle, previous)
-    was_there = exists(night.table)
+    run = _EncodeRun(options, bundle, previous)
+    was_there = exists(run.table)
     try:
         with (
             spark_session("encode_catalog") as spark,
-            progress(spark, night.watch),
-            open_run(night.table, night.run_id, night.key) as run,
+            progress(spark, run.watch),
+            open_run(run.table, run.record.run_id, run.staging_key) as staging,
         ):
-            send_py_files(spark, options.py_files)
-            night.facts["application_id"] = spark.sparkContext.applicationId
+            cluster = Cluster(spark)
+            cluster.add_py_files(options.py_files or ())
+            run.record.application_id = cluster.application_id
             try:
-                night.go(spark, run)
+                run.go(spark, staging)
             except BaseException as error:
-                night.withdraw(error, run)
+                run.withdraw(error, staging)
                 raise
     finally:
-        remove_empty(posixpath.join(night.table, QUARANTINE))
+        remove_empty(posixpath.join(run.table, QUARANTINE))
         if not was_there:
-            remove_empty(night.table)
-    night.record()
-    return night.summary()
+            remove_empty(run.table)
+    run.write_record()
+    return _summary(run.record, run.table, bundle.latent_dim)
 
 
-class _Night:
-    """One run, and what is known of it so far.
+class _EncodeRun:
+    """One run of the job.
 
     Attributes:
-        options: What was asked for.
-        source: The catalog, once its format is known.
-        bundle: The model.
-        previous: The table's last version, if there is one.
         table: Where the table is.
-        run_id: The run.
-        watch: Its seconds by phase.
-        facts: What its record will say.
+        watch: The run's seconds by phase.
+        record: What is known of the run so far.
     """
 
     def __init__(
         self, options: EncodeCatalog, bundle: Bundle, previous: PosteriorTable | None
     ) -> None:
-        self.options = options
-        self.source = options.source
-        self.bundle = bundle
-        self.previous = previous
         self.table = absolute(options.table)
-        self.run_id = new_run_id()
         self.watch = Stopwatch()
-        self.facts: dict[str, Any] = {
-            "run_id": self.run_id,
-            "started": started_now(),
-            "model_id": bundle.model_id,
-            "model": absolute(options.model),
-            "catalog": absolute(options.catalog),
-            "version_before": self._version,
-        }
+        self._options = options
+        self._bundle = bundle
+        self._previous = previous
+        # A table may have been created, and nothing published to it.
+        self._last = previous if previous is not None and previous.transaction > 0 else None
+        self._provenance = Provenance(
+            model_id=bundle.model_id,
+            model_path=absolute(options.model),
+            source=options.source,
+            precision=options.precision,
+            run_id=new_run_id(),
+        )
+        self._before: Provenance | None = None
+        if self._last is not None and not options.full:
+            before = Provenance.from_metadata(self._last.provenance)
+            # Else the last version's posteriors are not those that this run would give.
+            self._before = before if before.agrees_with(self._provenance) else None
+        self.record = RunRecord(
+            run_id=self._provenance.run_id,
+            model_id=bundle.model_id,
+            model=absolute(options.model),
+            catalog=absolute(options.catalog),
+            version_before=None if self._last is None else self._last.version,
+            seconds=self.watch.seconds,
+        )
 
     @property
-    def key(self) -> str:
+    def staging_key(self) -> str:
         """What a run's chunks are good for: this model, on this catalog."""
-        options = self.options
-        parts = json.dumps(
-            [self.bundle.model_id, options.source.to_json(), options.full, options.precision]
-        )
-        return hashlib.sha256(parts.encode()).hexdigest()
+        return self._provenance.staging_key(full=self._options.full)
 
-    @property
-    def _version(self) -> int | None:
-        """The last version that was published."""
-        return self.previous.version if self.previous and self._published else None
-
-    @property
-    def _published(self) -> bool:
-        return self.previous is not None and self.previous.transaction > 0
-
-    @property
-    def _may_carry(self) -> bool:
-        """Whether the last version's posteriors are those that this run would give."""
-        if self.previous is None or not self._published or self.options.full:
-            return False
-        source = CatalogSource.from_json(self.previous.provenance[CATALOG_KEY])
-        if self.previous.provenance.get(PRECISION_KEY, "float32") != self.options.precision:
-            return False
-        return self.previous.model_id == self.bundle.model_id and source.agrees_with(
-            self.options.source
-        )
-
-    def go(self, spark: SparkSession, run: Run) -> None:
+    def go(self, spark: SparkSession, staging: Run) -> None:
         """Do all of it."""
-        if self.options.device == "cuda" and str(spark.sparkContext.master).startswith("local"):
+        if self._options.device == "cuda" and Cluster(spark).is_local:
             choose_device("cuda", None, 0)  # tasks would fail, one after the other
+        record = self.record
         with ExitStack() as frames:
-
-            def kept(frame: DataFrame) -> DataFrame:
-                # Looked at once, and alike by all that follows, whatever happens to the files; and
-                # forgotten in the end, for Spark would take it for that of the next run.
-                frames.callback(frame.persist(StorageLevel.DISK_ONLY).unpersist)
-                return frame
-
             with self.watch.phase("read"):
                 # Looked up once: to find a first file, a store lists the whole folder.
-                form = resolve_format(spark, self.options.source)
-                self.source = replace(self.options.source, format=form)
-                adopted = run.adopt() > 0
-                self._clean()
+                form = resolve_format(spark, self._options.source)
+                source = replace(self._options.source, format=form)
+                resumes = staging.adopt() > 0
+                self._remove_remains()
                 # A hash costs reading the images, which is for nothing if nothing is known.
-                versions = self._may_carry or adopted
-                listing = list_items(spark, self.source, versions=versions)
-                schema = _table_schema(listing, self)
-                listing = kept(listing)
-                last = self._last(spark)
-                changes = self._compare(spark, run if adopted else None, listing, last)
+                known = self._before is not None or resumes
+                listing = list_items(spark, source, versions=known)
+                schema = self._table_schema(listing)
+                listing = frames.enter_context(kept_on_disk(listing))
+                last = None if self._last is None else read_table(spark, self._last)
+                quarantine = self._last_quarantine(spark)
+                staged = read_chunks(spark, staging.adopted) if resumes else None
+                record.read = check_items(
+                    listing, has_version_column=source.version_column is not None
+                )
+                changes = find_changes(
+                    listing,
+                    None if self._before is None else last,
+                    self._not_tried_again(quarantine),
+                    self._not_tried_again(staged),
+                )
+                record.carried, record.resumed = changes.carried, changes.resumed
+                record.removed = 0 if last is None else count_removed(listing, last)
+                record.ignored_files = count_ignored(spark, source)
             with self.watch.phase("encode"):
-                self._encode(spark, run, changes)
+                self._encode(spark, source, changes, staging.encoded)
             with self.watch.phase("check"):
-                found = _all_rows(spark, changes, run)
+                found = with_encoded(changes, staging.encoded)
                 self._check(found, changes)
-                if last is not None and self._is_nothing(spark, listing, last, found):
-                    self.facts |= {"outcome": NOTHING_TO_DO, "version": self._version}
+                if last is not None and self._is_unchanged(listing, last, found, quarantine):
+                    record.outcome, record.version = "nothing to do", record.version_before
                     return
             with self.watch.phase("lay out"):
                 posteriors = found.where(F.col(REASON).isNull())
                 posteriors = posteriors.select(ITEM_ID, SOURCE_VERSION, MU, LOG_VAR)
-                rows = kept(posteriors.join(listing.drop(SOURCE_VERSION, *PLACE), ITEM_ID))
-                failed = sum(self.facts["quarantined"].values())
-                total = self.facts["read"] - failed
-                files = write_data_files(rows, total, self.table, self.run_id, schema)
-                if failed:
-                    _write_quarantine(found, failed, self.table, self.run_id)
+                payload = listing.drop(SOURCE_VERSION, *PLACE)
+                rows = frames.enter_context(kept_on_disk(posteriors.join(payload, ITEM_ID)))
+                num_rows = record.read - record.num_failed
+                files = write_data_files(rows, num_rows, self.table, record.run_id, schema)
+                if record.num_failed:
+                    write_quarantine(found, record.num_failed, self.table, record.run_id)
         with self.watch.phase("publish"):
             self._publish(files, schema)
-        _tell(self.facts["quarantined"], self.table, self.run_id)
+        _log_quarantine(record, self.table)
 
-    def _last(self, spark: SparkSession) -> DataFrame | None:
-        """Return the rows of the last version."""
-        if self.previous is None or not self._published:
+    def _remove_remains(self) -> None:
+        removed = clean(self.table)
+        if removed:
+            log.info("removed what %d killed runs had left: %s.", len(removed), ", ".join(removed))
+
+    def _table_schema(self, listing: DataFrame) -> pa.Schema:
+        payload = listing.drop(ITEM_ID, SOURCE_VERSION, *PLACE)
+        try:
+            payload_schema = payload.limit(0).toArrow().schema
+        except PySparkException as error:
+            raise InputError(
+                f"the payload columns {', '.join(payload.columns)} cannot all be stored: {error}. "
+                "Choose some with --payload-columns."
+            ) from None
+        return check_schema(posterior_schema(payload_schema, self._provenance.to_metadata()))
+
+    def _last_quarantine(self, spark: SparkSession) -> DataFrame | None:
+        """Return what the last version's run could not encode, if it would be so again."""
+        if self._before is None:
             return None
-        return read_table(spark, self.previous)
+        return read_quarantine(spark, self.table, self._before.run_id)
 
-    def _compare(
-        self, spark: SparkSession, run: Run | None, listing: DataFrame, last: DataFrame | None
-    ) -> Changes:
-        source = self.source
-        total = check_items(listing, has_version_column=source.version_column is not None)
-        quarantine = self._quarantine(spark)
-        staged = None if run is None else _read_chunks(spark, run.adopted)
-        changes = find_changes(
-            listing,
-            last if self._may_carry else None,
-            None if quarantine is None else self._not_tried_again(quarantine),
-            None if staged is None else self._not_tried_again(staged),
-        )
-        self.facts |= {
-            "read": total,
-            "carried": changes.carried,
-            "resumed": changes.resumed,
-            "removed": 0 if last is None else count_removed(listing, last),
-            "ignored_files": count_ignored(spark, source),
-        }
-        return changes
+    def _not_tried_again(self, rows: DataFrame | None) -> DataFrame | None:
+        if rows is None:
+            return None
+        return not_tried_again(rows, retry_quarantined=self._options.retry_quarantined)
 
-    def _encode(self, spark: SparkSession, run: Run, changes: Changes) -> None:
+    def _encode(
+        self, spark: SparkSession, source: CatalogSource, changes: Changes, folder: str
+    ) -> None:
         if changes.num_todo == 0:
             return
-        source = self.source
-        cores = int(spark.sparkContext.defaultParallelism)
         encode_chunks(
             changes.todo,
-            self.bundle,
+            self._bundle,
             source.image_column,
             hashed=has_hashed_versions(spark, source),
             num_chunks=chunks_for(
                 changes.num_todo,
                 changes.todo_bytes,
-                cores,
-                self.bundle.manifest.image.batch_size,
+                Cluster(spark).num_cores,
+                self._bundle.manifest.image.batch_size,
             ),
-            folder=run.encoded,
-            hardware=self.options.hardware,
+            folder=folder,
+            hardware=self._options.hardware,
         )
 
     def _check(self, found: DataFrame, changes: Changes) -> None:
         """Count what came of it; too many failures are an error."""
-        quarantined, total = _count_failures(found), self.facts["read"]
+        record = self.record
+        record.quarantined = count_failures(found)
+        record.encoded = record.read - changes.carried - record.num_failed
         seconds = max(self.watch.seconds["encode"], 1e-3)
-        self.facts |= {
-            "quarantined": quarantined,
-            "encoded": total - changes.carried - sum(quarantined.values()),
-            "images_per_second": round(changes.num_todo / seconds, 1),
-        }
-        _check_failures(found, quarantined, total, self.options.max_error_fraction)
+        record.images_per_second = round(changes.num_todo / seconds, 1)
+        check_failures(found, record.quarantined, record.read, self._options.max_error_fraction)
 
-    def _is_nothing(
-        self, spark: SparkSession, listing: DataFrame, last: DataFrame, found: DataFrame
+    def _is_unchanged(
+        self, listing: DataFrame, last: DataFrame, found: DataFrame, quarantine: DataFrame | None
     ) -> bool:
         """Whether a new version would be the same as the last one."""
         return (
-            self._may_carry
-            and self.facts["encoded"] == self.facts["removed"] == 0
-            and _same_failures(found, self._quarantine(spark))
+            self._before is not None
+            and self.record.encoded == self.record.removed == 0
+            and same_failures(found, quarantine)
             and same_payload(listing, last)
         )
 
     def _publish(self, files: list[DataFile], schema: pa.Schema) -> None:
-        written = sum(file.num_rows for file in files)
-        accounted = written + sum(self.facts["quarantined"].values())
-        if accounted != self.facts["read"]:
+        record = self.record
+        accounted = sum(file.num_rows for file in files) + record.num_failed
+        if accounted != record.read:
             raise InputError(
-                f"the catalog changed while it was read: {self.facts['read']} items at first, "
+                f"the catalog changed while it was read: {record.read} items at first, "
                 f"{accounted} in the end. Nothing was published; run again."
             )
-        table = publish(
-            self.table, self.previous, files, schema, self.bundle.latent_dim, self.run_id
-        )
-        self.facts |= {"outcome": PUBLISHED, "version": table.version}
+        latent_dim = self._bundle.latent_dim
+        table = publish(self.table, self._previous, files, schema, latent_dim, record.run_id)
+        record.outcome, record.version = "published", table.version
 
-    def withdraw(self, error: BaseException, run: Run) -> None:
+    def withdraw(self, error: BaseException, staging: Run) -> None:
         """Take away what a run that failed has laid out, and keep a record of it."""
         # Whatever went wrong may have done so after the commit: then the files are the table.
         published = published_runs(self.table)
-        if published is not None and self.run_id not in published:
-            remove(posixpath.join(self.table, self.run_id))
-            remove(quarantine_folder(self.table, self.run_id))
+        if published is not None and self.record.run_id not in published:
+            remove(posixpath.join(self.table, self.record.run_id))
+            remove(quarantine_folder(self.table, self.record.run_id))
         elif published is not None:
-            run.forget()
-        if isinstance(error, (TooManyFailures, PublishConflict)) and self.previous is not None:
-            outcome = "too many errors" if isinstance(error, TooManyFailures) else "lost the race"
-            self.facts |= {"outcome": outcome, "message": str(error)}
-            self.record()
+            staging.forget()
+        if isinstance(error, (TooManyFailures, PublishConflict)) and self._previous is not None:
+            too_many = isinstance(error, TooManyFailures)
+            self.record.outcome = "too many errors" if too_many else "lost the race"
+            self.record.message = str(error)
+            self.write_record()
 
-    def record(self) -> None:
-        """Write the run's row; a night that is published is not undone for want of it."""
+    def write_record(self) -> None:
+        """Write the run's row; a version that is published is not undone for want of it."""
         try:
-            write_run_record(self.table, {**self.facts, "seconds": self.watch.seconds})
+            write_run_record(self.table, self.record)
         except (OSError, pa.ArrowException) as error:
             log.warning("the run's record could not be written to %s: %s", self.table, error)
 
-    def summary(self) -> Summary:
-        """Return what the job prints."""
-        facts = {name: value for name, value in self.facts.items() if name != "started"}
-        order = ("outcome", "read", "encoded", "resumed", "carried", "removed", "quarantined")
-        return {
-            **{name: facts.pop(name) for name in order},
-            **facts,
-            "table": self.table,
-            "latent_dim": self.bundle.latent_dim,
-            "seconds": self.watch.seconds,
-        }
 
-    def _clean(self) -> None:
-        removed = clean(self.table)
-        if removed:
-            log.info("removed what %d killed runs had left: %s.", len(removed), ", ".join(removed))
-
-    def _quarantine(self, spark: SparkSession) -> DataFrame | None:
-        """Return the last version's quarantine."""
-        if not self._may_carry or self.previous is None:
-            return None
-        folder = quarantine_folder(self.table, self.previous.provenance.get(RUN_ID_KEY, ""))
-        if not exists(folder):
-            return None
-        return spark.read.parquet(spark_literal(folder))
-
-    def _not_tried_again(self, rows: DataFrame) -> DataFrame:
-        """Leave out failures that may be over, with the same image."""
-        if self.options.retry_quarantined:
-            return rows.where(F.col(REASON).isNull())
-        # What could not be opened yesterday may be there today.
-        return rows.where(F.coalesce(REASON, F.lit("")) != UNAVAILABLE)
-
-
-def _read_chunks(spark: SparkSession, folder: str) -> DataFrame:
-    return spark.read.schema(ENCODED_TYPE).parquet(spark_literal(folder))
-
-
-def _same_failures(found: DataFrame, quarantine: DataFrame | None) -> bool:
-    """Whether all that failed is in quarantine already, for the same reason."""
-    failures = found.where(F.col(REASON).isNotNull()).select(ITEM_ID, SOURCE_VERSION, REASON)
-    if quarantine is not None:
-        failures = failures.join(quarantine, failures.columns, "left_anti")
-    return failures.isEmpty()
-
-
-def _all_rows(spark: SparkSession, changes: Changes, run: Run) -> DataFrame:
-    """Return every item's row: what was known, and what this run has encoded."""
-    if not has_chunks(run.encoded):
-        return changes.known
-    # A task that was run twice has left two chunks.
-    encoded = _read_chunks(spark, run.encoded).dropDuplicates([ITEM_ID])
-    return changes.known.unionByName(encoded)
-
-
-def _table_schema(listing: DataFrame, night: _Night) -> pa.Schema:
-    payload = listing.drop(ITEM_ID, SOURCE_VERSION, *PLACE)
-    try:
-        payload_schema = payload.limit(0).toArrow().schema
-    except PySparkException as error:
-        raise InputError(
-            f"the payload columns {', '.join(payload.columns)} cannot all be stored: {error}. "
-            "Choose some with --payload-columns."
-        ) from None
-    provenance = {
-        MODEL_ID_KEY: night.bundle.model_id,
-        MODEL_PATH_KEY: absolute(night.options.model),
-        CATALOG_KEY: night.options.source.to_json(),
-        RUN_ID_KEY: night.run_id,
-        PRECISION_KEY: night.options.precision,
-    }
-    return check_schema(posterior_schema(payload_schema, provenance))
-
-
-def _count_failures(staged: DataFrame) -> dict[str, int]:
-    failures = staged.where(F.col(REASON).isNotNull()).groupBy(REASON).count()
-    return {row[REASON]: row["count"] for row in failures.orderBy(REASON).collect()}
-
-
-def _check_failures(
-    staged: DataFrame, quarantined: dict[str, int], total: int, max_fraction: float
-) -> None:
-    failed = sum(quarantined.values())
-    if failed / total <= max_fraction and failed < total:
-        return
-    examples = staged.where(F.col(REASON).isNotNull()).orderBy(ITEM_ID).limit(5).collect()
-    raise TooManyFailures(
-        f"{failed} of {total} items cannot be encoded, more than --max-error-fraction "
-        f"{max_fraction:g} allows; nothing was published. By reason: "
-        f"{', '.join(f'{reason} {count}' for reason, count in quarantined.items())}. For example: "
-        + "; ".join(f"{row[ITEM_ID]}: {row[MESSAGE].rstrip('.')}" for row in examples)
-        + ". What could be encoded is kept for the next run."
-    )
-
-
-def _write_quarantine(staged: DataFrame, failed: int, table: str, run_id: str) -> None:
-    rows = staged.where(F.col(REASON).isNotNull())
-    rows = rows.select(ITEM_ID, SOURCE_VERSION, REASON, MESSAGE)
-    rows.repartition(-(-failed // _ROWS_PER_QUARANTINE_FILE)).write.parquet(
-        spark_uri(quarantine_folder(table, run_id))
-    )
-
-
-def _tell(quarantined: dict[str, int], table: str, run_id: str) -> None:
-    if quarantined:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in quarantined.items())
+def _log_quarantine(record: RunRecord, table: str) -> None:
+    if record.quarantined:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in record.quarantined.items())
         log.info(
             "%d items are in quarantine (%s): see %s.",
-            sum(quarantined.values()),
+            record.num_failed,
             reasons,
-            quarantine_folder(table, run_id),
+            quarantine_folder(table, record.run_id),
         )
+
+
+def _summary(record: RunRecord, table: str, latent_dim: int) -> Summary:
+    return {
+        "outcome": record.outcome,
+        "read": record.read,
+        "encoded": record.encoded,
+        "resumed": record.resumed,
+        "carried": record.carried,
+        "removed": record.removed,
+        "quarantined": record.quarantined,
+        "run_id": record.run_id,
+        "model_id": record.model_id,
+        "model": record.model,
+        "catalog": record.catalog,
+        "version_before": record.version_before,
+        "application_id": record.application_id,
+        "ignored_files": record.ignored_files,
+        "images_per_second": record.images_per_second,
+        "version": record.version,
+        "table": table,
+        "latent_dim": latent_dim,
+        "seconds": record.seconds,
+    }
