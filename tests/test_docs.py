@@ -9,7 +9,7 @@ import shlex
 import pytest
 import torch
 
-from tests.workflows.test_jobs import ROOT, submit, summary
+from tests.support.jobs import ROOT, submit, summary
 from vaeudf.catalog.garments import draw_garment, sample_garment
 
 pytestmark = pytest.mark.slow

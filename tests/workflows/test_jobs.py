@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -14,51 +13,20 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.conftest import NUM_ITEMS
+from tests.support.jobs import (
+    ROOT,
+    run,
+    submit,
+    summary,
+)
+from tests.support.scene import NUM_ITEMS
 
-ROOT = Path(__file__).parents[1]
 JOBS = sorted(path.stem for path in (ROOT / "jobs").glob("*.py"))
-
-
-def run(
-    *command: str, cwd: str | Path = "/", **environment: str | None
-) -> subprocess.CompletedProcess[str]:
-    """Run a command from another folder than the checkout, with variables set or (None) unset."""
-    merged = {**os.environ, "VAEUDF_VENV": sys.prefix, **environment}
-    return subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        timeout=300,
-        env={name: value for name, value in merged.items() if value is not None},
-    )
-
-
-def submit(
-    *arguments: str, cwd: str | Path = "/", **environment: str | None
-) -> subprocess.CompletedProcess[str]:
-    return run(str(ROOT / "spark-submit.sh"), *arguments, cwd=cwd, **environment)
-
-
-def summary(done: subprocess.CompletedProcess[str]) -> dict:
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    return json.loads(lines[-1])
 
 
 def test_every_job_is_thin():
     for job in JOBS:
         assert len((ROOT / "jobs" / f"{job}.py").read_text().splitlines()) <= 40
-
-
-@pytest.mark.parametrize("job", JOBS)
-def test_help(job):
-    done = run(sys.executable, str(ROOT / "jobs" / f"{job}.py"), "--help")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"usage: {job} ")
-    assert "--debug" in done.stdout and "--config" in done.stdout
 
 
 def test_encode_and_query(tmp_path, parquet_catalog, bundle_path):
@@ -140,7 +108,7 @@ def test_an_unknown_job():
 
 
 def test_a_properties_file_that_is_not_there():
-    done = submit("query_topk", "--table", "t", SPARK_CONF="/no/such.conf")
+    done = submit("query_topk", "--table", "t", "--z", "0", SPARK_CONF="/no/such.conf")
     assert done.returncode == 2
     assert "error: SPARK_CONF names /no/such.conf, which is not there" in done.stderr
 

@@ -1,0 +1,39 @@
+"""Jobs started as a user starts them: a process each."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(
+    *command: str, cwd: str | Path = "/", **environment: str | None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command from another folder than the checkout, with variables set or (None) unset."""
+    merged = {**os.environ, "VAEUDF_VENV": sys.prefix, **environment}
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        timeout=300,
+        env={name: value for name, value in merged.items() if value is not None},
+    )
+
+
+def submit(
+    *arguments: str, cwd: str | Path = "/", **environment: str | None
+) -> subprocess.CompletedProcess[str]:
+    return run(str(ROOT / "spark-submit.sh"), *arguments, cwd=cwd, **environment)
+
+
+def summary(done: subprocess.CompletedProcess[str]) -> dict:
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    return json.loads(lines[-1])

@@ -1,0 +1,51 @@
+"""The small catalog and its model that most tests use, and what a folder holds."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from vaeudf.images.spec import ImageSpec
+from vaeudf.model.bundle import Bundle, Manifest, save_bundle
+from vaeudf.model.conv_vae import conv_vae
+
+LATENT_DIM = 4
+
+
+NUM_ITEMS = 40
+
+
+SPEC = ImageSpec(16, 16)
+
+
+def make_bundle(path: Path, latent_dim: int, seed: int) -> Bundle:
+    """Write a bundle with random weights, scaled so that posteriors differ from item to item."""
+    torch.manual_seed(seed)
+    arguments = {
+        "height": SPEC.height,
+        "width": SPEC.width,
+        "channels": SPEC.channels,
+        "latent_dim": latent_dim,
+        "base_channels": 4,
+    }
+    networks = conv_vae(**arguments)
+    with torch.no_grad():
+        networks.encoder.head.weight[:latent_dim].mul_(5000.0)
+        networks.encoder.head.weight[latent_dim:].mul_(300.0)
+    return save_bundle(path, networks, Manifest("conv_vae", arguments, latent_dim, SPEC))
+
+
+def png(pixels: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def tree(path: str | Path) -> dict[str, int]:
+    """Every file below a folder with its size, to see that nothing was written or lost."""
+    root = Path(path)
+    return {str(p.relative_to(root)): p.stat().st_size for p in root.rglob("*") if p.is_file()}
