@@ -10,9 +10,12 @@ usage() {
   cat <<EOF
 usage: ./spark-submit.sh COMMAND [options]
 
-  demo [--output DIR]     draw a catalog, train a VAE, encode, query, and make a page to look at
-  JOB [options]           run a job: $(cd "$root/jobs" && ls ./*.py | sed 's|^\./||; s|\.py$||' | grep -v '^demo$' | tr '\n' ' ')
-  JOB --help              say what a job's options are
+jobs, as the command vaeudf runs them too (JOB --help says what a job's options are):
+
+$(cat "$root/vaeudf/workflows/jobs.txt")
+
+other commands:
+
   test [pytest options]   check style, types and layers, and run the tests: without options the default suite,
                           in as many processes as there are cores, four at most
   test-spark VERSION [pytest options]
@@ -26,7 +29,7 @@ usage: ./spark-submit.sh COMMAND [options]
 
 environment:
   SPARK_MASTER            the cluster (default: local[*,4], all cores, three retries)
-  SPARK_CONF              Spark properties file (default: conf/local.conf on a local master)
+  SPARK_CONF              Spark properties file (default: vaeudf/spark/conf/local.conf on a local master)
   SPARK_HOME              a Spark of your own to submit with (default: the one in .venv)
   VAEUDF_VENV             a Python environment of your own with vaeudf in it (default: .venv, made here)
   PYTHON                  the Python to make .venv with (default: python3)
@@ -213,14 +216,14 @@ archive_arguments() {
   local properties=$1 archive=$root/dist/environment.tar.gz
   [ -f "$archive" ] || return 0
   [ -z "${PYSPARK_PYTHON:-}" ] || return 0 # a Python of the user's own on the workers
-  if [ -n "$properties" ] &&
+  if [ -r "$properties" ] &&
     grep -Eq '^[[:space:]]*spark\.((yarn\.dist\.)?archives|pyspark\.python)[[:space:]=:]' "$properties"
   then
     return 0
   fi
   [ "$(cat "$root/dist/packed-from")" = "$(archive_digest)" ] ||
     die "vaeudf has changed since dist/ was packed; run ./spark-submit.sh pack again, or remove dist/."
-  printf ' --archives %s' "$(quoted "$archive#environment")"
+  printf -- '--archives %s' "$(quoted "$archive#environment")"
 }
 
 run_tests_on_spark() {
@@ -249,33 +252,21 @@ run_interop_tests() {
 run_job() {
   local job=$1
   shift
-  # Spark's own log settings, unless a Spark of the user's brings some.
-  if [ -z "${SPARK_CONF_DIR:-}" ] && [ -z "${SPARK_HOME:-}" ]; then
-    export SPARK_CONF_DIR="$root/conf"
-  fi
   if [ -n "${SPARK_HOME:-}" ]; then
     local py4j
     py4j=$(ls "$SPARK_HOME"/python/lib/py4j-*-src.zip)
     export PYTHONPATH="$SPARK_HOME/python:$py4j${PYTHONPATH:+:$PYTHONPATH}"
   fi
-  local master=${SPARK_MASTER:-local[*,4]} properties=${SPARK_CONF:-}
-  if [ -z "$properties" ] && [[ $master == local* ]]; then
-    properties="$root/conf/local.conf"
-  fi
-  [ -z "$properties" ] || [ -r "$properties" ] ||
-    die "SPARK_CONF names $properties, which is not there; expected a Spark properties file."
-  export PYSPARK_SUBMIT_ARGS
-  PYSPARK_SUBMIT_ARGS="--master $(quoted "$master")"
-  [ -z "$properties" ] || PYSPARK_SUBMIT_ARGS+=" --properties-file $(quoted "$properties")"
+  # The job adds the master and the properties (vaeudf/spark/launch.py).
+  unset PYSPARK_SUBMIT_ARGS
   local archive=
-  if [[ $master != local* ]]; then
-    archive=$(archive_arguments "$properties")
+  if [[ ${SPARK_MASTER:-local} != local* ]]; then
+    archive=$(archive_arguments "${SPARK_CONF:-}")
   fi
   if [ -n "$archive" ]; then
-    PYSPARK_SUBMIT_ARGS+=$archive
+    export PYSPARK_SUBMIT_ARGS="$archive pyspark-shell"
     export PYSPARK_PYTHON=./environment/bin/python
   fi
-  PYSPARK_SUBMIT_ARGS+=" pyspark-shell"
   exec "${PYSPARK_DRIVER_PYTHON:-$venv/bin/python}" "$root/jobs/$job.py" "$@"
 }
 

@@ -183,7 +183,7 @@ def _spark() -> Any:
 
     cores = len(os.sched_getaffinity(0))
     os.environ["PYSPARK_SUBMIT_ARGS"] = (
-        f"--master local[{cores},4] --properties-file conf/local.conf pyspark-shell"
+        f"--master local[{cores},4] --properties-file vaeudf/spark/conf/local.conf pyspark-shell"
     )
     # Spark's own default, which vaeudf's sessions lower.
     key, value = "spark.sql.files.openCostInBytes", str(4 * 2**20)

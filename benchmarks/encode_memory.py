@@ -76,7 +76,7 @@ def main() -> None:
 
     os.environ["PYSPARK_PYTHON"] = sys.executable
     os.environ["PYSPARK_SUBMIT_ARGS"] = (
-        "--master local[*,4] --properties-file conf/local.conf pyspark-shell"
+        "--master local[*,4] --properties-file vaeudf/spark/conf/local.conf pyspark-shell"
     )
     start = time.perf_counter()
     with PeakMemory() as watch:

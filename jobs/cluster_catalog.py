@@ -1,7 +1,8 @@
 """Cluster an encoded catalog by KL between its items' Gaussians. See --help."""
 
-from vaeudf.workflows.cli import main
-from vaeudf.workflows.cluster_catalog import ClusterCatalog, cluster_catalog
+import sys
+
+from vaeudf.__main__ import main
 
 if __name__ == "__main__":
-    main(ClusterCatalog, cluster_catalog)
+    main(["cluster_catalog", *sys.argv[1:]])

@@ -1,7 +1,8 @@
 """Decode z vectors to pictures: files, traversals, walks, reconstructions. See --help."""
 
-from vaeudf.workflows.cli import main
-from vaeudf.workflows.decode_latents import DecodeLatents, decode_latents
+import sys
+
+from vaeudf.__main__ import main
 
 if __name__ == "__main__":
-    main(DecodeLatents, decode_latents)
+    main(["decode_latents", *sys.argv[1:]])

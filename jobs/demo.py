@@ -1,7 +1,8 @@
 """Run the whole path on a drawn catalog. See --help."""
 
-from vaeudf.workflows.cli import main
-from vaeudf.workflows.demo import Demo, demo
+import sys
+
+from vaeudf.__main__ import main
 
 if __name__ == "__main__":
-    main(Demo, demo)
+    main(["demo", *sys.argv[1:]])

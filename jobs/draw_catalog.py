@@ -1,7 +1,8 @@
 """Draw a catalog of garments. See --help."""
 
-from vaeudf.workflows.cli import main
-from vaeudf.workflows.draw_catalog import DrawCatalog, draw_catalog
+import sys
+
+from vaeudf.__main__ import main
 
 if __name__ == "__main__":
-    main(DrawCatalog, draw_catalog)
+    main(["draw_catalog", *sys.argv[1:]])

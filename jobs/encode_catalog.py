@@ -1,7 +1,8 @@
 """Encode a whole catalog of images and publish its posterior table. See --help."""
 
-from vaeudf.workflows.cli import main
-from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
+import sys
+
+from vaeudf.__main__ import main
 
 if __name__ == "__main__":
-    main(EncodeCatalog, encode_catalog)
+    main(["encode_catalog", *sys.argv[1:]])

@@ -1,7 +1,8 @@
 """Make a bundle of a model that was trained elsewhere. See --help."""
 
-from vaeudf.workflows.cli import main
-from vaeudf.workflows.export_model import ExportModel, export_model
+import sys
+
+from vaeudf.__main__ import main
 
 if __name__ == "__main__":
-    main(ExportModel, export_model)
+    main(["export_model", *sys.argv[1:]])

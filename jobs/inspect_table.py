@@ -1,7 +1,8 @@
 """Tell how healthy a catalog's latent space is, as JSON and as a page. See --help."""
 
-from vaeudf.workflows.cli import main
-from vaeudf.workflows.inspect_table import InspectTable, inspect_table
+import sys
+
+from vaeudf.__main__ import main
 
 if __name__ == "__main__":
-    main(InspectTable, inspect_table)
+    main(["inspect_table", *sys.argv[1:]])

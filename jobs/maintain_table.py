@@ -1,7 +1,8 @@
 """List a posterior table's versions, go back to one, or remove old files. See --help."""
 
-from vaeudf.workflows.cli import main
-from vaeudf.workflows.maintain_table import MaintainTable, maintain_table
+import sys
+
+from vaeudf.__main__ import main
 
 if __name__ == "__main__":
-    main(MaintainTable, maintain_table)
+    main(["maintain_table", *sys.argv[1:]])

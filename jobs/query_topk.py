@@ -1,7 +1,8 @@
 """Find the k items with the highest log q(z|x) for every z. See --help."""
 
-from vaeudf.workflows.cli import main
-from vaeudf.workflows.query_topk import QueryTopk, query_topk
+import sys
+
+from vaeudf.__main__ import main
 
 if __name__ == "__main__":
-    main(QueryTopk, query_topk)
+    main(["query_topk", *sys.argv[1:]])

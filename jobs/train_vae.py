@@ -1,7 +1,8 @@
 """Train a VAE on a catalog of images and write a model bundle. See --help."""
 
-from vaeudf.workflows.cli import main
-from vaeudf.workflows.train_vae import TrainVae, train_vae
+import sys
+
+from vaeudf.__main__ import main
 
 if __name__ == "__main__":
-    main(TrainVae, train_vae)
+    main(["train_vae", *sys.argv[1:]])

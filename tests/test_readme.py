@@ -7,7 +7,6 @@ import re
 import shlex
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -107,17 +106,3 @@ def test_links_lead_somewhere():
     for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
         for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
-
-
-def test_examples_are_read():
-    for example in sorted(Path(ROOT, "conf", "examples").glob("*.yaml")):
-        job = str(ROOT / "jobs" / f"{example.stem}.py")
-        done = subprocess.run(
-            [sys.executable, job, "--config", str(example), "--print_config"],
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
-    assert {e.stem for e in Path(ROOT, "conf", "examples").glob("*.yaml")} == {
-        j.stem for j in Path(ROOT, "jobs").glob("*.py")
-    }

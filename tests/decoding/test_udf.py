@@ -19,7 +19,7 @@ from vaeudf.decoding.udf import (
     decode,
     decode_rows,
     decode_to_files,
-    draws,
+    samples_of,
     tasks_for,
     with_samples,
 )
@@ -184,12 +184,12 @@ def test_a_model_without_a_decoder(latents, bundle):
 
 def test_draws_are_what_they_say():
     mu, log_var = np.array([1.0, -5.0]), np.array([0.0, -4.0])
-    many = draws("a", mu, log_var, 20_000, 1)
+    many = samples_of("a", mu, log_var, 20_000, 1)
     np.testing.assert_allclose(many.mean(axis=0), mu, atol=0.03)
     np.testing.assert_allclose(many.std(axis=0), np.exp(log_var / 2), rtol=0.02)
-    assert (draws("a", mu, log_var, 3, 1) == many[:3]).all()
-    assert (draws("b", mu, log_var, 3, 1) != many[:3]).all()
-    assert (draws("a", mu, log_var, 3, 2) != many[:3]).all()
+    assert (samples_of("a", mu, log_var, 3, 1) == many[:3]).all()
+    assert (samples_of("b", mu, log_var, 3, 1) != many[:3]).all()
+    assert (samples_of("a", mu, log_var, 3, 2) != many[:3]).all()
 
 
 def test_samples_on_spark_are_the_same(spark):
@@ -200,7 +200,7 @@ def test_samples_on_spark_are_the_same(spark):
     z = {row.query_id: row.z for row in sampled}
     for name, mu, log_var in rows:
         assert z[name] == mu
-        expected = draws(name, mu, log_var, 2, 7).tolist()
+        expected = samples_of(name, mu, log_var, 2, 7).tolist()
         assert [z[f"{name}-sample-{k}"] for k in (1, 2)] == expected
 
 

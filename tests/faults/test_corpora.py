@@ -118,7 +118,7 @@ def test_one_outcome_for_every_input(bundle_path, tmp_path, kind):
             "PYTHONPATH": str(ROOT),
             "PYSPARK_PYTHON": sys.executable,
             "PYSPARK_SUBMIT_ARGS": (
-                f"--master local[2,4] --properties-file {ROOT}/conf/local.conf "
+                f"--master local[2,4] --properties-file {ROOT}/vaeudf/spark/conf/local.conf "
                 # What conf/ gives a worker on a cluster, which is less.
                 "--conf spark.executor.pyspark.memory=3g pyspark-shell"
             ),

@@ -15,7 +15,7 @@ from PIL import Image
 from tests.support.scene import LATENT_DIM, NUM_ITEMS, make_bundle, tree
 from vaeudf.decoding.file_names import file_name
 from vaeudf.decoding.paths import fisher_rao_distance, fisher_rao_path, linear_path
-from vaeudf.decoding.udf import draws
+from vaeudf.decoding.udf import samples_of
 from vaeudf.errors import BundleError, InputError
 from vaeudf.images.decode import decode_image
 from vaeudf.model.bundle import load_bundle
@@ -112,7 +112,7 @@ def test_gaussians_and_samples(spark, bundle, bundle_path, tmp_path, where):
     expected = {}
     for name, mean, log_variance in rows:
         expected[name] = np.array(mean)
-        for k, z in enumerate(draws(name, mean, log_variance, 2, 5)):
+        for k, z in enumerate(samples_of(name, mean, log_variance, 2, 5)):
             expected[f"{name}-sample-{k + 1}"] = z
     check_files(out, bundle, expected)
     text = (page / "index.html").read_text()
@@ -284,7 +284,7 @@ def test_reconstructions_of_some(table, items, garments, bundle, tmp_path, form)
 
 @pytest.mark.parametrize("written", [True, False])
 def test_reconstructions_of_all(table, items, garments, bundle, tmp_path, monkeypatch, written):
-    monkeypatch.setattr("vaeudf.workflows.reconstructions._OF_EACH", 3)
+    monkeypatch.setattr("vaeudf.workflows.drawings.reconstructions._OF_EACH", 3)
     expected = errors_of(items, garments, bundle)
     out, page = tmp_path / "out", tmp_path / "page"
     options = {"reconstruct": "all", "report": str(page)}
@@ -620,13 +620,13 @@ def test_options_from_the_command_line_and_a_file(tmp_path):
     found = parse(
         DecodeLatents, ["--model", "m", "--traverse", "3", "--center", "-1,2", "--report", "r"]
     )
-    assert (found.dims, found.center) == ((3,), "-1,2")
+    assert (found.drawing.dims, found.center) == ((3,), "-1,2")
     found = parse(DecodeLatents, ["--table", "t", "--reconstruct", "7", "--report", "r"])
     assert found.reconstruct in (7, "7")
     config = Path(__file__).parents[2] / "conf" / "examples" / "decode_latents.yaml"
-    assert parse(DecodeLatents, ["--config", str(config)]).dims == (0, 1)
+    assert parse(DecodeLatents, ["--config", str(config)]).drawing.dims == (0, 1)
     (tmp_path / "c.yaml").write_text("model: m\ntraverse: 3\nreport: r\n")
-    assert parse(DecodeLatents, ["--config", f"{tmp_path}/c.yaml"]).dims == (3,)
+    assert parse(DecodeLatents, ["--config", f"{tmp_path}/c.yaml"]).drawing.dims == (3,)
     (tmp_path / "c.yaml").write_text("table: m\nreconstruct: 100\nreport: r\n")
     assert parse(DecodeLatents, ["--config", f"{tmp_path}/c.yaml"]).reconstruct == 100
 

@@ -18,7 +18,7 @@ from vaeudf.images.spec import ImageSpec
 from vaeudf.schema import IMAGE_FILE, IMAGE_ROW, ITEM_ID, PLACE
 from vaeudf.spark.cluster import Cluster
 
-# Half of what conf/local.conf gives the driver: the pixels pass through it once.
+# Half of what spark/conf/local.conf gives the driver: the pixels pass through it once.
 _MAX_BYTES = 2 * 2**30
 _SHARES_PER_CORE = 4
 _FEWEST_PER_SHARE = 64

@@ -35,7 +35,7 @@ IMAGES = "images"
 DRAFT = ".draft-"
 """What the names of pictures begin with that are being written."""
 SAMPLE = "-sample-"
-"""Between a Gaussian's name and the number of a draw from it."""
+"""Between a Gaussian's name and the number of a sample of it."""
 
 # Pictures of a task: some ten seconds of work on a CPU, and a Parquet file of 64 MB.
 _BYTES_PER_TASK = 128 * 2**20
@@ -185,10 +185,10 @@ def tasks_for(count: int, bundle: Bundle, cores: int) -> int:
     return max(1, by_work, min(_TASKS_PER_CORE * cores, -(-count // _FEWEST_PER_TASK)))
 
 
-def draws(
+def samples_of(
     name: str, mu: ArrayLike, log_var: ArrayLike, samples: int, seed: int
 ) -> NDArray[np.float64]:
-    """Return draws from N(mu, diag sigma²), (samples, n); they depend on the name and seed alone.
+    """Return samples of N(mu, diag sigma²), which depend on the name and the seed alone.
 
     Args:
         name: Of the Gaussian.
@@ -196,6 +196,9 @@ def draws(
         log_var: Its log sigma², the same shape.
         samples: How many.
         seed: 0 or more.
+
+    Returns:
+        Shape (samples, n).
     """
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()
     rng = np.random.default_rng([seed, *np.frombuffer(digest, "<u4").tolist()])
@@ -204,12 +207,12 @@ def draws(
 
 
 def with_samples(gaussians: DataFrame, samples: int, seed: int) -> DataFrame:
-    """Return Gaussians' means and draws from each of them, as rows of query_id and z.
+    """Return Gaussians' means and samples of each, as rows of query_id and z.
 
     Args:
         gaussians: Has ``query_id``, ``z``, the mean, and ``log_var``.
-        samples: Draws from each, named after it: ``a-sample-1``, ….
-        seed: See :func:`draws`.
+        samples: How many of each, named after it: ``a-sample-1``, ….
+        seed: See :func:`samples_of`.
     """
 
     def expand(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -217,7 +220,7 @@ def with_samples(gaussians: DataFrame, samples: int, seed: int) -> DataFrame:
             for row in batch.to_pylist():
                 name, mu = row[QUERY_ID], row[Z]
                 names = [name, *(f"{name}{SAMPLE}{i + 1}" for i in range(samples))]
-                z = [mu, *draws(name, mu, row[LOG_VAR], samples, seed).tolist()]
+                z = [mu, *samples_of(name, mu, row[LOG_VAR], samples, seed).tolist()]
                 kind = pa.list_(pa.float64())
                 columns = [pa.array(names, pa.string()), pa.array(z, kind)]
                 yield pa.RecordBatch.from_arrays(columns, names=[QUERY_ID, Z])

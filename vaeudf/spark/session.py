@@ -41,7 +41,8 @@ def spark_session(app_name: str) -> Iterator[SparkSession]:
         asked = os.environ.get("PYSPARK_SUBMIT_ARGS", "").removesuffix("pyspark-shell").strip()
         raise ClusterError(
             f"Spark did not start, with {asked or 'no arguments'} ({root_cause(error)}). Is the "
-            "master right, and does it run? What Spark itself said is above, if anything."
+            "master right, and does it run? Spark needs Java 17 or newer. What Spark itself said "
+            "is above, if anything."
         ) from None
     try:
         yield session

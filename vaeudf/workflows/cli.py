@@ -30,6 +30,11 @@ def option(default: Any = _MISSING, *, help: str) -> Any:
     return dataclasses.field(default=default, metadata={"help": help})
 
 
+def flag_of(name: str) -> str:
+    """Return the flag of an option, by its field's name."""
+    return "--" + name.replace("_", "-")
+
+
 def check_goes_with(options: Any, flag: str, names: Sequence[str]) -> None:
     """Refuse options that were given, and have no effect without another.
 
@@ -46,7 +51,7 @@ def check_goes_with(options: Any, flag: str, names: Sequence[str]) -> None:
     defaults = {field.name: field.default for field in dataclasses.fields(options)}
     for name in names:
         if getattr(options, name) != defaults[name]:
-            raise InputError(f"{name.replace('_', '-')} goes with {_flag(flag)}; name that, too.")
+            raise InputError(f"{name.replace('_', '-')} goes with {flag_of(flag)}; name that, too.")
 
 
 def main(
@@ -94,7 +99,7 @@ def parse(options_type: type[Options], argv: Sequence[str]) -> Options:
     """
     fields = dataclasses.fields(options_type)  # type: ignore[arg-type]
     hints = typing.get_type_hints(options_type)
-    lists = {_flag(f.name) for f in fields if _is_list(hints[f.name])}
+    lists = {flag_of(f.name) for f in fields if _is_list(hints[f.name])}
     parser = _Parser(
         prog=re.sub(r"(?<!^)(?=[A-Z])", "_", options_type.__name__).lower(),
         description=options_type.__doc__,
@@ -114,7 +119,7 @@ def parse(options_type: type[Options], argv: Sequence[str]) -> Options:
             described["required"] = True
         else:
             described["default"] = field.default
-        parser.add_argument(_flag(field.name), **described)
+        parser.add_argument(flag_of(field.name), **described)
     parser.add_argument("--debug", action="store_true", help="show the stack trace of an error")
     found = parser.parse_args(_normalised(argv, lists))
     return options_type(**{field.name: found[field.name] for field in fields})
@@ -136,7 +141,7 @@ class _Parser(ArgumentParser):
     def _plain(self, message: str) -> str:
         required = re.fullmatch(r"the following arguments are required: (.*)", message)
         if required:
-            flags = [_flag(name) for name in required[1].split(", ")]
+            flags = [flag_of(name) for name in required[1].split(", ")]
             return f"{' and '.join(flags)} {'is' if len(flags) == 1 else 'are'} required."
         about = re.fullmatch(r'Parser key "([^"]+)":\s*(.*)', message, re.DOTALL)
         if about:
@@ -146,8 +151,8 @@ class _Parser(ArgumentParser):
             )
             if given and name in self.expected:
                 value = given[1] if given[1].startswith(("[", "{")) else f"'{given[1]}'"
-                return f"{_flag(name)} is {value}; expected {self.expected[name]}."
-            message = f"{_flag(name)}: {found}"
+                return f"{flag_of(name)} is {value}; expected {self.expected[name]}."
+            message = f"{flag_of(name)}: {found}"
         return " ".join(message.split()).rstrip(".") + "."
 
 
@@ -192,10 +197,6 @@ def _normalised(argv: Sequence[str], lists: set[str]) -> list[str]:
             others.append(word)
     repeated = [f"{flag}={json.dumps(texts, ensure_ascii=False)}" for flag, texts in values.items()]
     return configs + others + repeated
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
 
 
 def _is_list(hint: Any) -> bool:

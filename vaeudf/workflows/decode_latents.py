@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import posixpath
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import get_args
 
 import numpy as np
-from pyspark.sql import DataFrame, SparkSession
 
-from vaeudf.catalog.source import CatalogSource
-from vaeudf.decoding.paths import check_steps
-from vaeudf.decoding.udf import decode, decode_to_files, remove_drafts, tasks_for
+from vaeudf.decoding.udf import remove_drafts
 from vaeudf.errors import BundleError, InputError
 from vaeudf.model.bundle import Bundle, load_bundle
 from vaeudf.model.devices import Device, Hardware, choose_device
 from vaeudf.model.py_files import use_py_files
 from vaeudf.pages.decode_page import write_decode_page
-from vaeudf.schema import CATALOG_KEY, IMAGE, MODEL_PATH_KEY, QUERY_ID, Z
+from vaeudf.schema import MODEL_PATH_KEY
 from vaeudf.spark.progress import progress
 from vaeudf.spark.session import send_py_files, spark_session
 from vaeudf.spark.stopwatch import Stopwatch
@@ -30,35 +26,28 @@ from vaeudf.storage.locations import (
     filesystem,
     make_folder,
     replacing,
-    spark_uri,
 )
 from vaeudf.table.open import PosteriorTable, open_posteriors
-from vaeudf.workflows.cli import Summary, option
-from vaeudf.workflows.drawn import Drawn
-from vaeudf.workflows.pictures import (
-    closing_facts,
-    find_pictures,
-    load_model_of,
-    places_read,
-    slider_range,
-)
-from vaeudf.workflows.points import Points
-from vaeudf.workflows.reconstructions import Format, Order, Reconstructions, parse_number
-from vaeudf.workflows.traversals import Traversal, parse_traverse
-from vaeudf.workflows.walks import Walk, Way
+from vaeudf.workflows.cli import Summary, flag_of, option
+from vaeudf.workflows.drawings.drawing import STEPS, Context, Drawing, Drawn, Format
+from vaeudf.workflows.drawings.points import Points
+from vaeudf.workflows.drawings.reconstructions import Order, Reconstructions, parse_number
+from vaeudf.workflows.drawings.traversals import Traversal, parse_traverse
+from vaeudf.workflows.drawings.walks import Walk, Way
+from vaeudf.workflows.pictures import closing_facts, load_model_of, places_read, slider_range
 
-log = logging.getLogger(__name__)
-
-
-PICTURES = "pictures.parquet"
-INDEX = "index.parquet"
 SHEET = "sheet.png"
 
-_STEPS = 9
-_KINDS = ("queries", "z", "traverse", "walk", "reconstruct", "reconstruct_items")
-# What a sheet can show, and a person look at.
-_MOST_STEPS, _MOST_STEPS_OF_TWO = 200, 25
-_MOST_SAMPLES = 10_000
+# What can be drawn, by the option that asks for it, and the options that go with it.
+_KINDS = {
+    "queries": ("samples",),
+    "z": (),
+    "traverse": ("center", "like", "range", "steps"),
+    "walk": ("path", "steps", "catalog"),
+    "reconstruct": ("order", "catalog"),
+    "reconstruct_items": ("order", "catalog"),
+}
+_OF_ITEMS = ("walk", "reconstruct", "reconstruct_items")
 
 
 @dataclass(frozen=True)
@@ -84,7 +73,7 @@ class DecodeLatents:
     )
     walk: list[str] | None = option(None, help="an end of a walk, an item_id; give it twice")
     path: Way = option("linear", help="linear in mu, or fisher_rao: a geodesic of Gaussians")
-    steps: int = option(_STEPS, help="pictures along each dimension, or along the walk")
+    steps: int = option(STEPS, help="pictures along each dimension, or along the walk")
     reconstruct: int | str | None = option(
         None, help="compare this many items with their reconstructions; or all"
     )
@@ -106,13 +95,8 @@ class DecodeLatents:
     overwrite: bool = option(False, help="replace --output and --report if they exist")
 
     def __post_init__(self) -> None:
-        kinds = [_flag(name) for name in _KINDS if getattr(self, name) not in (None, [])]
-        if len(kinds) != 1:
-            raise InputError(
-                f"expected one thing to decode, from {', '.join(map(_flag, _KINDS[:-1]))} or "
-                f"{_flag(_KINDS[-1])}; found {' and '.join(kinds) or 'none'}."
-            )
-        self._check_what_goes_together(kinds[0])
+        kind = self._kind()
+        self._check_what_goes_with(kind)
         for name, allowed in (("path", Way), ("order", Order), ("format", Format)):
             if getattr(self, name) not in get_args(allowed):
                 raise InputError(
@@ -120,36 +104,37 @@ class DecodeLatents:
                     f"{', '.join(get_args(allowed))}."
                 )
         self.hardware.check()
-        self._check_numbers()
-        if self.walk is not None and len(set(self.walk)) != 2:
-            found = " and ".join(map(repr, self.walk))
-            raise InputError(f"walk is {found}; expected two different items: --walk A --walk B.")
+        self.drawing  # noqa: B018 - checks what it is made of
+        if self.seed < 0:
+            raise InputError(f"seed is {self.seed}; expected 0 or more.")
+        if self.format != "png" and not self.output:
+            raise InputError(f"format is {self.format}, but no file is written without --output.")
         if not (self.output or self.report):
             raise InputError("expected --output or --report, or both: where the pictures go.")
 
-    def _check_what_goes_together(self, kind: str) -> None:
-        belongs = {
-            "samples": (self.samples != 0, ("--queries",)),
-            "center": (self.center is not None, ("--traverse",)),
-            "like": (self.like is not None, ("--traverse",)),
-            "range": (self.range is not None, ("--traverse",)),
-            "path": (self.path != "linear", ("--walk",)),
-            "steps": (self.steps != _STEPS, ("--traverse", "--walk")),
-            "order": (self.order != "worst", ("--reconstruct", "--reconstruct-items")),
-            "catalog": (
-                self.catalog is not None,
-                ("--walk", "--reconstruct", "--reconstruct-items"),
-            ),
-        }
-        for name, (given, kinds) in belongs.items():
-            if given and kind not in kinds:
-                raise InputError(f"{name} is for {' and '.join(kinds)}, but {kind} was asked for.")
-        if self.center is not None and self.like is not None:
-            raise InputError("expected --center or --like, not both: either is the middle.")
-        needs = ["--like"] if self.like is not None else []
-        needs += [kind] if kind in ("--walk", "--reconstruct", "--reconstruct-items") else []
+    def _kind(self) -> str:
+        """Return the option that says what is drawn."""
+        given = [name for name in _KINDS if getattr(self, name) not in (None, [])]
+        if len(given) != 1:
+            *others, last = map(flag_of, _KINDS)
+            raise InputError(
+                f"expected one thing to decode, from {', '.join(others)} or {last}; found "
+                f"{' and '.join(map(flag_of, given)) or 'none'}."
+            )
+        return given[0]
+
+    def _check_what_goes_with(self, kind: str) -> None:
+        defaults = {field.name: field.default for field in fields(self)}
+        for name in dict.fromkeys(name for names in _KINDS.values() for name in names):
+            if getattr(self, name) != defaults[name] and name not in _KINDS[kind]:
+                kinds = [flag_of(other) for other, names in _KINDS.items() if name in names]
+                raise InputError(
+                    f"{name} is for {' and '.join(kinds)}, but {flag_of(kind)} was asked for."
+                )
+        needs = ["like"] if self.like is not None else []
+        needs += [kind] if kind in _OF_ITEMS else []
         if self.table is None and needs:
-            raise InputError(f"{needs[0]} names items of a table; say which with --table.")
+            raise InputError(f"{flag_of(needs[0])} names items of a table; say which with --table.")
         if self.table is None and self.model is None:
             raise InputError("expected --model BUNDLE, or --table TABLE for the table's own.")
         if self.version is not None and (self.table is None or self.version < 0):
@@ -157,27 +142,20 @@ class DecodeLatents:
                 f"version is {self.version}; expected 0 or more, and a --table that has it."
             )
 
-    def _check_numbers(self) -> None:
-        check_steps(self.steps)
-        dims = self.dims
-        most = _MOST_STEPS_OF_TWO if dims is not None and len(dims) == 2 else _MOST_STEPS
-        if self.steps > most:
-            raise InputError(f"steps is {self.steps}; expected at most {most} on such a sheet.")
-        if self.range is not None and not 0 < self.range < np.inf:
-            raise InputError(f"range is {self.range}; expected a finite number above 0.")
-        if not 0 <= self.samples <= _MOST_SAMPLES:
-            raise InputError(f"samples is {self.samples}; expected 0 to {_MOST_SAMPLES:,}.")
-        if self.seed < 0:
-            raise InputError(f"seed is {self.seed}; expected 0 or more.")
-        if self.format != "png" and not self.output:
-            raise InputError(f"format is {self.format}, but no file is written without --output.")
-        if self.reconstruct is not None:
-            parse_number(str(self.reconstruct))
-
     @property
-    def dims(self) -> tuple[int, ...] | None:
-        """The dimensions to traverse, () for all; None if that was not asked for."""
-        return None if self.traverse is None else parse_traverse(str(self.traverse))
+    def drawing(self) -> Drawing:
+        """What is to be drawn."""
+        if self.traverse is not None:
+            dims = parse_traverse(str(self.traverse))
+            return Traversal(dims, self.steps, self.range, self.center, self.like)
+        if self.walk:
+            return Walk(self.walk, self.path, self.steps)
+        if self.reconstruct is not None:
+            number = parse_number(str(self.reconstruct))
+            return Reconstructions(number=number, order=self.order, seed=self.seed)
+        if self.reconstruct_items:
+            return Reconstructions(item_ids=self.reconstruct_items, order=self.order)
+        return Points(self.queries, self.z, self.samples, self.seed)
 
     @property
     def hardware(self) -> Hardware:
@@ -185,65 +163,32 @@ class DecodeLatents:
         return Hardware(self.device)
 
 
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
-
-
 def decode_latents(options: DecodeLatents) -> Summary:
-    """Find out what to decode, decode it in tasks, draw the sheet and the page."""
+    """Draw what was asked for: decode it in tasks, write the pictures and the page."""
     watch = Stopwatch()
     table = None if options.table is None else open_posteriors(options.table, options.version)
     use_py_files(options.py_files)
     bundle = _load_model(options, table)
     # What a decoder gives shows before any task is started.
     bundle.decode(np.zeros((1, bundle.latent_dim)))
-    points = None
-    if options.queries is not None or options.z:
-        points = Points.read(options.queries, options.z, options.samples, options.seed)
-        points.check(bundle)
-    traversal = None
-    if (dims := options.dims) is not None:
-        traversal = Traversal.plan(bundle, dims, options.range, options.steps, options.center)
-    named = (options.queries, options.catalog, options.model)
-    if table is None:
-        inputs = [path for path in named if path is not None]
-    else:
-        inputs = places_read(table, options.table, *named)
-    if options.output:
-        check_output(options.output, options.overwrite, PICTURES_MARK, inputs)
-    if options.report:
-        others = [options.output] if options.output else []
-        check_output(options.report, options.overwrite, PAGE_MARK, [*inputs, *others])
+    drawing = options.drawing
+    drawing.check(bundle)
+    _check_outputs(options, table)
 
     with spark_session("decode_latents") as spark, progress(spark, watch):
         if options.device == "cuda" and str(spark.sparkContext.master).startswith("local"):
             choose_device("cuda", None, 0)  # tasks would fail, one after the other
         send_py_files(spark, options.py_files)
-        if points is None and traversal is None:
-            assert table is not None
-            catalog = _find_catalog(spark, table, options)
-            if options.walk is None:
-                assert catalog is not None
-                drawn = _reconstruct(options, watch, spark, table, catalog, bundle)
-            else:
-                with watch.phase("decode"):
-                    walk = Walk.plan(
-                        spark, table, options.walk, options.path, options.steps, catalog
-                    )
-                    drawn = walk.draw(spark, bundle)
-        elif traversal is not None:
-            if options.like is not None:
-                assert table is not None
-                traversal = traversal.around_item(spark, table, options.like)
-            with watch.phase("decode"):
-                drawn = traversal.draw(spark, bundle)
-        else:
-            assert points is not None
-            with watch.phase("decode"):
-                drawn = points.draw(spark, bundle)
-        if drawn.frame is not None and options.output:
-            with watch.phase("decode"), replacing(options.output, PICTURES_MARK) as folder:
-                _write(drawn, options, bundle, folder)
+        context = Context(
+            spark=spark,
+            bundle=bundle,
+            posteriors=table,
+            catalog=options.catalog,
+            hardware=options.hardware,
+            format=options.format,
+        )
+        with watch.phase("decode"):
+            drawn = _draw(drawing, context, options.output)
         summary: Summary = {"pictures": drawn.count, "latent_dim": bundle.latent_dim}
         summary |= {"model_id": bundle.model_id, **drawn.facts}
         if table is not None:
@@ -265,6 +210,34 @@ def decode_latents(options: DecodeLatents) -> Summary:
     return summary
 
 
+def _check_outputs(options: DecodeLatents, table: PosteriorTable | None) -> None:
+    named = (options.queries, options.catalog, options.model)
+    if table is None:
+        inputs = [path for path in named if path is not None]
+    else:
+        inputs = places_read(table, options.table, *named)
+    if options.output:
+        check_output(options.output, options.overwrite, PICTURES_MARK, inputs)
+    if options.report:
+        others = [options.output] if options.output else []
+        check_output(options.report, options.overwrite, PAGE_MARK, [*inputs, *others])
+
+
+def _draw(drawing: Drawing, context: Context, output: str | None) -> Drawn:
+    """Draw; put the pictures and their sheet into a folder, if one is named."""
+    if not output:
+        return drawing.draw(context, None)
+    with replacing(output, PICTURES_MARK) as folder:
+        drawn = drawing.draw(context, folder)
+        remove_drafts(folder)
+        if drawn.sheet is not None:
+            system, inner = filesystem(folder)
+            make_folder(system, inner)
+            with system.open_output_stream(posixpath.join(inner, SHEET)) as stream:
+                stream.write(drawn.sheet)
+    return drawn
+
+
 def _load_model(options: DecodeLatents, table: PosteriorTable | None) -> Bundle:
     if table is None:
         bundle = load_bundle(str(options.model), options.trust_model)
@@ -280,74 +253,6 @@ def _load_model(options: DecodeLatents, table: PosteriorTable | None) -> Bundle:
         path = options.model or "of the table"
         raise BundleError(f"model {path} has no decoder; export the model with one.")
     return bundle
-
-
-def _find_catalog(
-    spark: SparkSession, table: PosteriorTable, options: DecodeLatents
-) -> CatalogSource | None:
-    """Return where the pictures are; None for a walk whose own catalog is not there."""
-    if options.catalog is None and CATALOG_KEY not in table.provenance:
-        if options.walk is None:
-            raise InputError(
-                f"{table.uri} is plain Parquet, which does not say where its pictures are; name "
-                "their place with --catalog."
-            )
-        return None
-    try:
-        return find_pictures(spark, table, options.catalog)
-    except InputError as error:
-        if options.walk is None or options.catalog is not None:
-            raise
-        log.warning("The walk is shown without the two items' own pictures: %s", error)
-        return None
-
-
-def _reconstruct(
-    options: DecodeLatents,
-    watch: Stopwatch,
-    spark: SparkSession,
-    table: PosteriorTable,
-    catalog: CatalogSource,
-    bundle: Bundle,
-) -> Drawn:
-    job = Reconstructions(
-        spark, table, catalog, bundle, options.order, options.format, options.hardware
-    )
-    number = parse_number(str(options.reconstruct)) if options.reconstruct is not None else None
-    is_all = number is None and not options.reconstruct_items
-    with watch.phase("decode"):
-        items, count = job.choose(number, options.reconstruct_items, options.seed)
-        if not options.output:
-            return job.run(items, count, is_all, None)
-        with replacing(options.output, PICTURES_MARK) as folder:
-            drawn = job.run(items, count, is_all, folder)
-            _write_sheet(drawn, folder)
-        return drawn
-
-
-def _write(drawn: Drawn, options: DecodeLatents, bundle: Bundle, folder: str) -> None:
-    """Decode what was planned, into a folder."""
-    assert drawn.frame is not None
-    cores = int(drawn.frame.sparkSession.sparkContext.defaultParallelism)
-    frame = drawn.frame.repartition(tasks_for(drawn.count, bundle, cores))
-    rows: DataFrame
-    if options.format == "png":
-        rows, name = decode_to_files(frame, bundle, folder, options.hardware), INDEX
-    else:
-        rows, name = decode(frame, bundle, Z, options.hardware), PICTURES
-        rows = rows.select(QUERY_ID, Z, IMAGE)
-    rows.write.parquet(spark_uri(posixpath.join(folder, name)))
-    remove_drafts(folder)
-    _write_sheet(drawn, folder)
-
-
-def _write_sheet(drawn: Drawn, folder: str) -> None:
-    if drawn.sheet is None:
-        return
-    system, inner = filesystem(folder)
-    make_folder(system, inner)
-    with system.open_output_stream(posixpath.join(inner, SHEET)) as stream:
-        stream.write(drawn.sheet)
 
 
 def _facts(summary: Summary) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,111 +11,103 @@ from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from vaeudf.decoding.udf import SAMPLE, draws, with_samples
+from vaeudf.decoding.udf import SAMPLE, samples_of, with_samples
 from vaeudf.errors import InputError, root_cause
 from vaeudf.model.bundle import Bundle
 from vaeudf.pages.decode_page import Picture, Tiles
 from vaeudf.query.latents import Latents, from_rows, parse_z, read_latents
 from vaeudf.schema import LOG_VAR, MU, QUERY_ID, Z
 from vaeudf.storage.locations import exists, is_file, spark_literal
-from vaeudf.workflows.drawn import NOTES, Drawn, decoded, frame_of
+from vaeudf.workflows.drawings.drawing import NOTES, Context, Drawn
 
 # Pictures that a page shows, at some 8 KB each.
 _MOST_POINTS = 200
+_MOST_SAMPLES = 10_000
 
 
 @dataclass(frozen=True)
 class Points:
-    """Points, or the means of Gaussians and draws from them.
+    """Points, or the means of Gaussians and samples of them.
 
     Attributes:
-        latents: The queries; None if they are left to Spark.
-        folder: A folder of Parquet with them.
-        samples: Draws from each Gaussian.
-        seed: Of the draws.
+        queries: A file with them, or a folder of Parquet; None to take z.
+        z: Points as text.
+        samples: How many of each Gaussian.
+        seed: Of the samples.
     """
 
-    latents: Latents | None
-    folder: str | None
-    samples: int
-    seed: int
+    queries: str | None = None
+    z: list[str] | None = None
+    samples: int = 0
+    seed: int = 0
 
-    @classmethod
-    def read(cls, queries: str | None, z: list[str] | None, samples: int, seed: int) -> Points:
-        """Read queries, unless they are in a folder, which is left to Spark.
+    def __post_init__(self) -> None:
+        if not 0 <= self.samples <= _MOST_SAMPLES:
+            raise InputError(f"samples is {self.samples}; expected 0 to {_MOST_SAMPLES:,}.")
 
-        Raises:
-            InputError: They cannot be read.
-        """
-        if queries is None:
-            return cls(parse_z(z or []), None, samples, seed)
-        if exists(queries) and not is_file(queries):
-            return cls(None, queries, samples, seed)
-        return cls(read_latents(queries), None, samples, seed)
+    @cached_property
+    def _latents(self) -> Latents | None:
+        """What is asked for; None if it is in a folder, which Spark reads."""
+        if self.queries is None:
+            return parse_z(self.z or [])
+        if exists(self.queries) and not is_file(self.queries):
+            return None
+        return read_latents(self.queries)
 
     def check(self, bundle: Bundle) -> None:
-        """Raise InputError if they do not fit the model, or each other."""
-        if self.latents is None:
+        """Read them, unless they are in a folder, and check them.
+
+        Raises:
+            InputError: They cannot be read, or do not fit the model or each other.
+        """
+        if self._latents is None:
             return
-        self.latents.check_latent_dim(bundle.latent_dim, "the model has")
-        self._check_samples(self.latents.is_gaussian)
-        clashing = [name for name in self.latents.ids if SAMPLE in name]
+        self._latents.check_latent_dim(bundle.latent_dim, "the model has")
+        self._check_samples(self._latents.is_gaussian)
+        clashing = [name for name in self._latents.ids if SAMPLE in name]
         if self.samples and clashing:
             raise InputError(_clash(clashing[0]))
 
-    def draw(self, spark: SparkSession, bundle: Bundle) -> Drawn:
-        """Return them with their draws, and decode those that the page shows.
+    def draw(self, context: Context, folder: str | None) -> Drawn:
+        """Decode them with their samples; show the first ones.
 
         Raises:
-            InputError: The folder does not hold queries, or not such that fit.
+            InputError: The folder does not hold queries, or they do not fit the model.
         """
+        # So many of them fill the page, each with its samples.
         first = -(-_MOST_POINTS // (1 + self.samples))
-        if self.latents is not None:
-            frame, count = frame_of(spark, self.latents), len(self.latents)
-            shown, is_gaussian = self.latents.subset(slice(first)), self.latents.is_gaussian
+        if self._latents is not None:
+            frame, count = context.frame_of(self._latents), len(self._latents)
+            shown = self._latents.subset(slice(first))
         else:
-            frame, count = self._read_folder(spark, bundle), 0
-            is_gaussian = LOG_VAR in frame.columns
-            count = frame.count()
-            rows = frame.orderBy(QUERY_ID).limit(first).collect()
-            shown = from_rows(
-                [row[Z] for row in rows],
-                [row[QUERY_ID] for row in rows],
-                [row[LOG_VAR] for row in rows] if is_gaussian else None,
-            )
-            shown.check_latent_dim(bundle.latent_dim, "the model has")
+            frame = self._read_folder(context.spark, context.bundle.latent_dim)
+            count, shown = frame.count(), _first_of(frame, first)
+            shown.check_latent_dim(context.bundle.latent_dim, "the model has")
+        what = "the mean of a Gaussian" if shown.is_gaussian else "a point"
         if self.samples:
             frame = with_samples(frame, self.samples, self.seed)
-            shown = self._with_draws(shown)
+            shown = _sampled(shown, self.samples, self.seed)
         shown = shown.subset(slice(_MOST_POINTS))
         total = count * (1 + self.samples)
+        if folder is not None:
+            context.write_pictures(frame.select(QUERY_ID, Z), total, folder)
+        decoded = context.decode_here(shown.z)
         pictures = [
             Picture(name, pixels, z=z)
-            for name, pixels, z in zip(shown.ids, decoded(bundle, shown.z), shown.z, strict=True)
+            for name, pixels, z in zip(shown.ids, decoded, shown.z, strict=True)
         ]
-        what = "the mean of a Gaussian" if is_gaussian else "a point"
         lead = f"{total:,} {'picture' if total == 1 else 'pictures'}, each decoded from {what}"
         lead += f" or from one of {self.samples} draws from it." if self.samples else "."
         hidden = total - len(pictures)
         notes = f" {hidden:,} further {'picture is' if hidden == 1 else 'pictures are'} not shown."
         return Drawn(
-            frame.select(QUERY_ID, Z),
-            total,
-            "What these z look like",
-            lead,
-            [Tiles("", "", pictures)],
+            count=total,
+            title="What these z look like",
+            lead=lead,
+            sections=[Tiles(title="", text="", pictures=pictures)],
             notes=NOTES + (notes if hidden else ""),
             facts={"queries": count, "samples": self.samples},
         )
-
-    def _with_draws(self, latents: Latents) -> Latents:
-        assert latents.log_var is not None
-        names: list[str] = []
-        points: list[NDArray[np.float64]] = []
-        for name, mu, log_var in zip(latents.ids, latents.z, latents.log_var, strict=True):
-            names += [name, *(f"{name}{SAMPLE}{i + 1}" for i in range(self.samples))]
-            points += [mu, *draws(name, mu, log_var, self.samples, self.seed)]
-        return from_rows(points, names)
 
     def _check_samples(self, is_gaussian: bool) -> None:
         if self.samples and not is_gaussian:
@@ -123,8 +116,8 @@ class Points:
                 "to draw from."
             )
 
-    def _read_folder(self, spark: SparkSession, bundle: Bundle) -> DataFrame:
-        path = str(self.folder)
+    def _read_folder(self, spark: SparkSession, latent_dim: int) -> DataFrame:
+        path = str(self.queries)
         try:
             frame = spark.read.parquet(spark_literal(path))
         except PySparkException as error:
@@ -150,7 +143,7 @@ class Points:
                 f"queries {path}: {', '.join(columns.values())} must be lists of numbers: "
                 f"{root_cause(error)}."
             ) from None
-        self._check_rows(frame, path, bundle.latent_dim)
+        self._check_rows(frame, path, latent_dim)
         return frame
 
     def _check_rows(self, frame: DataFrame, path: str, latent_dim: int) -> None:
@@ -171,7 +164,7 @@ class Points:
                     f"query {row[QUERY_ID]!r} has {max(0, row['n'])} dimensions in {name}, but the "
                     f"model has latent_dim {latent_dim}."
                 )
-            row = frame.where(F.exists(name, _is_no_number)).select(QUERY_ID).first()
+            row = frame.where(F.exists(name, _is_not_finite)).select(QUERY_ID).first()
             if row is not None:
                 raise InputError(
                     f"query {row[QUERY_ID]!r} has a number in {name} that is null, NaN, "
@@ -185,7 +178,25 @@ class Points:
             raise InputError("there are no queries; expected at least one z vector.")
 
 
-def _is_no_number(x: Column) -> Column:
+def _first_of(frame: DataFrame, count: int) -> Latents:
+    """Return the first rows of a folder of queries, by query_id."""
+    rows = frame.orderBy(QUERY_ID).limit(count).collect()
+    log_var = [row[LOG_VAR] for row in rows] if LOG_VAR in frame.columns else None
+    return from_rows([row[Z] for row in rows], [row[QUERY_ID] for row in rows], log_var)
+
+
+def _sampled(gaussians: Latents, samples: int, seed: int) -> Latents:
+    """Return Gaussians' means, each followed by its samples, as points."""
+    names: list[str] = []
+    points: list[NDArray[np.float64]] = []
+    pairs = zip(gaussians.z, np.asarray(gaussians.log_var), strict=True)
+    for name, (mu, log_var) in zip(gaussians.ids, pairs, strict=True):
+        names += [name, *(f"{name}{SAMPLE}{i + 1}" for i in range(samples))]
+        points += [mu, *samples_of(name, mu, log_var, samples, seed)]
+    return from_rows(points, names)
+
+
+def _is_not_finite(x: Column) -> Column:
     return x.isNull() | F.isnan(x) | (F.abs(x) > float(np.finfo(np.float32).max))
 
 

@@ -1,0 +1,112 @@
+"""The command ``vaeudf``: which jobs there are, and how it runs one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+import vaeudf
+from tests.support.jobs import ROOT
+from vaeudf.__main__ import main
+from vaeudf.spark.launch import LOCAL_MASTER
+from vaeudf.workflows.cli import parse
+from vaeudf.workflows.jobs import LISTING, NAMES, find_job
+
+
+def ended(*argv: str) -> object:
+    with pytest.raises(SystemExit) as caught:
+        main(argv)
+    return caught.value.code
+
+
+@pytest.mark.parametrize("argv", [[], ["--help"], ["-h"], ["help"]])
+def test_help_lists_the_jobs(capsys, argv):
+    main(argv)
+    out, err = capsys.readouterr()
+    assert err == "" and out.startswith("usage: vaeudf JOB [options]\n")
+    assert LISTING in out and "SPARK_MASTER" in out
+    assert max(map(len, out.splitlines())) <= 100
+
+
+def test_the_list_is_complete():
+    assert sorted(NAMES) == sorted(path.stem for path in (ROOT / "jobs").glob("*.py"))
+
+
+def test_help_is_fast():
+    code = """
+import sys
+from vaeudf.__main__ import main
+main(["--help"])
+heavy = ["torch", "pyspark", "pandas", "pyarrow", "PIL", "deltalake", "jsonargparse", "jinja2"]
+assert not [name for name in heavy if name in sys.modules]
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_version(capsys):
+    main(["--version"])
+    assert capsys.readouterr().out == f"vaeudf {vaeudf.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "hint"),
+    [
+        ("query-topk", " Did you mean query_topk?"),
+        ("encode_catalogue", " Did you mean encode_catalog?"),
+        ("xyzzy", ""),
+        ("--k", ""),
+        ("", ""),
+    ],
+)
+def test_a_job_that_there_is_not(capsys, command, hint):
+    assert ended(command, "--help") == 2
+    message = f"error: there is no job {command!r}.{hint} See vaeudf --help.\n"
+    assert capsys.readouterr() == ("", message)
+
+
+@pytest.mark.parametrize("job", NAMES)
+def test_help_of_a_job(capsys, job):
+    assert ended(job, "--help") == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"usage: {job} ")
+    assert "--debug" in out and "--config" in out
+
+
+@pytest.mark.parametrize("job", NAMES)
+def test_the_example_of_a_job(job):
+    options_type, _ = find_job(job)
+    example = ROOT / "conf" / "examples" / f"{job}.yaml"
+    assert isinstance(parse(options_type, ["--config", str(example)]), options_type)
+
+
+def test_examples_are_of_jobs():
+    assert {path.stem for path in (ROOT / "conf" / "examples").iterdir()} == set(NAMES)
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    """Lets a test change the environment's variables, and has them as before afterwards."""
+    names = ("SPARK_MASTER", "SPARK_CONF", "SPARK_CONF_DIR", "PYSPARK_SUBMIT_ARGS")
+    for name in (*names, "PYSPARK_GATEWAY_PORT"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    return monkeypatch
+
+
+def test_a_job_is_run(capsys, environment, tmp_path):
+    """Its error is its own, and by then it is decided what its Spark would be started with."""
+    assert ended("maintain_table", "--table", str(tmp_path / "none")) == 2
+    assert capsys.readouterr().err.startswith(f"error: table {tmp_path}/none does not exist; ")
+    assert f"--master '{LOCAL_MASTER}' " in os.environ["PYSPARK_SUBMIT_ARGS"]
+
+
+def test_a_properties_file_that_is_not_there(capsys, environment):
+    environment.setenv("SPARK_CONF", "/no/such.conf")
+    assert ended("maintain_table", "--table", "none") == 2
+    assert capsys.readouterr().err == (
+        "error: SPARK_CONF names /no/such.conf, which is not there; expected a Spark properties "
+        "file.\n"
+    )

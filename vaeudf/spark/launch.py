@@ -1,0 +1,50 @@
+"""How a process starts Spark when spark-submit has not: master, properties and logging."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import MutableMapping
+from pathlib import Path
+
+from vaeudf.errors import InputError
+
+LOCAL_MASTER = "local[*,4]"
+"""All cores, and three retries of a task."""
+CONF = Path(__file__).with_name("conf")
+"""Properties for a local master, and Spark's log settings."""
+
+
+def configure_launch(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Choose what Spark is started with, in the environment variables that PySpark reads.
+
+    SPARK_MASTER names the master (default: ``local[*,4]``), SPARK_CONF a file of Spark properties
+    (default: vaeudf's own if the master is local, else none). Both are put before the arguments
+    that PYSPARK_SUBMIT_ARGS has, and Spark takes the last one of a kind. If PYSPARK_SUBMIT_ARGS is
+    set and neither variable is, it stays as it is. Under spark-submit nothing is changed.
+
+    Args:
+        environment: This process's, unless a test passes its own.
+
+    Raises:
+        InputError: SPARK_CONF names a file that is not there.
+    """
+    if "PYSPARK_GATEWAY_PORT" in environment:
+        return  # spark-submit has started Spark, and then this process
+    if not environment.get("SPARK_CONF_DIR") and not environment.get("SPARK_HOME"):
+        environment["SPARK_CONF_DIR"] = str(CONF)
+    given = environment.get("PYSPARK_SUBMIT_ARGS", "").strip()
+    master, properties = environment.get("SPARK_MASTER", ""), environment.get("SPARK_CONF", "")
+    if given and not master and not properties:
+        return
+    master = master or LOCAL_MASTER
+    if not properties and master.startswith("local"):
+        properties = str(CONF / "local.conf")
+    if properties and not os.access(properties, os.R_OK):
+        raise InputError(
+            f"SPARK_CONF names {properties}, which is not there; expected a Spark properties file."
+        )
+    arguments = ["--master", shlex.quote(master)]
+    if properties:
+        arguments += ["--properties-file", shlex.quote(properties)]
+    environment["PYSPARK_SUBMIT_ARGS"] = " ".join([*arguments, given or "pyspark-shell"])
