@@ -148,7 +148,7 @@ def test_neither_partitions_nor_order_change_a_bit(divergence):
 
 @EVERY_DIVERGENCE
 def test_ties_among_far_items_go_by_their_numbers(divergence, monkeypatch):
-    """More items equally far than a pass keeps, one cluster empty: the order must not tell."""
+    """More items equally far than a pass keeps, one cluster empty: the order must not matter."""
     angles = [(x, y) for x in range(-65, 66) for y in range(-65, 66) if x * x + y * y == 65**2]
     assert len(angles) == 36
     mu = np.vstack([np.zeros((200, 2)), angles]).astype(float)

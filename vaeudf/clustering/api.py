@@ -29,8 +29,8 @@ class Clustering:
     """Clusters of a table's items, numbered from 0, the largest first.
 
     Attributes:
-        table: What was clustered.
-        divergence: By what.
+        table: The items' table.
+        divergence: What they were clustered by.
         trial: The centroids, and how they were found.
         clusters: A summary of each cluster.
         passes: Runs passes over the table.
@@ -60,7 +60,7 @@ class Clustering:
         return float(np.average(silhouettes[sizes > 0], weights=sizes[sizes > 0]))
 
     def items(self) -> DataFrame:
-        """Return ``item_id``, ``cluster`` and ``divergence`` from its centroid, of every item."""
+        """Return every item's ``item_id``, ``cluster`` and ``divergence`` from its centroid."""
         spark = SparkSession.builder.getOrCreate()
         tasks, latent_dim = self.passes.tasks, self.table.latent_dim
         shared = spark.sparkContext.broadcast((self.centroids, self.divergence, self.trial.ranks))
@@ -104,7 +104,7 @@ def cluster(
         k: How many clusters.
         divergence: One of :data:`vaeudf.clustering.divergences.DIVERGENCES`.
         seed: Chooses the seeds.
-        restarts: How often to try, with other seeds; the best counts.
+        restarts: How many sets of seeds to start from; the best result is kept.
         max_iterations: When to stop at the latest.
         min_improvement: Stop when an iteration lowers the mean divergence by no more than this part
             of it.

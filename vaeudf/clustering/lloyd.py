@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 _Array = NDArray[np.float64]
 
-# By such a part the objective may rise of rounding alone, where it no longer falls.
+# Once the objective no longer falls, rounding alone may raise it by this part.
 _ROUNDING = 1e-9
 
 
@@ -45,8 +45,8 @@ class Trial:
         converged: Whether the last iteration hardly lowered the objective any more.
         tally: What the last pass added up for the centroids; None before the first.
         reseeded: How many empty clusters were given a new centroid.
-        ranks: Of equally near centroids an item belongs to that of the lowest rank, (k,); None: to
-            the first.
+        ranks: An item that is equally near to several centroids belongs to the one of the lowest
+            rank, (k,); None: to the first.
     """
 
     k: int
@@ -93,7 +93,7 @@ class Fitted:
     def _with_own_variances(self, trial: Trial) -> Trial:
         """Return a trial with the variances of its clusters' items, which no item was measured by.
 
-        A seed that has never moved has none of its own.
+        A seed that has never moved has no variances of its own.
         """
         assert trial.tally is not None
         least = self.survey.ranges.low_log_var
@@ -132,8 +132,7 @@ def fit(
     trials = []
     for k in plan.num_clusters:
         for restart in range(plan.restarts if k > 1 else 1):
-            chance = (plan.seed, k, restart)
-            seeds = choose_seeds(candidates, weights, k, divergence, seed=chance)
+            seeds = choose_seeds(candidates, weights, k, divergence, seed=(plan.seed, k, restart))
             trials.append(Trial(k, restart, centroids=seeds))
     anchors = Anchors.of(divergence, surveyed)
     for _ in range(plan.max_iterations):
@@ -192,7 +191,7 @@ def _with_tally(trial: Trial, tally: Tally, min_improvement: float) -> Trial:
     settled = (tally.counts > 0).all() or len(tally.farthest.items) == 0
     if trial.objectives and settled:
         before = trial.objectives[-1]
-        # Not where it rose: then rounding was at work, from a centroid very far from all its items.
+        # It rises by more than rounding only if a centroid was very far from all its items.
         drop = before - objective
         converged = -_ROUNDING * before <= drop <= min_improvement * before
     objectives = (*trial.objectives, objective)
@@ -205,5 +204,5 @@ def _by_size(trial: Trial) -> Trial:
     tally = trial.tally
     order = np.lexsort([*trial.centroids.mu.T[::-1], -tally.counts])
     tally = replace(tally, counts=tally.counts[order], features=tally.features[order])
-    # The sums are of items that went to the first of equally near centroids as it was then.
+    # Items equally near to several centroids were counted with the first in the order before.
     return replace(trial, centroids=trial.centroids.take(order), tally=tally, ranks=order)

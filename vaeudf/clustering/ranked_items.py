@@ -32,7 +32,7 @@ class RankedItems:
 
     @classmethod
     def empty(cls, size: int) -> RankedItems:
-        """Return no items yet."""
+        """Return a ranking without items."""
         return cls(
             size,
             clusters=np.empty(0, np.int32),
@@ -58,10 +58,10 @@ class RankedItems:
     def of_batch(
         cls, size: int, clusters: NDArray[np.int32], values: _Array, batch: Batch
     ) -> RankedItems:
-        """Return the lowest of a batch's items; only theirs are the names that are asked for."""
+        """Return the lowest of a batch's items; it reads the names of few others."""
         order = np.lexsort((values, clusters))
         places = _places(clusters[order])
-        # With the lowest all that are equal to the last of them: their ids decide.
+        # The lowest of each cluster, and all that are equal to the last of them: ids break ties.
         firsts = np.flatnonzero(places == 0)
         lengths = np.diff(firsts, append=len(order))
         last = values[order][firsts + np.minimum(size, lengths) - 1]

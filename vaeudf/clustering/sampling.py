@@ -14,10 +14,10 @@ _Array = NDArray[np.float64]
 
 
 def uniform_hashes(items: Gaussians, seed: int) -> _Array:
-    """Return numbers in (0, 1], (N,), as if drawn at random, from each item's bits and a seed."""
+    """Return pseudo-random numbers in (0, 1], (N,): hashes of each item's bits and a seed."""
     state = mixed(np.full(len(items), seed % 2**64, np.uint64) + STEP)
     for i in range(items.mu.shape[1]):
-        # 0 and -0 are one number, and have other bits.
+        # 0 and -0 are equal, but their bits differ.
         state = mixed(state ^ (items.mu[:, i] + 0.0).view(np.uint64))
         state = mixed(state + (items.log_var[:, i] + 0.0).view(np.uint64))
     # 53 bits, and never 0.
@@ -33,7 +33,7 @@ def distinct(items: Gaussians) -> Gaussians:
 
 @dataclass(frozen=True)
 class BottomK:
-    """The items with the lowest keys, each once however often it stands in the catalog.
+    """The items with the lowest keys, each once however often the catalog has it.
 
     Attributes:
         size: How many at most.
@@ -47,13 +47,13 @@ class BottomK:
 
     @classmethod
     def empty(cls, size: int, latent_dim: int) -> BottomK:
-        """Return no items yet."""
-        none = np.empty((0, latent_dim))
-        return cls(size, keys=np.empty(0), items=Gaussians(none, none))
+        """Return a sample without items."""
+        no_rows = np.empty((0, latent_dim))
+        return cls(size, keys=np.empty(0), items=Gaussians(no_rows, no_rows))
 
     @classmethod
     def of(cls, size: int, keys: _Array, items: Gaussians) -> BottomK:
-        """Return the items with the lowest of keys (N,); equal keys go by the items' numbers."""
+        """Return the items with the lowest of the keys (N,); the items' numbers break ties."""
         rows = np.hstack([items.mu, items.log_var])
         order = np.lexsort([*rows.T[::-1], keys])
         same = (np.diff(rows[order], axis=0) == 0).all(axis=1) & (np.diff(keys[order]) == 0)
@@ -69,17 +69,17 @@ class BottomK:
         )
 
     def add(self, keys: _Array, items: Gaussians, eligible: NDArray[np.bool_]) -> BottomK:
-        """Return the lowest of these and of some further items.
+        """Return the items with the lowest keys of these and of some further ones.
 
         Args:
             keys: Shape (N,).
             items: N of them.
-            eligible: Which of them count, (N,).
+            eligible: Which of them may be sampled, (N,).
         """
         limit = self.keys[-1] if len(self.keys) == self.size else np.inf
         rows = np.flatnonzero((keys <= limit) & eligible)
         if len(rows) > self.size:
-            # Equal items have equal keys: all up to the size-th lowest key that differs.
+            # Equal items have equal keys, so all rows up to the size-th lowest distinct key.
             lowest = np.unique(keys[rows])[: self.size]
             rows = rows[keys[rows] <= lowest[-1]]
         if len(rows) == 0:

@@ -4,9 +4,9 @@ They are found as by k-means|| (Bahmani et al., 2012): a few rounds, each of whi
 with chances in proportion to their divergence from those drawn before; then k of them, weighted by
 how many items are nearest to each, by k-means++ (Arthur and Vassilvitskii, 2007), with the
 divergence in place of the squared distance. A round draws a fixed number of items without
-replacement (Efraimidis and Spirakis, 2006), which takes one pass where deciding for each item on
-its own takes two: the sum of all divergences need not be known. Items that are equal are drawn as
-one, and weighted as many.
+replacement (Efraimidis and Spirakis, 2006). That takes one pass; deciding for each item on its own
+takes two, because the sum of all divergences must be known. Equal items are drawn as one, and each
+of them counts in its weight.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from vaeudf.table.passes import Batch, Passes
 
 _Array = NDArray[np.float64]
 
-# k-means|| draws so many times k items in each of so many rounds.
-_OVERSAMPLING = 2
+# Each of these rounds draws this many times k items.
 _ROUNDS = 4
-# These run on the driver, while the cluster waits.
+_OVERSAMPLING = 2
+# The driver takes them while the executors wait.
 _STEPS_ON_CANDIDATES = 20
 
 
@@ -47,8 +47,8 @@ def draw_candidates(passes: Passes, plan: Plan, survey: Survey) -> tuple[Gaussia
         survey: What the first pass found.
 
     Returns:
-        Some eight times as many items as the largest k, each once, and how many items are nearest
-        to each of them.
+        Up to 1 + 8 k items for the largest k, all different, and how many items are nearest to each
+        of them.
     """
     candidates = plan.divergence.as_measured(survey.first)
     if max(plan.num_clusters) > 1:
@@ -58,7 +58,7 @@ def draw_candidates(passes: Passes, plan: Plan, survey: Survey) -> tuple[Gaussia
                 candidates,
                 plan.divergence,
                 size=_OVERSAMPLING * max(plan.num_clusters),
-                # Other numbers in every round, and than the survey's.
+                # Every round has other hashes than the rounds before and the survey.
                 seed=plan.seed + (number + 1) * 2**40,
             )
             if len(drawn) == 0:
@@ -77,7 +77,7 @@ def draw_round(
         passes: Runs passes over the items.
         candidates: The items drawn before.
         divergence: What to measure by.
-        size: How many items to draw; there may be fewer that are at no candidate.
+        size: How many items to draw; fewer if fewer differ from all candidates.
         seed: Of the hashes.
     """
     draw = partial(
@@ -95,7 +95,7 @@ def _draw_batches(
         divergences = nearest_centroids(
             divergence.prepare(items), candidates, divergence
         ).divergences
-        # The lowest of these are as drawn one by one with chances in proportion to `divergences`.
+        # The items with the lowest keys are as if drawn one by one with these chances.
         with np.errstate(divide="ignore"):
             keys = -np.log(uniform_hashes(items, seed)) / divergences
         drawn = drawn.add(keys, items, eligible=divergences > 0.0)
@@ -135,7 +135,7 @@ def choose_seeds(
     before = np.inf
     for _ in range(_STEPS_ON_CANDIDATES):
         nearest = nearest_centroids(prepared, seeds, divergence)
-        # Not a product of BLAS, which adds up in an order that depends on where the arrays lie.
+        # BLAS would add up in an order that depends on the arrays' addresses.
         cost = math.fsum(weights * nearest.divergences)
         if not cost < before:
             break

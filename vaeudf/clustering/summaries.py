@@ -1,4 +1,4 @@
-"""A summary of each cluster: its size, its medoid, the items nearest to its centroid."""
+"""Summaries of clusters: size, silhouette, medoid, the items nearest to the centroid."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def summarise(
 
     Args:
         passes: Runs passes over the items.
-        fitted: What the trials are of.
+        fitted: The fit that the trials belong to.
         trials: Whose clusters.
         num_nearest: How many items to name of each cluster.
     """
@@ -181,7 +181,7 @@ def _summarise_batch(
     a = divergence.reported(nearest.divergences)
     if k > 1:
         b = divergence.reported(nearest.next_divergences)
-        # An item that is on two centroids at once is as near to both.
+        # An item that is equal to two centroids has b = 0, and is as near to both.
         silhouettes = np.divide(b - a, b, out=np.zeros_like(b), where=b > 0)
         kernels.add_values(
             values=silhouettes, groups=found, anchors=anchors.silhouette, sums=sums.silhouettes

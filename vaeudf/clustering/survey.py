@@ -1,4 +1,4 @@
-"""The first pass over all items: how many they are, the ranges they lie in, the first candidate."""
+"""The first pass over all items: their number, the ranges they lie in, a first candidate."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Survey:
 
     @property
     def first(self) -> Gaussians:
-        """The item with the lowest hash: one that is drawn at random."""
+        """The item with the lowest hash, a random one."""
         return self.lowest.items
 
     def merge(self, other: Survey) -> Survey:
@@ -47,7 +47,7 @@ def survey(passes: Passes, seed: int) -> Survey:
     """Look at all items once.
 
     Raises:
-        InputError: There are none, or one has numbers that cannot be clustered.
+        InputError: There are no items, or one has numbers that cannot be clustered.
     """
     found = passes(partial(_survey_batches, seed=seed), _merge)
     if found is None:
@@ -60,7 +60,7 @@ def _survey_batches(batches: Iterator[Batch], seed: int) -> Survey | None:
     for batch in batches:
         items = batch.items
         _check_limits(batch)
-        # A null id shows now, and not after all iterations.
+        # A null id raises now, and not after all iterations.
         batch.names(np.arange(1))
         lowest = BottomK.empty(1, items.mu.shape[1]).add(
             uniform_hashes(items, seed), items, eligible=np.ones(len(items), np.bool_)

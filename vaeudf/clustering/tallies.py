@@ -1,4 +1,4 @@
-"""What a pass adds up for a set of centroids: all that the next centroids are made from."""
+"""Tallies: what a pass adds up for a set of centroids, to make the next centroids from."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from vaeudf.table.passes import Batch, Passes
 
 _Array = NDArray[np.float64]
 
-# Far items that a pass keeps, to reseed empty clusters with.
+# How many of the farthest items a pass keeps, to reseed empty clusters with.
 _NUM_FARTHEST = 16
-# Of the sets of centroids that share a pass, what their sums take in a task. Of a thousand tasks,
-# some forty such results come to the driver.
+# How many bytes the sums of the sets of centroids that share a pass may take, in a task and on the
+# driver for each result that it merges.
 _TALLIES_BYTES = 2**25
 
 
@@ -181,7 +181,7 @@ def _add_batch(
         farthest=tally.farthest.add(
             -nearest.divergences,
             divergence.as_measured(items),
-            # An item that is on its centroid is not far.
+            # An item that is equal to its centroid is no seed for another cluster.
             eligible=nearest.divergences > 0.0,
         ),
     )

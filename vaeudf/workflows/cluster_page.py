@@ -135,7 +135,7 @@ def _plot(
         last = last if best.k == clusterings[-1].k else ""
         caption = (
             "The more clusters, the nearer their centres: a bend in the upper curve, or a peak in "
-            "the lower one, tells where more stop paying. The silhouette is how much nearer "
+            "the lower one, shows where more stop paying off. The silhouette is how much nearer "
             "items are to their own centre than to the next; of these numbers of clusters, "
             f"{best.k} has the highest{last}."
         )
