@@ -4,7 +4,8 @@
 
 Both iterate over the same Parquet files; Spark's has its vectors cached in memory before it is
 timed, ours reads the files at every iteration. The time of an iteration is the median over those of
-a run; Spark tells of none, so its are the difference between runs with few and with many.
+a run; Spark reports no times of iterations, so its time is the difference between a run with few
+iterations and one with many.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from pyspark.sql import DataFrame, SparkSession
 from benchmarks.measure import PeakMemory, print_table, tell
 from benchmarks.posteriors import Posteriors, add_argument, draw_items
 from vaeudf.clustering.divergences import DIVERGENCES
-from vaeudf.clustering.lloyd import Plan, fit
+from vaeudf.clustering.lloyd import fit
+from vaeudf.clustering.plan import Plan
 from vaeudf.spark.passes import TablePasses
 from vaeudf.spark.session import session_builder
 from vaeudf.storage.locations import spark_literal
@@ -53,12 +55,12 @@ def write_items(folder: Path, items: Posteriors) -> None:
 
 def seconds_of_ours(passes: TablePasses, name: str, k: int, iterations: int) -> list[float]:
     """Return the seconds of each iteration but the first, which waits for the seeds."""
-    told = []
+    times = []
     plan = Plan(
         DIVERGENCES[name], (k,), restarts=1, max_iterations=iterations + 1, min_improvement=0.0
     )
-    fit(passes, plan, lambda _: told.append(time.perf_counter()))
-    return np.diff(told).tolist()
+    fit(passes, plan, on_iteration=lambda _: times.append(time.perf_counter()))
+    return np.diff(times).tolist()
 
 
 def seconds_of_spark(vectors: DataFrame, k: int, iterations: int) -> float:

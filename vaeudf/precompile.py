@@ -12,8 +12,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vaeudf.clustering.divergences import KL
-from vaeudf.clustering.lloyd import Plan, fit
-from vaeudf.clustering.portraits import portray
+from vaeudf.clustering.lloyd import fit
+from vaeudf.clustering.plan import Plan
+from vaeudf.clustering.summaries import summarise
 from vaeudf.gaussian.arrays import Gaussians
 from vaeudf.gaussian.scores import SCORES, Score
 from vaeudf.numerics.boxes import Boxes
@@ -92,7 +93,7 @@ def _as_clustering(mu: NDArray[np.float64], log_var: NDArray[np.float64]) -> Non
         return work(iter([Batch(items, lambda rows: pa.array([str(row) for row in rows]))]))
 
     fitted = fit(run, Plan(KL, (3,), restarts=1, max_iterations=2))
-    portray(run, fitted, fitted.best(), 3)
+    summarise(run, fitted, fitted.best(), num_nearest=3)
 
 
 def _search(

@@ -11,8 +11,9 @@ from tests.support.passes import MemoryPasses
 from vaeudf.clustering.api import cluster
 from vaeudf.clustering.assignment import assign
 from vaeudf.clustering.divergences import DIVERGENCES, divergence_named
-from vaeudf.clustering.lloyd import Plan, fit
-from vaeudf.clustering.portraits import portray
+from vaeudf.clustering.lloyd import fit
+from vaeudf.clustering.plan import Plan
+from vaeudf.clustering.summaries import summarise
 from vaeudf.errors import InputError, TableError
 from vaeudf.spark import passes as item_passes
 from vaeudf.spark.passes import TablePasses
@@ -34,7 +35,7 @@ def test_as_in_memory(spark, population, memory, name):
         memory, Plan(divergence_named(name), (4,), restarts=2, seed=5, min_improvement=0.02)
     )
     [trial] = fitted.best()
-    [expected] = portray(memory, fitted, [trial], 5)
+    [expected] = summarise(memory, fitted, [trial], num_nearest=5)
     for path in (population.table, population.parquet):
         found = cluster(
             path, 4, divergence=name, restarts=2, seed=5, min_improvement=0.02, num_nearest=5
@@ -42,7 +43,7 @@ def test_as_in_memory(spark, population, memory, name):
         assert found.trial.objectives == trial.objectives
         np.testing.assert_array_equal(found.centroids.mu, trial.centroids.mu)
         np.testing.assert_array_equal(found.centroids.log_var, trial.centroids.log_var)
-        assert found.portraits == expected
+        assert found.clusters == expected
     rows = found.items().toArrow().sort_by("item_id")
     labels, values = assign(memory.items, trial.centroids, found.divergence)
     order = np.argsort(memory.ids.astype(object))
@@ -65,9 +66,9 @@ def test_many_tasks_are_merged_by_tasks(spark, population, memory, monkeypatch):
 
 def test_silhouette_is_the_mean_over_items(spark, population):
     found = cluster(population.parquet, 3, restarts=1)
-    sizes = [portrait.size for portrait in found.portraits]
-    widths = [portrait.silhouette for portrait in found.portraits]
-    assert found.silhouette == pytest.approx(np.dot(sizes, widths) / sum(sizes))
+    sizes = [cluster.size for cluster in found.clusters]
+    silhouettes = [cluster.silhouette for cluster in found.clusters]
+    assert found.silhouette == pytest.approx(np.dot(sizes, silhouettes) / sum(sizes))
     assert found.k == 3 and sum(sizes) == open_posteriors(population.parquet).num_items
 
 
@@ -96,7 +97,7 @@ def test_ids_that_are_numbers(spark, tmp_path):
     rows = {"item_id": [7, 8, 9], "mu": [[0.0], [1.0], [9.0]], "log_var": [[0.0]] * 3}
     pq.write_table(pa.table(rows), tmp_path / "items.parquet")
     found = cluster(str(tmp_path / "items.parquet"), 2)
-    assert [portrait.medoid for portrait in found.portraits][1] == "9"
+    assert [cluster.medoid for cluster in found.clusters][1] == "9"
     assert read_facts(spark, found.table, ["7", "9"]) == {}
     names = pa.table({**rows, "category": ["a", "b", "c"]})
     pq.write_table(names, tmp_path / "items.parquet")

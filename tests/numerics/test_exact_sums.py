@@ -14,10 +14,10 @@ from vaeudf.clustering.kernels import add_values
 from vaeudf.numerics.exact_sums import anchors, totals
 
 
-def summed(values, bound, parts=1, order=None, matters=None):
+def summed(values, bound, parts=1, order=None, tolerance=None):
     values = np.asarray(values, np.float64)
     values = values if order is None else values[order]
-    anchor = anchors(bound, 2.0**-80 * bound if matters is None else matters, len(values))
+    anchor = anchors(bound, 2.0**-80 * bound if tolerance is None else tolerance, len(values))
     sums = np.zeros((1, len(anchor)))
     for part in np.array_split(values, parts):
         own = np.zeros((1, len(anchor)))
@@ -64,12 +64,12 @@ def test_numbers_far_below_the_bound():
 def test_what_is_left_out_is_known():
     values = np.array([1.0, 1e-60])
     assert Fraction(summed(values, 1.0)) == 1
-    assert summed([1e-60, 0.0], 1.0, matters=1e-75) == pytest.approx(1e-60, rel=1e-12)
+    assert summed([1e-60, 0.0], 1.0, tolerance=1e-75) == pytest.approx(1e-60, rel=1e-12)
 
 
 @pytest.mark.parametrize("count", [1, 1000, 10**7, 10**9, 10**12])
 @pytest.mark.parametrize("bits", [10, 40, 300])
-def test_no_number_is_off_by_more_than_matters(count, bits):
+def test_no_number_is_off_by_more_than_the_tolerance(count, bits):
     anchor = anchors(1.0, 2.0**-bits, count)
     rng = np.random.default_rng(0)
     for value in [1.0, -1.0, *rng.uniform(-1, 1, 50), *rng.uniform(-1, 1, 50) * 2.0**-bits]:

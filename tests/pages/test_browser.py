@@ -44,30 +44,51 @@ def test_the_page_of_a_query(browser, tmp_path):
 @pytest.mark.parametrize("count", [1, 3])
 def test_the_page_of_clusters(browser, tmp_path, count):
     members = [
-        Member("a/b.jpg", None, image_file("red"), [("category", "coat")], is_medoid=True),
-        Member(HOSTILE, 0.5, image_file("lime", "WEBP")),
-        Member("y" * 200, 1e9, None),
+        Member(
+            item_id="a/b.jpg",
+            divergence=None,
+            image=image_file("red"),
+            facts=[("category", "coat")],
+            is_medoid=True,
+        ),
+        Member(item_id=HOSTILE, divergence=0.5, image=image_file("lime", "WEBP")),
+        Member(item_id="y" * 200, divergence=1e9, image=None),
     ]
     nan = float("nan")
     sections = [
         ClusterSection(
-            number,
-            10 - number,
-            "0.25 nats from it on average",
-            0.5 if count > 1 else nan,
-            np.linspace(-4, 4, 12),
-            np.full((16, 16, 3), 90, np.uint8),
-            members,
+            number=number,
+            size=10 - number,
+            mean_divergence="0.25 nats from it on average",
+            silhouette=0.5 if count > 1 else nan,
+            mu=np.linspace(-4, 4, 12),
+            decoded=np.full((16, 16, 3), 90, np.uint8),
+            members=members,
         )
         for number in range(count)
     ]
+    empty = ClusterSection(
+        number=count,
+        size=0,
+        mean_divergence="",
+        silhouette=nan,
+        mu=np.zeros(12),
+        decoded=None,
+        members=[],
+    )
     page = write_cluster_page(
         str(tmp_path),
-        [*sections, ClusterSection(count, 0, "", nan, np.zeros(12), None, [])],
+        [*sections, empty],
         num_items=30,
         divergence=KL,
         slider_range=5.0,
-        plot=choice_of_k([1, 2, 3], [3.0, 2.0, 1.5], [nan, 0.2, 0.3], 3, "mean divergence, nats"),
+        plot=choice_of_k(
+            [1, 2, 3],
+            objectives=[3.0, 2.0, 1.5],
+            silhouettes=[nan, 0.2, 0.3],
+            chosen=3,
+            label="mean divergence, nats",
+        ),
         plot_alt="plot",
         plot_caption="what it means",
         facts=[("items", "30")],

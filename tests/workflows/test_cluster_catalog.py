@@ -13,8 +13,9 @@ from tests.support.passes import MemoryPasses
 from tests.support.scene import LATENT_DIM, NUM_ITEMS, make_bundle, tree
 from vaeudf.clustering.assignment import assign
 from vaeudf.clustering.divergences import KL
-from vaeudf.clustering.lloyd import Plan, fit
-from vaeudf.clustering.portraits import portray
+from vaeudf.clustering.lloyd import fit
+from vaeudf.clustering.plan import Plan
+from vaeudf.clustering.summaries import summarise
 from vaeudf.errors import BundleError, InputError, TableError
 from vaeudf.table.open import open_table
 from vaeudf.workflows import cluster_page
@@ -37,11 +38,11 @@ def test_output(table, memory, tmp_path):
     summary = cluster_catalog(ClusterCatalog(table, str(output), k=3, seed=2))
     fitted = fit(memory, Plan(KL, (3,), seed=2))
     [trial] = fitted.best()
-    portraits = portray(memory, fitted, [trial], 10)[0]
+    summaries = summarise(memory, fitted, [trial], num_nearest=10)[0]
     assert summary["objective"] == trial.objective
     assert (summary["items"], summary["k"], summary["divergence"]) == (NUM_ITEMS, 3, "kl")
     assert (summary["iterations"], summary["converged"]) == (len(trial.objectives), True)
-    assert (summary["largest"], summary["smallest"]) == (portraits[0].size, portraits[-1].size)
+    assert (summary["largest"], summary["smallest"]) == (summaries[0].size, summaries[-1].size)
     assert summary["output"] == str(output)
     json.dumps(summary)
 
@@ -54,15 +55,15 @@ def test_output(table, memory, tmp_path):
     )
 
     centroids = pq.read_table(output / "centroids.parquet").to_pylist()
-    for number, (row, portrait) in enumerate(zip(centroids, portraits, strict=True)):
+    for number, (row, cluster) in enumerate(zip(centroids, summaries, strict=True)):
         assert (row["cluster"], row["query_id"]) == (number, f"cluster {number}")
-        assert (row["size"], row["medoid"]) == (portrait.size, portrait.medoid)
-        assert row["mean_divergence"] == portrait.mean_divergence
-        assert row["silhouette"] == portrait.silhouette
+        assert (row["size"], row["medoid"]) == (cluster.size, cluster.medoid)
+        assert row["mean_divergence"] == cluster.mean_divergence
+        assert row["silhouette"] == cluster.silhouette
         assert row["mu"] == trial.centroids.mu[number].tolist()
         assert row["log_var"] == trial.centroids.log_var[number].tolist()
         found = [(near["item_id"], near["divergence"]) for near in row["nearest"]]
-        assert found == list(portrait.nearest)
+        assert found == list(cluster.nearest)
 
     trials = pq.read_table(output / "trials.parquet").to_pylist()
     assert [(row["k"], row["restart"]) for row in trials] == [(3, 0), (3, 1), (3, 2)]
@@ -95,15 +96,15 @@ def test_centroids_are_queries(table, tmp_path, capsys):
 
 
 def test_a_range_of_k(table, tmp_path, monkeypatch):
-    monkeypatch.setattr(cluster_page, "_APART", -1.0)
+    monkeypatch.setattr(cluster_page, "_SUBSTANTIAL_SILHOUETTE", -1.0)
     output, report = str(tmp_path / "clusters"), str(tmp_path / "page")
     options = ClusterCatalog(table, output, k_range="1-5/2", report=report)
     summary = cluster_catalog(options)
     trials = pq.read_table(f"{output}/trials.parquet").to_pylist()
     assert sorted({row["k"] for row in trials}) == [1, 3, 5]
     assert sum(row["k"] == 1 for row in trials) == 1, "one cluster needs no restarts"
-    widths = {row["k"]: row["silhouette"] for row in trials if row["silhouette"] is not None}
-    assert sorted(widths) == [3, 5] and summary["k"] == max(widths, key=widths.get)
+    silhouettes = {row["k"]: row["silhouette"] for row in trials if row["silhouette"] is not None}
+    assert sorted(silhouettes) == [3, 5] and summary["k"] == max(silhouettes, key=silhouettes.get)
     page = Path(summary["report"]).read_text()
     assert f"of these numbers of clusters, {summary['k']} has the highest" in page
     assert "Objective and silhouette of each number of clusters" in page
@@ -111,7 +112,7 @@ def test_a_range_of_k(table, tmp_path, monkeypatch):
 
 
 def test_the_page(table, tmp_path, garments, monkeypatch):
-    monkeypatch.setattr(cluster_page, "_APART", 1.1)
+    monkeypatch.setattr(cluster_page, "_SUBSTANTIAL_SILHOUETTE", 1.1)
     output, report = str(tmp_path / "clusters"), str(tmp_path / "page")
     cluster_catalog(
         ClusterCatalog(table, output, k=3, report=report, report_items=4, report_clusters=2)

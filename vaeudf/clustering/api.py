@@ -11,8 +11,9 @@ from pyspark.sql import DataFrame, SparkSession
 
 from vaeudf.clustering.assignment import assign
 from vaeudf.clustering.divergences import Divergence, divergence_named
-from vaeudf.clustering.lloyd import Fitted, Plan, Trial, fit
-from vaeudf.clustering.portraits import Portrait, portray
+from vaeudf.clustering.lloyd import Fitted, Trial, fit
+from vaeudf.clustering.plan import Plan
+from vaeudf.clustering.summaries import ClusterSummary, summarise
 from vaeudf.gaussian.arrays import Gaussians
 from vaeudf.schema import ITEM_ID
 from vaeudf.spark.passes import TablePasses, read_batches
@@ -28,17 +29,17 @@ class Clustering:
     """Clusters of a table's items, numbered from 0, the largest first.
 
     Attributes:
-        table: What was clustered.
-        divergence: By what.
+        table: The items' table.
+        divergence: What they were clustered by.
         trial: The centroids, and how they were found.
-        portraits: What is known of each cluster.
+        clusters: A summary of each cluster.
         passes: Runs passes over the table.
     """
 
     table: PosteriorTable
     divergence: Divergence
     trial: Trial
-    portraits: list[Portrait]
+    clusters: list[ClusterSummary]
     passes: TablePasses
 
     @property
@@ -54,24 +55,23 @@ class Clustering:
     @property
     def silhouette(self) -> float:
         """The mean over all items of (b - a) / b; NaN for one cluster."""
-        sizes = np.array([portrait.size for portrait in self.portraits], np.float64)
-        widths = np.array([portrait.silhouette for portrait in self.portraits])
-        return float(np.average(widths[sizes > 0], weights=sizes[sizes > 0]))
+        sizes = np.array([one.size for one in self.clusters], np.float64)
+        silhouettes = np.array([one.silhouette for one in self.clusters])
+        return float(np.average(silhouettes[sizes > 0], weights=sizes[sizes > 0]))
 
     def items(self) -> DataFrame:
-        """Return ``item_id``, ``cluster`` and ``divergence`` from its centroid, of every item."""
+        """Return every item's ``item_id``, ``cluster`` and ``divergence`` from its centroid."""
         spark = SparkSession.builder.getOrCreate()
         tasks, latent_dim = self.passes.tasks, self.table.latent_dim
-        own = (self.centroids, self.divergence, self.trial.ranks)
-        shared = spark.sparkContext.broadcast(own)
+        shared = spark.sparkContext.broadcast((self.centroids, self.divergence, self.trial.ranks))
 
         def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            own = shared.value
+            centroids, divergence, ranks = shared.value
             for numbers in batches:
                 for number in numbers.column(0).to_pylist():
                     for batch in read_batches(tasks.value[number], latent_dim):
-                        found, values = assign(batch.items, *own)
-                        columns = [batch.names(np.arange(len(found))), found, values]
+                        clusters, values = assign(batch.items, centroids, divergence, ranks)
+                        columns = [batch.names(np.arange(len(clusters))), clusters, values]
                         yield pa.RecordBatch.from_arrays(
                             [pa.array(column) for column in columns],
                             names=[ITEM_ID, CLUSTER, DIVERGENCE],
@@ -104,7 +104,7 @@ def cluster(
         k: How many clusters.
         divergence: One of :data:`vaeudf.clustering.divergences.DIVERGENCES`.
         seed: Chooses the seeds.
-        restarts: How often to try, with other seeds; the best counts.
+        restarts: How many sets of seeds to start from; the best result is kept.
         max_iterations: When to stop at the latest.
         min_improvement: Stop when an iteration lowers the mean divergence by no more than this part
             of it.
@@ -116,26 +116,43 @@ def cluster(
         TableError: The path does not hold posteriors.
     """
     table = open_posteriors(posteriors) if isinstance(posteriors, str) else posteriors
-    kind = divergence_named(divergence)
-    plan = Plan(kind, (k,), restarts, seed, max_iterations, min_improvement)
+    plan = Plan(
+        divergence=divergence_named(divergence),
+        num_clusters=(k,),
+        restarts=restarts,
+        seed=seed,
+        max_iterations=max_iterations,
+        min_improvement=min_improvement,
+    )
     passes = TablePasses(SparkSession.builder.getOrCreate(), table)
-    [found] = cluster_all(passes, table, plan, num_nearest)[1]
-    return found
+    _, [clustering] = cluster_all(passes, table, plan, num_nearest=num_nearest)
+    return clustering
 
 
 def cluster_all(
     passes: TablePasses,
     table: PosteriorTable,
     plan: Plan,
+    *,
     num_nearest: int,
-    tell: Callable[[list[Trial]], None] = lambda _: None,
+    on_iteration: Callable[[list[Trial]], None] = lambda _: None,
 ) -> tuple[Fitted, list[Clustering]]:
-    """Return all trials, and for each k the best of them with its portraits."""
-    fitted = fit(passes, plan, tell)
+    """Return all trials, and the clustering that the best of each k gives.
+
+    Args:
+        passes: Runs passes over the table.
+        table: What to cluster.
+        plan: What to fit.
+        num_nearest: How many items to name of each cluster.
+        on_iteration: Called with all trials after each iteration.
+    """
+    fitted = fit(passes, plan, on_iteration)
     trials = fitted.best()
-    portraits = portray(passes, fitted, trials, num_nearest)
-    found = [
-        Clustering(table, plan.divergence, trial, own, passes)
-        for trial, own in zip(trials, portraits, strict=True)
+    summaries = summarise(passes, fitted, trials, num_nearest=num_nearest)
+    clusterings = [
+        Clustering(
+            table=table, divergence=plan.divergence, trial=trial, clusters=clusters, passes=passes
+        )
+        for trial, clusters in zip(trials, summaries, strict=True)
     ]
-    return fitted, found
+    return fitted, clusterings

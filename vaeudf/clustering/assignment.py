@@ -1,4 +1,4 @@
-"""Items to centroids: which is the nearest, and how far it and the next one are."""
+"""The nearest centroid of each item, and the divergences from it and from the next one."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def nearest_centroids(
         items: N of them, as the divergence prepares them.
         centroids: k of them.
         divergence: What to measure by.
-        ranks: Of equally near centroids the one of the lowest rank is taken, (k,); default: the
-            first.
+        ranks: An item that is equally near to several centroids gets the one of the lowest rank,
+            (k,); default: the first.
     """
     if ranks is not None:
         order = np.argsort(ranks).astype(np.int32)

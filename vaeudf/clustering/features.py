@@ -1,8 +1,8 @@
-"""The numbers of an item whose means over a cluster's items its centroid is made from.
+"""Features of items: a cluster's centroid is made from their means over its items.
 
 Each is one number per dimension. Their sums are exact (:mod:`vaeudf.numerics.exact_sums`), which
-takes a bound of each number, and how far it may be off. A mean is known to a small part of the
-least sigma of all items, and a variance or its inverse to the same part of the least of them.
+needs a bound of each number, and what it may be off by: of a mean a small part of the least sigma
+of all items, of a variance or its inverse the same part of the least one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from vaeudf.clustering.ranges import Ranges
 _Array = NDArray[np.float64]
 
 RELATIVE_TOLERANCE = 2.0**-40
-"""What a number may be off by, as a part of the least that matters."""
+"""What a number may be off by, as a part of the least size that matters."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Feature:
     """A number per dimension that is summed over a cluster's items.
 
     Attributes:
-        code: The integer that the kernel knows it by.
-        bound: Gives its largest absolute value for items within some ranges, (n,).
-        least: Gives the size of which it may be off by a part of 2⁻⁴⁰, (n,).
+        code: Its integer in the kernels.
+        bound: Returns its largest absolute value for items within given ranges, (n,).
+        least: Returns the least size that matters, (n,); it may be off by 2⁻⁴⁰ of that.
     """
 
     code: int

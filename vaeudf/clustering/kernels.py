@@ -4,9 +4,9 @@ A divergence is known here by one integer, which its object in vaeudf.clustering
 with all other arguments; another integer raises. A new divergence takes a code below and one case
 in `nearest`; a new feature of centroids a code and one case in `add_features`.
 
-The loop over items is the innermost: it is no sum, so that the compiler may take several items at a
-time without changing a bit of any divergence. An item's divergence therefore depends on the item
-and the centroid alone, and not on what stands beside them.
+The loop over items is the innermost one. It adds nothing up, so the compiler may do several items
+at a time without changing a bit of any divergence. An item's divergence therefore depends on the
+item and the centroid alone, and not on the other items and centroids of the call.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ KL, REVERSE_KL, JEFFREYS, WASSERSTEIN2, EUCLIDEAN = range(5)
 # Codes of what centroids are made from, see vaeudf.clustering.features.
 SHIFT, SECOND_MOMENT, DISPERSION, PRECISION, WEIGHTED_SHIFT = range(5)
 
-# Items that are taken through all centroids together.
+# How many items are compared with all centroids together.
 _TILE = 128
 
 
@@ -63,7 +63,7 @@ def nearest(
     """
     rows, n = mu.shape
     k = centroids.shape[1]
-    # One row per dimension, of a length that never changes: the compiler then does eight at a time.
+    # One row per dimension, of a constant length: the compiler then does several items at a time.
     means, dispersions, inverses = np.empty((3, n, _TILE))
     own = np.empty(_TILE)  # what an item adds to its divergence from every centroid
     sums, least, next_least = np.empty(_TILE), np.empty(_TILE), np.empty(_TILE)
@@ -114,7 +114,7 @@ def nearest(
                     raise ValueError("no divergence has this code")
             offset = offsets[c]
             for r in range(_TILE):
-                # Of rounding alone a divergence can be below 0.
+                # Rounding alone can put a divergence below 0.
                 d = max(factor * (sums[r] + (own[r] + offset)), 0.0)
                 before = least[r]
                 nearer = d < before
@@ -177,7 +177,7 @@ def add_features(codes, mu, dispersion, groups, pivots, anchors, sums):
                 raise ValueError("no feature has this code")
         for level in range(levels):
             for f in range(num_features):
-                # Dimension by dimension, of which the compiler does several at a time.
+                # The loop over dimensions is the innermost: the compiler does several at a time.
                 values, anchor, added = features[f], anchors[level, f], sums[cluster, level, f]
                 for i in range(n):
                     rounded = (values[i] + anchor[i]) - anchor[i]

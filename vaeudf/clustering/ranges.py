@@ -1,4 +1,4 @@
-"""The ranges that a catalog's items lie in: what bounds every number that is summed over them."""
+"""The ranges that items lie in: they bound every number that is summed over the items."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Ranges:
 
     @property
     def largest_gap(self) -> _Array:
-        """No item's mu is farther than this from a centroid's, (n,)."""
+        """A bound of |mu - m| for every item and every centroid, (n,)."""
         return (self.high_mu - self.low_mu) * _ROUNDING_OF_MEANS
 
     @property

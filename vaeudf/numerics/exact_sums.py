@@ -1,11 +1,11 @@
 """Sums of floats that do not depend on their order, so that partitions cannot change a result.
 
 A number x is split into multiples of a few units, u_0 > u_1 > …, each so coarse that adding up all
-the numbers there are rounds nothing: every level is an exact sum, whatever its order. What is left
-below the last unit is dropped (Demmel and Nguyen, 2015, "Parallel reproducible summation", with a
-bound on the numbers known before, so that one pass does). There are as many levels as it takes to
-get from the bound down to what matters: of ten million numbers each is worth 28 bits, of a thousand
-million 21.
+numbers never rounds: every level is an exact sum, whatever its order. What is left below the last
+unit is dropped (Demmel and Nguyen, 2015, "Parallel reproducible summation", with a bound of the
+numbers that is known before, so that one pass suffices). There are as many levels as it takes to
+get from the bound down to the tolerance: for ten million numbers a level holds 28 bits of each, for
+a thousand million 21.
 
 To round x to a multiple of u is to add 1.5 · 2^52 u, the *anchor*, and to subtract it again.
 """
@@ -21,25 +21,25 @@ from numpy.typing import ArrayLike, NDArray
 _LEAST = 2.0**-600
 
 
-def anchors(bounds: ArrayLike, matters: ArrayLike, count: int) -> NDArray[np.float64]:
-    """Return what rounds numbers to each level's unit.
+def anchors(bounds: ArrayLike, tolerances: ArrayLike, count: int) -> NDArray[np.float64]:
+    """Return the anchors, which round numbers to each level's unit.
 
     Args:
         bounds: The largest absolute value of each kind of number, any shape S.
-        matters: What each number may be off by, above 0, the same shape.
+        tolerances: What each number may be off by, above 0, the same shape.
         count: How many numbers of a kind are added up at most.
 
     Returns:
-        Shape (L, *S), with as many levels L for all kinds as the neediest takes.
+        Shape (L, *S), with the number of levels L of the kind that needs most.
     """
     exponents = np.frexp(np.maximum(np.asarray(bounds, np.float64), _LEAST))[1].astype(np.float64)
-    wanted = np.frexp(np.maximum(np.asarray(matters, np.float64), _LEAST))[1] - 1
+    wanted = np.frexp(np.maximum(np.asarray(tolerances, np.float64), _LEAST))[1] - 1
     head_room = math.frexp(max(1, count))[1] + 1
     levels: list[NDArray[np.float64]] = []
     while not levels or (exponents >= wanted).any():
         units = exponents + head_room - 52
         levels.append(1.5 * np.exp2(52 + units))
-        exponents = units - 1  # what rounding to a unit leaves is at most half of it
+        exponents = units - 1  # the remainder is at most half a unit
     return np.stack(levels)
 
 

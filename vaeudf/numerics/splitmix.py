@@ -6,15 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 STEP = np.uint64(0x9E3779B97F4A7C15)
-"""What SplitMix64 adds from one number to the next: it keeps 0 from being hashed to 0."""
+"""SplitMix64's increment from one state to the next. Adding it keeps 0 from being hashed to 0."""
 
 _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
 def mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return numbers of which every bit depends on every bit of those given, one to one.
+    """Return the finaliser of SplitMix64 of each number (Steele, Lea and Flood, 2014).
 
-    The finaliser of SplitMix64 (Steele, Lea and Flood, 2014).
+    It is one to one, and every bit of a result depends on every bit of its number.
     """
     numbers = (numbers ^ (numbers >> np.uint64(30))) * _FIRST
     numbers = (numbers ^ (numbers >> np.uint64(27))) * _SECOND

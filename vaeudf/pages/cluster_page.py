@@ -19,7 +19,7 @@ class Member:
     Attributes:
         item_id: Its id.
         divergence: From the centroid; None if it is shown for another reason than being near.
-        image: The image file's bytes; None if it cannot be had any more.
+        image: The image file's bytes; None if the catalog no longer has it.
         facts: Payload to show below the picture.
         is_medoid: Whether the items of the cluster diverge least from it, in total.
     """
@@ -38,16 +38,16 @@ class ClusterSection:
     Attributes:
         number: From 0.
         size: Items.
-        spread: How far its items are from the centroid, in words.
+        mean_divergence: Of its items from the centroid, in words, with its unit.
         silhouette: How much nearer they are to it than to the next one; NaN for one cluster.
         mu: The centroid's mean, (n,).
-        decoded: The picture it stands for, (H, W, C) uint8; None without a decoder.
+        decoded: The picture it decodes to, (H, W, C) uint8; None without a decoder.
         members: The medoid and the nearest items.
     """
 
     number: int
     size: int
-    spread: str
+    mean_divergence: str
     silhouette: float
     mu: NDArray[np.float64]
     decoded: NDArray[np.uint8] | None
@@ -73,10 +73,10 @@ def write_cluster_page(
         folder: Where to; made if it does not exist.
         sections: The clusters, in the order to show them.
         num_items: How many items were clustered.
-        divergence: By what.
-        slider_range: a of the sliders' travel [-a, a].
+        divergence: What they were clustered by.
+        slider_range: The sliders go from -a to a.
         plot: A PNG of how the objective fell, or of how k was chosen.
-        plot_alt: What it shows, for who cannot see it.
+        plot_alt: What it shows, for readers who cannot see it.
         plot_caption: What it means.
         facts: What to say of the run at the end of the page: labels and values.
         omitted: How many further clusters are not on the page.

@@ -11,7 +11,7 @@ _DPI = 160
 _INK, _ACCENT, _SOFT = "#0b5e55", "#b0571a", "#8b98a5"
 
 
-def objective_curves(curves: Sequence[Sequence[float]], best: int, label: str) -> bytes:
+def objective_curves(curves: Sequence[Sequence[float]], *, best: int, label: str) -> bytes:
     """Draw how the objective fell, iteration by iteration, from every set of seeds.
 
     Args:
@@ -40,6 +40,7 @@ def objective_curves(curves: Sequence[Sequence[float]], best: int, label: str) -
 
 def choice_of_k(
     k: Sequence[int],
+    *,
     objectives: Sequence[float],
     silhouettes: Sequence[float],
     chosen: int,

@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 
 from vaeudf.clustering.api import Clustering, cluster_all
 from vaeudf.clustering.divergences import DIVERGENCES, divergence_named
-from vaeudf.clustering.lloyd import Fitted, Plan, Trial
+from vaeudf.clustering.lloyd import Fitted, Trial
+from vaeudf.clustering.plan import Plan
 from vaeudf.errors import InputError
 from vaeudf.model.py_files import use_py_files
 from vaeudf.schema import ITEM_ID, LOG_VAR, MODEL_ID_KEY, MU, QUERY_ID
@@ -89,21 +90,21 @@ class ClusterCatalog:
         check_goes_with(self, "report", (*of_the_page, "catalog"))
 
     def plan(self) -> Plan:
-        """Return what to do."""
+        """Return what to fit."""
         return Plan(
-            divergence_named(self.divergence),
-            self.num_clusters(),
-            self.restarts,
-            self.seed,
-            self.max_iterations,
-            self.min_improvement,
+            divergence=divergence_named(self.divergence),
+            num_clusters=self.num_clusters(),
+            restarts=self.restarts,
+            seed=self.seed,
+            max_iterations=self.max_iterations,
+            min_improvement=self.min_improvement,
         )
 
     def num_clusters(self) -> tuple[int, ...]:
         """Return the values of k to try.
 
         Raises:
-            InputError: Neither k nor a range is given, or both, or the range is none.
+            InputError: Neither k nor a range is given, or both, or the range is invalid.
         """
         if (self.k is None) == (self.k_range is None):
             given = "neither" if self.k is None else "both"
@@ -124,7 +125,7 @@ class ClusterCatalog:
 
 
 def cluster_catalog(options: ClusterCatalog) -> Summary:
-    """Cluster the table's items, write what came of it, draw the page."""
+    """Cluster the table's items, write the result, draw the page."""
     watch = Stopwatch()
     table = open_posteriors(options.table, options.version)
     plan = options.plan()
@@ -147,14 +148,22 @@ def cluster_catalog(options: ClusterCatalog) -> Summary:
         if options.report and decoder is not None:
             pictures = find_pictures(spark, table, options.catalog)
             page = ClusterPage(
-                options.report, decoder, pictures, options.report_items, options.report_clusters
+                folder=options.report,
+                decoder=decoder,
+                pictures=pictures,
+                num_items=options.report_items,
+                num_clusters=options.report_clusters,
             )
         with watch.phase("cluster"):
-            fitted, found = cluster_all(
-                TablePasses(spark, table), table, plan, options.report_items, _Teller()
+            fitted, clusterings = cluster_all(
+                TablePasses(spark, table),
+                table,
+                plan,
+                num_nearest=options.report_items,
+                on_iteration=_IterationLog(),
             )
-        best = _choose(found)
-        if len(found) > 1 and best.k == found[-1].k:
+        best = _choose(clusterings)
+        if len(clusterings) > 1 and best.k == clusterings[-1].k:
             log.info(
                 "k = %d has the highest silhouette and is the last that was tried: "
                 "there may be a better one beyond it.",
@@ -162,29 +171,29 @@ def cluster_catalog(options: ClusterCatalog) -> Summary:
             )
         summary = _summary(table, fitted, best)
         with watch.phase("write"), replacing(options.output, CLUSTERS_MARK) as folder:
-            _write(folder, fitted, found, best)
+            _write(folder, fitted, clusterings, best)
             _write_record(folder, options, summary)
         summary["seconds"] = watch.seconds
         if page is not None:
             with watch.phase("report"):
-                written = page.write(spark, fitted, found, best, summary)
+                written = page.write(spark, fitted, clusterings, best, summary)
     summary["output"] = absolute(options.output)
     if page is not None:
         summary["report"] = written
     return summary
 
 
-class _Teller:
-    """Says once a minute how far the iterations are."""
+class _IterationLog:
+    """Logs once a minute how far the iterations are."""
 
     def __init__(self) -> None:
-        self._told = time.monotonic()
+        self._last_line = time.monotonic()
 
     def __call__(self, trials: list[Trial]) -> None:
         now = time.monotonic()
-        if now - self._told < _SECONDS_BETWEEN_LINES:
+        if now - self._last_line < _SECONDS_BETWEEN_LINES:
             return
-        self._told = now
+        self._last_line = now
         log.info(
             "iteration %d: %d of %d sets of centroids still move",
             max(len(trial.objectives) for trial in trials),
@@ -193,55 +202,59 @@ class _Teller:
         )
 
 
-def _choose(found: Sequence[Clustering]) -> Clustering:
-    """Return the clustering with the highest silhouette, which one cluster alone has none of."""
-    return max(found, key=lambda one: -math.inf if math.isnan(one.silhouette) else one.silhouette)
+def _choose(clusterings: Sequence[Clustering]) -> Clustering:
+    """Return the clustering with the highest silhouette; one cluster alone has no silhouette."""
+    return max(
+        clusterings, key=lambda one: -math.inf if math.isnan(one.silhouette) else one.silhouette
+    )
 
 
 def _write(
-    folder: str,
-    fitted: Fitted,
-    found: Sequence[Clustering],
-    best: Clustering,
+    folder: str, fitted: Fitted, clusterings: Sequence[Clustering], best: Clustering
 ) -> None:
     best.items().write.parquet(spark_uri(posixpath.join(folder, ITEMS)))
     system, inner = filesystem(folder)
     for name, rows in (
         (CENTROIDS, _centroid_rows(best)),
-        (TRIALS, _trial_rows(fitted, found, best)),
+        (TRIALS, _trial_rows(fitted, clusterings, best)),
     ):
         pq.write_table(rows, posixpath.join(inner, name), filesystem=system)
 
 
 def _write_record(folder: str, options: ClusterCatalog, summary: Summary) -> None:
-    """Write what the clusters are of, and how they were asked for."""
-    plan = {"max_iterations": options.max_iterations, "min_improvement": options.min_improvement}
-    record = {"format": 1, **summary, "k_range": options.k_range, **plan}
+    """Write what was clustered, and with which options."""
+    record = {
+        "format": 1,
+        **summary,
+        "k_range": options.k_range,
+        "max_iterations": options.max_iterations,
+        "min_improvement": options.min_improvement,
+    }
     system, inner = filesystem(folder)
     with system.open_output_stream(posixpath.join(inner, RECORD)) as stream:
         stream.write(json.dumps(record, indent=2, allow_nan=False).encode() + b"\n")
 
 
 def _centroid_rows(best: Clustering) -> pa.Table:
-    portraits = best.portraits
+    clusters = best.clusters
     near = pa.list_(pa.struct([(ITEM_ID, pa.string()), ("divergence", pa.float64())]))
     nearest = [
-        [{ITEM_ID: item_id, "divergence": value} for item_id, value in portrait.nearest]
-        for portrait in portraits
+        [{ITEM_ID: item_id, "divergence": value} for item_id, value in cluster.nearest]
+        for cluster in clusters
     ]
     return pa.table(
         {
-            # A file of queries, too: what is most like a cluster?
+            # The file can be given to query_topk as its queries.
             QUERY_ID: [f"cluster {number}" for number in range(best.k)],
             "cluster": pa.array(range(best.k), pa.int32()),
-            "size": pa.array([portrait.size for portrait in portraits], pa.int64()),
+            "size": pa.array([cluster.size for cluster in clusters], pa.int64()),
             "mean_divergence": pa.array(
-                [portrait.mean_divergence for portrait in portraits], from_pandas=True
+                [cluster.mean_divergence for cluster in clusters], from_pandas=True
             ),
             "silhouette": pa.array(
-                [portrait.silhouette for portrait in portraits], pa.float64(), from_pandas=True
+                [cluster.silhouette for cluster in clusters], pa.float64(), from_pandas=True
             ),
-            "medoid": pa.array([portrait.medoid for portrait in portraits], pa.string()),
+            "medoid": pa.array([cluster.medoid for cluster in clusters], pa.string()),
             "nearest": pa.array(nearest, near),
             MU: pa.array(best.centroids.mu.tolist(), pa.list_(pa.float64())),
             LOG_VAR: pa.array(best.centroids.log_var.tolist(), pa.list_(pa.float64())),
@@ -249,8 +262,8 @@ def _centroid_rows(best: Clustering) -> pa.Table:
     )
 
 
-def _trial_rows(fitted: Fitted, found: Sequence[Clustering], best: Clustering) -> pa.Table:
-    kept = {(one.trial.k, one.trial.restart): one.silhouette for one in found}
+def _trial_rows(fitted: Fitted, clusterings: Sequence[Clustering], best: Clustering) -> pa.Table:
+    silhouettes = {(one.trial.k, one.trial.restart): one.silhouette for one in clusterings}
     trials = fitted.trials
     keys = [(trial.k, trial.restart) for trial in trials]
     return pa.table(
@@ -261,7 +274,9 @@ def _trial_rows(fitted: Fitted, found: Sequence[Clustering], best: Clustering) -
             "converged": [trial.converged for trial in trials],
             "reseeded": pa.array([trial.reseeded for trial in trials], pa.int32()),
             "objective": [trial.objective for trial in trials],
-            "silhouette": pa.array([kept.get(key) for key in keys], pa.float64(), from_pandas=True),
+            "silhouette": pa.array(
+                [silhouettes.get(key) for key in keys], pa.float64(), from_pandas=True
+            ),
             "kept": [key == (best.trial.k, best.trial.restart) for key in keys],
             "objectives": pa.array(
                 [list(trial.objectives) for trial in trials], pa.list_(pa.float64())
@@ -271,7 +286,7 @@ def _trial_rows(fitted: Fitted, found: Sequence[Clustering], best: Clustering) -
 
 
 def _summary(table: PosteriorTable, fitted: Fitted, best: Clustering) -> Summary:
-    trial, sizes = best.trial, [portrait.size for portrait in best.portraits]
+    trial, sizes = best.trial, [cluster.size for cluster in best.clusters]
     if not trial.converged:
         log.info(
             "stopped after %d iterations, before the objective came to rest; --max-iterations "

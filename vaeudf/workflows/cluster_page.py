@@ -13,7 +13,7 @@ from vaeudf.catalog.source import CatalogSource, read_images
 from vaeudf.clustering.api import Clustering
 from vaeudf.clustering.divergences import Divergence
 from vaeudf.clustering.lloyd import Fitted
-from vaeudf.clustering.portraits import Portrait
+from vaeudf.clustering.summaries import ClusterSummary
 from vaeudf.pages.cluster_page import ClusterSection, Member, write_cluster_page
 from vaeudf.pages.cluster_plots import choice_of_k, objective_curves
 from vaeudf.workflows.cli import Summary
@@ -22,7 +22,7 @@ from vaeudf.workflows.pictures import closing_facts, read_facts, slider_range
 if TYPE_CHECKING:
     from vaeudf.model.bundle import Bundle
 
-_APART = 0.25
+_SUBSTANTIAL_SILHOUETTE = 0.25
 """Below such a silhouette there is no substantial structure (Kaufman and Rousseeuw, 1990)."""
 
 
@@ -48,7 +48,7 @@ class ClusterPage:
         self,
         spark: SparkSession,
         fitted: Fitted,
-        found: Sequence[Clustering],
+        clusterings: Sequence[Clustering],
         best: Clustering,
         summary: Summary,
     ) -> str:
@@ -57,38 +57,38 @@ class ClusterPage:
         Args:
             spark: The session, to read the pictures and payload of the items that are shown.
             fitted: All trials.
-            found: The best of each k.
+            clusterings: The best of each k.
             best: Which of them to show.
-            summary: What is known of the run.
+            summary: The run's last line on stdout, so far.
         """
-        shown = best.portraits[: self.num_clusters]
-        members = [_members(portrait)[: self.num_items] for portrait in shown]
+        shown = best.clusters[: self.num_clusters]
+        members = [_members(cluster)[: self.num_items] for cluster in shown]
         item_ids = sorted({item_id for own in members for item_id, _ in own})
         images = read_images(spark, self.pictures, item_ids)
         facts = read_facts(spark, best.table, item_ids)
         decoded = self.decoder.decode(best.centroids.mu[: len(shown)])
         sections = [
             ClusterSection(
-                number,
-                portrait.size,
-                _spread(portrait, best.divergence),
-                portrait.silhouette,
-                best.centroids.mu[number],
-                decoded[number],
-                [
+                number=number,
+                size=cluster.size,
+                mean_divergence=_mean_divergence(cluster, best.divergence),
+                silhouette=cluster.silhouette,
+                mu=best.centroids.mu[number],
+                decoded=decoded[number],
+                members=[
                     Member(
-                        item_id,
-                        divergence,
-                        images.get(item_id),
-                        facts.get(item_id, ()),
-                        item_id == portrait.medoid,
+                        item_id=item_id,
+                        divergence=divergence,
+                        image=images.get(item_id),
+                        facts=facts.get(item_id, ()),
+                        is_medoid=item_id == cluster.medoid,
                     )
                     for item_id, divergence in members[number]
                 ],
             )
-            for number, portrait in enumerate(shown)
+            for number, cluster in enumerate(shown)
         ]
-        plot, alt, caption = _plot(fitted, found, best)
+        plot, alt, caption = _plot(fitted, clusterings, best)
         return write_cluster_page(
             self.folder,
             sections,
@@ -97,48 +97,51 @@ class ClusterPage:
             slider_range=slider_range(self.decoder, best.centroids.mu),
             plot=plot,
             plot_alt=alt,
-            plot_caption=caption + _how_far_apart(best.silhouette),
+            plot_caption=caption + _warning_of_overlap(best.silhouette),
             facts=_facts_of_run(summary),
             omitted=best.k - len(shown),
         )
 
 
-def _spread(portrait: Portrait, divergence: Divergence) -> str:
+def _mean_divergence(cluster: ClusterSummary, divergence: Divergence) -> str:
     if divergence.squared:
-        return f"{math.sqrt(portrait.mean_divergence):.3g} from it (root mean square)"
-    return f"{portrait.mean_divergence:.3g} {divergence.unit} from it on average"
+        return f"{math.sqrt(cluster.mean_divergence):.3g} from it (root mean square)"
+    return f"{cluster.mean_divergence:.3g} {divergence.unit} from it on average"
 
 
-def _members(portrait: Portrait) -> list[tuple[str, float | None]]:
+def _members(cluster: ClusterSummary) -> list[tuple[str, float | None]]:
     """Return the nearest items, the medoid before them if it is not among them."""
-    members: list[tuple[str, float | None]] = list(portrait.nearest)
-    if portrait.medoid is not None and portrait.medoid not in dict(members):
-        members.insert(0, (portrait.medoid, None))
+    members: list[tuple[str, float | None]] = list(cluster.nearest)
+    if cluster.medoid is not None and cluster.medoid not in dict(members):
+        members.insert(0, (cluster.medoid, None))
     return members
 
 
-def _plot(fitted: Fitted, found: Sequence[Clustering], best: Clustering) -> tuple[bytes, str, str]:
+def _plot(
+    fitted: Fitted, clusterings: Sequence[Clustering], best: Clustering
+) -> tuple[bytes, str, str]:
+    """Return a plot of how k was chosen, or how the objective fell; its alt text; its caption."""
     unit = f", {best.divergence.unit}" if best.divergence.unit else ""
     label = f"mean {'square' if best.divergence.squared else 'divergence'}{unit}"
-    if len(found) > 1:
+    if len(clusterings) > 1:
         plot = choice_of_k(
-            [one.k for one in found],
-            [one.trial.objective for one in found],
-            [one.silhouette for one in found],
-            best.k,
-            label,
+            [one.k for one in clusterings],
+            objectives=[one.trial.objective for one in clusterings],
+            silhouettes=[one.silhouette for one in clusterings],
+            chosen=best.k,
+            label=label,
         )
         last = ", and is the last that was tried: there may be a better one beyond it"
-        last = last if best.k == found[-1].k else ""
+        last = last if best.k == clusterings[-1].k else ""
         caption = (
             "The more clusters, the nearer their centres: a bend in the upper curve, or a peak in "
-            "the lower one, tells where more stop paying. The silhouette is how much nearer "
+            "the lower one, shows where more stop paying off. The silhouette is how much nearer "
             "items are to their own centre than to the next; of these numbers of clusters, "
             f"{best.k} has the highest{last}."
         )
         return plot, "Objective and silhouette of each number of clusters", caption
     curves = [trial.objectives for trial in fitted.trials]
-    plot = objective_curves(curves, best.trial.restart, label)
+    plot = objective_curves(curves, best=best.trial.restart, label=label)
     caption = (
         "How far items are from the centres of their clusters on average, iteration by iteration, "
         "from every set of seeds. It never rises."
@@ -146,13 +149,13 @@ def _plot(fitted: Fitted, found: Sequence[Clustering], best: Clustering) -> tupl
     return plot, "The objective at every iteration", caption
 
 
-def _how_far_apart(silhouette: float) -> str:
-    if math.isnan(silhouette) or silhouette >= _APART:
+def _warning_of_overlap(silhouette: float) -> str:
+    if math.isnan(silhouette) or silhouette >= _SUBSTANTIAL_SILHOUETTE:
         return ""
     return (
         f" The clusters are hardly set apart: their silhouette is {silhouette:.3f}, and below "
-        f"{_APART:g} is commonly read as no substantial structure. They cut the catalog up, but do "
-        "not show that it has such kinds of items."
+        f"{_SUBSTANTIAL_SILHOUETTE:g} is commonly read as no substantial structure. They cut the "
+        "catalog up, but do not show that it has such kinds of items."
     )
 
 

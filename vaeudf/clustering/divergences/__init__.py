@@ -1,14 +1,14 @@
-"""Divergences to cluster by, each one object with its centroid and all else that belongs to it.
+"""Divergences to cluster by: each is one object, with its centroid and all else it defines.
 
 An item is N(mu, diag s), a centroid N(m, diag v); means are over the items of a cluster, and every
-formula stands for each latent dimension on its own. A centroid minimises the total of its items'
+formula holds for each latent dimension on its own. A centroid minimises the total of its items'
 divergences from it, so that k-means by any of these lowers its objective at every step.
 
 | name | D(item, centroid) | centroid |
 |---|---|---|
 | kl | KL(item ‖ centroid) | m = mean mu, v = mean(s + mu²) - m²: the moments of the mixture |
 | reverse_kl | KL(centroid ‖ item) | 1/v = mean 1/s, m = v mean(mu/s) |
-| jeffreys | KL both ways, added up | the one minimum of a convex function |
+| jeffreys | KL in both directions, added up | the one minimum of a convex function |
 | wasserstein2 | W₂² | m = mean mu, sqrt v = mean sqrt s |
 | euclidean | ‖mu - m‖² | m = mean mu; v as for kl, which plays no part |
 
@@ -46,7 +46,7 @@ def divergence_named(name: str) -> Divergence:
     """Return the divergence of this name.
 
     Raises:
-        InputError: There is none.
+        InputError: There is no such divergence.
     """
     if name not in DIVERGENCES:
         raise InputError(f"divergence is {name!r}; expected one of {', '.join(DIVERGENCES)}.")

@@ -1,4 +1,4 @@
-"""What a divergence has to say of itself to be clustered by."""
+"""What a divergence defines so that items can be clustered by it."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ class Prepared(NamedTuple):
 
 
 class Divergence(ABC):
-    """A divergence of an item from a centroid, with all that clustering by it takes.
+    """A divergence of an item from a centroid, with all that clustering by it needs.
 
     Attributes:
         name: Its name.
-        meaning: Its formula in words, for people. It says in which direction it goes.
-        unit: What it is measured in; empty where it is a square of latent units.
-        squared: Whether clustering measures the square of what people call by this name.
+        meaning: Its formula in words, for people, with its direction.
+        unit: What it is measured in; empty for squares of latent units.
+        squared: Whether clustering measures the square of the distance of this name.
         measures_variances: Whether it depends on the items' variances at all.
         features: What its centroids are made from.
-        code: The integer that the kernel knows it by.
+        code: Its integer in the kernels.
         factor: As in :func:`vaeudf.clustering.kernels.nearest`.
         log_var_weight: As there.
         inverts_items: As there.
@@ -64,17 +64,25 @@ class Divergence(ABC):
 
     @abstractmethod
     def of_pairs(self, items: Gaussians, centroids: Gaussians) -> _Array:
-        """Return the divergence of each item from its own centroid, both N long: (N,).
+        """Return the divergence of each item from its own centroid; a square if ``squared``.
 
-        Squares where ``squared``, as everywhere in clustering.
+        Args:
+            items: N of them.
+            centroids: N of them, one for each item.
+
+        Returns:
+            Shape (N,); the same bits for a pair, whatever the other pairs are.
         """
 
     def reported(self, divergences: _Array) -> _Array:
-        """Return what people see of divergences as they are measured: of squares the roots."""
+        """Return divergences as results show them: the square roots if ``squared``."""
         return np.sqrt(divergences) if self.squared else divergences
 
     def as_measured(self, items: Gaussians) -> Gaussians:
-        """Return items without what does not count; equal ones are then at 0 from each other."""
+        """Return items without variances if the divergence ignores them.
+
+        Items are then equal exactly if their divergence from each other is 0.
+        """
         if self.measures_variances:
             return items
         return Gaussians(items.mu, np.zeros_like(items.log_var))
@@ -83,14 +91,15 @@ class Divergence(ABC):
 
     @abstractmethod
     def centroids(self, means: _Array, pivots: Gaussians, least_log_var: _Array) -> Gaussians:
-        """Return the centroids of clusters: the Gaussians with the least total of divergences.
+        """Return the centroids of clusters: the Gaussians with the least total divergence.
 
         Args:
             means: Of the features over each cluster's items, (k, F, n); the means mu are counted
                 from the pivots'.
             pivots: The centroids so far, k of them.
-            least_log_var: The items' least log sigma², (n,). No variance that matches moments is
-                below it, but rounding can say so if the pivot is very far from a cluster's items.
+            least_log_var: The items' least log sigma², (n,). A variance that matches moments is
+                never below it, but rounding can make it so if the pivot is very far from a
+                cluster's items.
         """
 
     def medoid_targets(
@@ -100,7 +109,8 @@ class Divergence(ABC):
 
         The medoid is the item y from which the items x of its cluster diverge least in total. For
         a Bregman divergence, Σ_x D(x, y) = Σ_x D(x, c) + N D(c, y) with c the mean of the x
-        (Banerjee et al., 2005, equation 2.3), so it is the y with the least D(c, y).
+        (Banerjee et al., 2005, equation 2.3), so it is the y with the least D(c, y). That mean is
+        the centroid, unless a divergence overrides both methods.
 
         Args:
             means: As for :meth:`centroids`.
@@ -117,16 +127,16 @@ class Divergence(ABC):
             targets: Those of each item's cluster, N Gaussians each.
         """
         [mean] = targets
-        return self.of_pairs(items, mean)
+        return self.of_pairs(mean, items)
 
-    # ---- what exact sums have to know
+    # ---- what exact sums need
 
     @abstractmethod
     def bound(self, ranges: Ranges) -> float:
-        """Return what no item's divergence from a centroid exceeds, both within the ranges."""
+        """Return a bound of every item's divergence from every centroid within the ranges."""
 
     def tolerance(self, ranges: Ranges) -> float:
-        """Return what a divergence may be off by: of nats, or of the least variance there is."""
+        """Return what a divergence may be off by: a part of a nat, or of the least variance."""
         least = float(np.exp(ranges.low_log_var.min())) if self.squared else 1.0
         return RELATIVE_TOLERANCE * least
 
@@ -141,7 +151,7 @@ class Divergence(ABC):
     # ---- what the kernels read
 
     def dispersion(self, log_var: _Array) -> _Array:
-        """Return what the kernels read of the variances, the same shape."""
+        """Return what the kernels read in place of log variances, the same shape."""
         return np.exp(log_var)
 
     def prepare(self, items: Gaussians) -> Prepared:
@@ -149,14 +159,14 @@ class Divergence(ABC):
         return Prepared(items.mu, self.dispersion(items.log_var), items.log_var)
 
     def offsets(self, centroids: Gaussians) -> _Array:
-        """Return what depends on the centroid alone, (k,)."""
+        """Return what each centroid alone adds to the divergence, (k,)."""
         return np.zeros(len(centroids))
 
 
 def bound_in_nats(ranges: Ranges) -> float:
-    """Return what neither KL of an item and a centroid exceeds, nor their sum."""
+    """Return a bound of KL(item ‖ centroid) + KL(centroid ‖ item), and so of each of them."""
     gap2, precision = ranges.largest_gap**2, ranges.largest_precision
-    # A variance that matches moments exceeds the items' by the variance of their means.
+    # A variance that matches moments exceeds the items' variances by that of their means.
     log_ratio = ranges.high_log_var - ranges.low_log_var + np.log1p(gap2 * precision)
     ratio = (gap2 + ranges.largest_variance + gap2) * precision
     return float((ratio + log_ratio + 1.0).sum())

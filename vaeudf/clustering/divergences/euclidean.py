@@ -40,7 +40,7 @@ class EuclideanDistance(Divergence):
         return moment_matched(means, pivots, least_log_var)
 
     def bound(self, ranges: Ranges) -> float:
-        """Return what no item's squared distance exceeds."""
+        """Return a bound of the squared distance."""
         return float((ranges.largest_gap**2).sum())
 
 

@@ -1,4 +1,4 @@
-"""KL(item ‖ centroid) + KL(centroid ‖ item): symmetric, with a centroid that is searched for."""
+"""KL(item ‖ centroid) + KL(centroid ‖ item): symmetric; the centroid is found numerically."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class JeffreysDivergence(Divergence):
     mean(s + (mu - m)²) and B = mean 1/s. For a given m the best v is sqrt(A(m)/B), which leaves
     N/2 [ 2 sqrt(B A(m)) + mean (mu - m)²/s ]: the square root of a positive quadratic is convex,
     and so is the rest, so there is one minimum. It has no closed form; minimising over v and over m
-    in turn goes down to it.
+    in turn converges to it.
     """
 
     name = "jeffreys"
@@ -40,9 +40,9 @@ class JeffreysDivergence(Divergence):
         return KL.of_pairs(items, centroids) + REVERSE_KL.of_pairs(items, centroids)
 
     def centroids(self, means: _Array, pivots: Gaussians, least_log_var: _Array) -> Gaussians:
-        """Return the minima, searched for from the pivots on."""
+        """Return the minima; the search starts at the pivots."""
         shift, second_moment, precision, weighted_shift = (means[:, i] for i in range(4))
-        # What is best for the centroid's present v comes first: neither step then ever goes up.
+        # The first step takes the best mean for the pivot's v, so that no step ever goes up.
         v, least = np.exp(pivots.log_var), np.exp(least_log_var)
         offset = np.zeros_like(shift)
         for _ in range(_MAX_STEPS):
@@ -62,12 +62,12 @@ class JeffreysDivergence(Divergence):
         return matched, natural_mean(means[:, 2:], pivots)
 
     def medoid_cost(self, items: Gaussians, targets: tuple[Gaussians, ...]) -> _Array:
-        """Return what both KL add up to: each splits into a total of its own."""
+        """Return the sum of both costs: each of the two KL splits for itself."""
         matched, natural = targets
         return KL.medoid_cost(items, (matched,)) + REVERSE_KL.medoid_cost(items, (natural,))
 
     def bound(self, ranges: Ranges) -> float:
-        """Return what no item's divergence exceeds."""
+        """Return a bound of the divergence."""
         return bound_in_nats(ranges)
 
     def offsets(self, centroids: Gaussians) -> _Array:

@@ -1,4 +1,4 @@
-"""KL(item ‖ centroid): which Gaussian describes these items best, all together."""
+"""KL(item ‖ centroid): the centroid is the Gaussian that describes its items best as a whole."""
 
 from __future__ import annotations
 
@@ -39,13 +39,8 @@ class KlDivergence(Divergence):
         """Return the Gaussians with the moments of each cluster's mixture."""
         return moment_matched(means, pivots, least_log_var)
 
-    def medoid_cost(self, items: Gaussians, targets: tuple[Gaussians, ...]) -> _Array:
-        """Return KL(mean ‖ item)."""
-        [mean] = targets
-        return kl_of_pairs(mean.mu, mean.log_var, items.mu, items.log_var)
-
     def bound(self, ranges: Ranges) -> float:
-        """Return what no item's divergence exceeds."""
+        """Return a bound of the divergence."""
         return bound_in_nats(ranges)
 
     def offsets(self, centroids: Gaussians) -> _Array:
@@ -59,7 +54,7 @@ def moment_matched(means: _Array, pivots: Gaussians, least_log_var: _Array) -> G
     Args:
         means: Of SHIFT and SECOND_MOMENT, (k, 2, n).
         pivots: What the means are counted from; k of them.
-        least_log_var: No log variance is below it, (n,).
+        least_log_var: No log variance may be below it, (n,).
     """
     shift, second_moment = means[:, 0], means[:, 1]
     variance = np.maximum(second_moment - np.square(shift), np.exp(least_log_var))

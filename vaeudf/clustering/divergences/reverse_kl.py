@@ -1,4 +1,4 @@
-"""KL(centroid ‖ item): what all items allow; those of small variance count most."""
+"""KL(centroid ‖ item): the centroid is the Gaussian that all of its items allow."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _Array = NDArray[np.float64]
 class ReverseKlDivergence(Divergence):
     """KL(centroid ‖ item) = ½ Σ [ ((mu - m)² + v) / s - 1 + log s - log v ].
 
-    It is the Bregman divergence of the natural parameters, so its centroid is their mean
-    (Banerjee et al., 2005): 1/v = mean 1/s, m = v · mean(mu / s).
+    Items of small variance count most. It is the Bregman divergence of the natural parameters, so
+    its centroid is their mean (Banerjee et al., 2005): 1/v = mean 1/s, m = v · mean(mu / s).
     """
 
     name = "reverse_kl"
@@ -39,13 +39,8 @@ class ReverseKlDivergence(Divergence):
         """Return the Gaussians with the mean natural parameters of each cluster."""
         return natural_mean(means, pivots)
 
-    def medoid_cost(self, items: Gaussians, targets: tuple[Gaussians, ...]) -> _Array:
-        """Return KL(item ‖ mean)."""
-        [mean] = targets
-        return kl_of_pairs(items.mu, items.log_var, mean.mu, mean.log_var)
-
     def bound(self, ranges: Ranges) -> float:
-        """Return what no item's divergence exceeds."""
+        """Return a bound of the divergence."""
         return bound_in_nats(ranges)
 
     def offsets(self, centroids: Gaussians) -> _Array:

@@ -1,4 +1,4 @@
-"""The squared 2-Wasserstein distance: how far mass has to travel."""
+"""The squared 2-Wasserstein distance: how far probability mass has to move."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Wasserstein2Distance(Divergence):
         return Gaussians(pivots.mu + means[:, 0], 2.0 * np.log(means[:, 1]))
 
     def bound(self, ranges: Ranges) -> float:
-        """Return what no item's squared distance exceeds."""
+        """Return a bound of the squared distance."""
         return float((ranges.largest_gap**2 + ranges.largest_variance).sum())
 
     def dispersion(self, log_var: _Array) -> _Array:

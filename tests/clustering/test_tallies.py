@@ -1,0 +1,102 @@
+"""What passes add up for centroids, by brute force; exact at the ends of what can be clustered."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from tests.support.divergences import EVERY_DIVERGENCE, draw_clusters, reference
+from tests.support.passes import MemoryPasses
+from vaeudf.clustering import tallies
+from vaeudf.clustering.divergences import KL
+from vaeudf.clustering.lloyd import fit
+from vaeudf.clustering.plan import Plan
+from vaeudf.clustering.survey import survey
+from vaeudf.clustering.tallies import Anchors, next_centroids, tally_all
+from vaeudf.gaussian.arrays import Gaussians
+
+
+@EVERY_DIVERGENCE
+def test_a_tally(divergence):
+    mu, log_var = draw_clusters(300, 3)
+    passes = MemoryPasses(mu, log_var, parts=3, rows=41)
+    sets = [passes.items.take(np.arange(first, first + 4)) for first in (0, 50)]
+    anchors = Anchors.of(divergence, survey(passes, 0))
+    for tally, centroids in zip(tally_all(passes, sets, divergence, anchors), sets, strict=True):
+        expected = reference(divergence.name, mu, log_var, centroids.mu, centroids.log_var)
+        labels, nearest = expected.argmin(axis=1), expected.min(axis=1)
+        np.testing.assert_array_equal(tally.counts, np.bincount(labels, minlength=4))
+        assert tally.objective() == pytest.approx(nearest.mean(), rel=1e-12)
+        farthest = np.sort(nearest)[::-1][: len(tally.farthest.keys)]
+        np.testing.assert_allclose(-tally.farthest.keys, farthest, rtol=1e-9)
+
+
+def test_empty_clusters_keep_their_centroids():
+    items = Gaussians(np.array([[0.0], [1.0]]), np.zeros((2, 1)))
+    passes = MemoryPasses(items.mu, items.log_var)
+    start = Gaussians(np.array([[0.0], [90.0]]), np.array([[0.5], [7.0]]))
+    [tally] = tally_all(passes, [start], KL, Anchors.of(KL, survey(passes, 0)))
+    assert tally.counts.tolist() == [2, 0] and np.isnan(tally.means()[1]).all()
+    found = next_centroids(
+        tally.means(), start, KL, least_log_var=np.zeros(1), filled=tally.counts > 0
+    )
+    assert found.mu.tolist() == [[0.5], [90.0]] and found.log_var[1] == 7.0
+    assert found.log_var[0] == pytest.approx(np.log(1.25))
+
+
+@EVERY_DIVERGENCE
+@pytest.mark.parametrize(
+    ("name", "value"), [("log_var", -80.0), ("log_var", 80.0), ("log_var", 60.0), ("mu", 1e15)]
+)
+def test_one_extreme_item_hides_no_other(divergence, name, value):
+    mu, log_var = (x.astype(float) for x in draw_clusters(20_000, 2, scale=1.0))
+    {"mu": mu, "log_var": log_var}[name][7, 1] = value
+    passes = MemoryPasses(mu, log_var, parts=3)
+    start = Gaussians(mu[:4].copy(), log_var[:4].copy())
+    [tally] = tally_all(passes, [start], divergence, Anchors.of(divergence, survey(passes, 0)))
+    expected = reference(divergence.name, mu, log_var, start.mu, start.log_var)
+    labels = expected.argmin(axis=1)
+    assert tally.objective() == pytest.approx(expected.min(axis=1).mean(), rel=1e-9)
+    means = tally.means()
+    for c in range(4):
+        if 7 in np.flatnonzero(labels == c):
+            continue  # beside it, no float64 has room for the others
+        own = np.flatnonzero(labels == c)
+        alone = MemoryPasses(mu[own], log_var[own])
+        one = Gaussians(start.mu[[c]], start.log_var[[c]])
+        [by_itself] = tally_all(alone, [one], divergence, Anchors.of(divergence, survey(alone, 0)))
+        np.testing.assert_allclose(means[c], by_itself.means()[0], rtol=1e-9, atol=1e-12)
+
+
+@EVERY_DIVERGENCE
+def test_as_many_items_as_there_can_be(divergence):
+    """What sums know of an item does not suffer from how many there are."""
+    rng = np.random.default_rng(0)
+    mu = np.concatenate([rng.normal(0, 1, (500, 2)), [[1e4, -1e4]]])
+    log_var = 2 * np.log(10.0) * rng.uniform(-6, 3, mu.shape)
+    passes = MemoryPasses(mu, log_var)
+    found = survey(passes, 0)
+    many = dataclasses.replace(found, num_items=10**9)
+    start = Gaussians(mu[:3].copy(), log_var[:3].copy())
+    few, as_many = (
+        tally_all(passes, [start], divergence, Anchors.of(divergence, one))[0]
+        for one in (found, many)
+    )
+    assert few.objective() == pytest.approx(as_many.objective(), rel=1e-12)
+    np.testing.assert_allclose(few.means(), as_many.means(), rtol=1e-9, atol=1e-15)
+
+
+def test_sums_that_do_not_fit_a_task_take_more_passes(monkeypatch):
+    mu, log_var = draw_clusters(300, 2)
+    plan = Plan(KL, (2, 3, 4), restarts=2, max_iterations=3, min_improvement=0.0)
+    together, apart = MemoryPasses(mu, log_var), MemoryPasses(mu, log_var)
+    expected = fit(together, plan).trials
+    size = 4 * Anchors.of(KL, survey(apart, 0)).features.nbytes
+    monkeypatch.setattr(tallies, "_TALLIES_BYTES", size)
+    found = fit(apart, plan).trials
+    assert [trial.objectives for trial in found] == [trial.objectives for trial in expected]
+    assert together.count == 6 + 3
+    # Two sets of 2 centroids fit, and no other two do.
+    assert apart.count == 1 + 6 + 3 * 5

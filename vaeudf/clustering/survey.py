@@ -1,0 +1,91 @@
+"""The first pass over all items: their number, the ranges they lie in, a first candidate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from vaeudf.clustering.ranges import MAX_LOG_VAR, MAX_MU, Ranges
+from vaeudf.clustering.sampling import BottomK, uniform_hashes
+from vaeudf.errors import InputError
+from vaeudf.gaussian.arrays import Gaussians
+from vaeudf.table.passes import Batch, Passes
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What the first pass finds.
+
+    Attributes:
+        num_items: How many items there are.
+        ranges: The ranges they lie in.
+        lowest: The item with the lowest hash.
+    """
+
+    num_items: int
+    ranges: Ranges
+    lowest: BottomK
+
+    @property
+    def first(self) -> Gaussians:
+        """The item with the lowest hash, a random one."""
+        return self.lowest.items
+
+    def merge(self, other: Survey) -> Survey:
+        """Return the survey of both sets of items together."""
+        return Survey(
+            num_items=self.num_items + other.num_items,
+            ranges=self.ranges.merge(other.ranges),
+            lowest=self.lowest.merge(other.lowest),
+        )
+
+
+def survey(passes: Passes, seed: int) -> Survey:
+    """Look at all items once.
+
+    Raises:
+        InputError: There are no items, or one has numbers that cannot be clustered.
+    """
+    found = passes(partial(_survey_batches, seed=seed), _merge)
+    if found is None:
+        raise InputError("there are no items to cluster.")
+    return found
+
+
+def _survey_batches(batches: Iterator[Batch], seed: int) -> Survey | None:
+    found: Survey | None = None
+    for batch in batches:
+        items = batch.items
+        _check_limits(batch)
+        # A null id raises now, and not after all iterations.
+        batch.names(np.arange(1))
+        lowest = BottomK.empty(1, items.mu.shape[1]).add(
+            uniform_hashes(items, seed), items, eligible=np.ones(len(items), np.bool_)
+        )
+        found = _merge(found, Survey(len(items), Ranges.of(items), lowest))
+    return found
+
+
+def _merge(one: Survey | None, other: Survey | None) -> Survey | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return one.merge(other)
+
+
+def _check_limits(batch: Batch) -> None:
+    for name, values, most in (
+        ("log_var", batch.items.log_var, MAX_LOG_VAR),
+        ("mu", batch.items.mu, MAX_MU),
+    ):
+        bad = np.flatnonzero((np.abs(values) > most).any(axis=1))
+        if len(bad):
+            row = bad[0]
+            worst = values[row][np.abs(values[row]).argmax()]
+            raise InputError(
+                f"item {batch.names(bad[:1])[0].as_py()!r} has a {name} of {worst:g}; items can be "
+                f"clustered with |{name}| up to {most:g}. Find out what the encoder made of it, "
+                "and leave such items out of the table."
+            )
