@@ -56,7 +56,7 @@ def test_as_in_memory(spark, population, memory, name):
 def test_many_tasks_are_merged_by_tasks(spark, population, memory, monkeypatch):
     monkeypatch.setattr(item_passes, "_ROWS_PER_SPLIT", 64)
     monkeypatch.setattr(item_passes, "_TASKS_PER_CORE", 8)
-    monkeypatch.setattr(item_passes, "_MERGED_BY_DRIVER", 3)
+    monkeypatch.setattr(item_passes, "_MERGED_AT_ONCE", 3)
     monkeypatch.setattr(item_passes, "_ROWS_PER_BATCH", 17)
     passes = TablePasses(spark, open_posteriors(population.table))
     assert passes.num_tasks == 16

@@ -12,8 +12,8 @@ import pytest
 from tests.support.population import NUM_ITEMS
 from vaeudf.errors import InputError, TableError
 from vaeudf.gaussian import jeffreys_divergence, log_prob
-from vaeudf.gaussian.pairs import kl_of_pairs
 from vaeudf.health.comparison import compare
+from vaeudf.health.drift import kl_of_pairs
 from vaeudf.health.outliers import outliers
 from vaeudf.health.probes import (
     PRIOR,
@@ -27,7 +27,7 @@ from vaeudf.health.probes import (
 from vaeudf.health.scan import CANDIDATES, lots, sample_scale, scan
 from vaeudf.numerics.kd_tree import kd_order
 from vaeudf.numerics.sketches import QuantileSketch
-from vaeudf.spark.merging import STATE_TYPE, merge_states, state_batch
+from vaeudf.spark.passes import TablePasses
 from vaeudf.table.footers import read_footers
 from vaeudf.table.open import open_posteriors
 
@@ -37,11 +37,16 @@ pytestmark = pytest.mark.spark
 @pytest.fixture(scope="module", params=["table", "parquet"])
 def scanned(spark, population, request):
     table = open_posteriors(getattr(population, request.param))
-    return table, *scan(spark, table, 50, seed=4)
+    return table, *scan(TablePasses(spark, table), num_sampled=50, seed=4)
 
 
 def ids_of(population):
     return population.items["item_id"].to_pylist()
+
+
+def outliers_of(spark, table, census, most):
+    passes = TablePasses(spark, table)
+    return outliers(passes, census.farthest, num_items=table.num_items, most=most)
 
 
 def plain(folder, ids, mu, log_var, **options):
@@ -106,7 +111,7 @@ def test_outliers(spark, scanned, population):
     density[np.arange(CANDIDATES), candidates] = -np.inf
     density = np.logaddexp.reduce(density, axis=1) - np.log(NUM_ITEMS - 1)
     best = sorted(zip(density, (names[i] for i in candidates), strict=True))[:24]
-    found = outliers(spark, table, census.farthest, 24)
+    found = outliers_of(spark, table, census, 24)
     np.testing.assert_allclose([o.log_density for o in found], [d for d, _ in best], rtol=1e-9)
     assert {o.item_id for o in found} == {name for _, name in best}
 
@@ -203,7 +208,7 @@ def test_drift_and_churn(spark, population, tmp_path):
     bare = compare(spark, table, old, posteriors=False)
     assert (bare.added, bare.removed, bare.common) == (NUM_ITEMS - 2_500, 9, 2_500)
 
-    census, _ = scan(spark, table, 20, seed=0)
+    census, _ = scan(TablePasses(spark, table), num_sampled=20, seed=0)
     same = churn(table, table, census.sample, 15, seed=0)
     assert [(one.kind, one.queries, one.overlap) for one in same] == [
         ("prior", 15, 1.0),
@@ -215,28 +220,28 @@ def test_drift_and_churn(spark, population, tmp_path):
 
 def test_one_item_and_two(spark, tmp_path):
     one = plain(tmp_path / "one.parquet", ["a"], np.ones((1, 1), "f4"), np.zeros((1, 1), "f4"))
-    census, duplicates = scan(spark, one, 10, seed=0)
+    census, duplicates = scan(TablePasses(spark, one), num_sampled=10, seed=0)
     assert (census.count, duplicates.groups, census.sample.ids) == (1, 0, ["a"])
     assert nearest_others(one, census.sample) == []
     # There are no others beside which it would be far.
-    assert outliers(spark, one, census.farthest, 5) == []
+    assert outliers_of(spark, one, census, 5) == []
     assert hub_curve(one, [0.0], 3, seed=0).recommended is None
     two = plain(tmp_path / "two.parquet", ["a", "b"], np.ones((2, 1), "f4"), np.zeros((2, 1), "f4"))
-    census, duplicates = scan(spark, two, 10, seed=0)
+    census, duplicates = scan(TablePasses(spark, two), num_sampled=10, seed=0)
     assert (duplicates.groups, duplicates.items) == (1, 2)
     assert [one.divergence for one in nearest_others(two, census.sample)] == [0.0, 0.0]
-    assert len(outliers(spark, two, census.farthest, 5)) == 2
+    assert len(outliers_of(spark, two, census, 5)) == 2
 
 
 def test_many_dimensions_of_doubles_and_numbers_for_ids(spark, tmp_path):
     rng = np.random.default_rng(0)
     mu, log_var = rng.normal(size=(300, 512)), rng.normal(-3, 0.1, size=(300, 512))
     table = plain(tmp_path / "wide.parquet", list(range(300)), mu, log_var, row_group_size=64)
-    census, duplicates = scan(spark, table, 10, seed=0)
+    census, duplicates = scan(TablePasses(spark, table), num_sampled=10, seed=0)
     assert (census.count, census.latent_dim, duplicates.groups) == (300, 512, 0)
     np.testing.assert_allclose(census.moments.mean, mu.mean(axis=0), atol=1e-12)
     assert all(name.isdigit() for name in census.sample.ids)
-    assert len(outliers(spark, table, census.farthest, 3)) == 3
+    assert len(outliers_of(spark, table, census, 3)) == 3
 
 
 def test_what_is_no_posterior(spark, tmp_path):
@@ -244,23 +249,8 @@ def test_what_is_no_posterior(spark, tmp_path):
     mu[3, 1] = np.nan
     table = plain(tmp_path / "nan.parquet", list("abcde"), mu, np.zeros((5, 2), "f4"))
     with pytest.raises(InputError, match="item 'd' has a mu that is null, NaN or inf"):
-        scan(spark, table, 3, seed=0)
+        scan(TablePasses(spark, table), num_sampled=3, seed=0)
     gone = plain(tmp_path / "gone.parquet", list("abcde"), np.ones((5, 2), "f4"), mu * 0 + 1)
     (tmp_path / "gone.parquet").unlink()
     with pytest.raises(TableError, match=r"gone\.parquet cannot be read as Parquet"):
-        scan(spark, gone, 3, seed=0)
-
-
-def test_states_are_merged_as_a_tree(spark):
-    def count(batches):
-        for batch in batches:
-            for number in batch.column(0).to_pylist():
-                found = QuantileSketch(1)
-                found.add(np.arange(1.0, number + 2)[:, None])
-                yield state_batch(number, found)
-
-    states = spark.range(0, 40, 1, 5).mapInArrow(count, STATE_TYPE)
-    merged = merge_states(states, 40, QuantileSketch(1))
-    assert merged.count == 40 * 41 // 2
-    few = merge_states(states.limit(3), 3, QuantileSketch(1))
-    assert few.count == 6
+        scan(TablePasses(spark, gone), num_sampled=3, seed=0)

@@ -1,8 +1,7 @@
-"""Counts of tasks, and what else of Spark the search of a table relies on."""
+"""Counts of what tasks did: all of them arrive, and each query has its own."""
 
 from __future__ import annotations
 
-import pyarrow as pa
 import pytest
 
 from vaeudf.spark.counters import counter
@@ -35,15 +34,3 @@ def test_counts_are_apart(spark):
     counts = [counter(spark.sparkContext) for _ in range(2)]
     counts[0].add(scored=3)
     assert (counts[0].scored.value, counts[1].scored.value) == (3, 0)
-
-
-@pytest.mark.parametrize("num_tasks", [1, 7])
-def test_a_range_gives_each_task_its_number(spark, num_tasks):
-    def whole(batches):
-        yield pa.RecordBatch.from_pylist(
-            [{"ids": [i for batch in batches for i in batch.column(0).to_pylist()]}]
-        )
-
-    numbers = spark.range(0, num_tasks, 1, num_tasks)
-    found = [row.ids for row in numbers.mapInArrow(whole, "ids array<long>").collect()]
-    assert found == [[number] for number in range(num_tasks)]

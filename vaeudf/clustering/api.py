@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from pyspark.sql import DataFrame, SparkSession
 
 from vaeudf.clustering.assignment import assign
@@ -16,12 +18,15 @@ from vaeudf.clustering.plan import Plan
 from vaeudf.clustering.summaries import ClusterSummary, summarise
 from vaeudf.gaussian.arrays import Gaussians
 from vaeudf.schema import ITEM_ID
-from vaeudf.spark.passes import TablePasses, read_batches
+from vaeudf.spark.passes import TablePasses
 from vaeudf.table.open import PosteriorTable, open_posteriors
+from vaeudf.table.passes import Batch
 
 CLUSTER = "cluster"
 DIVERGENCE = "divergence"
-_ITEM_TYPE = f"{ITEM_ID} string, {CLUSTER} int, {DIVERGENCE} double"
+_ITEM_SCHEMA = pa.schema(
+    [(ITEM_ID, pa.string()), (CLUSTER, pa.int32()), (DIVERGENCE, pa.float64())]
+)
 
 
 @dataclass(frozen=True)
@@ -61,24 +66,25 @@ class Clustering:
 
     def items(self) -> DataFrame:
         """Return every item's ``item_id``, ``cluster`` and ``divergence`` from its centroid."""
-        spark = SparkSession.builder.getOrCreate()
-        tasks, latent_dim = self.passes.tasks, self.table.latent_dim
-        shared = spark.sparkContext.broadcast((self.centroids, self.divergence, self.trial.ranks))
+        assigned = partial(
+            _assigned,
+            centroids=self.centroids,
+            divergence=self.divergence,
+            ranks=self.trial.ranks,
+        )
+        return self.passes.rows(assigned, _ITEM_SCHEMA)
 
-        def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            centroids, divergence, ranks = shared.value
-            for numbers in batches:
-                for number in numbers.column(0).to_pylist():
-                    for batch in read_batches(tasks.value[number], latent_dim):
-                        clusters, values = assign(batch.items, centroids, divergence, ranks)
-                        columns = [batch.names(np.arange(len(clusters))), clusters, values]
-                        yield pa.RecordBatch.from_arrays(
-                            [pa.array(column) for column in columns],
-                            names=[ITEM_ID, CLUSTER, DIVERGENCE],
-                        )
 
-        numbers = spark.range(0, self.passes.num_tasks, 1, self.passes.num_tasks)
-        return numbers.mapInArrow(write, _ITEM_TYPE)
+def _assigned(
+    batches: Iterator[Batch],
+    centroids: Gaussians,
+    divergence: Divergence,
+    ranks: NDArray[np.int64] | None,
+) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        found, values = assign(batch.items, centroids, divergence, ranks)
+        columns = [batch.names(np.arange(len(found))), pa.array(found), pa.array(values)]
+        yield pa.RecordBatch.from_arrays(columns, schema=_ITEM_SCHEMA)
 
 
 def cluster(

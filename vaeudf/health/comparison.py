@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,8 +12,7 @@ from pyspark.sql import functions as F
 
 from vaeudf.health.drift import Drift
 from vaeudf.schema import ITEM_ID, LOG_VAR, MU
-from vaeudf.spark.merging import STATE_TYPE, merge_states, state_batch
-from vaeudf.spark.passes import FIRST_ITEM
+from vaeudf.spark.passes import FIRST_ITEM, merge_in_place, pass_over_frame
 from vaeudf.spark.read import read_table
 from vaeudf.table.open import PosteriorTable
 from vaeudf.table.vectors import to_matrix
@@ -21,7 +21,7 @@ _OLD_MU, _OLD_LOG_VAR, _IS_NEW, _IS_OLD = "old_mu", "old_log_var", "is_new", "is
 
 
 def compare(
-    spark: SparkSession, table: PosteriorTable, old: PosteriorTable, posteriors: bool
+    spark: SparkSession, table: PosteriorTable, old: PosteriorTable, *, posteriors: bool
 ) -> Drift:
     """Join two tables by item_id.
 
@@ -50,23 +50,10 @@ def compare(
         assert row is not None
         drift.added, drift.removed, drift.common = row["added"], row["removed"], row["common"]
         return drift
-    latent_dim = table.latent_dim
-
-    def count(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        drift, part = Drift(latent_dim), 0
-        for batch in batches:
-            part = batch.column("part")[0].as_py() if batch.num_rows else part
-            _add(drift, batch)
-        yield state_batch(part, drift)
-
-    numbered = joined.withColumn("part", F.spark_partition_id().cast("long"))
-    states = numbered.mapInArrow(count, STATE_TYPE)
-    return merge_states(states, _num_partitions(spark), Drift(latent_dim))
-
-
-def _num_partitions(spark: SparkSession) -> int:
-    """Return how many partitions a join has at most; to ask the join itself would run it."""
-    return int(spark.conf.get("spark.sql.shuffle.partitions") or 200)
+    # Of its partitions a join has no more than that.
+    num_partitions = int(spark.conf.get("spark.sql.shuffle.partitions") or 200)
+    count = partial(_count_batches, latent_dim=table.latent_dim)
+    return pass_over_frame(joined, num_partitions, count, merge_in_place)
 
 
 def _rows(spark: SparkSession, table: PosteriorTable, posteriors: bool) -> DataFrame:
@@ -75,17 +62,19 @@ def _rows(spark: SparkSession, table: PosteriorTable, posteriors: bool) -> DataF
     return frame.select(F.col(ITEM_ID).cast("string").alias(ITEM_ID), *names)
 
 
-def _add(drift: Drift, batch: pa.RecordBatch) -> None:
-    is_new, is_old = (pc.is_valid(batch.column(name)) for name in (_IS_NEW, _IS_OLD))
-    drift.added += pc.sum(pc.invert(is_old)).as_py() or 0
-    drift.removed += pc.sum(pc.invert(is_new)).as_py() or 0
-    both = batch.filter(pc.and_(is_new, is_old))
-    if both.num_rows:
-        n = len(drift.shift_sum)
-        drift.add_common(
-            both.column(ITEM_ID).to_pylist(),
-            *(
-                to_matrix(both, name, n, FIRST_ITEM)
-                for name in (MU, LOG_VAR, _OLD_MU, _OLD_LOG_VAR)
-            ),
-        )
+def _count_batches(batches: Iterator[pa.RecordBatch], latent_dim: int) -> Drift:
+    drift = Drift(latent_dim)
+    for batch in batches:
+        is_new, is_old = (pc.is_valid(batch.column(name)) for name in (_IS_NEW, _IS_OLD))
+        drift.added += pc.sum(pc.invert(is_old)).as_py() or 0
+        drift.removed += pc.sum(pc.invert(is_new)).as_py() or 0
+        both = batch.filter(pc.and_(is_new, is_old))
+        if both.num_rows:
+            drift.add_common(
+                both.column(ITEM_ID).to_pylist(),
+                *(
+                    to_matrix(both, name, latent_dim, FIRST_ITEM)
+                    for name in (MU, LOG_VAR, _OLD_MU, _OLD_LOG_VAR)
+                ),
+            )
+    return drift

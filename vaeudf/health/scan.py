@@ -1,33 +1,32 @@
 """The pass over a table that its health is read from: a census, and which posteriors are copies.
 
-Tasks read splits of row groups, as a query does, and each makes a census of what it has read; these
-are merged as a tree. Besides, every item leaves a row with a fingerprint of its posterior, which
-Spark groups: the one thing whose size grows with the table, on the executors' disks.
+Each task makes a census of what it has read, and these are merged. Besides, every item leaves a row
+with a fingerprint of its posterior, which Spark groups: the one thing whose size grows with the
+table, on the executors' disks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from pyspark import Broadcast, StorageLevel
-from pyspark.sql import DataFrame, SparkSession, Window
+from pyspark import StorageLevel
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from vaeudf.errors import TableError
 from vaeudf.health.census import Census, Scale
 from vaeudf.health.findings import Copies, Duplicates
 from vaeudf.schema import ITEM_ID, LOG_VAR, MU
-from vaeudf.spark.merging import PART, STATE, STATE_TYPE, merge_states, packed
-from vaeudf.spark.passes import FIRST_ITEM, cut
+from vaeudf.spark.passes import FIRST_ITEM, TablePasses, merge_in_place
 from vaeudf.storage.locations import filesystem
-from vaeudf.table.footers import RowGroup, read_footers
-from vaeudf.table.open import PosteriorTable
-from vaeudf.table.splits import Split, SplitReader
+from vaeudf.table.footers import RowGroup
+from vaeudf.table.passes import Batch
 from vaeudf.table.vectors import to_matrix
 
 CANDIDATES = 200
@@ -40,21 +39,18 @@ IDS_SHOWN = 6
 """Items of such a group that are named."""
 
 _FINGERPRINT = "fingerprint"
-_ROW_TYPE = f"{STATE_TYPE}, {ITEM_ID} string, {_FINGERPRINT} long"
+_ITEM_SCHEMA = pa.schema([(ITEM_ID, pa.string()), (_FINGERPRINT, pa.int64())])
 # Of a row group of another tool's, which may have a million rows, so many numbers at a time.
 _NUMBERS_PER_BLOCK = 2**20
 # What the driver reads before the pass, to know what is far and what is alike.
 _ROWS_SAMPLED, _GROUPS_SAMPLED, _NUMBERS_SAMPLED = 65_536, 64, 2**23
 
 
-def scan(
-    spark: SparkSession, table: PosteriorTable, num_sampled: int, seed: int
-) -> tuple[Census, Duplicates]:
+def scan(passes: TablePasses, *, num_sampled: int, seed: int) -> tuple[Census, Duplicates]:
     """Read all of a table's posteriors once.
 
     Args:
-        spark: The session.
-        table: What to read; it has at least one item.
+        passes: Runs passes over the table, which has at least one item.
         num_sampled: How many items the census takes a sample of.
         seed: Of that sample: it is chosen by a hash of item_id and seed, wherever the rows are.
 
@@ -62,27 +58,15 @@ def scan(
         TableError: A file cannot be read.
         InputError: A posterior is not of the table's latent_dim, or not finite.
     """
-    groups = [group for group in read_footers(table.files) if group.num_rows]
-    scale = sample_scale(groups, table.latent_dim)
-    tasks = cut(spark, groups, table.latent_dim)
-    num_tasks = len(tasks)
-    shared = spark.sparkContext.broadcast((tasks, scale))
-    latent_dim = table.latent_dim
-
-    def count(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            for part in batch.column(0).to_pylist():
-                yield from _count(part, shared, latent_dim, num_sampled, seed)
-
-    found = spark.range(0, num_tasks, 1, num_tasks).mapInArrow(count, _ROW_TYPE)
-    found = found.persist(StorageLevel.DISK_ONLY)  # read by two, computed once
-    try:
-        states = found.where(F.col(STATE).isNotNull())
-        census = merge_states(states, num_tasks, Census(latent_dim, CANDIDATES, num_sampled))
-        return census, _duplicates(found.where(F.col(_FINGERPRINT).isNotNull()))
-    finally:
-        found.unpersist()
-        shared.unpersist()
+    latent_dim = passes.table.latent_dim
+    count = partial(
+        _count_batches,
+        census=Census(latent_dim, CANDIDATES, num_sampled),
+        scale=sample_scale(passes.groups, latent_dim),
+        seed=seed,
+    )
+    with passes.result_and_rows(count, _ITEM_SCHEMA, merge_in_place) as (census, items):
+        return census, _duplicates(items)
 
 
 def sample_scale(groups: list[RowGroup], latent_dim: int) -> Scale:
@@ -139,34 +123,24 @@ def _read_rows(
     return mu, log_var
 
 
-def _count(
-    part: int,
-    shared: Broadcast[tuple[list[list[Split]], Scale]],
-    latent_dim: int,
-    num_sampled: int,
-    seed: int,
-) -> Iterator[pa.RecordBatch]:
-    """Read a task's splits; yield the items' fingerprints, and last the task's census."""
-    tasks, scale = shared.value
-    census = Census(latent_dim, CANDIDATES, num_sampled)
-    reader = SplitReader(latent_dim, (), FIRST_ITEM)
-    for split in tasks[part]:
-        mu, log_var = reader.posteriors(split)
-        names = reader.items(np.arange(len(mu))).column(ITEM_ID).combine_chunks()
-        rows = max(1, _NUMBERS_PER_BLOCK // latent_dim)
-        for start in range(0, len(mu), rows):
-            own = slice(start, start + rows)
-            ids = names[own].to_numpy(zero_copy_only=False)
-            census.add(
-                mu[own],
-                log_var[own],
-                lambda places, ids=ids: ids[places].tolist(),  # type: ignore[misc]
-                scale.distance(mu[own]),
-                lots(ids, seed),
-            )
-            fingerprints = pa.array(scale.fingerprint(mu[own], log_var[own]))
-            yield _rows(len(ids), None, None, names[own], fingerprints)
-    yield _rows(1, part, packed(census), None, None)
+def _count_batches(
+    batches: Iterator[Batch], census: Census, scale: Scale, seed: int
+) -> Generator[pa.RecordBatch, None, Census]:
+    """Yield the fingerprint of each item, and return the census of them all."""
+    for batch in batches:
+        mu, log_var = batch.items.mu, batch.items.log_var
+        names = batch.names(np.arange(len(mu)))
+        ids = names.to_numpy(zero_copy_only=False)
+        census.add(
+            mu,
+            log_var,
+            lambda rows, ids=ids: ids[rows].tolist(),  # type: ignore[misc]
+            scale.distance(mu),
+            lots(ids, seed),
+        )
+        fingerprints = pa.array(scale.fingerprint(mu, log_var))
+        yield pa.RecordBatch.from_arrays([names, fingerprints], schema=_ITEM_SCHEMA)
+    return census
 
 
 def lots(ids: NDArray[np.object_], seed: int) -> NDArray[np.float64]:
@@ -174,24 +148,6 @@ def lots(ids: NDArray[np.object_], seed: int) -> NDArray[np.float64]:
     key = f"{seed % 10**16:016d}"
     hashes = pd.util.hash_array(ids, hash_key=key, categorize=False)
     return np.asarray(hashes >> np.uint64(11), np.float64) / 2**53
-
-
-def _rows(
-    count: int,
-    part: int | None,
-    state: bytes | None,
-    ids: pa.Array | None,
-    fingerprints: pa.Array | None,
-) -> pa.RecordBatch:
-    return pa.RecordBatch.from_arrays(
-        [
-            pa.array([part] * count, pa.int64()),
-            pa.array([state] * count, pa.binary()),
-            pa.nulls(count, pa.string()) if ids is None else ids,
-            pa.nulls(count, pa.int64()) if fingerprints is None else fingerprints,
-        ],
-        [PART, STATE, ITEM_ID, _FINGERPRINT],
-    )
 
 
 def _duplicates(items: DataFrame) -> Duplicates:

@@ -24,6 +24,7 @@ from vaeudf.query.task import SUM_MARGIN, Fold, Search, box_bounds
 from vaeudf.search.kernels import most_promising
 from vaeudf.search.prepared import prepare_queries
 from vaeudf.spark.counters import Counts
+from vaeudf.spark.tasks import numbered_tasks
 from vaeudf.table.footers import RowGroup
 from vaeudf.table.splits import Split, SplitReader, join, spread
 
@@ -79,11 +80,10 @@ def search_table(
     num_tasks = max(1, min(len(splits), _num_tasks(spark, costs)))
     shared = spark.sparkContext.broadcast((search, spread(splits, costs, num_tasks)))
 
-    def fold(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        yield from _fold_splits(batches, shared, columns, counts)
+    def fold(number: int) -> Iterator[pa.RecordBatch]:
+        yield from _fold_splits(number, shared, columns, counts)
 
-    numbers = spark.range(0, num_tasks, 1, num_tasks)
-    return numbers.mapInArrow(fold, columns.struct)
+    return numbered_tasks(spark, num_tasks, fold, columns.struct)
 
 
 def _first_round(
@@ -99,11 +99,10 @@ def _first_round(
     num_tasks = min(len(seeds), _num_tasks(spark, costs))
     shared = spark.sparkContext.broadcast((search, spread(seeds, costs, num_tasks)))
 
-    def best(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        yield from _best_of_seeds(batches, shared, counts)
+    def best(number: int) -> Iterator[pa.RecordBatch]:
+        yield from _best_of_seeds(number, shared, counts)
 
-    numbers = spark.range(0, num_tasks, 1, num_tasks)
-    told = numbers.mapInArrow(best, _TOLD_TYPE).toArrow()
+    told = numbered_tasks(spark, num_tasks, best, _TOLD_TYPE).toArrow()
     shared.unpersist()
     queries, values, weights = (told[name].to_numpy() for name in ("query", "value", "weight"))
     order = np.lexsort((-values, queries))
@@ -151,28 +150,26 @@ def _seeds(groups: list[RowGroup], search: Search) -> list[tuple[Split, NDArray[
 
 
 def _best_of_seeds(
-    batches: Iterator[pa.RecordBatch],
+    number: int,
     shared: Broadcast[tuple[Search, list[list[tuple[Split, NDArray[np.int64]]]]]],
     counts: Counts,
 ) -> Iterator[pa.RecordBatch]:
     search, tasks = shared.value
-    for batch in batches:
-        for number in batch.column(0).to_pylist():
-            reader = SplitReader(search.queries.latent_dim, ())
-            for members in search.groups():
-                best = BestValues(search.k)
-                for split, queries in tasks[number]:
-                    first, last = np.searchsorted(queries, [members[0], members[-1] + 1])
-                    asked = queries[first:last]
-                    if len(asked):
-                        mu, log_var = reader.posteriors(split)
-                        best.add(asked, Fold(search, asked).best_values(mu, log_var))
-                told = best.told(_RANKS_TOLD)
-                yield pa.RecordBatch.from_arrays(
-                    [pa.array(told[0].astype(np.int32)), pa.array(told[1]), pa.array(told[2])],
-                    names=["query", "value", "weight"],
-                )
-            counts.add(num_bytes=reader.num_bytes)
+    reader = SplitReader(search.queries.latent_dim, ())
+    for members in search.groups():
+        best = BestValues(search.k)
+        for split, queries in tasks[number]:
+            first, last = np.searchsorted(queries, [members[0], members[-1] + 1])
+            asked = queries[first:last]
+            if len(asked):
+                mu, log_var = reader.posteriors(split)
+                best.add(asked, Fold(search, asked).best_values(mu, log_var))
+        told = best.told(_RANKS_TOLD)
+        yield pa.RecordBatch.from_arrays(
+            [pa.array(told[0].astype(np.int32)), pa.array(told[1]), pa.array(told[2])],
+            names=["query", "value", "weight"],
+        )
+    counts.add(num_bytes=reader.num_bytes)
 
 
 def _alive(groups: list[RowGroup], search: Search) -> NDArray[np.int64]:
@@ -194,24 +191,22 @@ def _num_tasks(spark: SparkSession, costs: NDArray[np.float64]) -> int:
 
 
 def _fold_splits(
-    batches: Iterator[pa.RecordBatch],
+    number: int,
     shared: Broadcast[tuple[Search, list[list[Split]]]],
     columns: Columns,
     counts: Counts,
 ) -> Iterator[pa.RecordBatch]:
     search, tasks = shared.value
-    for batch in batches:
-        for number in batch.column(0).to_pylist():
-            reader = SplitReader(search.queries.latent_dim, search.columns)
-            for members in search.groups():
-                fold = Fold(search, members)
-                for split in tasks[number]:
-                    alive = None
-                    if split.box is not None:
-                        alive = fold.alive(box_bounds(search, split.box), 0)
-                        if len(alive) == 0:
-                            continue
-                    mu, log_var = reader.posteriors(split)
-                    fold.add(mu, log_var, reader.items, alive, in_order=split.box is not None)
-                yield from results(fold, columns, counts)
-            counts.add(row_groups=reader.num_read, num_bytes=reader.num_bytes)
+    reader = SplitReader(search.queries.latent_dim, search.columns)
+    for members in search.groups():
+        fold = Fold(search, members)
+        for split in tasks[number]:
+            alive = None
+            if split.box is not None:
+                alive = fold.alive(box_bounds(search, split.box), 0)
+                if len(alive) == 0:
+                    continue
+            mu, log_var = reader.posteriors(split)
+            fold.add(mu, log_var, reader.items, alive, in_order=split.box is not None)
+        yield from results(fold, columns, counts)
+    counts.add(row_groups=reader.num_read, num_bytes=reader.num_bytes)

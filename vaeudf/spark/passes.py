@@ -1,23 +1,34 @@
-"""Passes over all items of a table on Spark: tasks read its splits, results are merged."""
+"""Passes on Spark: work on the parts of a table, or of a DataFrame, whose results are merged.
+
+Each task leaves its result as one row. Where there are many, tasks merge some each, as a tree: what
+a task or the driver holds at a time does not grow with how many there are.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import math
+import pickle
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from py4j.protocol import Py4JError
+from pyspark import StorageLevel, TaskContext
 from pyspark.errors import PySparkException
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
 
 from vaeudf.errors import raised_in_task
 from vaeudf.gaussian.arrays import Gaussians
 from vaeudf.schema import ITEM_ID
 from vaeudf.spark.cluster import Cluster
 from vaeudf.spark.shared import Shared
+from vaeudf.spark.tasks import numbered_tasks
 from vaeudf.table.footers import RowGroup, read_footers
 from vaeudf.table.open import PosteriorTable
 from vaeudf.table.passes import Batch, Merge, Work
@@ -29,71 +40,245 @@ FIRST_ITEM = "the table's first item has"
 """Who says how many dimensions items must have, for messages."""
 
 # Rows that are read together, and rows that are worked on together: their arrays stay in the cache.
-_ROWS_PER_SPLIT = 65_536
-_NUMBERS_PER_SPLIT = 2**22
-_ROWS_PER_BATCH = 4_096
+# Fewer of wide posteriors.
+_ROWS_PER_SPLIT, _NUMBERS_PER_SPLIT = 65_536, 2**22
+_ROWS_PER_BATCH, _NUMBERS_PER_BATCH = 4_096, 2**20
 _TASKS_PER_CORE = 2
 # Of executors that are yet to come nobody knows: no task has more than this to do.
 _ROWS_PER_TASK = 2_000_000
-# Results that the driver merges itself; of more, tasks merge some each.
-_MERGED_BY_DRIVER = 16
+# So many results are merged by one task, or by the driver.
+_MERGED_AT_ONCE = 16
+
+_PART, _RESULT = "__vaeudf_part", "__vaeudf_result"
+_RESULT_SCHEMA = pa.schema([(_PART, pa.int64()), (_RESULT, pa.binary())])
+_RESULT_TYPE = from_arrow_schema(_RESULT_SCHEMA)
+
+
+class Mergeable(Protocol):
+    """A summary that can take in another one."""
+
+    def merge(self, other: Any) -> None:
+        """Take in another part."""
+
+
+Summary = TypeVar("Summary", bound=Mergeable)
+
+
+def merge_in_place(one: Summary, other: Summary) -> Summary:
+    """Return a summary that has taken in another one: the merge of all that have a ``merge``."""
+    one.merge(other)
+    return one
 
 
 class TablePasses:
     """Runs passes over a posterior table.
 
     Attributes:
-        num_tasks: How many tasks share the table.
-        tasks: What they read, broadcast: for each task its splits.
+        table: The table.
+        groups: Its row groups that have rows.
+        num_tasks: How many tasks share them.
     """
 
     def __init__(self, spark: SparkSession, table: PosteriorTable) -> None:
         """Cut a table into tasks; only footers are read."""
-        self._spark = spark
-        shares = cut(
-            spark,
-            [group for group in read_footers(table.files) if group.num_rows],
-            table.latent_dim,
-        )
+        self.table = table
+        self.groups = [group for group in read_footers(table.files) if group.num_rows]
+        shares = _cut(spark, self.groups, table.latent_dim)
         self.num_tasks = len(shares)
-        self.tasks: Shared[list[list[Split]]] = Cluster(spark).share(shares)
-        self._latent_dim = table.latent_dim
+        self._spark = spark
+        self._shares: Shared[list[list[Split]]] = Cluster(spark).share(shares)
 
     def __call__(self, work: Work[Result], merge: Merge[Result]) -> Result:
-        """Do the work on every task's items, and merge what comes out of it."""
-        tasks, latent_dim = self.tasks, self._latent_dim
+        """Do the work on every task's items, and merge what comes out of it.
+
+        Args:
+            work: What a task does; pickled without cloudpickle, so no closure.
+            merge: Merges two results; it may change the first one.
+        """
+        # Not in the closure, which every task would get anew.
         shared = Cluster(self._spark).share(work)
+        batches_of = self._reader()
 
-        def run(numbers: Iterable[int]) -> Iterable[Any]:
-            for number in numbers:
-                yield shared.value(read_batches(tasks.value[number], latent_dim))
+        def run(number: int) -> Iterator[pa.RecordBatch]:
+            yield _result_row(number, shared.value(batches_of(number)))
 
-        numbers = self._spark.sparkContext.parallelize(range(self.num_tasks), self.num_tasks)
-        results = numbers.mapPartitions(run)
         try:
-            if self.num_tasks > _MERGED_BY_DRIVER:
-                merged: Result = results.treeReduce(merge)
-                return merged
-            # In the order of the tasks, though none of the merges depends on it.
-            first, *others = cast(list[Result], results.collect())
-            for other in others:
-                first = merge(first, other)
-            return first
-        except (PySparkException, Py4JError) as error:
-            raise raised_in_task(error) or error from None
+            results = numbered_tasks(self._spark, self.num_tasks, run, _RESULT_TYPE)
+            return _merged(results, self.num_tasks, merge)
         finally:
             # A pass has one of its own: what they take of disk and memory would add up.
             shared.free()
 
+    def rows(
+        self, work: Callable[[Iterator[Batch]], Iterator[pa.RecordBatch]], schema: pa.Schema
+    ) -> DataFrame:
+        """Return the rows that work on every task's items yields, when they are asked for.
 
-def cut(spark: SparkSession, groups: list[RowGroup], latent_dim: int) -> list[list[Split]]:
-    """Return a table's row groups as splits, by the tasks that are to read them all.
+        Args:
+            work: What a task does.
+            schema: Of the rows.
+        """
+        batches_of = self._reader()
+        return numbered_tasks(
+            self._spark,
+            self.num_tasks,
+            lambda number: work(batches_of(number)),
+            from_arrow_schema(schema),
+        )
+
+    @contextmanager
+    def result_and_rows(
+        self,
+        work: Callable[[Iterator[Batch]], Generator[pa.RecordBatch, None, Result]],
+        schema: pa.Schema,
+        merge: Merge[Result],
+    ) -> Iterator[tuple[Result, DataFrame]]:
+        """Do the work on every task's items once, for a merged result and for rows besides.
+
+        The rows stay on the executors' disks until the block ends.
+
+        Args:
+            work: What a task does: a generator that yields rows and returns its result.
+            schema: Of the rows; none is null in its first column.
+            merge: Merges two results; it may change the first one.
+        """
+        batches_of = self._reader()
+        both = pa.schema([*_RESULT_SCHEMA, *schema])
+
+        def run(number: int) -> Iterator[pa.RecordBatch]:
+            results: list[Result] = []
+
+            def rows() -> Iterator[pa.RecordBatch]:
+                results.append((yield from work(batches_of(number))))
+
+            for batch in rows():
+                yield _filled(batch, both)
+            yield _filled(_result_row(number, results[0]), both)
+
+        found = numbered_tasks(self._spark, self.num_tasks, run, from_arrow_schema(both))
+        found = found.persist(StorageLevel.DISK_ONLY)
+        try:
+            results = found.where(F.col(_RESULT).isNotNull()).select(_PART, _RESULT)
+            merged = _merged(results, self.num_tasks, merge)
+            yield merged, found.where(F.col(_RESULT).isNull()).select(*schema.names)
+        finally:
+            found.unpersist()
+
+    def _reader(self) -> Callable[[int], Iterator[Batch]]:
+        # The session, and so this object, cannot be pickled.
+        shares, latent_dim = self._shares, self.table.latent_dim
+        return lambda number: _read_batches(shares.value[number], latent_dim)
+
+
+def pass_over_frame(
+    frame: DataFrame,
+    num_partitions: int,
+    work: Callable[[Iterator[pa.RecordBatch]], Result],
+    merge: Merge[Result],
+) -> Result:
+    """Do work on every partition of a DataFrame, and merge what comes out of it.
 
     Args:
-        spark: The session, which says how many tasks pay.
-        groups: The row groups, none of them empty.
-        latent_dim: n: wide posteriors are read fewer at a time.
+        frame: The rows.
+        num_partitions: How many partitions it has, at most; to ask a join itself would run it.
+        work: What a task does; that of no rows is the result if there are no partitions.
+        merge: Merges two results; it may change the first one.
     """
+
+    def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        context = TaskContext.get()
+        assert context is not None
+        yield _result_row(context.partitionId(), work(batches))
+
+    return _merged(
+        frame.mapInArrow(run, _RESULT_TYPE), num_partitions, merge, lambda: work(iter(()))
+    )
+
+
+def _merged(
+    results: DataFrame,
+    num_results: int,
+    merge: Merge[Result],
+    otherwise: Callable[[], Result] | None = None,
+) -> Result:
+    """Return the results of all parts as one; neighbouring parts are merged first.
+
+    Args:
+        results: Rows of results, each part once.
+        num_results: How many there are, at most.
+        merge: Merges two results.
+        otherwise: Makes what is returned if there are none.
+    """
+
+    def merge_some(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        part, merged = _merge_rows(batches, merge)
+        if part is not None:
+            yield _result_row(part, merged)
+
+    span = 1
+    while num_results > _MERGED_AT_ONCE:
+        num_results = math.ceil(num_results / _MERGED_AT_ONCE)
+        span *= _MERGED_AT_ONCE
+        # Not coalesced, which would have the tasks that make the results run one by one.
+        results = results.repartition(num_results, F.floor(F.col(_PART) / span))
+        results = results.sortWithinPartitions(_PART).mapInArrow(merge_some, _RESULT_TYPE)
+    try:
+        found = results.toArrow()
+    except (PySparkException, Py4JError) as error:
+        raise raised_in_task(error) or error from None
+    part, merged = _merge_rows(found.sort_by(_PART).to_batches(), merge)
+    if part is None:
+        assert otherwise is not None
+        return otherwise()
+    return merged  # type: ignore[no-any-return]
+
+
+def _merge_rows(batches: Iterable[pa.RecordBatch], merge: Merge[Any]) -> tuple[int | None, Any]:
+    """Return the first part's number and the merged result; None and None without rows."""
+    first, merged = None, None
+    for batch in batches:
+        for part, data in zip(batch.column(_PART), batch.column(_RESULT), strict=True):
+            result = _unpacked(data.as_buffer())
+            first, merged = (
+                (part.as_py(), result) if first is None else (first, merge(merged, result))
+            )
+    return first, merged
+
+
+def _result_row(part: int, result: Any) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pydict(
+        {_PART: [part], _RESULT: [_packed(result)]}, schema=_RESULT_SCHEMA
+    )
+
+
+def _packed(result: Any) -> bytes:
+    """Return a result as bytes; sketches are mostly zeros, and become a twentieth."""
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, "zstd") as stream:
+        pickle.dump(result, stream, pickle.HIGHEST_PROTOCOL)
+    return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
+
+
+def _unpacked(data: pa.Buffer) -> Any:
+    with pa.CompressedInputStream(pa.BufferReader(data), "zstd") as stream:
+        return pickle.loads(stream.read())
+
+
+def _filled(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """Return a batch with all columns of a schema, null where it has none."""
+    return pa.RecordBatch.from_arrays(
+        [
+            batch.column(field.name)
+            if field.name in batch.schema.names
+            else pa.nulls(batch.num_rows, field.type)
+            for field in schema
+        ],
+        schema=schema,
+    )
+
+
+def _cut(spark: SparkSession, groups: list[RowGroup], latent_dim: int) -> list[list[Split]]:
+    """Return row groups as splits, by the tasks that are to read them all."""
     rows = max(1, min(_ROWS_PER_SPLIT, _NUMBERS_PER_SPLIT // latent_dim))
     # All are read: nobody asks for their boxes, which would travel to every task.
     splits = [replace(split, box=None) for split in join(groups, rows)]
@@ -103,13 +288,14 @@ def cut(spark: SparkSession, groups: list[RowGroup], latent_dim: int) -> list[li
     return spread(splits, costs, max(1, min(len(splits), max(by_cores, by_rows))))
 
 
-def read_batches(splits: list[Split], latent_dim: int) -> Iterator[Batch]:
+def _read_batches(splits: list[Split], latent_dim: int) -> Iterator[Batch]:
     """Yield the items of some splits, within a task."""
     reader = SplitReader(latent_dim, (), FIRST_ITEM)
+    rows_per_batch = max(1, min(_ROWS_PER_BATCH, _NUMBERS_PER_BATCH // latent_dim))
     for split in splits:
         mu, log_var = reader.posteriors(split)
-        for first in range(0, len(mu), _ROWS_PER_BATCH):
-            rows = slice(first, first + _ROWS_PER_BATCH)
+        for first in range(0, len(mu), rows_per_batch):
+            rows = slice(first, first + rows_per_batch)
             items = Gaussians(mu[rows].astype(np.float64), log_var[rows].astype(np.float64))
             yield Batch(items, _names(reader, first))
 

@@ -25,6 +25,7 @@ from vaeudf.health.probes import churn, hub_curve, nearest_others
 from vaeudf.health.record import record_of
 from vaeudf.health.scan import scan
 from vaeudf.schema import CATALOG_KEY, ITEM_ID, MESSAGE, MODEL_ID_KEY, REASON, RUN_ID_KEY
+from vaeudf.spark.passes import TablePasses
 from vaeudf.spark.progress import progress
 from vaeudf.spark.session import spark_session
 from vaeudf.spark.stopwatch import Stopwatch
@@ -122,14 +123,15 @@ def inspect_table(options: InspectTable) -> Summary:
         if options.page:
             pictures = _find_catalog(spark, table, options.catalog)
         with watch.phase("scan"):
-            census, duplicates = scan(spark, table, options.sample, options.seed)
+            passes = TablePasses(spark, table)
+            census, duplicates = scan(passes, num_sampled=options.sample, seed=options.seed)
             health = examine(census)
         with watch.phase("hubs"):
             hubs = hub_curve(table, options.tolerances, options.hub_queries, options.seed)
         with watch.phase("neighbours"):
             neighbours = nearest_others(table, census.sample)
         with watch.phase("outliers"):
-            alone = outliers(spark, table, census.farthest, _OUTLIERS)
+            alone = outliers(passes, census.farthest, num_items=table.num_items, most=_OUTLIERS)
         comparison = None
         if old is not None:
             with watch.phase("compare"):
@@ -246,7 +248,9 @@ def _compare(
         ()
         if across
         else tuple(churn(table, old, census.sample, options.hub_queries, options.seed)),
-        examine(scan(spark, old, 0, options.seed)[0]) if across else None,
+        examine(scan(TablePasses(spark, old), num_sampled=0, seed=options.seed)[0])
+        if across
+        else None,
     )
 
 
