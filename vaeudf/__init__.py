@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from vaeudf.encoding.udf import encode
     from vaeudf.images.spec import ImageSpec
     from vaeudf.model.bundle import Bundle, load_bundle
-    from vaeudf.model.export.probe import ForeignModel, export_bundle
+    from vaeudf.model.export.api import export_bundle
+    from vaeudf.model.export.foreign_model import ForeignModel
     from vaeudf.query.bulk import top_k
     from vaeudf.search.index import PosteriorIndex, nearest
 
@@ -43,8 +44,8 @@ _LAZY = {
     "cluster": "vaeudf.clustering.api",
     "decode": "vaeudf.decoding.udf",
     "encode": "vaeudf.encoding.udf",
-    "ForeignModel": "vaeudf.model.export.probe",
-    "export_bundle": "vaeudf.model.export.probe",
+    "ForeignModel": "vaeudf.model.export.foreign_model",
+    "export_bundle": "vaeudf.model.export.api",
     "ImageSpec": "vaeudf.images.spec",
     "PosteriorIndex": "vaeudf.search.index",
     "nearest": "vaeudf.search.index",

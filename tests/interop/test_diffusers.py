@@ -10,7 +10,8 @@ from tests.interop.compare import encoded_by_spark, pixels_of
 from vaeudf.errors import BundleError
 from vaeudf.images.spec import ImageSpec
 from vaeudf.model.bundle import load_bundle
-from vaeudf.model.export.probe import ForeignModel, Probe
+from vaeudf.model.export.foreign_model import ForeignModel
+from vaeudf.model.export.probe import Probe
 from vaeudf.workflows.export_model import ExportModel, export_model
 
 pytestmark = [pytest.mark.interop]

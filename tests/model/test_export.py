@@ -22,7 +22,9 @@ from vaeudf.errors import BundleError, InputError
 from vaeudf.images.spec import ImageSpec
 from vaeudf.model.answers import pick
 from vaeudf.model.bundle import load_bundle, load_encoder
-from vaeudf.model.export.probe import ForeignModel, Probe, export_bundle
+from vaeudf.model.export.api import export_bundle
+from vaeudf.model.export.foreign_model import ForeignModel
+from vaeudf.model.export.probe import Probe
 from vaeudf.model.export.recognition import check_family
 from vaeudf.model.interface import Interface
 from vaeudf.model.manifest import MANIFEST, MODEL
@@ -382,7 +384,7 @@ def test_the_scaling_that_a_model_was_trained_with(scaling):
         probe.use(pictures() // 128 * 255)
         errors = probe.errors_by_scaling()
         assert min(errors, key=errors.get) == scaling
-        assert errors[said] == pytest.approx(probe.reconstruction_error())
+        assert errors[said] == pytest.approx(probe.trial.reconstruction_error())
         assert errors[scaling] < 1e-4 < 0.02 < max(errors.values())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
@@ -78,6 +79,11 @@ class Interface:
                     f"interface.{name} is {getattr(self, name)!r}, which is not a value that it "
                     "can have; see docs/models.md."
                 )
+
+    @property
+    def latent_dim(self) -> int:
+        """The number of latent dimensions n."""
+        return math.prod(self.latent_shape)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the interface as JSON can hold it; :meth:`from_dict` reads it back."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -150,11 +149,10 @@ class Manifest:
                 "module:callable, and for nothing else."
             )
         if self.interface is not None:
-            shape = self.interface.latent_shape
-            if math.prod(shape) != self.latent_dim:
+            if self.interface.latent_dim != self.latent_dim:
                 raise BundleError(
                     f"{MANIFEST}: latent_dim is {self.latent_dim}, but interface.latent_shape "
-                    f"{list(shape)}; expected its product."
+                    f"{list(self.interface.latent_shape)}; expected its product."
                 )
             return  # the meaning of a factory's arguments is not known
         stated = {**self.image.to_dict(), "latent_dim": self.latent_dim}

@@ -6,12 +6,16 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vaeudf.catalog.collect import collect_pixels
 from vaeudf.catalog.source import CatalogSource, list_items
 from vaeudf.errors import BundleError, InputError
 from vaeudf.images.spec import ImageSpec, Interpolation, Resize, Scaling
 from vaeudf.model.export import readings
-from vaeudf.model.export.probe import ForeignModel, Probe
+from vaeudf.model.export.foreign_model import ForeignModel
+from vaeudf.model.export.probe import Probe
 from vaeudf.model.interface import Activation, LatentLayout, PixelLayout
 from vaeudf.model.manifest import MANIFEST
 from vaeudf.model.py_files import use_py_files
@@ -164,12 +168,16 @@ def export_model(options: ExportModel) -> Summary:
     check_output(options.output, options.overwrite, MANIFEST, inputs)
     use_py_files(options.py_files)
     probe = Probe(options.model)
+    error = None
     if options.catalog is not None:
-        probe.use(_sample(options, options.catalog))
-        found = probe.readings()
+        sample = _sample(options, options.catalog)
+        probe.use(sample)
+        found = probe.trial.readings()
         log.info("%s", readings.table(found, probe.variance))
-        log.info("%s", _explanation(probe))
-        _warn_of_pictures(probe, options.scaling)
+        log.info("%s", _explanation(len(sample)))
+        error = probe.trial.reconstruction_error()
+        if error is not None:
+            _warn_of_pictures(error, probe.errors_by_scaling(), options.scaling)
     if probe.variance is None:
         more = "" if options.catalog else " With --catalog, each reading is tried on its images."
         raise BundleError(probe.question() + more)
@@ -181,12 +189,14 @@ def export_model(options: ExportModel) -> Summary:
         "recognised": probe.recognised.family or None,
         "latent_dim": bundle.latent_dim,
         "variance": bundle.manifest.variance,
-        "reconstruction_error": None if options.catalog is None else probe.reconstruction_error(),
+        "reconstruction_error": None
+        if options.catalog is None
+        else probe.trial.reconstruction_error(),
         "interface": probe.interface.to_dict(),
     }
 
 
-def _sample(options: ExportModel, catalog: str) -> Any:
+def _sample(options: ExportModel, catalog: str) -> NDArray[np.uint8]:
     source = CatalogSource(
         catalog,
         id_column=options.id_column,
@@ -201,10 +211,10 @@ def _sample(options: ExportModel, catalog: str) -> Any:
     return pixels
 
 
-def _explanation(probe: Probe) -> str:
+def _explanation(pictures: int) -> str:
     """Return how to read the table of readings."""
     return (
-        f"On {len(probe.sample)} pictures. KL is to the prior N(0, I); aggregate is E[sigma²] + "
+        f"On {pictures} pictures. KL is to the prior N(0, I); aggregate is E[sigma²] + "
         "Var[mu], near 1 where training held the posteriors to the prior; noise MSE is what "
         "decode(mu + sigma·eps) differs from decode(mu), pixels in [0, 1]: the right reading "
         "leaves the picture recognisable. Where several could be right, the KL that the training "
@@ -213,18 +223,20 @@ def _explanation(probe: Probe) -> str:
     )
 
 
-def _warn_of_pictures(probe: Probe, scaling: Scaling) -> None:
-    """Tell of reconstructions that are too bad to be the model's own."""
-    error = probe.reconstruction_error()
-    if error is None:
-        return
-    others = probe.errors_by_scaling()
-    best = min(others, key=lambda name: others[name])
-    if best != scaling and others[best] < error / 2:
+def _warn_of_pictures(error: float, by_scaling: dict[str, float], scaling: Scaling) -> None:
+    """Warn if reconstructions are too bad to be the model's own.
+
+    Args:
+        error: Mean squared error of decode(mu) against the pictures, pixels in [0, 1].
+        by_scaling: The same with each way to scale pixels.
+        scaling: The one that was asked for.
+    """
+    best = min(by_scaling, key=lambda name: by_scaling[name])
+    if best != scaling and by_scaling[best] < error / 2:
         log.warning(
             "warning: decode(mu) differs from the pictures by %.2g (mean squared error, pixels in "
             "[0, 1]), but with --scaling %s by %.2g: is that what the model was trained with?",
-            *(error, best, others[best]),
+            *(error, best, by_scaling[best]),
         )
     elif error > _BAD_RECONSTRUCTION:
         log.warning(

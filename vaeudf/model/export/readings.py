@@ -1,8 +1,8 @@
-"""What a model's posteriors would be under each reading of what it states of the variance.
+"""What each reading of the variance implies for a model's posteriors.
 
-To take log sigma for log sigma² ruins every result without a word of complaint. Seen beside each
-other on real pictures, the readings tell themselves apart: the right one has a KL term that
-somebody has trained with, an aggregate near the prior, and pictures that survive its noise.
+Taking log sigma for log sigma² ruins every result without an error. Compared on real pictures, the
+right reading can be told: its KL term is one that somebody has trained with, its aggregate
+posterior is near the prior, and its noise leaves pictures recognisable.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ class Reading:
     """One way to read the variance, and what it implies on a sample of N pictures.
 
     Attributes:
-        variance: The reading.
-        impossible: Why it cannot be right; None if it can.
+        impossible: Why it cannot be right, in which case all numbers are NaN; None if it can.
         sigma: Median sigma of each dimension, shape (n,).
         kl: KL(q(z|x) ‖ N(0, I)), mean per picture, nats.
         spread: E[sigma²] + Var[mu], the variance of the aggregate posterior, median over the
@@ -33,7 +32,6 @@ class Reading:
             pixels in [0, 1]; None without a decoder.
     """
 
-    variance: str
     impossible: str | None
     sigma: NDArray[np.float64]
     kl: float
@@ -42,45 +40,46 @@ class Reading:
 
 
 def read(
-    variance: str,
     mu: NDArray[np.float32],
     log_var: NDArray[np.float32],
-    decode: Callable[[NDArray[np.float32]], NDArray[np.uint8]] | None,
-    clean: NDArray[np.uint8] | None = None,
-    seed: int = 0,
+    decode_error: Callable[[NDArray[np.float32]], float] | None,
 ) -> Reading:
-    """Say what a reading implies.
+    """Return what a reading implies.
 
     Args:
-        variance: The reading.
         mu: Shape (N, n).
         log_var: log sigma² by this reading, shape (N, n).
-        decode: Latents (N, n) to pictures (N, H, W, C) uint8.
-        clean: decode(mu), if it is known already.
-        seed: Of eps.
+        decode_error: Latents (N, n) to the mean squared error of what they decode to, against
+            decode(mu); None without a decoder.
     """
     means, log_vars = mu.astype(np.float64), log_var.astype(np.float64)
-    if not np.isfinite(log_vars).all():
-        bad = 1.0 - np.isfinite(log_vars).mean()
+    bad = 1.0 - np.isfinite(log_vars).mean()
+    if bad > 0:
         share = f"{bad:.0%}" if bad >= 0.005 else "some"
-        why = f"{share} of the numbers would be no sigma above 0"
-        nan = np.full(mu.shape[1], np.nan)
-        return Reading(variance, why, nan, np.nan, np.nan, None)
-    with np.errstate(over="ignore"):
+        return Reading(
+            impossible=f"{share} of the numbers would be no sigma above 0",
+            sigma=np.full(mu.shape[1], np.nan),
+            kl=np.nan,
+            spread=np.nan,
+            noise_error=None,
+        )
+    with np.errstate(over="ignore", invalid="ignore"):
         sigma = np.exp(0.5 * log_vars)
         spread = np.median(np.mean(sigma**2, axis=0) + means.var(axis=0))
         prior = np.zeros((1, mu.shape[1]))
-        kl = float(np.mean(kl_divergence(means, log_vars, prior, prior)))
-    error = None
-    if decode is not None:
-        noise = np.random.default_rng(seed).standard_normal(mu.shape)
-        with np.errstate(over="ignore", invalid="ignore"):
-            noisy = (means + sigma * noise).astype(np.float32)
-        clean = decode(mu) if clean is None else clean
-        if np.isfinite(noisy).all():
-            difference = (decode(noisy).astype(np.float64) - clean) / 255.0
-            error = float(np.mean(difference**2))
-    return Reading(variance, None, np.median(sigma, axis=0), kl, float(spread), error)
+        kl = np.mean(kl_divergence(means, log_vars, prior, prior))
+        eps = np.random.default_rng(0).standard_normal(mu.shape)
+        noisy = (means + sigma * eps).astype(np.float32)
+    noise_error = None
+    if decode_error is not None and np.isfinite(noisy).all():
+        noise_error = decode_error(noisy)
+    return Reading(
+        impossible=None,
+        sigma=np.median(sigma, axis=0),
+        kl=float(kl),
+        spread=float(spread),
+        noise_error=noise_error,
+    )
 
 
 def table(readings: Mapping[str, Reading], chosen: str | None) -> str:

@@ -1,0 +1,63 @@
+"""What a person says of a model made elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vaeudf.errors import InputError
+from vaeudf.images.spec import ImageSpec
+from vaeudf.model.interface import Activation, LatentLayout, PixelLayout
+from vaeudf.model.variance import VARIANCES, Variance
+
+
+@dataclass(frozen=True)
+class ForeignModel:
+    """A model made elsewhere, and what a person says of it; what is left out is recognised.
+
+    Attributes:
+        factory: ``module:callable`` that makes it: one module, or a pair, encoder and decoder.
+        image: The pictures that it takes.
+        arguments: The factory's, of types that JSON has.
+        weights: A safetensors file, or one of ``torch.save`` with a state_dict; None if the
+            factory's own are the right ones.
+        weights_prefix: What to take off the names in that file; those without it are left out.
+        variance: How the variance is stated.
+        encoder: Path of the encoder (see :mod:`vaeudf.model.answers`).
+        decoder: Path of the decoder; ``none`` leaves it out.
+        mu_output: Path of mu in the encoder's answer.
+        variance_output: Path of what states the variance.
+        picture_output: Path of the picture in the decoder's answer.
+        activation: What the decoder's answer must go through to be a picture.
+        pixel_layout: Of the pictures that it takes and gives, channel first or last.
+        latent_layout: Of latents with three axes, channel first (the default) or last.
+        clamp: What states the variance is clamped to this first.
+        latent_scale: Latents are (mu - latent_shift) * latent_scale.
+        latent_shift: See ``latent_scale``.
+    """
+
+    factory: str
+    image: ImageSpec
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    weights: str | Path | None = None
+    weights_prefix: str | None = None
+    variance: Variance | None = None
+    encoder: str | None = None
+    decoder: str | None = None
+    mu_output: str | None = None
+    variance_output: str | None = None
+    picture_output: str | None = None
+    activation: Activation = "none"
+    pixel_layout: PixelLayout = "chw"
+    latent_layout: LatentLayout | None = None
+    clamp: tuple[float, float] | None = None
+    latent_scale: float = 1.0
+    latent_shift: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.variance is not None and self.variance not in VARIANCES:
+            raise InputError(
+                f"variance is {self.variance!r}; expected one of {', '.join(VARIANCES)}."
+            )
