@@ -40,7 +40,7 @@ from vaeudf.model.foreign import (
     networks_of,
 )
 from vaeudf.model.variance import VARIANCES, Variance, to_log_var
-from vaeudf.storage.locations import replacing
+from vaeudf.storage.outputs import replacing
 
 FORMAT = 2
 MANIFEST = "bundle.json"

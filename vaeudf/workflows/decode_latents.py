@@ -22,16 +22,8 @@ from vaeudf.schema import CATALOG_KEY, IMAGE, MODEL_PATH_KEY, QUERY_ID, Z
 from vaeudf.spark.progress import progress
 from vaeudf.spark.session import send_py_files, spark_session
 from vaeudf.spark.stopwatch import Stopwatch
-from vaeudf.storage.locations import (
-    PAGE_MARK,
-    PICTURES_MARK,
-    absolute,
-    check_output,
-    filesystem,
-    make_folder,
-    replacing,
-    spark_uri,
-)
+from vaeudf.storage.locations import absolute, filesystem, make_folder, spark_uri
+from vaeudf.storage.outputs import PAGE_MARK, PICTURES_MARK, check_output, replacing
 from vaeudf.table.open import PosteriorTable, open_posteriors
 from vaeudf.workflows.cli import Summary, option
 from vaeudf.workflows.drawn import Drawn
