@@ -36,15 +36,8 @@ from vaeudf.images.decode import ImageFailure
 from vaeudf.schema import MODEL_ID_KEY, posterior_schema
 from vaeudf.spark.writing import write_partition
 from vaeudf.storage import locations as storage
-from vaeudf.storage.locations import (
-    RESULTS_MARK,
-    absolute,
-    check_output,
-    filesystem,
-    is_empty_folder,
-    replacing,
-    spark_uri,
-)
+from vaeudf.storage.locations import absolute, filesystem, is_empty_folder, spark_uri
+from vaeudf.storage.outputs import RESULTS_MARK, check_output, replacing
 from vaeudf.table.maintenance import list_versions, roll_back, vacuum
 from vaeudf.table.open import PosteriorTable, open_for_publishing, open_table
 from vaeudf.table.publish import DataFile, publish
@@ -297,7 +290,7 @@ def test_a_replacement_that_fails_half_way(bucket, monkeypatch, fails_at):
             files.copy_file(source, target)
 
     opened = storage._open_store
-    monkeypatch.setattr(storage, "_THREADS", 1)
+    monkeypatch.setattr("vaeudf.storage.outputs._THREADS", 1)
     with pytest.raises(OSError, match="for a moment"), replacing(uri) as folder:
         write(folder, "xyz")
         monkeypatch.setattr(storage, "_open_store", lambda *args: (Failing(), opened(*args)[1]))

@@ -30,7 +30,7 @@ from vaeudf.model.manifest import DECODER, ENCODER, MANIFEST, MODEL, Manifest
 from vaeudf.model.networks import Networks
 from vaeudf.model.pixels import PixelScaler
 from vaeudf.model.weights import load_weights, size_of, to_safetensors
-from vaeudf.storage.locations import replacing
+from vaeudf.storage.outputs import replacing
 
 # A manifest has a few kilobytes, more with long arguments or thousands of dimensions.
 _MOST_BYTES_OF_MANIFEST = 2**22

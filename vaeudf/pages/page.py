@@ -14,7 +14,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 
 from vaeudf.images.decode import picture_png, thumbnail
-from vaeudf.storage.locations import PAGE_MARK, absolute, filesystem, make_folder, mark
+from vaeudf.storage.locations import absolute, filesystem, make_folder
+from vaeudf.storage.outputs import PAGE_MARK, mark
 
 PAGE = "index.html"
 _THUMBNAIL_SIDE = 224

@@ -10,10 +10,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-import uuid
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote
@@ -22,22 +19,11 @@ from pyarrow import ArrowInvalid, fs
 
 from vaeudf.errors import InputError
 
-# Files that tell what a folder is to the job that may replace it. Spark and Parquet readers pass
-# over names that begin with an underscore.
-RESULTS_MARK = "_vaeudf_results"
-CATALOG_MARK = "_vaeudf_catalog"
-PAGE_MARK = "_vaeudf_page"
-CLUSTERS_MARK = "_vaeudf_clusters"
-PICTURES_MARK = "_vaeudf_pictures"
-HEALTH_MARK = "_vaeudf_health"
-
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:")
 _STORE = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+://[^/]*)/*(.*)$", re.DOTALL)
 # Hadoop's names of one store.
 _S3 = re.compile(r"^s3[an]?://", re.IGNORECASE)
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
-# Files that are copied or removed at a time; a store answers each after some 50 ms.
-_THREADS = 16
 
 
 def absolute(path: str) -> str:
@@ -121,6 +107,12 @@ def is_file(path: str) -> bool:
     return bool(files.get_file_info(inner).type == fs.FileType.File)
 
 
+def is_whole_store(path: str) -> bool:
+    """Whether a URI names a store, and no folder in it."""
+    store = _STORE.match(absolute(path))
+    return store is not None and not store[2]
+
+
 def is_empty_folder(path: str) -> bool:
     """Whether the path is a folder with nothing in it."""
     files, inner = filesystem(path)
@@ -148,100 +140,6 @@ def remove_empty(path: str) -> None:
     if not _SCHEME.match(location):
         with suppress(OSError):
             os.rmdir(location)
-
-
-def check_output(path: str, overwrite: bool, marker: str, inputs: Sequence[str] = ()) -> None:
-    """Refuse to write where something is that must stay.
-
-    Args:
-        path: A folder to be written.
-        overwrite: Whether an older one may be replaced.
-        marker: A file that every folder of this kind has: nothing else is ever replaced.
-        inputs: What the job reads, or writes too; neither above nor below the folder.
-
-    Raises:
-        InputError: The folder may not be written.
-    """
-    for other in inputs:
-        here, there = absolute(path).rstrip("/") + "/", absolute(other).rstrip("/") + "/"
-        if here.startswith(there) or there.startswith(here):
-            raise InputError(
-                f"{path} and {other} are one, or one is inside the other, and this job uses both; "
-                "name another folder."
-            )
-    store = _STORE.match(absolute(path))
-    if store is not None and not store[2]:
-        raise InputError(f"{path} is a whole store; name a folder in it.")
-    if not exists(path) or is_empty_folder(path):
-        return
-    if not overwrite:
-        raise InputError(
-            f"{path} exists already; name another folder, or replace it with --overwrite."
-        )
-    if not exists(posixpath.join(absolute(path), marker)):
-        raise InputError(
-            f"{path} is not the output of such a job (it has no {marker}), so --overwrite does "
-            "not replace it; name another folder."
-        )
-
-
-def mark(folder: str, marker: str) -> None:
-    """Put an empty file into a folder, which tells what it is."""
-    files, inner = filesystem(folder)
-    with files.open_output_stream(posixpath.join(inner, marker)):
-        pass
-
-
-@contextmanager
-def replacing(path: str, marker: str | None = None) -> Iterator[str]:
-    """Give a folder to write to; it takes the place of ``path`` when the block ends well.
-
-    Until then an older ``path`` stays as it was, and after an error it is there as before. In an
-    object store, where folders cannot be renamed, files take their places one by one.
-
-    Args:
-        path: What to replace.
-        marker: A file to put into the folder.
-    """
-    parent, name = posixpath.split(absolute(path).rstrip("/"))
-    # Spark and Parquet readers pass over names that begin with a dot.
-    staging = posixpath.join(parent, f".{name}-{uuid.uuid4().hex}")
-    aside = f"{staging}-old"
-    try:
-        yield staging
-        if marker is not None:
-            mark(staging, marker)
-        try:
-            # Moved aside and not removed: that can fail half-way.
-            if exists(path):
-                _move(path, aside)
-            _move(staging, path)
-        except BaseException:
-            if exists(aside):
-                remove(path)
-                _move(aside, path)
-            raise
-    finally:
-        remove(staging)
-    remove(aside)
-
-
-def _move(source: str, target: str) -> None:
-    """Move a folder; in an object store it is whole at its old place until it is at the new one."""
-    files, inner = filesystem(source)
-    goal = filesystem(target)[1]
-    if has_folders(files):
-        files.move(inner, goal)
-        return
-    found = files.get_file_info(fs.FileSelector(inner, recursive=True))
-    paths = [entry.path for entry in found if entry.is_file]
-    try:
-        with ThreadPoolExecutor(_THREADS) as pool:
-            list(pool.map(lambda path: files.copy_file(path, goal + path[len(inner) :]), paths))
-    except BaseException:
-        remove(target)
-        raise
-    files.delete_dir(inner)
 
 
 def spark_uri(path: str) -> str:

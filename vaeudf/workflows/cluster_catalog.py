@@ -25,15 +25,8 @@ from vaeudf.spark.passes import TablePasses
 from vaeudf.spark.progress import progress
 from vaeudf.spark.session import spark_session
 from vaeudf.spark.stopwatch import Stopwatch
-from vaeudf.storage.locations import (
-    CLUSTERS_MARK,
-    PAGE_MARK,
-    absolute,
-    check_output,
-    filesystem,
-    replacing,
-    spark_uri,
-)
+from vaeudf.storage.locations import absolute, filesystem, spark_uri
+from vaeudf.storage.outputs import CLUSTERS_MARK, PAGE_MARK, check_output, replacing
 from vaeudf.table.open import PosteriorTable, open_posteriors
 from vaeudf.workflows.cli import Summary, check_goes_with, option
 from vaeudf.workflows.cluster_page import ClusterPage

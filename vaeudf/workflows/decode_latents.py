@@ -18,15 +18,8 @@ from vaeudf.schema import MODEL_PATH_KEY
 from vaeudf.spark.progress import progress
 from vaeudf.spark.session import send_py_files, spark_session
 from vaeudf.spark.stopwatch import Stopwatch
-from vaeudf.storage.locations import (
-    PAGE_MARK,
-    PICTURES_MARK,
-    absolute,
-    check_output,
-    filesystem,
-    make_folder,
-    replacing,
-)
+from vaeudf.storage.locations import absolute, filesystem, make_folder
+from vaeudf.storage.outputs import PAGE_MARK, PICTURES_MARK, check_output, replacing
 from vaeudf.table.open import PosteriorTable, open_posteriors
 from vaeudf.workflows.cli import Summary, flag_of, option
 from vaeudf.workflows.drawings.drawing import STEPS, Context, Drawing, Drawn, Format

@@ -16,15 +16,8 @@ from vaeudf.schema import IMAGE, ITEM_ID
 from vaeudf.spark.progress import progress
 from vaeudf.spark.session import spark_session
 from vaeudf.spark.stopwatch import Stopwatch
-from vaeudf.storage.locations import (
-    CATALOG_MARK,
-    absolute,
-    check_output,
-    filesystem,
-    make_folder,
-    replacing,
-    spark_uri,
-)
+from vaeudf.storage.locations import absolute, filesystem, make_folder, spark_uri
+from vaeudf.storage.outputs import CATALOG_MARK, check_output, replacing
 from vaeudf.workflows.cli import Summary, option
 
 _GARMENTS_PER_TASK = 500

@@ -21,7 +21,8 @@ from vaeudf.model.manifest import MANIFEST
 from vaeudf.model.py_files import use_py_files
 from vaeudf.model.variance import Variance
 from vaeudf.spark.session import spark_session
-from vaeudf.storage.locations import absolute, check_output
+from vaeudf.storage.locations import absolute
+from vaeudf.storage.outputs import check_output
 from vaeudf.workflows.cli import Summary, option
 
 log = logging.getLogger(__name__)

@@ -30,17 +30,14 @@ from vaeudf.spark.progress import progress
 from vaeudf.spark.session import spark_session
 from vaeudf.spark.stopwatch import Stopwatch
 from vaeudf.storage.locations import (
-    HEALTH_MARK,
-    PAGE_MARK,
     absolute,
-    check_output,
     exists,
     filesystem,
     make_folder,
     remove,
-    replacing,
     spark_literal,
 )
+from vaeudf.storage.outputs import HEALTH_MARK, PAGE_MARK, check_output, replacing
 from vaeudf.table.open import PosteriorTable, open_posteriors
 from vaeudf.table.runs import QUARANTINE, is_run_id, quarantine_folder
 from vaeudf.workflows.cli import Summary, check_goes_with, option

@@ -36,15 +36,8 @@ from vaeudf.spark.progress import progress
 from vaeudf.spark.read import read_table
 from vaeudf.spark.session import spark_session
 from vaeudf.spark.stopwatch import Stopwatch
-from vaeudf.storage.locations import (
-    PAGE_MARK,
-    RESULTS_MARK,
-    absolute,
-    check_output,
-    replacing,
-    spark_literal,
-    spark_uri,
-)
+from vaeudf.storage.locations import absolute, spark_literal, spark_uri
+from vaeudf.storage.outputs import PAGE_MARK, RESULTS_MARK, check_output, replacing
 from vaeudf.table.open import PosteriorTable, open_posteriors
 from vaeudf.workflows.cli import Summary, check_goes_with, option
 from vaeudf.workflows.pictures import find_pictures, load_decoder, places_read

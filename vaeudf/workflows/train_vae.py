@@ -21,7 +21,8 @@ from vaeudf.pages.training_plots import reconstruction_sheet, training_curve
 from vaeudf.spark.progress import progress
 from vaeudf.spark.session import spark_session
 from vaeudf.spark.stopwatch import Stopwatch
-from vaeudf.storage.locations import absolute, check_output, remove, remove_empty
+from vaeudf.storage.locations import absolute, remove, remove_empty
+from vaeudf.storage.outputs import check_output
 from vaeudf.training.distributed import (
     CHECKPOINT,
     OUTCOME,

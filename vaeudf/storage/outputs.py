@@ -1,0 +1,127 @@
+"""Folders that jobs write: what may be replaced, and replacing it in one step."""
+
+from __future__ import annotations
+
+import posixpath
+import uuid
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+from pyarrow import fs
+
+from vaeudf.errors import InputError
+from vaeudf.storage.locations import (
+    absolute,
+    exists,
+    filesystem,
+    has_folders,
+    is_empty_folder,
+    is_whole_store,
+    remove,
+)
+
+# Files that tell what a folder is to the job that may replace it. Spark and Parquet readers pass
+# over names that begin with an underscore.
+RESULTS_MARK = "_vaeudf_results"
+CATALOG_MARK = "_vaeudf_catalog"
+PAGE_MARK = "_vaeudf_page"
+CLUSTERS_MARK = "_vaeudf_clusters"
+PICTURES_MARK = "_vaeudf_pictures"
+HEALTH_MARK = "_vaeudf_health"
+
+# Files copied at a time; a store answers each after some 50 ms.
+_THREADS = 16
+
+
+def check_output(path: str, overwrite: bool, marker: str, inputs: Sequence[str] = ()) -> None:
+    """Refuse to write where something is that must stay.
+
+    Args:
+        path: A folder to be written.
+        overwrite: Whether an older one may be replaced.
+        marker: A file that every folder of this kind has: nothing else is ever replaced.
+        inputs: What the job reads, or writes too; neither above nor below the folder.
+
+    Raises:
+        InputError: The folder may not be written.
+    """
+    for other in inputs:
+        here, there = absolute(path).rstrip("/") + "/", absolute(other).rstrip("/") + "/"
+        if here.startswith(there) or there.startswith(here):
+            raise InputError(
+                f"{path} and {other} are one, or one is inside the other, and this job uses both; "
+                "name another folder."
+            )
+    if is_whole_store(path):
+        raise InputError(f"{path} is a whole store; name a folder in it.")
+    if not exists(path) or is_empty_folder(path):
+        return
+    if not overwrite:
+        raise InputError(
+            f"{path} exists already; name another folder, or replace it with --overwrite."
+        )
+    if not exists(posixpath.join(absolute(path), marker)):
+        raise InputError(
+            f"{path} is not the output of such a job (it has no {marker}), so --overwrite does "
+            "not replace it; name another folder."
+        )
+
+
+def mark(folder: str, marker: str) -> None:
+    """Put an empty file into a folder, which tells what it is."""
+    files, inner = filesystem(folder)
+    with files.open_output_stream(posixpath.join(inner, marker)):
+        pass
+
+
+@contextmanager
+def replacing(path: str, marker: str | None = None) -> Iterator[str]:
+    """Give a folder to write to; it takes the place of ``path`` when the block ends well.
+
+    Until then an older ``path`` stays as it was, and after an error it is there as before. In an
+    object store, where folders cannot be renamed, files take their places one by one.
+
+    Args:
+        path: What to replace.
+        marker: A file to put into the folder.
+    """
+    parent, name = posixpath.split(absolute(path).rstrip("/"))
+    # Spark and Parquet readers pass over names that begin with a dot.
+    staging = posixpath.join(parent, f".{name}-{uuid.uuid4().hex}")
+    aside = f"{staging}-old"
+    try:
+        yield staging
+        if marker is not None:
+            mark(staging, marker)
+        try:
+            # Moved aside and not removed: that can fail half-way.
+            if exists(path):
+                _move(path, aside)
+            _move(staging, path)
+        except BaseException:
+            if exists(aside):
+                remove(path)
+                _move(aside, path)
+            raise
+    finally:
+        remove(staging)
+    remove(aside)
+
+
+def _move(source: str, target: str) -> None:
+    """Move a folder; in an object store it is whole at its old place until it is at the new one."""
+    files, inner = filesystem(source)
+    goal = filesystem(target)[1]
+    if has_folders(files):
+        files.move(inner, goal)
+        return
+    found = files.get_file_info(fs.FileSelector(inner, recursive=True))
+    paths = [entry.path for entry in found if entry.is_file]
+    try:
+        with ThreadPoolExecutor(_THREADS) as pool:
+            list(pool.map(lambda path: files.copy_file(path, goal + path[len(inner) :]), paths))
+    except BaseException:
+        remove(target)
+        raise
+    files.delete_dir(inner)
