@@ -481,3 +481,38 @@ def test_an_interrupt_is_one_line(capsys):
     assert stopped.value.code == 130
     expected = "error: interrupted; nothing half-done is to be seen in its results.\n"
     assert capsys.readouterr().err == expected
+
+
+# ---- options that several jobs share
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ironing:
+    """The iron."""
+
+    steam: bool = option(False, help="wet")
+    plate: str | None = option(None, help="of what")
+
+
+@dataclass(frozen=True)
+class PressAll(Ironing):
+    """Press everything."""
+
+    table: str = option(help="where it lies")
+    heat: int = option(3, help="how hot")
+
+
+def test_a_group_of_options_is_read_as_others(config):
+    assert parse(PressAll, ["--plate", "~", "--table", "t"]) == PressAll("t", plate="~")
+    path = config("table: t\nsteam: true\nheat: 4\n")
+    assert parse(PressAll, ["--config", path]) == PressAll("t", 4, steam=True)
+    with pytest.raises(InputError, match=r"^--table is required\. "):
+        parse(PressAll, ["--steam"])
+
+
+def test_a_group_of_options_has_a_title_in_the_help(capsys):
+    with pytest.raises(SystemExit):
+        parse(PressAll, ["--help"])
+    own, group = capsys.readouterr().out.split("\nthe iron:\n")
+    assert "where it lies" in own and "how hot" in own and "--debug" in own
+    assert "wet" in group and "of what" in group

@@ -97,8 +97,8 @@ def parse(options_type: type[Options], argv: Sequence[str]) -> Options:
     Raises:
         InputError: An option is not there, not known, or not what it should be.
     """
-    fields = dataclasses.fields(options_type)  # type: ignore[arg-type]
     hints = typing.get_type_hints(options_type)
+    fields = dataclasses.fields(options_type)  # type: ignore[arg-type]
     lists = {flag_of(f.name) for f in fields if _is_list(hints[f.name])}
     parser = _Parser(
         prog=re.sub(r"(?<!^)(?=[A-Z])", "_", options_type.__name__).lower(),
@@ -107,7 +107,13 @@ def parse(options_type: type[Options], argv: Sequence[str]) -> Options:
     )
     parser.expected = {name: _words(hint) for name, hint in hints.items()}
     parser.add_argument("--config", action="config", help="read options from a YAML file")
-    for field in fields:
+    groups: dict[type, Any] = {options_type: parser}
+    # The job's own options come first, and then the groups that it shares with others.
+    for field in sorted(fields, key=lambda field: bool(field.kw_only)):
+        owner = _owner(options_type, field.name)
+        if owner not in groups:
+            title = (owner.__doc__ or "").splitlines()[0].rstrip(".")
+            groups[owner] = parser.add_argument_group(title[:1].lower() + title[1:])
         described: dict[str, Any] = {"help": field.metadata["help"]}
         if hints[field.name] is bool:
             described["action"] = ActionYesNo(no_prefix="no-")
@@ -119,7 +125,7 @@ def parse(options_type: type[Options], argv: Sequence[str]) -> Options:
             described["required"] = True
         else:
             described["default"] = field.default
-        parser.add_argument(flag_of(field.name), **described)
+        groups[owner].add_argument(flag_of(field.name), **described)
     parser.add_argument("--debug", action="store_true", help="show the stack trace of an error")
     found = parser.parse_args(_normalised(argv, lists))
     return options_type(**{field.name: found[field.name] for field in fields})
@@ -197,6 +203,12 @@ def _normalised(argv: Sequence[str], lists: set[str]) -> list[str]:
             others.append(word)
     repeated = [f"{flag}={json.dumps(texts, ensure_ascii=False)}" for flag, texts in values.items()]
     return configs + others + repeated
+
+
+def _owner(options_type: type, name: str) -> type:
+    """Return the class that an option comes from: the job's own, or a group of several jobs."""
+    bases = (base for base in reversed(options_type.__mro__) if dataclasses.is_dataclass(base))
+    return next(base for base in bases if name in base.__dataclass_fields__)
 
 
 def _is_list(hint: Any) -> bool:

@@ -19,7 +19,7 @@ from vaeudf.spark.progress import progress
 from vaeudf.spark.session import send_py_files, spark_session
 from vaeudf.spark.stopwatch import Stopwatch
 from vaeudf.storage.locations import absolute, filesystem, make_folder
-from vaeudf.storage.outputs import PAGE_MARK, PICTURES_MARK, check_output, replacing
+from vaeudf.storage.outputs import PICTURES_MARK, replacing
 from vaeudf.table.open import PosteriorTable, open_posteriors
 from vaeudf.workflows.cli import Summary, flag_of, option
 from vaeudf.workflows.drawings.drawing import STEPS, Context, Drawing, Drawn, Format
@@ -27,6 +27,7 @@ from vaeudf.workflows.drawings.points import Points
 from vaeudf.workflows.drawings.reconstructions import Order, Reconstructions, parse_number
 from vaeudf.workflows.drawings.traversals import Traversal, parse_traverse
 from vaeudf.workflows.drawings.walks import Walk, Way
+from vaeudf.workflows.option_groups import PageOptions, VersionOptions
 from vaeudf.workflows.pictures import closing_facts, load_model_of, places_read, slider_range
 
 SHEET = "sheet.png"
@@ -44,10 +45,9 @@ _OF_ITEMS = ("walk", "reconstruct", "reconstruct_items")
 
 
 @dataclass(frozen=True)
-class DecodeLatents:
+class DecodeLatents(VersionOptions, PageOptions):
     """Decode z vectors to pictures: points, traversals, walks between items, reconstructions."""
 
-    model: str | None = option(None, help="model bundle to decode with (default: the table's own)")
     table: str | None = option(
         None, help="posterior table, for its model and its items; or plain Parquet like it"
     )
@@ -75,17 +75,9 @@ class DecodeLatents:
     )
     order: Order = option("worst", help="worst or best: which reconstructions come first")
     seed: int = option(0, help="chooses the items to reconstruct, and the samples")
-    version: int | None = option(None, help="an older version of the table")
-    catalog: str | None = option(None, help="where the pictures are (default: the table's own)")
     output: str | None = option(None, help="folder to write the pictures to")
     format: Format = option("png", help="png, a file each, or parquet, a column of PNG bytes")
-    report: str | None = option(None, help="folder to write a page of pictures to")
     device: Device = option("auto", help="auto: a GPU where a task has one, else cpu; or cuda, cpu")
-    trust_model: bool = option(False, help="run code that is not vaeudf's, if the model needs it")
-    py_files: list[str] | None = option(
-        None, help="module or archive with such a model's code; repeat it"
-    )
-    overwrite: bool = option(False, help="replace --output and --report if they exist")
 
     def __post_init__(self) -> None:
         kind = self._kind()
@@ -166,7 +158,7 @@ def decode_latents(options: DecodeLatents) -> Summary:
     bundle.decode(np.zeros((1, bundle.latent_dim)))
     drawing = options.drawing
     drawing.check(bundle)
-    _check_outputs(options, table)
+    options.check_outputs(options.output, PICTURES_MARK, _places_read(options, table))
 
     with spark_session("decode_latents") as spark, progress(spark, watch):
         if options.device == "cuda" and str(spark.sparkContext.master).startswith("local"):
@@ -203,17 +195,11 @@ def decode_latents(options: DecodeLatents) -> Summary:
     return summary
 
 
-def _check_outputs(options: DecodeLatents, table: PosteriorTable | None) -> None:
+def _places_read(options: DecodeLatents, table: PosteriorTable | None) -> list[str]:
     named = (options.queries, options.catalog, options.model)
     if table is None:
-        inputs = [path for path in named if path is not None]
-    else:
-        inputs = places_read(table, options.table, *named)
-    if options.output:
-        check_output(options.output, options.overwrite, PICTURES_MARK, inputs)
-    if options.report:
-        others = [options.output] if options.output else []
-        check_output(options.report, options.overwrite, PAGE_MARK, [*inputs, *others])
+        return [path for path in named if path is not None]
+    return places_read(table, options.table, *named)
 
 
 def _draw(drawing: Drawing, context: Context, output: str | None) -> Drawn:
