@@ -8,13 +8,15 @@ from vaeudf.gaussian.checks import (
 )
 from vaeudf.gaussian.densities import (
     LOG_2PI,
-    bhattacharyya_distance,
     euclidean_distance,
+    log_prob,
+    mahalanobis_distance,
+)
+from vaeudf.gaussian.divergences import (
+    bhattacharyya_distance,
     expected_log_prob,
     jeffreys_divergence,
     kl_divergence,
-    log_prob,
-    mahalanobis_distance,
     reverse_kl_divergence,
     wasserstein2_distance,
 )

@@ -75,10 +75,10 @@ def check_mean_shapes(
 
 
 def check_tolerance(tolerance: float) -> float:
-    """Return the tolerance tau if it is one: finite and not negative.
+    """Return the tolerance tau.
 
     Raises:
-        InputError: It is not.
+        InputError: It is negative or not finite.
     """
     if not 0 <= tolerance < math.inf:
         raise InputError(
@@ -89,7 +89,11 @@ def check_tolerance(tolerance: float) -> float:
 
 
 def check_k(k: int) -> int:
-    """Return k, or raise InputError if it is below 1 or no whole number."""
+    """Return k.
+
+    Raises:
+        InputError: It is below 1, or not a whole number.
+    """
     if not isinstance(k, (int, np.integer)) or isinstance(k, bool):
         raise InputError(f"k is {k!r}; expected a whole number.")
     if k < 1:
