@@ -76,7 +76,7 @@ def _as_task(mu: NDArray[np.floating], log_var: NDArray[np.floating]) -> None:
             fold.alive(nodes, 0)
             latents = search.queries
             asked = prepare_queries(search.score, latents.z, latents.log_var, 0.0)
-            most_promising(search.score.code, nodes, asked, 1)
+            most_promising(nodes, asked, 1)
             means, log_vars = (to_matrix(rows, name, mu.shape[1]) for name in (MU, LOG_VAR))
             fold.best_values(means, log_vars)
             some = np.arange(0, num_queries, 2)
@@ -98,7 +98,7 @@ def _as_clustering(mu: NDArray[np.float64], log_var: NDArray[np.float64]) -> Non
 def _search(
     score: Score, mu: NDArray[np.floating], log_var: NDArray[np.floating], num_queries: int
 ) -> Search:
-    gaussian = score.name == "kl"
+    gaussian = score.between_gaussians
     queries = Latents(
         tuple(map(str, range(num_queries))),
         mu[:num_queries].astype(np.float64),

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import math
+import pickle
 import re
 
 import numpy as np
 import pytest
 
+from tests.support.reference import FORMS, reference_scores
 from vaeudf.errors import InputError
-from vaeudf.gaussian.scores import SCORES, score_named
+from vaeudf.gaussian.scores import SCORES, choose_score, score_named
 from vaeudf.search import kernels
 
-BETWEEN_GAUSSIANS = {"kl", "reverse_kl", "jeffreys", "wasserstein2", "bhattacharyya"}
-DISTANCES = {"mahalanobis", "euclidean", "wasserstein2"}
 NUMBERS = [0.0, 1e-300, 1e-20, 0.1, 1.0, 2.5, 1234.5, 1e150]
 
 
 @pytest.mark.parametrize("name", SCORES)
 def test_there_and_back(name):
-    score = SCORES[name]
-    numbers = NUMBERS + ([-number for number in NUMBERS] if name == "log_likelihood" else [])
-    if score.distance:  # whose squares stay within float64
+    score, form = SCORES[name], FORMS[name]
+    numbers = NUMBERS + ([-number for number in NUMBERS] if form.nearer == "higher" else [])
+    if form.kind == "distance":  # whose squares stay within float64
         numbers = [number for number in numbers if number == 0 or number > 1e-150]
     values = np.array([score.to_value(number) for number in numbers])
     np.testing.assert_allclose(score.from_values(values), numbers, rtol=1e-15)
@@ -29,48 +29,88 @@ def test_there_and_back(name):
 
 @pytest.mark.parametrize("name", SCORES)
 def test_a_higher_value_is_a_nearer_score(name):
-    score = SCORES[name]
-    assert score.ascending == (name != "log_likelihood")
-    scores = score.from_values(np.array([-0.5, -2.0, -4.5]))
-    assert scores.tolist() == {
-        "log_likelihood": [-0.5, -2.0, -4.5],
-        "mahalanobis": [1, 2, 3],
-        "euclidean": [1, 2, 3],
-        "wasserstein2": [1, 2, 3],
-    }.get(name, [0.5, 2.0, 4.5])
+    score, form = SCORES[name], FORMS[name]
+    scores = score.from_values(np.array([-0.5, -2.0, -4.5])).tolist()
+    if form.nearer == "higher":
+        assert scores == [-0.5, -2.0, -4.5]
+    else:
+        assert scores == ([1, 2, 3] if form.kind == "distance" else [0.5, 2.0, 4.5])
     values = [score.to_value(number) for number in (0.5, 1.0, 7.0)]
-    assert values == sorted(values, reverse=score.ascending)
+    assert values == sorted(values, reverse=form.nearer == "lower")
 
 
-@pytest.mark.parametrize("name", [name for name in SCORES if name != "log_likelihood"])
+@pytest.mark.parametrize("name", [name for name in SCORES if FORMS[name].nearer == "lower"])
 def test_nothing_is_nearer_than_0(name):
     score = SCORES[name]
     # 0.0 and never -0.0, whichever of them the value is.
     assert score.from_values(np.array([0.0, -0.0])).tobytes() == np.zeros(2).tobytes()
     assert score.from_values(np.array([-np.inf])).tolist() == [np.inf]
     assert score.to_value(math.inf) == -math.inf
-    if score.distance:  # whose square would make it a distance again
+    if FORMS[name].kind == "distance":  # whose square would make it a distance again
         assert score.to_value(-1.0) == math.inf
     else:
         assert score.to_value(-1.0) > score.to_value(0.0)
 
 
 def test_what_the_scores_are():
-    assert {name for name in SCORES if SCORES[name].between_gaussians} == BETWEEN_GAUSSIANS
-    assert {name for name in SCORES if SCORES[name].distance} == DISTANCES
-    assert {name for name in SCORES if SCORES[name].unit == ""} == DISTANCES
-    assert {score.unit for score in SCORES.values()} == {"", "nats"}
+    assert list(SCORES) == list(FORMS)
     for name, score in SCORES.items():
+        form = FORMS[name]
         assert score.name == name
-        assert score.code == getattr(kernels, name.upper())
+        assert score.between_gaussians == form.between_gaussians
+        assert score.ascending == (form.nearer == "lower")
+        assert score.distance == (form.kind == "distance")
+        assert score.unit == ("nats" if form.kind == "nats" else "")
+        assert score.sees_variance == form.sees_variance
+        assert score.is_log_density == (name == "log_likelihood")
         assert score_named(name) is score
+        assert pickle.loads(pickle.dumps(score)) == score  # as Spark sends it to the tasks
+
+
+def test_the_compiled_loops_have_a_formula_for_every_score():
+    for name, score in SCORES.items():
+        assert score.code == getattr(kernels, name.upper())
+    assert len({score.code for score in SCORES.values()}) == len(SCORES)
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_a_score_has_its_reference_form(name):
+    rng = np.random.default_rng(0)
+    z, query_log_var = rng.normal(size=(2, 5, 3))
+    mu, log_var = rng.normal(size=(2, 7, 3))
+    queries = (z, query_log_var) if FORMS[name].between_gaussians else (z,)
+    for tolerance in (0.0, 0.5):
+        scores = SCORES[name].reference(*queries, mu, log_var, tolerance=tolerance)
+        expected = reference_scores(name, z, query_log_var, mu, log_var, tolerance)
+        assert scores.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_a_tolerance_is_added_to_variances_that_are_seen(name):
+    log_vars = SCORES[name].blurred(np.zeros((2, 3), np.float32), 2.0)
+    assert log_vars.dtype == np.float64
+    np.testing.assert_allclose(log_vars, math.log(5.0) if FORMS[name].sees_variance else 0.0)
 
 
 @pytest.mark.parametrize("name", ["cosine", "KL", ""])
 def test_an_unknown_score(name):
     message = (
         f"score is {name!r}; expected one of log_likelihood, mahalanobis, euclidean, kl, "
-        "reverse_kl, jeffreys, wasserstein2, bhattacharyya."
+        "reverse_kl, jeffreys, wasserstein2, bhattacharyya"
+    )
+    with pytest.raises(InputError, match=f"^{re.escape(message)}"):
+        score_named(name)
+    with pytest.raises(InputError, match=f"^{re.escape(message)}"):
+        choose_score(name, gaussian=True, remedy="")
+
+
+def test_the_score_that_queries_are_ranked_by():
+    assert choose_score(None, gaussian=False, remedy="").name == "log_likelihood"
+    assert choose_score(None, gaussian=True, remedy="").name == "kl"
+    assert choose_score("euclidean", gaussian=True, remedy="").name == "euclidean"
+    message = (
+        "score jeffreys is between two Gaussians, but the queries are points z; ask with "
+        "Gaussians, or choose log_likelihood, mahalanobis or euclidean."
     )
     with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
-        score_named(name)
+        choose_score("jeffreys", gaussian=False, remedy="ask with Gaussians")

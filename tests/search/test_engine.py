@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,7 +18,7 @@ from tests.support.reference import (
     reference_values,
     without_filter,
 )
-from vaeudf.gaussian.scores import SCORES
+from vaeudf.gaussian.scores import SCORES, Score
 from vaeudf.numerics.boxes import Boxes
 from vaeudf.numerics.kd_tree import kd_order
 from vaeudf.search import engine, kernels
@@ -34,11 +36,9 @@ def prepared_queries(name, z, query_log_var, tolerance):
     return prepare_queries(score, z, log_var, tolerance)
 
 
-def passed_over(name, nodes, node, queries, floors):
+def passed_over(nodes, node, queries, floors):
     """How many of the queries a node would be passed over by, were these their floors."""
-    return len(floors) - kernels.count_reaching(
-        SCORES[name].code, nodes, np.array([node]), queries, floors
-    )
+    return len(floors) - kernels.count_reaching(nodes, np.array([node]), queries, floors)
 
 
 def boxes_of_runs(name, mu, log_var, size, tolerance):
@@ -66,7 +66,7 @@ def test_no_bound_is_below_an_item(name, n):
             assert not np.isnan(exact).any()
             best = exact.reshape(count, runs, size).max(axis=2)
             lost = [
-                passed_over(name, nodes, node, queries, np.ascontiguousarray(best[:, node]))
+                passed_over(nodes, node, queries, np.ascontiguousarray(best[:, node]))
                 for node in range(runs)
             ]
             assert sum(lost) == 0, (kind, tolerance, int(np.argmax(lost)))
@@ -87,7 +87,7 @@ def test_no_bound_is_below_the_reference_form(name, kind):
         best = values.reshape(count, runs, 4).max(axis=2)
         for node in range(runs):
             floors = np.ascontiguousarray(best[:, node])
-            assert passed_over(name, nodes, node, queries, floors) == 0
+            assert passed_over(nodes, node, queries, floors) == 0
 
 
 @pytest.mark.parametrize("kind", ["boxes", "corners", "ends", "denormal"])
@@ -108,7 +108,7 @@ def test_every_level_of_the_tree(name, kind):
         for place in range(best.shape[1]):
             node = nodes.starts[level] + place
             floors = np.ascontiguousarray(best[:, place])
-            assert passed_over(name, nodes, node, queries, floors) == 0, (level, place)
+            assert passed_over(nodes, node, queries, floors) == 0, (level, place)
 
 
 @pytest.mark.parametrize("name", SCORES)
@@ -123,23 +123,22 @@ def test_bounds_are_near_where_a_box_is_one_item(name):
     exact = exact_values(name, queries, mu, log_var, 0.1)
     for node in range(runs):
         above = exact[:, node] + 1e-4 * (1 + np.abs(exact[:, node]) + np.abs(queries.constant))
-        assert passed_over(name, nodes, node, queries, above) == count
+        assert passed_over(nodes, node, queries, above) == count
 
 
 # ---- the filter's margin
 
-FILTERED = [name for name in SCORES if name != "bhattacharyya"]
+FILTERED = [name for name in SCORES if SCORES[name].features.per_coordinate]
 
 
-def filter_numbers(name, prepared, queries, parent):
+def filter_numbers(prepared, queries, parent):
     """The numbers (Q, items) of the filter and of BLAS; each query's offset and lift."""
     items = prepared.items
     count = len(queries.mu)
     everyone = np.arange(count)
     heaps = engine._new_heaps(count, 1, None)
     local = kernels.new_local(items.psi.shape[1], count)
-    code = SCORES[name].code
-    kernels._enter_parent(code, items, queries, parent, everyone, count, heaps, local)
+    kernels._enter_parent(items, queries, parent, everyone, count, heaps, local)
     assert np.isneginf(local.thresholds).all()  # nothing found yet: all is let through
     blocks, products = [], []
     for block in range(parent * FAN_OUT, min((parent + 1) * FAN_OUT, len(items.base))):
@@ -181,7 +180,7 @@ def check_margin(name, kind, mu, log_var, z, query_log_var, tolerance):
     parent_items = BLOCK * FAN_OUT
     for parent in range(len(prepared.items.centres)):
         values = exact[:, parent * parent_items : (parent + 1) * parent_items]
-        *both, offsets, lifts = filter_numbers(name, prepared, queries, parent)
+        *both, offsets, lifts = filter_numbers(prepared, queries, parent)
         numbers, products = (part[:, : values.shape[1]] for part in both)
         filtered = offsets < np.inf
         if kind in ("ordinary", "corners"):
@@ -201,7 +200,7 @@ def test_margins_are_small_for_ordinary_posteriors():
     for name in FILTERED:
         queries = prepared_queries(name, z, query_log_var, 0.1)
         prepared = prepare(SCORES[name], mu, log_var, np.arange(len(mu)), 0.1)
-        *_, offsets, lifts = filter_numbers(name, prepared, queries, 0)
+        *_, offsets, lifts = filter_numbers(prepared, queries, 0)
         exact = exact_values(name, queries, mu, log_var, 0.1)
         margin = 0.5 * (offsets - lifts)
         assert np.median(margin / np.abs(exact).max(axis=1)) < 1e-3
@@ -490,11 +489,11 @@ def test_boxes_of_row_groups_pass_over_nothing_that_matters(name, kind):
         best = best.reshape(count, runs, size).max(axis=2)
         for node in range(runs):
             floors = np.ascontiguousarray(best[:, node])
-            reaching = kernels.reaching(SCORES[name].code, nodes, node, queries, floors)
+            reaching = kernels.reaching(nodes, node, queries, floors)
             assert reaching.tolist() == list(range(count))
             above = np.maximum(floors, -1e30) + 1e30
             above[::3] = floors[::3]
-            reaching = kernels.reaching(SCORES[name].code, nodes, node, queries, above)
+            reaching = kernels.reaching(nodes, node, queries, above)
             assert set(range(0, count, 3)) <= set(reaching.tolist())
 
 
@@ -559,3 +558,49 @@ def test_equal_items_tie_at_the_ends_of_float32(
             items = items[0], np.broadcast_to(spread[5:6], (count, n)).copy()
         _, found, counts = search_every_way(monkeypatch, name, *items, labels, queries, 7, 0.0)
         assert (found == np.arange(7)).all() and (counts == 7).all()
+
+
+# ---- scores that the loops know less of, or nothing
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_a_score_without_features_and_bounds_finds_the_same(name):
+    mu, log_var, z, query_log_var = items_and_queries("ordinary", 3, 80, 64, 20)
+    labels = np.arange(len(mu))
+
+    class Bare(Score):
+        """All that a score must say."""
+
+    own = SCORES[name]
+    bare = Bare(
+        name=own.name,
+        code=own.code,
+        reference=own.reference,
+        between_gaussians=own.between_gaussians,
+        ascending=own.ascending,
+        distance=own.distance,
+        unit=own.unit,
+    )
+    found = []
+    for score in (own, bare):
+        queries = prepare_queries(score, z, query_log_var, 0.1)
+        prepared = prepare(score, mu, log_var, labels, 0.1)
+        assert prepared.nodes is not None
+        found.append(engine.search(prepared, queries, 7))
+        nodes = nodes_of_boxes(score, 0.1, Boxes.of_blocks(mu, log_var, 64))
+        floors = found[0][0][:, -1].copy()
+        best = found[0][1][:, 0] // 64
+        for q in range(len(z)):
+            assert q in kernels.reaching(nodes, best[q], queries, floors).tolist()
+    assert_same(*found)
+
+
+@pytest.mark.parametrize("num_queries", [1, None])
+@pytest.mark.parametrize("code", [-1, 99])
+def test_a_code_without_a_formula_is_refused(code, num_queries):
+    mu, log_var, z, query_log_var = items_and_queries("ordinary", 3, 80, 64, 20)
+    score = replace(SCORES["kl"], code=code)
+    queries = prepare_queries(score, z, query_log_var, 0.0)
+    prepared = prepare(score, mu, log_var, np.arange(len(mu)), num_queries=num_queries)
+    with pytest.raises(ValueError, match="a code without a formula"):
+        engine.search(prepared, queries, 7)

@@ -2,40 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import numpy as np
 
 from vaeudf import gaussian
 from vaeudf.gaussian.scores import SCORES
+from vaeudf.gaussian.variances import log_tau2
 from vaeudf.search import engine
-from vaeudf.search.prepared import log_tau2, prepare
+from vaeudf.search.prepared import prepare
 
 LOG_2PI = float(np.log(2 * np.pi))
 
+
+class Form(NamedTuple):
+    """What a score is, said once more: its formula in float64 and how to read its numbers."""
+
+    formula: Callable
+    between_gaussians: bool
+    nearer: str
+    kind: str
+    sees_variance: bool = True
+
+
 FORMS = {
-    "log_likelihood": gaussian.log_prob,
-    "mahalanobis": gaussian.mahalanobis_distance,
-    "euclidean": lambda z, mu, log_var, tolerance: gaussian.euclidean_distance(z, mu, tolerance),
-    "kl": gaussian.kl_divergence,
-    "reverse_kl": gaussian.reverse_kl_divergence,
-    "jeffreys": gaussian.jeffreys_divergence,
-    "wasserstein2": gaussian.wasserstein2_distance,
-    "bhattacharyya": gaussian.bhattacharyya_distance,
+    "log_likelihood": Form(gaussian.log_prob, False, "higher", "nats"),
+    "mahalanobis": Form(gaussian.mahalanobis_distance, False, "lower", "distance"),
+    "euclidean": Form(
+        lambda z, mu, log_var, tolerance: gaussian.euclidean_distance(z, mu, tolerance),
+        False,
+        "lower",
+        "distance",
+        sees_variance=False,
+    ),
+    "kl": Form(gaussian.kl_divergence, True, "lower", "nats"),
+    "reverse_kl": Form(gaussian.reverse_kl_divergence, True, "lower", "nats"),
+    "jeffreys": Form(gaussian.jeffreys_divergence, True, "lower", "nats"),
+    "wasserstein2": Form(gaussian.wasserstein2_distance, True, "lower", "distance"),
+    "bhattacharyya": Form(gaussian.bhattacharyya_distance, True, "lower", "nats"),
 }
 
 
 def reference_scores(name, z, query_log_var, mu, log_var, tolerance=0.0):
     """The scores that people see, (Q, N), by the forms of vaeudf.gaussian."""
-    queries = (z, query_log_var) if SCORES[name].between_gaussians else (z,)
-    return FORMS[name](*queries, mu, log_var, tolerance=tolerance)
+    queries = (z, query_log_var) if FORMS[name].between_gaussians else (z,)
+    return FORMS[name].formula(*queries, mu, log_var, tolerance=tolerance)
 
 
 def reference_values(name, z, query_log_var, mu, log_var, tolerance=0.0):
     """The same as values, higher is nearer: half the square of a distance, and minus that."""
     scores = reference_scores(name, z, query_log_var, mu, log_var, tolerance)
-    if name == "log_likelihood":
+    if FORMS[name].nearer == "higher":
         return scores
     with np.errstate(over="ignore"):
-        return -0.5 * np.square(scores) if SCORES[name].distance else 0.0 - scores
+        return -0.5 * np.square(scores) if FORMS[name].kind == "distance" else 0.0 - scores
 
 
 def without_filter(name, mu, log_var, labels, tolerance=0.0):
@@ -207,14 +228,14 @@ def rounding(name, query_log_var, mu, log_var, tolerance):
     if name == "wasserstein2":  # of a sigma's last digit
         widest = max(np.max(log_var), np.max(query_log_var), log_tau2(tolerance))
         return 1e-15 * np.sqrt(n) * np.exp(0.5 * min(widest, 1400.0))
-    if SCORES[name].between_gaussians:  # vaeudf.gaussian's expm1(d) - d
+    if FORMS[name].between_gaussians:  # vaeudf.gaussian's expm1(d) - d
         return 4e-16 * n
     return 1e-150 if name == "mahalanobis" else 0.0  # whose square underflows
 
 
 def same_items(name, mu, log_var):
     """A number for every item, the same for items that the score cannot tell apart."""
-    seen = mu if name == "euclidean" else np.concatenate([mu, log_var], axis=1)
+    seen = np.concatenate([mu, log_var], axis=1) if FORMS[name].sees_variance else mu
     return np.unique(seen, axis=0, return_inverse=True)[1].ravel()
 
 
@@ -241,7 +262,7 @@ def assert_best(name, labels, scores, expected, ids, same, k, near=1e-12, absolu
     by_item = np.lexsort((ids, same))
     copy = np.empty(len(ids), np.int64)
     copy[by_item] = _places_in_runs(same[by_item])
-    keys = expected if SCORES[name].ascending else -expected
+    keys = expected if FORMS[name].nearer == "lower" else -expected
     for q in range(len(expected)):
         order = np.lexsort((ids, keys[q]))[:count]
         rows = row_of[labels[q]]

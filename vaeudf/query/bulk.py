@@ -18,7 +18,8 @@ from pyspark.sql import functions as F
 
 from vaeudf.errors import InputError
 from vaeudf.gaussian.checks import check_k, check_tolerance
-from vaeudf.gaussian.scores import LOG_LIKELIHOOD, Score, score_named
+from vaeudf.gaussian.scores import Score
+from vaeudf.gaussian.scores import choose_score as choose_score_named
 from vaeudf.query.frame_search import search_frame
 from vaeudf.query.latents import Latents, from_rows
 from vaeudf.query.results import LOG_SKIPPED, LOG_SUM, NUM_ITEMS, Columns
@@ -139,7 +140,7 @@ def plan(
     latents = queries if isinstance(queries, Latents) else from_rows(_rows_of(queries))
     kind = choose_score(latents, score)
     for wanted, name in ((explain, "explain"), (responsibilities, "responsibilities")):
-        if wanted and kind != LOG_LIKELIHOOD:
+        if wanted and not kind.is_log_density:
             raise InputError(f"{name} is for log_likelihood, but the score is {kind.name}.")
     search = Search(
         latents,
@@ -208,15 +209,8 @@ def choose_score(queries: Latents, name: str | None) -> Score:
     Raises:
         InputError: It is between Gaussians, and the queries are points.
     """
-    if name is None:
-        name = "kl" if queries.is_gaussian else "log_likelihood"
-    score = score_named(name)
-    if score.between_gaussians and not queries.is_gaussian:
-        raise InputError(
-            f"score {name} is between two Gaussians, but the queries are points z; query with mu "
-            "and log_var or with --like, or choose log_likelihood, mahalanobis or euclidean."
-        )
-    return score
+    remedy = "query with mu and log_var or with --like"
+    return choose_score_named(name, gaussian=queries.is_gaussian, remedy=remedy)
 
 
 def _with_responsibilities(found: DataFrame, score: Score, num_items: int | None) -> DataFrame:

@@ -12,6 +12,7 @@ import pyarrow.compute
 from numpy.typing import NDArray
 
 from vaeudf.gaussian.scores import Score
+from vaeudf.gaussian.variances import blurred
 from vaeudf.numerics.boxes import Boxes
 from vaeudf.numerics.kd_tree import kd_order
 from vaeudf.query.latents import Latents
@@ -21,12 +22,12 @@ from vaeudf.search import engine, kernels
 from vaeudf.search.prepared import (
     Prepared,
     Work,
-    log_tau2,
     nodes_of_boxes,
     prepare,
     prepare_queries,
     take_queries,
 )
+from vaeudf.search.records import Nodes
 
 # Memory of what is kept of one group of queries, at some 64 bytes a row with its item_id.
 _GROUP_BYTES = 2**28
@@ -101,16 +102,14 @@ class Fold:
         cuts = self.search.cuts[self.group]
         return np.asarray(np.where(np.isneginf(cuts), -np.inf, cuts + self.search.log_num_items))
 
-    def alive(self, nodes: kernels.Nodes, node: int) -> NDArray[np.int64]:
+    def alive(self, nodes: Nodes, node: int) -> NDArray[np.int64]:
         """Return the places in the group of the queries that a box can still matter to."""
-        return kernels.reaching(  # type: ignore[no-any-return]
-            self.search.score.code, nodes, node, self._queries, self._limits()
-        )
+        return kernels.reaching(nodes, node, self._queries, self._limits())  # type: ignore[no-any-return]
 
-    def count_alive(self, nodes: kernels.Nodes) -> NDArray[np.int64]:
+    def count_alive(self, nodes: Nodes) -> NDArray[np.int64]:
         """Return to how many queries each of many boxes can still matter."""
         return kernels.count_reaching(  # type: ignore[no-any-return]
-            self.search.score.code, nodes, np.arange(len(nodes.low)), self._queries, self._limits()
+            nodes, np.arange(len(nodes.low)), self._queries, self._limits()
         )
 
     def _limits(self) -> NDArray[np.float64]:
@@ -157,8 +156,7 @@ class Fold:
                 found,
                 self._queries.mu[places],
                 mu[rows],
-                log_var[rows],
-                log_tau2(self.search.tolerance),
+                blurred(log_var[rows], self.search.tolerance),
             )
         self._best.add(places, values, found)
 
@@ -216,7 +214,7 @@ def _by_name(items: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return by_name, ranks
 
 
-def box_bounds(search: Search, boxes: Boxes) -> kernels.Nodes:
+def box_bounds(search: Search, boxes: Boxes) -> Nodes:
     """Return row groups' boxes as a search's kernels read them."""
     return nodes_of_boxes(search.score, search.tolerance, boxes)
 
@@ -225,11 +223,9 @@ def _explain(
     items: pa.Table,
     z: NDArray[np.float64],
     mu: NDArray[np.floating],
-    log_var: NDArray[np.floating],
-    log_tau2: float,
+    log_vars: NDArray[np.float64],
 ) -> pa.Table:
     """Add to items what their log-likelihoods are made of; all arrays are (m, n)."""
-    log_vars = np.logaddexp(log_var.astype(np.float64), log_tau2)
     costs = 0.5 * np.square((z - mu) * np.exp(-0.5 * log_vars))
     n = costs.shape[1]
     worst = np.argsort(-costs, axis=1, kind="stable")[:, : min(_DIMENSIONS_EXPLAINED, n)]

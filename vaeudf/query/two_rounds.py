@@ -140,7 +140,7 @@ def _seeds(groups: list[RowGroup], search: Search) -> list[tuple[Split, NDArray[
     latents = search.queries
     queries = prepare_queries(search.score, latents.z, latents.log_var, search.tolerance)
     nodes = box_bounds(search, Boxes.concatenate([s.box for s in splits if s.box is not None]))
-    best = most_promising(search.score.code, nodes, queries, per_query)
+    best = most_promising(nodes, queries, per_query)
     order = np.argsort(best, axis=None, kind="stable")
     places, asked = best.ravel()[order], order // per_query
     starts = np.flatnonzero(np.diff(places, prepend=-1))

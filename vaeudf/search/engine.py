@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from vaeudf.search import kernels
 from vaeudf.search.kernels import BLOCK, FAN_OUT
 from vaeudf.search.prepared import Prepared, take_queries
+from vaeudf.search.records import Heaps, Items, Queries
 
 # Memory of the heaps of one group of queries, and the most queries in one. The more go together,
 # the less often the items come from memory: 1,024 took 1.9 times as long as 16,384 on 5M items.
@@ -78,7 +79,7 @@ class Sums:
 
 def search(
     prepared: Prepared,
-    queries: kernels.Queries,
+    queries: Queries,
     k: int,
     floors: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
@@ -106,7 +107,7 @@ def search(
 
 def candidates(
     prepared: Prepared,
-    queries: kernels.Queries,
+    queries: Queries,
     k: int,
     floors: NDArray[np.float64],
     sums: Sums | None = None,
@@ -139,16 +140,16 @@ def candidates(
 
 def _search_groups(
     prepared: Prepared,
-    queries: kernels.Queries,
+    queries: Queries,
     keep: int,
     floors: NDArray[np.float64] | None,
     sums: Sums | None = None,
-) -> Iterator[tuple[NDArray[np.int64], kernels.Heaps]]:
+) -> Iterator[tuple[NDArray[np.int64], Heaps]]:
     """Search for some queries at a time; yield which, and what was found, not in order."""
     num_queries = len(queries.mu)
     if num_queries == 0 or keep == 0:
         return
-    code, items, work = prepared.score.code, prepared.items, prepared.work
+    items, work = prepared.items, prepared.work
     nodes = prepared.nodes if len(prepared) >= _FEWEST_FOR_BOUNDS else None
     work.pairs += num_queries * len(prepared)
     order = np.arange(num_queries)
@@ -156,10 +157,10 @@ def _search_groups(
     starts = np.zeros(num_queries, np.int64)
     seeded = prepared.has_features and (floors is None or bool(np.isneginf(floors).all()))
     if nodes is not None and seeded:
-        kernels.promising(code, nodes, queries, level, order, starts)
+        kernels.promising(nodes, queries, level, order, starts)
         # Queries that go the same way go together.
         order = np.argsort(starts, kind="stable")
-    by_products = items.psi.shape[1] >= _WIDE and code != kernels.BHATTACHARYYA
+    by_products = items.psi.shape[1] >= _WIDE
     most = _QUERIES_PER_PRODUCT if by_products else _QUERIES_PER_GROUP
     group_size = max(1, min(most, _HEAP_BYTES // (16 * keep)))
     for begin in range(0, num_queries, group_size):
@@ -177,13 +178,13 @@ def _search_groups(
             nodes = None
         everyone = np.arange(len(group))
         if not prepared.has_features:
-            kernels.scan_directly(code, items, own, prepared.log_tau2, heaps)
+            kernels.scan_directly(items, own, heaps)
         elif nodes is not None:
-            kernels.descend(code, items, nodes, own, prepared.log_tau2, everyone, heaps)
+            kernels.descend(items, nodes, own, everyone, heaps)
         elif by_products:
             _scan_by_products(prepared, own, heaps)
         else:
-            kernels.scan(code, items, own, prepared.log_tau2, everyone, heaps)
+            kernels.scan(items, own, everyone, heaps)
         work.scored += int(heaps.tally[0])
         work.rescored += int(heaps.tally[1])
         work.bounds += int(heaps.tally[2])
@@ -197,8 +198,8 @@ def _new_heaps(
     keep: int,
     floors: NDArray[np.float64] | None,
     sums: Sums | None = None,
-) -> kernels.Heaps:
-    return kernels.Heaps(
+) -> Heaps:
+    return Heaps(
         np.empty((num_queries, keep)),
         np.empty((num_queries, keep), np.int64),
         np.zeros(num_queries, np.int64),
@@ -209,32 +210,32 @@ def _new_heaps(
     )
 
 
-def _scan_by_products(prepared: Prepared, queries: kernels.Queries, heaps: kernels.Heaps) -> None:
+def _scan_by_products(prepared: Prepared, queries: Queries, heaps: Heaps) -> None:
     """Scan all items, with the filter's multiplications done by BLAS.
 
     In many dimensions these are all that takes time, and a BLAS does them faster than the kernel
     (90 against 60 GFLOP/s with n = 64). To multiply a quarter of the dimensions first, and the
     others only where that quarter leaves a chance, did not pay: some item of a block has one.
     """
-    code, items = prepared.score.code, prepared.items
+    items = prepared.items
     count, width = len(queries.points), items.psi.shape[1]
     local = kernels.new_local(width, count)
     products = np.empty((FAN_OUT, count, BLOCK), np.float32)
     for parent in range(len(items.centres)):
         psi = items.psi[parent * FAN_OUT : (parent + 1) * FAN_OUT]
-        kernels.enter(code, items, queries, parent, heaps, local)
+        kernels.enter(items, queries, parent, heaps, local)
         found = products[: len(psi)]
         with np.errstate(over="ignore", invalid="ignore"):
             np.matmul(local.phi, psi, out=found)
         first, scored = parent * FAN_OUT * BLOCK, heaps.tally[0]
-        kernels.take_products(code, items, queries, prepared.log_tau2, parent, found, local, heaps)
+        kernels.take_products(items, queries, parent, found, local, heaps)
         heaps.tally[0] = scored + count * min(len(psi) * BLOCK, len(prepared) - first)
 
 
 def _raise_floors(
     prepared: Prepared,
-    queries: kernels.Queries,
-    heaps: kernels.Heaps,
+    queries: Queries,
+    heaps: Heaps,
     level: int,
     starts: NDArray[np.int64],
 ) -> None:
@@ -243,10 +244,8 @@ def _raise_floors(
     everyone = np.arange(len(queries.mu))
     for members in np.split(everyone, np.flatnonzero(np.diff(starts)) + 1):
         kernels.raise_floors(
-            prepared.score.code,
             prepared.items,
             queries,
-            prepared.log_tau2,
             level,
             starts[members[0]],
             members,
@@ -257,20 +256,18 @@ def _raise_floors(
     heaps.tally[0] = 0
 
 
-def _bounds_pay(prepared: Prepared, queries: kernels.Queries, heaps: kernels.Heaps) -> bool:
+def _bounds_pay(prepared: Prepared, queries: Queries, heaps: Heaps) -> bool:
     """Measure on a sample whether the bounds pass over enough to be worth computing."""
     nodes = prepared.nodes
     assert nodes is not None
     sample = np.unique(np.linspace(0, len(queries.mu) - 1, _SAMPLE).astype(np.int64))
     blocks = np.unique(np.linspace(0, len(prepared.items.base) - 1, _SAMPLE).astype(np.int64))
     floors = np.minimum(heaps.floors, heaps.cuts)[sample]
-    reached = kernels.count_reaching(
-        prepared.score.code, nodes, blocks, take_queries(queries, sample), floors
-    )
+    reached = kernels.count_reaching(nodes, blocks, take_queries(queries, sample), floors)
     return bool(reached.sum() <= _WORTH_BOUNDS * len(sample) * len(blocks))
 
 
-def _seed_level(items: kernels.Items, keep: int) -> int:
+def _seed_level(items: Items, keep: int) -> int:
     """Return the lowest level whose nodes have enough items for a floor."""
     level = 1
     while BLOCK * FAN_OUT**level < min(2 * keep, len(items.labels)):
@@ -278,7 +275,7 @@ def _seed_level(items: kernels.Items, keep: int) -> int:
     return level
 
 
-def _sort(heaps: kernels.Heaps) -> None:
+def _sort(heaps: Heaps) -> None:
     """Bring every heap in order: value descending, then label ascending."""
     empty = np.arange(heaps.values.shape[1]) >= heaps.counts[:, None]
     heaps.values[empty] = -np.inf

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from vaeudf.errors import InputError
 from vaeudf.gaussian.checks import check_k, check_tolerance
-from vaeudf.gaussian.scores import Score, score_named
+from vaeudf.gaussian.scores import Score, choose_score
 from vaeudf.numerics.kd_tree import kd_order, typical_sigma
 from vaeudf.search import engine
 from vaeudf.search.prepared import Prepared, prepare, prepare_queries
@@ -170,7 +170,8 @@ def _items(mu: ArrayLike, log_var: ArrayLike) -> tuple[NDArray[Any], NDArray[Any
 def _queries(
     z: ArrayLike, log_var: ArrayLike | None, latent_dim: int, score: str, tolerance: float
 ) -> tuple[Score, NDArray[np.float64], NDArray[np.float64] | None]:
-    kind = score_named(score)
+    gaussian = log_var is not None
+    kind = choose_score(score, gaussian=gaussian, remedy="give query_log_var")
     check_tolerance(tolerance)
     queries = np.atleast_2d(np.asarray(z, dtype=np.float64))
     if queries.ndim != 2 or queries.shape[1] != latent_dim:
@@ -180,11 +181,6 @@ def _queries(
         )
     _check_finite("z", queries)
     if log_var is None:
-        if kind.between_gaussians:
-            raise InputError(
-                f"score {score} is between two Gaussians, but the queries are points z; "
-                "give query_log_var, or choose log_likelihood, mahalanobis or euclidean."
-            )
         return kind, queries, None
     spreads = np.atleast_2d(np.asarray(log_var, dtype=np.float64))
     if spreads.shape != queries.shape:

@@ -1,18 +1,19 @@
 """The compiled inner loops of the query engine: bounds, filter, exact scores, running top-k.
 
 Every score is brought to one shape, the *value* of an item to a query, higher is nearer
-(:mod:`vaeudf.gaussian.scores`). A search goes down a tree of boxes, all queries together: at each
-node only those go on whose upper bound over the box reaches their floor. What arrives at a block
-of items is filtered by a float32 inner product of features with a certified error margin, and what
-passes the filter is scored in float64 by the direct formula. Nothing that could be among the k best
-is ever dropped on the strength of a float32 number.
+(:mod:`vaeudf.gaussian.scores.score`). The loops know a score by its features, by the lines that
+bound it, and by the code of its formula in :func:`exact_value`. A search goes down a tree of boxes,
+all queries together: at each node only those go on whose upper bound over the box reaches their
+floor. What arrives at a block of items is filtered by a float32 inner product of features with a
+certified error margin, and what passes the filter is scored in float64 by the formula. Nothing that
+could be among the k best is ever dropped on the strength of a float32 number.
 
 Block by block and not query by query: one query going down a tree is bound by memory (15 GB/s,
 0.15 G pairs/s measured, however good the bounds), a block that all its queries share stays in the
 cache.
 
-All of this stands in one file because numba's cache on disk is told of a change by the file that a
-function is in, and not by those of the functions it calls.
+All loops stand in one file because numba compiles a function again when the file that it is in has
+changed, and not when those of the functions that it calls have.
 """
 
 from __future__ import annotations
@@ -20,18 +21,41 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from typing import NamedTuple
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
+
+from vaeudf.gaussian.scores.score import Features
+from vaeudf.search.records import Heaps, Items, Level, Local, Nodes, Queries
 
 BLOCK = 64
 """Items per block, the unit of the filter: 64 × 20 features of 4 bytes stay in the L1 cache."""
 FAN_OUT = 16
 """Children per node of the tree of boxes."""
 
-# Codes of the scores' direct formulas; see vaeudf.gaussian.scores.
+# The fields of the records by their places: whoever changes them, changes this file, and numba
+# compiles anew. Otherwise what it keeps on disk would go on reading the old places.
+_FIELDS = (
+    (Features._fields, "forward weighted backward log_volume constant with_sigma"),
+    (Items._fields, "code features log_tau2 mu log_var labels base psi centres magnitudes"),
+    (Nodes._fields, "starts low high forward backward widest peak"),
+    (
+        Queries._fields,
+        "mu log_var points spread weights constant unfiltered "
+        "point_down point_up spread_down weight_down",
+    ),
+    (Heaps._fields, "values labels counts floors cuts sums tally"),
+    (Local._fields, "phi offsets lifts thresholds places scores"),
+    (Level._fields, "places down up spread weight"),
+)
+for _found, _expected in _FIELDS:
+    if _found != tuple(_expected.split()):
+        raise TypeError(
+            f"a record has the fields {' '.join(_found)}, but vaeudf.search.kernels expects "
+            f"{_expected}; write the new ones there."
+        )
+
+# The codes of the scores' formulas: those that the scores' objects have.
 LOG_LIKELIHOOD, MAHALANOBIS, EUCLIDEAN, KL, REVERSE_KL, JEFFREYS, WASSERSTEIN2, BHATTACHARYYA = (
     range(8)
 )
@@ -46,107 +70,6 @@ _EPS32 = 2.0**-24
 _NEAREST = np.float32(1e-18)
 # Sums beyond this are not trusted to float32.
 _LARGEST_SUM = 1e37
-
-
-class Items(NamedTuple):
-    """Items in blocks, as the kernels read them.
-
-    Attributes:
-        mu: Means as stored, (N, n).
-        log_var: log sigma² as stored, (N, n).
-        labels: What the heaps hold and break ties by, (N,) int64.
-        base: The filter's constant per item, (blocks, BLOCK) float32; -inf beyond the last row.
-        psi: The filter's features, (blocks, F, BLOCK) float32, F ≥ 8 a multiple of 4.
-        centres: What the features are centred on, per parent of FAN_OUT blocks, (parents, d).
-        magnitudes: Largest |psi| per feature and, last, of the base's terms, (parents, F + 1);
-            infinite where float32 cannot be trusted.
-    """
-
-    mu: NDArray[np.floating]
-    log_var: NDArray[np.floating]
-    labels: NDArray[np.int64]
-    base: NDArray[np.float32]
-    psi: NDArray[np.float32]
-    centres: NDArray[np.float64]
-    magnitudes: NDArray[np.float64]
-
-
-class Nodes(NamedTuple):
-    """The tree of boxes, level by level from the blocks up.
-
-    Attributes:
-        starts: Where each level begins in the arrays below, (levels + 1,).
-        low: Lower ends of the boxes, (nodes, d) float32, rounded down.
-        high: Upper ends, rounded up.
-        forward: Three lines (intercept, slope) per dimension in t = squared distance (plus the
-            query's variance), (nodes, d, 6) float32; their maximum bounds the term from above.
-        backward: The same in w = 1 / the query's variance, for the scores that need it.
-        widest: The largest variance per dimension, (nodes, d) float32, for Bhattacharyya.
-        peak: Sum over dimensions of the largest |intercept|, (nodes,) float32.
-    """
-
-    starts: NDArray[np.int64]
-    low: NDArray[np.float32]
-    high: NDArray[np.float32]
-    forward: NDArray[np.float32]
-    backward: NDArray[np.float32]
-    widest: NDArray[np.float32]
-    peak: NDArray[np.float32]
-
-
-class Queries(NamedTuple):
-    """Queries, as the kernels read them.
-
-    Attributes:
-        mu: z, or a Gaussian query's mean, (Q, n).
-        log_var: A Gaussian query's log sigma², tolerance included, (Q, n); zeros for points.
-        points: Where the query is in the space of the boxes, (Q, d).
-        spread: What is added to the squared distance in the forward terms, (Q, d).
-        weights: 1 / the query's variance in the backward terms, (Q, d).
-        constant: What the value has beyond the filter's product, (Q,).
-        unfiltered: Queries too extreme for float32, (Q,): every item is scored directly.
-        point_down: points rounded to float32 downwards, (Q, d).
-        point_up: points rounded upwards.
-        spread_down: spread rounded downwards.
-        weight_down: weights rounded downwards.
-    """
-
-    mu: NDArray[np.float64]
-    log_var: NDArray[np.float64]
-    points: NDArray[np.float64]
-    spread: NDArray[np.float64]
-    weights: NDArray[np.float64]
-    constant: NDArray[np.float64]
-    unfiltered: NDArray[np.bool_]
-    point_down: NDArray[np.float32]
-    point_up: NDArray[np.float32]
-    spread_down: NDArray[np.float32]
-    weight_down: NDArray[np.float32]
-
-
-class Heaps(NamedTuple):
-    """The running top-k of every query: binary heaps, the worst of the kept at the root.
-
-    Attributes:
-        values: (Q, k).
-        labels: (Q, k).
-        counts: How many are filled, (Q,).
-        floors: Values below this cannot be among the k best, (Q,).
-        cuts: Values below which an item adds nothing to the sums either, (Q,); +inf where no sums
-            are wanted.
-        sums: Largest value, and the sum of e^(value - largest), over the items above the cuts,
-            (Q, 2).
-        tally: Pairs scored by the filter (or at once by the direct formula), pairs rescored, bounds
-            computed, and whether labels decided between equal values which item to keep.
-    """
-
-    values: NDArray[np.float64]
-    labels: NDArray[np.int64]
-    counts: NDArray[np.int64]
-    floors: NDArray[np.float64]
-    cuts: NDArray[np.float64]
-    sums: NDArray[np.float64]
-    tally: NDArray[np.int64]
 
 
 def compiled(**options):
@@ -209,8 +132,28 @@ def _log_cosh(x: float) -> float:
 
 
 @compiled()
+def _half_square(total: float) -> float:
+    """Return minus half the square of the distance whose square this is."""
+    # Items at one distance tie, whatever their squares' last digits are.
+    distance = math.sqrt(total)
+    return -0.5 * (distance * distance)
+
+
+@compiled()
 def exact_value(code, query_mu, query_log_var, mu, log_var, log_tau2):
-    """Return one item's value to one query in float64; query_log_var has the tolerance in it."""
+    """Return one item's value to one query in float64, by the formula of the score.
+
+    Args:
+        code: The score's.
+        query_mu: z, or a Gaussian query's mean, (n,).
+        query_log_var: A Gaussian query's log sigma², tolerance included, (n,).
+        mu: The item's mean, (n,).
+        log_var: The item's log sigma² as stored, (n,).
+        log_tau2: Log of the squared tolerance.
+
+    Raises:
+        ValueError: No score here has this code.
+    """
     total = 0.0
     n = len(mu)
     if code == LOG_LIKELIHOOD:
@@ -218,91 +161,110 @@ def exact_value(code, query_mu, query_log_var, mu, log_var, log_tau2):
             blurred = _blurred(np.float64(log_var[i]), log_tau2)
             total += _scaled_square(query_mu[i] - mu[i], blurred) + blurred
         return -0.5 * (total + n * _LOG_2PI)
-    for i in range(n):
-        distance = query_mu[i] - mu[i]
-        if code == EUCLIDEAN:
+    if code == MAHALANOBIS:
+        for i in range(n):
+            blurred = _blurred(np.float64(log_var[i]), log_tau2)
+            total += _scaled_square(query_mu[i] - mu[i], blurred)
+        return _half_square(total)
+    if code == EUCLIDEAN:
+        for i in range(n):
+            distance = query_mu[i] - mu[i]
             total += distance * distance
-            continue
-        blurred = _blurred(np.float64(log_var[i]), log_tau2)
-        if code == MAHALANOBIS:
-            total += _scaled_square(distance, blurred)
-            continue
-        difference = query_log_var[i] - blurred
-        if code == WASSERSTEIN2:
+        return _half_square(total)
+    if code == KL:
+        for i in range(n):
+            blurred = _blurred(np.float64(log_var[i]), log_tau2)
+            difference = query_log_var[i] - blurred
+            total += _scaled_square(query_mu[i] - mu[i], blurred) + _excess(difference)
+        return -0.5 * total
+    if code == REVERSE_KL:
+        for i in range(n):
+            blurred = _blurred(np.float64(log_var[i]), log_tau2)
+            difference = blurred - query_log_var[i]
+            total += _scaled_square(query_mu[i] - mu[i], query_log_var[i]) + _excess(difference)
+        return -0.5 * total
+    if code == JEFFREYS:
+        for i in range(n):
+            distance = query_mu[i] - mu[i]
+            blurred = _blurred(np.float64(log_var[i]), log_tau2)
+            difference = query_log_var[i] - blurred
+            total += _scaled_square(distance, blurred) + _excess(difference)
+            total += _scaled_square(distance, query_log_var[i]) + _excess(-difference)
+        return -0.5 * total
+    if code == WASSERSTEIN2:
+        for i in range(n):
+            distance = query_mu[i] - mu[i]
+            blurred = _blurred(np.float64(log_var[i]), log_tau2)
             spread = _sigma(query_log_var[i]) - _sigma(blurred)
             total += distance * distance + spread * spread
-        elif code == BHATTACHARYYA:
-            # log of the mean variance, by the larger of the two: exp cannot overflow.
-            middle = (
-                max(query_log_var[i], blurred)
-                + math.log1p(math.exp(-abs(difference)))
-                - math.log(2.0)
-            )
-            total += 0.25 * _scaled_square(distance, middle)
+        return _half_square(total)
+    if code == BHATTACHARYYA:
+        for i in range(n):
+            blurred = _blurred(np.float64(log_var[i]), log_tau2)
+            difference = query_log_var[i] - blurred
+            # Log of the mean variance, by the larger of the two: exp cannot overflow.
+            largest = max(query_log_var[i], blurred)
+            middle = largest + math.log1p(math.exp(-abs(difference))) - math.log(2.0)
+            total += 0.25 * _scaled_square(query_mu[i] - mu[i], middle)
             total += _log_cosh(0.5 * difference)
-        else:
-            if code != REVERSE_KL:
-                total += _scaled_square(distance, blurred) + _excess(difference)
-            if code != KL:
-                total += _scaled_square(distance, query_log_var[i]) + _excess(-difference)
-    if code == MAHALANOBIS or code == EUCLIDEAN or code == WASSERSTEIN2:
-        # Items at one distance tie, whatever their squares' last digits are.
-        distance = math.sqrt(total)
-        return -0.5 * (distance * distance)
-    return -0.5 * total
+        return -0.5 * total
+    raise ValueError("the score has a code without a formula in vaeudf.search.kernels.exact_value")
 
 
 # ---- items made ready
 
 
 @compiled()
-def _coordinates(code, mu, log_var, log_tau2, points, log_vars):
+def _coordinates(with_sigma, mu, log_var, log_tau2, points, log_vars):
     """Write where an item is in the space of the boxes, and its log variances there."""
     n = len(mu)
     for i in range(n):
         points[i] = mu[i]
         log_vars[i] = _blurred(np.float64(log_var[i]), log_tau2)
-        if code == WASSERSTEIN2:
+        if with_sigma:
             points[n + i] = _sigma(log_vars[i])
             log_vars[n + i] = log_vars[i]
 
 
 @compiled()
-def fill_features(code, mu, log_var, log_tau2, centres, base, psi, magnitudes):
-    """Write the filter's features of all items; those of the queries are in _features.
+def fill_features(items):
+    """Write the filter's features of all items; those of the queries are in _query_features.
 
     Args:
-        code: The score.
-        mu: (N, n).
-        log_var: (N, n).
-        log_tau2: Log of the squared tolerance.
-        centres: As in Items, (parents, d).
-        base: As in Items, filled with -inf.
-        psi: As in Items, filled with 0.
-        magnitudes: As in Items, filled with 0.
+        items: With ``base`` filled with -inf, ``psi`` and ``magnitudes`` with 0.
     """
-    d = centres.shape[1]
+    forward = items.features.forward
+    backward = items.features.backward
+    if not forward and not backward:  # every item is scored by the formula
+        return
+    weighted = items.features.weighted
+    log_volume = items.features.log_volume
+    per_dimension = items.features.constant
+    psi = items.psi
+    magnitudes = items.magnitudes
+    d = items.centres.shape[1]
     width = psi.shape[1]
     points = np.empty(d)
     log_vars = np.empty(d)
-    if code == BHATTACHARYYA:  # it has no such features: every item is scored directly
-        return
-    forward = code != REVERSE_KL
-    backward = code == REVERSE_KL or code == JEFFREYS
-    scaled = code != EUCLIDEAN and code != WASSERSTEIN2
-    with_volume = code == LOG_LIKELIHOOD or code == KL
-    for row in range(len(mu)):
-        _coordinates(code, mu[row], log_var[row], log_tau2, points, log_vars)
+    for row in range(len(items.mu)):
+        _coordinates(
+            items.features.with_sigma,
+            items.mu[row],
+            items.log_var[row],
+            items.log_tau2,
+            points,
+            log_vars,
+        )
         block = row // BLOCK
         j = row % BLOCK
         parent = block // FAN_OUT
-        constant = 0.0
-        size = 0.0
+        constant = per_dimension * d
+        size = abs(constant)
         f = 0
         for i in range(d):
-            x = points[i] - centres[parent, i]
+            x = points[i] - items.centres[parent, i]
             if forward:
-                precision = math.exp(-log_vars[i]) if scaled else 1.0
+                precision = math.exp(-log_vars[i]) if weighted else 1.0
                 along = precision * x
                 square = 0.5 * along * x
                 constant -= square
@@ -319,16 +281,9 @@ def fill_features(code, mu, log_var, log_tau2, centres, base, psi, magnitudes):
                 magnitudes[parent, f] = max(magnitudes[parent, f], abs(x))
                 magnitudes[parent, f + 1] = max(magnitudes[parent, f + 1], square)
                 f += 2
-            if with_volume:
-                constant -= 0.5 * log_vars[i]
-                size += 0.5 * abs(log_vars[i])
-            elif code == REVERSE_KL:
-                constant += 0.5 * log_vars[i]
-                size += 0.5 * abs(log_vars[i])
-        if code == LOG_LIKELIHOOD:
-            constant -= 0.5 * d * _LOG_2PI
-            size += 0.5 * d * _LOG_2PI
-        base[block, j] = constant
+            constant += log_volume * log_vars[i]
+            size += abs(log_volume * log_vars[i])
+        items.base[block, j] = constant
         if not size < magnitudes[parent, width]:  # NaN too
             magnitudes[parent, width] = size if size == size else np.inf
 
@@ -432,38 +387,39 @@ def flatten(heaps):
 
 
 @compiled(fastmath={"contract"})
-def bounds(code, nodes, node, down, up, spread, weight, count, out):
+def bounds(nodes, node, down, up, spread, weight, count, out):
     """Write an upper bound of every query's value over one box, certified in float32.
 
     Args:
-        code: The score.
         nodes: The boxes.
         node: Which one.
         down: Queries' points rounded down, one row per dimension, (d, ≥ count).
         up: The same rounded up.
-        spread: Variance to add to the squared distance; (d, 0) for none.
-        weight: 1 / variance for the backward terms.
+        spread: Variances to add to the squared distances, (d, ≥ count); (d, 0) for none.
+        weight: 1 / variance for the backward terms, (d, ≥ count); (d, 0) for none.
         count: Queries.
         out: Filled up to ``count``.
     """
     d = nodes.low.shape[1]
     half = np.float32(0.5)
+    quarter = np.float32(-0.25)
+    by_widest = len(nodes.widest) > 0
+    forward = len(nodes.forward) > 0
+    backward = len(nodes.backward) > 0
     for s in range(count):
         out[s] = _ZERO
     for i in range(d):
         low = nodes.low[node, i]
         high = nodes.high[node, i]
-        if code == BHATTACHARYYA:
+        if by_widest:
             widest = nodes.widest[node, i]
-            quarter = np.float32(-0.25)
             for s in range(count):
                 a = low - up[i, s]
                 b = down[i, s] - high
                 a = a if a > b else b
                 a = a if a > _NEAREST else _ZERO
                 out[s] += quarter * (a * a) / (spread[i, s] + widest)
-            continue
-        if code != REVERSE_KL:
+        if forward:
             p0 = nodes.forward[node, i, 0]
             m0 = nodes.forward[node, i, 1]
             p1 = nodes.forward[node, i, 2]
@@ -471,7 +427,7 @@ def bounds(code, nodes, node, down, up, spread, weight, count, out):
             p2 = nodes.forward[node, i, 4]
             m2 = nodes.forward[node, i, 5]
             if spread.shape[1] == 0:
-                # A loop of its own, for the most usual score: no spreads to read.
+                # A loop of its own for the most usual scores: no spreads to read.
                 for s in range(count):
                     a = low - up[i, s]
                     b = down[i, s] - high
@@ -484,20 +440,20 @@ def bounds(code, nodes, node, down, up, spread, weight, count, out):
                     x = x if x > y else y
                     x = x if x > z else z
                     out[s] += x
-                continue
-            for s in range(count):
-                a = low - up[i, s]
-                b = down[i, s] - high
-                a = a if a > b else b
-                a = a if a > _NEAREST else _ZERO
-                t = a * a + spread[i, s]
-                x = p0 + m0 * t
-                y = p1 + m1 * t
-                z = p2 + m2 * t
-                x = x if x > y else y
-                x = x if x > z else z
-                out[s] += x
-        if code == REVERSE_KL or code == JEFFREYS:
+            else:
+                for s in range(count):
+                    a = low - up[i, s]
+                    b = down[i, s] - high
+                    a = a if a > b else b
+                    a = a if a > _NEAREST else _ZERO
+                    t = a * a + spread[i, s]
+                    x = p0 + m0 * t
+                    y = p1 + m1 * t
+                    z = p2 + m2 * t
+                    x = x if x > y else y
+                    x = x if x > z else z
+                    out[s] += x
+        if backward:
             p0 = nodes.backward[node, i, 0]
             m0 = nodes.backward[node, i, 1]
             p1 = nodes.backward[node, i, 2]
@@ -637,7 +593,7 @@ def _filter(psi, base, phi, thresholds, chosen, start, count, scores):
 
 
 @compiled()
-def _visit_block(code, items, queries, log_tau2, block, chosen, count, local, heaps, exactly):
+def _visit_block(items, queries, block, chosen, count, local, heaps, exactly):
     """Take one block's items into the heaps of the chosen of a parent's queries.
 
     Not ``exactly``, what goes into the heaps is a value that the item certainly reaches.
@@ -672,12 +628,12 @@ def _visit_block(code, items, queries, log_tau2, block, chosen, count, local, he
                 row = first + j
                 if exactly or every:
                     value = exact_value(
-                        code,
+                        items.code,
                         queries.mu[q],
                         queries.log_var[q],
                         items.mu[row],
                         items.log_var[row],
-                        log_tau2,
+                        items.log_tau2,
                     )
                     heaps.tally[1] += 1
                 else:
@@ -690,26 +646,6 @@ def _visit_block(code, items, queries, log_tau2, block, chosen, count, local, he
                 threshold = _floor32(_limit(heaps, q) - local.offsets[c])
                 local.thresholds[c] = threshold
         start += 4
-
-
-class Local(NamedTuple):
-    """Scratch for the queries that reach one parent.
-
-    Attributes:
-        phi: Their features, (S, F) float32.
-        offsets: Constant plus margin: how far a float32 number may be below the floor, (S,).
-        lifts: Constant minus margin: what a float32 number lacks to a value that is certain, (S,).
-        thresholds: The floors, less the offsets, rounded down to float32, (S,).
-        places: Their numbers, (S,).
-        scores: The filter's numbers for four queries, (4, BLOCK).
-    """
-
-    phi: NDArray[np.float32]
-    offsets: NDArray[np.float64]
-    lifts: NDArray[np.float64]
-    thresholds: NDArray[np.float32]
-    places: NDArray[np.int64]
-    scores: NDArray[np.float32]
 
 
 @compiled()
@@ -726,7 +662,7 @@ def new_local(num_features, count):
 
 
 @compiled(fastmath={"contract", "reassoc"})
-def _features(code, queries, q, centre, magnitudes, phi, s):
+def _query_features(features, queries, q, centre, magnitudes, phi, s):
     """Write a query's features, relative to a centre, to phi[s]; return (constant, size).
 
     The size is that of the sum of the absolute values of what the filter adds up, at most.
@@ -734,20 +670,21 @@ def _features(code, queries, q, centre, magnitudes, phi, s):
     d = len(centre)
     constant = queries.constant[q]
     size = magnitudes[phi.shape[1]]
-    if code != REVERSE_KL and code != JEFFREYS:
-        for i in range(d):
-            x = queries.points[q, i] - centre[i]
-            square = 0.5 * (x * x + queries.spread[q, i])
-            phi[s, 2 * i] = -square
-            phi[s, 2 * i + 1] = x
-            size += square * magnitudes[2 * i] + abs(x) * magnitudes[2 * i + 1]
+    if not features.backward:
+        if features.forward:
+            for i in range(d):
+                x = queries.points[q, i] - centre[i]
+                square = 0.5 * (x * x + queries.spread[q, i])
+                phi[s, 2 * i] = -square
+                phi[s, 2 * i + 1] = x
+                size += square * magnitudes[2 * i] + abs(x) * magnitudes[2 * i + 1]
         return constant, size
-    step = 4 if code == JEFFREYS else 2
+    step = 4 if features.forward else 2
     f = 0
     for i in range(d):
         x = queries.points[q, i] - centre[i]
         w = queries.weights[q, i]
-        if code == JEFFREYS:
+        if features.forward:
             square = 0.5 * (x * x + queries.spread[q, i])
             phi[s, f] = -square
             phi[s, f + 1] = x
@@ -761,7 +698,7 @@ def _features(code, queries, q, centre, magnitudes, phi, s):
 
 
 @compiled()
-def _enter_parent(code, items, queries, parent, chosen, count, heaps, local):
+def _enter_parent(items, queries, parent, chosen, count, heaps, local):
     """Fill the scratch for the queries that reach a parent.
 
     The margin bounds the difference between the filter's float32 number and the float64 value of
@@ -775,7 +712,9 @@ def _enter_parent(code, items, queries, parent, chosen, count, heaps, local):
     for s in range(count):
         q = chosen[s]
         local.places[s] = q
-        constant, size = _features(code, queries, q, centre, magnitudes, local.phi, s)
+        constant, size = _query_features(
+            items.features, queries, q, centre, magnitudes, local.phi, s
+        )
         margin = relative * size + 1e-12 * abs(constant)
         offset = constant + margin
         if queries.unfiltered[q] or not size < _LARGEST_SUM or not abs(offset) < np.inf:
@@ -786,52 +725,50 @@ def _enter_parent(code, items, queries, parent, chosen, count, heaps, local):
 
 
 @compiled()
-def scan_directly(code, items, queries, log_tau2, heaps):
+def scan_directly(items, queries, heaps):
     """Take every item into the heaps of all queries, by the direct formula alone."""
     num_queries = len(queries.mu)
     heaps.tally[0] += num_queries * len(items.mu)
     for row in range(len(items.mu)):
         for q in range(num_queries):
             value = exact_value(
-                code,
+                items.code,
                 queries.mu[q],
                 queries.log_var[q],
                 items.mu[row],
                 items.log_var[row],
-                log_tau2,
+                items.log_tau2,
             )
             _take(heaps, q, value, items.labels[row])
 
 
 @compiled()
-def scan(code, items, queries, log_tau2, chosen, heaps):
+def scan(items, queries, chosen, heaps):
     """Take every item into the heaps of the chosen queries, without bounds."""
     count = len(chosen)
     local = new_local(items.psi.shape[1], count)
     every = np.arange(count)
     num_blocks = len(items.base)
     for parent in range(len(items.centres)):
-        _enter_parent(code, items, queries, parent, chosen, count, heaps, local)
+        _enter_parent(items, queries, parent, chosen, count, heaps, local)
         for block in range(parent * FAN_OUT, min((parent + 1) * FAN_OUT, num_blocks)):
-            _visit_block(code, items, queries, log_tau2, block, every, count, local, heaps, True)
+            _visit_block(items, queries, block, every, count, local, heaps, True)
 
 
 @compiled()
-def enter(code, items, queries, parent, heaps, local):
+def enter(items, queries, parent, heaps, local):
     """Fill the scratch for all queries at a parent."""
     count = len(queries.points)
-    _enter_parent(code, items, queries, parent, np.arange(count), count, heaps, local)
+    _enter_parent(items, queries, parent, np.arange(count), count, heaps, local)
 
 
 @compiled()
-def take_products(code, items, queries, log_tau2, parent, products, local, heaps):
+def take_products(items, queries, parent, products, local, heaps):
     """Take a parent's items into the heaps, its features having been multiplied already.
 
     Args:
-        code: The score.
         items: The items.
         queries: The queries, all of which are in ``local``.
-        log_tau2: Log of the squared tolerance.
         parent: Which parent.
         products: Of the queries' features and the items', (blocks, Q, BLOCK) float32.
         local: The queries' scratch.
@@ -853,36 +790,20 @@ def take_products(code, items, queries, log_tau2, parent, products, local, heaps
             chosen[kept] = s
             kept += 1 if hits > 0 or local.offsets[s] == np.inf else 0
         if kept:
-            _visit_block(code, items, queries, log_tau2, block, chosen, kept, local, heaps, True)
-
-
-class Level(NamedTuple):
-    """Scratch for the queries at one level of a descent.
-
-    Attributes:
-        places: Their numbers, (S,).
-        down: Their points rounded down, a row per dimension, (d, S) float32.
-        up: Rounded up.
-        spread: (d, S), or (d, 0) where the score needs none.
-        weight: The same.
-    """
-
-    places: NDArray[np.int64]
-    down: NDArray[np.float32]
-    up: NDArray[np.float32]
-    spread: NDArray[np.float32]
-    weight: NDArray[np.float32]
+            _visit_block(items, queries, block, chosen, kept, local, heaps, True)
 
 
 @compiled()
-def _new_level(code, d, count):
-    spreads = count if code >= KL else 0
+def _new_level(queries, count):
+    d = queries.points.shape[1]
+    spreads = count if queries.spread_down.shape[1] else 0
+    weights = count if queries.weight_down.shape[1] else 0
     return Level(
         np.empty(count, np.int64),
         np.empty((d, count), np.float32),
         np.empty((d, count), np.float32),
         np.empty((d, spreads), np.float32),
-        np.empty((d, spreads), np.float32),
+        np.empty((d, weights), np.float32),
     )
 
 
@@ -900,11 +821,15 @@ def _gather(queries, level, count):
             q = level.places[s]
             for i in range(d):
                 level.spread[i, s] = queries.spread_down[q, i]
+    if level.weight.shape[1]:
+        for s in range(count):
+            q = level.places[s]
+            for i in range(d):
                 level.weight[i, s] = queries.weight_down[q, i]
 
 
 @compiled()
-def descend(code, items, nodes, queries, log_tau2, chosen, heaps):
+def descend(items, nodes, queries, chosen, heaps):
     """Take into the heaps of the chosen queries every item that can still matter.
 
     Depth first through the tree; at each box only those queries go on whose bound reaches their
@@ -916,9 +841,10 @@ def descend(code, items, nodes, queries, log_tau2, chosen, heaps):
     places = np.empty((num_levels, total), np.int64)
     down = np.empty((num_levels, d, total), np.float32)
     up = np.empty((num_levels, d, total), np.float32)
-    spreads = total if code >= KL else 0
+    spreads = total if queries.spread_down.shape[1] else 0
+    weights = total if queries.weight_down.shape[1] else 0
     spread = np.empty((num_levels, d, spreads), np.float32)
-    weight = np.empty((num_levels, d, spreads), np.float32)
+    weight = np.empty((num_levels, d, weights), np.float32)
     counts = np.zeros(num_levels, np.int64)
     next_child = np.zeros(num_levels, np.int64)
     last_child = np.zeros(num_levels, np.int64)
@@ -939,7 +865,7 @@ def descend(code, items, nodes, queries, log_tau2, chosen, heaps):
     next_child[level] = 0
     last_child[level] = nodes.starts[level + 1] - nodes.starts[level]
     if level == 0:
-        _enter_parent(code, items, queries, 0, places[0], total, heaps, local)
+        _enter_parent(items, queries, 0, places[0], total, heaps, local)
     while True:
         if next_child[level] == last_child[level]:
             level += 1
@@ -951,7 +877,6 @@ def descend(code, items, nodes, queries, log_tau2, chosen, heaps):
         here = places[level]
         count = counts[level]
         bounds(
-            code,
             nodes,
             nodes.starts[level] + child,
             down[level],
@@ -970,7 +895,7 @@ def descend(code, items, nodes, queries, log_tau2, chosen, heaps):
                     bound[s], _limit(heaps, here[s]), queries.constant[here[s]]
                 )
             if kept:
-                _visit_block(code, items, queries, log_tau2, child, alive, kept, local, heaps, True)
+                _visit_block(items, queries, child, alive, kept, local, heaps, True)
             continue
         below = places[level - 1]
         for s in range(count):
@@ -991,26 +916,26 @@ def descend(code, items, nodes, queries, log_tau2, chosen, heaps):
             kept,
         )
         if level == 0:
-            _enter_parent(code, items, queries, child, below, kept, heaps, local)
+            _enter_parent(items, queries, child, below, kept, heaps, local)
 
 
 @compiled()
-def _level_of_all(code, queries):
+def _level_of_all(queries):
     """Return a level's scratch with all queries in it."""
     count = len(queries.points)
-    level = _new_level(code, queries.points.shape[1], count)
+    level = _new_level(queries, count)
     level.places[:] = np.arange(count)
     _gather(queries, level, count)
     return level
 
 
 @compiled()
-def reaching(code, nodes, node, queries, floors):
+def reaching(nodes, node, queries, floors):
     """Return the queries whose bound over one box reaches their floor, ascending."""
-    here = _level_of_all(code, queries)
+    here = _level_of_all(queries)
     count = len(floors)
     bound = np.empty(count, np.float32)
-    bounds(code, nodes, node, here.down, here.up, here.spread, here.weight, count, bound)
+    bounds(nodes, node, here.down, here.up, here.spread, here.weight, count, bound)
     kept = 0
     for s in range(count):
         here.places[kept] = s
@@ -1019,29 +944,29 @@ def reaching(code, nodes, node, queries, floors):
 
 
 @compiled()
-def count_reaching(code, nodes, which, queries, floors):
+def count_reaching(nodes, which, queries, floors):
     """Return for every one of these boxes how many queries' bounds reach their floor."""
-    here = _level_of_all(code, queries)
+    here = _level_of_all(queries)
     count = len(floors)
     bound = np.empty(count, np.float32)
     reached = np.zeros(len(which), np.int64)
     for i in range(len(which)):
-        bounds(code, nodes, which[i], here.down, here.up, here.spread, here.weight, count, bound)
+        bounds(nodes, which[i], here.down, here.up, here.spread, here.weight, count, bound)
         for s in range(count):
             reached[i] += not _cannot_matter(bound[s], floors[s], queries.constant[s])
     return reached
 
 
 @compiled()
-def most_promising(code, nodes, queries, number):
+def most_promising(nodes, queries, number):
     """Return the nodes with the highest bounds for every query, (Q, number), best first."""
-    here = _level_of_all(code, queries)
+    here = _level_of_all(queries)
     total = len(queries.points)
     bound = np.empty(total, np.float32)
     best = np.full((total, number), np.float32(-np.inf))
     found = np.zeros((total, number), np.int64)
     for node in range(len(nodes.low)):
-        bounds(code, nodes, node, here.down, here.up, here.spread, here.weight, total, bound)
+        bounds(nodes, node, here.down, here.up, here.spread, here.weight, total, bound)
         for s in range(total):
             if node >= number and not bound[s] > best[s, number - 1]:
                 continue
@@ -1056,12 +981,11 @@ def most_promising(code, nodes, queries, number):
 
 
 @compiled()
-def promising(code, nodes, queries, target, chosen, found):
+def promising(nodes, queries, target, chosen, found):
     """Write to each chosen query the node of level ``target`` that a greedy descent ends at."""
     num_levels = len(nodes.starts) - 1
-    d = queries.points.shape[1]
     total = len(chosen)
-    here = _new_level(code, d, total)
+    here = _new_level(queries, total)
     bound = np.empty(total, np.float32)
     best = np.empty(total, np.float32)
     which = np.empty(total, np.int64)
@@ -1085,7 +1009,6 @@ def promising(code, nodes, queries, target, chosen, found):
                 last = min(first + FAN_OUT, size)
             for child in range(first, last):
                 bounds(
-                    code,
                     nodes,
                     nodes.starts[level] + child,
                     here.down,
@@ -1108,7 +1031,7 @@ def promising(code, nodes, queries, target, chosen, found):
 
 
 @compiled()
-def raise_floors(code, items, queries, log_tau2, level, node, chosen, heaps):
+def raise_floors(items, queries, level, node, chosen, heaps):
     """Raise the chosen queries' floors by the items of one node of the tree."""
     count = len(chosen)
     local = new_local(items.psi.shape[1], count)
@@ -1118,5 +1041,5 @@ def raise_floors(code, items, queries, log_tau2, level, node, chosen, heaps):
     last = min(first + width, len(items.base))
     for block in range(first, last):
         if block == first or block % FAN_OUT == 0:
-            _enter_parent(code, items, queries, block // FAN_OUT, chosen, count, heaps, local)
-        _visit_block(code, items, queries, log_tau2, block, every, count, local, heaps, False)
+            _enter_parent(items, queries, block // FAN_OUT, chosen, count, heaps, local)
+        _visit_block(items, queries, block, every, count, local, heaps, False)

@@ -1,0 +1,163 @@
+"""The records that the compiled loops read: items, boxes, queries, and what they keep of each.
+
+Numba keeps what it has compiled until ``kernels.py`` itself changes, and reads fields by their
+places. The order of the fields is therefore written down there once more: a change here has to be
+one there.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaeudf.gaussian.scores.score import Features
+
+
+class Items(NamedTuple):
+    """Items in blocks, as the kernels read them, for one score with one tolerance.
+
+    Attributes:
+        code: That of the score's formula.
+        features: The score's features.
+        log_tau2: Log of the squared tolerance, -inf for none.
+        mu: Means as stored, (N, n).
+        log_var: log sigma² as stored, (N, n).
+        labels: What the heaps hold and break ties by, (N,) int64.
+        base: The filter's constant per item, (blocks, BLOCK) float32; -inf beyond the last row.
+            Without blocks, every item is scored by the formula.
+        psi: The filter's features, (blocks, F, BLOCK) float32, F ≥ 8 a multiple of 4.
+        centres: What the features are centred on, per parent of FAN_OUT blocks, (parents, d).
+        magnitudes: Largest |psi| per feature and, last, of the base's terms, (parents, F + 1);
+            infinite where float32 cannot be trusted.
+    """
+
+    code: int
+    features: Features
+    log_tau2: float
+    mu: NDArray[np.floating]
+    log_var: NDArray[np.floating]
+    labels: NDArray[np.int64]
+    base: NDArray[np.float32]
+    psi: NDArray[np.float32]
+    centres: NDArray[np.float64]
+    magnitudes: NDArray[np.float64]
+
+
+class Nodes(NamedTuple):
+    """The tree of boxes, level by level from the blocks up.
+
+    Attributes:
+        starts: Where each level begins in the arrays below, (levels + 1,).
+        low: Lower ends of the boxes, (nodes, d) float32, rounded down.
+        high: Upper ends, rounded up.
+        forward: Three lines (intercept, slope) per dimension in t = squared distance (plus the
+            query's variance), (nodes, d, 6) float32; their maximum bounds the term from above.
+            (0, d, 6) if the score has no such terms.
+        backward: The same in w = 1 / the query's variance.
+        widest: The largest variance v of the bound -¼ squared distance / (query's variance + v),
+            (nodes, d) float32; (0, d) if the score is not bounded by it.
+        peak: Sum over dimensions of the largest |intercept|, (nodes,) float32.
+    """
+
+    starts: NDArray[np.int64]
+    low: NDArray[np.float32]
+    high: NDArray[np.float32]
+    forward: NDArray[np.float32]
+    backward: NDArray[np.float32]
+    widest: NDArray[np.float32]
+    peak: NDArray[np.float32]
+
+
+class Queries(NamedTuple):
+    """Queries, as the kernels read them.
+
+    Attributes:
+        mu: z, or a Gaussian query's mean, (Q, n).
+        log_var: A Gaussian query's log sigma², tolerance included, (Q, n); zeros for points.
+        points: Where the query is in the space of the boxes, (Q, d).
+        spread: What is added to the squared distance in the forward terms, (Q, d), or 0.
+        weights: 1 / the query's variance in the backward terms, (Q, d), or 0.
+        constant: What the value has beyond the filter's product, (Q,).
+        unfiltered: Queries too extreme for float32, (Q,): every item is scored directly.
+        point_down: points rounded to float32 downwards, (Q, d).
+        point_up: points rounded upwards.
+        spread_down: spread rounded downwards; (Q, 0) if the score has none.
+        weight_down: weights rounded downwards; (Q, 0) if the score has none.
+    """
+
+    mu: NDArray[np.float64]
+    log_var: NDArray[np.float64]
+    points: NDArray[np.float64]
+    spread: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    constant: NDArray[np.float64]
+    unfiltered: NDArray[np.bool_]
+    point_down: NDArray[np.float32]
+    point_up: NDArray[np.float32]
+    spread_down: NDArray[np.float32]
+    weight_down: NDArray[np.float32]
+
+
+class Heaps(NamedTuple):
+    """The running top-k of every query: binary heaps, the worst of the kept at the root.
+
+    Attributes:
+        values: (Q, k).
+        labels: (Q, k).
+        counts: How many are filled, (Q,).
+        floors: Values below this cannot be among the k best, (Q,).
+        cuts: Values below which an item adds nothing to the sums either, (Q,); +inf where no sums
+            are wanted.
+        sums: Largest value, and the sum of e^(value - largest), over the items above the cuts,
+            (Q, 2).
+        tally: Pairs scored by the filter (or at once by the direct formula), pairs rescored, bounds
+            computed, and whether labels decided between equal values which item to keep.
+    """
+
+    values: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    floors: NDArray[np.float64]
+    cuts: NDArray[np.float64]
+    sums: NDArray[np.float64]
+    tally: NDArray[np.int64]
+
+
+class Local(NamedTuple):
+    """Scratch for the queries that reach one parent.
+
+    Attributes:
+        phi: Their features, (S, F) float32.
+        offsets: Constant plus margin: how far a float32 number may be below the floor, (S,).
+        lifts: Constant minus margin: what a float32 number lacks to a value that is certain, (S,).
+        thresholds: The floors, less the offsets, rounded down to float32, (S,).
+        places: Their numbers, (S,).
+        scores: The filter's numbers for four queries, (4, BLOCK).
+    """
+
+    phi: NDArray[np.float32]
+    offsets: NDArray[np.float64]
+    lifts: NDArray[np.float64]
+    thresholds: NDArray[np.float32]
+    places: NDArray[np.int64]
+    scores: NDArray[np.float32]
+
+
+class Level(NamedTuple):
+    """Scratch for the queries at one level of a descent.
+
+    Attributes:
+        places: Their numbers, (S,).
+        down: Their points rounded down, a row per dimension, (d, S) float32.
+        up: Rounded up.
+        spread: (d, S), or (d, 0) where the score needs none.
+        weight: The same, of the weights.
+    """
+
+    places: NDArray[np.int64]
+    down: NDArray[np.float32]
+    up: NDArray[np.float32]
+    spread: NDArray[np.float32]
+    weight: NDArray[np.float32]
