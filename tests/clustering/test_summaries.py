@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.support.divergences import EVERY_DIVERGENCE, draw_clusters, reference
+from tests.support.divergences import EVERY_DIVERGENCE, REFERENCES, draw_clusters, reference
 from tests.support.passes import MemoryPasses
 from vaeudf.clustering.assignment import assign
 from vaeudf.clustering.divergences import EUCLIDEAN, KL
@@ -25,7 +25,7 @@ def test_summaries(divergence):
     [summaries] = summarise(passes, fitted, [trial], num_nearest=6)
     distances = reference(divergence.name, mu, log_var, trial.centroids.mu, trial.centroids.log_var)
     labels = distances.argmin(axis=1)
-    rooted = np.sqrt(distances) if divergence.squared else distances
+    rooted = np.sqrt(distances) if REFERENCES[divergence.name].squared else distances
     ordered = np.sort(rooted, axis=1)
     widths = 1 - ordered[:, 0] / ordered[:, 1]
     pairs = reference(divergence.name, mu, log_var, mu, log_var)
