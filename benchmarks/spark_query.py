@@ -27,6 +27,7 @@ from benchmarks.search import lifted_items, lifted_queries
 from vaeudf.query import two_rounds as table_search
 from vaeudf.query.bulk import BulkQuery, plan
 from vaeudf.query.latents import Latents, from_rows
+from vaeudf.query.options import QueryOptions
 from vaeudf.schema import posterior_schema
 from vaeudf.spark.session import session_builder
 from vaeudf.spark.writing import write_data_files
@@ -67,7 +68,7 @@ def make_table(spark: SparkSession, path: str, items: Posteriors) -> None:
 def run(table: PosteriorTable, queries: Latents, k: int) -> tuple[float, BulkQuery]:
     """Answer a bulk query and bring the result to the driver; return the seconds."""
     start = time.perf_counter()
-    query = plan(table, queries, k)
+    query = plan(table, queries, QueryOptions(k=k))
     query.hits.toArrow()
     return time.perf_counter() - start, query
 

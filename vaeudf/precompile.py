@@ -20,11 +20,11 @@ from vaeudf.gaussian.scores import SCORES, Score
 from vaeudf.numerics.boxes import Boxes
 from vaeudf.numerics.kd_tree import BLOCK_SIZE
 from vaeudf.query.latents import Latents
-from vaeudf.query.task import Fold, Search, box_bounds
+from vaeudf.query.request import Request
+from vaeudf.query.task import Fold
 from vaeudf.schema import ITEM_ID, LOG_VAR, MU
 from vaeudf.search.index import PosteriorIndex, nearest
 from vaeudf.search.kernels import most_promising
-from vaeudf.search.prepared import prepare_queries
 from vaeudf.table.passes import Batch, Merge, Result, Work
 from vaeudf.table.vectors import to_matrix
 
@@ -70,14 +70,12 @@ def _as_task(mu: NDArray[np.floating], log_var: NDArray[np.floating]) -> None:
     boxes = Boxes.of_blocks(mu, log_var, BLOCK_SIZE)
     for num_queries in (1, _NUM_QUERIES):
         for score in (SCORES["log_likelihood"], SCORES["kl"]):
-            search = _search(score, mu, log_var, num_queries)
-            fold = Fold(search, np.arange(num_queries))
-            nodes = box_bounds(search, boxes)
+            request = _request(score, mu, log_var, num_queries)
+            fold = Fold(request, np.arange(num_queries))
+            nodes = request.nodes(boxes)
             fold.count_alive(nodes)
             fold.alive(nodes, 0)
-            latents = search.queries
-            asked = prepare_queries(search.score, latents.z, latents.log_var, 0.0)
-            most_promising(nodes, asked, 1)
+            most_promising(nodes, request.prepared_queries(), 1)
             means, log_vars = (to_matrix(rows, name, mu.shape[1]) for name in (MU, LOG_VAR))
             fold.best_values(means, log_vars)
             some = np.arange(0, num_queries, 2)
@@ -96,9 +94,9 @@ def _as_clustering(mu: NDArray[np.float64], log_var: NDArray[np.float64]) -> Non
     summarise(run, fitted, fitted.best(), num_nearest=3)
 
 
-def _search(
+def _request(
     score: Score, mu: NDArray[np.floating], log_var: NDArray[np.floating], num_queries: int
-) -> Search:
+) -> Request:
     gaussian = score.between_gaussians
     queries = Latents(
         tuple(map(str, range(num_queries))),
@@ -107,7 +105,15 @@ def _search(
     )
     floors = np.full(num_queries, -np.inf)
     cuts = None if gaussian else floors
-    return Search(queries, 5, score, 0.0, floors, cuts=cuts, log_num_items=10.0)
+    return Request(
+        queries=queries,
+        k=5,
+        score=score,
+        tolerance=0.0,
+        floors=floors,
+        cuts=cuts,
+        log_num_items=10.0,
+    )
 
 
 if __name__ == "__main__":

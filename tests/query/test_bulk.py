@@ -35,6 +35,7 @@ from vaeudf.gaussian.scores import SCORES
 from vaeudf.query import two_rounds as table_search
 from vaeudf.query.bulk import plan, posteriors_of, top_k
 from vaeudf.query.latents import from_rows
+from vaeudf.query.options import QueryOptions
 from vaeudf.table.open import open_posteriors
 from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
 
@@ -384,7 +385,7 @@ def test_scores_that_nothing_reaches(places):
 
 def test_a_posterior_reads_few_row_groups(population, places):
     files = open_posteriors(places["table"]).files
-    planned = plan(places["table"], population.mu[7], 10)
+    planned = plan(places["table"], population.mu[7], QueryOptions())
     assert (planned.row_groups, planned.num_queries, planned.score.name) == (
         48,
         1,
@@ -399,13 +400,13 @@ def test_a_posterior_reads_few_row_groups(population, places):
 
 
 def test_the_whole_of_plain_parquet_is_read(population, places):
-    planned = plan(places["parquet"], population.mu[7], 10)
+    planned = plan(places["parquet"], population.mu[7], QueryOptions())
     planned.hits.toArrow()
     # The empty file has one, without rows.
     assert planned.row_groups == 10 + 4 + 1 + 1
     assert planned.counts.row_groups.value == 10 + 4 + 1
     assert planned.counts.scored.value == NUM_ITEMS
-    planned = plan(places["frame"], population.mu[7], 10)
+    planned = plan(places["frame"], population.mu[7], QueryOptions())
     planned.hits.toArrow()
     assert planned.row_groups == planned.counts.row_groups.value == 0
     assert planned.counts.scored.value == NUM_ITEMS

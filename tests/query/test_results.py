@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tests.support.folds import folded, gaussians, hits, make_search, posteriors
+from tests.support.folds import folded, gaussians, hits, make_request, posteriors
 from vaeudf.errors import InputError
 from vaeudf.query import results as yielding
 from vaeudf.query.results import LOG_SKIPPED, LOG_SUM, NUM_ITEMS, Columns, results
@@ -27,8 +27,8 @@ def counts():
     return told
 
 
-def yielded(search, fold, told=None) -> pa.Table:
-    columns = Columns.of(search, None)
+def yielded(request, fold, told=None) -> pa.Table:
+    columns = Columns.of(request, None)
     batches = list(results(fold, columns, told or counts()))
     assert all(batch.schema.equals(columns.schema) for batch in batches)
     return pa.Table.from_batches(batches, schema=columns.schema)
@@ -36,10 +36,10 @@ def yielded(search, fold, told=None) -> pa.Table:
 
 def test_columns_by_what_is_asked_for():
     z = np.zeros((2, 3))
-    plain = Columns.of(make_search("kl", z, z), None)
+    plain = Columns.of(make_request("kl", z, z), None)
     assert plain.struct.simpleString() == "struct<query_id:string,item_id:string,kl:double>"
     everything = Columns.of(
-        make_search("log_likelihood", z, explain=True, cuts=np.full(2, -np.inf)), None
+        make_request("log_likelihood", z, explain=True, cuts=np.full(2, -np.inf)), None
     )
     assert everything.schema.names == [
         *("query_id", "item_id", "log_likelihood", "misfit", "volume", "costliest"),
@@ -55,18 +55,18 @@ def test_columns_by_what_is_asked_for():
     "name", ["query_id", "RANK", "item_id", "Log_Likelihood", "responsibility", "misfit"]
 )
 def test_a_column_that_the_result_has_already(name):
-    search = make_search("log_likelihood", np.zeros((1, 2)), columns=(name,), explain=True)
+    request = make_request("log_likelihood", np.zeros((1, 2)), columns=(name,), explain=True)
     message = f"column {name!r} is in the result already; leave it out."
     with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
-        Columns.of(search, None)
+        Columns.of(request, None)
 
 
 def test_candidates_and_their_explanations(monkeypatch):
     monkeypatch.setattr(yielding, "_ROWS_PER_BATCH", 7)
-    search = make_search("log_likelihood", gaussians(6, 3)[0], k=5, explain=True)
-    fold = folded(search, posteriors(100, 3), [np.arange(100)])
+    request = make_request("log_likelihood", gaussians(6, 3)[0], k=5, explain=True)
+    fold = folded(request, posteriors(100, 3), [np.arange(100)])
     told = counts()
-    table = yielded(search, fold, told)
+    table = yielded(request, fold, told)
     found: dict = {q: [] for q in range(6)}
     for row in table.to_pylist():
         found[int(row["query_id"])].append((row["item_id"], row["log_likelihood"]))
@@ -78,10 +78,10 @@ def test_candidates_and_their_explanations(monkeypatch):
 
 
 def test_sums_stand_in_rows_of_their_own():
-    search = make_search("log_likelihood", gaussians(3, 3)[0], k=2, cuts=np.full(3, -np.inf))
-    fold = folded(search, posteriors(50, 3), [np.arange(50)], group=np.array([0, 2]))
+    request = make_request("log_likelihood", gaussians(3, 3)[0], k=2, cuts=np.full(3, -np.inf))
+    fold = folded(request, posteriors(50, 3), [np.arange(50)], group=np.array([0, 2]))
     told = counts()
-    table = yielded(search, fold, told)
+    table = yielded(request, fold, told)
     assert told.rows_out == table.num_rows == 6
     own = table.filter(pa.compute.is_null(table["item_id"]))
     assert own["query_id"].to_pylist() == ["0", "2"]
@@ -96,12 +96,12 @@ def test_sums_stand_in_rows_of_their_own():
 def test_nothing_is_said_of_a_sum_over_nothing():
     """With cuts there is another task that has something; without, nobody may know of others."""
     cuts = np.array([-1e3, 1e3, -np.inf, 1e3])
-    search = make_search("log_likelihood", gaussians(4, 3)[0], cuts=cuts, floors=np.full(4, 1e3))
+    request = make_request("log_likelihood", gaussians(4, 3)[0], cuts=cuts, floors=np.full(4, 1e3))
     told = counts()
     items = posteriors(50, 3)
-    table = yielded(search, folded(search, items, [np.arange(50)]), told)
+    table = yielded(request, folded(request, items, [np.arange(50)]), told)
     assert table["query_id"].to_pylist() == ["0", "2"]
     assert told.rows_out == 2
-    table = yielded(search, folded(search, items, []))
+    table = yielded(request, folded(request, items, []))
     assert table["query_id"].to_pylist() == ["2"]
     assert table[LOG_SUM].to_pylist() == [-np.inf] and table[NUM_ITEMS].to_pylist() == [0]

@@ -14,7 +14,7 @@ from tests.support.folds import (
     gaussians,
     getter,
     hits,
-    make_search,
+    make_request,
     posteriors,
 )
 from tests.support.reference import reference_scores, reference_values
@@ -22,22 +22,24 @@ from vaeudf.errors import InputError
 from vaeudf.gaussian.scores import SCORES
 from vaeudf.numerics.boxes import Boxes
 from vaeudf.numerics.kd_tree import kd_order
+from vaeudf.query import request as asking
 from vaeudf.query import task as folding
-from vaeudf.query.task import SUM_MARGIN, Fold, Search, box_bounds
+from vaeudf.query.request import Request
+from vaeudf.query.task import SUM_MARGIN, Fold
 from vaeudf.search import engine, prepared
 from vaeudf.table.vectors import to_matrix
 
 
-def expected_hits(search: Search, items) -> dict[int, list[tuple[str, float]]]:
+def expected_hits(request: Request, items) -> dict[int, list[tuple[str, float]]]:
     ids, mu, log_var = items
-    latents, score = search.queries, search.score
+    latents, score = request.queries, request.score
     scores = reference_scores(
-        score.name, latents.z, latents.log_var, mu, log_var, tolerance=search.tolerance
+        score.name, latents.z, latents.log_var, mu, log_var, tolerance=request.tolerance
     )
     sign = 1 if score.ascending else -1
     return {
         q: sorted(zip(ids, row, strict=True), key=lambda pair: (sign * pair[1], pair[0].encode()))[
-            : search.k
+            : request.k
         ]
         for q, row in enumerate(scores.tolist())
     }
@@ -87,18 +89,18 @@ def test_batches_in_any_order_give_the_best_of_all(name, tolerance, way):
     items = posteriors(700, 3, copies=2)
     z, log_var = gaussians(9, 3)
     for seed, k in [(0, 1), (1, 10), (2, 699), (3, 800)]:
-        search = make_search(name, z, log_var, k, tolerance)
-        fold = folded(search, items, cut(700, 1 + 3 * seed, seed))
+        request = make_request(name, z, log_var, k, tolerance)
+        fold = folded(request, items, cut(700, 1 + 3 * seed, seed))
         assert fold.num_items == 700
-        assert_same(hits(fold), expected_hits(search, items))
+        assert_same(hits(fold), expected_hits(request, items))
         check_way(fold, way)
 
 
 def test_one_query_takes_the_direct_path():
     items = posteriors(3000, 4, copies=3)
-    search = make_search("log_likelihood", np.zeros((1, 4)), k=7)
-    fold = folded(search, items, cut(3000, 3, 0))
-    assert_same(hits(fold), expected_hits(search, items))
+    request = make_request("log_likelihood", np.zeros((1, 4)), k=7)
+    fold = folded(request, items, cut(3000, 3, 0))
+    assert_same(hits(fold), expected_hits(request, items))
     assert fold.work.scored == 3000 and fold.work.rescored == 0
 
 
@@ -109,9 +111,9 @@ def test_many_queries_over_large_batches():
     items = [ids[row] for row in order], mu[order], log_var[order]
     z, query_log_var = gaussians(300, 3)
     for name in ("log_likelihood", "reverse_kl"):
-        search = make_search(name, z, query_log_var, 10)
-        fold = folded(search, items, np.split(np.arange(10_000), [6000]))
-        assert_same(hits(fold), expected_hits(search, items))
+        request = make_request(name, z, query_log_var, 10)
+        fold = folded(request, items, np.split(np.arange(10_000), [6000]))
+        assert_same(hits(fold), expected_hits(request, items))
         assert fold.work.bounds > 0 and fold.work.rescored > 0
 
 
@@ -123,19 +125,19 @@ def test_the_last_place_goes_to_the_lowest_id(name, copies, way):
     z, log_var = gaussians(6, 2)
     for k in (1, 3, 39, 41, 60):
         for batches in ([np.arange(400)], cut(400, 5, k), np.split(np.arange(400), 40)):
-            search = make_search(name, z, log_var, k)
-            found = hits(folded(search, items, batches))
-            assert_same(found, expected_hits(search, items))
+            request = make_request(name, z, log_var, k)
+            found = hits(folded(request, items, batches))
+            assert_same(found, expected_hits(request, items))
 
 
 def test_a_tie_with_a_floor_counts(way):
     items = ["b", "a", "c"], np.ones((3, 1), np.float32), np.zeros((3, 1), np.float32)
     z = np.zeros((6, 1))
     value = reference_values("log_likelihood", z, None, *items[1:])[:, 0]
-    at, above = make_search("log_likelihood", z, k=2, floors=value), np.nextafter(value, 0)
+    at, above = make_request("log_likelihood", z, k=2, floors=value), np.nextafter(value, 0)
     found = hits(folded(at, items, [np.arange(3)]))
     assert [name for name, _ in found[5]] == ["a", "b"]
-    fold = folded(make_search("log_likelihood", z, k=2, floors=above), items, [np.arange(3)])
+    fold = folded(make_request("log_likelihood", z, k=2, floors=above), items, [np.arange(3)])
     assert hits(fold) == {q: [] for q in range(6)}
 
 
@@ -151,12 +153,12 @@ def test_an_order_of_its_own(monkeypatch, way):
     monkeypatch.setattr(folding, "kd_order", remembered)
     items = posteriors(900, 3, copies=3)
     z, _ = gaussians(8, 3)
-    search = make_search("log_likelihood", z, k=8, explain=True)
+    request = make_request("log_likelihood", z, k=8, explain=True)
     batches = cut(900, 3, 0)
-    fold = folded(search, items, batches, in_order=False)
+    fold = folded(request, items, batches, in_order=False)
     assert len(orders) == 3 and not (orders[0] == np.arange(len(orders[0]))).all()
-    assert_same(hits(fold), expected_hits(search, items))
-    check_explained(search, fold, items)
+    assert_same(hits(fold), expected_hits(request, items))
+    check_explained(request, fold, items)
     # Each item's payload is that of its own row.
     batch_of = {items[0][row]: place for rows in batches for place, row in enumerate(rows)}
     table = fold.result()[2]
@@ -165,31 +167,31 @@ def test_an_order_of_its_own(monkeypatch, way):
 
 @pytest.mark.parametrize(("num_bytes", "size"), [(64 * 4 * 3, 3), (1, 1), (2**28, 10)])
 def test_groups_of_queries(monkeypatch, num_bytes, size):
-    monkeypatch.setattr(folding, "_GROUP_BYTES", num_bytes)
+    monkeypatch.setattr(asking, "_GROUP_BYTES", num_bytes)
     items = posteriors(300, 2, copies=2)
     z, log_var = gaussians(10, 2)
-    search = make_search("kl", z, log_var, k=4)
-    groups = search.groups()
+    request = make_request("kl", z, log_var, k=4)
+    groups = request.groups()
     assert np.concatenate(groups).tolist() == list(range(10))
     assert [len(group) for group in groups[:-1]] == [size] * (len(groups) - 1)
     assert 1 <= len(groups[-1]) <= size
     found: dict = {}
     for group in groups:
-        found |= hits(folded(search, items, cut(300, 4, 0), group=group))
-    assert_same(found, expected_hits(search, items))
+        found |= hits(folded(request, items, cut(300, 4, 0), group=group))
+    assert_same(found, expected_hits(request, items))
 
 
 def test_only_some_queries_are_asked(way):
     items = posteriors(300, 2)
     ids, mu, log_var = items
     z, _ = gaussians(12, 2)
-    search = make_search("log_likelihood", z, k=3, cuts=np.full(12, -np.inf))
+    request = make_request("log_likelihood", z, k=3, cuts=np.full(12, -np.inf))
     group = np.array([1, 2, 4, 5, 6, 8, 11])
-    fold = Fold(search, group)
+    fold = Fold(request, group)
     asked = np.array([0, 2, 3, 4, 6])
     fold.add(mu, log_var, getter(ids), asked)
     fold.add(mu, log_var, getter(ids), np.empty(0, np.int64))
-    expected = expected_hits(search, items)
+    expected = expected_hits(request, items)
     wanted = {int(q): expected[q] if q in group[asked] else [] for q in group}
     assert_same(hits(fold), wanted)
     assert (np.isneginf(fold.sums.logarithms()) == ~np.isin(np.arange(7), asked)).all()
@@ -197,8 +199,8 @@ def test_only_some_queries_are_asked(way):
 
 
 def test_nothing_at_all():
-    search = make_search("euclidean", np.zeros((2, 3)))
-    fold = folded(search, posteriors(0, 3), [np.empty(0, np.int64)])
+    request = make_request("euclidean", np.zeros((2, 3)))
+    fold = folded(request, posteriors(0, 3), [np.empty(0, np.int64)])
     queries, scores, items = fold.result()
     assert (len(queries), len(scores), items, fold.num_items) == (0, 0, None, 0)
     assert fold.best_values(np.empty((0, 3)), np.empty((0, 3))).shape == (2, 0)
@@ -210,8 +212,8 @@ def test_the_best_values_of_a_batch(way):
     for name in ("log_likelihood", "jeffreys", "bhattacharyya"):
         values = reference_values(name, z, query_log_var, mu, log_var, tolerance=0.3)
         for k in (1, 7, 500):
-            search = make_search(name, z, query_log_var, k, 0.3, floors=np.full(6, 1e9))
-            found = Fold(search, np.array([1, 4])).best_values(mu, log_var)
+            request = make_request(name, z, query_log_var, k, 0.3, floors=np.full(6, 1e9))
+            found = Fold(request, np.array([1, 4])).best_values(mu, log_var)
             expected = -np.sort(-values[[1, 4]], axis=1)[:, :k]
             np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
 
@@ -219,15 +221,15 @@ def test_the_best_values_of_a_batch(way):
 # ---- explain
 
 
-def check_explained(search: Search, fold: Fold, items) -> None:
+def check_explained(request: Request, fold: Fold, items) -> None:
     ids, mu, log_var = items
     row_of = {name: row for row, name in enumerate(ids)}
     queries, scores, table = fold.result()
     n = mu.shape[1]
     for query, score, hit in zip(queries, scores, table.to_pylist(), strict=True):
         row = row_of[hit["item_id"]]
-        variances = np.exp(log_var[row].astype(np.float64)) + search.tolerance**2
-        costs = 0.5 * (search.queries.z[query] - mu[row]) ** 2 / variances
+        variances = np.exp(log_var[row].astype(np.float64)) + request.tolerance**2
+        costs = 0.5 * (request.queries.z[query] - mu[row]) ** 2 / variances
         assert hit["misfit"] == pytest.approx(-costs.sum(), rel=1e-12)
         assert hit["volume"] == pytest.approx(-0.5 * np.log(2 * np.pi * variances).sum(), abs=1e-12)
         assert hit["misfit"] + hit["volume"] == pytest.approx(score, rel=1e-11)
@@ -244,19 +246,19 @@ def test_explanations(n, tolerance, way):
     z, log_var = gaussians(6, n)
     # Of Gaussians the means are asked for.
     for query_log_var in (None, log_var):
-        search = make_search("log_likelihood", z, query_log_var, 6, tolerance, explain=True)
-        fold = folded(search, items, cut(200, 3, n))
+        request = make_request("log_likelihood", z, query_log_var, 6, tolerance, explain=True)
+        fold = folded(request, items, cut(200, 3, n))
         assert len(fold.result()[0]) == 36
-        check_explained(search, fold, items)
+        check_explained(request, fold, items)
 
 
 # ---- sums
 
 
-def true_sums(search: Search, items, cuts=None) -> np.ndarray:
+def true_sums(request: Request, items, cuts=None) -> np.ndarray:
     """Log of the sums over all items, or over those that are not below the cuts."""
     values = reference_values(
-        "log_likelihood", search.queries.z, None, *items[1:], tolerance=search.tolerance
+        "log_likelihood", request.queries.z, None, *items[1:], tolerance=request.tolerance
     )
     if cuts is not None:
         values = np.where(values >= cuts[:, None], values, -np.inf)
@@ -269,25 +271,25 @@ def test_sums_over_all_items(tolerance, way):
     z = np.concatenate([gaussians(6, 3)[0], np.full((1, 3), 1e4)])
     items = posteriors(500, 3, copies=50)
     for batches in ([np.arange(500)], cut(500, 6, 1)):
-        search = make_search("log_likelihood", z, None, 4, tolerance, cuts=np.full(7, -np.inf))
-        fold = folded(search, items, batches)
-        np.testing.assert_allclose(fold.sums.logarithms(), true_sums(search, items), rtol=1e-12)
+        request = make_request("log_likelihood", z, None, 4, tolerance, cuts=np.full(7, -np.inf))
+        fold = folded(request, items, batches)
+        np.testing.assert_allclose(fold.sums.logarithms(), true_sums(request, items), rtol=1e-12)
         assert np.isneginf(fold.log_skipped()).all()
-        assert_same(hits(fold), expected_hits(search, items))
+        assert_same(hits(fold), expected_hits(request, items))
 
 
 def test_what_is_left_out_of_a_sum_is_no_more_than_it_says(way):
     items = posteriors(2000, 2)
     z, _ = gaussians(40, 2)
-    free = make_search("log_likelihood", z, k=3)
+    free = make_request("log_likelihood", z, k=3)
     values = np.sort(reference_values("log_likelihood", z, None, *items[1:]), axis=1)
     left_out = 0.0
     for place in (0, 3, 500, 1999):
         cuts, floors = values[:, -1 - place].copy(), values[:, -3].copy()
-        search = make_search(
+        request = make_request(
             "log_likelihood", z, k=3, floors=floors, cuts=cuts, log_num_items=math.log(2000)
         )
-        fold = folded(search, items, cut(2000, 3, place))
+        fold = folded(request, items, cut(2000, 3, place))
         sums, total = fold.sums.logarithms(), true_sums(free, items)
         # An item at the cut itself may fall on either side of it by its last digit.
         kept = true_sums(free, items, cuts + 1e-9)
@@ -304,17 +306,17 @@ def test_with_the_margin_that_is_used_no_digit_is_lost():
     z, _ = gaussians(40, 2)
     values = np.sort(reference_values("log_likelihood", z, None, *items[1:]), axis=1)
     cuts = values[:, -3] - SUM_MARGIN - math.log(2000)
-    search = make_search("log_likelihood", z, k=3, cuts=cuts, log_num_items=math.log(2000))
-    fold = folded(search, items, [np.arange(2000)])
+    request = make_request("log_likelihood", z, k=3, cuts=cuts, log_num_items=math.log(2000))
+    fold = folded(request, items, [np.arange(2000)])
     assert (values < cuts[:, None]).sum() > 1000
-    total = true_sums(search, items)
+    total = true_sums(request, items)
     np.testing.assert_allclose(fold.sums.logarithms(), total, rtol=0, atol=1e-12)
     assert (fold.log_skipped() - total < -SUM_MARGIN + 1e-9).all()
 
 
 def test_a_sum_over_nothing():
-    search = make_search("log_likelihood", np.zeros((2, 3)), cuts=np.array([-np.inf, 50.0]))
-    fold = folded(search, posteriors(20, 3), [np.arange(20)])
+    request = make_request("log_likelihood", np.zeros((2, 3)), cuts=np.array([-np.inf, 50.0]))
+    fold = folded(request, posteriors(20, 3), [np.arange(20)])
     assert np.isneginf(fold.sums.logarithms()).tolist() == [False, True]
 
 
@@ -334,10 +336,10 @@ def test_alive_has_every_query_that_a_row_matters_to(name, with_sums):
         values = reference_values(name, z, query_log_var, mu, log_var, tolerance)
         floors = -np.sort(-values, axis=1)[:, 9]
         cuts = floors - rng.uniform(0, 5, size=60) if with_sums else None
-        search = make_search(name, z, query_log_var, 10, tolerance, floors, cuts=cuts)
+        request = make_request(name, z, query_log_var, 10, tolerance, floors, cuts=cuts)
         group = np.flatnonzero(rng.random(60) < 0.7)
-        fold = Fold(search, group)
-        boxes = box_bounds(search, Boxes.of_blocks(mu, log_var, 64))
+        fold = Fold(request, group)
+        boxes = request.nodes(Boxes.of_blocks(mu, log_var, 64))
         limits = floors if cuts is None else cuts
         asked = 0
         for place, best in enumerate(np.maximum.reduceat(values, np.arange(0, 4096, 64), axis=1).T):
@@ -354,9 +356,9 @@ def test_queries_die_as_the_best_are_found():
     order = kd_order(mu)
     mu, log_var, ids = mu[order], log_var[order], [ids[row] for row in order]
     z, _ = gaussians(20, 2)
-    search = make_search("log_likelihood", z, k=5)
-    fold = Fold(search, np.arange(20))
-    boxes = box_bounds(search, Boxes.of_blocks(mu, log_var, 64))
+    request = make_request("log_likelihood", z, k=5)
+    fold = Fold(request, np.arange(20))
+    boxes = request.nodes(Boxes.of_blocks(mu, log_var, 64))
     assert sum(len(fold.alive(boxes, place)) for place in range(64)) == 20 * 64
     fold.add(mu, log_var, getter(ids))
     best = hits(fold)

@@ -23,11 +23,11 @@ from tests.support.population import (
 from tests.support.reference import reference_values
 from vaeudf.gaussian.scores import SCORES
 from vaeudf.numerics.boxes import Boxes
-from vaeudf.query import task as folding
+from vaeudf.query import request as asking
 from vaeudf.query import two_rounds as table_search
 from vaeudf.query.latents import from_rows
+from vaeudf.query.request import Request
 from vaeudf.query.results import LOG_SKIPPED, LOG_SUM, Columns
-from vaeudf.query.task import Search
 from vaeudf.query.two_rounds import search_table
 from vaeudf.search import prepared
 from vaeudf.spark.counters import Counts
@@ -101,29 +101,31 @@ def groups_of(population: Population, place: str):
     return read_footers(open_posteriors(getattr(population, place)).files)
 
 
-def make_search(queries, name="log_likelihood", k=10, tolerance=0.0, floors=None, **others):
+def make_request(queries, name="log_likelihood", k=10, tolerance=0.0, floors=None, **others):
     floors = np.full(len(queries), -np.inf) if floors is None else floors
-    return Search(queries, k, SCORES[name], tolerance, floors, **others)
+    return Request(
+        queries=queries, k=k, score=SCORES[name], tolerance=tolerance, floors=floors, **others
+    )
 
 
-def run(population, place, search, cores=4) -> tuple[list[pa.Table], Counts]:
+def run(population, place, request, cores=4) -> tuple[list[pa.Table], Counts]:
     """What each task of the second round yields, and what all of them did."""
     counts = Counts(*(Count() for _ in Counts.__dataclass_fields__))
-    columns = Columns.of(search, None)
+    columns = Columns.of(request, None)
     groups = groups_of(population, place)
-    return search_table(LocalSpark(cores), groups, search, columns, counts).tables(), counts
+    return search_table(LocalSpark(cores), groups, request, columns, counts).tables(), counts
 
 
-def merged(tables: list[pa.Table], search) -> pa.Table:
+def merged(tables: list[pa.Table], request) -> pa.Table:
     """The k best of what all tasks have yielded, ranked."""
-    name, rows = search.score.name, pa.concat_tables(tables).to_pylist()
-    sign = 1 if search.score.ascending else -1
+    name, rows = request.score.name, pa.concat_tables(tables).to_pylist()
+    sign = 1 if request.score.ascending else -1
     hits = [row for row in rows if row["item_id"] is not None]
     hits.sort(key=lambda row: (row["query_id"], sign * row[name], row["item_id"].encode()))
     ranks: dict[str, int] = {}
     for row in hits:
         row["rank"] = ranks[row["query_id"]] = ranks.get(row["query_id"], 0) + 1
-    return pa.Table.from_pylist([row for row in hits if row["rank"] <= search.k])
+    return pa.Table.from_pylist([row for row in hits if row["rank"] <= request.k])
 
 
 @pytest.mark.parametrize("place", ["table", "parquet"])
@@ -135,57 +137,57 @@ def test_every_score(population, name, tolerance, place):
         queries = queries_around(population, count)
         if not SCORES[name].between_gaussians:
             queries = points(queries)
-        search = make_search(queries, name, k, tolerance)
-        tables, _ = run(population, place, search)
-        assert_hits(population, merged(tables, search), queries, name, k, tolerance)
+        request = make_request(queries, name, k, tolerance)
+        tables, _ = run(population, place, request)
+        assert_hits(population, merged(tables, request), queries, name, k, tolerance)
 
 
 @pytest.mark.parametrize("place", ["table", "parquet"])
 def test_groups_of_queries_within_a_task(population, monkeypatch, place):
-    monkeypatch.setattr(folding, "_GROUP_BYTES", 64 * 10 * 7)
+    monkeypatch.setattr(asking, "_GROUP_BYTES", 64 * 10 * 7)
     queries = queries_around(population, 20)
-    search = make_search(queries, "kl")
-    assert [len(group) for group in search.groups()] == [7, 7, 6]
-    tables, _ = run(population, place, search)
-    assert_hits(population, merged(tables, search), queries, "kl", 10)
+    request = make_request(queries, "kl")
+    assert [len(group) for group in request.groups()] == [7, 7, 6]
+    tables, _ = run(population, place, request)
+    assert_hits(population, merged(tables, request), queries, "kl", 10)
 
 
 def test_a_group_reads_what_its_own_queries_need(population, monkeypatch):
-    monkeypatch.setattr(folding, "_GROUP_BYTES", 1)
+    monkeypatch.setattr(asking, "_GROUP_BYTES", 1)
     monkeypatch.setattr(table_search, "_ROWS_PER_SPLIT", 0)
     queries = points(queries_around(population, 2))
     queries.z[:] = population.mu[:2]
     alone = [
-        run(population, "table", make_search(queries.subset([place])))[1].row_groups.value
+        run(population, "table", make_request(queries.subset([place])))[1].row_groups.value
         for place in range(2)
     ]
-    search = make_search(queries)
-    assert [len(group) for group in search.groups()] == [1, 1]
-    assert run(population, "table", search)[1].row_groups.value == sum(alone) < 48
+    request = make_request(queries)
+    assert [len(group) for group in request.groups()] == [1, 1]
+    assert run(population, "table", request)[1].row_groups.value == sum(alone) < 48
 
 
 def test_a_floor_that_is_given(population):
     queries = points(queries_around(population, 30))
     scores = all_scores(population, queries, "log_likelihood")
     limit = float(np.quantile(scores, 0.995))
-    search = make_search(queries, floors=np.full(30, limit))
-    tables, _ = run(population, "table", search)
+    request = make_request(queries, floors=np.full(30, limit))
+    tables, _ = run(population, "table", request)
     assert_hits(
-        population, merged(tables, search), queries, "log_likelihood", 10, wanted=scores >= limit
+        population, merged(tables, request), queries, "log_likelihood", 10, wanted=scores >= limit
     )
     # One that nothing reaches: nothing is read for it.
-    tables, counts = run(population, "table", make_search(queries, floors=np.full(30, 1e9)))
+    tables, counts = run(population, "table", make_request(queries, floors=np.full(30, 1e9)))
     assert sum(table.num_rows for table in tables) == counts.row_groups.value == 0
 
 
 def test_a_table_without_rows(population):
-    search = make_search(queries_around(population, 3), "kl")
+    request = make_request(queries_around(population, 3), "kl")
     groups = [group for group in groups_of(population, "parquet") if group.num_rows == 0]
     assert len(groups) == 1
     counts = Counts(*(Count() for _ in Counts.__dataclass_fields__))
-    columns = Columns.of(search, None)
-    assert search_table(LocalSpark(4), groups, search, columns, counts).tables() == []
-    assert search_table(LocalSpark(4), [], search, columns, counts).tables() == []
+    columns = Columns.of(request, None)
+    assert search_table(LocalSpark(4), groups, request, columns, counts).tables() == []
+    assert search_table(LocalSpark(4), [], request, columns, counts).tables() == []
 
 
 # ---- floors, and what is passed over
@@ -205,8 +207,8 @@ def test_floors_are_not_above_what_is_wanted(population, monkeypatch, name, plac
         )
         best_first = -np.sort(-values, axis=1)
         kth = best_first[:, k - 1]
-        search = make_search(queries, name, k)
-        floors = table_search._first_round(LocalSpark(4), groups, search, counts)
+        request = make_request(queries, name, k)
+        floors = table_search._first_round(LocalSpark(4), groups, request, counts)
         assert (floors <= kth + 1e-13 * np.abs(kth)).all()
         assert np.isfinite(floors).all()
         if rows == NUM_ITEMS and k <= 16:
@@ -216,8 +218,8 @@ def test_floors_are_not_above_what_is_wanted(population, monkeypatch, name, plac
             lowest = best_first[:, k + 16 * 32]
             assert (floors >= lowest - 1e-11 * np.abs(lowest)).all()
     # As many as there are, or fewer rows than are wanted, give none.
-    search = make_search(queries_around(population, 2), name, NUM_ITEMS)
-    floors = table_search._first_round(LocalSpark(4), groups, search, counts)
+    request = make_request(queries_around(population, 2), name, NUM_ITEMS)
+    floors = table_search._first_round(LocalSpark(4), groups, request, counts)
     assert np.isneginf(floors).all()
 
 
@@ -225,8 +227,8 @@ def test_each_query_looks_for_its_floor_in_splits_of_its_own(population):
     queries = queries_around(population, 30)
     groups = groups_of(population, "table")
     for count in (5, 30):
-        search = make_search(queries.subset(slice(count)), "kl")
-        seeds = table_search._seeds(groups, search)
+        request = make_request(queries.subset(slice(count)), "kl")
+        seeds = table_search._seeds(groups, request)
         pairs = [
             (split.file, index, int(query))
             for split, asked in seeds
@@ -243,12 +245,12 @@ def test_a_posterior_reads_few_row_groups(population):
     for row in np.random.default_rng(0).integers(0, NUM_ITEMS, size=5):
         queries = points(queries_around(population, 1))
         queries.z[:] = population.mu[row]
-        search = make_search(queries)
-        tables, counts = run(population, "table", search)
-        assert_hits(population, merged(tables, search), queries, "log_likelihood", 10)
+        request = make_request(queries)
+        tables, counts = run(population, "table", request)
+        assert_hits(population, merged(tables, request), queries, "log_likelihood", 10)
         assert 0 < counts.row_groups.value < 24
         assert counts.scored.value <= 24 * SIZE
-    _, counts = run(population, "parquet", search)
+    _, counts = run(population, "parquet", request)
     assert counts.row_groups.value == 15 and counts.scored.value == NUM_ITEMS
 
 
@@ -256,8 +258,8 @@ def test_a_posterior_reads_few_row_groups(population):
 def test_few_rows_leave_the_tasks(population, monkeypatch, place):
     rows_for_floors(monkeypatch, 8 * SIZE)
     k, queries = 10, points(queries_around(population, 50))
-    search = make_search(queries, k=k)
-    tables, counts = run(population, place, search)
+    request = make_request(queries, k=k)
+    tables, counts = run(population, place, request)
     # Of plain Parquet there are 15 row groups, too large to be joined.
     assert len(tables) == (16 if place == "table" else 15)
     assert sum(table.num_rows for table in tables) == counts.rows_out.value
@@ -287,9 +289,9 @@ def test_tasks_share_the_work():
 @pytest.mark.parametrize(("count", "k"), [(1, 3), (300, 10), (2, NUM_ITEMS)])
 def test_sums_over_all_items(population, place, tolerance, count, k):
     queries = points(queries_around(population, count))
-    search = make_search(queries, k=k, tolerance=tolerance, cuts=np.full(count, -np.inf))
-    tables, counts = run(population, place, search)
-    assert_hits(population, merged(tables, search), queries, "log_likelihood", k, tolerance)
+    request = make_request(queries, k=k, tolerance=tolerance, cuts=np.full(count, -np.inf))
+    tables, counts = run(population, place, request)
+    assert_hits(population, merged(tables, request), queries, "log_likelihood", k, tolerance)
     rows = pa.concat_tables(tables)
     rows = rows.filter(pa.compute.is_null(rows["item_id"])).to_pylist()
     totals = np.logaddexp.reduce(
@@ -312,9 +314,9 @@ def test_what_a_sum_leaves_out_is_no_more_than_it_says(population, monkeypatch):
     monkeypatch.setattr(table_search, "SUM_MARGIN", -3.0)
     queries = points(queries_around(population, 30))
     queries.z[:] = population.mu[:30]
-    search = make_search(queries, k=2, cuts=np.full(30, -np.inf))
-    tables, counts = run(population, "table", search)
-    assert_hits(population, merged(tables, search), queries, "log_likelihood", 2)
+    request = make_request(queries, k=2, cuts=np.full(30, -np.inf))
+    tables, counts = run(population, "table", request)
+    assert_hits(population, merged(tables, request), queries, "log_likelihood", 2)
     assert 0 < counts.scored.value < 0.8 * 30 * NUM_ITEMS
     # Most tasks have nothing to tell of most queries.
     assert counts.rows_out.value < 30 * (2 + len(tables) / 2)
@@ -348,15 +350,15 @@ def test_a_split_with_fewer_rows_than_are_wanted_gives_no_floor(tmp_path, monkey
         writer.write_table(table.slice(200))
         writer.add_key_value_metadata({BOXES_KEY: Boxes.concatenate(boxes).to_bytes()})
     queries = from_rows([mu[200], mu[150]])
-    search = make_search(queries, k=2)
+    request = make_request(queries, k=2)
     groups = read_footers([str(tmp_path / "a.parquet")])
     assert [group.num_rows for group in groups] == sizes
     counts = Counts(*(Count() for _ in Counts.__dataclass_fields__))
-    floors = table_search._first_round(LocalSpark(4), groups, search, counts)
+    floors = table_search._first_round(LocalSpark(4), groups, request, counts)
     assert np.isneginf(floors[0]) and np.isfinite(floors[1])
-    columns = Columns.of(search, None)
-    tables = search_table(LocalSpark(4), groups, search, columns, counts).tables()
-    found = merged(tables, search).to_pylist()
+    columns = Columns.of(request, None)
+    tables = search_table(LocalSpark(4), groups, request, columns, counts).tables()
+    found = merged(tables, request).to_pylist()
     values = reference_values("log_likelihood", queries.z, None, mu, log_var)
     expected = [ids[row] for row in np.argsort(-values, axis=1)[:, :2].ravel()]
     assert [row["item_id"] for row in found] == expected

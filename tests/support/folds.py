@@ -1,4 +1,4 @@
-"""Searches, and items for a task to fold into their results."""
+"""Requests, and items for a task to fold into their results."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import pyarrow as pa
 
 from vaeudf.gaussian.scores import SCORES
 from vaeudf.query.latents import from_rows
-from vaeudf.query.task import Fold, Search
+from vaeudf.query.request import Request
+from vaeudf.query.task import Fold
 
 # Their order by UTF-8 bytes is neither that of UTF-16 nor any without case.
 ALPHABET = ["a", "B", "b", "é", "z", "ﾡ", "😀", "-", "日"]
@@ -32,9 +33,16 @@ def gaussians(count: int, n: int, seed: int = 0):
     return rng.normal(size=(count, n)), rng.normal(-2, 1, size=(count, n))
 
 
-def make_search(name, z, log_var=None, k=5, tolerance=0.0, floors=None, **others) -> Search:
+def make_request(name, z, log_var=None, k=5, tolerance=0.0, floors=None, **others) -> Request:
     floors = np.full(len(z), -np.inf) if floors is None else floors
-    return Search(from_rows(z, None, log_var), k, SCORES[name], tolerance, floors, **others)
+    return Request(
+        queries=from_rows(z, None, log_var),
+        k=k,
+        score=SCORES[name],
+        tolerance=tolerance,
+        floors=floors,
+        **others,
+    )
 
 
 def getter(ids):
@@ -42,10 +50,10 @@ def getter(ids):
     return lambda rows: table.take(pa.array(rows))
 
 
-def folded(search, items, batches, in_order=True, group=None) -> Fold:
+def folded(request, items, batches, in_order=True, group=None) -> Fold:
     """A fold that has taken in these batches, which are arrays of rows."""
     ids, mu, log_var = items
-    fold = Fold(search, np.arange(len(search.queries)) if group is None else group)
+    fold = Fold(request, np.arange(len(request.queries)) if group is None else group)
     for rows in batches:
         get = getter([ids[row] for row in rows])
         fold.add(mu[rows], log_var[rows], get, in_order=in_order)

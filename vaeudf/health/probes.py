@@ -14,6 +14,7 @@ from vaeudf.health.hubs import HubCurve, hub_shares
 from vaeudf.numerics.sketches import TopList
 from vaeudf.query.bulk import plan
 from vaeudf.query.latents import Latents
+from vaeudf.query.options import QueryOptions
 from vaeudf.schema import ITEM_ID, QUERY_ID
 from vaeudf.table.open import PosteriorTable
 
@@ -83,7 +84,8 @@ def nearest_others(table: PosteriorTable, sample: TopList) -> list[Neighbour]:
     if len(sample) == 0 or table.num_items < 2:
         return []
     asked = Latents(tuple(sample.ids), sample.mu, sample.log_var)
-    hits = plan(table, asked, 1, score=JEFFREYS.name, exclude_self=True).hits
+    options = QueryOptions(k=1, score=JEFFREYS.name, exclude_self=True)
+    hits = plan(table, asked, options).hits
     rows = hits.select(QUERY_ID, ITEM_ID, JEFFREYS.name).collect()
     found = [Neighbour(row[0], row[1], row[2]) for row in rows]
     return sorted(found, key=lambda one: (one.divergence, one.item_id))
@@ -123,7 +125,7 @@ def _hits(
     table: PosteriorTable, latents: Latents, k: int, tau: float = 0.0, score: str | None = None
 ) -> list[tuple[str, str]]:
     """Return (query_id, item_id) of all hits: k rows a query, of queries that are bounded."""
-    hits = plan(table, latents, k, score=score, tolerance=tau).hits
+    hits = plan(table, latents, QueryOptions(k=k, score=score, tolerance=tau)).hits
     found = hits.select(QUERY_ID, ITEM_ID).toArrow()
     return list(
         zip(found.column(QUERY_ID).to_pylist(), found.column(ITEM_ID).to_pylist(), strict=True)

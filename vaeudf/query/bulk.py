@@ -7,35 +7,23 @@ A table is read in splits of row groups by the tasks that need them
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pyspark.sql import DataFrame, SparkSession, Window
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from vaeudf.errors import InputError
-from vaeudf.gaussian.checks import check_k, check_tolerance
 from vaeudf.gaussian.scores import Score
-from vaeudf.gaussian.scores import choose_score as choose_score_named
 from vaeudf.query.frame_search import search_frame
 from vaeudf.query.latents import Latents, from_rows
-from vaeudf.query.results import LOG_SKIPPED, LOG_SUM, NUM_ITEMS, Columns
-from vaeudf.query.task import Search
+from vaeudf.query.options import QueryOptions
+from vaeudf.query.ranking import ranked, with_responsibilities
+from vaeudf.query.results import Columns
 from vaeudf.query.two_rounds import search_table
-from vaeudf.schema import (
-    ITEM_ID,
-    LOG_AGGREGATE_POSTERIOR,
-    LOG_AGGREGATE_POSTERIOR_ERROR,
-    LOG_VAR,
-    MU,
-    QUERY_ID,
-    RANK,
-    RESPONSIBILITY,
-    quoted,
-)
+from vaeudf.schema import ITEM_ID, LOG_VAR, MU
 from vaeudf.spark.counters import Counts, counter
 from vaeudf.spark.read import read_table
 from vaeudf.table.footers import read_footers
@@ -109,67 +97,45 @@ def top_k(
             DataFrame's rows shows when the result is evaluated, as an error of Spark's.
         TableError: The path does not hold posteriors.
     """
-    return plan(
-        posteriors,
-        queries,
-        k,
+    options = QueryOptions(
+        k=k,
         score=score,
         tolerance=tolerance,
         min_score=min_score,
-        columns=columns,
+        columns=tuple(columns),
         explain=explain,
         exclude_self=exclude_self,
         responsibilities=responsibilities,
-    ).hits
+    )
+    return plan(posteriors, queries, options).hits
 
 
 def plan(
     posteriors: str | PosteriorTable | DataFrame,
     queries: Latents | ArrayLike,
-    k: int = 10,
-    *,
-    score: str | None = None,
-    tolerance: float = 0.0,
-    min_score: float | None = None,
-    columns: Sequence[str] = (),
-    explain: bool = False,
-    exclude_self: bool = False,
-    responsibilities: bool = False,
+    options: QueryOptions,
 ) -> BulkQuery:
     """Do as :func:`top_k`, and return along with the result what is known of the run."""
     latents = queries if isinstance(queries, Latents) else from_rows(_rows_of(queries))
-    kind = choose_score(latents, score)
-    for wanted, name in ((explain, "explain"), (responsibilities, "responsibilities")):
-        if wanted and not kind.is_log_density:
-            raise InputError(f"{name} is for log_likelihood, but the score is {kind.name}.")
-    search = Search(
-        latents,
-        check_k(k) + int(exclude_self),
-        kind,
-        check_tolerance(tolerance),
-        _floors(len(latents), kind, min_score),
-        tuple(columns),
-        explain,
-        np.full(len(latents), -np.inf) if responsibilities else None,
-    )
+    request = options.request_for(latents)
     num_groups, num_items = 0, None
     if isinstance(posteriors, DataFrame):
         counts = counter(posteriors.sparkSession.sparkContext)
-        found = search_frame(posteriors, search, Columns.of(search, posteriors), counts)
+        found = search_frame(posteriors, request, Columns.of(request, posteriors), counts)
     else:
         spark = SparkSession.builder.getOrCreate()
         counts = counter(spark.sparkContext)
         table = open_posteriors(posteriors) if isinstance(posteriors, str) else posteriors
         latents.check_latent_dim(table.latent_dim)
         # Spark looks into the files to know the payload's types: not for nothing.
-        own = Columns.of(search, read_table(spark, table) if columns else None)
+        own = Columns.of(request, read_table(spark, table) if options.columns else None)
         groups = read_footers(table.files)
         num_groups, num_items = len(groups), table.num_items
-        found = search_table(spark, groups, search, own, counts)
-    if responsibilities:
-        found = _with_responsibilities(found, kind, num_items)
-    hits = _rank(found, kind, k, min_score, exclude_self)
-    return BulkQuery(hits, counts, len(latents), num_groups, kind)
+        found = search_table(spark, groups, request, own, counts)
+    if options.responsibilities:
+        found = with_responsibilities(found, request.score, num_items)
+    hits = ranked(found, request.score, options)
+    return BulkQuery(hits, counts, len(latents), num_groups, request.score)
 
 
 def no_such_items(missing: Sequence[str]) -> InputError:
@@ -201,67 +167,6 @@ def posteriors_of(posteriors: DataFrame, item_ids: Sequence[str]) -> Latents:
         list(item_ids),
         [found[name][LOG_VAR] for name in item_ids],
     )
-
-
-def choose_score(queries: Latents, name: str | None) -> Score:
-    """Return the score of this name, or the one that such queries are ranked by.
-
-    Raises:
-        InputError: It is between Gaussians, and the queries are points.
-    """
-    remedy = "query with mu and log_var or with --like"
-    return choose_score_named(name, gaussian=queries.is_gaussian, remedy=remedy)
-
-
-def _with_responsibilities(found: DataFrame, score: Score, num_items: int | None) -> DataFrame:
-    """Spread each query's sums over its rows, and drop the rows that carried them."""
-    query = Window.partitionBy(QUERY_ID)
-    largest = F.max(LOG_SUM).over(query)
-    found = found.withColumn("__largest", F.when(largest > F.lit(-math.inf), largest))
-    terms = F.sum(F.exp(F.col(LOG_SUM) - F.col("__largest"))).over(query)
-    found = found.withColumns(
-        {
-            "__log_sum": F.col("__largest") + F.log(terms),
-            # Of a table nobody has seen all items.
-            "__num_items": F.lit(num_items) if num_items else F.sum(NUM_ITEMS).over(query),
-            "__log_skipped": F.max(LOG_SKIPPED).over(query),
-        }
-    )
-    added = {
-        RESPONSIBILITY: F.exp(F.col(score.name) - F.col("__log_sum")),
-        LOG_AGGREGATE_POSTERIOR: F.col("__log_sum") - F.log("__num_items"),
-        LOG_AGGREGATE_POSTERIOR_ERROR: F.log1p(F.exp(F.col("__log_skipped") - F.col("__log_sum"))),
-    }
-    found = found.where(F.col(ITEM_ID).isNotNull()).withColumns(added)
-    own = (LOG_SUM, LOG_SKIPPED, NUM_ITEMS, "__largest", "__log_sum", "__num_items")
-    return found.drop(*own, "__log_skipped")
-
-
-def _rank(
-    candidates: DataFrame, score: Score, k: int, min_score: float | None, exclude_self: bool
-) -> DataFrame:
-    if exclude_self:
-        candidates = candidates.where(F.col(ITEM_ID) != F.col(QUERY_ID))
-    if min_score is not None:
-        reached = (
-            F.col(score.name) <= min_score if score.ascending else F.col(score.name) >= min_score
-        )
-        candidates = candidates.where(reached)
-    best = F.asc(score.name) if score.ascending else F.desc(score.name)
-    best_first = Window.partitionBy(QUERY_ID).orderBy(best, ITEM_ID)
-    ranked = candidates.withColumn(RANK, F.row_number().over(best_first)).where(F.col(RANK) <= k)
-    others = [F.col(quoted(name)) for name in candidates.columns if name != QUERY_ID]
-    return ranked.select(QUERY_ID, RANK, *others)
-
-
-def _floors(num_queries: int, score: Score, min_score: float | None) -> NDArray[np.float64]:
-    if min_score is None:
-        return np.full(num_queries, -np.inf)
-    if not math.isfinite(min_score):
-        raise InputError(f"min-score is {min_score}; expected a finite number.")
-    value = score.to_value(min_score)
-    margin = 1e-9 * abs(value) + 1e-300 if math.isfinite(value) else 0.0
-    return np.full(num_queries, value - margin)
 
 
 def _rows_of(queries: ArrayLike) -> list[NDArray[np.float64]]:

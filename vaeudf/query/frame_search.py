@@ -14,8 +14,9 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, FloatType, NumericType
 
 from vaeudf.errors import InputError
+from vaeudf.query.request import Request
 from vaeudf.query.results import Columns, results
-from vaeudf.query.task import Fold, Search
+from vaeudf.query.task import Fold
 from vaeudf.schema import ITEM_ID, LOG_VAR, MU, quoted
 from vaeudf.spark.counters import Counts
 from vaeudf.table.vectors import to_matrix
@@ -24,17 +25,17 @@ from vaeudf.table.vectors import to_matrix
 _ROWS_PER_BATCH = 65_536
 
 
-def search_frame(frame: DataFrame, search: Search, columns: Columns, counts: Counts) -> DataFrame:
+def search_frame(frame: DataFrame, request: Request, columns: Columns, counts: Counts) -> DataFrame:
     """Return the best of every partition.
 
     Args:
         frame: The posteriors.
-        search: What is asked for.
+        request: What is asked for.
         columns: What the tasks yield.
         counts: What the tasks count into.
 
     Raises:
-        InputError: A column is missing, or is none of vectors.
+        InputError: A column is missing, or does not hold vectors.
     """
     missing = [name for name in (ITEM_ID, MU, LOG_VAR) if name not in frame.columns]
     if missing:
@@ -42,13 +43,13 @@ def search_frame(frame: DataFrame, search: Search, columns: Columns, counts: Cou
             f"the posteriors have no column {', '.join(missing)}; "
             f"found {', '.join(frame.columns)}, expected item_id, mu and log_var."
         )
-    shared = frame.sparkSession.sparkContext.broadcast(search)
+    shared = frame.sparkSession.sparkContext.broadcast(request)
     items = frame.select(
         F.col(ITEM_ID).cast("string"),
         _vector(frame, MU),
         _vector(frame, LOG_VAR),
         # The posteriors themselves may be wanted, or columns with dots, which mapInArrow refuses.
-        *(F.col(quoted(name)).alias(_payload(i)) for i, name in enumerate(search.columns)),
+        *(F.col(quoted(name)).alias(_payload(i)) for i, name in enumerate(request.columns)),
     )
 
     def fold(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -59,20 +60,20 @@ def search_frame(frame: DataFrame, search: Search, columns: Columns, counts: Cou
 
 def _fold_rows(
     batches: Iterator[pa.RecordBatch],
-    shared: Broadcast[Search],
+    shared: Broadcast[Request],
     columns: Columns,
     counts: Counts,
 ) -> Iterator[pa.RecordBatch]:
-    search = shared.value
-    folds = [Fold(search, members) for members in search.groups()]
-    latent_dim = search.queries.latent_dim
+    request = shared.value
+    folds = [Fold(request, members) for members in request.groups()]
+    latent_dim = request.queries.latent_dim
     for table in _gather(batches):
         if table.column(ITEM_ID).null_count:
             raise InputError("the posteriors have an item_id that is null.")
         mu, log_var = to_matrix(table, MU, latent_dim), to_matrix(table, LOG_VAR, latent_dim)
         counts.add(num_items=table.num_rows)
-        names = [_payload(i) for i in range(len(search.columns))]
-        payload = table.select([ITEM_ID, *names]).rename_columns([ITEM_ID, *search.columns])
+        names = [_payload(i) for i in range(len(request.columns))]
+        payload = table.select([ITEM_ID, *names]).rename_columns([ITEM_ID, *request.columns])
         for one in folds:
             one.add(mu, log_var, partial(_rows_of_table, payload), in_order=False)
     for one in folds:

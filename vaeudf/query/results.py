@@ -22,7 +22,8 @@ from pyspark.sql.types import (
 )
 
 from vaeudf.errors import InputError
-from vaeudf.query.task import Fold, Search
+from vaeudf.query.request import Request
+from vaeudf.query.task import Fold
 from vaeudf.schema import (
     COSTLIEST,
     ITEM_ID,
@@ -66,11 +67,11 @@ class Columns:
     schema: pa.Schema
 
     @classmethod
-    def of(cls, search: Search, payload: DataFrame | None) -> Columns:
-        """Return the columns for a search.
+    def of(cls, request: Request, payload: DataFrame | None) -> Columns:
+        """Return the columns for a bulk query.
 
         Args:
-            search: What is asked for.
+            request: What is asked for.
             payload: Has the payload columns that are asked for, if any are.
 
         Raises:
@@ -79,12 +80,12 @@ class Columns:
         types: dict[str, tuple[DataType, pa.DataType]] = {
             QUERY_ID: _STRING,
             ITEM_ID: _STRING,
-            search.score.name: _DOUBLE,
+            request.score.name: _DOUBLE,
         }
-        if search.explain:
+        if request.explain:
             types |= _EXPLANATION
         taken = {name.lower() for name in (*types, RANK, *_RESPONSIBILITIES)}
-        for name in search.columns:
+        for name in request.columns:
             if name.lower() in taken:
                 raise InputError(f"column {name!r} is in the result already; leave it out.")
             if payload is None or name not in payload.columns:
@@ -94,12 +95,12 @@ class Columns:
                     f"found {', '.join(found)}."
                 )
             taken.add(name.lower())
-        if payload is not None and search.columns:
-            carried = payload.select(*(F.col(quoted(name)) for name in search.columns))
+        if payload is not None and request.columns:
+            carried = payload.select(*(F.col(quoted(name)) for name in request.columns))
             arrow = carried.limit(0).toArrow().schema
             for field in carried.schema:
                 types[field.name] = (field.dataType, arrow.field(field.name).type)
-        if search.cuts is not None:
+        if request.cuts is not None:
             types |= _SUMS
         return cls(
             StructType([StructField(name, kind) for name, (kind, _) in types.items()]),
@@ -110,7 +111,7 @@ class Columns:
 def results(fold: Fold, columns: Columns, counts: Counts) -> Iterator[pa.RecordBatch]:
     """Yield what a fold has found: its candidates, and one row of sums per query."""
     queries, scores, items = fold.result()
-    ids = np.array(fold.search.queries.ids, object)
+    ids = np.array(fold.request.queries.ids, object)
     sums = None if fold.sums is None else _sums(fold, ids)
     counts.add(
         scored=fold.work.scored,
@@ -118,7 +119,7 @@ def results(fold: Fold, columns: Columns, counts: Counts) -> Iterator[pa.RecordB
     )
     if items is not None and len(queries):
         found = {QUERY_ID: pa.array(ids[queries], pa.string()), ITEM_ID: items.column(ITEM_ID)}
-        found[fold.search.score.name] = pa.array(scores)
+        found[fold.request.score.name] = pa.array(scores)
         found |= {name: items.column(name) for name in items.column_names if name != ITEM_ID}
         yield from _batches(found, len(queries), columns.schema)
     if sums is not None:

@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import NDArray
 
-from vaeudf.gaussian.scores import Score
-from vaeudf.gaussian.variances import blurred
-from vaeudf.numerics.boxes import Boxes
 from vaeudf.numerics.kd_tree import kd_order
-from vaeudf.query.latents import Latents
+from vaeudf.query.explanation import explain
 from vaeudf.query.merge import TopK
-from vaeudf.schema import COSTLIEST, ITEM_ID, MISFIT, VOLUME
+from vaeudf.query.request import Request
+from vaeudf.schema import ITEM_ID
 from vaeudf.search import engine, kernels
-from vaeudf.search.prepared import (
-    Prepared,
-    Work,
-    nodes_of_boxes,
-    prepare,
-    prepare_queries,
-    take_queries,
-)
+from vaeudf.search.prepared import Prepared, Work, prepare, take_queries
 from vaeudf.search.records import Nodes
 
-# Memory of what is kept of one group of queries, at some 64 bytes a row with its item_id.
-_GROUP_BYTES = 2**28
-_BYTES_PER_ROW = 64
-_DIMENSIONS_EXPLAINED = 3
 # What is left out of a sum over N items is each below e^-30 / N of the k-th largest: all of it
 # together changes no digit that is shown.
 SUM_MARGIN = 30.0
@@ -40,67 +26,29 @@ SUM_MARGIN = 30.0
 _QUERIES_WORTH_ORDER = 500
 
 
-@dataclass(frozen=True)
-class Search:
-    """A bulk query, as it is sent to the tasks.
-
-    Attributes:
-        queries: What is asked for.
-        k: How many items per query.
-        score: What to rank by.
-        tolerance: tau.
-        floors: Values below which nothing is wanted, shape (Q,).
-        columns: Payload columns to carry into the result.
-        explain: Whether to take each hit's score apart.
-        cuts: Values below which an item is left out of the sums of q(z|x) over all items, shape
-            (Q,); None if no sums are wanted.
-        log_num_items: Log of how many items there are, where it is known.
-    """
-
-    queries: Latents
-    k: int
-    score: Score
-    tolerance: float
-    floors: NDArray[np.float64]
-    columns: tuple[str, ...] = ()
-    explain: bool = False
-    cuts: NDArray[np.float64] | None = None
-    log_num_items: float = 0.0
-
-    def groups(self) -> list[NDArray[np.int64]]:
-        """Return the queries in groups whose results fit a task's memory together."""
-        size = max(1, _GROUP_BYTES // (_BYTES_PER_ROW * self.k))
-        everyone = np.arange(len(self.queries))
-        return np.split(everyone, np.arange(size, len(everyone), size))
-
-
 class Fold:
     """The best items so far of a group of queries, over the batches that a task has read."""
 
-    def __init__(self, search: Search, group: NDArray[np.int64]) -> None:
+    def __init__(self, request: Request, group: NDArray[np.int64]) -> None:
         """Start with nothing.
 
         Args:
-            search: The bulk query.
+            request: The bulk query.
             group: Which of its queries, ascending.
         """
-        self.search = search
+        self.request = request
         self.group = group
-        latents = search.queries
-        self._log_var = None if latents.log_var is None else latents.log_var[group]
-        self._queries = prepare_queries(
-            search.score, latents.z[group], self._log_var, search.tolerance
-        )
-        self._best = TopK(search.k, search.floors[group])
+        self._queries = request.prepared_queries(group)
+        self._best = TopK(request.k, request.floors[group])
         self.work = Work()
-        self.sums = None if search.cuts is None else engine.Sums.start(search.cuts[group])
+        self.sums = None if request.cuts is None else engine.Sums.start(request.cuts[group])
         self.num_items = 0
 
     def log_skipped(self) -> NDArray[np.float64]:
         """Return the log of what the items left out of the sums may add, over the whole table."""
-        assert self.search.cuts is not None
-        cuts = self.search.cuts[self.group]
-        return np.asarray(np.where(np.isneginf(cuts), -np.inf, cuts + self.search.log_num_items))
+        assert self.request.cuts is not None
+        cuts = self.request.cuts[self.group]
+        return np.asarray(np.where(np.isneginf(cuts), -np.inf, cuts + self.request.log_num_items))
 
     def alive(self, nodes: Nodes, node: int) -> NDArray[np.int64]:
         """Return the places in the group of the queries that a box can still matter to."""
@@ -151,19 +99,15 @@ class Fold:
             return
         wanted, at = np.unique(rows, return_inverse=True)
         found = items(wanted).take(pa.array(at))
-        if self.search.explain:
-            found = _explain(
-                found,
-                self._queries.mu[places],
-                mu[rows],
-                blurred(log_var[rows], self.search.tolerance),
-            )
+        if self.request.explain:
+            z = self._queries.mu[places]
+            found = explain(found, z, mu[rows], log_var[rows], self.request.tolerance)
         self._best.add(places, values, found)
 
     def result(self) -> tuple[NDArray[np.int64], NDArray[np.float64], pa.Table | None]:
         """Return (queries, scores, items) of the best: at most k rows per query."""
         places, values, items = self._best.result()
-        return self.group[places], self.search.score.from_values(values), items
+        return self.group[places], self.request.score.from_values(values), items
 
     def _search(
         self,
@@ -172,7 +116,7 @@ class Fold:
         items: Callable[[NDArray[np.int64]], pa.Table],
         alive: NDArray[np.int64],
     ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
-        k = self.search.k
+        k = self.request.k
         everyone = len(alive) == len(self.group)
         queries = self._queries if everyone else take_queries(self._queries, alive)
         floors = self._best.floors[alive]
@@ -193,7 +137,7 @@ class Fold:
     def _prepare(
         self, mu: NDArray[np.floating], log_var: NDArray[np.floating], num_queries: int
     ) -> Prepared:
-        score, tolerance = self.search.score, self.search.tolerance
+        score, tolerance = self.request.score, self.request.tolerance
         rows = np.arange(len(mu))
         return prepare(score, mu, log_var, rows, tolerance, num_queries=num_queries, work=self.work)
 
@@ -202,7 +146,7 @@ class Fold:
     ) -> NDArray[np.float64]:
         """Return the best values of a batch for every query, best first, (Q, min(k, B))."""
         prepared = self._prepare(mu, log_var, len(self.group))
-        return engine.search(prepared, self._queries, self.search.k)[0]
+        return engine.search(prepared, self._queries, self.request.k)[0]
 
 
 def _by_name(items: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -212,34 +156,3 @@ def _by_name(items: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     ranks = np.empty(len(by_name), np.int64)
     ranks[by_name] = np.arange(len(by_name))
     return by_name, ranks
-
-
-def box_bounds(search: Search, boxes: Boxes) -> Nodes:
-    """Return row groups' boxes as a search's kernels read them."""
-    return nodes_of_boxes(search.score, search.tolerance, boxes)
-
-
-def _explain(
-    items: pa.Table,
-    z: NDArray[np.float64],
-    mu: NDArray[np.floating],
-    log_vars: NDArray[np.float64],
-) -> pa.Table:
-    """Add to items what their log-likelihoods are made of; all arrays are (m, n)."""
-    costs = 0.5 * np.square((z - mu) * np.exp(-0.5 * log_vars))
-    n = costs.shape[1]
-    worst = np.argsort(-costs, axis=1, kind="stable")[:, : min(_DIMENSIONS_EXPLAINED, n)]
-    costliest = pa.StructArray.from_arrays(
-        [
-            pa.array(worst.ravel().astype(np.int32)),
-            pa.array(np.take_along_axis(costs, worst, axis=1).ravel()),
-        ],
-        ["dimension", "nats"],
-    )
-    offsets = np.arange(0, worst.size + 1, worst.shape[1], dtype=np.int32)
-    volumes = -0.5 * (log_vars.sum(axis=1) + n * math.log(2.0 * math.pi))
-    return (
-        items.append_column(MISFIT, pa.array(-costs.sum(axis=1)))
-        .append_column(VOLUME, pa.array(volumes))
-        .append_column(COSTLIEST, pa.ListArray.from_arrays(pa.array(offsets), costliest))
-    )

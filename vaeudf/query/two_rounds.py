@@ -19,10 +19,10 @@ from pyspark.sql import DataFrame, SparkSession
 
 from vaeudf.numerics.boxes import Boxes
 from vaeudf.query.merge import BestValues
+from vaeudf.query.request import Request
 from vaeudf.query.results import Columns, results
-from vaeudf.query.task import SUM_MARGIN, Fold, Search, box_bounds
+from vaeudf.query.task import SUM_MARGIN, Fold
 from vaeudf.search.kernels import most_promising
-from vaeudf.search.prepared import prepare_queries
 from vaeudf.spark.counters import Counts
 from vaeudf.spark.tasks import numbered_tasks
 from vaeudf.table.footers import RowGroup
@@ -50,7 +50,7 @@ _TOLD_TYPE = "query int, value double, weight int"
 def search_table(
     spark: SparkSession,
     groups: list[RowGroup],
-    search: Search,
+    request: Request,
     columns: Columns,
     counts: Counts,
 ) -> DataFrame:
@@ -59,26 +59,26 @@ def search_table(
     Args:
         spark: The session.
         groups: The table's row groups.
-        search: What is asked for.
+        request: What is asked for.
         columns: What the tasks yield.
         counts: What the tasks count into.
     """
     groups = [group for group in groups if group.num_rows]
-    floors = _first_round(spark, groups, search, counts)
-    search = replace(search, floors=np.maximum(search.floors, floors))
-    if search.cuts is not None:
+    floors = _first_round(spark, groups, request, counts)
+    request = replace(request, floors=np.maximum(request.floors, floors))
+    if request.cuts is not None:
         num_items = sum(group.num_rows for group in groups)
         log_num_items = math.log(max(1, num_items))
         cuts = floors - SUM_MARGIN - log_num_items
-        search = replace(search, cuts=cuts, log_num_items=log_num_items)
-    alive = _alive(groups, search)
+        request = replace(request, cuts=cuts, log_num_items=log_num_items)
+    alive = _alive(groups, request)
     planned = [place for place, number in enumerate(alive) if number]
     splits = join([groups[place] for place in planned], _ROWS_PER_SPLIT)
     sizes = np.array([len(split.indices) for split in splits])
     asked = np.add.reduceat(alive[planned], np.cumsum(sizes) - sizes) / sizes if planned else sizes
     costs = np.array([split.num_rows for split in splits]) * (asked + _COST_OF_READING)
     num_tasks = max(1, min(len(splits), _num_tasks(spark, costs)))
-    shared = spark.sparkContext.broadcast((search, spread(splits, costs, num_tasks)))
+    shared = spark.sparkContext.broadcast((request, spread(splits, costs, num_tasks)))
 
     def fold(number: int) -> Iterator[pa.RecordBatch]:
         yield from _fold_splits(number, shared, columns, counts)
@@ -87,17 +87,17 @@ def search_table(
 
 
 def _first_round(
-    spark: SparkSession, groups: list[RowGroup], search: Search, counts: Counts
+    spark: SparkSession, groups: list[RowGroup], request: Request, counts: Counts
 ) -> NDArray[np.float64]:
     """Return a floor for every query's k-th value, from a few splits of its own."""
-    num_queries = len(search.queries)
+    num_queries = len(request.queries)
     floors = np.full(num_queries, -np.inf)
-    if len(groups) < 2 or sum(group.num_rows for group in groups) <= search.k:
+    if len(groups) < 2 or sum(group.num_rows for group in groups) <= request.k:
         return floors
-    seeds = _seeds(groups, search)
+    seeds = _seeds(groups, request)
     costs = np.array([s.num_rows * (len(own) + _COST_OF_READING) for s, own in seeds])
     num_tasks = min(len(seeds), _num_tasks(spark, costs))
-    shared = spark.sparkContext.broadcast((search, spread(seeds, costs, num_tasks)))
+    shared = spark.sparkContext.broadcast((request, spread(seeds, costs, num_tasks)))
 
     def best(number: int) -> Iterator[pa.RecordBatch]:
         yield from _best_of_seeds(number, shared, counts)
@@ -112,20 +112,20 @@ def _first_round(
     ends = np.searchsorted(queries, np.arange(num_queries), side="right")
     before = np.append(0, reached)[firsts]
     # The first value by which k are reached: the k-th is not below it.
-    kth = np.searchsorted(reached, before + search.k)
+    kth = np.searchsorted(reached, before + request.k)
     enough = kth < ends
     floors[enough] = values[kth[enough]]
     # Another machine's exp may differ in the last place.
     return np.asarray(floors - 1e-12 * np.abs(floors))
 
 
-def _seeds(groups: list[RowGroup], search: Search) -> list[tuple[Split, NDArray[np.int64]]]:
+def _seeds(groups: list[RowGroup], request: Request) -> list[tuple[Split, NDArray[np.int64]]]:
     """Return splits, each with the queries that are to find their floors there."""
-    num_queries = len(search.queries)
+    num_queries = len(request.queries)
     # When many ask, all of the table is read anyway, and larger splits make less work of it; small
     # ones fit a query best.
     many = num_queries >= len(groups) // 4
-    rows = max(_ROWS_FOR_FLOORS_OF_MANY if many else _ROWS_FOR_FLOORS_OF_FEW, 2 * search.k)
+    rows = max(_ROWS_FOR_FLOORS_OF_MANY if many else _ROWS_FOR_FLOORS_OF_FEW, 2 * request.k)
     if any(group.box is None for group in groups):
         # Nobody knows where the best are: some rows from everywhere serve all queries.
         typical = max(1, int(np.median([group.num_rows for group in groups])))
@@ -136,10 +136,8 @@ def _seeds(groups: list[RowGroup], search: Search) -> list[tuple[Split, NDArray[
     splits = join(groups, _ROWS_PER_SPLIT if many else 0)
     typical = max(1, int(np.median([split.num_rows for split in splits])))
     per_query = min(len(splits), -(-rows // typical))
-    latents = search.queries
-    queries = prepare_queries(search.score, latents.z, latents.log_var, search.tolerance)
-    nodes = box_bounds(search, Boxes.concatenate([s.box for s in splits if s.box is not None]))
-    best = most_promising(nodes, queries, per_query)
+    nodes = request.nodes(Boxes.concatenate([s.box for s in splits if s.box is not None]))
+    best = most_promising(nodes, request.prepared_queries(), per_query)
     order = np.argsort(best, axis=None, kind="stable")
     places, asked = best.ravel()[order], order // per_query
     starts = np.flatnonzero(np.diff(places, prepend=-1))
@@ -151,19 +149,19 @@ def _seeds(groups: list[RowGroup], search: Search) -> list[tuple[Split, NDArray[
 
 def _best_of_seeds(
     number: int,
-    shared: Broadcast[tuple[Search, list[list[tuple[Split, NDArray[np.int64]]]]]],
+    shared: Broadcast[tuple[Request, list[list[tuple[Split, NDArray[np.int64]]]]]],
     counts: Counts,
 ) -> Iterator[pa.RecordBatch]:
-    search, tasks = shared.value
-    reader = SplitReader(search.queries.latent_dim, ())
-    for members in search.groups():
-        best = BestValues(search.k)
+    request, tasks = shared.value
+    reader = SplitReader(request.queries.latent_dim, ())
+    for members in request.groups():
+        best = BestValues(request.k)
         for split, queries in tasks[number]:
             first, last = np.searchsorted(queries, [members[0], members[-1] + 1])
             asked = queries[first:last]
             if len(asked):
                 mu, log_var = reader.posteriors(split)
-                best.add(asked, Fold(search, asked).best_values(mu, log_var))
+                best.add(asked, Fold(request, asked).best_values(mu, log_var))
         told = best.told(_RANKS_TOLD)
         yield pa.RecordBatch.from_arrays(
             [pa.array(told[0].astype(np.int32)), pa.array(told[1]), pa.array(told[2])],
@@ -172,14 +170,14 @@ def _best_of_seeds(
     counts.add(num_bytes=reader.num_bytes)
 
 
-def _alive(groups: list[RowGroup], search: Search) -> NDArray[np.int64]:
+def _alive(groups: list[RowGroup], request: Request) -> NDArray[np.int64]:
     """Return to how many queries each row group can still matter."""
-    everyone = Fold(search, np.arange(len(search.queries)))
-    alive = np.full(len(groups), len(search.queries))
+    everyone = Fold(request, np.arange(len(request.queries)))
+    alive = np.full(len(groups), len(request.queries))
     boxed = [place for place, group in enumerate(groups) if group.box is not None]
     boxes = [box for group in groups if (box := group.box) is not None]
     if boxes:
-        nodes = box_bounds(search, Boxes.concatenate(boxes))
+        nodes = request.nodes(Boxes.concatenate(boxes))
         alive[boxed] = everyone.count_alive(nodes)
     return alive
 
@@ -192,18 +190,18 @@ def _num_tasks(spark: SparkSession, costs: NDArray[np.float64]) -> int:
 
 def _fold_splits(
     number: int,
-    shared: Broadcast[tuple[Search, list[list[Split]]]],
+    shared: Broadcast[tuple[Request, list[list[Split]]]],
     columns: Columns,
     counts: Counts,
 ) -> Iterator[pa.RecordBatch]:
-    search, tasks = shared.value
-    reader = SplitReader(search.queries.latent_dim, search.columns)
-    for members in search.groups():
-        fold = Fold(search, members)
+    request, tasks = shared.value
+    reader = SplitReader(request.queries.latent_dim, request.columns)
+    for members in request.groups():
+        fold = Fold(request, members)
         for split in tasks[number]:
             alive = None
             if split.box is not None:
-                alive = fold.alive(box_bounds(search, split.box), 0)
+                alive = fold.alive(request.nodes(split.box), 0)
                 if len(alive) == 0:
                     continue
             mu, log_var = reader.posteriors(split)

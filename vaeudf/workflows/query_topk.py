@@ -19,11 +19,11 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from vaeudf.errors import InputError, root_cause
-from vaeudf.gaussian.checks import check_k, check_tolerance
-from vaeudf.gaussian.scores import SCORES, score_named
+from vaeudf.gaussian.scores import SCORES
 from vaeudf.model.py_files import use_py_files
-from vaeudf.query.bulk import BulkQuery, choose_score, plan, posteriors_of
+from vaeudf.query.bulk import BulkQuery, plan, posteriors_of
 from vaeudf.query.latents import Latents, parse_z, read_latents
+from vaeudf.query.options import QueryOptions
 from vaeudf.schema import (
     COSTLIEST,
     ITEM_ID,
@@ -94,14 +94,11 @@ class QueryTopk:
     overwrite: bool = option(False, help="replace --output and --report if they exist")
 
     def __post_init__(self) -> None:
-        check_k(self.k)
-        check_tolerance(self.tolerance)
+        self.query_options()
         if sum((self.queries is not None, bool(self.z), bool(self.like))) != 1:
             raise InputError(
                 "expected queries, from one of --queries FILE, --z and --like, and from one only."
             )
-        if self.score is not None:
-            score_named(self.score)
         if self.exclude_self and not self.like:
             raise InputError("exclude-self is for --like: a z has no item of its own.")
         if self.version is not None and self.version < 0:
@@ -110,6 +107,19 @@ class QueryTopk:
             raise InputError(f"report-queries is {self.report_queries}; expected at least 1.")
         of_the_page = ("report_queries", "model", "trust_model", "py_files", "catalog")
         check_goes_with(self, "report", of_the_page)
+
+    def query_options(self) -> QueryOptions:
+        """Return what is asked for of every query."""
+        return QueryOptions(
+            k=self.k,
+            score=self.score,
+            tolerance=self.tolerance,
+            min_score=self.min_score,
+            columns=tuple(self.columns or ()),
+            explain=self.explain,
+            exclude_self=self.exclude_self,
+            responsibilities=self.responsibilities,
+        )
 
 
 def query_topk(options: QueryTopk) -> Summary:
@@ -142,18 +152,7 @@ def query_topk(options: QueryTopk) -> Summary:
             latents = posteriors_of(read_table(spark, table), options.like or [])
             _check_queries(latents, table, options)
         with watch.phase("plan"):
-            query = plan(
-                _searched(spark, table, options),
-                latents,
-                options.k,
-                score=options.score,
-                tolerance=options.tolerance,
-                min_score=options.min_score,
-                columns=options.columns or (),
-                explain=options.explain,
-                exclude_self=options.exclude_self,
-                responsibilities=options.responsibilities,
-            )
+            query = plan(_searched(spark, table, options), latents, options.query_options())
         hits = query.hits
         with watch.phase("search"), _where_is_to_blame(options.where):
             if options.output:
@@ -196,7 +195,7 @@ def _read_queries(options: QueryTopk) -> Latents | None:
 
 def _check_queries(latents: Latents, table: PosteriorTable, options: QueryTopk) -> None:
     latents.check_latent_dim(table.latent_dim)
-    choose_score(latents, options.score)
+    options.query_options().score_for(latents)
     if options.z_bound is not None:
         latents.check_bound(options.z_bound)
 

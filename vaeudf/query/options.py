@@ -1,0 +1,95 @@
+"""What a bulk query asks for of every query: how many items, by which score, with what besides."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from vaeudf.errors import InputError
+from vaeudf.gaussian.checks import check_k, check_tolerance
+from vaeudf.gaussian.scores import Score, choose_score, score_named
+from vaeudf.query.latents import Latents
+from vaeudf.query.request import Request
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueryOptions:
+    """The options of a bulk query; :func:`vaeudf.top_k` says what each of them does.
+
+    Attributes:
+        k: How many items per query; all of them if there are fewer.
+        score: Name of the score; None for the one that such queries are ranked by.
+        tolerance: tau, in units of z: how precisely z is meant.
+        min_score: Leave out items that score worse than this.
+        columns: Payload columns to carry into the result.
+        explain: Whether to take each log-likelihood apart.
+        exclude_self: Whether to leave out the item whose item_id is the query's own query_id.
+        responsibilities: Whether to add each hit's share of the sum of q(z|x) over all items x.
+    """
+
+    k: int = 10
+    score: str | None = None
+    tolerance: float = 0.0
+    min_score: float | None = None
+    columns: tuple[str, ...] = ()
+    explain: bool = False
+    exclude_self: bool = False
+    responsibilities: bool = False
+
+    def __post_init__(self) -> None:
+        check_k(self.k)
+        check_tolerance(self.tolerance)
+        if self.score is not None:
+            score_named(self.score)
+        if self.min_score is not None and not math.isfinite(self.min_score):
+            raise InputError(f"min-score is {self.min_score}; expected a finite number.")
+
+    def score_for(self, queries: Latents) -> Score:
+        """Return the score that these queries are ranked by.
+
+        Raises:
+            InputError: It is between Gaussians and the queries are points; or what is asked for
+                besides is not for this score.
+        """
+        score = choose_score(
+            self.score,
+            gaussian=queries.is_gaussian,
+            remedy="query with mu and log_var or with --like",
+        )
+        for wanted, name in (
+            (self.explain, "explain"),
+            (self.responsibilities, "responsibilities"),
+        ):
+            if wanted and not score.is_log_density:
+                raise InputError(f"{name} is for log_likelihood, but the score is {score.name}.")
+        return score
+
+    def request_for(self, queries: Latents) -> Request:
+        """Return what the tasks are asked, as long as nothing is known of the items.
+
+        Raises:
+            InputError: As :meth:`score_for`.
+        """
+        score = self.score_for(queries)
+        return Request(
+            queries=queries,
+            # The item itself is left out after the tasks' results are merged.
+            k=self.k + int(self.exclude_self),
+            score=score,
+            tolerance=self.tolerance,
+            floors=np.full(len(queries), self._floor(score)),
+            columns=self.columns,
+            explain=self.explain,
+            cuts=np.full(len(queries), -np.inf) if self.responsibilities else None,
+        )
+
+    def _floor(self, score: Score) -> float:
+        """Return a value that no item that is wanted is below."""
+        if self.min_score is None:
+            return -math.inf
+        value = score.to_value(self.min_score)
+        # Rounded there and back, a score may differ in its last digits.
+        margin = 1e-9 * abs(value) + 1e-300 if math.isfinite(value) else 0.0
+        return value - margin
