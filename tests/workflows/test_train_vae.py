@@ -19,8 +19,8 @@ from vaeudf.errors import DeviceError, InputError
 from vaeudf.images.decode import decode_image
 from vaeudf.images.spec import ImageSpec
 from vaeudf.model.bundle import load_bundle
+from vaeudf.training.checkpoints import Checkpoints
 from vaeudf.training.distributed import whole_gpus
-from vaeudf.training.loop import Checkpoints
 from vaeudf.workflows import train_vae as workflow
 from vaeudf.workflows.train_vae import CURVE, RECONSTRUCTIONS, TrainVae, train_vae
 

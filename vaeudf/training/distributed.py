@@ -10,7 +10,6 @@ import pickle
 import posixpath
 import sys
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,18 +20,15 @@ from pyspark.sql import SparkSession
 from vaeudf.errors import DeviceError, InputError
 from vaeudf.images.spec import ImageSpec
 from vaeudf.model.devices import Device
-from vaeudf.storage.locations import filesystem, make_folder, remove
-from vaeudf.training.loop import Checkpoints, Trained, TrainingPlan, joined_processes, train
+from vaeudf.storage.locations import remove
+from vaeudf.training.checkpoints import folder_checkpoints, read_file, write_file
+from vaeudf.training.loop import Trained, train
+from vaeudf.training.plan import TrainingPlan
+from vaeudf.training.processes import joined_processes
 
 log = logging.getLogger(__name__)
 
-CHECKPOINT, PIXELS, OUTCOME = "checkpoint.pt", "pixels.npy", "outcome.pickle"
-
-
-def folder_checkpoints(folder: str) -> Checkpoints:
-    """Keep a training's checkpoint in a folder, which is made when there is something to keep."""
-    path = posixpath.join(folder, CHECKPOINT)
-    return Checkpoints(lambda: _read(path), lambda data: _write(path, data))
+PIXELS, OUTCOME = "pixels.npy", "outcome.pickle"
 
 
 def whole_gpus(spark: SparkSession, device: Device) -> bool:
@@ -87,15 +83,15 @@ def train_together(
     shown, told = (posixpath.join(folder, name) for name in (PIXELS, OUTCOME))
     stream = io.BytesIO()
     np.save(stream, pixels)
-    _write(shown, stream.getvalue())
+    write_file(shown, stream.getvalue())
     remove(told)
     local = str(spark.sparkContext.master).startswith("local")
     distributor = TorchDistributor(num_processes, local_mode=local, use_gpu=on_gpus)
     try:
         # What the processes print would mix with the job's one line.
         with contextlib.redirect_stdout(sys.stderr), _threads(num_processes if local else 1):
-            distributor.run(_train_share, folder, spec.to_dict(), vars(plan), on_gpus)
-        outcome = _read(told)
+            distributor.run(_train_share, folder, spec, plan, on_gpus=on_gpus)
+        outcome = read_file(told)
     finally:
         remove(shown)
         remove(told)
@@ -124,13 +120,13 @@ def _threads(num_processes: int) -> Iterator[None]:
         del os.environ[name]
 
 
-def _train_share(folder: str, spec: dict[str, Any], plan: dict[str, Any], on_gpus: bool) -> None:
+def _train_share(folder: str, spec: ImageSpec, plan: TrainingPlan, *, on_gpus: bool) -> None:
     """Be one of the processes; the first writes the model, or what is wrong with what is asked.
 
     Nothing is returned: beside the driver, TorchDistributor has all processes write what they
     return to one file, and gives what the last of them wrote.
     """
-    shown = _read(posixpath.join(folder, PIXELS))
+    shown = read_file(posixpath.join(folder, PIXELS))
     if shown is None:
         raise InputError(
             f"{folder} is not to be seen from where a process trains; name a folder that all "
@@ -139,35 +135,17 @@ def _train_share(folder: str, spec: dict[str, Any], plan: dict[str, Any], on_gpu
     pixels = np.load(io.BytesIO(shown))
     del shown  # which has as many bytes
     outcome: Trained | InputError
-    with joined_processes(on_gpus) as (processes, device):
+    with joined_processes(on_gpus=on_gpus) as (processes, device):
         try:
             outcome = train(
                 pixels,
-                ImageSpec.from_dict(spec),
-                TrainingPlan(**plan),
+                spec,
+                plan,
                 checkpoints=folder_checkpoints(folder),
                 processes=processes,
                 device=device,
             )
         except InputError as error:  # which all of them meet alike
             outcome = error
-        if processes.rank == 0:
-            _write(posixpath.join(folder, OUTCOME), pickle.dumps(outcome))
-
-
-def _read(path: str) -> bytes | None:
-    files, inner = filesystem(path)
-    try:
-        with files.open_input_stream(inner) as stream:
-            return bytes(stream.read())
-    except FileNotFoundError:
-        return None
-
-
-def _write(path: str, data: bytes) -> None:
-    """Write a file, which is there whole or not at all."""
-    files, inner = filesystem(path)
-    make_folder(files, posixpath.dirname(inner))
-    with files.open_output_stream(f"{inner}.new") as stream:
-        stream.write(data)
-    files.move(f"{inner}.new", inner)
+        if processes.is_first:
+            write_file(posixpath.join(folder, OUTCOME), pickle.dumps(outcome))

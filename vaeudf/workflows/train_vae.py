@@ -23,15 +23,10 @@ from vaeudf.spark.session import spark_session
 from vaeudf.spark.stopwatch import Stopwatch
 from vaeudf.storage.locations import absolute, remove, remove_empty
 from vaeudf.storage.outputs import check_output
-from vaeudf.training.distributed import (
-    CHECKPOINT,
-    OUTCOME,
-    PIXELS,
-    folder_checkpoints,
-    train_together,
-    whole_gpus,
-)
-from vaeudf.training.loop import Trained, TrainingPlan, check_share, reconstruct, train
+from vaeudf.training.checkpoints import CHECKPOINT, folder_checkpoints
+from vaeudf.training.distributed import OUTCOME, PIXELS, train_together, whole_gpus
+from vaeudf.training.loop import Trained, reconstruct, train
+from vaeudf.training.plan import TrainingPlan, check_share
 from vaeudf.workflows.cli import Summary, option
 
 log = logging.getLogger(__name__)
@@ -89,10 +84,10 @@ class TrainVae:
     def spec(self) -> ImageSpec:
         """The pictures that the model takes."""
         return ImageSpec(
-            self.image_size,
-            self.image_size,
-            self.channels,
-            self.resize,
+            height=self.image_size,
+            width=self.image_size,
+            channels=self.channels,
+            resize=self.resize,
             jpeg_draft=self.jpeg_draft,
         )
 
@@ -137,7 +132,7 @@ def train_vae(options: TrainVae) -> Summary:
         log.info(
             "epoch %2d: held-out ELBO %.1f, KL %.2f, squared error %.5f%s",
             *(epoch, elbo.elbo, elbo.kl, elbo.squared_error),
-            " (kept)" if epoch - 1 == trained.kept else "",
+            " (kept)" if epoch - 1 == trained.kept_epoch else "",
         )
     bundle = save_bundle(
         options.output, trained.networks, trained.manifest, _pictures(trained, pixels)
@@ -151,7 +146,7 @@ def train_vae(options: TrainVae) -> Summary:
         "images": len(pixels),
         "unreadable": unreadable,
         "epochs": len(trained.history),
-        "resumed_epochs": trained.resumed,
+        "resumed_epochs": trained.resumed_epochs,
         "held_out": bundle.manifest.training["held_out"],
         "seconds": watch.seconds,
     }
@@ -177,10 +172,10 @@ def _train(
 
 def _pictures(trained: Trained, pixels: NDArray[np.uint8]) -> dict[str, bytes]:
     """Return the pictures that go with the bundle, by file name."""
-    shown = pixels[trained.test[:_SHOWN]]
+    shown = pixels[trained.held_out_rows[:_SHOWN]]
     curves = zip(*((e.elbo, e.kl, e.squared_error) for e in trained.history), strict=True)
     elbo, kl, squared_error = (list(curve) for curve in curves)
     return {
-        CURVE: training_curve(elbo, kl, squared_error, trained.kept),
+        CURVE: training_curve(elbo, kl, squared_error, trained.kept_epoch),
         RECONSTRUCTIONS: reconstruction_sheet(shown, reconstruct(trained, shown)),
     }
