@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import mahalanobis
 
-from tests.health.test_examine import census_of, latent_space
+from tests.support.latent_space import census_of, latent_space
 from vaeudf.health.census import ROUNDING, Scale
 
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from tests.pages.test_decode_page import write as write_decoded
-from tests.pages.test_health_page import findings
-from tests.pages.test_query_page import HOSTILE, image_file, result
 from tests.support.browser import check_page, chromium
+from tests.support.decoded import write as write_decoded
+from tests.support.findings import findings
+from tests.support.pages import HOSTILE, image_file, result
 from vaeudf.clustering.divergences import KL
 from vaeudf.pages.cluster_page import ClusterSection, Member, write_cluster_page
 from vaeudf.pages.cluster_plots import choice_of_k

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vaeudf.health.examine import ALIKE, SLIDER_SHARE, Dimension
-from vaeudf.health.findings import Findings
+from vaeudf.health.examine import SLIDER_SHARE, Dimension
+from vaeudf.health.findings import ALIKE, Findings
+from vaeudf.health.wording import summary_sentences, warning_sentences
 from vaeudf.pages.health_plots import (
     divergence_histogram,
     histograms,
@@ -116,6 +117,8 @@ def write_health_page(
         "health",
         title=f"Health of {posixpath.basename(findings.uri.rstrip('/')) or findings.uri}",
         findings=findings,
+        summary=summary_sentences(findings),
+        warnings=warning_sentences(findings),
         health=health,
         hubs=hubs,
         dimensions=shown,
