@@ -77,11 +77,11 @@ class ClusterPage:
                 decoded[number],
                 [
                     Member(
-                        item_id,
-                        divergence,
-                        images.get(item_id),
-                        facts.get(item_id, ()),
-                        item_id == portrait.medoid,
+                        item_id=item_id,
+                        divergence=divergence,
+                        image=images.get(item_id),
+                        facts=facts.get(item_id, ()),
+                        is_medoid=item_id == portrait.medoid,
                     )
                     for item_id, divergence in members[number]
                 ],
