@@ -1,29 +1,15 @@
-"""The pass over a table and the questions put to it, against brute force over all items."""
+"""The pass over a table, against brute force over all items."""
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
+from tests.support.plain import write_plain as plain
 from tests.support.population import NUM_ITEMS
 from vaeudf.errors import InputError, TableError
-from vaeudf.gaussian import jeffreys_divergence, log_prob
-from vaeudf.health.comparison import compare
-from vaeudf.health.drift import kl_of_pairs
+from vaeudf.gaussian import log_prob
 from vaeudf.health.outliers import outliers
-from vaeudf.health.probes import (
-    PRIOR,
-    SLIDERS,
-    churn,
-    draw_z,
-    hub_curve,
-    nearest_others,
-    slider_kind,
-)
 from vaeudf.health.scan import CANDIDATES, lots, sample_scale, scan
 from vaeudf.numerics.kd_tree import kd_order
 from vaeudf.numerics.sketches import QuantileSketch
@@ -47,13 +33,6 @@ def ids_of(population):
 def outliers_of(spark, table, census, most):
     passes = TablePasses(spark, table)
     return outliers(passes, census.farthest, num_items=table.num_items, most=most)
-
-
-def plain(folder, ids, mu, log_var, **options):
-    """Write plain Parquet and open it."""
-    rows = {"item_id": ids, "mu": list(mu), "log_var": list(log_var)}
-    pq.write_table(pa.table(rows), folder, **options)
-    return open_posteriors(str(folder))
 
 
 def test_all_items_are_counted(scanned, population):
@@ -133,103 +112,15 @@ def test_the_sample_is_of_all_sides(tmp_path, monkeypatch):
     np.testing.assert_array_equal(sample_scale(groups, 6).whitener, scale.whitener)
 
 
-def test_nearest_others(scanned, population):
-    table, census, _ = scanned
-    names = ids_of(population)
-    rows = [names.index(name) for name in census.sample.ids]
-    mu, log_var = population.mu, population.log_var
-    apart = jeffreys_divergence(mu[rows], log_var[rows], mu, log_var)
-    apart[np.arange(50), rows] = np.inf
-    found = nearest_others(table, census.sample)
-    assert [one.divergence for one in found] == sorted(one.divergence for one in found)
-    by_name = {one.item_id: one for one in found}
-    assert len(by_name) == 50
-    for own, name in zip(apart, census.sample.ids, strict=True):
-        assert by_name[name].divergence == pytest.approx(own.min(), rel=1e-9, abs=1e-12)
-        assert own[names.index(by_name[name].other)] == pytest.approx(own.min(), abs=1e-12)
-    assert any(one.divergence == 0 for one in found), "copies are at no distance"
-
-
-def test_hubs(population):
-    table = open_posteriors(population.table)
-    curve = hub_curve(table, [0.0, 0.3], 40, seed=1)
-    assert curve.kinds == (PRIOR, *map(slider_kind, SLIDERS))
-    assert curve.least == 10 / NUM_ITEMS
-    asked = draw_z(3, 40, seed=1)
-    for i, bound in enumerate(SLIDERS, 1):
-        z = asked.z[40 * i : 40 * (i + 1)]
-        assert np.abs(z).max() <= bound and np.abs(z).max() > 0.9 * bound
-    names = ids_of(population)
-    by_name = np.argsort([name.encode() for name in names])
-    mu, log_var = population.mu[by_name], population.log_var[by_name]
-    for tau, own in zip((0.0, 0.3), curve.shares, strict=True):
-        scores = log_prob(asked.z, mu, log_var, tau)
-        top = np.argsort(-scores, axis=1, kind="stable")[:, :10]
-        exact = [
-            Counter(rows.ravel().tolist()).most_common(1)[0][1] / 40 for rows in np.split(top, 5)
-        ]
-        np.testing.assert_array_equal(own, exact)
-    distances = ((asked.z[:, None] - mu) ** 2).sum(axis=2)
-    top = np.argsort(distances, axis=1, kind="stable")[:, :10]
-    exact = [Counter(rows.ravel().tolist()).most_common(1)[0][1] / 40 for rows in np.split(top, 5)]
-    np.testing.assert_array_equal(curve.euclidean, exact)
-
-
-def test_drift_and_churn(spark, population, tmp_path):
-    rng = np.random.default_rng(2)
-    names = ids_of(population)
-    kept = rng.permutation(NUM_ITEMS)[:2_500]
-    mu, log_var = population.mu[kept].copy(), population.log_var[kept].copy()
-    mu[:70] += 0.05
-    log_var[69] += 1.0
-    more = [f"old{i}" for i in range(9)]
-    old = plain(
-        tmp_path / "old.parquet",
-        [*(names[i] for i in kept), *more],
-        np.vstack([mu, population.mu[:9]]),
-        np.vstack([log_var, population.log_var[:9]]),
-        row_group_size=400,
-    )
-    table = open_posteriors(population.table)
-    drift = compare(spark, table, old, posteriors=True)
-    assert (drift.added, drift.removed, drift.common) == (NUM_ITEMS - 2_500, 9, 2_500)
-    assert drift.changed == 70
-    kl = kl_of_pairs(
-        *(
-            a.astype(np.float64)
-            for a in (population.mu[kept], population.log_var[kept], mu, log_var)
-        )
-    )
-    order = np.argsort(-kl, kind="stable")[:24]
-    np.testing.assert_allclose(drift.moved.values, kl[order], rtol=1e-9)
-    assert drift.moved.ids[0] == names[kept[order[0]]]
-    exact = (population.mu[kept].astype(np.float64) - mu).mean(axis=0)
-    np.testing.assert_allclose(drift.mean_shift, exact, rtol=1e-9)
-    bare = compare(spark, table, old, posteriors=False)
-    assert (bare.added, bare.removed, bare.common) == (NUM_ITEMS - 2_500, 9, 2_500)
-
-    census, _ = scan(TablePasses(spark, table), num_sampled=20, seed=0)
-    same = churn(table, table, census.sample, 15, seed=0)
-    assert [(one.kind, one.queries, one.overlap) for one in same] == [
-        ("prior", 15, 1.0),
-        ("posteriors", 15, 1.0),
-    ]
-    moved = churn(table, old, census.sample, 15, seed=0)
-    assert all(0.4 < one.overlap < 1 for one in moved)
-
-
 def test_one_item_and_two(spark, tmp_path):
     one = plain(tmp_path / "one.parquet", ["a"], np.ones((1, 1), "f4"), np.zeros((1, 1), "f4"))
     census, duplicates = scan(TablePasses(spark, one), num_sampled=10, seed=0)
     assert (census.count, duplicates.groups, census.sample.ids) == (1, 0, ["a"])
-    assert nearest_others(one, census.sample) == []
     # There are no others beside which it would be far.
     assert outliers_of(spark, one, census, 5) == []
-    assert hub_curve(one, [0.0], 3, seed=0).recommended is None
     two = plain(tmp_path / "two.parquet", ["a", "b"], np.ones((2, 1), "f4"), np.zeros((2, 1), "f4"))
     census, duplicates = scan(TablePasses(spark, two), num_sampled=10, seed=0)
     assert (duplicates.groups, duplicates.items) == (1, 2)
-    assert [one.divergence for one in nearest_others(two, census.sample)] == [0.0, 0.0]
     assert len(outliers_of(spark, two, census, 5)) == 2
 
 

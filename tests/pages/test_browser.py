@@ -27,8 +27,14 @@ def browser() -> Iterator[object]:
 
 def test_the_page_of_a_query(browser, tmp_path):
     facts = [("category", "coat"), ("price", "1,299.00 €")]
-    hits = [Hit(rank, f"c/{rank}.jpg", -1.0, image_file("red"), facts) for rank in range(1, 12)]
-    hits += [Hit(12, HOSTILE, -2.0, image_file("lime", "WEBP")), Hit(13, "x" * 200, -3.0, None)]
+    hits = [
+        Hit(rank=rank, item_id=f"c/{rank}.jpg", score=-1.0, image=image_file("red"), facts=facts)
+        for rank in range(1, 12)
+    ]
+    hits += [
+        Hit(rank=12, item_id=HOSTILE, score=-2.0, image=image_file("lime", "WEBP")),
+        Hit(rank=13, item_id="x" * 200, score=-3.0),
+    ]
     decoded = np.full((16, 16, 3), 90, np.uint8)
     page = write_report(
         str(tmp_path),
@@ -52,7 +58,7 @@ def test_the_page_of_clusters(browser, tmp_path, count):
             is_medoid=True,
         ),
         Member(item_id=HOSTILE, divergence=0.5, image=image_file("lime", "WEBP")),
-        Member(item_id="y" * 200, divergence=1e9, image=None),
+        Member(item_id="y" * 200, divergence=1e9),
     ]
     nan = float("nan")
     sections = [

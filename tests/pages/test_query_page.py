@@ -18,7 +18,10 @@ from vaeudf.pages.query_page import Hit, write_report
 
 
 def hits(*names, score=-1.5, image=None, facts=()):
-    return [Hit(rank, name, score, image, facts) for rank, name in enumerate(names, 1)]
+    return [
+        Hit(rank=rank, item_id=name, score=score, image=image, facts=facts)
+        for rank, name in enumerate(names, 1)
+    ]
 
 
 @pytest.fixture
@@ -45,9 +48,9 @@ def test_every_hit_is_there_in_order(page):
 
 def test_pictures_are_the_items_own(page):
     found = [
-        Hit(1, "red", -1.0, image_file("red")),
-        Hit(2, "blue", -2.0, image_file("blue", "JPEG", (900, 300))),
-        Hit(3, "lime", -3.0, image_file("lime", "WEBP")),
+        Hit(rank=1, item_id="red", score=-1.0, image=image_file("red")),
+        Hit(rank=2, item_id="blue", score=-2.0, image=image_file("blue", "JPEG", (900, 300))),
+        Hit(rank=3, item_id="lime", score=-3.0, image=image_file("lime", "WEBP")),
     ]
     decoded = np.full((16, 16, 3), (10, 200, 30), np.uint8)
     shown = page(result(*found, decoded=decoded)).pictures()
@@ -70,7 +73,12 @@ def test_decoded_pictures_are_exact(page, channels):
 
 @pytest.mark.parametrize("image", [None, b"", b"no image", image_file("red")[:60]])
 def test_a_picture_that_cannot_be_had(page, image):
-    shown = page(result(Hit(1, "gone", -1.0, image), Hit(2, "there", -2.0, image_file("red"))))
+    shown = page(
+        result(
+            Hit(rank=1, item_id="gone", score=-1.0, image=image),
+            Hit(rank=2, item_id="there", score=-2.0, image=image_file("red")),
+        )
+    )
     assert shown.texts["none"] == ["no decoder", "no picture in the catalog any more"]
     assert shown.texts["name"] == ["gone", "there"]
     assert [alt for alt, _ in shown.pictures()] == ["there"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from tests.support.latent_space import census_of, curve, latent_space
 from tests.support.pages import HOSTILE
 from vaeudf.health.drift import Churn, Drift
@@ -60,13 +62,29 @@ def findings(mu=None, log_var=None, **changed) -> Findings:
             (Failures("truncated", 12, (("q.jpg", f"ends early {HOSTILE}"),)),), True
         ),
         "comparison": Comparison(
-            "/tables/posteriors",
-            2,
-            "ab" * 32,
-            2_996,
-            drift_of(mu, log_var),
-            (Churn("prior", 100, 10, 0.875),),
-            None,
+            uri="/tables/posteriors",
+            version=2,
+            model_id="ab" * 32,
+            items=2_996,
+            drift=drift_of(mu, log_var),
+            churn=(Churn(kind="prior", queries=100, k=10, overlap=0.875),),
+            health=None,
         ),
     } | changed
     return Findings(**parts)
+
+
+def across_models() -> Comparison:
+    """Beside a table of another model, with two dimensions."""
+    census = census_of(np.random.default_rng(1).normal(size=(50, 2)), np.zeros((50, 2)))
+    drift = Drift(5)
+    drift.added, drift.removed, drift.common = 7, 3, 40
+    return Comparison(
+        uri="/tables/other",
+        version=1,
+        model_id="cd" * 32,
+        items=50,
+        drift=drift,
+        churn=(),
+        health=examine(census),
+    )

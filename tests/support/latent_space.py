@@ -18,9 +18,9 @@ def census_of(mu, log_var, k=5, cuts=1) -> Census:
         part.add(
             mu[rows],
             log_var[rows],
-            lambda places, rows=rows: [f"i{rows[place]}" for place in places],
-            scale.distance(mu[rows]),
-            np.sin(rows * 12.9898) % 1.0,
+            ids=lambda places, rows=rows: [f"i{rows[place]}" for place in places],
+            distances=scale.distance(mu[rows]),
+            lots=np.sin(rows * 12.9898) % 1.0,
         )
         found.merge(part)
     return found
@@ -38,6 +38,14 @@ def latent_space(count=5_000, seed=0):
 
 
 def curve(shares, euclidean, items=10_000, taus=(0.0, 0.1, 1.0)) -> HubCurve:
+    """How often one item is among the answers: shares by tolerance and kind, and by nearest mu."""
     kinds = tuple("ab"[: len(euclidean)])
-    least = min(1.0, 10 / items)
-    return HubCurve(10, 100, kinds, taus, np.array(shares), np.array(euclidean), least)
+    return HubCurve(
+        k=10,
+        queries=100,
+        kinds=kinds,
+        taus=taus,
+        shares=np.array(shares),
+        euclidean=np.array(euclidean),
+        least=min(1.0, 10 / items),
+    )

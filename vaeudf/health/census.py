@@ -113,6 +113,7 @@ class Census:
         self,
         mu: NDArray[np.floating],
         log_var: NDArray[np.floating],
+        *,
         ids: Callable[[NDArray[np.int64]], Sequence[str]],
         distances: NDArray[np.float64],
         lots: NDArray[np.float64],

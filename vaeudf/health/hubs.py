@@ -9,13 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-# Up to this share of the queries may have an item in common anyway.
-_FEWEST_HUBS = 0.05
-# Of fewer z the shares are too unsure to go by.
-_ENOUGH = 200
+EVEN = 0.05
+"""Answers are even where no more than this share of the queries have one item in common."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class HubCurve:
     """How often one item is among the answers, by what is asked and by tolerance.
 
@@ -45,7 +43,7 @@ class HubCurve:
         5 %, or twice the share by the nearest mu: near the middle a few items are nearest to all
         z, whatever the variances are. Or twice the least that is possible.
         """
-        return np.maximum(2 * self.euclidean, max(_FEWEST_HUBS, 2 * self.least))
+        return np.maximum(2 * self.euclidean, max(EVEN, 2 * self.least))
 
     @property
     def undecided(self) -> bool:
@@ -82,34 +80,3 @@ def hub_shares(
     for (kind, _), count in Counter(zip(kind_of_hits, ids, strict=True)).items():
         most[kind] = max(most[kind], count)
     return np.array([most[kind] / num_queries for kind in kinds])
-
-
-def hub_warnings(curve: HubCurve) -> list[str]:
-    """Return what is wrong with the answers that no tolerance tried puts right."""
-    if curve.undecided:
-        return [
-            "There are too few different items, or too few z were asked, to tell whether one item "
-            "answers everything."
-        ]
-    if curve.recommended is not None:
-        if curve.queries >= _ENOUGH:
-            return []
-        error = (_FEWEST_HUBS * (1 - _FEWEST_HUBS) / curve.queries) ** 0.5
-        return [
-            f"Only {curve.queries} z of each kind were asked: a share of {_FEWEST_HUBS:.0%} is "
-            f"known to ± {error:.1%}, and the recommended tolerance is rather too small. "
-            "--hub-queries 1000 is surer."
-        ]
-    excess = (curve.shares - curve.limits).min(axis=0)
-    kind = int(np.argmax(excess))
-    if excess[kind] <= 0:
-        return [
-            f"No tolerance that was tried, up to {curve.taus[-1]:g}, is even for all kinds of z at "
-            "once: choose by the curve of the sliders that people have, or try others with --taus."
-        ]
-    return [
-        f"With every tolerance tried, up to {curve.taus[-1]:g}, one single item is among the top "
-        f"{curve.k} of at least {float(curve.shares[:, kind].min()):.0%} of the z from "
-        f"{curve.kinds[kind]}, of which {float(curve.limits[kind]):.0%} would be even: try others "
-        "with --taus."
-    ]

@@ -6,6 +6,7 @@ there is at its mu, and to take it off again would leave rounding: it has to be 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import partial
 
@@ -15,7 +16,6 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vaeudf.gaussian import log_prob
-from vaeudf.health.examine import log_mean_without_self
 from vaeudf.health.findings import Outlier
 from vaeudf.numerics.sketches import TopList
 from vaeudf.spark.passes import merge_in_place
@@ -69,13 +69,38 @@ def outliers(passes: Passes, candidates: TopList, *, num_items: int, most: int) 
         others = np.full(len(candidates), -np.inf)
     density = log_mean_without_self(candidates.mu, candidates.log_var, others, num_items)
     found = [
-        Outlier(name, float(log_density), float(distance))
+        Outlier(item_id=name, log_density=float(log_density), distance=float(distance))
         for name, log_density, distance in zip(
             candidates.ids, density, candidates.values, strict=True
         )
     ]
     found.sort(key=lambda one: (one.log_density, -one.distance, one.item_id))
     return found[:most]
+
+
+def log_mean_without_self(
+    mu: NDArray[np.float64],
+    log_var: NDArray[np.float64],
+    log_sum_of_others: NDArray[np.float64],
+    num_items: int,
+) -> NDArray[np.float64]:
+    """Return log of the mean of q(mu_c|x') over all items x' but c itself, shape (C,).
+
+    The item's own term is left out, not taken off: an outlier's own posterior is nearly all there
+    is at its mu, and what is left of a difference would be rounding.
+
+    Args:
+        mu: Of the C items, shape (C, n).
+        log_var: Shape (C, n).
+        log_sum_of_others: log Σ q(mu_c|x') over the items x' that are none of the C, shape (C,);
+            -inf if there are none.
+        num_items: N, at least C; of one item alone the result is -inf.
+    """
+    among = log_prob(mu, mu, log_var)
+    np.fill_diagonal(among, -np.inf)
+    with np.errstate(divide="ignore"):
+        total = np.logaddexp(np.logaddexp.reduce(among, axis=1), log_sum_of_others)
+    return np.asarray(total - math.log(max(1, num_items - 1)))
 
 
 def _add_up(batches: Iterator[Batch], z: NDArray[np.float64], ids: list[str]) -> LogSums:

@@ -45,7 +45,7 @@ def draw_z(latent_dim: int, count: int, seed: int) -> Latents:
 
 
 def hub_curve(
-    table: PosteriorTable, taus: Sequence[float], count: int, seed: int, k: int = K
+    table: PosteriorTable, taus: Sequence[float], *, count: int, seed: int, k: int = K
 ) -> HubCurve:
     """Ask for the top k of z of every kind, once per tolerance and once by the nearest mu.
 
@@ -59,19 +59,19 @@ def hub_curve(
     latents = draw_z(table.latent_dim, count, seed)
     kinds = (PRIOR, *map(slider_kind, SLIDERS))
 
-    def shares(tau: float, score: str | None) -> NDArray[np.float64]:
-        hits = _hits(table, latents, k, tau, score)
+    def shares(tau: float = 0.0, score: str | None = None) -> NDArray[np.float64]:
+        hits = _hits(table, latents, k, tau=tau, score=score)
         of = (query_id.split(_SEPARATOR)[0] for query_id, _ in hits)
         return hub_shares(kinds, of, (item_id for _, item_id in hits), count)
 
     return HubCurve(
-        k,
-        count,
-        kinds,
-        tuple(taus),
-        np.stack([shares(tau, None) for tau in taus]),
-        shares(0.0, EUCLIDEAN.name),
-        min(1.0, k / table.num_items),
+        k=k,
+        queries=count,
+        kinds=kinds,
+        taus=tuple(taus),
+        shares=np.stack([shares(tau) for tau in taus]),
+        euclidean=shares(score=EUCLIDEAN.name),
+        least=min(1.0, k / table.num_items),
     )
 
 
@@ -87,12 +87,21 @@ def nearest_others(table: PosteriorTable, sample: TopList) -> list[Neighbour]:
     options = QueryOptions(k=1, score=JEFFREYS.name, exclude_self=True)
     hits = plan(table, asked, options).hits
     rows = hits.select(QUERY_ID, ITEM_ID, JEFFREYS.name).collect()
-    found = [Neighbour(row[0], row[1], row[2]) for row in rows]
+    found = [
+        Neighbour(item_id=row[QUERY_ID], other=row[ITEM_ID], divergence=row[JEFFREYS.name])
+        for row in rows
+    ]
     return sorted(found, key=lambda one: (one.divergence, one.item_id))
 
 
 def churn(
-    table: PosteriorTable, old: PosteriorTable, sample: TopList, count: int, seed: int, k: int = K
+    table: PosteriorTable,
+    old: PosteriorTable,
+    sample: TopList,
+    *,
+    count: int,
+    seed: int,
+    k: int = K,
 ) -> list[Churn]:
     """Return how much of the top k two tables have in common, for z of two kinds.
 
@@ -117,12 +126,13 @@ def churn(
         if ids:
             asked = Latents(ids, z)
             new_hits, old_hits = (_hits(one, asked, k) for one in (table, old))
-            found.append(Churn(kind, len(ids), k, mean_overlap(new_hits, old_hits, ids)))
+            overlap = mean_overlap(new_hits, old_hits, ids)
+            found.append(Churn(kind=kind, queries=len(ids), k=k, overlap=overlap))
     return found
 
 
 def _hits(
-    table: PosteriorTable, latents: Latents, k: int, tau: float = 0.0, score: str | None = None
+    table: PosteriorTable, latents: Latents, k: int, *, tau: float = 0.0, score: str | None = None
 ) -> list[tuple[str, str]]:
     """Return (query_id, item_id) of all hits: k rows a query, of queries that are bounded."""
     hits = plan(table, latents, QueryOptions(k=k, score=score, tolerance=tau)).hits

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from vaeudf.health.drift import KL_SHARES
-from vaeudf.health.examine import ACTIVE, ALIKE, Clamp, Dimension, Health
-from vaeudf.health.findings import Comparison, Findings, Quarantine
+from vaeudf.health.examine import ACTIVE, Clamp, Dimension, Health
+from vaeudf.health.findings import ALIKE, Comparison, Findings, Quarantine
 from vaeudf.health.hubs import HubCurve
+from vaeudf.health.wording import summary_sentences, warning_sentences
 
 FORMAT = 1
 
@@ -25,8 +26,8 @@ def record_of(findings: Findings) -> dict[str, Any]:
         "table": findings.uri,
         "version": findings.version,
         "model_id": findings.model_id,
-        "in_short": findings.in_short(),
-        "warnings": findings.warnings(),
+        "in_short": summary_sentences(findings),
+        "warnings": warning_sentences(findings),
         **_health(findings.health),
         "hubs": _hubs(findings.hubs),
         "duplicates": _duplicates(findings),

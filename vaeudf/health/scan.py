@@ -134,9 +134,9 @@ def _count_batches(
         census.add(
             mu,
             log_var,
-            lambda rows, ids=ids: ids[rows].tolist(),  # type: ignore[misc]
-            scale.distance(mu),
-            lots(ids, seed),
+            ids=lambda rows, ids=ids: ids[rows].tolist(),  # type: ignore[misc]
+            distances=scale.distance(mu),
+            lots=lots(ids, seed),
         )
         fingerprints = pa.array(scale.fingerprint(mu, log_var))
         yield pa.RecordBatch.from_arrays([names, fingerprints], schema=_ITEM_SCHEMA)
@@ -160,7 +160,7 @@ def _duplicates(items: DataFrame) -> Duplicates:
     finally:
         groups.unpersist()
     if not largest or total is None:
-        return Duplicates(0, 0, ())
+        return Duplicates(groups=0, items=0, largest=())
     counts = {row[_FINGERPRINT]: row["count"] for row in largest}
     # Never all of a group: a placeholder picture may stand a million times.
     first = Window.partitionBy(_FINGERPRINT).orderBy(ITEM_ID)
@@ -169,6 +169,8 @@ def _duplicates(items: DataFrame) -> Duplicates:
     named: dict[int, list[str]] = {}
     for row in wanted.where(F.col("place") <= IDS_SHOWN).collect():
         named.setdefault(row[_FINGERPRINT], []).append(row[ITEM_ID])
-    copies = [Copies(count, tuple(sorted(named[key]))) for key, count in counts.items()]
+    copies = [
+        Copies(items=count, item_ids=tuple(sorted(named[key]))) for key, count in counts.items()
+    ]
     copies.sort(key=lambda one: (-one.items, one.item_ids))
-    return Duplicates(total["groups"], total["items"], tuple(copies))
+    return Duplicates(groups=total["groups"], items=total["items"], largest=tuple(copies))

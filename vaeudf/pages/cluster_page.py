@@ -9,25 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaeudf.clustering.divergences import Divergence
+from vaeudf.pages.items import Item
 from vaeudf.pages.page import write_page
 
 
-@dataclass(frozen=True)
-class Member:
+@dataclass(frozen=True, kw_only=True)
+class Member(Item):
     """An item of a cluster.
 
     Attributes:
-        item_id: Its id.
         divergence: From the centroid; None if it is shown for another reason than being near.
-        image: The image file's bytes; None if the catalog no longer has it.
-        facts: Payload to show below the picture.
         is_medoid: Whether the items of the cluster diverge least from it, in total.
     """
 
-    item_id: str
     divergence: float | None
-    image: bytes | None
-    facts: Sequence[tuple[str, str]] = ()
     is_medoid: bool = False
 
 

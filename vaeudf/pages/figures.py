@@ -1,4 +1,4 @@
-"""Figures of matplotlib's, made and turned into PNG files' bytes. Only whoever draws imports it."""
+"""matplotlib figures as the bytes of PNG files; matplotlib is only imported to draw."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def new_figure(width: float, height: float, dpi: int) -> Figure:
-    """Return an empty figure of so many inches, whose parts make room for each other."""
+    """Return an empty figure, width and height in inches, whose parts make room for each other."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=dpi, layout="constrained")

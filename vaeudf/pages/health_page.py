@@ -1,4 +1,4 @@
-"""A self-contained page of what an inspection of a table has found."""
+"""A self-contained page of the findings of an inspection."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vaeudf.health.examine import ALIKE, SLIDER_SHARE, Dimension
-from vaeudf.health.findings import Findings
+from vaeudf.health.examine import SLIDER_SHARE, Dimension
+from vaeudf.health.findings import ALIKE, Findings
+from vaeudf.health.wording import summary_sentences, warning_sentences
 from vaeudf.pages.health_plots import (
     divergence_histogram,
     histograms,
@@ -18,6 +19,7 @@ from vaeudf.pages.health_plots import (
     kl_bars,
     sketch_histogram,
 )
+from vaeudf.pages.items import Item
 from vaeudf.pages.page import write_page
 
 DIMENSIONS_SHOWN = 32
@@ -28,21 +30,15 @@ _COPIES_SHOWN = 12
 _COPIES_OF_GROUP = 4
 
 
-@dataclass(frozen=True)
-class Card:
-    """An item as the page shows it.
+@dataclass(frozen=True, kw_only=True)
+class Finding(Item):
+    """An item that the inspection points out.
 
     Attributes:
-        item_id: Its id.
-        image: Its picture; None if it cannot be had any more.
-        facts: Payload to show below.
-        note: What is said of it.
+        score: What was measured of it, with the unit; empty for nothing.
     """
 
-    item_id: str
-    image: bytes | None
-    facts: Sequence[tuple[str, str]]
-    note: str
+    score: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,26 +47,24 @@ class Group:
 
     Attributes:
         title: What they are.
-        cards: The items.
+        items: The items.
     """
 
     title: str
-    cards: Sequence[Card]
+    items: Sequence[Finding]
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A plot and what it says, for who cannot see it.
+    """A plot, and what it shows in words for readers who cannot see it.
 
     Attributes:
         data: The PNG file.
         alt: What it shows.
-        caption: How to read it.
     """
 
     data: bytes
     alt: str
-    caption: str = ""
 
 
 def pictured(findings: Findings) -> set[str]:
@@ -97,7 +91,7 @@ def write_health_page(
     Args:
         folder: Where to; made if it does not exist.
         findings: What to show.
-        images: The image files' bytes by item_id; None if nobody knows where the catalog is.
+        images: The image files' bytes by item_id; None if it is not known where the catalog is.
         facts: Payload by item_id.
         seconds: What each phase took.
 
@@ -105,9 +99,9 @@ def write_health_page(
         The page's absolute path or URI.
     """
 
-    def card(item_id: str, note: str) -> Card:
+    def finding(item_id: str, score: str = "") -> Finding:
         image = None if images is None else images.get(item_id)
-        return Card(item_id, image, facts.get(item_id, ()), note)
+        return Finding(item_id=item_id, image=image, facts=facts.get(item_id, ()), score=score)
 
     health, hubs = findings.health, findings.hubs
     shown = _shown(health.dimensions)
@@ -116,6 +110,8 @@ def write_health_page(
         "health",
         title=f"Health of {posixpath.basename(findings.uri.rstrip('/')) or findings.uri}",
         findings=findings,
+        summary=summary_sentences(findings),
+        warnings=warning_sentences(findings),
         health=health,
         hubs=hubs,
         dimensions=shown,
@@ -152,29 +148,29 @@ def write_health_page(
         pairs=[
             Group(
                 f"{brief(one.divergence)} nats apart",
-                [card(one.item_id, ""), card(one.other, "")],
+                [finding(one.item_id), finding(one.other)],
             )
             for one in findings.closest_pairs(_PAIRS_SHOWN)
         ],
         copies=[
             Group(
                 f"{one.items:,} items with one posterior",
-                [card(item_id, "") for item_id in one.item_ids[:_COPIES_OF_GROUP]],
+                [finding(item_id) for item_id in one.item_ids[:_COPIES_OF_GROUP]],
             )
             for one in findings.duplicates.largest[:_COPIES_SHOWN]
         ],
         outliers=[
-            card(one.item_id, f"{brief(one.log_density)} nats; {one.distance:.1f} sigmas out")
+            finding(one.item_id, f"{brief(one.log_density)} nats; {one.distance:.1f} sigmas out")
             for one in findings.outliers
         ],
         drift_plot=_drift_plot(findings),
-        moved=[card(item_id, f"moved {brief(kl)} nats") for item_id, kl in _moved(findings)],
+        moved=[finding(item_id, f"moved {brief(kl)} nats") for item_id, kl in _moved(findings)],
         facts=_facts(findings, seconds),
     )
 
 
 def brief(value: float) -> str:
-    """Return three digits, or all before the point, with a true minus sign."""
+    """Return three significant digits, or all digits before the point, with a true minus sign."""
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
     text = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
@@ -182,7 +178,7 @@ def brief(value: float) -> str:
 
 
 def _shown(dimensions: Sequence[Dimension]) -> list[Dimension]:
-    """Return the dimensions with the largest KL, in their own order."""
+    """Return the dimensions with the largest KL, in the order of their numbers."""
     by_kl = sorted(dimensions, key=lambda one: (-one.kl, one.number))
     return sorted(by_kl[:DIMENSIONS_SHOWN], key=lambda one: one.number)
 

@@ -1,6 +1,6 @@
 """The plots of an inspection, as PNG files' bytes.
 
-All are narrow, so that their text can still be read where a phone shows them at its own width.
+All are narrow, so that their text can still be read at the width of a phone.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 _WIDTH = 4.4
 _DPI = 144
 _BLUE, _ORANGE, _GREY = "#2456a6", "#b0571a", "#8a929c"
-# Told apart by more than their colour.
+# Lines differ by more than their colour.
 _LINES = (("o", "-"), ("s", "--"), ("^", "-."), ("D", ":"), ("v", "-"))
 _COLOURS = ("#2456a6", "#0b5e55", "#7a3e9d", "#b0571a", "#a3243b")
 _BINS = 60
 
 
 def kl_bars(dimensions: Sequence[Dimension]) -> bytes:
-    """Draw each dimension's KL to the prior as a bar; those that are not active are hatched."""
+    """Draw each dimension's KL to the prior as a bar, hatched if the dimension is not active."""
     figure = _figure(0.9 + 0.26 * len(dimensions))
     axes = figure.subplots()
     places = np.arange(len(dimensions))
@@ -69,7 +69,7 @@ def histograms(one: Dimension, mu: QuantileSketch, sigma: QuantileSketch) -> byt
     z = np.linspace(-reach, reach, 200)
     prior = np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
     left.plot(z, prior, color=_ORANGE, linewidth=1.3)
-    # A dimension that collapsed is one spike: the prior beside it must still be seen.
+    # A collapsed dimension is a single spike: the prior beside it must stay visible.
     left.set_ylim(0, 1.1 * min(float(max(density.max(), 0.4)), 3.0))
     for end in (-one.slider_range, one.slider_range):
         left.axvline(end, color=_GREY, linewidth=0.9, linestyle="--")
@@ -135,10 +135,10 @@ def divergence_histogram(
     """Draw a histogram of divergences on a logarithmic axis, with a mark at one value.
 
     Args:
-        divergences: Each at least 0, at least one; what is below the axis counts at its left end.
-        mark: What to mark.
-        label: What that is.
-        xlabel: What the axis has.
+        divergences: At least one, none below 0; those below the axis are counted at its left end.
+        mark: The value to mark.
+        label: What the mark means.
+        xlabel: The label of the axis.
     """
     positive = divergences[(divergences > 0) & np.isfinite(divergences)]
     low, high = _decades([*positive.tolist(), mark])
@@ -148,7 +148,7 @@ def divergence_histogram(
 
 
 def sketch_histogram(sketch: QuantileSketch, mark: float, label: str, xlabel: str) -> bytes:
-    """Draw the same of a sketch of one dimension that has values."""
+    """Draw the same histogram of a sketch with one dimension and at least one value."""
     ends = [float(sketch.quantile(share)[0]) for share in (0.001, 1.0)]
     low, high = _decades([*(end for end in ends if 0 < end < math.inf), mark])
     edges = np.geomspace(low, high, 41)

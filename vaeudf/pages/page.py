@@ -1,7 +1,7 @@
-"""What all pages share: one look, pictures inside the page, and where it is written.
+"""What all pages share: style, embedded pictures, and how a page is written.
 
 A page is one file that needs no network: style sheet and pictures are in it. The templates extend
-``layout.html.j2``; ``parts.html.j2`` has what several pages show: sliders, pictures of items.
+``layout.html.j2``; ``parts.html.j2`` has what several pages show: sliders, items, plots.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ def write_page(folder: str, template: str, **values: object) -> str:
 
     Args:
         folder: Where to; made if it does not exist.
-        template: Its name in ``vaeudf/templates``, without ``.html.j2``.
-        values: What the template shows; each needs ``title``, and ``facts``: labels and values to
-            end the page with.
+        template: Its name in ``vaeudf/pages/templates``, without ``.html.j2``.
+        values: What the template shows. Every template needs ``title``, and ``facts``: the labels
+            and values that the page ends with.
 
     Returns:
         The page's absolute path or URI.
@@ -50,13 +50,13 @@ def write_page(folder: str, template: str, **values: object) -> str:
 
 
 def number(value: float) -> str:
-    """Return two decimals, with a true minus sign, and none before zero."""
+    """Return a number with two decimals, a true minus sign, and no sign before zero."""
     text = f"{value:.2f}"
     return "0.00" if text == "-0.00" else text.replace("-", "−")
 
 
 def knob(value: float, slider_range: float) -> float:
-    """Return where a slider of travel [-a, a] stands, in percent of it from the left."""
+    """Return the position of a slider of range [-a, a], in percent from the left."""
     return round(50 + 50 * max(-1.0, min(1.0, value / slider_range)), 2)
 
 

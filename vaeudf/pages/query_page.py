@@ -9,26 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaeudf.gaussian.scores import LOG_LIKELIHOOD, Score
+from vaeudf.pages.items import Item
 from vaeudf.pages.page import write_page
 
 
-@dataclass(frozen=True)
-class Hit:
+@dataclass(frozen=True, kw_only=True)
+class Hit(Item):
     """One of a query's nearest items.
 
     Attributes:
         rank: From 1.
-        item_id: Its id.
         score: What it was ranked by.
-        image: The image file's bytes; None if it cannot be had any more.
-        facts: Payload to show below the picture.
     """
 
     rank: int
-    item_id: str
     score: float
-    image: bytes | None
-    facts: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,14 @@ from vaeudf.errors import InputError, TableError
 from vaeudf.gaussian.checks import check_tolerance
 from vaeudf.health.census import Census
 from vaeudf.health.comparison import compare
+from vaeudf.health.drift import Churn
 from vaeudf.health.examine import examine
 from vaeudf.health.findings import Comparison, Failures, Findings, Quarantine
 from vaeudf.health.outliers import outliers
 from vaeudf.health.probes import churn, hub_curve, nearest_others
 from vaeudf.health.record import record_of
 from vaeudf.health.scan import scan
+from vaeudf.health.wording import summary_sentences, warning_sentences
 from vaeudf.schema import CATALOG_KEY, ITEM_ID, MESSAGE, MODEL_ID_KEY, REASON, RUN_ID_KEY
 from vaeudf.spark.passes import TablePasses
 from vaeudf.spark.progress import progress
@@ -110,7 +112,7 @@ def inspect_table(options: InspectTable) -> Summary:
     if table.num_items == 0:
         raise TableError(f"{options.table} has no items; there is nothing to inspect.")
     old = None if options.compare is None else _open_old(options, table)
-    across = old is not None and _check_models(table, old, options.cross_model)
+    across = old is not None and _check_models(table, old, cross_model=options.cross_model)
     old_uri = None if old is None else old.uri
     inputs = places_read(table, options.table, options.catalog, old_uri)
     check_output(options.output, options.overwrite, HEALTH_MARK, inputs)
@@ -124,7 +126,9 @@ def inspect_table(options: InspectTable) -> Summary:
             census, duplicates = scan(passes, num_sampled=options.sample, seed=options.seed)
             health = examine(census)
         with watch.phase("hubs"):
-            hubs = hub_curve(table, options.tolerances, options.hub_queries, options.seed)
+            hubs = hub_curve(
+                table, options.tolerances, count=options.hub_queries, seed=options.seed
+            )
         with watch.phase("neighbours"):
             neighbours = nearest_others(table, census.sample)
         with watch.phase("outliers"):
@@ -132,19 +136,19 @@ def inspect_table(options: InspectTable) -> Summary:
         comparison = None
         if old is not None:
             with watch.phase("compare"):
-                comparison = _compare(spark, options, table, old, census, across)
+                comparison = _compare(spark, options, table, old, census, across=across)
         findings = Findings(
-            table.uri,
-            table.version,
-            table.provenance.get(MODEL_ID_KEY),
-            census,
-            health,
-            hubs,
-            duplicates,
-            tuple(neighbours),
-            tuple(alone),
-            _read_quarantine(spark, table),
-            comparison,
+            uri=table.uri,
+            version=table.version,
+            model_id=table.provenance.get(MODEL_ID_KEY),
+            census=census,
+            health=health,
+            hubs=hubs,
+            duplicates=duplicates,
+            neighbours=tuple(neighbours),
+            outliers=tuple(alone),
+            quarantine=_read_quarantine(spark, table),
+            comparison=comparison,
         )
         with replacing(options.output, HEALTH_MARK) as folder:
             if options.page:
@@ -157,7 +161,7 @@ def inspect_table(options: InspectTable) -> Summary:
             make_folder(system, inner)
             with system.open_output_stream(posixpath.join(inner, RECORD)) as stream:
                 stream.write(json.dumps(record, indent=1, ensure_ascii=False).encode() + b"\n")
-    for sentence in (*findings.in_short(), *findings.warnings()):
+    for sentence in (*summary_sentences(findings), *warning_sentences(findings)):
         log.info("%s", sentence)
     return _summary(options, findings, watch)
 
@@ -199,7 +203,7 @@ def _open_old(options: InspectTable, table: PosteriorTable) -> PosteriorTable:
     return old
 
 
-def _check_models(table: PosteriorTable, old: PosteriorTable, cross_model: bool) -> bool:
+def _check_models(table: PosteriorTable, old: PosteriorTable, *, cross_model: bool) -> bool:
     """Return whether the two are of different models; raise unless that is wanted.
 
     Of plain Parquet nobody knows the model: it counts as the same if its latent_dim is.
@@ -233,21 +237,25 @@ def _compare(
     table: PosteriorTable,
     old: PosteriorTable,
     census: Census,
+    *,
     across: bool,
 ) -> Comparison:
     drift = compare(spark, table, old, posteriors=not across)
+    overlaps: list[Churn] = []
+    old_health = None
+    if across:
+        old_census, _ = scan(TablePasses(spark, old), num_sampled=0, seed=options.seed)
+        old_health = examine(old_census)
+    else:
+        overlaps = churn(table, old, census.sample, count=options.hub_queries, seed=options.seed)
     return Comparison(
-        old.uri,
-        old.version,
-        old.provenance.get(MODEL_ID_KEY),
-        old.num_items,
-        drift,
-        ()
-        if across
-        else tuple(churn(table, old, census.sample, options.hub_queries, options.seed)),
-        examine(scan(TablePasses(spark, old), num_sampled=0, seed=options.seed)[0])
-        if across
-        else None,
+        uri=old.uri,
+        version=old.version,
+        model_id=old.provenance.get(MODEL_ID_KEY),
+        items=old.num_items,
+        drift=drift,
+        churn=tuple(overlaps),
+        health=old_health,
     )
 
 
@@ -261,15 +269,15 @@ def _read_quarantine(spark: SparkSession, table: PosteriorTable) -> Quarantine |
         folder = _last_quarantine(table.uri)
     if folder is None or not exists(folder):
         # A run that quarantines nothing leaves no folder; of a run that is not named nobody knows.
-        return None if run_id is None else Quarantine((), True)
+        return None if run_id is None else Quarantine(failures=(), of_version=True)
     rows = spark.read.parquet(spark_literal(folder))
     counts = rows.groupBy(REASON).count().orderBy(F.desc("count"), REASON).collect()
     failures = []
     for row in counts:
         own = rows.where(F.col(REASON) == row[REASON]).orderBy(ITEM_ID).limit(_EXAMPLES)
         examples = tuple((one[ITEM_ID], one[MESSAGE] or "") for one in own.collect())
-        failures.append(Failures(row[REASON], row["count"], examples))
-    return Quarantine(tuple(failures), run_id is not None)
+        failures.append(Failures(reason=row[REASON], items=row["count"], examples=examples))
+    return Quarantine(failures=tuple(failures), of_version=run_id is not None)
 
 
 def _last_quarantine(uri: str) -> str | None:

@@ -68,11 +68,11 @@ class QueryPage:
         for place, query_id in enumerate(shown):
             own = [
                 Hit(
-                    row[RANK],
-                    row[ITEM_ID],
-                    row[score.name],
-                    images.get(row[ITEM_ID]),
-                    facts.get(row[ITEM_ID], ()),
+                    rank=row[RANK],
+                    item_id=row[ITEM_ID],
+                    score=row[score.name],
+                    image=images.get(row[ITEM_ID]),
+                    facts=facts.get(row[ITEM_ID], ()),
                 )
                 for row in rows
                 if row[QUERY_ID] == query_id
