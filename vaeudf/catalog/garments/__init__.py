@@ -1,0 +1,5 @@
+"""Drawn apparel: a shop's product shots without a download, for demos and tests."""
+
+from vaeudf.catalog.garments.garment import CATEGORIES, Garment, draw_garment, sample_garment
+
+__all__ = ["CATEGORIES", "Garment", "draw_garment", "sample_garment"]
