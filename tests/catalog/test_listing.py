@@ -10,8 +10,9 @@ import pytest
 
 from vaeudf.catalog.listing import first_file, list_files, root_of
 from vaeudf.catalog.reader import ImageReader
-from vaeudf.catalog.source import IMAGE_SUFFIXES, CatalogSource, list_items
+from vaeudf.catalog.source import CatalogSource, list_items
 from vaeudf.errors import InputError
+from vaeudf.images.formats import IMAGE_SUFFIXES
 from vaeudf.storage.locations import spark_literal, spark_uri
 
 pytestmark = pytest.mark.spark

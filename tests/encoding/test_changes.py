@@ -130,7 +130,7 @@ def test_what_the_run_has_encoded_comes_to_what_was_known(listing, published, tm
     folder = str(tmp_path / "encoded")
     assert ids(with_encoded(changes, folder)) == ["a"]
     for _ in range(2):  # a task that was run twice
-        list(write_chunk(iter([chunk("b")]), folder))
+        write_chunk(iter([chunk("b")]), folder)
     assert ids(read_chunks(changes.todo.sparkSession, folder)) == ["b", "b"]
     assert ids(with_encoded(changes, folder)) == ["a", "b"]
 

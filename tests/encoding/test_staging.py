@@ -36,7 +36,7 @@ def leave(table: str, key: str = "k", ids=("a", "b"), **facts) -> str:
     known = {"key": key, "host": staging._host(), "pid": int(done.stdout), **facts}
     (folder / "run.json").write_text(json.dumps(known))
     for name in ids:
-        list(write_chunk(iter([rows(name)]), f"{folder}/encoded"))
+        write_chunk(iter([rows(name)]), f"{folder}/encoded")
     return run_id
 
 
@@ -46,7 +46,7 @@ def table(tmp_path) -> str:
 
 
 def test_a_chunk_is_there_whole_or_not_at_all(table):
-    assert list(write_chunk(iter([]), f"{table}/encoded")) == []
+    write_chunk(iter([]), f"{table}/encoded")
     assert not Path(table).exists()
 
     def dies():
@@ -54,9 +54,9 @@ def test_a_chunk_is_there_whole_or_not_at_all(table):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        list(write_chunk(dies(), f"{table}/encoded"))
+        write_chunk(dies(), f"{table}/encoded")
     assert not has_chunks(f"{table}/encoded")
-    assert list(write_chunk(iter([rows("a"), rows(), rows("b", "c")]), f"{table}/encoded")) == [3]
+    write_chunk(iter([rows("a"), rows(), rows("b", "c")]), f"{table}/encoded")
     assert has_chunks(f"{table}/encoded") and read_ids(f"{table}/encoded") == ["a", "b", "c"]
     Path(table, "encoded", "_chunk-1.parquet").write_text("half")
     Path(table, "encoded", "notes.txt").write_text("x")
@@ -73,7 +73,7 @@ def test_what_is_kept_of_a_run_that_ends(table, error, kept):
         with open_run(table, run_id, "k") as run:
             facts = json.loads(Path(table, "_staging", run_id, "run.json").read_text())
             assert (facts["key"], facts["pid"]) == ("k", os.getpid())
-            list(write_chunk(iter([rows("a")]), run.encoded))
+            write_chunk(iter([rows("a")]), run.encoded)
             if error is not None:
                 raise error
     except type(error or KeyError()) as caught:
@@ -120,7 +120,7 @@ def test_chunks_of_a_killed_run_that_had_taken_over_others(table):
     leave(table)
     with pytest.raises(OSError, match="away"), open_run(table, new_run_id(), "k") as run:
         run.adopt()
-        list(write_chunk(iter([rows("c")]), run.encoded))
+        write_chunk(iter([rows("c")]), run.encoded)
         raise OSError("the cluster went away")
     with open_run(table, new_run_id(), "k") as run:
         assert run.adopt() == 3 and read_ids(run.adopted) == ["a", "b", "c"]

@@ -190,8 +190,8 @@ def test_of_two_writers_one_wins(bucket, first):
 def test_a_killed_runs_chunks_are_taken_over(uri, monkeypatch):
     killed = new_run_id()
     with pytest.raises(KeyboardInterrupt), open_run(uri, killed, "key") as run:
-        list(write_chunk(iter([chunk("a", "b")]), run.encoded))
-        list(write_chunk(iter([chunk("c")]), run.encoded))
+        write_chunk(iter([chunk("a", "b")]), run.encoded)
+        write_chunk(iter([chunk("c")]), run.encoded)
         write(uri, killed, ["a", "b", "c"])
         raise KeyboardInterrupt
     assert len(listing(f"{uri}/_staging/{killed}")) == 3
@@ -208,7 +208,7 @@ def test_a_killed_runs_chunks_are_taken_over(uri, monkeypatch):
         assert has_chunks(run.adopted)
     assert listing(uri) == []
     # Nor is a folder forgotten of which no time is known, for want of its run.json.
-    list(write_chunk(iter([chunk("a")]), f"{uri}/_staging/20260101T000000-0123abcd/encoded"))
+    write_chunk(iter([chunk("a")]), f"{uri}/_staging/20260101T000000-0123abcd/encoded")
     assert clean(uri) == ["20260101T000000-0123abcd"]
 
 

@@ -12,16 +12,17 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from vaeudf.catalog.reader import ImageReader
+from vaeudf.catalog.source import in_file_order
 from vaeudf.errors import InputError
 from vaeudf.images.decode import ImageFailure, decode_image
 from vaeudf.images.spec import ImageSpec
-from vaeudf.schema import IMAGE_FILE, IMAGE_ROW, ITEM_ID, PLACE
+from vaeudf.schema import ITEM_ID, PLACE
 from vaeudf.spark.cluster import Cluster
 
 # Half of what spark/conf/local.conf gives the driver: the pixels pass through it once.
 _MAX_BYTES = 2 * 2**30
-_SHARES_PER_CORE = 4
-_FEWEST_PER_SHARE = 64
+_TASKS_PER_CORE = 4
+_FEWEST_PER_TASK = 64
 
 
 def collect_pixels(
@@ -57,10 +58,8 @@ def collect_pixels(
         shuffled = F.xxhash64(F.col(ITEM_ID), F.lit(seed))
         items = items.orderBy(shuffled, ITEM_ID).limit(max_images)
     cores = Cluster(items.sparkSession).num_cores
-    shares = max(1, min(_SHARES_PER_CORE * cores, wanted // _FEWEST_PER_SHARE))
-    # Rows of one file together and in order, as the reader wants them.
-    placed = items.select(ITEM_ID, *PLACE).repartitionByRange(shares, IMAGE_FILE, IMAGE_ROW)
-    placed = placed.sortWithinPartitions(IMAGE_FILE, IMAGE_ROW)
+    num_tasks = max(1, min(_TASKS_PER_CORE * cores, wanted // _FEWEST_PER_TASK))
+    placed = in_file_order(items.select(ITEM_ID, *PLACE), num_tasks)
 
     def decode(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield from _decode_batches(batches, image_column, spec)

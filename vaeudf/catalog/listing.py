@@ -1,7 +1,6 @@
 """The files at a path, listed by the driver, and by Spark's tasks where there are many.
 
-Spark's own listing for images (``binaryFile``) passes over empty files, and takes a fifth of a
-millisecond for each of the others: five cores encode small images in that time.
+Not with ``binaryFile``, Spark's own reader of images, which passes over empty files.
 """
 
 from __future__ import annotations
@@ -19,16 +18,16 @@ from pyspark.sql import DataFrame, SparkSession
 
 from vaeudf.errors import InputError, root_cause
 from vaeudf.spark.cluster import Cluster
+from vaeudf.spark.ddl import ddl
 from vaeudf.storage.locations import absolute, exists, filesystem, is_file, spark_literal, spark_uri
 
 PATH, LENGTH, MODIFIED = "path", "length", "modified"
 _SCHEMA = pa.schema([(PATH, pa.string()), (LENGTH, pa.int64()), (MODIFIED, pa.int64())])
-_TYPES = f"{PATH} string, {LENGTH} long, {MODIFIED} long"
 _GLOB = re.compile(r"[*?\[{]")
 # Folders listed at a time; a store answers each after some 50 ms.
 _THREADS = 16
-# The driver lists 25,000 files of a local disk in a tenth of a second, in which no task would have
-# begun. With more files, or more folders still to look into, tasks are worth their beginning.
+# The driver has listed a few files before a task would have started. With more files, or more
+# folders still to list, tasks pay.
 _MANY_FILES, _MANY_FOLDERS = 100_000, 1_000
 # Files asked for one by one, rather than by listing the folder that they are in.
 _FEW = 64
@@ -65,7 +64,7 @@ def list_files(spark: SparkSession, path: str) -> DataFrame:
     here = spark.createDataFrame(found)
     if not folders:
         return here
-    # A task of Python costs a tenth of a second, however little it does.
+    # Not a task for each folder: a Python task takes long to start, however little it does.
     cluster = Cluster(spark)
     num_tasks = min(len(folders), _TASKS_PER_CORE * cluster.num_cores)
     paths = cluster.share(
@@ -77,7 +76,7 @@ def list_files(spark: SparkSession, path: str) -> DataFrame:
             files, _ = _list(Folder(path, recursive=True))
             yield from files.to_batches(_ROWS_PER_BATCH)
 
-    return here.unionByName(cluster.run_tasks(num_tasks, list_all, _TYPES))
+    return here.unionByName(cluster.run_tasks(num_tasks, list_all, ddl(_SCHEMA)))
 
 
 def first_file(spark: SparkSession, path: str) -> str | None:
@@ -162,10 +161,10 @@ def _matches(spark: SparkSession, path: str) -> dict[str, bool]:
 
 
 def _look(folders: list[Folder]) -> tuple[pa.Table, list[Folder]]:
-    """Go down the folders, until there is so much below that others should help.
+    """List folders level by level, until there is enough below them for tasks to pay.
 
     Returns:
-        The files that were met, and the folders that were not looked into.
+        The files that were found, and the folders that were not listed.
     """
     flat = [folder for folder in folders if not folder.recursive]
     deep = [folder for folder in folders if folder.recursive]
@@ -175,8 +174,8 @@ def _look(folders: list[Folder]) -> tuple[pa.Table, list[Folder]]:
             looked = list(pool.map(_list, (folder._replace(recursive=False) for folder in deep)))
             tables += [files for files, _ in looked]
             deep = [folder for _, below in looked for folder in below]
-    # In one piece: of a table in several, some of them empty, createDataFrame drops rows without a
-    # word (PySpark 4.3).
+    # In one chunk: of a table in several, some of them empty, createDataFrame silently drops rows
+    # (PySpark 4.3).
     return pa.concat_tables(tables).combine_chunks(), deep
 
 
@@ -200,7 +199,7 @@ def _list(folder: Folder) -> tuple[pa.Table, list[Folder]]:
     rows, below, odd = [], [], False
     for info in found:
         if info.type not in (fs.FileType.File, fs.FileType.Directory):
-            continue  # a pipe, or what has gone since
+            continue  # a pipe, or a file that has gone since
         try:
             rest = info.path[start:]
         except UnicodeDecodeError:
@@ -225,15 +224,15 @@ def _list(folder: Folder) -> tuple[pa.Table, list[Folder]]:
 
 
 def _undecodable(inner: str, recursive: bool) -> Iterator[tuple[str, int, int | None]]:
-    """Yield a local folder's files whose names are not UTF-8, which pyarrow cannot tell.
+    """Yield a local folder's files whose names are not UTF-8, which pyarrow cannot name.
 
-    They are named as well as can be. Nobody can open them by these names: each is an item that
-    cannot be read, and is told as such, rather than a reason to stop or to pass over it in silence.
+    The names have replacement characters, and no file can be opened by them. Each is listed all the
+    same: as an item that cannot be read, it comes to quarantine and is not lost in silence.
     """
     root = os.fsencode(inner)
     for parent, folders, names in os.walk(root):
         if not recursive and parent == root:
-            # The others are folders to be listed in their turn; these nobody could name.
+            # The other folders are listed in their turn; these have no name to list them by.
             folders[:] = filter(_is_undecodable, folders)
         for name in names:
             path = os.path.join(parent, name)

@@ -1,4 +1,4 @@
-"""Work that threads do ahead of the one that asks for it, in order and within bounds."""
+"""Calls that threads run ahead of time, in order, within bounds of number and memory."""
 
 from __future__ import annotations
 
@@ -11,43 +11,43 @@ Result = TypeVar("Result")
 
 
 class LookAhead(Generic[Result]):
-    """Results in the order in which they were asked for, while threads are at the next ones.
+    """Results in the order of their calls, while threads run the next calls.
 
     Each call holds some bytes until its result is taken, such as those of an image: there may be
     thousands of small ones, or a few that would fill a task's memory.
     """
 
     def __init__(self, pool: ThreadPoolExecutor, most: int, most_bytes: int) -> None:
-        """Start with nothing under way.
+        """Start without any calls.
 
         Args:
-            pool: Does the work.
-            most: Calls under way at a time.
+            pool: Runs the calls.
+            most: Calls that run or wait at a time.
             most_bytes: What they may hold together; one may always hold what it needs.
         """
         self._pool = pool
         self._most = most
         self._most_bytes = most_bytes
         self._held = 0.0
-        self._under_way: deque[tuple[Future[Result], float]] = deque()
+        self._calls: deque[tuple[Future[Result], float]] = deque()
 
     def submit(
         self, num_bytes: float, function: Callable[..., Result], *arguments: object
     ) -> Iterator[Result]:
-        """Ask for a call; yield the results that must be taken before there is room for it."""
-        while self._under_way and (
-            len(self._under_way) >= self._most or self._held + num_bytes > self._most_bytes
+        """Add a call; first yield the results that must be taken to make room for it."""
+        while self._calls and (
+            len(self._calls) >= self._most or self._held + num_bytes > self._most_bytes
         ):
             yield self._take()
         self._held += num_bytes
-        self._under_way.append((self._pool.submit(function, *arguments), num_bytes))
+        self._calls.append((self._pool.submit(function, *arguments), num_bytes))
 
     def drain(self) -> Iterator[Result]:
-        """Yield all that is still under way."""
-        while self._under_way:
+        """Yield the results of all calls that are left."""
+        while self._calls:
             yield self._take()
 
     def _take(self) -> Result:
-        future, num_bytes = self._under_way.popleft()
+        future, num_bytes = self._calls.popleft()
         self._held -= num_bytes
         return future.result()

@@ -1,7 +1,6 @@
-"""Images' bytes where they are needed: a task reads files, or rows of Parquet files, itself.
+"""Images are read where they are needed: a task opens files, or rows of Parquet files, itself.
 
-So nothing but an item's place goes through Spark, and of a catalog of which 150 images have changed
-only those are read.
+So only an item's place goes through Spark, and only the images that have changed are read.
 """
 
 from __future__ import annotations
@@ -21,14 +20,14 @@ from vaeudf.images.decode import MAX_BYTES, ImageFailure
 from vaeudf.storage.locations import absolute, filesystem
 
 UNAVAILABLE = "unavailable"
-"""Reason of an item whose image could not be opened or read, which may be over tomorrow."""
+"""Reason of an item whose image could not be opened or read; the next run tries it again."""
 
-# Images are taken from a Parquet file so many at a time: each step costs as much as a small image,
-# and what is taken must not fill a task's memory.
+# How many images are taken from a Parquet file at a time: each step costs as much as a small image,
+# but they must not fill a task's memory.
 _BYTES_PER_BATCH = 2 * 2**20
 _MOST_ROWS_PER_BATCH = 128
 _BUFFER_BYTES = 2**20
-# A store answers after some 50 ms, whoever else is asking.
+# A store takes some 50 ms to answer, however many requests there are.
 _THREADS = 32
 _BYTES_AHEAD = 64 * 2**20
 
@@ -100,8 +99,8 @@ def _read_file(uri: str, length: float) -> bytes | ImageFailure:
         )
     try:
         if _is_local(uri):
-            # pyarrow reads in a thread of its own; with all cores busy, to wait for it takes as
-            # long as to decode a small picture: 250 µs, against 25.
+            # pyarrow reads in a thread of its own. With all cores busy, waiting for it takes as
+            # long as decoding a small picture.
             with open(uri if uri.startswith("/") else absolute(uri), "rb") as file:
                 return file.read()
         system, inner = filesystem(uri)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import posixpath
 from collections.abc import Sequence
@@ -27,6 +28,7 @@ from vaeudf.catalog.listing import (
 from vaeudf.catalog.reader import ImageReader
 from vaeudf.errors import InputError, root_cause
 from vaeudf.images.decode import ImageFailure
+from vaeudf.images.formats import IMAGE_SUFFIXES
 from vaeudf.schema import (
     HASH_DIGITS,
     IMAGE,
@@ -41,7 +43,6 @@ from vaeudf.schema import (
 )
 from vaeudf.storage.locations import absolute, filesystem
 
-IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff")
 Format = Literal["auto", "images", "parquet"]
 _SUFFIXES = rf"(?i)[.]({'|'.join(IMAGE_SUFFIXES)})\z"
 
@@ -112,6 +113,25 @@ def list_items(spark: SparkSession, source: CatalogSource, *, versions: bool = T
     return _list_parquet(spark, source, versions=versions)
 
 
+def in_file_order(items: DataFrame, num_partitions: int) -> DataFrame:
+    """Return items so that those of one file are together and in order.
+
+    So a task's :class:`vaeudf.catalog.reader.ImageReader` reads a Parquet file once, from its
+    beginning to its end.
+
+    Args:
+        items: Has the columns :data:`vaeudf.schema.PLACE`.
+        num_partitions: How many tasks share them.
+    """
+    placed = items.repartitionByRange(num_partitions, IMAGE_FILE, IMAGE_ROW)
+    return placed.sortWithinPartitions(IMAGE_FILE, IMAGE_ROW)
+
+
+def hashed_version(image: bytes | None) -> str:
+    """Return the source_version of an image where it is a hash, as :func:`list_items` gives it."""
+    return hashlib.sha256(image or b"").hexdigest()[:HASH_DIGITS]
+
+
 def has_hashed_versions(spark: SparkSession, source: CatalogSource) -> bool:
     """Whether an item's source_version is a hash of its image."""
     return source.version_column is None and resolve_format(spark, source) == "parquet"
@@ -177,10 +197,10 @@ def resolve_format(spark: SparkSession, source: CatalogSource) -> Literal["image
 
 
 def check_items(catalog: DataFrame, *, has_version_column: bool = False) -> int:
-    """Return the number of items, which must be more than none and have unique, non-null ids.
+    """Return the number of items; there must be one at least, with unique ids that are not null.
 
-    Reads the id column, and the versions if they are a column of the catalog's own: those that
-    are a hash of the image would cost reading the images.
+    Reads the id column, and the versions if they are a column of the catalog: versions that are
+    hashes of the images would cost reading these.
 
     Raises:
         InputError: The catalog is empty, an id is null or stands more than once, or a version is

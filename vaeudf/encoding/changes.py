@@ -39,8 +39,8 @@ class Changes:
     """A listing, divided into what is known and what must be encoded.
 
     Attributes:
-        known: Items that somebody has encoded, or failed to: item_id, source_version, mu, log_var,
-            reason, message.
+        known: Items that were encoded before, or failed to be: item_id, source_version, mu,
+            log_var, reason, message.
         todo: Items that must be encoded: item_id, source_version, and where the image is.
         num_todo: How many.
         todo_bytes: The bytes of their images, where these are files.
@@ -66,7 +66,7 @@ def find_changes(
 
     Args:
         listing: As :func:`vaeudf.catalog.source.list_items` returns it, with versions unless
-            nothing is known; evaluated several times.
+            nothing is known. Evaluated several times.
         published: Rows of the table's last version, if they are of the same model.
         quarantine: Rows of its quarantine that are not to be tried again: item_id, source_version,
             reason, message.

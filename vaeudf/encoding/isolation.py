@@ -1,8 +1,7 @@
 """Encoding images one by one in a process of its own, which may crash, hang or run out of memory.
 
-A picture that brings its decoder down takes the Python worker with it, and the task. Spark starts
-the task again; the second time round its images come here, and the one that is to blame is told
-apart from the others.
+A picture that crashes its decoder ends the Python worker, and so the task. Spark starts the task
+again; the second time its images come here, where the one that crashes is known from the others.
 """
 
 from __future__ import annotations
@@ -31,10 +30,10 @@ TIMED_OUT = "timed_out"
 
 # A good image takes a millisecond or, with 100 million pixels, some seconds.
 SECONDS_PER_IMAGE = 60.0
-# To import torch from a cold disk takes a minute.
+# Importing torch from a disk that is not cached takes a minute.
 _SECONDS_TO_START = 300.0
-# The worst image that is accepted takes 1.6 GB, see vaeudf.images.decode; torch itself maps some
-# more.
+# The image that takes most memory of those that are accepted takes 1.6 GB, see
+# vaeudf.images.decode; torch itself maps more.
 BYTES_OF_MEMORY = 8 * 2**30
 _LENGTH = struct.Struct("<Q")
 
@@ -59,10 +58,11 @@ class Isolated:
         self._stop()
 
     def call(self, argument: Any, seconds: float) -> Any:
-        """Return the function's value, or an ImageFailure if it raised, or did not live to tell.
+        """Return the function's value, or an ImageFailure if it raised, crashed or took too long.
 
         Raises:
-            VaeUdfError: The factory or the function raised it: it is not this argument's fault.
+            VaeUdfError: The factory or the function raised it: the argument is not to blame.
+            RuntimeError: The process did not start, or the factory failed.
         """
         if self._process is None:
             self._process = _new_process()
@@ -133,7 +133,7 @@ def watchdog(seconds: float) -> Iterator[None]:
 
 
 def _new_process() -> subprocess.Popen[bytes]:
-    # By its path, and with this process's module path: vaeudf may have come with --py-files.
+    # With this process's module path: vaeudf may have come with --py-files.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, "-c", "from vaeudf.encoding.isolation import _serve; _serve()"]
     return subprocess.Popen(
@@ -142,23 +142,23 @@ def _new_process() -> subprocess.Popen[bytes]:
 
 
 def _serve() -> None:
-    """Be the other process: make the function, then answer until the pipe is closed."""
+    """Run as the other process: make the function, and call it until the pipe is closed."""
     with contextlib.suppress(OSError):
-        # If the machine runs out of memory, it is this process that goes.
+        # If the machine runs out of memory, the kernel ends this process and not another one.
         Path("/proc/self/oom_score_adj").write_text("1000")
-    questions, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever a library prints is no answer
-    memory, factory, arguments = pickle.loads(_read(questions))
+    requests, responses = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever a library prints goes to stderr
+    memory, factory, arguments = pickle.loads(_read(requests))
     _limit_memory(memory)
     try:
         function = factory(*arguments)
     except Exception as error:
-        _write(answers, pickle.dumps(_as_error(error)))
+        _write(responses, pickle.dumps(_as_error(error)))
         return
-    _write(answers, pickle.dumps(None))
+    _write(responses, pickle.dumps(None))
     while True:
         try:
-            argument = pickle.loads(_read(questions))
+            argument = pickle.loads(_read(requests))
         except EOFError:
             return
         try:
@@ -166,11 +166,11 @@ def _serve() -> None:
         except MemoryError:
             value = ImageFailure(CRASHED, "the encoder ran out of memory.")
         except Exception as error:
-            # It is somebody else's code, perhaps, and this may be the one image that it trips over.
-            told = _as_error(error)
+            # The encoder may be the user's own code, which fails at this one image only.
+            sendable = _as_error(error)
             is_ours = isinstance(error, VaeUdfError)
-            value = told if is_ours else ImageFailure(CRASHED, f"the encoder raised {told}")
-        _write(answers, pickle.dumps(value))
+            value = sendable if is_ours else ImageFailure(CRASHED, f"the encoder raised {sendable}")
+        _write(responses, pickle.dumps(value))
 
 
 def _limit_memory(most: int | None) -> None:
@@ -182,14 +182,14 @@ def _limit_memory(most: int | None) -> None:
 
 
 def _as_error(error: Exception) -> Exception:
-    """Return an error that can be sent: ours as it is, another's as its words."""
+    """Return an error that can be pickled: ours as it is, others by their type and text."""
     if isinstance(error, VaeUdfError):
         return error
     return RuntimeError(f"{type(error).__name__}: {error}")
 
 
-def _value_of(answer: bytes) -> Any:
-    value = pickle.loads(answer)
+def _value_of(response: bytes) -> Any:
+    value = pickle.loads(response)
     if isinstance(value, Exception):
         raise value
     return value

@@ -1,9 +1,9 @@
 """What a run has encoded so far, kept where a later run finds it if this one is killed.
 
-A run has a folder ``_staging/<run_id>`` in the table for as long as it lives: ``run.json`` says who
-it is, and is touched again and again; tasks add a chunk file each when they have encoded their
-items. The next run with the same model and catalog takes over the chunks of a run that was killed,
-and removes what is left of it. What a living run uses is never moved or removed.
+A run has a folder ``_staging/<run_id>`` in the table for as long as it is alive: ``run.json`` says
+which process it is, and is rewritten every half minute; each task adds a chunk file when it has
+encoded its items. The next run with the same model and catalog takes over the chunks of a run that
+was killed, and removes what is left of it. What a run that is alive uses is never moved or removed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -47,8 +47,8 @@ _RUN_FILE = "run.json"
 _ENCODED, _ADOPTED = "encoded", "adopted"
 _THREADS = 16
 _BEAT_SECONDS = 30.0
-# A run on another machine that has not been heard of for so long is taken for dead. Long, because
-# one that was only suspended finds its files gone and must start again.
+# A run on another machine whose run.json is older is taken for dead. Long, because a run that was
+# only suspended finds its files gone and must start again.
 _SILENT_SECONDS = 3600.0
 
 _own_runs: set[str] = set()
@@ -56,12 +56,12 @@ _own_runs: set[str] = set()
 
 @dataclass(frozen=True)
 class Run:
-    """A living run's own folder.
+    """The folder of a run that is alive.
 
     Attributes:
         table: The table.
         run_id: The run.
-        key: What chunks it can take over: those of runs with the same key.
+        key: Says which chunks it can take over: those of runs with the same key.
     """
 
     table: str
@@ -86,7 +86,7 @@ class Run:
     def adopt(self) -> int:
         """Take over what killed runs of the same key have encoded; return how many chunks.
 
-        A living run's chunks are copied: it may end, and remove them, at any moment.
+        The chunks of a run that is alive are copied: it may end, and remove them, at any moment.
         """
         files, inner = filesystem(posixpath.join(self.table, STAGING))
         jobs = []
@@ -117,7 +117,7 @@ class Run:
 
 @contextlib.contextmanager
 def open_run(table: str, run_id: str, key: str) -> Iterator[Run]:
-    """Give a run its folder, and say that it lives until the block ends.
+    """Give a run its folder, and keep it marked as alive until the block ends.
 
     If it ends well, or by an error of ours, the folder is removed. If it ends otherwise, as by a
     cluster that went away, its chunks stay for the next run.
@@ -149,13 +149,13 @@ def open_run(table: str, run_id: str, key: str) -> Iterator[Run]:
     heart = threading.Thread(target=beat_on, daemon=True)
     keep = False
     try:
-        # In here: whoever is interrupted now has a folder already.
+        # Within the try: a run that is interrupted here has a folder already.
         beat()
         heart.start()
         yield run
     except BaseException as error:
-        # An error of ours says that the catalog or the model is not what is wanted. But of too many
-        # failures, the others are good.
+        # After an error of ours the chunks are of no use: the catalog or the model is wrong. But if
+        # too many items have failed, the others are good.
         if not isinstance(error, VaeUdfError) or isinstance(error, TooManyFailures):
             keep = has_chunks(run.encoded) or has_chunks(run.adopted)
         raise
@@ -169,15 +169,12 @@ def open_run(table: str, run_id: str, key: str) -> Iterator[Run]:
         _own_runs.discard(run_id)
 
 
-def write_chunk(batches: Iterator[pa.RecordBatch], folder: str) -> Iterator[int]:
+def write_chunk(batches: Iterable[pa.RecordBatch], folder: str) -> None:
     """Write a task's rows to one chunk file, which is there whole or not at all.
 
     Args:
-        batches: Rows of :data:`CHUNK_SCHEMA`.
+        batches: Rows of :data:`CHUNK_SCHEMA`; if there are none, no file is written.
         folder: Where to.
-
-    Yields:
-        How many, once; nothing if there are none.
     """
     gathered = [batch.cast(CHUNK_SCHEMA) for batch in batches if batch.num_rows]
     if not gathered:
@@ -190,7 +187,6 @@ def write_chunk(batches: Iterator[pa.RecordBatch], folder: str) -> Iterator[int]
     unfinished = posixpath.join(inner, f"_{name}")
     pq.write_table(rows, unfinished, filesystem=files, compression="zstd")
     files.move(unfinished, posixpath.join(inner, name))
-    yield rows.num_rows
 
 
 def has_chunks(folder: str) -> bool:
@@ -206,7 +202,7 @@ def clean(table: str) -> list[str]:
     """
     files, inner = filesystem(table)
     quarantine = posixpath.join(inner, QUARANTINE)
-    # Looked at first: whoever has laid out files by now has had a staging folder before.
+    # Listed first: a run that has laid out files by now has had a staging folder before.
     laid_out = set(filter(is_run_id, map(posixpath.basename, _names(files, inner))))
     asides = (
         posixpath.basename(path).removeprefix("run_id=") for path in _names(files, quarantine)
@@ -236,7 +232,7 @@ def clean(table: str) -> list[str]:
 
 
 def _runs(files: fs.FileSystem, staging: str) -> dict[str, dict[str, Any]]:
-    """Return what is known of every run that has a staging folder."""
+    """Return what run.json says of every run that has a staging folder, and its time."""
     found: dict[str, dict[str, Any]] = {}
     for path in _names(files, staging):
         facts: dict[str, Any] = {}
@@ -276,7 +272,7 @@ def _is_process(pid: int) -> bool:
 
 
 def _host() -> str:
-    """Return what tells this machine, since it was started, and container from all others."""
+    """Return what identifies this machine, since it was started, and its container."""
     parts = [socket.gethostname()]
     with contextlib.suppress(OSError):
         with open("/proc/sys/kernel/random/boot_id") as file:

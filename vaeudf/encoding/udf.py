@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -19,6 +18,7 @@ from pyspark.sql.pandas.functions import pandas_udf
 
 from vaeudf.catalog.prefetch import LookAhead
 from vaeudf.catalog.reader import ImageReader
+from vaeudf.catalog.source import hashed_version, in_file_order
 from vaeudf.encoding.isolation import BYTES_OF_MEMORY, SECONDS_PER_IMAGE, Isolated, watchdog
 from vaeudf.encoding.staging import CHUNK_SCHEMA, write_chunk
 from vaeudf.errors import InputError
@@ -33,10 +33,7 @@ from vaeudf.model.devices import (
     use_threads,
 )
 from vaeudf.schema import (
-    HASH_DIGITS,
     IMAGE,
-    IMAGE_FILE,
-    IMAGE_ROW,
     ITEM_ID,
     LOG_VAR,
     MESSAGE,
@@ -49,15 +46,15 @@ from vaeudf.schema import (
 from vaeudf.spark.ddl import ddl
 from vaeudf.spark.model_worker import Model, gpu_of, threads_of
 
-# A process that is at one batch for so long hangs.
+# A process that takes longer for one batch is taken for hung.
 _SECONDS_PER_BATCH = 600.0
 _END = object()
-# Encoded one by one, and handed on together.
+# Images that are encoded one by one, and returned together.
 _ROWS_AT_A_TIME = 128
-# Images whose decoding threads have begun, or wait to begin.
+# Images that threads decode, or that wait for a thread.
 _DECODED_AT_ONCE = 16
 _BYTES_AHEAD = 128 * 2**20
-# A chunk is what a killed task loses: some seconds of work.
+# A chunk is what is lost with a killed task: some seconds of work.
 _BATCHES_PER_CHUNK = 8
 _BYTES_PER_CHUNK = 128 * 2**20
 _CHUNKS_PER_CORE = 3
@@ -140,14 +137,12 @@ def encode_chunks(
         folder: Where the chunk files go.
         hardware: What to encode on.
     """
-    # Rows of one file together and in order, as the reader wants them.
-    placed = items.repartitionByRange(num_chunks, IMAGE_FILE, IMAGE_ROW)
-    placed = placed.sortWithinPartitions(IMAGE_FILE, IMAGE_ROW)
+    placed = in_file_order(items, num_chunks)
     model = Model.on_executors(items.sparkSession, bundle, "encoder", hardware)
 
     def encode_and_write(batches: Iterator[tuple[pd.Series, ...]]) -> Iterator[pd.Series]:
-        # In one UDF: a second one for the writing would be another Python process, which has to
-        # be fed through the JVM, and works while this one waits.
+        # In one UDF: a second one for the writing would be another Python process, fed through
+        # the JVM, and would run while this one waits.
         reader = ImageReader(image_column)
         rows: list[tuple[pd.DataFrame, pd.DataFrame]] = []
         for columns in batches:
@@ -158,13 +153,12 @@ def encode_chunks(
             frames = list(encode_images(images, model))
             found = pd.concat(frames, ignore_index=True) if frames else _frame([])
             if hashed:
-                # Of an image that could not be read nobody knows the hash.
+                # The hash of an image that could not be read is not known.
                 known = pd.Series(digests, dtype=object)
                 batch[SOURCE_VERSION] = known.where(known.notna(), batch[SOURCE_VERSION])
             rows.append((batch, found))
             yield pd.Series(np.ones(len(batch), dtype=bool))
-        for _ in write_chunk((_as_chunk(*part) for part in rows), folder):
-            pass
+        write_chunk((_as_chunk(*part) for part in rows), folder)
 
     udf = pandas_udf(returnType="boolean")(encode_and_write).asNondeterministic()  # type: ignore[call-overload]
     done = placed.select(udf(ITEM_ID, SOURCE_VERSION, *PLACE).alias("done"))
@@ -173,7 +167,7 @@ def encode_chunks(
 
 
 def chunks_for(num_items: int, num_bytes: int, cores: int, batch_size: int = 128) -> int:
-    """Return in how many chunks to encode: many enough to share them, and to lose little by one.
+    """Return the number of chunks: enough for all cores, and small enough to lose little by one.
 
     Args:
         num_items: Items to encode.
@@ -186,19 +180,19 @@ def chunks_for(num_items: int, num_bytes: int, cores: int, batch_size: int = 128
     shared = min(_CHUNKS_PER_CORE * cores, -(-num_items // _FEWEST_PER_CHUNK))
     if by_work <= shared:
         return max(1, shared)
-    # A last round in which some cores have nothing to do is a second lost for each of them.
+    # A multiple of the cores: else some would be idle while the last chunks are encoded.
     return -(-by_work // cores) * cores
 
 
 def encode_images(images: Iterator[Data], model: Model) -> Iterator[pd.DataFrame]:
     """Encode a partition: images' bytes in, DataFrames (mu, log_var, reason, message) out.
 
-    If an image brings this process down, or keeps it busy for too long, the task is tried again;
-    then each image has a process of its own to bring down, and is told apart by that.
+    If an image brings this process down, or keeps it busy for too long, Spark tries the task again.
+    The second time, images are encoded in another process, and the one that crashes it is known.
     """
     context = TaskContext.get()
     if context is not None and context.attemptNumber() > 0:
-        yield from _encode_with_care(images, model, context)
+        yield from _encode_isolated(images, model, context)
         return
     # One torch thread per core that the scheduler gave this task: more would fight its neighbours.
     threads = threads_of(context)
@@ -297,16 +291,16 @@ def _finish(batch: list[Pixels], posteriors: Callable[[], Posteriors] | None) ->
     return _frame(rows)
 
 
-def _encode_with_care(
+def _encode_isolated(
     images: Iterator[Data], model: Model, context: TaskContext
 ) -> Iterator[pd.DataFrame]:
     hardware, address, task = model.hardware, *gpu_of(context)
     memory: int | None = BYTES_OF_MEMORY + 4 * len(model.files.value.weights)
     if hardware.device == "cuda":
-        choose_device(hardware.device, address, task)  # there must be one, at each attempt
+        choose_device(hardware.device, address, task)  # raises if there is none
         memory = None  # CUDA maps far more than it uses
     else:
-        # A GPU may be to blame.
+        # The GPU may be to blame.
         hardware, address = hardware._replace(device="cpu"), None
     arguments = (model.files.value, hardware, address, task)
     with Isolated(_encoder_of_one, *arguments, memory=memory) as isolated:
@@ -346,7 +340,7 @@ def _with_digests(images: Iterator[Data], digests: list[str | None]) -> Iterator
         if isinstance(image, ImageFailure):
             digests.append(None)
         else:
-            digests.append(hashlib.sha256(image or b"").hexdigest()[:HASH_DIGITS])
+            digests.append(hashed_version(image))
         yield image
 
 

@@ -44,7 +44,7 @@ class Cluster:
         return str(self._spark.sparkContext.applicationId)
 
     def setting(self, key: str) -> str | None:
-        """Return a property of the application, or None if nobody has set it."""
+        """Return a property of the application, or None if it is not set."""
         value = self._spark.sparkContext.getConf().get(key)
         return None if value is None else str(value)
 

@@ -9,7 +9,7 @@ from pyspark import Accumulator, SparkContext
 
 @dataclass(frozen=True)
 class Counts:
-    """What the tasks of a bulk query did; a task that was run twice counts twice.
+    """What the tasks of a bulk query have done; a task that was run twice counts twice.
 
     Attributes:
         scored: Pairs of query and item that were scored.

@@ -1,4 +1,4 @@
-"""What a Spark worker has of a model: broadcast bytes, and the network that it built from them.
+"""A model in a Spark worker: the bytes that it is sent, and the network that it builds from them.
 
 The model's folder needs to be readable by the driver only. A Python worker builds a network once
 and keeps it for as long as Spark reuses the worker.
@@ -70,15 +70,15 @@ class Model(NamedTuple):
         if self.half not in _kept or _kept[self.half][0] != key:
             _kept.pop(self.half, None)  # before the next is loaded: memory for one of them
             _kept[self.half] = key, load(self.files.value, self.hardware, address, task)
-            # PySpark's worker collects garbage after each task: 120 ms with all that torch and
-            # pandas have made, a tenth of a task, unless these are set aside.
+            # PySpark's worker collects garbage after each task, which takes long with all the
+            # objects that torch and pandas have made, unless these are set aside.
             gc.freeze()
         network: _Network = _kept[self.half][1]
         return network
 
 
 def gpu_of(context: TaskContext | None) -> tuple[str | None, int]:
-    """Return the GPU that Spark has given a task, None if none, and the number of its partition."""
+    """Return the GPU that Spark has given a task, if any, and the number of its partition."""
     if context is None:
         return None, 0
     gpus = context.resources().get("gpu")

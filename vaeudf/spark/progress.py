@@ -1,4 +1,4 @@
-"""How far a Spark job is, for whoever waits for it: a bar on a terminal, or a line a minute."""
+"""The progress of a Spark job: a bar on a terminal, or a line a minute in a log."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _SECONDS_BETWEEN_LINES = 60.0
 
 @contextmanager
 def progress(spark: SparkSession, watch: Stopwatch, stream: TextIO | None = None) -> Iterator[None]:
-    """Tell how far Spark's tasks are while the block runs.
+    """Show how far Spark's tasks are while the block runs.
 
     Args:
         spark: The session.
         watch: Knows the phase that the job is in.
-        stream: Where to; stderr unless given. If it is no terminal, a line a minute is logged.
+        stream: Where to; stderr unless given. If it is not a terminal, a line a minute is logged.
     """
     stream = sys.stderr if stream is None else stream
-    teller = _Bar(stream) if stream.isatty() else _Lines()
+    display = _Bar(stream) if stream.isatty() else _Lines()
     cluster = Cluster(spark)
     stop = threading.Event()
 
@@ -40,10 +40,10 @@ def progress(spark: SparkSession, watch: Stopwatch, stream: TextIO | None = None
         while not stop.wait(_SECONDS_BETWEEN_LOOKS):
             try:
                 done, total = cluster.count_tasks()
-            except Exception:  # the session is about to end, or has: there is nothing to tell
+            except Exception:  # the session is ending, or has ended: there is nothing to show
                 return
             if watch.phase_now is not None:
-                teller.tell(watch.phase_now, done, total)
+                display.show(watch.phase_now, done, total)
 
     thread = threading.Thread(target=look, daemon=True)
     thread.start()
@@ -52,7 +52,7 @@ def progress(spark: SparkSession, watch: Stopwatch, stream: TextIO | None = None
     finally:
         stop.set()
         thread.join()
-        teller.close()
+        display.close()
 
 
 class _Bar:
@@ -60,9 +60,9 @@ class _Bar:
         self._stream = stream
         self._bar: tqdm[Any] | None = None
 
-    def tell(self, phase: str, done: int, total: int) -> None:
+    def show(self, phase: str, done: int, total: int) -> None:
         bar = self._bar
-        # One bar as long as the same tasks run: it knows their pace, and so how long is left.
+        # One bar for as long as the same tasks run: it estimates the time that is left.
         if bar is not None and ((bar.desc, bar.total) != (phase, total) or done < bar.n):
             self.close()
         if total == 0:
@@ -83,15 +83,15 @@ class _Bar:
 class _Lines:
     def __init__(self) -> None:
         self._stage: tuple[str, int] | None = None
-        self._began = self._told = time.monotonic()
+        self._began = self._shown = time.monotonic()
 
-    def tell(self, phase: str, done: int, total: int) -> None:
+    def show(self, phase: str, done: int, total: int) -> None:
         now = time.monotonic()
         if (phase, total) != self._stage:
             self._stage, self._began = (phase, total), now
-        if total == 0 or now - self._told < _SECONDS_BETWEEN_LINES:
+        if total == 0 or now - self._shown < _SECONDS_BETWEEN_LINES:
             return
-        self._told = now
+        self._shown = now
         spent = now - self._began
         left = f", about {_duration(spent * (total - done) / done)} left" if done else ""
         log.info("%s: %d of %d tasks after %s%s", phase, done, total, _duration(spent), left)

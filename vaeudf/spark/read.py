@@ -1,4 +1,4 @@
-"""A posterior table as a DataFrame of Spark's."""
+"""A posterior table as a DataFrame."""
 
 from __future__ import annotations
 

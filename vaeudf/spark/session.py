@@ -16,7 +16,7 @@ from pyspark.sql import SparkSession
 from vaeudf.errors import ClusterError, root_cause
 from vaeudf.spark.cluster import Cluster
 
-# What the jobs rely on, for whoever has not set it otherwise.
+# What the jobs rely on, unless it is set otherwise.
 _DEFAULTS = {
     "spark.sql.session.timeZone": "UTC",
     # Each small file counts as this much work when Spark cuts a folder into tasks. With the
@@ -28,7 +28,7 @@ _DEFAULTS = {
 
 @contextmanager
 def spark_session(app_name: str) -> Iterator[SparkSession]:
-    """Give this process's session if there is one; else start one and stop it at the end.
+    """Give the session of this process; start one if there is none, and stop it at the end.
 
     Raises:
         ClusterError: Spark did not start.

@@ -12,7 +12,7 @@ class Stopwatch:
 
     Attributes:
         seconds: Wall-clock seconds by phase, in the order they began.
-        phase_now: The phase that has begun last and not ended, if any.
+        phase_now: The innermost phase that is running, if any.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Write the posterior table's data files from Spark, in k-d order, each task its own."""
+"""Write a posterior table's data files in k-d order; each task writes its own."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from vaeudf.errors import InputError
 from vaeudf.numerics.boxes import Boxes
 from vaeudf.numerics.kd_tree import BLOCK_SIZE, CellTree, kd_order, typical_sigma
 from vaeudf.schema import ITEM_ID, LOG_VAR, MU, quoted
+from vaeudf.spark.ddl import ddl
 from vaeudf.storage.locations import filesystem, make_folder
 from vaeudf.table.footers import BLOCK_SIZE_KEY, BOXES_KEY
 from vaeudf.table.publish import DataFile
@@ -28,14 +29,22 @@ from vaeudf.table.publish import DataFile
 # but each is one task, with a few copies of it in memory.
 BYTES_PER_FILE = 128 * 2**20
 
-# Rows that the driver sees: those that a row's size is measured by, and those that the cells are
-# cut by. 200,000 give each of 1,000 files its share within some 7 %.
+# Rows that come to the driver: one sample to measure a row's size, one to cut the cells by. Of
+# 200,000 rows each of 1,000 files has 200, so that their sizes differ by some 7 %.
 _MEASURED_ROWS = 1_000
 _SAMPLE_ROWS = 200_000
 _SAMPLE_BYTES = 256 * 2**20
 
 _CELL = "__vaeudf_cell"
-_FILE_TYPE = "path string, size long, num_rows long, min_id string, max_id string"
+_FILE_SCHEMA = pa.schema(
+    [
+        ("path", pa.string()),
+        ("size", pa.int64()),
+        ("num_rows", pa.int64()),
+        ("min_id", pa.string()),
+        ("max_id", pa.string()),
+    ]
+)
 
 
 def write_data_files(
@@ -75,30 +84,32 @@ def write_data_files(
     def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield from write_partition(batches, table_uri, run_id, schema)
 
+    files = placed.mapInArrow(write, ddl(_FILE_SCHEMA))
     # Collected once: evaluating this DataFrame again would write everything again.
-    return [DataFile(**row.asDict()) for row in placed.mapInArrow(write, _FILE_TYPE).collect()]
+    return [DataFile(**row.asDict()) for row in files.collect()]
 
 
 def write_partition(
     batches: Iterator[pa.RecordBatch], table_uri: str, run_id: str, schema: pa.Schema
 ) -> Iterator[pa.RecordBatch]:
-    """Write one partition to a file; yield a row that describes it, or none if it is empty."""
+    """Write one partition to a file, and yield a row that describes it; nothing if it is empty."""
     for rows in _gather(batches, schema):
-        yield pa.RecordBatch.from_pylist([_write_file(rows, table_uri, run_id)])
+        yield pa.RecordBatch.from_pylist([_write_file(rows, table_uri, run_id)], _FILE_SCHEMA)
 
 
 def rows_per_group(latent_dim: int) -> int:
     """Return how many rows a row group has: a power of two, and a multiple of BLOCK_SIZE."""
-    # A query reads row groups whole. Of a table of 10M items with n = 10, a z from a posterior
-    # must read 13 % in row groups of 16,384 rows, 8 % with 4,096 and 5 % with 1,024; but each
-    # takes half a kilobyte of the footers, which the driver reads for every run.
+    # A query reads row groups whole, and fewer rows the smaller they are (the benchmark
+    # spark_query.py prints which part of a table is read). But each adds half a kilobyte to the
+    # footers, which the driver reads for every run.
     fitting = 2**19 // (4 * latent_dim)
     return min(max(1 << max(fitting, 1).bit_length() - 1, 1024), 4_096)
 
 
 def _check_unique(rows: DataFrame) -> None:
-    # Equal ids have equal hashes, and those are 8 bytes to shuffle. Only if two are equal, which
-    # in a billion ids chance brings about once in 40 times, are the ids themselves compared.
+    # Equal ids have equal hashes, which are only 8 bytes to shuffle. The ids themselves are
+    # compared only if two hashes are equal: among a billion different ids that happens by chance
+    # once in 40 runs.
     hashes = rows.groupBy(F.xxhash64(ITEM_ID).alias("hash")).count()
     if hashes.where(F.col("count") > 1).isEmpty():
         return
@@ -139,7 +150,7 @@ def _keys_of_partitions(spark: SparkSession, num_partitions: int) -> NDArray[np.
     # repartitionById is new in Spark 4.1; repartitionByRange reads the rows twice and, with as
     # many cells as partitions, puts some together as well.
     place = F.pmod(F.hash("key"), F.lit(num_partitions)).alias("place")
-    # A partition is missed by all of them with a chance of num_partitions * e^-50.
+    # The chance that they miss a partition is num_partitions * e^-50.
     tries = spark.range(50 * num_partitions).select(F.col("id").cast("int").alias("key"))
     found = tries.groupBy(place).agg(F.min("key").alias("key")).collect()
     keys = np.zeros(num_partitions, np.int32)
@@ -149,7 +160,7 @@ def _keys_of_partitions(spark: SparkSession, num_partitions: int) -> NDArray[np.
 
 
 def _gather(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:
-    """Gather a partition's rows to one table, or to several if they are far too many."""
+    """Gather a partition's rows in one table, or in several if they are far too many."""
     gathered: list[pa.RecordBatch] = []
     size = 0
     for batch in batches:
@@ -209,8 +220,8 @@ def _open_writer(path: str, schema: pa.Schema, system: pa.fs.FileSystem) -> pq.P
         schema,
         filesystem=system,
         compression="zstd",
-        # Byte-stream-split would make the vectors 20 % smaller, but Spark before 4.2 and with it
-        # many a reader cannot decode it inside lists.
+        # Byte-stream-split would make the vectors smaller, but Spark before 4.2 and many other
+        # readers cannot decode it inside lists.
         use_dictionary=plain,
         # A lowest and highest mu over all dimensions at once says nothing about any row.
         write_statistics=plain,

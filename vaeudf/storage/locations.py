@@ -1,4 +1,4 @@
-"""Where data lives: the one place that turns a path or URI into something that can be opened.
+"""Paths and URIs, and what opens them.
 
 Three libraries open it, each in its own way: pyarrow (data files and images, in the driver and in
 tasks), delta-rs (the table's log) and Spark (the listing of a catalog, results). Credentials,
@@ -74,7 +74,7 @@ def delta_options(path: str) -> dict[str, str]:
     endpoint = _endpoint()
     if endpoint is None or not _S3.match(path):
         return {}
-    # Whoever names an endpoint without TLS means it, which delta-rs alone wants to be told.
+    # An endpoint without TLS is named on purpose; delta-rs alone wants to be told so.
     plain = endpoint.lower().startswith("http://")
     return {"AWS_ENDPOINT_URL": endpoint} | ({"AWS_ALLOW_HTTP": "true"} if plain else {})
 
@@ -134,7 +134,7 @@ def remove(path: str) -> None:
 def remove_empty(path: str) -> None:
     """Remove a local folder if nothing is in it.
 
-    Elsewhere no folder can be removed on condition that it is empty; somebody may be writing there.
+    In a store a folder cannot be removed on condition that it is empty: a job may be writing to it.
     """
     location = absolute(path)
     if not _SCHEME.match(location):

@@ -69,7 +69,7 @@ def check_output(path: str, overwrite: bool, marker: str, inputs: Sequence[str] 
 
 
 def mark(folder: str, marker: str) -> None:
-    """Put an empty file into a folder, which tells what it is."""
+    """Put an empty file into a folder, which says what the folder is."""
     files, inner = filesystem(folder)
     with files.open_output_stream(posixpath.join(inner, marker)):
         pass

@@ -1,4 +1,4 @@
-"""Looking after a posterior table: its versions, going back to one, removing old files."""
+"""Maintain a posterior table: list its versions, roll back to one, remove old files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vaeudf.table.publish import DataFile, publish
 from vaeudf.table.runs import new_run_id
 
 FEWEST_DAYS = 1.0
-"""What was replaced less than so long ago is never removed: a run or a reader may be at it."""
+"""Files that were replaced more recently are never removed: a run or a reader may use them."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def list_versions(uri: str) -> list[Version]:
         try:
             delta = open_delta(location, number)
         except (DeltaError, OSError):
-            continue  # the log before the oldest checkpoint that is kept
+            continue  # its commits are gone, and it is older than the oldest checkpoint
         files = _files(delta)
         infos = system.get_file_info([posixpath.join(inner, file.path) for file in files])
         provenance = _schema(delta).field(MU).metadata or {}
@@ -121,17 +121,17 @@ def vacuum(uri: str, keep_days: float, dry_run: bool = False) -> list[str]:
         )
     location = open_table(uri).uri
     delta, hours = open_delta(location), round(keep_days * 24)
-    keep_versions = _in_force(location, keep_days)
+    keep_versions = _current_within(location, keep_days)
 
     def clean(dry_run: bool) -> list[str]:
         return delta.vacuum(
             hours,
             dry_run=dry_run,
             enforce_retention_duration=False,
-            # Without it, what was never published stays, as by a task that was run twice.
+            # Else files that were never published stay, such as those of a task that was run twice.
             full=True,
-            # A checkpoint forgets after a week what was removed when; vacuum then goes by the time
-            # when a file was written, which may be long before it was replaced.
+            # A checkpoint keeps for a week only when a file was removed. Afterwards vacuum goes by
+            # the time when the file was written, which may be long before it was replaced.
             keep_versions=keep_versions,
         )
 
@@ -146,8 +146,8 @@ def vacuum(uri: str, keep_days: float, dry_run: bool = False) -> list[str]:
     return there
 
 
-def _in_force(location: str, days: float) -> list[int]:
-    """Return the versions that were the latest at any time of the last days."""
+def _current_within(location: str, days: float) -> list[int]:
+    """Return the versions that were the latest one at some time within the last days."""
     since = datetime.now(timezone.utc) - timedelta(days=days)
     found: list[int] = []
     for version in reversed(list_versions(location)):
@@ -158,7 +158,7 @@ def _in_force(location: str, days: float) -> list[int]:
 
 
 def _publications(location: str) -> dict[int, dict[str, Any]]:
-    """Return what the commits that published something say of themselves, by version."""
+    """Return the commit information of the versions that were published."""
     found = {}
     for version, actions in read_commits(location):
         if any("txn" in action for action in actions):

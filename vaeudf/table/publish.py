@@ -57,7 +57,7 @@ def check_schema(schema: pa.Schema) -> pa.Schema:
     """Return the schema as it is, if Delta has a type for every column.
 
     Raises:
-        TableError: It has not.
+        TableError: A column has a type that Delta lacks.
     """
     for field in schema:
         try:
@@ -123,7 +123,7 @@ def publish(
             list(adds), "overwrite", delta_schema, commit_properties=commit
         )
     except CommitFailedError as error:
-        # A store whose answer was lost is asked again, and says that the commit is there already.
+        # If a store's answer is lost, delta-rs tries again and finds the commit there already.
         if _is_published(uri, number, files):
             return open_table(uri)
         raise PublishConflict(
@@ -131,7 +131,7 @@ def publish(
             "Nothing of this run is visible; start it again to build on the new version."
         ) from None
     except (DeltaError, OSError) as error:
-        # Such as from the checkpoint that is written after the commit.
+        # The checkpoint that follows a commit can fail, for example.
         if not _is_published(uri, number, files):
             raise
         log.warning("%s is published, as it should be, but: %s", uri, root_cause(error))
@@ -150,8 +150,8 @@ def _is_published(uri: str, number: int, files: Sequence[DataFile]) -> bool:
 def _allow_types(delta: DeltaTable, schema: pa.Schema, number: int) -> None:
     """Enable the table feature that timestamps without a time zone need.
 
-    delta-rs does so when it creates a table, but not when it commits another schema to one, which
-    nobody could read any more.
+    delta-rs does so when it creates a table, but not when it commits another schema to one. Without
+    the feature, the table cannot be read any more.
     """
     features = delta.protocol().writer_features or []
     if not any(_is_local_time(field.type) for field in schema) or "timestampNtz" in features:
@@ -172,7 +172,7 @@ def _is_local_time(kind: pa.DataType) -> bool:
 
 
 def _check_files(location: str, files: Sequence[DataFile], schema: pa.Schema) -> None:
-    """Do what delta-rs does not: look whether the files it is to name are there, and whole."""
+    """Check what delta-rs does not: that the files are there, and as they were written."""
     system, inner = filesystem(location)
     infos = system.get_file_info([posixpath.join(inner, file.path) for file in files])
     for file, info in zip(files, infos, strict=True):

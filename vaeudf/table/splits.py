@@ -1,4 +1,4 @@
-"""Splits of a posterior table: runs of row groups, and reading them when a task needs them."""
+"""Splits of a posterior table: consecutive row groups, which a task reads together."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Split:
-    """Row groups of one file that follow each other, read together.
+    """Consecutive row groups of one file.
 
     Attributes:
         file: The file's URI.
@@ -40,7 +40,7 @@ class Split:
 
 
 def join(groups: Sequence[RowGroup], num_rows: int) -> list[Split]:
-    """Return row groups as splits; neighbours are put together up to this many rows."""
+    """Return row groups as splits; consecutive ones are joined up to this many rows."""
     splits: list[Split] = []
     waiting: list[RowGroup] = []
     for group in groups:
@@ -71,13 +71,25 @@ def _joined(groups: list[RowGroup]) -> Split:
 
 
 def spread(splits: list[Item], costs: NDArray[np.float64], num_tasks: int) -> list[list[Item]]:
-    """Give splits to tasks so that all cost about the same: the dearest first, to the idlest."""
+    """Assign splits to tasks so that all tasks cost about the same.
+
+    The most expensive split comes first, and each goes to the task with the least to do so far
+    (longest processing time first).
+
+    Args:
+        splits: What to assign.
+        costs: Of each split, (S,); in any unit.
+        num_tasks: How many tasks there are.
+
+    Returns:
+        Each task's splits, in their order.
+    """
     tasks: list[list[int]] = [[] for _ in range(num_tasks)]
     loads = np.zeros(num_tasks)
     for place in np.argsort(-costs, kind="stable"):
-        idlest = int(loads.argmin())
-        tasks[idlest].append(int(place))
-        loads[idlest] += costs[place]
+        least_loaded = int(loads.argmin())
+        tasks[least_loaded].append(int(place))
+        loads[least_loaded] += costs[place]
     return [[splits[place] for place in sorted(task)] for task in tasks]
 
 
@@ -97,7 +109,7 @@ class SplitReader:
         Args:
             latent_dim: Of the posteriors.
             columns: The payload columns that :meth:`items` reads.
-            expected: Who says that it is this latent_dim, for messages.
+            expected: What has this latent_dim, for messages.
         """
         self._expected = expected
         self.num_read = 0
@@ -122,7 +134,7 @@ class SplitReader:
         self._count(file, split, [MU, LOG_VAR])
         with suppress(InputError):
             return self._matrices(table)
-        # Again, for the message to name the item, whose id nobody has read yet.
+        # Checked again with the ids, which were not read so far: the message names the item.
         names = self.items(np.arange(table.num_rows)).column(ITEM_ID)
         return self._matrices(table.append_column(ITEM_ID, names))
 

@@ -17,13 +17,16 @@ def to_matrix(
     latent_dim: int,
     expected: str = "the queries have",
 ) -> NDArray[np.floating]:
-    """Return a column of lists as an array (B, n), or say which item does not fit.
+    """Return a column of lists as an array (B, n).
 
     Args:
         batch: Has the column.
         name: Of the column.
         latent_dim: n.
-        expected: Who says that it is n, for the message.
+        expected: What has n dimensions, for the message.
+
+    Raises:
+        InputError: An item's list has another length, or numbers that are not finite.
     """
     column = batch.column(name)
     if isinstance(column, pa.ChunkedArray):
