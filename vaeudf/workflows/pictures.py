@@ -35,7 +35,7 @@ _FACTS_SHOWN = 3
 
 
 def load_decoder(
-    table: PosteriorTable, model: str | None, catalog: str | None, trust_model: bool = False
+    table: PosteriorTable, model: str | None, catalog: str | None, *, trust_model: bool = False
 ) -> Bundle:
     """Return the bundle that decodes z: the table's own, unless another one is named.
 
@@ -49,7 +49,7 @@ def load_decoder(
             "page needs --model and --catalog."
         )
     path = model or table.provenance[MODEL_PATH_KEY]
-    bundle = load_model_of(table, path, trust_model)
+    bundle = load_model_of(table, path, trust_model=trust_model)
     if not bundle.has_decoder:
         raise BundleError(
             f"model {path} has no decoder, and a page shows what each z decodes to. Export the "
@@ -58,7 +58,7 @@ def load_decoder(
     return bundle
 
 
-def load_model_of(table: PosteriorTable, path: str, trust_model: bool = False) -> Bundle:
+def load_model_of(table: PosteriorTable, path: str, *, trust_model: bool = False) -> Bundle:
     """Load a bundle, and check that a table was encoded with it.
 
     For plain Parquet, which does not name its model, only latent_dim is checked.
@@ -70,7 +70,7 @@ def load_model_of(table: PosteriorTable, path: str, trust_model: bool = False) -
     from vaeudf.model.bundle import load_bundle
 
     try:
-        bundle = load_bundle(path, trust_model)
+        bundle = load_bundle(path, trust_model=trust_model)
     except BundleError as error:
         raise BundleError(f"{error} Its decoder is needed here: name it with --model.") from None
     if table.provenance and bundle.model_id != table.model_id:
