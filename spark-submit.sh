@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The one door to vaeudf: sets up what is missing, then runs a job with Spark.
+# Sets up what is missing, then runs a job of vaeudf with Spark.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -40,7 +40,7 @@ say() { echo "$*" >&2; }
 
 die() { say "error: $*"; exit 2; }
 
-# The set-up ran through, for these very requirements.
+# Whether the set-up is complete, for the requirements as they are now.
 is_set_up() {
   [ -f "$venv/.set-up" ] && [ "$(cat "$venv/.set-up")" = "$(requirements_digest)" ]
 }
@@ -56,7 +56,7 @@ set_up_python() {
     return
   fi
   is_set_up && return
-  # It would be installed into what is somebody else's.
+  # The packages would be installed into somebody else's environment.
   [ ! -L "$venv" ] || die "$venv is a link, and what it leads to is not set up for this vaeudf; name an environment with VAEUDF_VENV, or remove the link."
   local python=${PYTHON:-python3}
   "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null ||
@@ -75,7 +75,7 @@ set_up_python() {
   requirements_digest >"$venv/.set-up"
 }
 
-# The versions to install: those of constraints.txt, but perhaps for another PySpark.
+# The versions to install: those of constraints.txt, and perhaps another PySpark.
 versions() {
   if [ -z "$other_spark" ]; then
     cat "$root/constraints.txt"
@@ -149,7 +149,7 @@ run_tests() {
   exec "$venv/bin/python" -m pytest "$@"
 }
 
-# What the archive is made from, and by.
+# A digest of everything that the archive is made from.
 archive_digest() {
   (cd "$root" && "$venv/bin/python" -c 'import sys; print(sys.version)' &&
     find pyproject.toml constraints.txt spark-submit.sh vaeudf -type f ! -path '*/__pycache__/*' \
@@ -164,7 +164,7 @@ pack() {
     say "packed already: $dist"
     return
   fi
-  # Made elsewhere, and put in its place when it is whole: a job may be using the old one.
+  # Made in another folder, and moved when it is complete: a job may be using the old one.
   mkdir -p "$root/build"
   local work
   work=$(mktemp -d "$root/build/pack-XXXXXX")
@@ -184,7 +184,7 @@ make_archive() {
   local environment=$work/environment
   local python=$environment/bin/python
   mkdir -p "$dist" "$work/source"
-  # From a copy: a wheel made in the checkout would have what is left there of older modules.
+  # From a copy: a wheel made in the checkout would contain what is left there of older modules.
   cp -R "$root/pyproject.toml" "$root/README.md" "$root/LICENSE" "$root/vaeudf" "$work/source/"
   say "making an environment (a few minutes) …"
   "$venv/bin/python" -m venv "$environment" >&2
@@ -193,7 +193,7 @@ make_archive() {
     "$python" -m pip install --quiet --disable-pip-version-check \
       --constraint "$root/constraints.txt" "$work"/vaeudf-*.whl >&2 ||
     die "the packages could not be installed; what pip said is above."
-  # A tool of its own: the environment to pack must not have it, nor one of the user's.
+  # In an environment of its own: neither the packed one nor the user's may contain venv-pack.
   "$venv/bin/python" -m venv "$work/tools" >&2
   "$work/tools/bin/pip" install --quiet --disable-pip-version-check \
     --constraint "$root/constraints.txt" venv-pack >&2 || die "venv-pack could not be installed."

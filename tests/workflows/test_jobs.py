@@ -26,11 +26,11 @@ JOBS = sorted(path.stem for path in (ROOT / "jobs").glob("*.py"))
 
 def test_every_job_is_thin():
     for job in JOBS:
-        assert len((ROOT / "jobs" / f"{job}.py").read_text().splitlines()) <= 40
+        assert len((ROOT / "jobs" / f"{job}.py").read_text().splitlines()) <= 10
 
 
-def test_encode_and_query(tmp_path, parquet_catalog, bundle_path):
-    table, out = str(tmp_path / "table"), str(tmp_path / "out")
+def test_a_job(tmp_path, parquet_catalog, bundle_path):
+    table = str(tmp_path / "table")
     encoded = submit(
         *("encode_catalog", "--catalog", parquet_catalog, "--model", bundle_path),
         *("--table", table),
@@ -39,13 +39,6 @@ def test_encode_and_query(tmp_path, parquet_catalog, bundle_path):
     assert encoded.stdout.count("\n") == 1, "one line on stdout and nothing else"
     assert (found["encoded"], found["quarantined"]) == (NUM_ITEMS, {})
     assert found["seconds"]["encode"] > 0
-
-    asked = submit(
-        *("query_topk", "--table", table, "--z", "-1,0,0.5,0", "--z", "0,0,0,0"),
-        *("--z-bound", "3", "--k", "4", "--output", out),
-    )
-    assert summary(asked)["queries"] == 2
-    assert pq.read_table(out).num_rows == 8
 
 
 @pytest.mark.slow
@@ -78,9 +71,6 @@ def test_an_error_is_one_message(tmp_path, bundle_path):
         f"error: catalog {tmp_path}/none does not exist; expected a folder, a glob or a file.\n"
     )
     assert list(tmp_path.iterdir()) == []
-    trace = submit("encode_catalog", *arguments, "--debug").stderr
-    assert "Traceback (most recent call last)" in trace
-    assert trace.endswith(message)
 
 
 def test_ctrl_c_while_encoding(tmp_path, parquet_catalog, bundle_path):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 
-# Also where capitals do not count, and without what shells, Windows and URIs read something into.
+# Small letters only, for file systems that ignore case; no character that shells, Windows or
+# URIs treat as special.
 _PLAIN = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _HASHED = re.compile(r"-[0-9a-f]{16}$")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
@@ -16,18 +17,18 @@ _LONGEST = 100
 def file_name(name: str) -> str:
     """Return the stem of a file's name for an id.
 
-    A plain id, of small letters, digits and ``._-``, is its own file's name. Of any other what is
-    plain is kept, and 16 hexadecimal digits of its SHA-256 tell it apart. So tasks name their files
-    without asking each other, and a run again names them alike.
+    A plain id, of small letters, digits and ``._-``, is used as it is. Any other id keeps its plain
+    characters and gets 16 hexadecimal digits of its SHA-256. So tasks choose names independently of
+    each other, and choose the same names in every run.
 
     Args:
         name: Any text.
 
     Returns:
-        At most 117 characters; without a separator, and not beginning with a dot. Different for
-        different ids, even where A and a are one name.
+        At most 117 characters, without a separator and without a dot at the start. Different ids
+        get different names, even on file systems that ignore case.
     """
-    # A dot at the end would be lost on Windows, and two are no name.
+    # Windows drops a dot at the end, and ".." is not a name.
     is_plain = (
         _PLAIN.fullmatch(name)
         and not name.endswith(".")

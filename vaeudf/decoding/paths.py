@@ -1,13 +1,13 @@
 """Paths and grids through latent space: traversals, and walks from one posterior to another.
 
 **Fisher–Rao.** Diagonal Gaussians are the points of a Riemannian manifold whose metric is their
-Fisher information: in each dimension ds² = (dmu² + 2 dsigma²) / sigma², and the dimensions are at
-right angles to each other. With x = mu / √2 and y = sigma this is 2 (dx² + dy²) / y², the
-hyperbolic half-plane, √2 times as large (Costa, Santos & Strapasson 2015, "Fisher information
+Fisher information: in each dimension ds² = (dmu² + 2 dsigma²) / sigma², and the dimensions are
+orthogonal. With x = mu / √2 and y = sigma this is 2 (dx² + dy²) / y², the
+hyperbolic half-plane, scaled by √2 (Costa, Santos & Strapasson 2015, "Fisher information
 distance: a geometrical reading"; Pinele, Strapasson & Costa 2020, "The Fisher–Rao distance between
 multivariate normal distributions"). Its geodesics are half ellipses around a point with sigma = 0:
-on the way from one mean to a far one sigma widens first. Near by, the squared distance is twice the
-KL divergence.
+between distant means sigma widens first. For Gaussians close to each other, the squared distance is
+twice the KL divergence.
 """
 
 from __future__ import annotations
@@ -26,20 +26,21 @@ _Array = NDArray[np.float64]
 def grid(
     center: ArrayLike, dims: Sequence[int], ranges: Sequence[tuple[float, float]], steps: int
 ) -> _Array:
-    """Return points that differ in one or two dimensions, as a contact sheet shows them.
+    """Return points that differ in one or two dimensions, in the order of a contact sheet.
 
     Args:
-        center: What all other dimensions are, shape (n,).
-        dims: The dimension that changes from column to column, and, unless there is but one row,
-            the one that changes from row to row.
-        ranges: Of each of them, its first and last value.
-        steps: How many values each of them takes, 2 or more, evenly spaced.
+        center: The values of all other dimensions, shape (n,).
+        dims: The dimension that changes from column to column, and, for more than one row, the
+            dimension that changes from row to row.
+        ranges: The first and last value of each of these dimensions.
+        steps: The number of evenly spaced values of each, at least 2.
 
     Returns:
         Shape (steps, steps, n): rows, columns, dimensions; (1, steps, n) for one dimension.
 
     Raises:
-        InputError: A dimension that is not there, or twice the same, or fewer than two steps.
+        InputError: A dimension does not exist or is given twice, or there are fewer than two
+            steps.
     """
     origin = np.asarray(center, dtype=np.float64)
     check_steps(steps)
@@ -63,7 +64,7 @@ def linear_path(mu_a: ArrayLike, mu_b: ArrayLike, steps: int) -> _Array:
     Args:
         mu_a: The first point, shape (n,).
         mu_b: The last point, shape (n,).
-        steps: How many points, 2 or more, both ends among them.
+        steps: The number of points, at least 2, including both ends.
 
     Returns:
         Shape (steps, n).
@@ -73,32 +74,32 @@ def linear_path(mu_a: ArrayLike, mu_b: ArrayLike, steps: int) -> _Array:
     """
     a, b = _vectors(mu_a, mu_b)
     points = a + _times(steps) * (b - a)
-    points[-1] = b  # but for rounding it is
+    points[-1] = b  # exactly, without rounding
     return points
 
 
 def fisher_rao_path(
     mu_a: ArrayLike, log_var_a: ArrayLike, mu_b: ArrayLike, log_var_b: ArrayLike, steps: int
 ) -> tuple[_Array, _Array]:
-    """Return Gaussians on the shortest way from one to another, evenly spaced along it.
+    """Return evenly spaced Gaussians on the geodesic from one to another.
 
-    In the half-plane the point at the share t of the way, of points a and b at distance d, is
+    In the half-plane, for points a and b at distance d, the point at fraction t of the geodesic is
 
         1 / y(t)    = w_a / y_a + w_b / y_b
         x(t) / y(t) = w_a x_a / y_a + w_b x_b / y_b
         w_a = sinh((1 - t) d) / sinh d,  w_b = sinh(t d) / sinh d
 
     which is the geodesic of the hyperboloid model, the same combination of its vectors a and b
-    (Cannon, Floyd, Kenyon & Parry 1997, "Hyperbolic geometry"), read off in the half-plane. Nothing
-    is ever subtracted, unlike with the centre and radius of the arc, which are infinite for equal
-    means.
+    (Cannon, Floyd, Kenyon & Parry 1997, "Hyperbolic geometry"), in the coordinates of the
+    half-plane. No terms can cancel, unlike with the centre and radius of the arc, which are
+    infinite for equal means.
 
     Args:
         mu_a: Mean of the first, shape (n,).
         log_var_a: Its log sigma², the same shape.
         mu_b: Mean of the last, the same shape.
         log_var_b: Its log sigma², the same shape.
-        steps: How many, 2 or more, both ends among them.
+        steps: The number of Gaussians, at least 2, including both ends.
 
     Returns:
         mu and log_var, both of shape (steps, n).
@@ -123,7 +124,7 @@ def fisher_rao_path(
 def fisher_rao_distance(
     mu_a: ArrayLike, log_var_a: ArrayLike, mu_b: ArrayLike, log_var_b: ArrayLike
 ) -> float:
-    """Return the length of the shortest way from one diagonal Gaussian to another.
+    """Return the length of the geodesic from one diagonal Gaussian to another.
 
     d = √( Σ_i 2 d_i² ), d_i = 2 arcsinh( √((x_a - x_b)² + (y_a - y_b)²) / (2 √(y_a y_b)) ) with
     x = mu / √2, y = sigma: the distance in the half-plane of each dimension.
@@ -166,8 +167,8 @@ def _half_plane_distance(
 ) -> _Array:
     """Return the hyperbolic distance in each dimension, shape (n,).
 
-    Of the argument of arcsinh only the logarithm is formed. (y_a - y_b) / (2 √(y_a y_b)) is
-    sinh(½ log(y_a / y_b)), which is as exact for equal sigmas as for any.
+    Only the logarithm of the argument of arcsinh is computed. (y_a - y_b) / (2 √(y_a y_b)) is
+    sinh(½ log(y_a / y_b)), which is exact for equal sigmas, too.
     """
     with np.errstate(divide="ignore"):
         across = np.log(np.abs(mu_b - mu_a)) - math.log(2.0 * math.sqrt(2.0))

@@ -1,4 +1,4 @@
-"""Decode items' own posteriors and compare with their pictures, in the tasks that read these."""
+"""Decode items' posteriors and compare with their pictures, in the tasks that read the pictures."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from vaeudf.schema import (
 )
 
 MISSING = "missing"
-"""Reason of an item that is not in the catalog any more."""
+"""The reason for an item that is no longer in the catalog."""
 
 Keep = Literal["nothing", "bytes", "files"]
 
@@ -68,7 +68,7 @@ def reconstruct(
     folder: str | None = None,
     hardware: Hardware = Hardware(),  # noqa: B008 - it is immutable
 ) -> DataFrame:
-    """Return how far decode(mu) of items is from their pictures.
+    """Return how far decode(mu) of each item is from its picture.
 
     Args:
         items: Has ``item_id`` and ``mu``, and perhaps ``source_version``.
@@ -82,10 +82,11 @@ def reconstruct(
 
     Returns:
         ``item_id``; ``squared_error``, the mean over pixels and channels of the squared difference
-        of levels in [0, 1]; ``changed``, whether the picture is another than the one that was
-        encoded, null where that is not known; ``reason`` and ``message`` where there is no error
-        because the picture is missing or cannot be decoded. Unless nothing is kept, ``original``,
-        the picture as the model sees it, and ``reconstruction``: bytes, or places in the folder.
+        of levels in [0, 1]; ``changed``, whether the picture differs from the one that was
+        encoded, null where that is not known; ``reason`` and ``message``, if there is no
+        ``squared_error`` because the picture is missing or cannot be decoded. Unless nothing is
+        kept, ``original``, the picture as the model sees it, and ``reconstruction``: bytes, or
+        paths relative to the folder.
 
     Raises:
         InputError: The catalog cannot be read.
@@ -98,7 +99,7 @@ def reconstruct(
     known = F.col(SOURCE_VERSION) if SOURCE_VERSION in items.columns else F.lit(None)
     wanted = items.select(ITEM_ID, MU, known.cast("string").alias(SOURCE_VERSION))
     tasks = tasks_for(count, bundle, int(spark.sparkContext.defaultParallelism))
-    # Rows of one file together and in order, as the reader wants them.
+    # The reader needs the rows of one file together and in order.
     placed = wanted.join(listing, ITEM_ID, "left")
     placed = placed.repartitionByRange(tasks, IMAGE_FILE, IMAGE_ROW)
     placed = placed.sortWithinPartitions(IMAGE_FILE, IMAGE_ROW)
@@ -115,7 +116,7 @@ def reconstruct(
             for batch in batches:
                 rows = iter(batch.to_pylist())
                 while some := list(islice(rows, decoder.spec.batch_size)):
-                    found = _compare(some, reader, decoder, hashed)
+                    found = _compare(some, reader, decoder, hashed=hashed)
                     for name in (ORIGINAL, RECONSTRUCTION) if kept else ():
                         _keep(found, name, store)
                     yield pa.RecordBatch.from_pylist(found, schema)
@@ -130,9 +131,9 @@ def squared_error(original: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> fl
 
 
 def _compare(
-    rows: list[dict[str, object]], reader: ImageReader, decoder: PictureDecoder, hashed: bool
+    rows: list[dict[str, object]], reader: ImageReader, decoder: PictureDecoder, *, hashed: bool
 ) -> list[dict[str, object]]:
-    """Return a row for each item, with pixels in place of pictures."""
+    """Return a row for each item, with pixels as the pictures."""
     there = [row for row in rows if row[IMAGE_FILE] is not None]
     places = (tuple(row[name] for name in PLACE) for row in there)
     images = dict(zip((row[ITEM_ID] for row in there), reader.read_all(places), strict=True))  # type: ignore[arg-type]
@@ -163,7 +164,7 @@ def _compare(
 
 
 def _keep(rows: list[dict[str, object]], name: str, store: PictureFolder | None) -> None:
-    """Replace pixels by a PNG file's bytes, or by where that file is."""
+    """Replace pixels by the bytes of a PNG file, or by its path."""
     own = [row for row in rows if isinstance(row.get(name), np.ndarray)]
     pictures = [(str(row[ITEM_ID]), picture_png(row[name])) for row in own]  # type: ignore[arg-type]
     values = [data for _, data in pictures] if store is None else store.write(pictures, f"-{name}")

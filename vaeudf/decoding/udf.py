@@ -31,17 +31,17 @@ from vaeudf.spark.model_worker import Model, threads_of
 from vaeudf.storage.locations import filesystem, has_folders
 
 IMAGES = "images"
-"""Folder of the pictures' files, in that of the results."""
+"""The folder of picture files, inside the folder of results."""
 DRAFT = ".draft-"
-"""What the names of pictures begin with that are being written."""
+"""Prefix of the names of picture files that are still being written."""
 SAMPLE = "-sample-"
 """Between a Gaussian's name and the number of a sample of it."""
 
-# Pictures of a task: some ten seconds of work on a CPU, and a Parquet file of 64 MB.
+# Pixels that a task decodes: enough to outweigh its start, few enough to decode again.
 _BYTES_PER_TASK = 128 * 2**20
 _TASKS_PER_CORE = 3
 _FEWEST_PER_TASK = 512
-# A store answers after some 50 ms, whoever else is writing.
+# Writing to an object store is mostly waiting, so many files are written at a time.
 _THREADS = 32
 
 
@@ -63,9 +63,9 @@ def decode(
         The columns of ``latents``, and ``image``: the bytes of a PNG file.
 
     Raises:
-        InputError: There is no such column, it holds no numbers, or ``image`` is there already. A z
-            that is null, not finite or not of length n shows when the result is evaluated, as an
-            error of Spark's.
+        InputError: There is no such column, it holds no numbers, or there is a column ``image``
+            already. A z that is null, not finite or not of length n raises an error of Spark's when
+            the result is evaluated.
         BundleError: The model has no decoder.
     """
     _check_column(latents, column)
@@ -98,11 +98,11 @@ def decode_to_files(
     Args:
         latents: Has ``query_id``, unique, and ``z``.
         bundle: The model.
-        folder: Where to; the files are in its folder ``images``, named by query_id.
+        folder: Where to write; the files go into its folder ``images``, named by query_id.
         hardware: What to decode on.
 
     Returns:
-        ``query_id``, ``z`` and ``file``, each file's place in the folder.
+        ``query_id``, ``z`` and ``file``, the file's path relative to the folder.
 
     Raises:
         BundleError: The model has no decoder.
@@ -126,7 +126,7 @@ def decoder_on_executors(frame: DataFrame, bundle: Bundle, hardware: Hardware) -
     """Send a bundle's decoder to the executors.
 
     Raises:
-        BundleError: It has none.
+        BundleError: The model has no decoder.
     """
     if not bundle.has_decoder:
         raise BundleError(
@@ -136,14 +136,14 @@ def decoder_on_executors(frame: DataFrame, bundle: Bundle, hardware: Hardware) -
 
 
 def decoder_of_task(model: Model) -> PictureDecoder:
-    """Return the decoder that this worker keeps, ready for the task."""
+    """Return this worker's decoder, which it keeps from task to task."""
     context = TaskContext.get()
     use_threads(threads_of(context))
     return model.kept(load_batch_decoder, context)
 
 
 def pool_of_task() -> ThreadPoolExecutor:
-    """Return threads to make PNG files with, as many as the task has cores."""
+    """Return a pool of threads that make PNG files, one for each core of the task."""
     return ThreadPoolExecutor(threads_of(TaskContext.get()))
 
 
@@ -153,16 +153,16 @@ def decode_rows(
     names: Sequence[str] | None = None,
     kind: str = QUERY_ID,
 ) -> Iterator[NDArray[np.uint8]]:
-    """Yield the pictures of some z, a network's batch at a time, so that few are held at once.
+    """Yield the pictures of some z, one batch of the network at a time, to save memory.
 
     Args:
         rows: Each of shape (n,).
         decoder: The decoder.
-        names: Of the rows, for messages.
-        kind: What the names are.
+        names: The rows' names, for messages.
+        kind: The column that the names are from.
 
     Yields:
-        Pictures (B, H, W, C), all together one for each row, in order.
+        Pictures of shape (B, H, W, C), in the order of the rows.
 
     Raises:
         InputError: A z is null, has another length, or a number that is not finite in float32.
@@ -178,7 +178,7 @@ def decode_rows(
 
 
 def tasks_for(count: int, bundle: Bundle, cores: int) -> int:
-    """Return over how many tasks to spread so many pictures."""
+    """Return the number of tasks for so many pictures."""
     spec = bundle.manifest.image
     in_bytes = count * spec.height * spec.width * spec.channels
     by_work = -(-in_bytes // _BYTES_PER_TASK)
@@ -191,7 +191,7 @@ def samples_of(
     """Return samples of N(mu, diag sigma²), which depend on the name and the seed alone.
 
     Args:
-        name: Of the Gaussian.
+        name: The Gaussian's name.
         mu: Its mean, shape (n,).
         log_var: Its log sigma², the same shape.
         samples: How many.
@@ -247,9 +247,9 @@ class PictureFolder:
         self._pool.shutdown(cancel_futures=True)
 
     def write(self, pictures: Sequence[tuple[str, bytes]], suffix: str = "") -> list[str]:
-        """Write files for ids and their bytes; return their places in the folder."""
+        """Write a file for each id and its bytes; return the paths relative to the folder."""
         names = [f"{file_name(name)}{suffix}.png" for name, _ in pictures]
-        # Two attempts of one task may be at the same file: neither shall see half of it.
+        # Two attempts of one task may write the same file; neither may see half of it.
         for _ in self._pool.map(self._write_one, names, (data for _, data in pictures)):
             pass
         return [posixpath.join(IMAGES, name) for name in names]
@@ -257,7 +257,7 @@ class PictureFolder:
     def _write_one(self, name: str, data: bytes) -> None:
         path = posixpath.join(self._images, name)
         if not has_folders(self._system):
-            # A store shows a file when it is whole.
+            # An object store shows a file only when it is complete.
             with self._system.open_output_stream(path) as stream:
                 stream.write(data)
             return
@@ -273,7 +273,7 @@ class PictureFolder:
 
 
 def remove_drafts(folder: str) -> None:
-    """Remove what tasks that were killed have left of pictures in a folder of results."""
+    """Remove the unfinished picture files that killed tasks have left in a folder of results."""
     system, inner = filesystem(folder)
     images = posixpath.join(inner, IMAGES)
     if not has_folders(system) or system.get_file_info(images).type != fs.FileType.Directory:

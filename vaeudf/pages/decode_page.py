@@ -19,7 +19,7 @@ class Picture:
     Attributes:
         label: What it is called.
         pixels: (H, W, C) uint8; None for a photo.
-        photo: An image file's bytes, in place of pixels; None if it cannot be had.
+        photo: The bytes of an image file, instead of pixels; None if it is not available.
         note: A line below the label.
         z: The point that it was decoded from, shape (n,), to show as sliders.
     """
@@ -36,10 +36,10 @@ class Tiles:
     """Pictures beside each other, as many as fit.
 
     Attributes:
-        title: The section's headline; empty for none.
-        text: What there is to see.
+        title: The section's headline; may be empty.
+        text: A paragraph above the pictures.
         pictures: In order.
-        is_strip: Whether they stand in one row, to be scrolled where it does not fit.
+        is_strip: Whether they are in one row, which scrolls if it is too wide.
     """
 
     kind: ClassVar[str] = "tiles"
@@ -51,15 +51,15 @@ class Tiles:
 
 @dataclass(frozen=True)
 class Sheet:
-    """Pictures in rows and columns that mean something.
+    """Pictures in labelled rows and columns.
 
     Attributes:
-        title: The section's headline; empty for none.
-        text: What there is to see.
-        rows: The pictures; each one's label is what its alt text says, its note stands below it.
+        title: The section's headline; may be empty.
+        text: A paragraph above the pictures.
+        rows: The pictures; a label is a picture's alt text, a note is shown below it.
         row_labels: One for each row.
-        column_labels: One for each column, or none at all.
-        corner: What the rows and columns are.
+        column_labels: One for each column, or empty.
+        corner: What the rows and the columns stand for.
     """
 
     kind: ClassVar[str] = "sheet"
@@ -73,14 +73,14 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Pair:
-    """A picture and what the model makes of it.
+    """A picture and its reconstruction.
 
     Attributes:
         item_id: Its id.
-        original: As the model sees it, (H, W, C); None if it cannot be had.
+        original: The picture as the model sees it, (H, W, C); None if it is not available.
         reconstruction: The same shape.
         squared_error: Mean over pixels and channels, of levels in [0, 1]; None without original.
-        note: What else there is to say.
+        note: A further line.
     """
 
     item_id: str
@@ -95,8 +95,8 @@ class Pairs:
     """Originals beside their reconstructions.
 
     Attributes:
-        title: The section's headline; empty for none.
-        text: What there is to see.
+        title: The section's headline; may be empty.
+        text: A paragraph above the pictures.
         pairs: In order.
     """
 
@@ -122,13 +122,13 @@ def write_decode_page(
     """Write ``index.html``, with all pictures in it.
 
     Args:
-        folder: Where to; made if it does not exist.
-        sections: What to show.
+        folder: Where to write; made if it does not exist.
+        sections: What the page shows.
         title: The page's headline.
         lead: What the page is, in a sentence or two.
-        notes: What to say at its end.
-        slider_range: a of the sliders' travel [-a, a].
-        facts: What to say of the run: labels and values.
+        notes: The last paragraph.
+        slider_range: a of the sliders' range [-a, a].
+        facts: Labels and values that describe the run.
 
     Returns:
         The page's absolute path or URI.

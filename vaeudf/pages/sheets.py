@@ -1,4 +1,4 @@
-"""Contact sheets: many pictures on one, as a PNG file's bytes."""
+"""Contact sheets: many pictures in one PNG file."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def contact_sheet(
 
     Args:
         rows: Pictures (H, W, C); None leaves a place empty.
-        title: Above all.
-        row_labels: To the left of each row.
-        captions: Below each picture.
+        title: Shown above the pictures.
+        row_labels: Shown to the left of each row.
+        captions: Shown below each picture.
 
     Returns:
-        A PNG file.
+        The bytes of a PNG file.
     """
     shapes = [picture.shape for row in rows for picture in row if picture is not None]
     height, width = (max(shape[axis] for shape in shapes) for axis in (0, 1))
@@ -70,7 +70,7 @@ def contact_sheet(
 
 
 def small(pixels: Pixels, side: int = 128) -> Pixels:
-    """Return a picture (H, W, C) made small enough for a sheet; never enlarged."""
+    """Return a picture (H, W, C) shrunk to the size of a sheet's pictures; never enlarged."""
     longest = max(pixels.shape[:2])
     if longest <= side:
         return pixels
@@ -81,7 +81,7 @@ def small(pixels: Pixels, side: int = 128) -> Pixels:
 
 
 def from_file(data: bytes) -> Pixels:
-    """Return the pixels (H, W, C) of a file made by :func:`vaeudf.images.decode.picture_png`."""
+    """Return the pixels (H, W, C) of a file that :func:`vaeudf.images.decode.picture_png` made."""
     pixels = np.asarray(Image.open(io.BytesIO(data)))
     return pixels if pixels.ndim == 3 else pixels[:, :, None]
 
@@ -92,7 +92,7 @@ def _image(pixels: Pixels) -> Image.Image:
 
 
 def _plain(text: str) -> str:
-    # Pillow's own font has no others.
+    # Pillow's own font has no other characters.
     text = text.replace("−", "-").replace("–", "-")
     text = "".join(c if c.isprintable() else " " for c in text[:_MOST_LETTERS])
     return text.encode("latin-1", "replace").decode("latin-1")

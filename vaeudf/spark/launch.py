@@ -30,7 +30,7 @@ def configure_launch(environment: MutableMapping[str, str] = os.environ) -> None
         InputError: SPARK_CONF names a file that is not there.
     """
     if "PYSPARK_GATEWAY_PORT" in environment:
-        return  # spark-submit has started Spark, and then this process
+        return  # spark-submit has started this process, and knows all of it
     if not environment.get("SPARK_CONF_DIR") and not environment.get("SPARK_HOME"):
         environment["SPARK_CONF_DIR"] = str(CONF)
     given = environment.get("PYSPARK_SUBMIT_ARGS", "").strip()

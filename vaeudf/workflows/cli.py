@@ -1,4 +1,4 @@
-"""What all jobs share: options from flags and files, errors for people, one line of JSON."""
+"""What all jobs share: options from flags and files, error messages, a summary in JSON."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ def flag_of(name: str) -> str:
 
 
 def check_goes_with(options: Any, flag: str, names: Sequence[str]) -> None:
-    """Refuse options that were given, and have no effect without another.
+    """Refuse options that have no effect without another one.
 
     Args:
-        options: A job's.
-        flag: The field of the option that they go with.
-        names: Their fields.
+        options: A job's options.
+        flag: The field of the option that they depend on.
+        names: The fields of the options that depend on it.
 
     Raises:
-        InputError: One is not its default, and ``flag`` is not given.
+        InputError: One of them differs from its default, and ``flag`` is not given.
     """
     if getattr(options, flag):
         return
@@ -78,15 +78,15 @@ def main(
         options = parse(options_type, arguments)
         summary = run(options)
     except VaeUdfError as error:
-        _fail(str(error), error.exit_code, debug)
+        _fail(str(error), error.exit_code, debug=debug)
     except (Exception, KeyboardInterrupt) as error:
         if was_interrupted(error):
-            _fail("interrupted; nothing half-done is to be seen in its results.", 130, debug)
+            _fail("interrupted; nothing half-done is to be seen in its results.", 130, debug=debug)
         known = raised_in_task(error)
         if known is not None:
-            _fail(str(known), known.exit_code, debug)
+            _fail(str(known), known.exit_code, debug=debug)
         message = f"{type(error).__name__}: {root_cause(error)}"
-        _fail(f"{message} (run again with --debug for the trace)", 1, debug)
+        _fail(f"{message} (run again with --debug for the trace)", 1, debug=debug)
     sys.stdout.write(json.dumps(summary) + "\n")
     sys.stdout.flush()
 
@@ -95,7 +95,7 @@ def parse(options_type: type[Options], argv: Sequence[str]) -> Options:
     """Read a job's options from flags and, with ``--config``, from a YAML file.
 
     Raises:
-        InputError: An option is not there, not known, or not what it should be.
+        InputError: An option is missing or unknown, or has a wrong value.
     """
     hints = typing.get_type_hints(options_type)
     fields = dataclasses.fields(options_type)  # type: ignore[arg-type]
@@ -132,16 +132,16 @@ def parse(options_type: type[Options], argv: Sequence[str]) -> Options:
 
 
 class _Parser(ArgumentParser):
-    """A parser that says in one line what is wrong, as the jobs say everything else.
+    """A parser whose errors are one line, like those of the jobs.
 
     Attributes:
-        expected: Of each option, what its value should be.
+        expected: What the value of each option should be, in words.
     """
 
     expected: Mapping[str, str]
 
     def error(self, message: str, ex: Exception | None = None) -> typing.NoReturn:
-        """Raise what the parser found as an error of the input."""
+        """Raise the parser's error as an InputError."""
         raise InputError(f"{self._plain(message)} See {self.prog} --help.") from None
 
     def _plain(self, message: str) -> str:
@@ -163,7 +163,7 @@ class _Parser(ArgumentParser):
 
 
 def _words(hint: Any) -> str:
-    """Return what a value of a type is called."""
+    """Return what the values of a type are called."""
     kinds = [kind for kind in typing.get_args(hint) if kind is not type(None)]
     if typing.get_origin(hint) is typing.Literal:
         return " or ".join(map(str, kinds))
@@ -175,10 +175,10 @@ def _words(hint: Any) -> str:
 
 
 def _normalised(argv: Sequence[str], lists: set[str]) -> list[str]:
-    """Bring what people type to what the parser reads.
+    """Rewrite a command line so that jsonargparse reads it as people mean it.
 
-    ``--z -1,2`` would be taken for two flags, a list flag that is repeated for one that replaces
-    itself, and a ``--config`` would override the flags before it.
+    jsonargparse takes the value of ``--z -1,2`` for another flag, keeps only the last of a repeated
+    list flag, and lets ``--config`` override the flags before it.
     """
     configs: list[str] = []
     others: list[str] = []
@@ -192,7 +192,7 @@ def _normalised(argv: Sequence[str], lists: set[str]) -> list[str]:
             if not equals and rest and not rest[0].startswith("--"):
                 equals, value = "=", rest.pop(0)
             if not equals:
-                others.append(word)  # for the parser to say that it lacks its value
+                others.append(word)  # the parser reports that its value is missing
             elif flag == "--config":
                 configs.append(f"{flag}={value}")
             else:
@@ -215,7 +215,7 @@ def _is_list(hint: Any) -> bool:
     return typing.get_origin(hint) is list or any(map(_is_list, typing.get_args(hint)))
 
 
-def _fail(message: str, exit_code: int, debug: bool) -> typing.NoReturn:
+def _fail(message: str, exit_code: int, *, debug: bool) -> typing.NoReturn:
     if debug:
         traceback.print_exc()
     sys.stderr.write(f"error: {message}\n")

@@ -26,10 +26,11 @@ from vaeudf.spark.progress import progress
 from vaeudf.spark.session import spark_session
 from vaeudf.spark.stopwatch import Stopwatch
 from vaeudf.storage.locations import absolute, filesystem, spark_uri
-from vaeudf.storage.outputs import CLUSTERS_MARK, PAGE_MARK, check_output, replacing
+from vaeudf.storage.outputs import CLUSTERS_MARK, replacing
 from vaeudf.table.open import PosteriorTable, open_posteriors
-from vaeudf.workflows.cli import Summary, check_goes_with, option
+from vaeudf.workflows.cli import Summary, option
 from vaeudf.workflows.cluster_page import ClusterPage
+from vaeudf.workflows.option_groups import PageOptions, VersionOptions
 from vaeudf.workflows.pictures import find_pictures, load_decoder, places_read
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ _SECONDS_BETWEEN_LINES = 60.0
 
 
 @dataclass(frozen=True)
-class ClusterCatalog:
+class ClusterCatalog(VersionOptions, PageOptions):
     """Cluster the items of a posterior table by KL between their Gaussians."""
 
     table: str = option(help="folder of the posterior table, or of plain Parquet like it")
@@ -57,30 +58,17 @@ class ClusterCatalog:
     min_improvement: float = option(
         1e-4, help="stop when an iteration lowers the objective by no more than this part"
     )
-    version: int | None = option(None, help="cluster an older version of the table")
-    report: str | None = option(None, help="folder to write a page of pictures to")
     report_items: int = option(10, help="items to show of each cluster")
     report_clusters: int = option(50, help="show at most this many clusters, the largest")
-    model: str | None = option(None, help="bundle to decode with (default: the table's own)")
-    trust_model: bool = option(
-        False, help="run code that is not vaeudf's, if the page's model needs it"
-    )
-    py_files: list[str] | None = option(
-        None, help="module or archive with such a model's code; repeat it"
-    )
-    catalog: str | None = option(None, help="where the pictures are (default: the table's own)")
-    overwrite: bool = option(False, help="replace --output and --report if they exist")
 
     def __post_init__(self) -> None:
         self.plan()
-        if self.version is not None and self.version < 0:
-            raise InputError(f"version is {self.version}; expected 0 or more.")
+        self.check_version()
         for name in ("report_items", "report_clusters"):
             if getattr(self, name) < 1:
                 flag = name.replace("_", "-")
                 raise InputError(f"{flag} is {getattr(self, name)}; expected at least 1.")
-        of_the_page = ("report_items", "report_clusters", "model", "trust_model", "py_files")
-        check_goes_with(self, "report", (*of_the_page, "catalog"))
+        self.check_page("report_items", "report_clusters")
 
     def plan(self) -> Plan:
         """Return what to fit."""
@@ -130,11 +118,11 @@ def cluster_catalog(options: ClusterCatalog) -> Summary:
     decoder = None
     if options.report:
         use_py_files(options.py_files)
-        decoder = load_decoder(table, options.model, options.catalog, options.trust_model)
+        decoder = load_decoder(
+            table, options.model, options.catalog, trust_model=options.trust_model
+        )
     inputs = places_read(table, options.table, options.catalog, options.model)
-    check_output(options.output, options.overwrite, CLUSTERS_MARK, inputs)
-    if options.report:
-        check_output(options.report, options.overwrite, PAGE_MARK, [*inputs, options.output])
+    options.check_outputs(options.output, CLUSTERS_MARK, inputs)
 
     with spark_session("cluster_catalog") as spark, progress(spark, watch):
         page = None

@@ -32,7 +32,7 @@ from vaeudf.workflows.pictures import closing_facts, load_model_of, places_read,
 
 SHEET = "sheet.png"
 
-# What can be drawn, by the option that asks for it, and the options that go with it.
+# The options that say what is drawn, and the further options that each one takes.
 _KINDS = {
     "queries": ("samples",),
     "z": (),
@@ -98,7 +98,7 @@ class DecodeLatents(VersionOptions, PageOptions):
             raise InputError("expected --output or --report, or both: where the pictures go.")
 
     def _kind(self) -> str:
-        """Return the option that says what is drawn."""
+        """Return the name of the option that says what is drawn."""
         given = [name for name in _KINDS if getattr(self, name) not in (None, [])]
         if len(given) != 1:
             *others, last = map(flag_of, _KINDS)
@@ -131,16 +131,21 @@ class DecodeLatents(VersionOptions, PageOptions):
     def drawing(self) -> Drawing:
         """What is to be drawn."""
         if self.traverse is not None:
-            dims = parse_traverse(str(self.traverse))
-            return Traversal(dims, self.steps, self.range, self.center, self.like)
+            return Traversal(
+                dims=parse_traverse(str(self.traverse)),
+                steps=self.steps,
+                bound=self.range,
+                center=self.center,
+                like=self.like,
+            )
         if self.walk:
-            return Walk(self.walk, self.path, self.steps)
+            return Walk(ends=self.walk, way=self.path, steps=self.steps)
         if self.reconstruct is not None:
             number = parse_number(str(self.reconstruct))
             return Reconstructions(number=number, order=self.order, seed=self.seed)
         if self.reconstruct_items:
             return Reconstructions(item_ids=self.reconstruct_items, order=self.order)
-        return Points(self.queries, self.z, self.samples, self.seed)
+        return Points(queries=self.queries, z=self.z, samples=self.samples, seed=self.seed)
 
     @property
     def hardware(self) -> Hardware:
@@ -149,12 +154,12 @@ class DecodeLatents(VersionOptions, PageOptions):
 
 
 def decode_latents(options: DecodeLatents) -> Summary:
-    """Draw what was asked for: decode it in tasks, write the pictures and the page."""
+    """Decode in tasks; write the pictures and the page."""
     watch = Stopwatch()
     table = None if options.table is None else open_posteriors(options.table, options.version)
     use_py_files(options.py_files)
     bundle = _load_model(options, table)
-    # What a decoder gives shows before any task is started.
+    # A decoder that returns something else is found before any task starts.
     bundle.decode(np.zeros((1, bundle.latent_dim)))
     drawing = options.drawing
     drawing.check(bundle)
@@ -203,7 +208,7 @@ def _places_read(options: DecodeLatents, table: PosteriorTable | None) -> list[s
 
 
 def _draw(drawing: Drawing, context: Context, output: str | None) -> Drawn:
-    """Draw; put the pictures and their sheet into a folder, if one is named."""
+    """Draw; write the pictures and their sheet, if an output folder is named."""
     if not output:
         return drawing.draw(context, None)
     with replacing(output, PICTURES_MARK) as folder:
@@ -219,7 +224,7 @@ def _draw(drawing: Drawing, context: Context, output: str | None) -> Drawn:
 
 def _load_model(options: DecodeLatents, table: PosteriorTable | None) -> Bundle:
     if table is None:
-        bundle = load_bundle(str(options.model), options.trust_model)
+        bundle = load_bundle(str(options.model), trust_model=options.trust_model)
     else:
         path = options.model or table.provenance.get(MODEL_PATH_KEY)
         if path is None:
@@ -227,7 +232,7 @@ def _load_model(options: DecodeLatents, table: PosteriorTable | None) -> Bundle:
                 f"{table.uri} is plain Parquet, which does not say what it was encoded with; name "
                 "the model with --model."
             )
-        bundle = load_model_of(table, path, options.trust_model)
+        bundle = load_model_of(table, path, trust_model=options.trust_model)
     if not bundle.has_decoder:
         path = options.model or "of the table"
         raise BundleError(f"model {path} has no decoder; export the model with one.")

@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 
 _MARKER = "demo.json"
 # Drawn pictures are easy to reconstruct, so their likelihood outweighs the KL term more than that
-# of photos does. At 60 most draws from the prior, and so most slider positions, decode to garments;
-# at 10 they decode to blots, for 10 % less squared error.
+# of photos does. With this weight most samples of the prior, and so most slider positions, decode
+# to garments; with train_vae's default they decode to blots.
 _BETA = 60.0
 
 
@@ -45,7 +45,7 @@ class Demo:
     seed: int = option(0, help="seeds the garments and the training")
 
     def __post_init__(self) -> None:
-        # Both check what they are given, and that before an earlier demo is removed.
+        # Both check their options, before an earlier demo is removed.
         drawing, plan = self.drawing(""), self.training("").plan
         if drawing.items < 2 * plan.batch_size:
             raise InputError(f"items is {self.items}; expected at least {2 * plan.batch_size}.")
@@ -106,7 +106,7 @@ def demo(options: Demo) -> Summary:
 
 
 def _make_way(root: str) -> None:
-    """Remove an earlier demo; refuse to touch anything else."""
+    """Remove an earlier demo; refuse to remove anything else."""
     if not exists(root) or is_empty_folder(root):
         return
     if not exists(posixpath.join(root, _MARKER)):
@@ -117,7 +117,7 @@ def _make_way(root: str) -> None:
 
 
 def _pick_queries(table_uri: str, seed: int) -> pa.Table:
-    """Return slider positions as a person would leave them: tenths, near where garments are."""
+    """Return slider positions like a person's: multiples of 0.1, near garments of the catalog."""
     table = open_table(table_uri)
     rows = pa.concat_tables(
         pq.read_table(uri, columns=[ITEM_ID, MU, "category"]) for uri in table.files

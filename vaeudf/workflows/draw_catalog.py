@@ -76,7 +76,7 @@ def draw_catalog(options: DrawCatalog) -> Summary:
 
 
 def draw_rows(batches: Iterator[pd.DataFrame], options: DrawCatalog) -> Iterator[pd.DataFrame]:
-    """Draw the garments whose numbers come in the column ``id``."""
+    """Draw the garments whose numbers are in the column ``id``."""
     image_format = "JPEG" if options.format == "jpeg" else "PNG"
     for batch in batches:
         rows = []

@@ -58,12 +58,13 @@ from vaeudf.table.open import PosteriorTable, open_for_publishing
 from vaeudf.table.publish import DataFile, check_schema, publish
 from vaeudf.table.runs import QUARANTINE, new_run_id, published_runs, quarantine_folder
 from vaeudf.workflows.cli import Summary, option
+from vaeudf.workflows.option_groups import CodeOptions
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class EncodeCatalog:
+class EncodeCatalog(CodeOptions):
     """Run a model's encoder over a catalog's new and changed images, and publish the table."""
 
     catalog: str = option(help="folder or glob of images, or Parquet with the images' bytes")
@@ -91,10 +92,6 @@ class EncodeCatalog:
     full: bool = option(False, help="encode everything again, also what has not changed")
     retry_quarantined: bool = option(
         False, help="try items in quarantine again, also those whose image has not changed"
-    )
-    trust_model: bool = option(False, help="run code that is not vaeudf's, if the model needs it")
-    py_files: list[str] | None = option(
-        None, help="module or archive with such a model's code; repeat it"
     )
 
     def __post_init__(self) -> None:

@@ -44,6 +44,7 @@ from vaeudf.table.open import PosteriorTable, open_posteriors
 from vaeudf.table.runs import QUARANTINE, is_run_id, quarantine_folder
 from vaeudf.workflows.cli import Summary, check_goes_with, option
 from vaeudf.workflows.health_page import HealthPage
+from vaeudf.workflows.option_groups import CatalogOptions, VersionOptions
 from vaeudf.workflows.pictures import find_pictures, places_read
 
 log = logging.getLogger(__name__)
@@ -56,12 +57,11 @@ _EXAMPLES = 5
 
 
 @dataclass(frozen=True)
-class InspectTable:
+class InspectTable(VersionOptions, CatalogOptions):
     """Tell how healthy a catalog's latent space is: dimensions, sliders, hubs, copies, outliers."""
 
     table: str = option(help="folder of the posterior table, or of plain Parquet like it")
     output: str = option(help="folder to write health.json and the page to")
-    version: int | None = option(None, help="inspect an older version of the table")
     page: bool = option(True, help="write index.html with plots and pictures, too")
     compare: str | None = option(
         None, help="what to compare with: an older version's number, or another table"
@@ -73,12 +73,10 @@ class InspectTable:
     sample: int = option(1000, help="items that are asked for the nearest other item")
     taus: str = option("0,0.05,0.1,0.2,0.5,1", help="tolerances to try, with commas between")
     seed: int = option(0, help="of the z and of the sample")
-    catalog: str | None = option(None, help="where the pictures are (default: the table's own)")
     overwrite: bool = option(False, help="replace --output if it exists")
 
     def __post_init__(self) -> None:
-        if self.version is not None and self.version < 0:
-            raise InputError(f"version is {self.version}; expected 0 or more.")
+        self.check_version()
         for name in ("hub_queries", "sample"):
             value = getattr(self, name)
             if not 1 <= value <= _MOST_QUERIES:

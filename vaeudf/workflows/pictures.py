@@ -1,4 +1,4 @@
-"""What the pages of several jobs need of a table: its decoder, its items' pictures and payload."""
+"""What the pages of several jobs need: a table's decoder, its items' pictures and payload."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ _FACTS_SHOWN = 3
 
 
 def load_decoder(
-    table: PosteriorTable, model: str | None, catalog: str | None, trust_model: bool = False
+    table: PosteriorTable, model: str | None, catalog: str | None, *, trust_model: bool = False
 ) -> Bundle:
-    """Return the bundle to decode z with: the table's own, unless one is named.
+    """Return the bundle that decodes z: the table's own, unless another one is named.
 
     Raises:
         InputError: The table is plain Parquet, and model or catalog is not named.
@@ -49,7 +49,7 @@ def load_decoder(
             "page needs --model and --catalog."
         )
     path = model or table.provenance[MODEL_PATH_KEY]
-    bundle = load_model_of(table, path, trust_model)
+    bundle = load_model_of(table, path, trust_model=trust_model)
     if not bundle.has_decoder:
         raise BundleError(
             f"model {path} has no decoder, and a page shows what each z decodes to. Export the "
@@ -58,19 +58,19 @@ def load_decoder(
     return bundle
 
 
-def load_model_of(table: PosteriorTable, path: str, trust_model: bool = False) -> Bundle:
-    """Return a bundle, once it is known to be the one that a table was encoded with.
+def load_model_of(table: PosteriorTable, path: str, *, trust_model: bool = False) -> Bundle:
+    """Load a bundle, and check that a table was encoded with it.
 
-    Of plain Parquet only that it could be: that their latent_dim is the same.
+    For plain Parquet, which does not name its model, only latent_dim is checked.
 
     Raises:
         BundleError: There is no such bundle, or the table was encoded with another.
     """
-    # Only a job that decodes waits for torch, which takes longer than all else to be imported.
+    # Imported here, so that only a job that decodes waits for the import of torch.
     from vaeudf.model.bundle import load_bundle
 
     try:
-        bundle = load_bundle(path, trust_model)
+        bundle = load_bundle(path, trust_model=trust_model)
     except BundleError as error:
         raise BundleError(f"{error} Its decoder is needed here: name it with --model.") from None
     if table.provenance and bundle.model_id != table.model_id:
@@ -88,7 +88,7 @@ def load_model_of(table: PosteriorTable, path: str, trust_model: bool = False) -
 
 
 def find_pictures(spark: SparkSession, table: PosteriorTable, catalog: str | None) -> CatalogSource:
-    """Return the catalog that the page's pictures come from, once it is known to be there."""
+    """Return the catalog of the page's pictures, after checking that it exists."""
     if CATALOG_KEY in table.provenance:
         source = CatalogSource.from_json(table.provenance[CATALOG_KEY])
         if catalog is not None:
@@ -115,7 +115,7 @@ def read_facts(
     names = [name for name in frame.columns if name not in own][:_FACTS_SHOWN]
     if not names:
         return {}
-    # Of plain Parquet they may be numbers.
+    # In plain Parquet, ids may be numbers.
     frame = frame.withColumn(ITEM_ID, F.col(ITEM_ID).cast("string"))
     rows = frame.where(F.col(ITEM_ID).isin(list(item_ids)))
     rows = rows.select(ITEM_ID, *(F.col(quoted(name)).cast("string") for name in names))
@@ -126,11 +126,11 @@ def read_facts(
 
 
 def places_read(table: PosteriorTable, *named: str | None) -> list[str]:
-    """Return what a result must never replace: all that is read, now or for the page.
+    """Return the paths that a job reads, which its results must not replace.
 
     Args:
-        table: With its own catalog and model.
-        named: Paths that options name, if they do.
+        table: The table, which names its catalog and its model.
+        named: Paths that the job's options name; None for an option that is not given.
     """
     read = [*named, table.provenance.get(MODEL_PATH_KEY)]
     if CATALOG_KEY in table.provenance:
@@ -139,7 +139,7 @@ def places_read(table: PosteriorTable, *named: str | None) -> list[str]:
 
 
 def closing_facts(summary: Summary) -> list[tuple[str, str]]:
-    """Return what every page ends with: the table, the model and the seconds of its job."""
+    """Return the facts at the end of every page: the table, the model and the job's seconds."""
     facts = []
     if "table" in summary:
         version = "" if summary["version"] is None else f", version {summary['version']}"
@@ -151,7 +151,7 @@ def closing_facts(summary: Summary) -> list[tuple[str, str]]:
 
 
 def slider_range(bundle: Bundle, *points: NDArray[np.float64]) -> float:
-    """Return a of sliders' travel [-a, a], so that the model's training items and points fit."""
+    """Return a of the sliders' range [-a, a], which holds the model's training items and points."""
     reach = [abs(value) for ends in bundle.manifest.z_range or [] for value in ends]
     reach += [float(np.abs(array).max()) for array in points]
     return float(np.ceil(max([3.0, *reach])))

@@ -37,9 +37,10 @@ from vaeudf.spark.read import read_table
 from vaeudf.spark.session import spark_session
 from vaeudf.spark.stopwatch import Stopwatch
 from vaeudf.storage.locations import absolute, spark_literal, spark_uri
-from vaeudf.storage.outputs import PAGE_MARK, RESULTS_MARK, check_output, replacing
+from vaeudf.storage.outputs import RESULTS_MARK, replacing
 from vaeudf.table.open import PosteriorTable, open_posteriors
-from vaeudf.workflows.cli import Summary, check_goes_with, option
+from vaeudf.workflows.cli import Summary, option
+from vaeudf.workflows.option_groups import PageOptions, VersionOptions
 from vaeudf.workflows.pictures import find_pictures, load_decoder, places_read
 from vaeudf.workflows.query_page import QueryPage
 
@@ -51,7 +52,7 @@ _QUERIES_FOR_HUBS = 20
 
 
 @dataclass(frozen=True)
-class QueryTopk:
+class QueryTopk(VersionOptions, PageOptions):
     """Find, for every latent vector z, the k items with the highest log q(z|x), exactly."""
 
     table: str = option(help="folder of the posterior table, or of plain Parquet like it")
@@ -74,24 +75,13 @@ class QueryTopk:
     exclude_self: bool = option(False, help="with --like: leave out the item itself")
     where: str | None = option(None, help="search only items that fulfil this SQL condition")
     columns: list[str] | None = option(None, help="a payload column to add; repeat it for more")
-    version: int | None = option(None, help="search an older version of the table")
     explain: bool = option(False, help="add misfit, volume and the costliest dimensions")
     responsibilities: bool = option(
         False, help="add each hit's p(x|z), and log of the mean of q(z|x) over the items"
     )
     z_bound: float | None = option(None, help="refuse queries outside [-A, A]")
     output: str | None = option(None, help="folder of Parquet to write (default: print a table)")
-    report: str | None = option(None, help="folder to write a page of pictures to")
     report_queries: int = option(50, help="show at most this many queries on the page")
-    model: str | None = option(None, help="bundle to decode z with (default: the table's own)")
-    trust_model: bool = option(
-        False, help="run code that is not vaeudf's, if the page's model needs it"
-    )
-    py_files: list[str] | None = option(
-        None, help="module or archive with such a model's code; repeat it"
-    )
-    catalog: str | None = option(None, help="where the pictures are (default: the table's own)")
-    overwrite: bool = option(False, help="replace --output and --report if they exist")
 
     def __post_init__(self) -> None:
         self.query_options()
@@ -101,12 +91,10 @@ class QueryTopk:
             )
         if self.exclude_self and not self.like:
             raise InputError("exclude-self is for --like: a z has no item of its own.")
-        if self.version is not None and self.version < 0:
-            raise InputError(f"version is {self.version}; expected 0 or more.")
+        self.check_version()
         if self.report_queries < 1:
             raise InputError(f"report-queries is {self.report_queries}; expected at least 1.")
-        of_the_page = ("report_queries", "model", "trust_model", "py_files", "catalog")
-        check_goes_with(self, "report", of_the_page)
+        self.check_page("report_queries")
 
     def query_options(self) -> QueryOptions:
         """Return what is asked for of every query."""
@@ -132,13 +120,11 @@ def query_topk(options: QueryTopk) -> Summary:
     decoder = None
     if options.report:
         use_py_files(options.py_files)
-        decoder = load_decoder(table, options.model, options.catalog, options.trust_model)
+        decoder = load_decoder(
+            table, options.model, options.catalog, trust_model=options.trust_model
+        )
     inputs = places_read(table, options.table, options.queries, options.catalog, options.model)
-    if options.output:
-        check_output(options.output, options.overwrite, RESULTS_MARK, inputs)
-    if options.report:
-        others = [options.output] if options.output else []
-        check_output(options.report, options.overwrite, PAGE_MARK, [*inputs, *others])
+    options.check_outputs(options.output, RESULTS_MARK, inputs)
 
     written = None
     with spark_session("query_topk") as spark, progress(spark, watch):

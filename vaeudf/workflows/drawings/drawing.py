@@ -30,9 +30,9 @@ from vaeudf.table.open import PosteriorTable
 Format = Literal["png", "parquet"]
 
 STEPS = 9
-"""Pictures along a dimension or a walk, unless told otherwise."""
+"""Pictures along a dimension or a walk by default."""
 MOST_STEPS = 200
-"""What a row of a sheet can show, and a person look at."""
+"""The most pictures in one row of a sheet."""
 NOTES = (
     "Every picture is what the model's decoder makes of one point z of latent space: the mean of "
     "p(x|z). Where no training item lies, it need not mean anything."
@@ -49,7 +49,7 @@ class Context:
         spark: The session.
         bundle: The model that decodes.
         posteriors: The table, if one is named.
-        catalog: Where its pictures are, if that is named.
+        catalog: Where the pictures are, if not where the table says.
         hardware: What to decode on.
         format: How pictures are written.
     """
@@ -63,7 +63,7 @@ class Context:
 
     @property
     def table(self) -> PosteriorTable:
-        """The table, for a drawing that needs one."""
+        """The table, for a drawing that cannot do without one."""
         if self.posteriors is None:
             raise InputError("items of a table are to be drawn; say of which with --table.")
         return self.posteriors
@@ -78,7 +78,7 @@ class Context:
         return Gaussians(found.z, np.asarray(found.log_var))
 
     def decode_here(self, z: NDArray[np.float64]) -> list[Pixels]:
-        """Decode some z on the driver, small enough for a page.
+        """Decode some z on the driver; shrink the pictures to the size of a page's.
 
         Args:
             z: Shape (Q, n).
@@ -103,7 +103,7 @@ class Context:
         Args:
             points: Has ``query_id`` and ``z``.
             count: How many there are.
-            folder: Where to.
+            folder: Where to write.
         """
         cores = int(self.spark.sparkContext.defaultParallelism)
         frame = points.repartition(tasks_for(count, self.bundle, cores))
@@ -123,11 +123,11 @@ class Drawn:
     Attributes:
         count: How many pictures were decoded.
         title: The page's headline.
-        lead: What the page is.
-        sections: What it shows.
-        notes: What it ends with.
-        sheet: All pictures as one PNG file; None if that would say nothing.
-        facts: For the job's summary.
+        lead: The page's first sentences.
+        sections: What the page shows.
+        notes: The page's last paragraph.
+        sheet: All pictures as one PNG file; None if the drawing has no sheet.
+        facts: Further entries of the job's summary.
     """
 
     count: int
@@ -140,9 +140,9 @@ class Drawn:
 
 
 class Drawing(Protocol):
-    """Something that can be drawn: points, a traversal, a walk, reconstructions.
+    """Something to draw: points, a traversal, a walk, or reconstructions.
 
-    It is made of the options that are its own, and refuses those that are wrong.
+    It is made from its own options, and checks them when it is made.
     """
 
     def check(self, bundle: Bundle) -> None:
@@ -160,12 +160,12 @@ class Drawing(Protocol):
             folder: Where to write all pictures; None to decode only those that the page shows.
 
         Raises:
-            InputError: An item or a picture is not there, or a point cannot be decoded.
+            InputError: An item or the catalog does not exist, or a point cannot be decoded.
         """
 
 
 def check_sheet(steps: int, most: int) -> None:
-    """Raise InputError unless a sheet can have so many pictures in a row."""
+    """Raise InputError unless a row of a sheet can have so many pictures."""
     check_steps(steps)
     if steps > most:
         raise InputError(f"steps is {steps}; expected at most {most} on such a sheet.")

@@ -1,4 +1,4 @@
-"""Points, and Gaussians and draws from them, as decode_latents decodes them."""
+"""Points, and the means and samples of Gaussians, as decode_latents decodes them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vaeudf.schema import LOG_VAR, MU, QUERY_ID, Z
 from vaeudf.storage.locations import exists, is_file, spark_literal
 from vaeudf.workflows.drawings.drawing import NOTES, Context, Drawn
 
-# Pictures that a page shows, at some 8 KB each.
+# The page contains its pictures, so it shows only so many.
 _MOST_POINTS = 200
 _MOST_SAMPLES = 10_000
 
@@ -30,10 +30,10 @@ class Points:
     """Points, or the means of Gaussians and samples of them.
 
     Attributes:
-        queries: A file with them, or a folder of Parquet; None to take z.
+        queries: A file of queries, or a folder of Parquet; None to use z.
         z: Points as text.
-        samples: How many of each Gaussian.
-        seed: Of the samples.
+        samples: The number of samples of each Gaussian.
+        seed: The seed of the samples.
     """
 
     queries: str | None = None
@@ -47,7 +47,7 @@ class Points:
 
     @cached_property
     def _latents(self) -> Latents | None:
-        """What is asked for; None if it is in a folder, which Spark reads."""
+        """The queries; None if they are in a folder, which Spark reads."""
         if self.queries is None:
             return parse_z(self.z or [])
         if exists(self.queries) and not is_file(self.queries):
@@ -55,7 +55,7 @@ class Points:
         return read_latents(self.queries)
 
     def check(self, bundle: Bundle) -> None:
-        """Read them, unless they are in a folder, and check them.
+        """Check them; read them first, unless they are in a folder.
 
         Raises:
             InputError: They cannot be read, or do not fit the model or each other.
@@ -74,23 +74,23 @@ class Points:
         Raises:
             InputError: The folder does not hold queries, or they do not fit the model.
         """
-        # So many of them fill the page, each with its samples.
+        # Each comes with its samples, and so many fill the page.
         first = -(-_MOST_POINTS // (1 + self.samples))
-        if self._latents is not None:
-            frame, count = context.frame_of(self._latents), len(self._latents)
-            shown = self._latents.subset(slice(first))
-        else:
+        if self._latents is None:
             frame = self._read_folder(context.spark, context.bundle.latent_dim)
             count, shown = frame.count(), _first_of(frame, first)
             shown.check_latent_dim(context.bundle.latent_dim, "the model has")
-        what = "the mean of a Gaussian" if shown.is_gaussian else "a point"
-        if self.samples:
-            frame = with_samples(frame, self.samples, self.seed)
-            shown = _sampled(shown, self.samples, self.seed)
-        shown = shown.subset(slice(_MOST_POINTS))
+        else:
+            frame = context.frame_of(self._latents)
+            count, shown = len(self._latents), self._latents.subset(slice(first))
         total = count * (1 + self.samples)
         if folder is not None:
-            context.write_pictures(frame.select(QUERY_ID, Z), total, folder)
+            sampled = with_samples(frame, self.samples, self.seed) if self.samples else frame
+            context.write_pictures(sampled.select(QUERY_ID, Z), total, folder)
+        what = "the mean of a Gaussian" if shown.is_gaussian else "a point"
+        if self.samples:
+            shown = _sampled(shown, self.samples, self.seed)
+        shown = shown.subset(slice(_MOST_POINTS))
         decoded = context.decode_here(shown.z)
         pictures = [
             Picture(name, pixels, z=z)

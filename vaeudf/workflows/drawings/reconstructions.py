@@ -1,4 +1,4 @@
-"""Originals and reconstructions of a table's items, for decode_latents."""
+"""Reconstructions of a table's items beside the original pictures."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 Order = Literal["worst", "best"]
 
 ERRORS = "errors.parquet"
-# Pairs on a page; of all items, so many of the worst and of the best.
+# The number of pairs on a page; of all items, the number of the worst and of the best.
 _MOST_PAIRS, _OF_EACH = 100, 24
 _NOTES = (
     "Left: the picture as the model sees it, at its size. Right: the decoder's picture of the "
@@ -55,12 +55,12 @@ _NOTES = (
 
 @dataclass(frozen=True)
 class Reconstructions:
-    """Items beside what the model makes of them.
+    """Items and their reconstructions.
 
     Attributes:
-        number: How many items, chosen by a hash of item_id and seed; None for all.
-        item_ids: These items, instead of a number.
-        order: Which come first.
+        number: The number of items, chosen by a hash of item_id and seed; None for all.
+        item_ids: The items, instead of a number.
+        order: Which of them come first.
         seed: Chooses the items.
     """
 
@@ -70,7 +70,7 @@ class Reconstructions:
     seed: int = 0
 
     def check(self, bundle: Bundle) -> None:
-        """Accept any model: a table's posteriors fit it."""
+        """Do nothing: the posteriors of a table fit its model."""
 
     def draw(self, context: Context, folder: str | None) -> Drawn:
         """Decode and compare; write the errors, and the pictures unless all items are compared.
@@ -89,12 +89,12 @@ class Reconstructions:
             count,
             catalog,
             context.bundle,
-            keep,
-            folder if keep == "files" else None,
-            context.hardware,
+            keep=keep,
+            folder=folder if keep == "files" else None,
+            hardware=context.hardware,
         )
         if folder is None:
-            # Evaluated once: each time would read and decode all pictures again.
+            # Otherwise every use would read and decode all pictures again.
             errors = found.persist()
         else:
             path = posixpath.join(folder, ERRORS)
@@ -211,7 +211,7 @@ def _items_of(context: Context) -> DataFrame:
 
 
 def _facts(errors: DataFrame) -> dict[str, Any]:
-    """Return what the summary says of the errors."""
+    """Return the errors' mean, quantiles and counts, for the summary."""
     error = F.col(SQUARED_ERROR)
     quantiles = F.percentile_approx(error, [0.5, 0.9, 0.99], F.lit(10_000))
     row = errors.agg(
@@ -247,10 +247,10 @@ def _facts(errors: DataFrame) -> dict[str, Any]:
 
 
 def _pairs(context: Context, catalog: CatalogSource, item_ids: Set[str]) -> dict[str, Pair]:
-    """Return some items with their pictures, which are read and decoded for it."""
+    """Read and decode some items' pictures; return them by item_id."""
     items = _items_of(context).where(F.col(ITEM_ID).isin(sorted(item_ids)))
     rows = reconstruct(
-        items, len(item_ids), catalog, context.bundle, "bytes", None, context.hardware
+        items, len(item_ids), catalog, context.bundle, keep="bytes", hardware=context.hardware
     )
     return {row[ITEM_ID]: _pair(row) for row in rows.collect()}
 

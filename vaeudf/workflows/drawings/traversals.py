@@ -1,4 +1,4 @@
-"""Traversals: points that differ in a latent dimension or two, as a contact sheet."""
+"""Traversals: points that differ in one or two latent dimensions, as a contact sheet."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vaeudf.workflows.drawings.drawing import MOST_STEPS, NOTES, STEPS, Context,
 ALL = "all"
 _DEFAULT_RANGE = 3.0
 _MOST_STEPS_OF_TWO = 25
-# Pictures that a page shows, at some 8 KB each.
+# The page contains its pictures, so it shows only so many.
 _MOST_IN_SHEET = 625
 
 
@@ -32,7 +32,7 @@ class Traversal:
         dims: The dimension of the columns, and perhaps that of the rows; empty for one row for
             every dimension.
         steps: Pictures along each.
-        bound: a of the values [-a, a]; by default from where the model's training items lie.
+        bound: a of the range [-a, a]; by default the range of the model's training items.
         center: The center, as text; by default the origin.
         like: The item whose mu is the center.
     """
@@ -54,7 +54,7 @@ class Traversal:
         """Check the dimensions and the center.
 
         Raises:
-            InputError: A dimension that the model does not have, or a center of another length.
+            InputError: The model has no such dimension, or the center has another length.
         """
         for dim in self.dims:
             check_dimension(dim, bundle.latent_dim)
@@ -176,10 +176,10 @@ class Traversal:
 
 
 def parse_traverse(text: str) -> tuple[int, ...]:
-    """Return the dimensions to traverse; none for ``all``.
+    """Return the dimensions to traverse; an empty tuple for ``all``.
 
     Raises:
-        InputError: The text is none of ``I``, ``I,J`` and ``all``.
+        InputError: The text is not ``I``, ``I,J`` or ``all``.
     """
     if text.strip() == ALL:
         return ()

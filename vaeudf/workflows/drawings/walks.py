@@ -42,8 +42,8 @@ class Walk:
 
     Attributes:
         ends: The two items' ids.
-        way: How it leads from one to the other.
-        steps: Pictures along it, the ends among them.
+        way: A straight line, or a geodesic.
+        steps: Pictures along the path, including both ends.
     """
 
     ends: Sequence[str]
@@ -57,7 +57,7 @@ class Walk:
             raise InputError(f"walk is {found}; expected two different items: --walk A --walk B.")
 
     def check(self, bundle: Bundle) -> None:
-        """Accept any model: a table's posteriors fit it."""
+        """Do nothing: the posteriors of a table fit its model."""
 
     def draw(self, context: Context, folder: str | None) -> Drawn:
         """Decode the points along the path; show the items' own pictures at its ends.
@@ -102,7 +102,7 @@ class Walk:
     def _show(
         self, context: Context, points: NDArray[np.float64], notes: Sequence[str]
     ) -> tuple[Tiles, bytes]:
-        """Return the page's strip, and the sheet, with the items' own pictures at both ends."""
+        """Return the page's strip and the sheet, both with the items' own pictures at the ends."""
         pixels = context.decode_here(points)
         shares = [f"{100 * i / (self.steps - 1):.3g} %" for i in range(self.steps)]
         pictures = [
@@ -124,7 +124,7 @@ class Walk:
         return Tiles(title="", text=_TEXTS[self.way], pictures=pictures, is_strip=True), sheet
 
     def _photos(self, context: Context) -> dict[str, bytes | None]:
-        """Return the two items' own pictures; none if the table's own catalog is not there."""
+        """Return the two items' own pictures; empty if the table's catalog does not exist."""
         if context.catalog is None and CATALOG_KEY not in context.table.provenance:
             return {}
         try:
