@@ -18,6 +18,7 @@ from pyspark.sql import SparkSession
 from vaeudf.gaussian import log_prob
 from vaeudf.health.examine import log_mean_without_self
 from vaeudf.health.findings import Outlier
+from vaeudf.numerics.log_sums import LogSums
 from vaeudf.numerics.sketches import TopList
 from vaeudf.schema import ITEM_ID
 from vaeudf.spark.merging import STATE_TYPE, merge_states, state_batch
@@ -28,30 +29,6 @@ from vaeudf.table.splits import Split, SplitReader
 
 # Pairs that are scored at a time: some MB for each array of them.
 _PAIRS = 2**20
-
-
-class LogSums:
-    """Running log Σ exp of numbers, one per row.
-
-    Attributes:
-        values: Shape (C,); -inf where nothing was added.
-    """
-
-    def __init__(self, count: int) -> None:
-        """Start with no numbers."""
-        self.values = np.full(count, -np.inf)
-
-    def add(self, logs: NDArray[np.float64]) -> None:
-        """Add the exp of logs (C, B) to the sums."""
-        highest = logs.max(axis=1, initial=-np.inf)
-        base = np.where(np.isneginf(highest), 0.0, highest)
-        with np.errstate(divide="ignore"):
-            own = base + np.log(np.exp(logs - base[:, None]).sum(axis=1))
-        self.values = np.logaddexp(self.values, own)
-
-    def merge(self, other: LogSums) -> None:
-        """Add another's sums."""
-        self.values = np.logaddexp(self.values, other.values)
 
 
 def outliers(
@@ -99,7 +76,7 @@ def _sums_of_others(
 
     states = spark.range(0, len(tasks), 1, len(tasks)).mapInArrow(add_up, STATE_TYPE)
     try:
-        return merge_states(states, len(tasks), LogSums(count)).values
+        return merge_states(states, len(tasks), LogSums(count)).logarithms()
     finally:
         shared.unpersist()
 

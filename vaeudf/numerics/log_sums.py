@@ -1,4 +1,4 @@
-"""Running log-sum-exp: the logarithm of a sum of exponentials, over numbers that arrive in parts."""
+"""Running log-sum-exp: logarithms of sums of exponentials, of numbers that arrive in parts."""
 
 from __future__ import annotations
 
