@@ -73,14 +73,14 @@ def _as_task(mu: NDArray[np.floating], log_var: NDArray[np.floating]) -> None:
             request = _request(score, mu, log_var, num_queries)
             fold = Fold(request, np.arange(num_queries))
             nodes = request.nodes(boxes)
-            fold.count_alive(nodes)
-            fold.alive(nodes, 0)
+            fold.count_reaching(nodes)
+            fold.reaching(nodes, 0)
             most_promising(nodes, request.prepared_queries(), 1)
             means, log_vars = (to_matrix(rows, name, mu.shape[1]) for name in (MU, LOG_VAR))
             fold.best_values(means, log_vars)
             some = np.arange(0, num_queries, 2)
-            for alive, in_order in ((None, True), (some, True), (None, False)):
-                fold.add(means, log_vars, some_of, alive, in_order)
+            for reaching, in_order in ((None, True), (some, True), (None, False)):
+                fold.add(means, log_vars, some_of, reaching=reaching, in_order=in_order)
             fold.result()
 
 

@@ -326,7 +326,7 @@ def test_a_sum_over_nothing():
 @pytest.mark.parametrize(
     ("name", "with_sums"), [*((name, False) for name in SCORES), ("log_likelihood", True)]
 )
-def test_alive_has_every_query_that_a_row_matters_to(name, with_sums):
+def test_reaching_has_every_query_that_a_row_matters_to(name, with_sums):
     _, mu, log_var = posteriors(4096, 2)
     order = kd_order(mu)
     mu, log_var = mu[order], log_var[order]
@@ -343,11 +343,11 @@ def test_alive_has_every_query_that_a_row_matters_to(name, with_sums):
         limits = floors if cuts is None else cuts
         asked = 0
         for place, best in enumerate(np.maximum.reduceat(values, np.arange(0, 4096, 64), axis=1).T):
-            alive = fold.alive(boxes, place)
-            assert (np.diff(alive) > 0).all()
+            reaching = fold.reaching(boxes, place)
+            assert (np.diff(reaching) > 0).all()
             matters = np.flatnonzero(best[group] >= limits[group])
-            assert np.isin(matters, alive).all(), (place, tolerance)
-            asked += len(alive)
+            assert np.isin(matters, reaching).all(), (place, tolerance)
+            asked += len(reaching)
         assert asked < 0.8 * 64 * len(group)
 
 
@@ -359,10 +359,10 @@ def test_queries_die_as_the_best_are_found():
     request = make_request("log_likelihood", z, k=5)
     fold = Fold(request, np.arange(20))
     boxes = request.nodes(Boxes.of_blocks(mu, log_var, 64))
-    assert sum(len(fold.alive(boxes, place)) for place in range(64)) == 20 * 64
+    assert sum(len(fold.reaching(boxes, place)) for place in range(64)) == 20 * 64
     fold.add(mu, log_var, getter(ids))
     best = hits(fold)
-    left = [fold.alive(boxes, place) for place in range(64)]
+    left = [fold.reaching(boxes, place) for place in range(64)]
     assert sum(map(len, left)) < 20 * 64 / 2
     # Whoever has a hit there is still asked.
     block_of = {name: row // 64 for row, name in enumerate(ids)}

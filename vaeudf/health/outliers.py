@@ -17,36 +17,13 @@ from numpy.typing import NDArray
 
 from vaeudf.gaussian import log_prob
 from vaeudf.health.findings import Outlier
+from vaeudf.numerics.log_sums import LogSums
 from vaeudf.numerics.sketches import TopList
 from vaeudf.spark.passes import merge_in_place
 from vaeudf.table.passes import Batch, Passes
 
 # Pairs that are scored at a time: some MB for each array of them.
 _PAIRS = 2**20
-
-
-class LogSums:
-    """Running log Σ exp of numbers, one per row.
-
-    Attributes:
-        values: Shape (C,); -inf where nothing was added.
-    """
-
-    def __init__(self, count: int) -> None:
-        """Start with no numbers."""
-        self.values = np.full(count, -np.inf)
-
-    def add(self, logs: NDArray[np.float64]) -> None:
-        """Add the exp of logs (C, B) to the sums."""
-        highest = logs.max(axis=1, initial=-np.inf)
-        base = np.where(np.isneginf(highest), 0.0, highest)
-        with np.errstate(divide="ignore"):
-            own = base + np.log(np.exp(logs - base[:, None]).sum(axis=1))
-        self.values = np.logaddexp(self.values, own)
-
-    def merge(self, other: LogSums) -> None:
-        """Add another's sums."""
-        self.values = np.logaddexp(self.values, other.values)
 
 
 def outliers(passes: Passes, candidates: TopList, *, num_items: int, most: int) -> list[Outlier]:
@@ -64,7 +41,7 @@ def outliers(passes: Passes, candidates: TopList, *, num_items: int, most: int) 
         return []
     if num_items > len(candidates):
         work = partial(_add_up, z=candidates.mu, ids=candidates.ids)
-        others = passes(work, merge_in_place).values
+        others = passes(work, merge_in_place).logarithms()
     else:
         others = np.full(len(candidates), -np.inf)
     density = log_mean_without_self(candidates.mu, candidates.log_var, others, num_items)

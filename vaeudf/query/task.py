@@ -11,6 +11,7 @@ import pyarrow.compute
 from numpy.typing import NDArray
 
 from vaeudf.numerics.kd_tree import kd_order
+from vaeudf.numerics.log_sums import LogSums
 from vaeudf.query.explanation import explain
 from vaeudf.query.merge import TopK
 from vaeudf.query.request import Request
@@ -41,36 +42,38 @@ class Fold:
         self._queries = request.prepared_queries(group)
         self._best = TopK(request.k, request.floors[group])
         self.work = Work()
-        self.sums = None if request.cuts is None else engine.Sums.start(request.cuts[group])
+        self._cuts = None if request.cuts is None else request.cuts[group]
+        self.sums = None if request.cuts is None else LogSums(len(group))
         self.num_items = 0
 
     def log_skipped(self) -> NDArray[np.float64]:
         """Return the log of what the items left out of the sums may add, over the whole table."""
-        assert self.request.cuts is not None
-        cuts = self.request.cuts[self.group]
-        return np.asarray(np.where(np.isneginf(cuts), -np.inf, cuts + self.request.log_num_items))
+        assert self._cuts is not None
+        skipped = self._cuts + self.request.log_num_items
+        return np.asarray(np.where(np.isneginf(self._cuts), -np.inf, skipped))
 
-    def alive(self, nodes: Nodes, node: int) -> NDArray[np.int64]:
+    def reaching(self, nodes: Nodes, node: int) -> NDArray[np.int64]:
         """Return the places in the group of the queries that a box can still matter to."""
         return kernels.reaching(nodes, node, self._queries, self._limits())  # type: ignore[no-any-return]
 
-    def count_alive(self, nodes: Nodes) -> NDArray[np.int64]:
+    def count_reaching(self, nodes: Nodes) -> NDArray[np.int64]:
         """Return to how many queries each of many boxes can still matter."""
         return kernels.count_reaching(  # type: ignore[no-any-return]
             nodes, np.arange(len(nodes.low)), self._queries, self._limits()
         )
 
     def _limits(self) -> NDArray[np.float64]:
-        if self.sums is None:
+        if self._cuts is None:
             return self._best.floors
-        return np.minimum(self._best.floors, self.sums.cuts)
+        return np.minimum(self._best.floors, self._cuts)
 
     def add(
         self,
         mu: NDArray[np.floating],
         log_var: NDArray[np.floating],
         items: Callable[[NDArray[np.int64]], pa.Table],
-        alive: NDArray[np.int64] | None = None,
+        *,
+        reaching: NDArray[np.int64] | None = None,
         in_order: bool = True,
     ) -> None:
         """Take in a batch of items.
@@ -79,22 +82,22 @@ class Fold:
             mu: Means, shape (B, n).
             log_var: log sigma², shape (B, n).
             items: Gives the ``item_id`` and payload of some rows of the batch.
-            alive: Places in the group of the queries to ask; all of them unless given.
+            reaching: Places in the group of the queries to ask; all of them unless given.
             in_order: Whether rows that follow each other are near each other.
         """
         self.num_items += len(mu)
-        if alive is None:
-            alive = np.arange(len(self.group))
-        if len(mu) == 0 or len(alive) == 0:
+        if reaching is None:
+            reaching = np.arange(len(self.group))
+        if len(mu) == 0 or len(reaching) == 0:
             return
-        if not in_order and len(alive) >= _QUERIES_WORTH_ORDER:
+        if not in_order and len(reaching) >= _QUERIES_WORTH_ORDER:
             order = kd_order(mu)
             mu, log_var, unordered = mu[order], log_var[order], items
 
             def items(rows: NDArray[np.int64]) -> pa.Table:
                 return unordered(order[rows])
 
-        places, values, rows = self._search(mu, log_var, items, alive)
+        places, values, rows = self._search(mu, log_var, items, reaching)
         if len(rows) == 0:
             return
         wanted, at = np.unique(rows, return_inverse=True)
@@ -114,17 +117,20 @@ class Fold:
         mu: NDArray[np.floating],
         log_var: NDArray[np.floating],
         items: Callable[[NDArray[np.int64]], pa.Table],
-        alive: NDArray[np.int64],
+        reaching: NDArray[np.int64],
     ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
         k = self.request.k
-        everyone = len(alive) == len(self.group)
-        queries = self._queries if everyone else take_queries(self._queries, alive)
-        floors = self._best.floors[alive]
-        prepared = self._prepare(mu, log_var, len(alive))
-        sums = None if self.sums is None else self.sums.take(alive)
-        places, values, rows, tied = engine.candidates(prepared, queries, k, floors, sums)
+        everyone = len(reaching) == len(self.group)
+        queries = self._queries if everyone else take_queries(self._queries, reaching)
+        floors = self._best.floors[reaching]
+        prepared = self._prepare(mu, log_var, len(reaching))
+        sums = None if self.sums is None else LogSums(len(reaching))
+        cuts = None if self._cuts is None else self._cuts[reaching]
+        places, values, rows, tied = engine.candidates(
+            prepared, queries, k, floors, sums=sums, cuts=cuts
+        )
         if self.sums is not None and sums is not None:
-            self.sums.add(alive, sums.largest, sums.scaled)
+            self.sums.add_scaled(sums.largest, sums.scaled, reaching)
         if tied:
             # Equal values, of which the k-th place takes those with the lowest ids.
             by_name, ranks = _by_name(items(np.arange(len(mu))))
@@ -132,7 +138,7 @@ class Fold:
             ranked = replace(prepared, items=prepared.items._replace(labels=ranks), work=Work())
             places, values, found, _ = engine.candidates(ranked, queries, k, floors)
             rows = by_name[found]
-        return alive[places], values, rows
+        return reaching[places], values, rows
 
     def _prepare(
         self, mu: NDArray[np.floating], log_var: NDArray[np.floating], num_queries: int

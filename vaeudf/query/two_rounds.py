@@ -71,11 +71,13 @@ def search_table(
         log_num_items = math.log(max(1, num_items))
         cuts = floors - SUM_MARGIN - log_num_items
         request = replace(request, cuts=cuts, log_num_items=log_num_items)
-    alive = _alive(groups, request)
-    planned = [place for place, number in enumerate(alive) if number]
+    reaching = _count_reaching(groups, request)
+    planned = [place for place, number in enumerate(reaching) if number]
     splits = join([groups[place] for place in planned], _ROWS_PER_SPLIT)
     sizes = np.array([len(split.indices) for split in splits])
-    asked = np.add.reduceat(alive[planned], np.cumsum(sizes) - sizes) / sizes if planned else sizes
+    asked = (
+        np.add.reduceat(reaching[planned], np.cumsum(sizes) - sizes) / sizes if planned else sizes
+    )
     costs = np.array([split.num_rows for split in splits]) * (asked + _COST_OF_READING)
     num_tasks = max(1, min(len(splits), _num_tasks(spark, costs)))
     shared = spark.sparkContext.broadcast((request, spread(splits, costs, num_tasks)))
@@ -170,16 +172,16 @@ def _best_of_seeds(
     counts.add(num_bytes=reader.num_bytes)
 
 
-def _alive(groups: list[RowGroup], request: Request) -> NDArray[np.int64]:
+def _count_reaching(groups: list[RowGroup], request: Request) -> NDArray[np.int64]:
     """Return to how many queries each row group can still matter."""
     everyone = Fold(request, np.arange(len(request.queries)))
-    alive = np.full(len(groups), len(request.queries))
+    reaching = np.full(len(groups), len(request.queries))
     boxed = [place for place, group in enumerate(groups) if group.box is not None]
     boxes = [box for group in groups if (box := group.box) is not None]
     if boxes:
         nodes = request.nodes(Boxes.concatenate(boxes))
-        alive[boxed] = everyone.count_alive(nodes)
-    return alive
+        reaching[boxed] = everyone.count_reaching(nodes)
+    return reaching
 
 
 def _num_tasks(spark: SparkSession, costs: NDArray[np.float64]) -> int:
@@ -199,12 +201,12 @@ def _fold_splits(
     for members in request.groups():
         fold = Fold(request, members)
         for split in tasks[number]:
-            alive = None
+            reaching = None
             if split.box is not None:
-                alive = fold.alive(request.nodes(split.box), 0)
-                if len(alive) == 0:
+                reaching = fold.reaching(request.nodes(split.box), 0)
+                if len(reaching) == 0:
                     continue
             mu, log_var = reader.posteriors(split)
-            fold.add(mu, log_var, reader.items, alive, in_order=split.box is not None)
+            fold.add(mu, log_var, reader.items, reaching=reaching, in_order=split.box is not None)
         yield from results(fold, columns, counts)
     counts.add(row_groups=reader.num_read, num_bytes=reader.num_bytes)

@@ -8,11 +8,11 @@ whatever cannot reach the floor is passed over.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vaeudf.numerics.log_sums import LogSums
 from vaeudf.search import kernels
 from vaeudf.search.kernels import BLOCK, FAN_OUT
 from vaeudf.search.prepared import Prepared, take_queries
@@ -32,49 +32,6 @@ _QUERIES_PER_PRODUCT = 1024
 # there are bounds of the levels above too, and a block is the dearer, the fewer queries share it.
 _SAMPLE = 128
 _WORTH_BOUNDS = 0.8
-
-
-@dataclass(frozen=True)
-class Sums:
-    """Running sums over items of e^value, one per query, by streaming log-sum-exp.
-
-    Attributes:
-        cuts: Values below which an item is left out, shape (Q,).
-        largest: The largest value so far, shape (Q,).
-        scaled: Sum of e^(value - largest), shape (Q,).
-    """
-
-    cuts: NDArray[np.float64]
-    largest: NDArray[np.float64]
-    scaled: NDArray[np.float64]
-
-    @classmethod
-    def start(cls, cuts: NDArray[np.float64]) -> Sums:
-        """Return sums over nothing."""
-        return cls(cuts, np.full(len(cuts), -np.inf), np.zeros(len(cuts)))
-
-    def take(self, which: NDArray[np.int64]) -> Sums:
-        """Return sums over nothing for some of the queries."""
-        return Sums.start(self.cuts[which])
-
-    def add(
-        self,
-        which: NDArray[np.int64],
-        largest: NDArray[np.float64],
-        scaled: NDArray[np.float64],
-    ) -> None:
-        """Add the sums over other items for some of the queries."""
-        both = np.maximum(self.largest[which], largest)
-        anchor = np.where(np.isneginf(both), 0.0, both)
-        self.scaled[which] = self.scaled[which] * np.exp(
-            self.largest[which] - anchor
-        ) + scaled * np.exp(largest - anchor)
-        self.largest[which] = both
-
-    def logarithms(self) -> NDArray[np.float64]:
-        """Return the sums' logarithms, -inf for a sum over nothing."""
-        with np.errstate(divide="ignore"):
-            return np.asarray(self.largest + np.log(self.scaled))
 
 
 def search(
@@ -110,7 +67,9 @@ def candidates(
     queries: Queries,
     k: int,
     floors: NDArray[np.float64],
-    sums: Sums | None = None,
+    *,
+    sums: LogSums | None = None,
+    cuts: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64], bool]:
     """Return what of these items can be among each query's k best, as flat arrays in no order.
 
@@ -119,7 +78,8 @@ def candidates(
         queries: The queries.
         k: How many.
         floors: Values below which nothing is wanted, shape (Q,).
-        sums: Sums to add these items to.
+        sums: Sums of e^value over items, one per query, to add these items to.
+        cuts: Values below which an item is left out of the sums, shape (Q,); goes with sums.
 
     Returns:
         Places of the queries, values and labels, each of shape (m,); and whether labels decided
@@ -128,7 +88,7 @@ def candidates(
     keep = min(k, len(prepared))
     parts = []
     tied = False
-    for group, heaps in _search_groups(prepared, queries, keep, floors, sums):
+    for group, heaps in _search_groups(prepared, queries, keep, floors, sums, cuts):
         places, values, labels = kernels.flatten(heaps)
         parts.append((group[places], values, labels))
         tied |= bool(heaps.tally[3])
@@ -143,7 +103,8 @@ def _search_groups(
     queries: Queries,
     keep: int,
     floors: NDArray[np.float64] | None,
-    sums: Sums | None = None,
+    sums: LogSums | None = None,
+    cuts: NDArray[np.float64] | None = None,
 ) -> Iterator[tuple[NDArray[np.int64], Heaps]]:
     """Search for some queries at a time; yield which, and what was found, not in order."""
     num_queries = len(queries.mu)
@@ -151,7 +112,6 @@ def _search_groups(
         return
     items, work = prepared.items, prepared.work
     nodes = prepared.nodes if len(prepared) >= _FEWEST_FOR_BOUNDS else None
-    work.pairs += num_queries * len(prepared)
     order = np.arange(num_queries)
     level = _seed_level(items, keep)
     starts = np.zeros(num_queries, np.int64)
@@ -169,7 +129,7 @@ def _search_groups(
             len(group),
             keep,
             None if floors is None else floors[group],
-            None if sums is None else sums.take(group),
+            None if cuts is None else cuts[group],
         )
         own = take_queries(queries, group)
         if seeded:
@@ -189,22 +149,22 @@ def _search_groups(
         work.rescored += int(heaps.tally[1])
         work.bounds += int(heaps.tally[2])
         if sums is not None:
-            sums.add(group, heaps.sums[:, 0], heaps.sums[:, 1])
+            sums.add_scaled(heaps.sums[:, 0], heaps.sums[:, 1], group)
         yield group, heaps
 
 
 def _new_heaps(
     num_queries: int,
     keep: int,
-    floors: NDArray[np.float64] | None,
-    sums: Sums | None = None,
+    floors: NDArray[np.float64] | None = None,
+    cuts: NDArray[np.float64] | None = None,
 ) -> Heaps:
     return Heaps(
         np.empty((num_queries, keep)),
         np.empty((num_queries, keep), np.int64),
         np.zeros(num_queries, np.int64),
         np.full(num_queries, -np.inf) if floors is None else floors.copy(),
-        np.full(num_queries, np.inf) if sums is None else sums.cuts.copy(),
+        np.full(num_queries, np.inf) if cuts is None else cuts.copy(),
         np.tile([-np.inf, 0.0], (num_queries, 1)),
         np.zeros(4, np.int64),
     )

@@ -849,7 +849,7 @@ def descend(items, nodes, queries, chosen, heaps):
     next_child = np.zeros(num_levels, np.int64)
     last_child = np.zeros(num_levels, np.int64)
     bound = np.empty(total, np.float32)
-    alive = np.empty(total, np.int64)
+    reached = np.empty(total, np.int64)
     local = new_local(items.psi.shape[1], total)
 
     # A level's entry l holds the queries at a node of level l + 1, whose children are of level l;
@@ -890,12 +890,12 @@ def descend(items, nodes, queries, chosen, heaps):
         kept = 0
         if level == 0:
             for s in range(count):
-                alive[kept] = s
+                reached[kept] = s
                 kept += not _cannot_matter(
                     bound[s], _limit(heaps, here[s]), queries.constant[here[s]]
                 )
             if kept:
-                _visit_block(items, queries, child, alive, kept, local, heaps, True)
+                _visit_block(items, queries, child, reached, kept, local, heaps, True)
             continue
         below = places[level - 1]
         for s in range(count):

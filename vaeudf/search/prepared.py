@@ -32,13 +32,11 @@ class Work:
     """What a search has done, for the run's summary.
 
     Attributes:
-        pairs: Pairs of query and item that the search answered for.
         scored: Pairs that were scored at all, by the filter or at once in float64.
         rescored: Pairs that were scored in float64 after the filter.
         bounds: Bounds computed.
     """
 
-    pairs: int = 0
     scored: int = 0
     rescored: int = 0
     bounds: int = 0
