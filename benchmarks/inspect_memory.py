@@ -2,8 +2,8 @@
 
     python -m benchmarks.inspect_memory --data DIR
 
-The items are made first if DIR does not exist: plain Parquet of several files, in no order, which
-is the hardest there is: nothing can be passed over.
+If DIR does not exist, the items are made first: plain Parquet in several files, in no order. That
+is the hardest case, because no row group can be skipped.
 """
 
 from __future__ import annotations

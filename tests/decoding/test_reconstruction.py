@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 
 from tests.support.scene import NUM_ITEMS, SPEC
 from vaeudf.catalog.source import CatalogSource, list_items
-from vaeudf.decoding.reconstruction import reconstruct, squared_error
+from vaeudf.decoding.reconstruction import reconstruct
 from vaeudf.encoding.udf import encode
 from vaeudf.images.decode import decode_image
 
@@ -106,10 +106,3 @@ def test_items_without_a_picture(spark, bundle, garments, posteriors, tmp_path):
     original = pixels((out / rows[names[5]].original).read_bytes())
     assert (original == expected(garments, bundle, posteriors)[names[5]][0]).all()
     shutil.rmtree(out)
-
-
-def test_squared_error():
-    black, white = np.zeros((2, 3, 3), np.uint8), np.full((2, 3, 3), 255, np.uint8)
-    assert squared_error(black, white) == squared_error(white, black) == 1.0
-    assert squared_error(white, white) == 0.0
-    assert squared_error(black, np.full((2, 3, 3), 51, np.uint8)) == pytest.approx(0.04)

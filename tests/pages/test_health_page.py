@@ -80,7 +80,8 @@ def test_many_dimensions_and_one(tmp_path):
     wide = findings(mu, log_var, comparison=None)
     page = written(wide, tmp_path)
     text = " ".join(page.texts["html"])
-    assert f"Shown are the {DIMENSIONS_SHOWN} dimensions with the longest bars; 480 more" in text
+    shown = f"The plot shows the {DIMENSIONS_SHOWN} dimensions with the longest bars; 480 more"
+    assert shown in text
     plots = [a for tag, a in page.tags if tag == "img" and a["src"].startswith("data:image/png")]
     assert len(plots) == 1 + DIMENSIONS_SHOWN + 2
     one = findings(np.ones((1, 1)), np.zeros((1, 1)), comparison=None, hubs=hubs(1))
@@ -88,7 +89,7 @@ def test_many_dimensions_and_one(tmp_path):
     assert "1 item in a latent space of 1 dimension, version 3" in text
     assert "There is one item: nothing can be said of what tells items apart." in text
     assert "Sliders make sense" not in text
-    assert "Of so few different items the curves say nothing." in text
+    assert "With so few different items the curves say nothing." in text
 
 
 def test_numbers_without_end(tmp_path):

@@ -10,7 +10,6 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -24,6 +23,7 @@ from vaeudf.decoding.udf import (
     tasks_for,
 )
 from vaeudf.images.decode import ImageFailure, decode_image, picture_png
+from vaeudf.images.difference import squared_error
 from vaeudf.model.bundle import Bundle
 from vaeudf.model.decoder import PictureDecoder
 from vaeudf.model.devices import Hardware
@@ -122,12 +122,6 @@ def reconstruct(
                     yield pa.RecordBatch.from_pylist(found, schema)
 
     return placed.mapInArrow(compare, ", ".join(f"{name} {kind}" for name, _, kind in fields))
-
-
-def squared_error(original: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> float:
-    """Return the mean squared difference of two pictures (H, W, C), of levels in [0, 1]."""
-    difference = original.astype(np.float64) - decoded
-    return float(np.mean(np.square(difference))) / 255.0**2
 
 
 def _compare(

@@ -1,4 +1,4 @@
-"""What one pass over a table's posteriors keeps of them: a census, made in parts and merged."""
+"""The census of a table's posteriors: sketches and sums, made in parts by one pass and merged."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from vaeudf.numerics.sketches import Extremes, Moments, QuantileSketch, TopList
 from vaeudf.numerics.splitmix import STEP, mixed
 
 ROUNDING = 1e-3
-"""Posteriors that agree up to so many sigma count as copies of each other."""
+"""Posteriors that agree to within this many sigma count as copies of each other."""
 
-# Numbers that are looked at together: some MB as float64, whatever the latent_dim is.
+# Numbers that are counted together: some MB as float64, whatever the latent_dim is.
 _NUMBERS_PER_BLOCK = 2**19
 
 
 @dataclass(frozen=True)
 class Scale:
-    """What is known of the posteriors before the pass, from a sample.
+    """The mean and spread of a sample of the posteriors, known before the pass.
 
     Attributes:
         mean: Of mu, shape (n,).
@@ -55,11 +55,12 @@ class Scale:
     def fingerprint(
         self, mu: NDArray[np.floating], log_var: NDArray[np.floating]
     ) -> NDArray[np.int64]:
-        """Return 64-bit numbers, shape (B,), alike for posteriors alike up to :data:`ROUNDING`.
+        """Return 64-bit hashes, shape (B,), equal for posteriors that agree to :data:`ROUNDING`.
 
-        mu and log_var are rounded to a grid of that many sigma and hashed. Exact copies always
-        agree; of N different posteriors, N² / 2^65 pairs do by chance. Two that differ by much less
-        than the grid's step agree, unless a line of the grid falls between them.
+        mu and log_var are rounded to a grid of that many sigma and hashed. The hashes of exact
+        copies are always equal; of N different posteriors, N² / 2^65 pairs have equal ones by
+        chance. Two that differ by much less than the grid's step have equal hashes unless a line of
+        the grid falls between them.
         """
         hashes = np.zeros(len(mu), np.uint64)
         with np.errstate(over="ignore"):
@@ -73,7 +74,7 @@ class Scale:
 
 
 class Census:
-    """What is kept of the posteriors of a table, or of a part of it.
+    """Sketches and sums of the posteriors of a table, or of a part of it.
 
     Attributes:
         mu: Sketch of mu, n dimensions.
@@ -123,9 +124,9 @@ class Census:
         Args:
             mu: Shape (B, n).
             log_var: Shape (B, n).
-            ids: Gives the item_ids of some rows.
-            distances: How far from the mean each is, shape (B,).
-            lots: Random numbers of their ids, shape (B,): the sample is of the largest.
+            ids: Returns the item_ids of some rows.
+            distances: Distance of each from the mean, shape (B,).
+            lots: A random number for each item_id, shape (B,); the largest are sampled.
         """
         rows = max(1, _NUMBERS_PER_BLOCK // self.latent_dim)
         for start in range(0, len(mu), rows):
@@ -137,7 +138,7 @@ class Census:
 
     def _count(self, mu: NDArray[np.floating], log_var: NDArray[np.floating]) -> None:
         means, log_vars = np.asarray(mu, np.float64), np.asarray(log_var, np.float64)
-        with np.errstate(over="ignore"):  # what exceeds float64 is infinite, which is told
+        with np.errstate(over="ignore"):  # what exceeds float64 is infinite, and a warning says so
             # expm1(d) - d does not cancel where sigma is near 1, as in a collapsed dimension.
             kl = 0.5 * (np.square(means) + np.maximum(np.expm1(log_vars) - log_vars, 0.0))
             self.sigma.add(np.exp(0.5 * log_vars))

@@ -1,4 +1,4 @@
-"""Two tables item by item, on Spark: what was added and removed, and how far the rest moved."""
+"""Compare two tables item by item: what was added and removed, and how far the rest moved."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def compare(
         spark: The session.
         table: The new one.
         old: The old one.
-        posteriors: Whether to compare these, too; they must be of one model.
+        posteriors: Whether to compare the posteriors as well; they must be of one model.
 
     Raises:
         InputError: A posterior is not of the table's latent_dim, or not finite.
@@ -50,7 +50,7 @@ def compare(
         assert row is not None
         drift.added, drift.removed, drift.common = row["added"], row["removed"], row["common"]
         return drift
-    # Of its partitions a join has no more than that.
+    # The most partitions that the join can have.
     num_partitions = int(spark.conf.get("spark.sql.shuffle.partitions") or 200)
     count = partial(_count_batches, latent_dim=table.latent_dim)
     return pass_over_frame(joined, num_partitions, count, merge_in_place)

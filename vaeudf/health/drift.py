@@ -17,7 +17,7 @@ NUM_MOVED = 24
 
 
 class Drift:
-    """What is kept of a comparison of items, or of a part of them.
+    """Counts and sums of a comparison of two tables, or of a part of their items.
 
     Attributes:
         added: How many items only the new table has.
@@ -46,7 +46,7 @@ class Drift:
         old_mu: NDArray[np.floating],
         old_log_var: NDArray[np.floating],
     ) -> None:
-        """Take in items that both have: ids (B,), the rest (B, n)."""
+        """Take in items that both tables have: ids (B,), the rest (B, n)."""
         new = (np.asarray(mu, np.float64), np.asarray(log_var, np.float64))
         old = (np.asarray(old_mu, np.float64), np.asarray(old_log_var, np.float64))
         same = np.logical_and(*((a == b).all(axis=1) for a, b in zip(new, old, strict=True)))
@@ -80,7 +80,7 @@ class Drift:
 
     @property
     def kl_quantiles(self) -> dict[float, float]:
-        """Of KL(new ‖ old), by share; NaN without common items."""
+        """Quantiles of KL(new ‖ old), by share; NaN without common items."""
         return {share: float(self.kl.quantile(share)[0]) for share in KL_SHARES}
 
     @property
@@ -99,7 +99,7 @@ class Churn:
     """How many of the top k two tables have in common, on average over z.
 
     Attributes:
-        kind: What z are asked with.
+        kind: What the z were drawn from.
         queries: How many.
         k: How many items per query.
         overlap: The mean share of the top k that both have: 1 is no change.

@@ -20,7 +20,7 @@ MU_SHARES = (0.5, 0.9, SLIDER_SHARE, 0.999)
 SIGMA_SHARES = (0.01, 0.25, 0.5, 0.75, 0.99)
 RATE_SHARES = (0.01, 0.5, 0.99)
 
-# More items than this share at one extreme of log_var: that is a clamp, not chance.
+# More items than this at one extreme of log_var are there because of a clamp, not by chance.
 _CLAMPED_SHARE, _CLAMPED_ITEMS = 0.01, 10
 _CORRELATIONS = 10
 
@@ -33,7 +33,7 @@ class Clamp:
         log_var: The extreme.
         items: How many items have it.
         share: The same as a share of all items.
-        flagged: Whether that is too many for chance, where log_var varies at all.
+        flagged: Whether that is too many for chance; never where log_var does not vary.
     """
 
     log_var: float
@@ -52,9 +52,9 @@ class Dimension:
         mu_mean: Mean of mu.
         mu_variance: Variance of mu.
         active: Whether mu_variance is above :data:`ACTIVE`.
-        mu_reach: a such that these shares of the items have |mu| ≤ a, by share.
+        mu_reach: By share of the items, the a with |mu| ≤ a for that share.
         sigma: Quantiles of sigma, by share.
-        variance: That of the aggregate posterior: of mu, plus the mean of sigma².
+        variance: Variance of the aggregate posterior: that of mu plus the mean of sigma².
         floor: The least log_var.
         ceiling: The greatest log_var.
     """
@@ -77,12 +77,12 @@ class Dimension:
 
     @property
     def varies(self) -> bool:
-        """Whether mu varies more than the posteriors are wide, on however small a scale."""
+        """Whether mu varies more than sigma does on average, on however small a scale."""
         return self.mu_variance > self.variance - self.mu_variance
 
     @property
     def slider_range(self) -> float:
-        """A of the range [-a, a] that holds 99 % of the items' mu."""
+        """The a whose range [-a, a] holds 99 % of the items' mu."""
         return self.mu_reach[SLIDER_SHARE]
 
 
@@ -94,9 +94,9 @@ class Health:
         items: How many there are.
         dimensions: One entry each.
         rate: Mean KL(q(z|x) ‖ N(0, I)) over the items, nats per item.
-        rate_quantiles: Of the same, by share.
+        rate_quantiles: Quantiles of the same, by share.
         aggregate_kl: KL of the Gaussian with the aggregate posterior's mean and covariance to
-            N(0, I), in nats; NaN where it has none.
+            N(0, I), in nats; NaN if the covariance has no inverse.
         correlations: The largest between the mu of two dimensions: (i, j, correlation).
     """
 
@@ -114,17 +114,20 @@ class Health:
 
     @property
     def collapsed(self) -> list[Dimension]:
-        """The dimensions that are not active; of one item nobody knows which these are."""
+        """The dimensions that are not active; none of a single item, which shows no variance."""
         return [one for one in self.dimensions if not one.active and self.items > 1]
 
     @property
     def squeezed(self) -> list[Dimension]:
-        """Those of the collapsed ones that tell items apart all the same, on a small scale."""
+        """The collapsed dimensions that tell items apart all the same, on a small scale."""
         return [one for one in self.collapsed if one.varies]
 
     @property
     def slider_range(self) -> float:
-        """A of [-a, a] that holds 99 % of the items in each active dimension; else in each."""
+        """The a whose range [-a, a] holds 99 % of the items in every active dimension.
+
+        In every dimension if none is active.
+        """
         return max(one.slider_range for one in self.active or self.dimensions)
 
 
@@ -180,7 +183,7 @@ def gaussian_kl_to_prior(mean: NDArray[np.float64], covariance: NDArray[np.float
     sign, log_det = np.linalg.slogdet(covariance)
     if sign <= 0:
         return math.nan
-    # Both ends of one sum: it may come out below 0 by rounding.
+    # The true value is at least 0, but rounding may take the sum below it.
     total = np.trace(covariance) + mean @ mean - len(mean) - log_det
     return max(0.0, 0.5 * float(total))
 
@@ -197,7 +200,7 @@ def _clamp(log_var: np.float64, items: np.int64, *, count: int, varies: np.bool_
 
 def _correlations(covariance: NDArray[np.float64]) -> tuple[tuple[int, int, float], ...]:
     variances = np.diag(covariance)
-    # Of what does not vary nothing can be said.
+    # A dimension that does not vary has no correlations.
     there = np.flatnonzero(variances > ACTIVE)
     scale = np.sqrt(variances[there])
     found = covariance[np.ix_(there, there)] / np.outer(scale, scale)

@@ -1,4 +1,4 @@
-"""All that an inspection of a table finds."""
+"""What an inspection of a table finds, as records."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from vaeudf.health.hubs import HubCurve
 ALIKE = 0.04
 """Two posteriors whose Jeffreys divergence is not above this, in nats, cannot be told apart.
 
-Who sees one z, drawn from one of the two at even odds, and guesses from which, is right at most
-55 % of the time: the odds of the best guess are ½ + ½ TV, and by Pinsker's inequality 2 TV² is not
-above either KL, so TV ≤ ½ √J.
+From one z, drawn from one of the two at even odds, the best guess of which one it was is right at
+most 55 % of the time: it is right with probability ½ + ½ TV, and by Pinsker's inequality 2 TV² is
+not above either KL, so TV ≤ ½ √J.
 """
 
 
@@ -98,8 +98,8 @@ class Quarantine:
 
     Attributes:
         failures: By reason, the most frequent first.
-        of_version: Whether it is that of the version that was inspected; else it is the last one
-            that there is, because the version does not say what run it comes from.
+        of_version: Whether it belongs to the version that was inspected; if not, it is the last
+            one, because the version does not say which run wrote it.
     """
 
     failures: tuple[Failures, ...]
@@ -135,7 +135,7 @@ class Comparison:
 
     @property
     def across_models(self) -> bool:
-        """Whether the posteriors cannot be compared."""
+        """Whether the two are of different models, so that posteriors cannot be compared."""
         return self.health is not None
 
     def name_beside(self, uri: str) -> str:
@@ -157,9 +157,10 @@ class Findings:
         health: What that says.
         hubs: How often one item is among the answers.
         duplicates: Copies, over the whole table.
-        neighbours: The nearest other item of each of a sample, nearest first.
-        outliers: The items that stand alone, the loneliest first.
-        quarantine: None if it is not known: of plain Parquet, or where no run has left one.
+        neighbours: The nearest other item of each item of a sample, nearest first.
+        outliers: The items that stand alone, those of the lowest density first.
+        quarantine: None if it is not known: plain Parquet has none, nor has a table whose runs left
+            none.
         comparison: None unless asked for.
     """
 

@@ -1,4 +1,4 @@
-"""Hubs: items that answer far too many queries, and the tolerance that is a cure for them."""
+"""Hubs, items that answer far too many queries, and the tolerance with which there are none."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class HubCurve:
     Attributes:
         k: How many items are asked for per query.
         queries: How many z of each kind.
-        kinds: What z are asked with.
+        kinds: What the z were drawn from.
         taus: The tolerances, ascending.
         shares: The share of a kind's queries whose top k hold the kind's most frequent item;
             shape (taus, kinds).
         euclidean: The same for the items with the nearest mu, shape (kinds,).
-        least: The least share that is possible: k of N items.
+        least: The least possible share: k of N items.
     """
 
     k: int
@@ -38,30 +38,31 @@ class HubCurve:
 
     @property
     def limits(self) -> NDArray[np.float64]:
-        """Up to what share a kind's answers are called even, shape (kinds,).
+        """The share up to which a kind's answers are called even, shape (kinds,).
 
-        5 %, or twice the share by the nearest mu: near the middle a few items are nearest to all
-        z, whatever the variances are. Or twice the least that is possible.
+        The largest of 5 %, twice the share by the nearest mu, and twice the least possible share.
+        By the nearest mu, because near the middle a few items are nearest to all z, whatever the
+        variances are.
         """
         return np.maximum(2 * self.euclidean, max(EVEN, 2 * self.least))
 
     @property
     def undecided(self) -> bool:
-        """Whether any share is within the limits: of few items, or of items that are all alike."""
+        """Whether every share is within the limits, as with few items or items all alike."""
         return bool((self.limits >= 1).all())
 
     @property
     def recommended(self) -> float | None:
-        """The smallest tolerance by which all kinds are even; None if there is none.
+        """The smallest tolerance with which all kinds are even; None if there is none.
 
-        Where nothing can be said it is None, too.
+        Also None where the shares decide nothing.
         """
         even = np.flatnonzero((self.shares <= self.limits).all(axis=1))
         return self.taus[even[0]] if len(even) and not self.undecided else None
 
     @property
     def worst_kind(self) -> int:
-        """The place of the kind that is least even with the first tolerance."""
+        """The index of the kind that is least even with the first tolerance."""
         return int(np.argmax(self.shares[0] / self.limits))
 
 
@@ -72,7 +73,7 @@ def hub_shares(
 
     Args:
         kinds: Their names.
-        kind_of_hits: Of which kind the query of each hit is.
+        kind_of_hits: The kind of each hit's query.
         ids: The item_id of each hit; no query has an item twice.
         num_queries: How many queries of each kind there are.
     """

@@ -1,7 +1,7 @@
 """Items that stand alone: where the posteriors of all others are least dense.
 
-The query engine's sums over all items are no help here. An outlier's own posterior is nearly all
-there is at its mu, and to take it off again would leave rounding: it has to be left out.
+The query engine's sums over all items do not serve here. At an outlier's mu its own posterior is
+nearly the whole sum; subtracting it would leave rounding errors, so it has to be left out.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from vaeudf.numerics.sketches import TopList
 from vaeudf.spark.passes import merge_in_place
 from vaeudf.table.passes import Batch, Passes
 
-# Pairs that are scored at a time: some MB for each array of them.
+# Pairs of candidate and item that are scored at a time: some MB for each array.
 _PAIRS = 2**20
 
 
@@ -63,15 +63,14 @@ def log_mean_without_self(
 ) -> NDArray[np.float64]:
     """Return log of the mean of q(mu_c|x') over all items x' but c itself, shape (C,).
 
-    The item's own term is left out, not taken off: an outlier's own posterior is nearly all there
-    is at its mu, and what is left of a difference would be rounding.
+    The item's own term is left out of the sum, not subtracted from it.
 
     Args:
         mu: Of the C items, shape (C, n).
         log_var: Shape (C, n).
-        log_sum_of_others: log Σ q(mu_c|x') over the items x' that are none of the C, shape (C,);
-            -inf if there are none.
-        num_items: N, at least C; of one item alone the result is -inf.
+        log_sum_of_others: log Σ q(mu_c|x') over the items x' that are not among the C, shape
+            (C,); -inf if there are no others.
+        num_items: N, at least C; for a single item the result is -inf.
     """
     among = log_prob(mu, mu, log_var)
     np.fill_diagonal(among, -np.inf)

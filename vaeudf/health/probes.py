@@ -1,4 +1,4 @@
-"""Questions put to a table's query engine, to learn how it answers: hubs, neighbours, churn."""
+"""Queries that show how a table answers: hubs, nearest other items, churn between versions."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from vaeudf.schema import ITEM_ID, QUERY_ID
 from vaeudf.table.open import PosteriorTable
 
 K = 10
-"""How many items are asked for per z."""
+"""How many items each z asks for."""
 
 PRIOR = "prior"
 POSTERIORS = "posteriors"
 SLIDERS = (1, 2, 3, 5)
-"""a of the sliders' ranges [-a, a] that z are drawn from; the same for all tables, to compare."""
+"""The a of the ranges [-a, a] that z are drawn from; the same for all tables, to compare them."""
 
 _SEPARATOR = ":"
 
 
 def slider_kind(bound: float) -> str:
-    """Return what z that are uniform in [-bound, bound] are called."""
+    """Return the name of the z that are uniform in [-bound, bound]."""
     return f"sliders ±{bound:g}"
 
 
 def draw_z(latent_dim: int, count: int, seed: int) -> Latents:
-    """Return z from the prior N(0, I) and from sliders, ``count`` of each kind."""
+    """Return z drawn from the prior N(0, I) and from sliders, ``count`` of each kind."""
     rng = np.random.default_rng([seed, latent_dim])
     kinds = [(PRIOR, rng.normal(size=(count, latent_dim)))]
     for bound in SLIDERS:
@@ -47,13 +47,13 @@ def draw_z(latent_dim: int, count: int, seed: int) -> Latents:
 def hub_curve(
     table: PosteriorTable, taus: Sequence[float], *, count: int, seed: int, k: int = K
 ) -> HubCurve:
-    """Ask for the top k of z of every kind, once per tolerance and once by the nearest mu.
+    """Query the top k of z of every kind, once with each tolerance and once by the nearest mu.
 
     Args:
-        table: What to ask.
+        table: What to query.
         taus: Tolerances, ascending.
         count: How many z of each kind.
-        seed: Of these.
+        seed: Seed of the z.
         k: How many items per z.
     """
     latents = draw_z(table.latent_dim, count, seed)
@@ -78,8 +78,8 @@ def hub_curve(
 def nearest_others(table: PosteriorTable, sample: TopList) -> list[Neighbour]:
     """Return, for each item of a sample, the other item nearest by Jeffreys divergence.
 
-    Nearest first. Jeffreys and not Bhattacharyya: both are symmetric, but this one is a product of
-    features, which the engine scores some 300 times as fast.
+    Nearest first. Jeffreys and not Bhattacharyya: both are symmetric, but Jeffreys is a product of
+    features, which the engine scores far faster.
     """
     if len(sample) == 0 or table.num_items < 2:
         return []
@@ -103,14 +103,14 @@ def churn(
     seed: int,
     k: int = K,
 ) -> list[Churn]:
-    """Return how much of the top k two tables have in common, for z of two kinds.
+    """Return which share of the top k two tables have in common, for z of two kinds.
 
     Args:
         table: The new table.
         old: The old one, of the same model.
         sample: Items of the new one, whose posteriors some z are drawn from.
         count: How many z of each kind, at most.
-        seed: Of these.
+        seed: Seed of the z.
         k: How many items per z.
     """
     rng = np.random.default_rng([seed, table.latent_dim, 1])
@@ -134,7 +134,7 @@ def churn(
 def _hits(
     table: PosteriorTable, latents: Latents, k: int, *, tau: float = 0.0, score: str | None = None
 ) -> list[tuple[str, str]]:
-    """Return (query_id, item_id) of all hits: k rows a query, of queries that are bounded."""
+    """Return (query_id, item_id) of all hits: k for each of a bounded number of queries."""
     hits = plan(table, latents, QueryOptions(k=k, score=score, tolerance=tau)).hits
     found = hits.select(QUERY_ID, ITEM_ID).toArrow()
     return list(

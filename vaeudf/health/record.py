@@ -183,7 +183,7 @@ def _shares(values: dict[float, float]) -> dict[str, float]:
 
 
 def _finite(value: Any) -> Any:
-    """Return the same without what JSON has no number for."""
+    """Return the same value with null for numbers that JSON cannot express."""
     if isinstance(value, dict):
         return {key: _finite(own) for key, own in value.items()}
     if isinstance(value, list):

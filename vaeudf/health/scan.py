@@ -1,8 +1,8 @@
-"""The pass over a table that its health is read from: a census, and which posteriors are copies.
+"""The pass over a table that examines its health: a census, and which posteriors are copies.
 
-Each task makes a census of what it has read, and these are merged. Besides, every item leaves a row
-with a fingerprint of its posterior, which Spark groups: the one thing whose size grows with the
-table, on the executors' disks.
+Each task makes a census of what it has read, and these are merged. Each item also leaves a row with
+a fingerprint of its posterior on the executors' disks, for Spark to group: only these rows grow in
+number with the table.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from vaeudf.table.passes import Batch
 from vaeudf.table.vectors import to_matrix
 
 CANDIDATES = 200
-"""Items whose density is computed: those farthest from the mean."""
+"""How many items' density is computed: those farthest from the mean."""
 
 GROUPS_SHOWN = 24
-"""Groups of copies that are named, the largest ones."""
+"""How many groups of copies are named: the largest ones."""
 
 IDS_SHOWN = 6
-"""Items of such a group that are named."""
+"""How many items of such a group are named."""
 
 _FINGERPRINT = "fingerprint"
 _ITEM_SCHEMA = pa.schema([(ITEM_ID, pa.string()), (_FINGERPRINT, pa.int64())])
-# Of a row group of another tool's, which may have a million rows, so many numbers at a time.
+# Numbers of a row group that are read at a time: other tools write row groups of a million rows.
 _NUMBERS_PER_BLOCK = 2**20
-# What the driver reads before the pass, to know what is far and what is alike.
+# The sample that the driver reads before the pass, to know which items are far and which are alike.
 _ROWS_SAMPLED, _GROUPS_SAMPLED, _NUMBERS_SAMPLED = 65_536, 64, 2**23
 
 
@@ -52,7 +52,7 @@ def scan(passes: TablePasses, *, num_sampled: int, seed: int) -> tuple[Census, D
     Args:
         passes: Runs passes over the table, which has at least one item.
         num_sampled: How many items the census takes a sample of.
-        seed: Of that sample: it is chosen by a hash of item_id and seed, wherever the rows are.
+        seed: Seed of that sample, which a hash of item_id and seed chooses, wherever the rows are.
 
     Raises:
         TableError: A file cannot be read.
@@ -70,10 +70,10 @@ def scan(passes: TablePasses, *, num_sampled: int, seed: int) -> tuple[Census, D
 
 
 def sample_scale(groups: list[RowGroup], latent_dim: int) -> Scale:
-    """Return the scale of some rows of some row groups from all over the table, read here.
+    """Return the scale of a sample of rows from all over the table, read by the driver.
 
     Args:
-        groups: All of the table's, at least one and none of them empty.
+        groups: The table's row groups, at least one and none of them empty.
         latent_dim: n.
     """
     rng = np.random.default_rng(0)
@@ -88,10 +88,10 @@ def sample_scale(groups: list[RowGroup], latent_dim: int) -> Scale:
 
 
 def _one_of_each_part(count: int, parts: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return places below count, ascending: one at random of each of so many equal parts.
+    """Return numbers below count, ascending: one at random from each of so many equal parts.
 
-    Rows and row groups are in k-d order: the first of each part, or every second one, would all
-    be on the same side of their cells.
+    Rows and row groups are in k-d order: the first of each part would all be on the same side of
+    their cells.
     """
     parts = min(parts, count)
     return np.asarray((np.arange(parts) + rng.random(parts)) * (count / parts), np.int64)
@@ -105,7 +105,7 @@ def _read_rows(
     found, seen = [], 0
     system, inner = filesystem(group.file)
     try:
-        # Neither ahead nor whole: a row group of another tool's may have a million rows.
+        # Neither read ahead nor as a whole, for the row group may be large.
         with pq.ParquetFile(inner, filesystem=system, pre_buffer=False, buffer_size=2**20) as file:
             # The ids are for messages.
             columns = {"row_groups": [group.index], "columns": [ITEM_ID, MU, LOG_VAR]}
@@ -144,7 +144,7 @@ def _count_batches(
 
 
 def lots(ids: NDArray[np.object_], seed: int) -> NDArray[np.float64]:
-    """Return a random number of each item_id, in [0, 1), the same wherever the item is."""
+    """Return a random number in [0, 1) for each item_id, the same wherever the item is stored."""
     key = f"{seed % 10**16:016d}"
     hashes = pd.util.hash_array(ids, hash_key=key, categorize=False)
     return np.asarray(hashes >> np.uint64(11), np.float64) / 2**53
@@ -162,7 +162,7 @@ def _duplicates(items: DataFrame) -> Duplicates:
     if not largest or total is None:
         return Duplicates(groups=0, items=0, largest=())
     counts = {row[_FINGERPRINT]: row["count"] for row in largest}
-    # Never all of a group: a placeholder picture may stand a million times.
+    # Never all of a group: a placeholder picture may occur a million times.
     first = Window.partitionBy(_FINGERPRINT).orderBy(ITEM_ID)
     wanted = items.where(F.col(_FINGERPRINT).isin(list(counts))).select(ITEM_ID, _FINGERPRINT)
     wanted = wanted.withColumn("place", F.row_number().over(first))

@@ -1,8 +1,8 @@
-"""Summaries of numbers that never grow with how many there are, and that merge.
+"""Summaries of numbers whose size does not depend on how many there are, and that can be merged.
 
-A task makes one of the values it has read, and the summaries of all tasks are merged. Counts are
-whole numbers: however the values were cut into parts and in whatever order these are merged, the
-counts come out the same to the last bit. Sums (:class:`Moments`) differ by rounding alone.
+A task summarises the values that it has read, and the summaries of all tasks are merged. Counts are
+whole numbers: however the values are cut into parts, and in whatever order these are merged, the
+counts are the same to the last bit. Sums (:class:`Moments`) differ by rounding alone.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ACCURACY = 0.01
 """How far a quantile may be off, relative to its value."""
 
 SMALLEST = 1e-9
-"""Magnitudes below this count as 0, and are off by at most so much."""
+"""Magnitudes below this count as 0, and are off by at most this."""
 
 LARGEST = 1e9
 """Magnitudes above this count as this."""
@@ -45,7 +45,7 @@ class QuantileSketch:
 
         Args:
             num_dims: n.
-            signed: Whether values may be below 0; if not, half the memory does.
+            signed: Whether values may be below 0; if not, the sketch takes half the memory.
         """
         self._zero = _NUM_MAGNITUDES if signed else 0
         self.counts = np.zeros((num_dims, self._zero + 1 + _NUM_MAGNITUDES), np.int64)
@@ -89,7 +89,7 @@ class QuantileSketch:
     def reach(self, share: float) -> NDArray[np.float64]:
         """Return the least bucket's end a such that a share of the values lie in [-a, a], (n,).
 
-        It never holds less than that, and is at most 2 · :data:`ACCURACY` wider than it need be.
+        The range never holds less, and is at most 2 · :data:`ACCURACY` wider than it needs to be.
         """
         folded = self.counts[:, self._zero :].copy()
         if self._zero:
@@ -100,7 +100,7 @@ class QuantileSketch:
     def histogram(self, edges: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return how many values lie between the edges, shape (n, len(edges) - 1).
 
-        A bucket that an edge cuts is taken to be filled evenly, so these are no whole numbers.
+        Not whole numbers: a bucket that an edge cuts is taken to be filled evenly.
         """
         ends = _GAMMA ** (_FIRST + np.arange(0.0, _NUM_MAGNITUDES + 1))
         bounds = np.concatenate([-ends[::-1], ends] if self._zero else [[0.0], ends])
@@ -140,7 +140,7 @@ class Moments:
 
     @classmethod
     def of(cls, values: NDArray[np.floating]) -> Moments:
-        """Return those of vectors, shape (B, n); B may be 0."""
+        """Return the moments of vectors, shape (B, n); B may be 0."""
         numbers = np.asarray(values, np.float64)
         mean = numbers.mean(axis=0) if len(numbers) else np.zeros(numbers.shape[1])
         centred = numbers - mean
@@ -181,7 +181,7 @@ class Extremes:
 
     @classmethod
     def of(cls, values: NDArray[np.floating]) -> Extremes:
-        """Return those of values, shape (B, n); B may be 0."""
+        """Return the extremes of values, shape (B, n); B may be 0."""
         low = values.min(axis=0, initial=np.inf)
         high = values.max(axis=0, initial=-np.inf)
         counts = [(values == bound).sum(axis=0, dtype=np.int64) for bound in (low, high)]
@@ -199,12 +199,12 @@ class Extremes:
 
 
 class TopList:
-    """The k items with the largest value, their posteriors with them; ties by item_id, ascending.
+    """The k items with the largest values, and their posteriors; ties by item_id, ascending.
 
-    An item_id that stands in it twice is kept once, with the larger value.
+    An item_id that is added twice is kept once, with the larger value.
 
     Attributes:
-        k: How many at most.
+        k: The most items that are kept.
         values: Shape (m,), descending.
         ids: Their item_ids.
         mu: Shape (m, n).
@@ -224,9 +224,9 @@ class TopList:
         return len(self.ids)
 
     def wanted(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Return the rows of a batch that may be among the k: what is worth looking up.
+        """Return the rows of a batch that may be among the k, so that only their ids are looked up.
 
-        Of an item_id that stands in the batch more than once, it may leave others out.
+        An item_id that occurs more than once in the batch may displace other items.
         """
         rows = np.arange(len(values) if self.k else 0)
         if len(self) == self.k and self.k:

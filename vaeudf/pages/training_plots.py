@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from vaeudf.images.difference import squared_error
 from vaeudf.pages.figures import figure_png, new_figure
 
 _COLUMNS, _MARGIN, _CAPTION = 8, 4, 14
@@ -19,7 +20,7 @@ _DPI = 120
 def training_curve(
     elbo: Sequence[float], kl: Sequence[float], squared_error: Sequence[float], kept: int
 ) -> bytes:
-    """Draw what was held out, epoch by epoch: ELBO, KL and squared error.
+    """Draw ELBO, KL and squared error of the held-out pictures, epoch by epoch.
 
     Args:
         elbo: Nats per image.
@@ -54,13 +55,14 @@ def reconstruction_sheet(
     title: str = "held-out pictures, what the model makes of them, squared error per pixel",
     errors: Sequence[float] | None = None,
 ) -> bytes:
-    """Lay pictures out in pairs, the original above what became of it, with the error below.
+    """Lay pictures out in pairs, each original above its reconstruction, with the error below.
 
     Args:
         originals: Shape (N, H, W, C).
         decoded: The same shape.
-        title: Above all.
-        errors: Of each pair, if these pictures are not those that were compared.
+        title: The line above the pairs.
+        errors: The error of each pair, if it was measured on other pictures than these, such as
+            larger ones; computed from these by default.
     """
     count, height, width, _ = originals.shape
     zoom = max(1, 128 // max(height, width))
@@ -79,8 +81,7 @@ def reconstruction_sheet(
             image = Image.fromarray(picture.squeeze(-1) if picture.shape[-1] == 1 else picture)
             image = image.resize((width * zoom, height * zoom), Image.Resampling.NEAREST)
             sheet.paste(image.convert("RGB"), (left, top + j * height * zoom))
-        error = np.mean((originals[i] / 255.0 - decoded[i] / 255.0) ** 2)
-        error = error if errors is None else errors[i]
+        error = squared_error(originals[i], decoded[i]) if errors is None else errors[i]
         draw.text((left, top + 2 * height * zoom + 1), f"{error:.4f}", fill="#333333")
     stream = io.BytesIO()
     sheet.save(stream, "PNG")

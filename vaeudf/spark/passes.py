@@ -37,14 +37,14 @@ from vaeudf.table.splits import Split, SplitReader, join, spread
 Result = TypeVar("Result")
 
 FIRST_ITEM = "the table's first item has"
-"""Who says how many dimensions items must have, for messages."""
+"""What says how many dimensions items must have, for messages."""
 
 # Rows that are read together, and rows that are worked on together: their arrays stay in the cache.
 # Fewer of wide posteriors.
 _ROWS_PER_SPLIT, _NUMBERS_PER_SPLIT = 65_536, 2**22
 _ROWS_PER_BATCH, _NUMBERS_PER_BATCH = 4_096, 2**20
 _TASKS_PER_CORE = 2
-# Of executors that are yet to come nobody knows: no task has more than this to do.
+# More executors may start later: no task has more rows than this.
 _ROWS_PER_TASK = 2_000_000
 # So many results are merged by one task, or by the driver.
 _MERGED_AT_ONCE = 16
@@ -55,7 +55,7 @@ _RESULT_TYPE = from_arrow_schema(_RESULT_SCHEMA)
 
 
 class Mergeable(Protocol):
-    """A summary that can take in another one."""
+    """A summary that another one can be merged into."""
 
     def merge(self, other: Any) -> None:
         """Take in another part."""
@@ -65,7 +65,7 @@ Summary = TypeVar("Summary", bound=Mergeable)
 
 
 def merge_in_place(one: Summary, other: Summary) -> Summary:
-    """Return a summary that has taken in another one: the merge of all that have a ``merge``."""
+    """Merge a summary into another and return that: for results with a method ``merge``."""
     one.merge(other)
     return one
 
@@ -95,7 +95,7 @@ class TablePasses:
             work: What a task does; pickled without cloudpickle, so no closure.
             merge: Merges two results; it may change the first one.
         """
-        # Not in the closure, which every task would get anew.
+        # Not in the closure: every task would be sent a copy of it.
         shared = Cluster(self._spark).share(work)
         batches_of = self._reader()
 
@@ -106,7 +106,7 @@ class TablePasses:
             results = numbered_tasks(self._spark, self.num_tasks, run, _RESULT_TYPE)
             return _merged(results, self.num_tasks, merge)
         finally:
-            # A pass has one of its own: what they take of disk and memory would add up.
+            # Every pass has a broadcast of its own; their disk and memory would add up.
             shared.free()
 
     def rows(
@@ -219,7 +219,7 @@ def _merged(
     while num_results > _MERGED_AT_ONCE:
         num_results = math.ceil(num_results / _MERGED_AT_ONCE)
         span *= _MERGED_AT_ONCE
-        # Not coalesced, which would have the tasks that make the results run one by one.
+        # Not coalesced: then fewer tasks would make the results, at worst one after the other.
         results = results.repartition(num_results, F.floor(F.col(_PART) / span))
         results = results.sortWithinPartitions(_PART).mapInArrow(merge_some, _RESULT_TYPE)
     try:
@@ -252,7 +252,7 @@ def _result_row(part: int, result: Any) -> pa.RecordBatch:
 
 
 def _packed(result: Any) -> bytes:
-    """Return a result as bytes; sketches are mostly zeros, and become a twentieth."""
+    """Return a result as bytes, compressed, for sketches are mostly zeros."""
     sink = pa.BufferOutputStream()
     with pa.CompressedOutputStream(sink, "zstd") as stream:
         pickle.dump(result, stream, pickle.HIGHEST_PROTOCOL)
@@ -280,7 +280,7 @@ def _filled(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
 def _cut(spark: SparkSession, groups: list[RowGroup], latent_dim: int) -> list[list[Split]]:
     """Return row groups as splits, by the tasks that are to read them all."""
     rows = max(1, min(_ROWS_PER_SPLIT, _NUMBERS_PER_SPLIT // latent_dim))
-    # All are read: nobody asks for their boxes, which would travel to every task.
+    # All are read: the boxes are not needed, and would be sent to every task.
     splits = [replace(split, box=None) for split in join(groups, rows)]
     costs = np.array([split.num_rows for split in splits], np.float64)
     by_cores = _TASKS_PER_CORE * Cluster(spark).num_cores

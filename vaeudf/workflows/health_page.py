@@ -1,4 +1,4 @@
-"""The page of an inspection: its pictures are read here, all else comes from the findings."""
+"""The page of an inspection: reads the pictures, and takes everything else from the findings."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from vaeudf.workflows.pictures import read_facts
 
 @dataclass(frozen=True)
 class HealthPage:
-    """Where the page goes, and its pictures come from.
+    """Where the page goes, and where its pictures come from.
 
     Attributes:
         folder: Where to write it.
-        pictures: The catalog; None if nobody knows where it is.
+        pictures: The catalog; None if it is not known where it is.
     """
 
     folder: str

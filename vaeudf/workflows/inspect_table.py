@@ -50,7 +50,7 @@ from vaeudf.workflows.pictures import find_pictures, places_read
 log = logging.getLogger(__name__)
 
 RECORD = "health.json"
-# What the driver is told: k rows of each, of five kinds.
+# The driver collects k rows for each query, of five kinds of queries.
 _MOST_QUERIES = 10_000
 _OUTLIERS = 24
 _EXAMPLES = 5
@@ -104,7 +104,7 @@ class InspectTable(VersionOptions, CatalogOptions):
 
 
 def inspect_table(options: InspectTable) -> Summary:
-    """Scan the table, ask it, compare it, and write what was found."""
+    """Scan the table, query it, compare it, and write what was found."""
     watch = Stopwatch()
     table = open_posteriors(options.table, options.version)
     if table.num_items == 0:
@@ -152,7 +152,7 @@ def inspect_table(options: InspectTable) -> Summary:
             if options.page:
                 with watch.phase("page"):
                     HealthPage(folder, pictures).write(spark, table, findings, watch.seconds)
-                    # It would let a job that writes pages alone replace all of this.
+                    # With this mark, a job that writes only pages could replace the whole folder.
                     remove(posixpath.join(folder, PAGE_MARK))
             record = record_of(findings) | {"seconds": watch.seconds}
             system, inner = filesystem(folder)
@@ -167,7 +167,7 @@ def inspect_table(options: InspectTable) -> Summary:
 def _find_catalog(
     spark: SparkSession, table: PosteriorTable, catalog: str | None
 ) -> CatalogSource | None:
-    """Return where the page's pictures are; None if nobody knows, or they are there no more."""
+    """Return where the page's pictures are; None if that is unknown, or they no longer exist."""
     if CATALOG_KEY not in table.provenance and catalog is None:
         return None
     try:
@@ -184,7 +184,7 @@ def _open_old(options: InspectTable, table: PosteriorTable) -> PosteriorTable:
 
     Raises:
         TableError: There is no such version, or no such table, or it has no items.
-        InputError: It is the same.
+        InputError: It is the table that is inspected.
     """
     named = str(options.compare)
     if re.fullmatch(r"\d+", named):
@@ -202,9 +202,9 @@ def _open_old(options: InspectTable, table: PosteriorTable) -> PosteriorTable:
 
 
 def _check_models(table: PosteriorTable, old: PosteriorTable, *, cross_model: bool) -> bool:
-    """Return whether the two are of different models; raise unless that is wanted.
+    """Return whether the two are of different models; raise an error unless that is allowed.
 
-    Of plain Parquet nobody knows the model: it counts as the same if its latent_dim is.
+    Plain Parquet does not say which model it is of: it counts as the same if the latent_dim is.
     """
     ours, theirs = (one.provenance.get(MODEL_ID_KEY) for one in (table, old))
     same_model = ours is None or theirs is None or ours == theirs
@@ -258,7 +258,7 @@ def _compare(
 
 
 def _read_quarantine(spark: SparkSession, table: PosteriorTable) -> Quarantine | None:
-    """Return what could not be encoded: of this version, if it says what run it comes from."""
+    """Return what could not be encoded: for this version, if it says which run wrote it."""
     if table.version is None:
         return None
     run_id = table.provenance.get(RUN_ID_KEY)
@@ -266,7 +266,7 @@ def _read_quarantine(spark: SparkSession, table: PosteriorTable) -> Quarantine |
     if run_id is None:
         folder = _last_quarantine(table.uri)
     if folder is None or not exists(folder):
-        # A run that quarantines nothing leaves no folder; of a run that is not named nobody knows.
+        # A run that quarantines nothing leaves no folder; without a run nothing is known.
         return None if run_id is None else Quarantine(failures=(), of_version=True)
     rows = spark.read.parquet(spark_literal(folder))
     counts = rows.groupBy(REASON).count().orderBy(F.desc("count"), REASON).collect()
@@ -279,7 +279,7 @@ def _read_quarantine(spark: SparkSession, table: PosteriorTable) -> Quarantine |
 
 
 def _last_quarantine(uri: str) -> str | None:
-    """Return the folder of the last run that has left one."""
+    """Return the quarantine folder of the last run that has left one; None if none has."""
     system, inner = filesystem(posixpath.join(uri, QUARANTINE))
     entries = system.get_file_info(fs.FileSelector(inner, allow_not_found=True))
     runs = [entry.base_name.removeprefix("run_id=") for entry in entries]
