@@ -1,4 +1,4 @@
-"""Pictures of a training and of reconstructions, as PNG files' bytes."""
+"""The curves of a training, and reconstructions beside their originals, as PNG files."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _DPI = 120
 
 
 def training_curve(
-    elbo: Sequence[float], kl: Sequence[float], squared_error: Sequence[float], kept: int
+    elbo: Sequence[float], kl: Sequence[float], squared_error: Sequence[float], kept_epoch: int
 ) -> bytes:
-    """Draw what was held out, epoch by epoch: ELBO, KL and squared error.
+    """Plot the held-out ELBO, KL and squared error of each epoch.
 
     Args:
         elbo: Nats per image.
         kl: Nats per image.
         squared_error: Per pixel.
-        kept: The epoch, from 0, whose weights were kept.
+        kept_epoch: The epoch, from 0, whose weights were kept.
     """
     figure = new_figure(9, 3, _DPI)
     epochs = np.arange(1, len(elbo) + 1)
@@ -37,7 +37,11 @@ def training_curve(
     for axes, (name, values) in zip(figure.subplots(1, 3), curves, strict=True):
         axes.plot(epochs, values, color="#2456a6", marker="o", markersize=3)
         axes.axvline(
-            kept + 1, color="#b0571a", linewidth=1, linestyle="--", label=f"kept: epoch {kept + 1}"
+            kept_epoch + 1,
+            color="#b0571a",
+            linewidth=1,
+            linestyle="--",
+            label=f"kept: epoch {kept_epoch + 1}",
         )
         axes.set_title(name, fontsize=9)
         axes.set_xlabel("epoch", fontsize=8)
@@ -54,13 +58,13 @@ def reconstruction_sheet(
     title: str = "held-out pictures, what the model makes of them, squared error per pixel",
     errors: Sequence[float] | None = None,
 ) -> bytes:
-    """Lay pictures out in pairs, the original above what became of it, with the error below.
+    """Lay out pictures in pairs: the original, its reconstruction below, and the error under both.
 
     Args:
         originals: Shape (N, H, W, C).
-        decoded: The same shape.
-        title: Above all.
-        errors: Of each pair, if these pictures are not those that were compared.
+        decoded: The reconstructions, of the same shape.
+        title: The line above the sheet.
+        errors: Of each pair; by default the mean squared error of the pictures, pixels in [0, 1].
     """
     count, height, width, _ = originals.shape
     zoom = max(1, 128 // max(height, width))
@@ -68,7 +72,7 @@ def reconstruction_sheet(
     columns = min(_COLUMNS, count)
     rows = -(-count // columns)
     size = (max(columns * cell[0] + _MARGIN, _NARROWEST), rows * cell[1] + _TITLE)
-    # Grey: photos on white have edges on it.
+    # Grey, on which the edges of photos with a white background can be seen.
     sheet = Image.new("RGB", size, "#d9d9d9")
     draw = ImageDraw.Draw(sheet)
     draw.text((_MARGIN, _MARGIN), title, fill="#111111")
@@ -79,8 +83,10 @@ def reconstruction_sheet(
             image = Image.fromarray(picture.squeeze(-1) if picture.shape[-1] == 1 else picture)
             image = image.resize((width * zoom, height * zoom), Image.Resampling.NEAREST)
             sheet.paste(image.convert("RGB"), (left, top + j * height * zoom))
-        error = np.mean((originals[i] / 255.0 - decoded[i] / 255.0) ** 2)
-        error = error if errors is None else errors[i]
+        if errors is None:
+            error = float(np.mean((originals[i] / 255.0 - decoded[i] / 255.0) ** 2))
+        else:
+            error = errors[i]
         draw.text((left, top + 2 * height * zoom + 1), f"{error:.4f}", fill="#333333")
     stream = io.BytesIO()
     sheet.save(stream, "PNG")
