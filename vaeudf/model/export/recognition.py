@@ -81,7 +81,7 @@ def recognise(
     for path in (mu_output, variance_output):
         _check_path(answer, path)
     if mu_output is not None and variance_output is not None:
-        found = Recognised(mu_output, variance_output)
+        found = Recognised(mu=mu_output, spread=variance_output)
     elif mu_output is None and variance_output is None:
         return _recognise(answer)
     else:
@@ -95,7 +95,7 @@ def recognise(
         if variance_output is None:
             found = replace(recognised, mu=mu_output or "")
         else:  # the type says how to read its own variance, and nothing about another place
-            found = Recognised(recognised.mu, variance_output)
+            found = Recognised(mu=recognised.mu, spread=variance_output)
     if found.mu == found.spread:
         raise BundleError(
             f"mu and the variance would both be {found.mu!r} of {describe(answer)}. Name both: "
@@ -122,7 +122,9 @@ def _recognise(answer: Any) -> Recognised:
         if getattr(answer, "deterministic", False):
             raise BundleError(f"the encoder gives a deterministic distribution: {DETERMINISTIC}.")
         clamp = (-30.0, 20.0)
-        return Recognised("mean", "logvar", "log_var", clamp=clamp, family="diffusers")
+        return Recognised(
+            mu="mean", spread="logvar", variance="log_var", clamp=clamp, family="diffusers"
+        )
     for name in ("latent_dist", "posterior", "q_z", "qz_x", "dist", "distribution"):
         inner = _member(answer, name)
         if inner is not None and not isinstance(inner, Tensor):
@@ -171,7 +173,7 @@ def _in_distribution(answer: distributions.Distribution) -> Recognised:
     kind = type(inner)
     if kind is distributions.Normal:
         family = f"torch.distributions.{type(answer).__name__}"
-        return Recognised(f"{path}loc", f"{path}scale", "sigma", family=family)
+        return Recognised(mu=f"{path}loc", spread=f"{path}scale", variance="sigma", family=family)
     reasons = {
         "TransformedDistribution": FLOW,
         "MultivariateNormal": "its covariance is full, and not diagonal",
@@ -201,7 +203,7 @@ def _in_sequence(answer: tuple[Any, ...] | list[Any]) -> Recognised:
         return _below("0", _recognise(answer[0]))
     two = len(answer) == 2 and all(isinstance(part, Tensor) for part in answer)
     if two and answer[0].ndim == answer[1].ndim:
-        return Recognised("0", "1", family="a pair")
+        return Recognised(mu="0", spread="1", family="a pair")
     raise BundleError(
         f"the encoder gives {describe(answer)}: which are mu and the variance? Name their places, "
         "as --mu-output 0 --variance-output 1."
@@ -217,8 +219,10 @@ def _by_name(answer: Any) -> Recognised | None:
         return None
     mu, spread = mus[0], spreads[0]
     if _package(answer) == "pythae" and spread == "log_covariance":
-        return Recognised(mu, spread, "log_var", family="pythae")
-    return Recognised(mu, spread, None, _SPREAD_NAMES[spread], family=f"{mu} and {spread}")
+        return Recognised(mu=mu, spread=spread, variance="log_var", family="pythae")
+    return Recognised(
+        mu=mu, spread=spread, suggested=_SPREAD_NAMES[spread], family=f"{mu} and {spread}"
+    )
 
 
 def _below(name: str, found: Recognised) -> Recognised:
