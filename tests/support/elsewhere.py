@@ -364,3 +364,10 @@ def fails() -> nn.Module:
 
 
 NOT_CALLABLE = 5
+
+
+def tied() -> nn.Module:
+    """Two layers with the same weights."""
+    model = Pair()
+    model.spread.weight = model.head.weight
+    return model

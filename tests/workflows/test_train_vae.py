@@ -3,7 +3,6 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -15,12 +14,11 @@ from pyspark.sql import functions as F
 from tests.support.scene import NUM_ITEMS, tree
 from vaeudf.catalog.collect import collect_pixels
 from vaeudf.catalog.source import CatalogSource, list_items
-from vaeudf.errors import DeviceError, InputError
+from vaeudf.errors import InputError
 from vaeudf.images.decode import decode_image
 from vaeudf.images.spec import ImageSpec
 from vaeudf.model.bundle import load_bundle
 from vaeudf.training.checkpoints import Checkpoints
-from vaeudf.training.distributed import whole_gpus
 from vaeudf.workflows import train_vae as workflow
 from vaeudf.workflows.train_vae import CURVE, RECONSTRUCTIONS, TrainVae, train_vae
 
@@ -225,31 +223,3 @@ def test_an_error_of_one_of_the_processes(spark, parquet_catalog, tmp_path):
     with pytest.raises(InputError, match=r"^40 images are too few to train on; expected at least"):
         train_vae(options)
     assert not (tmp_path / "m").exists()
-
-
-@pytest.mark.parametrize(
-    ("master", "properties", "device", "found"),
-    [
-        ("local[2]", {}, "cpu", False),
-        ("local[2]", {}, "auto", False),
-        ("local[2]", {}, "cuda", "spark.driver.resource.gpu.amount is not set; expected a whole"),
-        ("local[2]", {"spark.driver.resource.gpu.amount": "2"}, "auto", True),
-        ("spark://host:7077", {"spark.task.resource.gpu.amount": "1"}, "cuda", True),
-        ("spark://host:7077", {"spark.task.resource.gpu.amount": "1"}, "cpu", False),
-        ("spark://host:7077", {"spark.task.resource.gpu.amount": "0.25"}, "auto", False),
-        (
-            "spark://host:7077",
-            {"spark.task.resource.gpu.amount": "0.25"},
-            "cuda",
-            "spark.task.resource.gpu.amount is 0.25; expected a whole number, 1 or more",
-        ),
-    ],
-)
-def test_processes_take_the_gpus_that_spark_deals_out(master, properties, device, found):
-    context = SimpleNamespace(master=master, getConf=lambda: properties)
-    session = SimpleNamespace(sparkContext=context)
-    if isinstance(found, bool):
-        assert whole_gpus(session, device) is found
-    else:
-        with pytest.raises(DeviceError, match=re.escape(found)):
-            whole_gpus(session, device)

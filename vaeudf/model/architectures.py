@@ -1,7 +1,7 @@
 """What the architecture in a manifest can be: one that vaeudf knows, or a factory of the user's.
 
-What differs between the two is here, and nowhere else: how networks are built, which file has the
-weights of which of them, and what follows once these are loaded.
+All that differs between the two is here: how networks are built, which file has the weights of
+which network, and what is done once the weights are loaded.
 """
 
 from __future__ import annotations
@@ -67,8 +67,7 @@ class Architecture(ABC):
             trust_model: Whether code that is not vaeudf's may run.
 
         Raises:
-            BundleError: The networks cannot be built, are too large, or need trust that there is
-                not.
+            BundleError: The networks cannot be built, are too large, or the model is not trusted.
         """
 
     @abstractmethod
@@ -85,10 +84,10 @@ class Architecture(ABC):
 
     @abstractmethod
     def check(self, networks: Networks) -> None:
-        """Check that the code gives the posteriors that it gave when the bundle was made.
+        """Check that the code gives the same posteriors as when the bundle was made.
 
         Raises:
-            BundleError: It does not.
+            BundleError: The posteriors differ.
         """
 
     def parts(self, networks: Networks) -> dict[str, nn.Module]:
@@ -101,7 +100,7 @@ class KnownArchitecture(Architecture):
 
     def build(self, *, trust_model: bool) -> Networks:
         """Build the networks without memory, which loading the weights gives them."""
-        # So that sizes in a manifest allocate nothing, and no random weights are drawn in vain.
+        # The sizes in a manifest must not allocate memory, and random weights are not needed.
         with torch.device("meta"):
             networks = build(self.manifest.architecture, self.manifest.arguments)
         for name, network in self.parts(networks).items():

@@ -39,11 +39,11 @@ _MOST_BYTES_OF_HEADER = 2**24
 
 
 class NetworkFiles(NamedTuple):
-    """What a Spark worker needs to rebuild an encoder, or a decoder.
+    """What a Spark worker needs to rebuild an encoder or a decoder.
 
     Attributes:
-        manifest: The bytes of ``bundle.json``.
-        weights: The bytes of the file that has its weights.
+        manifest: The content of ``bundle.json``.
+        weights: The content of the file with its weights.
         trusted: Whether code that is not vaeudf's may run.
     """
 
@@ -80,7 +80,7 @@ class Bundle:
 
     @property
     def has_decoder(self) -> bool:
-        """Whether :meth:`decode` can do anything."""
+        """Whether the model can decode."""
         return not isinstance(self.decoder, NoDecoder)
 
     def decode(self, z: ArrayLike) -> NDArray[np.uint8]:
@@ -98,7 +98,7 @@ def load_bundle(path: str | Path, trust_model: bool = False) -> Bundle:
 
     Args:
         path: The folder.
-        trust_model: Whether code that is not vaeudf's may run, if that is what the model needs.
+        trust_model: Whether code that is not vaeudf's may run, if the model needs it.
 
     Raises:
         BundleError: A file is missing or has another checksum, the architecture is unknown, the
@@ -192,7 +192,7 @@ def save_bundle(
         folder.mkdir(parents=True)
         for name, data in {**weights, MANIFEST: complete.to_json(), **(pictures or {})}.items():
             (folder / name).write_bytes(data)
-        # Whoever has the networks of a factory has run its code already.
+        # The networks of a factory are here, so its code has run already.
         return load_bundle(folder, trust_model=manifest.is_foreign)
 
 

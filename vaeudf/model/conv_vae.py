@@ -31,7 +31,7 @@ class ConvEncoder(nn.Module):
         features = pixels
         for layer in self.features:
             if isinstance(layer, nn.SiLU):
-                # In place where nothing is to be learned from it: a fifth of the time is memory.
+                # In place where no gradient needs the input: it saves memory traffic.
                 features = functional.silu(features, inplace=not torch.is_grad_enabled())
             else:
                 features = layer(features)

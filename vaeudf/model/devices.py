@@ -1,4 +1,4 @@
-"""Networks on the hardware that a task has: CPU, or a GPU that works while others decode."""
+"""Networks on the hardware of a task: the CPU, or a GPU that works while the CPU decodes images."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ Posteriors = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 class Hardware(NamedTuple):
-    """What encoders are to run on.
+    """What networks run on.
 
     Attributes:
-        device: ``cpu``, ``cuda``, or ``auto``: the GPU that Spark has given the task, else one that
-            is there, else the CPU.
-        precision: ``float32``, or ``bfloat16``, with which GPUs multiply faster and less exactly.
+        device: ``cpu``, ``cuda``, or ``auto``: the GPU that Spark has assigned to the task, else
+            one that torch sees, else the CPU.
+        precision: Of an encoder: ``float32``, or ``bfloat16``, which is faster and less exact.
     """
 
     device: Device = "auto"
     precision: Precision = "float32"
 
     def check(self) -> None:
-        """Raise InputError if a value is none of the above."""
+        """Raise InputError if a value is not one of these."""
         for name, kind in (("device", Device), ("precision", Precision)):
             if getattr(self, name) not in get_args(kind):
                 raise InputError(
@@ -45,16 +45,16 @@ class Hardware(NamedTuple):
 
 
 def choose_device(wanted: Device, address: str | None, task: int) -> torch.device:
-    """Return the device that a task is to use.
+    """Return the device that a task uses.
 
     Args:
         wanted: What was asked for.
-        address: Of the GPU that Spark has given the task; None if Spark deals out no GPUs.
-        task: The number of the task's partition: tasks share several GPUs by it if Spark does not
-            say which is whose.
+        address: Of the GPU that Spark has assigned to the task; None if Spark assigns no GPUs.
+        task: The number of the task's partition. If Spark assigns no GPUs, tasks are spread over
+            those that torch sees by this number.
 
     Raises:
-        DeviceError: A GPU was asked for, or given, and torch has none, or not this one.
+        DeviceError: A GPU was asked for, or assigned, and torch does not see it.
     """
     if wanted == "cpu":
         return torch.device("cpu")
@@ -81,8 +81,8 @@ def choose_device(wanted: Device, address: str | None, task: int) -> torch.devic
 class BatchEncoder:
     """An encoder on a device.
 
-    On a GPU :meth:`start` returns at once, and the GPU works while the caller decodes the next
-    batch.
+    On a GPU :meth:`start` returns at once, and the GPU works while the caller decodes the images of
+    the next batch.
 
     Attributes:
         spec: The pictures it takes.
@@ -101,7 +101,7 @@ class BatchEncoder:
 
     @torch.inference_mode()
     def start(self, pixels: NDArray[np.uint8]) -> Callable[[], Posteriors]:
-        """Begin to encode pictures (B, H, W, C) uint8; the result is asked for later.
+        """Begin to encode pictures (B, H, W, C) uint8.
 
         Returns:
             A function that waits for mu and log_var, both (B, n) float32, and returns them.
@@ -111,7 +111,7 @@ class BatchEncoder:
             with torch.autocast("cpu", torch.bfloat16, enabled=self._half):
                 found = self._encoder.encode(pixels)
             return lambda: found
-        # As bytes, a quarter of the floats, from memory that the GPU can read on its own.
+        # As bytes, a quarter of the floats, from pinned memory, which the GPU copies by itself.
         on_host = torch.from_numpy(np.require(pixels, requirements="W")).pin_memory()
         batch = self._encoder.scale(on_host.to(self.device, non_blocking=True))
         with torch.autocast("cuda", torch.bfloat16, enabled=self._half):
@@ -134,7 +134,7 @@ class BatchEncoder:
 def load_batch_encoder(
     files: NetworkFiles, hardware: Hardware, address: str | None, task: int
 ) -> BatchEncoder:
-    """Rebuild a bundle's encoder on the device that a task is to use.
+    """Rebuild a bundle's encoder on the device that a task uses.
 
     Raises:
         BundleError: As :func:`vaeudf.load_bundle`.
@@ -142,7 +142,7 @@ def load_batch_encoder(
     """
     device = choose_device(hardware.device, address, task)
     with warnings.catch_warnings():
-        # torch tells of every GPU that it is too new for, to a log that nobody reads.
+        # torch warns in each task about GPUs that are too old for it, used or not.
         warnings.simplefilter("ignore")
         return BatchEncoder(load_encoder(files), device, hardware.precision)
 
@@ -150,7 +150,7 @@ def load_batch_encoder(
 def load_batch_decoder(
     files: NetworkFiles, hardware: Hardware, address: str | None, task: int
 ) -> PictureDecoder:
-    """Rebuild a bundle's decoder on the device that a task is to use, always in float32.
+    """Rebuild a bundle's decoder on the device that a task uses, always in float32.
 
     Raises:
         BundleError: As :func:`vaeudf.load_bundle`.
@@ -165,7 +165,7 @@ def load_batch_decoder(
 
 
 def _compute_in_float32() -> None:
-    # TF32, the default for convolutions, keeps ten bits: mu would be off by 1e-3.
+    # TF32, the default for convolutions, keeps ten bits of each factor.
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
 

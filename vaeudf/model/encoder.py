@@ -14,7 +14,7 @@ from vaeudf.model.variance import Variance, read_posterior
 
 
 class PosteriorEncoder(nn.Module):
-    """An encoder that always gives (mu, log_var), whatever its network states of the variance.
+    """An encoder that gives (mu, log_var), in whatever form its network states the variance.
 
     Attributes:
         network: (B, C, H, W) scaled pixels → mu and what states the variance, both (B, n).

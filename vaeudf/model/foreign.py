@@ -1,6 +1,6 @@
 """Models made elsewhere: a factory of the user's makes the model, an interface says how to call it.
 
-To call a factory, ``module:callable``, is to run its code.
+Calling a factory, ``module:callable``, runs its code.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def _as_module(made: Any) -> nn.Module | None:
 
 def _find(factory: str) -> Callable[..., Any]:
     if not _FACTORY.fullmatch(factory):
-        raise BundleError(f"factory {factory!r} is no factory; expected module:callable.")
+        raise BundleError(f"factory {factory!r} is not a factory; expected module:callable.")
     module_name, path = factory.split(":")
     try:
         found: Any = importlib.import_module(module_name)

@@ -97,7 +97,7 @@ class Manifest:
         if type(found) is not int or not 1 <= found <= FORMAT:
             raise BundleError(f"{MANIFEST} has format {found!r}; this version reads 1 to {FORMAT}.")
         del content["format"]
-        if found == 1:  # before there were models made elsewhere
+        if found == 1:  # from before models made elsewhere could be exported
             content = {"interface": None, "test_vector": None, **content}
         check_keys(MANIFEST, content, cls.__dataclass_fields__)
         try:
@@ -113,10 +113,10 @@ class Manifest:
         return manifest
 
     def check(self) -> None:
-        """Check that every value can be, and that none contradicts another.
+        """Check each value, and that the values do not contradict each other.
 
         Raises:
-            BundleError: One cannot, or does.
+            BundleError: A value is invalid, or contradicts another.
         """
         self._check_values()
         self._check_consistency()

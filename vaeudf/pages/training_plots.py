@@ -1,4 +1,4 @@
-"""Pictures of a training and of reconstructions, as PNG files' bytes."""
+"""The curves of a training, and reconstructions beside their originals, as PNG files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DPI = 120
 
 
 def training_curve(
-    elbo: Sequence[float], kl: Sequence[float], squared_error: Sequence[float], kept: int
+    elbo: Sequence[float], kl: Sequence[float], squared_error: Sequence[float], kept_epoch: int
 ) -> bytes:
     """Draw ELBO, KL and squared error of the held-out pictures, epoch by epoch.
 
@@ -26,7 +26,7 @@ def training_curve(
         elbo: Nats per image.
         kl: Nats per image.
         squared_error: Per pixel.
-        kept: The epoch, from 0, whose weights were kept.
+        kept_epoch: The epoch, from 0, whose weights were kept.
     """
     figure = new_figure(9, 3, _DPI)
     epochs = np.arange(1, len(elbo) + 1)
@@ -38,7 +38,11 @@ def training_curve(
     for axes, (name, values) in zip(figure.subplots(1, 3), curves, strict=True):
         axes.plot(epochs, values, color="#2456a6", marker="o", markersize=3)
         axes.axvline(
-            kept + 1, color="#b0571a", linewidth=1, linestyle="--", label=f"kept: epoch {kept + 1}"
+            kept_epoch + 1,
+            color="#b0571a",
+            linewidth=1,
+            linestyle="--",
+            label=f"kept: epoch {kept_epoch + 1}",
         )
         axes.set_title(name, fontsize=9)
         axes.set_xlabel("epoch", fontsize=8)
@@ -70,7 +74,7 @@ def reconstruction_sheet(
     columns = min(_COLUMNS, count)
     rows = -(-count // columns)
     size = (max(columns * cell[0] + _MARGIN, _NARROWEST), rows * cell[1] + _TITLE)
-    # Grey: photos on white have edges on it.
+    # Grey, on which the edges of photos with a white background can be seen.
     sheet = Image.new("RGB", size, "#d9d9d9")
     draw = ImageDraw.Draw(sheet)
     draw.text((_MARGIN, _MARGIN), title, fill="#111111")

@@ -32,10 +32,10 @@ PIXELS, OUTCOME = "pixels.npy", "outcome.pickle"
 
 
 def whole_gpus(spark: SparkSession, device: Device) -> bool:
-    """Whether processes of a training get a GPU each, which TorchDistributor has of Spark.
+    """Whether each process of a training gets a GPU, which TorchDistributor takes from Spark.
 
     Raises:
-        DeviceError: GPUs were asked for, and Spark has none to deal out, or parts of one.
+        DeviceError: GPUs were asked for, and Spark assigns none to a task, or a part of one.
     """
     if device == "cpu":
         return False
@@ -66,35 +66,35 @@ def train_together(
 ) -> Trained:
     """Train as :func:`vaeudf.training.loop.train` does, in several processes that share each batch.
 
-    With a local master they run beside the driver; else in tasks of Spark, one each, all at once.
+    With a local master they run beside the driver; else as Spark tasks, one each, all at once.
 
     Args:
         spark: The session.
         pixels: Pictures, shape (N, H, W, C).
-        spec: What they are.
+        spec: Their shape and scaling.
         plan: How to train.
         folder: Where the pictures and checkpoints are kept meanwhile; all processes must see it.
-        num_processes: How many.
+        num_processes: How many processes.
         on_gpus: Whether each has a GPU.
 
     Raises:
         InputError: As for ``train``.
     """
-    shown, told = (posixpath.join(folder, name) for name in (PIXELS, OUTCOME))
+    pixels_file, outcome_file = (posixpath.join(folder, name) for name in (PIXELS, OUTCOME))
     stream = io.BytesIO()
     np.save(stream, pixels)
-    write_file(shown, stream.getvalue())
-    remove(told)
+    write_file(pixels_file, stream.getvalue())
+    remove(outcome_file)
     local = str(spark.sparkContext.master).startswith("local")
     distributor = TorchDistributor(num_processes, local_mode=local, use_gpu=on_gpus)
     try:
-        # What the processes print would mix with the job's one line.
+        # What the processes print must not mix with the job's one line of output.
         with contextlib.redirect_stdout(sys.stderr), _threads(num_processes if local else 1):
             distributor.run(_train_share, folder, spec, plan, on_gpus=on_gpus)
-        outcome = read_file(told)
+        outcome = read_file(outcome_file)
     finally:
-        remove(shown)
-        remove(told)
+        remove(pixels_file)
+        remove(outcome_file)
     if outcome is None:
         raise RuntimeError(
             f"the training processes ended and left no model in {folder}: is it a folder that all "
@@ -108,7 +108,10 @@ def train_together(
 
 @contextlib.contextmanager
 def _threads(num_processes: int) -> Iterator[None]:
-    """Share the machine's cores among the processes; torchrun would give each one, and say so."""
+    """Share the machine's cores among the processes.
+
+    By default torchrun gives each one core, and warns about it.
+    """
     name = "OMP_NUM_THREADS"
     if name in os.environ:
         yield
@@ -121,19 +124,19 @@ def _threads(num_processes: int) -> Iterator[None]:
 
 
 def _train_share(folder: str, spec: ImageSpec, plan: TrainingPlan, *, on_gpus: bool) -> None:
-    """Be one of the processes; the first writes the model, or what is wrong with what is asked.
+    """Train as one of the processes; the first writes the model, or the error, to the folder.
 
-    Nothing is returned: beside the driver, TorchDistributor has all processes write what they
-    return to one file, and gives what the last of them wrote.
+    Nothing is returned: with a local master, TorchDistributor has all processes write what they
+    return to the same file, and returns what the last of them wrote.
     """
-    shown = read_file(posixpath.join(folder, PIXELS))
-    if shown is None:
+    content = read_file(posixpath.join(folder, PIXELS))
+    if content is None:
         raise InputError(
-            f"{folder} is not to be seen from where a process trains; name a folder that all "
+            f"{folder} cannot be read where a process trains; name a folder that all "
             "machines of the cluster share with --checkpoints."
         )
-    pixels = np.load(io.BytesIO(shown))
-    del shown  # which has as many bytes
+    pixels = np.load(io.BytesIO(content))
+    del content  # as large as the pixels
     outcome: Trained | InputError
     with joined_processes(on_gpus=on_gpus) as (processes, device):
         try:
@@ -145,7 +148,7 @@ def _train_share(folder: str, spec: ImageSpec, plan: TrainingPlan, *, on_gpus: b
                 processes=processes,
                 device=device,
             )
-        except InputError as error:  # which all of them meet alike
+        except InputError as error:  # the same in all processes
             outcome = error
         if processes.is_first:
             write_file(posixpath.join(folder, OUTCOME), pickle.dumps(outcome))

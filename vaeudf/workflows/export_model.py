@@ -13,9 +13,9 @@ from vaeudf.catalog.collect import collect_pixels
 from vaeudf.catalog.source import CatalogSource, list_items
 from vaeudf.errors import BundleError, InputError
 from vaeudf.images.spec import ImageSpec, Interpolation, Resize, Scaling
-from vaeudf.model.export import readings
 from vaeudf.model.export.foreign_model import ForeignModel
 from vaeudf.model.export.probe import Probe
+from vaeudf.model.export.readings import format_readings
 from vaeudf.model.interface import Activation, LatentLayout, PixelLayout
 from vaeudf.model.manifest import MANIFEST
 from vaeudf.model.py_files import use_py_files
@@ -35,8 +35,8 @@ _BAD_RECONSTRUCTION = 0.05
 class ExportModel:
     """Make a model bundle of a VAE that was trained elsewhere, from a Python factory and weights.
 
-    The factory's code is run. What is not said of the model is recognised, but for how an unknown
-    model states its variance: that is shown on a sample of the catalog, and asked.
+    The factory's code is run. Options that are left out are recognised, except how an unknown
+    model states its variance: the job shows each reading on a sample of the catalog, and asks.
     """
 
     factory: str = option(help="module:callable that makes the model, or a pair: encoder, decoder")
@@ -107,7 +107,7 @@ class ExportModel:
 
     @property
     def model(self) -> ForeignModel:
-        """What is said of the model."""
+        """The model, and what the options say of it."""
         size = self.image_size or 0
         image = ImageSpec(
             height=self.height or size,
@@ -173,8 +173,7 @@ def export_model(options: ExportModel) -> Summary:
     if options.catalog is not None:
         sample = _sample(options, options.catalog)
         probe.use(sample)
-        found = probe.trial.readings()
-        log.info("%s", readings.table(found, probe.variance))
+        log.info("%s", format_readings(probe.trial.readings(), probe.variance))
         log.info("%s", _explanation(len(sample)))
         error = probe.trial.reconstruction_error()
         if error is not None:

@@ -76,8 +76,8 @@ def _read(path: Path) -> dict[str, Tensor]:
         kind = re.search(r"GLOBAL (\S+)", str(error))
         held = kind[1] if kind else "something else"
         raise BundleError(
-            f"{path} is no file of weights alone: it holds {held}, and to open that can run code. "
-            "Where you trust the file, take its weights out: python -c 'import torch; "
+            f"{path} holds more than weights: it holds {held}, and opening that can run code. "
+            "If you trust the file, take its weights out: python -c 'import torch; "
             f'c = torch.load("{path.name}", weights_only=False); '
             'torch.save(c["model_state_dict"] if isinstance(c, dict) else c.state_dict(), '
             '"weights.pt")\''

@@ -1,4 +1,4 @@
-"""A model made elsewhere, once it has been made and called, and the bundle that comes of it."""
+"""A model made elsewhere: made, called, checked, and saved as a bundle."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from vaeudf.model.encoder import answer_to_noise
 from vaeudf.model.export.calling import find_interface
 from vaeudf.model.export.checkpoint import load_checkpoint
 from vaeudf.model.export.checks import check_decoder, check_encoder, takes_channels_last
+from vaeudf.model.export.families import check_family
 from vaeudf.model.export.foreign_model import ForeignModel
-from vaeudf.model.export.recognition import Recognised, check_family
+from vaeudf.model.export.recognition import Recognised
 from vaeudf.model.export.trial import Trial
 from vaeudf.model.foreign import build_foreign, networks_of
 from vaeudf.model.manifest import Manifest
@@ -39,7 +40,7 @@ class Probe:
         source: What a person says of it.
         model: The model, with its weights.
         recognised: Where its posterior is.
-        interface: All that the manifest will say of how to call it.
+        interface: How it is called.
         variance: How its variance is read: as said, or as its family does; None if neither.
         trial: What it gives for noise, or for the pictures of :meth:`use`.
     """
@@ -73,13 +74,13 @@ class Probe:
         self._try(noise)
 
     def use(self, sample: NDArray[np.uint8]) -> None:
-        """Try the model on pictures in place of noise.
+        """Try the model on pictures instead of noise.
 
         Args:
             sample: The pictures, shape (N, H, W, C).
 
         Raises:
-            BundleError: It does not do for them what a bundle promises.
+            BundleError: Its answers are not what a bundle promises, or not finite.
         """
         self._try(sample)
         self._has_pictures = True
@@ -101,8 +102,8 @@ class Probe:
         """Write the bundle.
 
         Raises:
-            BundleError: Nobody has said how the variance is to be read, or by that reading the
-                posteriors of the pictures are not finite.
+            BundleError: It is not known how the variance is to be read, or the posteriors of the
+                pictures are not finite by that reading.
         """
         if self.variance is None:
             raise BundleError(self.question())
@@ -136,7 +137,7 @@ class Probe:
         return save_bundle(path, self._networks, manifest)
 
     def question(self) -> str:
-        """Return what a person must be asked if nobody knows how the variance is stated."""
+        """Return the question to ask if it is not known how the variance is stated."""
         place = self.interface.spread or "the answer"
         hint = self.recognised.suggested
         named = f", whose name suggests {hint}" if hint else ""

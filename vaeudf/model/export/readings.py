@@ -26,7 +26,7 @@ class Reading:
         impossible: Why it cannot be right, in which case all numbers are NaN; None if it can.
         sigma: Median sigma of each dimension, shape (n,).
         kl: KL(q(z|x) ‖ N(0, I)), mean per picture, nats.
-        spread: E[sigma²] + Var[mu], the variance of the aggregate posterior, median over the
+        aggregate: E[sigma²] + Var[mu], the variance of the aggregate posterior, median over the
             dimensions; 1 where it is the prior's.
         noise_error: Mean squared error per pixel of decode(mu + sigma · eps) against decode(mu),
             pixels in [0, 1]; None without a decoder.
@@ -35,7 +35,7 @@ class Reading:
     impossible: str | None
     sigma: NDArray[np.float64]
     kl: float
-    spread: float
+    aggregate: float
     noise_error: float | None
 
 
@@ -57,15 +57,15 @@ def read(
     if bad > 0:
         share = f"{bad:.0%}" if bad >= 0.005 else "some"
         return Reading(
-            impossible=f"{share} of the numbers would be no sigma above 0",
+            impossible=f"{share} of the numbers would give no sigma above 0",
             sigma=np.full(mu.shape[1], np.nan),
             kl=np.nan,
-            spread=np.nan,
+            aggregate=np.nan,
             noise_error=None,
         )
     with np.errstate(over="ignore", invalid="ignore"):
         sigma = np.exp(0.5 * log_vars)
-        spread = np.median(np.mean(sigma**2, axis=0) + means.var(axis=0))
+        aggregate = np.median(np.mean(sigma**2, axis=0) + means.var(axis=0))
         prior = np.zeros((1, mu.shape[1]))
         kl = np.mean(kl_divergence(means, log_vars, prior, prior))
         eps = np.random.default_rng(0).standard_normal(mu.shape)
@@ -77,12 +77,12 @@ def read(
         impossible=None,
         sigma=np.median(sigma, axis=0),
         kl=float(kl),
-        spread=float(spread),
+        aggregate=float(aggregate),
         noise_error=noise_error,
     )
 
 
-def table(readings: Mapping[str, Reading], chosen: str | None) -> str:
+def format_readings(readings: Mapping[str, Reading], chosen: str | None) -> str:
     """Return the readings as text for a terminal, a line each."""
     latent_dim = len(next(iter(readings.values())).sigma)
     shown = min(latent_dim, _DIMENSIONS_SHOWN)
@@ -96,6 +96,6 @@ def table(readings: Mapping[str, Reading], chosen: str | None) -> str:
             continue
         error = "-" if reading.noise_error is None else f"{reading.noise_error:.2g}"
         sigmas = " ".join(f"{sigma:.3g}" for sigma in reading.sigma[:shown])
-        numbers = f"{reading.kl:>12.4g}{reading.spread:>12.3g}{error:>12}"
+        numbers = f"{reading.kl:>12.4g}{reading.aggregate:>12.3g}{error:>12}"
         lines.append(f"{mark}{name:<11}{numbers}   {sigmas}")
     return "\n".join(lines)

@@ -1,12 +1,11 @@
-"""What a model made elsewhere is, as far as it can be told: families, outputs, and who is refused.
+"""Where mu, the variance and the picture are in what a model made elsewhere gives.
 
-The places of mu and of the variance are recognised by type or by name. What the variance's number
-*means* is taken from types only: a thing that is called ``logvar`` may still be log sigma.
+Their places are recognised by type or by name. What the numbers of the variance *mean* is taken
+from types only: an output called ``logvar`` may still be log sigma.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,44 +14,11 @@ from torch import Tensor, distributions, nn
 
 from vaeudf.errors import BundleError
 from vaeudf.model.answers import describe, pick
+from vaeudf.model.export.families import DETERMINISTIC, FLOW, HYPERBOLIC, SPHERE
 from vaeudf.model.variance import Variance
 
-_FLOW = "its posterior is a Gaussian sent through a normalizing flow, which is no Gaussian any more"
-_HAMILTONIAN = "its posterior is a Gaussian moved by Hamiltonian steps, which is no Gaussian"
-_DISCRETE = "it is vector-quantized: its latents are codes, with no density"
-_DETERMINISTIC = "its encoder is deterministic: it gives a point and no posterior"
-_SPHERE = "its posterior is a von Mises–Fisher on a sphere, not a diagonal Gaussian"
-_HYPERBOLIC = "its posterior lies in hyperbolic space, where a diagonal Gaussian has no meaning"
-
-# By the classes of a model and of its parts: package, class (or * for all of it), reason.
-_REFUSED: tuple[tuple[str, str, str], ...] = (
-    ("pythae", "VAE_IAF", _FLOW),
-    ("pythae", "VAE_LinNF", _FLOW),
-    ("pythae", "HVAE", _HAMILTONIAN),
-    ("pythae", "RHVAE", _HAMILTONIAN),
-    ("pythae", "VQVAE", _DISCRETE),
-    ("pythae", "AE", _DETERMINISTIC),
-    ("pythae", "RAE_GP", _DETERMINISTIC),
-    ("pythae", "RAE_L2", _DETERMINISTIC),
-    ("pythae", "WAE_MMD", _DETERMINISTIC),
-    ("pythae", "SVAE", _SPHERE),
-    ("pythae", "PoincareVAE", _HYPERBOLIC),
-    ("diffusers", "VQModel", _DISCRETE),
-    ("diffusers", "AutoencoderTiny", _DETERMINISTIC),
-    ("diffusers", "AutoencoderDC", _DETERMINISTIC),
-    ("nflows", "*", _FLOW),
-    ("normflows", "*", _FLOW),
-    ("zuko", "*", _FLOW),
-    ("geoopt", "*", _HYPERBOLIC),
-    ("hyperspherical_vae", "*", _SPHERE),
-    ("vector_quantize_pytorch", "*", _DISCRETE),
-)
-
-# Whose parts say nothing of the posterior: a flow is a fine prior.
-_OTHER_PARTS = re.compile(r"(?:.*[._])?(?:prior|decoder|discriminator)", re.IGNORECASE)
-
 _MU_NAMES = ("mu", "mean", "loc", "z_mean", "z_mu", "latent_mean", "embedding", "q_mu")
-# What the names suggest, to be shown to a person; nothing is read by it.
+# What the names suggest. A person is shown it; the variance is not read by it.
 _SPREAD_NAMES: dict[str, Variance] = {
     **dict.fromkeys(
         ("log_var", "logvar", "z_log_var", "z_logvar", "log_variance", "q_logvar"), "log_var"
@@ -72,7 +38,7 @@ class Recognised:
         mu: Path of mu.
         spread: Path of what states the variance.
         variance: How it is to be read, where the answer's type says so.
-        suggested: How its name suggests to read it.
+        suggested: The reading that its name suggests.
         clamp: What the family clamps log sigma² to.
         family: Words for what was recognised.
     """
@@ -85,28 +51,8 @@ class Recognised:
     family: str = ""
 
 
-def check_family(model: nn.Module) -> None:
-    """Refuse models of families that are known to have no diagonal Gaussian.
-
-    Raises:
-        BundleError: It is one of these; says which and why.
-    """
-    for path, part in model.named_modules():
-        if _OTHER_PARTS.match(path):
-            continue
-        for kind in type(part).__mro__:
-            package = kind.__module__.split(".")[0]
-            for known, name, reason in _REFUSED:
-                if package == known and name in ("*", kind.__name__):
-                    raise BundleError(
-                        f"{kind.__module__}.{kind.__qualname__} cannot be exported: {reason}. "
-                        "vaeudf is exact for diagonal Gaussians q(z|x) = N(mu, diag sigma²), and "
-                        "for nothing else."
-                    )
-
-
 def find_encoder(model: nn.Module) -> str:
-    """Return the path of what encodes: a method ``encode``, a part ``encoder``, or the model."""
+    """Return the path of the encoder: a method ``encode``, a part ``encoder``, or the model."""
     for name in ("encode", "encoder"):
         if _has(model, name):
             return name
@@ -114,14 +60,14 @@ def find_encoder(model: nn.Module) -> str:
 
 
 def find_decoder(model: nn.Module) -> str | None:
-    """Return the path of what decodes, None if there is none."""
+    """Return the path of the decoder: a method ``decode`` or a part ``decoder``, else None."""
     return next((name for name in ("decode", "decoder") if _has(model, name)), None)
 
 
 def recognise(
     answer: Any, mu_output: str | None = None, variance_output: str | None = None
 ) -> Recognised:
-    """Say where mu and the variance are in an encoder's answer.
+    """Return where mu and the variance are in an encoder's answer.
 
     Args:
         answer: What the encoder gave.
@@ -129,12 +75,13 @@ def recognise(
         variance_output: Path of what states the variance, likewise.
 
     Raises:
-        BundleError: It holds no diagonal Gaussian, or does not say where; or both are one place.
+        BundleError: The answer has no diagonal Gaussian, its place is not recognised, or mu and the
+            variance would be in the same place.
     """
     for path in (mu_output, variance_output):
         _check_path(answer, path)
     if mu_output is not None and variance_output is not None:
-        found = Recognised(mu_output, variance_output)
+        found = Recognised(mu=mu_output, spread=variance_output)
     elif mu_output is None and variance_output is None:
         return _recognise(answer)
     else:
@@ -147,8 +94,8 @@ def recognise(
             ) from None
         if variance_output is None:
             found = replace(recognised, mu=mu_output or "")
-        else:  # what the type says of the variance, it says of the place that it knows
-            found = Recognised(recognised.mu, variance_output)
+        else:  # the type says how to read its own variance, and nothing about another place
+            found = Recognised(mu=recognised.mu, spread=variance_output)
     if found.mu == found.spread:
         raise BundleError(
             f"mu and the variance would both be {found.mu!r} of {describe(answer)}. Name both: "
@@ -158,7 +105,7 @@ def recognise(
 
 
 def _check_path(answer: Any, path: str | None) -> None:
-    """Refuse a named part of a distribution that is no diagonal Gaussian."""
+    """Refuse a named part of a distribution that is not a diagonal Gaussian."""
     names = path.split(".") if path else []
     for end in range(len(names)):
         inner = pick(answer, ".".join(names[:end]))
@@ -170,18 +117,20 @@ def _recognise(answer: Any) -> Recognised:
     if isinstance(answer, distributions.Distribution):
         return _in_distribution(answer)
     if type(answer).__name__ == "IdentityDistribution":
-        raise BundleError(f"the encoder gives {describe(answer)}: {_DETERMINISTIC}.")
+        raise BundleError(f"the encoder gives {describe(answer)}: {DETERMINISTIC}.")
     if _package(answer) == "diffusers" and type(answer).__name__.startswith("DiagonalGaussian"):
         if getattr(answer, "deterministic", False):
-            raise BundleError(f"the encoder gives a deterministic distribution: {_DETERMINISTIC}.")
+            raise BundleError(f"the encoder gives a deterministic distribution: {DETERMINISTIC}.")
         clamp = (-30.0, 20.0)
-        return Recognised("mean", "logvar", "log_var", clamp=clamp, family="diffusers")
+        return Recognised(
+            mu="mean", spread="logvar", variance="log_var", clamp=clamp, family="diffusers"
+        )
     for name in ("latent_dist", "posterior", "q_z", "qz_x", "dist", "distribution"):
         inner = _member(answer, name)
         if inner is not None and not isinstance(inner, Tensor):
             return _below(name, _recognise(inner))
     if _member(answer, "log_concentration") is not None:
-        raise BundleError(f"the encoder gives a log_concentration: {_SPHERE}.")
+        raise BundleError(f"the encoder gives a log_concentration: {SPHERE}.")
     named = _by_name(answer)
     if named is not None:
         return named
@@ -199,7 +148,7 @@ def find_picture(answer: Any) -> str:
     """Return the path of the picture in a decoder's answer.
 
     Raises:
-        BundleError: It is not to be recognised.
+        BundleError: It is not recognised.
     """
     if isinstance(answer, Tensor):
         return ""
@@ -224,16 +173,16 @@ def _in_distribution(answer: distributions.Distribution) -> Recognised:
     kind = type(inner)
     if kind is distributions.Normal:
         family = f"torch.distributions.{type(answer).__name__}"
-        return Recognised(f"{path}loc", f"{path}scale", "sigma", family=family)
+        return Recognised(mu=f"{path}loc", spread=f"{path}scale", variance="sigma", family=family)
     reasons = {
-        "TransformedDistribution": _FLOW,
+        "TransformedDistribution": FLOW,
         "MultivariateNormal": "its covariance is full, and not diagonal",
         "LowRankMultivariateNormal": "its covariance is not diagonal",
-        "VonMises": _SPHERE,
-        "VonMisesFisher": _SPHERE,
-        "HypersphericalUniform": _SPHERE,
-        "WrappedNormal": _HYPERBOLIC,
-        "RiemannianNormal": _HYPERBOLIC,
+        "VonMises": SPHERE,
+        "VonMisesFisher": SPHERE,
+        "HypersphericalUniform": SPHERE,
+        "WrappedNormal": HYPERBOLIC,
+        "RiemannianNormal": HYPERBOLIC,
         "MixtureSameFamily": "it is a mixture, and not one Gaussian",
     }
     reason = next(
@@ -254,7 +203,7 @@ def _in_sequence(answer: tuple[Any, ...] | list[Any]) -> Recognised:
         return _below("0", _recognise(answer[0]))
     two = len(answer) == 2 and all(isinstance(part, Tensor) for part in answer)
     if two and answer[0].ndim == answer[1].ndim:
-        return Recognised("0", "1", family="a pair")
+        return Recognised(mu="0", spread="1", family="a pair")
     raise BundleError(
         f"the encoder gives {describe(answer)}: which are mu and the variance? Name their places, "
         "as --mu-output 0 --variance-output 1."
@@ -270,22 +219,19 @@ def _by_name(answer: Any) -> Recognised | None:
         return None
     mu, spread = mus[0], spreads[0]
     if _package(answer) == "pythae" and spread == "log_covariance":
-        return Recognised(mu, spread, "log_var", family="pythae")
-    return Recognised(mu, spread, None, _SPREAD_NAMES[spread], family=f"{mu} and {spread}")
+        return Recognised(mu=mu, spread=spread, variance="log_var", family="pythae")
+    return Recognised(
+        mu=mu, spread=spread, suggested=_SPREAD_NAMES[spread], family=f"{mu} and {spread}"
+    )
 
 
 def _below(name: str, found: Recognised) -> Recognised:
+    """Return what was found in a part of an answer, by paths from the whole answer."""
+
     def path(inner: str) -> str:
         return f"{name}.{inner}" if inner else name
 
-    return Recognised(
-        path(found.mu),
-        path(found.spread),
-        found.variance,
-        found.suggested,
-        found.clamp,
-        found.family,
-    )
+    return replace(found, mu=path(found.mu), spread=path(found.spread))
 
 
 def _member(thing: Any, name: str) -> Any:
