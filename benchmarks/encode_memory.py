@@ -1,4 +1,4 @@
-"""What encoding images of up to 50 megapixels takes of a Python worker's memory.
+"""How much memory a Python worker takes to encode images of up to 50 megapixels.
 
     python -m benchmarks.encode_memory --data DIR
 
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.encode import make_model
+from benchmarks.catalogs import make_model
 from benchmarks.measure import PeakMemory, print_table, tell
 
 # 49.9 megapixels, in two shapes.

@@ -13,7 +13,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.support.chunks import rows
+from tests.support.chunks import (
+    rows,
+)
 from vaeudf.encoding import staging
 from vaeudf.encoding.staging import clean, has_chunks, open_run, write_chunk
 from vaeudf.errors import InputError, TooManyFailures

@@ -1,4 +1,4 @@
-"""What a garment's cloth looks like: its colour and its pattern."""
+"""The colour of a garment's cloth, what a shop calls it, and its pattern."""
 
 from __future__ import annotations
 
@@ -32,8 +32,6 @@ _LMS_TO_RGB = np.array(
         [-0.00419609, -0.70341861, 1.70761470],
     ]
 )
-WHITE = np.array([0.98, 0.975, 0.96], np.float32)
-BRASS = np.array([0.80, 0.66, 0.40], np.float32)
 
 
 def _wheel(hue: float) -> tuple[float, float]:
@@ -42,7 +40,7 @@ def _wheel(hue: float) -> tuple[float, float]:
 
 
 def colour_name(hue: float, brightness: float) -> str:
-    """What a shop would call a colour."""
+    """Return what a shop would call the colour of two factors, such as "navy"."""
     degrees, colourful = _wheel(hue)
     names = next(names for end, names in _COLOUR_NAMES if degrees <= end)
     return (names if colourful > 0.5 else _GREY_NAMES)[(brightness > 0.3) + (brightness > 0.75)]
@@ -64,7 +62,7 @@ def cloth_colour(hue: float, brightness: float) -> Array:
     return rgb.astype(np.float32)
 
 
-def cloth_pattern(size: int, motif: float, scale: float) -> Array:
+def pattern_of(size: int, motif: float, scale: float) -> Array:
     """How much of the second colour each pixel `(size, size)` of the cloth shows, in [0, 1]."""
     period = 0.09 + 0.09 * scale
     # Edges one pixel wide at any size: crisp, and no motif aliases.
@@ -84,5 +82,5 @@ def cloth_pattern(size: int, motif: float, scale: float) -> Array:
 
 
 def mix(low: float, high: float, share: float) -> float:
-    """The number that is `share` of the way from `low` to `high`."""
+    """Return the number at a share of the way from low to high."""
     return low + (high - low) * share

@@ -1,4 +1,4 @@
-"""A garment of the drawn shop, and its picture.
+"""Garments of a drawn shop: drawn by chance, and as pictures.
 
 A garment is a category and a handful of continuous factors, each in [0, 1] and each visible:
 
@@ -16,34 +16,18 @@ between) and `scale` how coarse.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
-from vaeudf.catalog.garments import outlines
+from vaeudf.catalog.garments.categories import CATEGORIES, KINDS
 from vaeudf.catalog.garments.cloth import colour_name
-from vaeudf.catalog.garments.outlines import Factors
 from vaeudf.catalog.garments.sheet import Sheet
 from vaeudf.errors import InputError
 
-FACTORS = ("sleeve", "length", "width", "hue", "brightness", "pattern", "motif", "scale")
-
-# How each is drawn, and the middle of its price range.
-_KINDS: dict[str, tuple[Callable[[Sheet, Factors], None], int]] = {
-    "t-shirt": (outlines.t_shirt, 19),
-    "shirt": (outlines.shirt, 39),
-    "dress": (outlines.dress, 69),
-    "trousers": (outlines.trousers, 59),
-    "skirt": (outlines.skirt, 45),
-    "shorts": (outlines.shorts, 29),
-    "shoes": (outlines.shoes, 89),
-    "hat": (outlines.hat, 35),
-    "bag": (outlines.bag, 99),
-    "coat": (outlines.coat, 149),
-}
-CATEGORIES: tuple[str, ...] = tuple(_KINDS)
+_FACTORS = ("sleeve", "length", "width", "hue", "brightness", "pattern", "motif", "scale")
 
 
 @dataclass(frozen=True)
@@ -73,12 +57,12 @@ def sample_garment(seed: int, index: int) -> Garment:
     if seed < 0 or index < 0:
         raise InputError(f"found seed {seed} and index {index}; expected both to be 0 or more")
     sequence = np.random.SeedSequence(seed, spawn_key=(index,))
-    draws = np.random.Generator(np.random.Philox(sequence)).random(2 + len(FACTORS)).tolist()
+    draws = np.random.Generator(np.random.Philox(sequence)).random(2 + len(_FACTORS)).tolist()
     category = CATEGORIES[int(draws[0] * len(CATEGORIES))]
-    factors = dict(zip(FACTORS, draws[2:], strict=True))
+    factors = dict(zip(_FACTORS, draws[2:], strict=True))
     # Longer and patterned costs more; the rest is the brand.
     dearness = 0.6 + 0.25 * factors["length"] + 0.15 * factors["pattern"] + 0.4 * draws[1]
-    price = round(_KINDS[category][1] * dearness) - 0.05
+    price = round(KINDS[category][1] * dearness) - 0.05
     name = colour_name(factors["hue"], factors["brightness"])
     return Garment(category, name, round(price, 2), factors)
 
@@ -90,15 +74,15 @@ def draw_garment(garment: Garment, size: int = 64) -> Image.Image:
         InputError: If the category is unknown, a factor is missing or outside [0, 1], or the
             size is below 8.
     """
-    if garment.category not in _KINDS:
+    if garment.category not in KINDS:
         known = ", ".join(CATEGORIES)
         raise InputError(f"found category {garment.category!r}; expected one of {known}")
     if size < 8:
         raise InputError(f"found size {size}; expected 8 pixels or more")
-    for name in FACTORS:
+    for name in _FACTORS:
         value = garment.factors.get(name)
         if value is None or not 0 <= value <= 1:
             raise InputError(f"found factor {name} = {value}; expected a number from 0 to 1")
     sheet = Sheet(garment.factors, size)
-    _KINDS[garment.category][0](sheet, garment.factors)
+    KINDS[garment.category][0](sheet, garment.factors)
     return sheet.develop()

@@ -1,4 +1,4 @@
-"""A picture under construction, and the curves that outlines are made of."""
+"""A square picture under construction, and the curves that are drawn on it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from math import cos, radians, sin
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from vaeudf.catalog.garments.cloth import WHITE, Array, cloth_colour, cloth_pattern
+from vaeudf.catalog.garments.cloth import Array, cloth_colour, pattern_of
 
 Point = tuple[float, float]
 Points = list[Point]
+
+WHITE = np.array([0.98, 0.975, 0.96], np.float32)
+BRASS = np.array([0.80, 0.66, 0.40], np.float32)
 
 
 class Sheet:
@@ -25,7 +28,7 @@ class Sheet:
         self.colour = cloth_colour(factors["hue"], factors["brightness"])
         self.dark = 0.55 * self.colour
         contrast = 0.9 * float(np.interp(factors["pattern"], (0.4, 1), (0, 1)))
-        pattern = contrast * cloth_pattern(size, factors["motif"], factors["scale"])
+        pattern = contrast * pattern_of(size, factors["motif"], factors["scale"])
         self.cloth = self.colour + pattern[:, :, None] * (WHITE - self.colour)
         self.rgb = np.zeros((size, size, 3), np.float32)
         self.alpha = np.zeros((size, size), np.float32)
@@ -92,6 +95,10 @@ class Sheet:
         self.alpha += cover * (1 - self.alpha)
 
 
+def _unit(mask: Image.Image) -> Array:
+    return np.asarray(mask, np.float32) / np.float32(255)
+
+
 def bend(start: Point, pull: Point, end: Point) -> Points:
     """A quadratic Bézier curve."""
     return [
@@ -111,7 +118,3 @@ def whole(half: Points) -> Points:
 def both(half: Points) -> tuple[Points, Points]:
     """A part that exists on the right and on the left, such as a sleeve."""
     return [(0.5 + x, y) for x, y in half], [(0.5 - x, y) for x, y in half]
-
-
-def _unit(mask: Image.Image) -> Array:
-    return np.asarray(mask, np.float32) / np.float32(255)

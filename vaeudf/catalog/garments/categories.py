@@ -1,16 +1,16 @@
-"""How each category is drawn.
+"""One function per category of garment, which draws it.
 
-Geometry is written in a unit square, y downwards; a "half" outline gives x as the distance from
-the vertical centre line, and is mirrored.
+Geometry is written in a unit square, y downwards; a "half" outline gives x as the distance from the
+vertical centre line, and is mirrored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import cos, radians, sin
 
-from vaeudf.catalog.garments.cloth import BRASS, WHITE, mix
-from vaeudf.catalog.garments.sheet import Point, Points, Sheet, bend, both, whole
+from vaeudf.catalog.garments.cloth import mix
+from vaeudf.catalog.garments.sheet import BRASS, WHITE, Point, Points, Sheet, bend, both, whole
 
 Factors = Mapping[str, float]
 
@@ -44,8 +44,7 @@ def _neck(sheet: Sheet, width: float, top: float, depth: float) -> Points:
     return front
 
 
-def t_shirt(sheet: Sheet, f: Factors) -> None:
-    """Draw a T-shirt."""
+def _t_shirt(sheet: Sheet, f: Factors) -> None:
     chest, hem, s = mix(0.165, 0.23, f["width"]), mix(0.70, 0.90, f["length"]), f["sleeve"]
     sheet.centre(0.145, hem)
     shoulder, armpit = (chest + 0.005, 0.20), (chest, 0.37)
@@ -57,8 +56,7 @@ def t_shirt(sheet: Sheet, f: Factors) -> None:
     sheet.stroke(whole([(0, hem - 0.018), (chest, hem - 0.028)]), width=0.006, strength=0.4)
 
 
-def shirt(sheet: Sheet, f: Factors) -> None:
-    """Draw a shirt with buttons."""
+def _shirt(sheet: Sheet, f: Factors) -> None:
     chest, hem, s = mix(0.155, 0.21, f["width"]), mix(0.72, 0.92, f["length"]), f["sleeve"]
     sheet.centre(0.115, hem)
     shoulder, armpit, reach = (chest, 0.19), (chest, 0.35), mix(0.15, 0.56, s)
@@ -73,8 +71,7 @@ def shirt(sheet: Sheet, f: Factors) -> None:
     sheet.fill(*both([(0, 0.205), (0.06, 0.115), (0.09, 0.135), (0.105, 0.2), (0.06, 0.265)]))
 
 
-def coat(sheet: Sheet, f: Factors) -> None:
-    """Draw a coat."""
+def _coat(sheet: Sheet, f: Factors) -> None:
     chest, hem, s = mix(0.15, 0.20, f["width"]), mix(0.74, 0.95, f["length"]), f["sleeve"]
     sheet.centre(0.07, hem)
     shoulder, armpit = (chest, 0.15), (chest - 0.005, 0.32)
@@ -89,8 +86,7 @@ def coat(sheet: Sheet, f: Factors) -> None:
     sheet.dots(*((x, y) for x in (0.465, 0.535) for y in (0.45, 0.54, 0.63)), radius=0.016)
 
 
-def dress(sheet: Sheet, f: Factors) -> None:
-    """Draw a dress."""
+def _dress(sheet: Sheet, f: Factors) -> None:
     waist, hem, s = mix(0.095, 0.125, f["width"]), mix(0.68, 0.96, f["length"]), f["sleeve"]
     flare = mix(0.17, 0.33, f["width"])
     sheet.centre(0.10, hem)
@@ -107,8 +103,7 @@ def dress(sheet: Sheet, f: Factors) -> None:
     sheet.stroke(whole([(0, 0.424), (waist - 0.004, 0.416)]), width=0.034, strength=1.0)
 
 
-def skirt(sheet: Sheet, f: Factors) -> None:
-    """Draw a skirt."""
+def _skirt(sheet: Sheet, f: Factors) -> None:
     hem, flare, waist = mix(0.36, 0.74, f["length"]), mix(0.19, 0.38, f["width"]), 0.15
     sheet.centre(0, hem)
     side = bend((waist, 0), (waist + 0.05, hem * 0.3), (flare, hem - 0.025))
@@ -135,8 +130,7 @@ def _legs(sheet: Sheet, waist: float, hem: float, middle: float, ankle: float) -
     sheet.dots((0.5, 0.022), radius=0.013, paint=BRASS)
 
 
-def trousers(sheet: Sheet, f: Factors) -> None:
-    """Draw trousers."""
+def _trousers(sheet: Sheet, f: Factors) -> None:
     hem = mix(0.60, 0.90, f["length"])
     ankle = mix(0.045, 0.085, f["width"]) * mix(0.8, 1.5, f["sleeve"])
     middle = 0.07 + 0.6 * ankle
@@ -144,8 +138,7 @@ def trousers(sheet: Sheet, f: Factors) -> None:
     sheet.stroke(*both([(0.085, 0.14), (middle, hem)]), strength=0.4, blur=0.006)
 
 
-def shorts(sheet: Sheet, f: Factors) -> None:
-    """Draw shorts."""
+def _shorts(sheet: Sheet, f: Factors) -> None:
     hem, ankle = mix(0.40, 0.58, f["length"]), mix(0.10, 0.14, f["width"])
     middle = ankle + 0.02
     _legs(sheet, 0.165, hem, middle, ankle)
@@ -154,8 +147,7 @@ def shorts(sheet: Sheet, f: Factors) -> None:
     sheet.fill(*both(cuff), tone=0.78)
 
 
-def shoes(sheet: Sheet, f: Factors) -> None:
-    """Draw a pair of shoes."""
+def _shoes(sheet: Sheet, f: Factors) -> None:
     foot, shaft = mix(0.64, 0.86, f["length"]), mix(0.16, 0.42, f["sleeve"])
     sole = mix(0.045, 0.10, f["width"])
     sheet.centre(-shaft - 0.04, sole)
@@ -183,8 +175,7 @@ def shoes(sheet: Sheet, f: Factors) -> None:
     sheet.stroke(at((0.01, -sole * 0.65), (0.99, -sole * 0.65)), strength=0.8)
 
 
-def hat(sheet: Sheet, f: Factors) -> None:
-    """Draw a hat."""
+def _hat(sheet: Sheet, f: Factors) -> None:
     brim, head = mix(0.29, 0.46, f["sleeve"]), mix(0.15, 0.22, f["width"])
     crown = mix(0.17, 0.36, f["length"])
     sheet.centre(-crown, 0.07)
@@ -200,8 +191,7 @@ def hat(sheet: Sheet, f: Factors) -> None:
     sheet.stroke(whole(crease), width=0.02, strength=0.5, blur=0.01)
 
 
-def bag(sheet: Sheet, f: Factors) -> None:
-    """Draw a handbag."""
+def _bag(sheet: Sheet, f: Factors) -> None:
     wide, tall = mix(0.21, 0.35, f["width"]), mix(0.28, 0.48, f["length"])
     loop = mix(0.12, 0.34, f["sleeve"])
     sheet.centre(-loop, tall)
@@ -214,3 +204,19 @@ def bag(sheet: Sheet, f: Factors) -> None:
     sheet.stroke(whole(grip), width=0.03, strength=1.0)
     sheet.dots((0.37, 0.03), (0.63, 0.03), radius=0.02, paint=BRASS)
     sheet.dots((0.5, tall * 0.5), radius=0.032, paint=BRASS)
+
+
+# How each is drawn, and the middle of its price range.
+KINDS: dict[str, tuple[Callable[[Sheet, Factors], None], int]] = {
+    "t-shirt": (_t_shirt, 19),
+    "shirt": (_shirt, 39),
+    "dress": (_dress, 69),
+    "trousers": (_trousers, 59),
+    "skirt": (_skirt, 45),
+    "shorts": (_shorts, 29),
+    "shoes": (_shoes, 89),
+    "hat": (_hat, 35),
+    "bag": (_bag, 99),
+    "coat": (_coat, 149),
+}
+CATEGORIES: tuple[str, ...] = tuple(KINDS)
