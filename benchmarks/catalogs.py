@@ -1,4 +1,4 @@
-"""Catalogs of small JPEG files, and a model, for the benchmarks that encode."""
+"""Catalogs of small JPEG files for the benchmarks that encode."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 
 from benchmarks.measure import tell
 
-SIDE = 64
 _LONGEST, _WARM_UP = 160, 512
 _ROWS_PER_FILE = 2_500
 
@@ -57,16 +56,3 @@ def make_data(root: Path, photos: str | None, count: int) -> None:
             pq.write_table(rows, part / name / "parquet" / f"{start:06d}.parquet")
             tell(f"made {start + len(ids):,} of {number:,} images")
     part.rename(root)
-
-
-def make_model(path: Path) -> None:
-    """Write a reference model with random weights: the speed is the same."""
-    import torch
-
-    from vaeudf.images.spec import ImageSpec
-    from vaeudf.model.bundle import Manifest, save_bundle
-    from vaeudf.model.conv_vae import conv_vae
-
-    torch.manual_seed(0)
-    sizes = {"height": SIDE, "width": SIDE, "channels": 3, "latent_dim": 10, "base_channels": 24}
-    save_bundle(path, conv_vae(**sizes), Manifest("conv_vae", sizes, 10, ImageSpec(SIDE, SIDE)))

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.catalogs import make_model
+from benchmarks.encode import make_model
 from benchmarks.measure import PeakMemory, print_table, tell
 
 # 49.9 megapixels, in two shapes.

@@ -27,7 +27,7 @@ from pyarrow import fs
 import vaeudf
 from tests.cluster.standalone import free_port
 from tests.conftest import png
-from tests.encoding.test_staging import rows as chunk
+from tests.support.chunks import rows as chunk
 from vaeudf.catalog.reader import ImageReader
 from vaeudf.encoding.run_record import RunRecord, write_run_record
 from vaeudf.encoding.staging import clean, has_chunks, open_run, write_chunk

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Iterator
 from itertools import islice
 from typing import Literal
@@ -14,13 +15,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from vaeudf.catalog.reader import ImageReader
-from vaeudf.catalog.source import (
-    CatalogSource,
-    has_hashed_versions,
-    hashed_version,
-    in_file_order,
-    list_items,
-)
+from vaeudf.catalog.source import CatalogSource, has_hashed_versions, list_items
 from vaeudf.decoding.udf import (
     PictureFolder,
     decode_rows,
@@ -33,7 +28,9 @@ from vaeudf.model.bundle import Bundle, PictureDecoder
 from vaeudf.model.devices import Hardware
 from vaeudf.schema import (
     CHANGED,
+    HASH_DIGITS,
     IMAGE_FILE,
+    IMAGE_ROW,
     ITEM_ID,
     MESSAGE,
     MU,
@@ -44,7 +41,6 @@ from vaeudf.schema import (
     SOURCE_VERSION,
     SQUARED_ERROR,
 )
-from vaeudf.spark.cluster import Cluster
 
 MISSING = "missing"
 """Reason of an item that is not in the catalog any more."""
@@ -100,8 +96,11 @@ def reconstruct(
     listing = listing.select(ITEM_ID, F.col(SOURCE_VERSION).alias(_VERSION_NOW), *PLACE)
     known = F.col(SOURCE_VERSION) if SOURCE_VERSION in items.columns else F.lit(None)
     wanted = items.select(ITEM_ID, MU, known.cast("string").alias(SOURCE_VERSION))
-    tasks = tasks_for(count, bundle, Cluster(spark).num_cores)
-    placed = in_file_order(wanted.join(listing, ITEM_ID, "left"), tasks)
+    tasks = tasks_for(count, bundle, int(spark.sparkContext.defaultParallelism))
+    # Rows of one file together and in order, as the reader wants them.
+    placed = wanted.join(listing, ITEM_ID, "left")
+    placed = placed.repartitionByRange(tasks, IMAGE_FILE, IMAGE_ROW)
+    placed = placed.sortWithinPartitions(IMAGE_FILE, IMAGE_ROW)
     model = decoder_on_executors(items, bundle, hardware)
     kept = _PICTURES[keep]
     fields = [*_ERRORS, *((name, *kept) for name in (ORIGINAL, RECONSTRUCTION) if kept)]
@@ -152,7 +151,7 @@ def _compare(
             continue
         now = row[_VERSION_NOW]
         if hashed and isinstance(data, bytes):
-            now = hashed_version(data)
+            now = hashlib.sha256(data).hexdigest()[:HASH_DIGITS]
         known = row[SOURCE_VERSION] is not None and now is not None
         result |= {
             SQUARED_ERROR: squared_error(original, picture),
