@@ -1,4 +1,4 @@
-"""What encoding images of up to 50 megapixels takes of a Python worker's memory.
+"""How much memory a Python worker takes to encode images of up to 50 megapixels.
 
     python -m benchmarks.encode_memory --data DIR
 

@@ -13,6 +13,8 @@ from vaeudf.catalog.source import (
     CatalogSource,
     check_items,
     count_ignored,
+    hashed_version,
+    in_file_order,
     list_items,
     read_images,
 )
@@ -97,6 +99,27 @@ def test_parquet_columns_are_options(spark, tmp_path):
         {"item_id": "2", "source_version": "20", "odd.name": "q"},
     ]
     assert read_images(spark, source, ["1", "2"]) == {"1": b"a", "2": b"b"}
+
+
+def test_items_of_one_file_are_together_and_in_order(spark):
+    rows = [
+        (f"i{i}", f"/{file}.parquet", row)
+        for i, (file, row) in enumerate((file, row) for row in (3, 1, None, 2, 0) for file in "cab")
+    ]
+    items = spark.createDataFrame(rows, "item_id string, image_file string, image_row long")
+    parts = in_file_order(items, 3).rdd.glom().collect()
+    places = [[(row.image_file, row.image_row) for row in part] for part in parts]
+    # Rows without a number are files of their own, and come first.
+    expected = [(f"/{file}.parquet", row) for file in "abc" for row in (None, 0, 1, 2, 3)]
+    assert [place for part in places for place in part] == expected
+    assert len(parts) == 3
+
+
+def test_hashes_are_those_that_spark_computes(spark, tmp_path):
+    images = [b"x", b"", None]
+    pq.write_table(pa.table({"item_id": list("abc"), "image": images}), tmp_path / "c.parquet")
+    rows = sorted(list_items(spark, CatalogSource(str(tmp_path / "c.parquet"))).collect())
+    assert [row.source_version for row in rows] == [hashed_version(image) for image in images]
 
 
 def test_source_version_changes_with_the_image_only(spark, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from pyspark.sql.pandas.types import from_arrow_schema
 
 from tests.support.chunks import rows as chunk
 from vaeudf.encoding.changes import (
@@ -13,7 +14,6 @@ from vaeudf.encoding.changes import (
     with_encoded,
 )
 from vaeudf.encoding.staging import CHUNK_SCHEMA, write_chunk
-from vaeudf.spark.ddl import ddl
 
 pytestmark = pytest.mark.spark
 
@@ -56,7 +56,7 @@ def quarantine(spark):
 def staged(spark):
     def make(*rows: tuple[str, str, float]):
         filled = [(name, v, [mu], [0.0], None, None) for name, v, mu in rows]
-        return spark.createDataFrame(filled, ddl(CHUNK_SCHEMA))
+        return spark.createDataFrame(filled, from_arrow_schema(CHUNK_SCHEMA))
 
     return make
 

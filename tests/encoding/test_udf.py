@@ -75,7 +75,7 @@ def test_batches_of_the_network(bundle, garments, monkeypatch, threads, ahead, c
     encoder = BatchEncoder(bundle.encoder, torch.device("cpu"))
     with ThreadPoolExecutor(max(1, threads)) as pool:
         given = pool if threads else None
-        frames = list(encode_batches(iter(images), encoder, given, ahead))
+        frames = list(encode_batches(iter(images), encoder, given, ahead=ahead))
     assert [len(frame) for frame in frames] == [3] * (count // 3) + [count % 3] * (count % 3 > 0)
     if not count:
         return

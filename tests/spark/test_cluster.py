@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from vaeudf.spark.cluster import Cluster
+from vaeudf.spark.tasks import numbered_tasks
 
 pytestmark = pytest.mark.spark
 
@@ -36,21 +37,12 @@ def test_tasks_read_what_is_shared(spark):
     def work(task):
         yield pa.RecordBatch.from_pydict({"x": [task * shared.value["a"][task]]})
 
-    rows = cluster.run_tasks(3, work, "x long")
+    rows = numbered_tasks(spark, 3, work, "x long")
     assert rows.rdd.getNumPartitions() == 3
     assert [row.x for row in rows.collect()] == [0, 2, 6]
     shared.free()
     with pytest.raises(Exception, match=r"destroyed|No such file"):
-        cluster.run_tasks(3, work, "x long").collect()
-
-
-def test_tasks_may_yield_nothing_or_many_batches(spark):
-    def work(task):
-        for i in range(task):
-            yield pa.RecordBatch.from_pydict({"x": [10 * task + i]})
-
-    found = Cluster(spark).run_tasks(3, work, "x long").collect()
-    assert [row.x for row in found] == [10, 20, 21]
+        numbered_tasks(spark, 3, work, "x long").collect()
 
 
 def test_workers_import_from_files_that_are_added(spark, tmp_path):
@@ -64,7 +56,7 @@ def test_workers_import_from_files_that_are_added(spark, tmp_path):
 
         yield pa.RecordBatch.from_pydict({"x": [answer]})
 
-    assert [row.x for row in cluster.run_tasks(1, work, "x long").collect()] == [42]
+    assert [row.x for row in numbered_tasks(spark, 1, work, "x long").collect()] == [42]
 
 
 def test_a_glob_gives_paths_below_its_root(spark, tmp_path):

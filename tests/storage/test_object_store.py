@@ -249,13 +249,13 @@ def test_folders_that_are_replaced(bucket):
     uri = f"{bucket}/results"
     files, _ = filesystem(uri)
     for content in (b"old", b"new"):
-        check_output(uri, True, RESULTS_MARK)
+        check_output(uri, overwrite=True, marker=RESULTS_MARK)
         with replacing(uri, RESULTS_MARK) as folder:
             with files.open_output_stream(f"{filesystem(folder)[1]}/deep/{content}.txt") as stream:
                 stream.write(content)
     assert listing(uri) == [RESULTS_MARK, "deep/b'new'.txt"]
     with pytest.raises(InputError, match="exists already"):
-        check_output(uri, False, RESULTS_MARK)
+        check_output(uri, overwrite=False, marker=RESULTS_MARK)
     with pytest.raises(ZeroDivisionError), replacing(uri, RESULTS_MARK) as folder:
         with files.open_output_stream(f"{filesystem(folder)[1]}/x") as stream:
             stream.write(b"half")
@@ -263,7 +263,7 @@ def test_folders_that_are_replaced(bucket):
     assert listing(bucket) == [f"results/{RESULTS_MARK}", "results/deep/b'new'.txt"]
     assert not is_empty_folder(uri)
     with pytest.raises(InputError, match=f"{bucket}/ is a whole store; name a folder in it"):
-        check_output(f"{bucket}/", True, RESULTS_MARK)
+        check_output(f"{bucket}/", overwrite=True, marker=RESULTS_MARK)
 
 
 @pytest.mark.parametrize("fails_at", range(1, 7))

@@ -45,7 +45,12 @@ def test_check_output(tmp_path):
 )
 def test_an_output_is_neither_above_nor_below_an_input(tmp_path, output, source, clash):
     def check():
-        check_output(f"{tmp_path}/{output}", True, "marker", [f"{tmp_path}/{source}"])
+        check_output(
+            f"{tmp_path}/{output}",
+            overwrite=True,
+            marker="marker",
+            inputs=[f"{tmp_path}/{source}"],
+        )
 
     if not clash:
         return check()

@@ -15,10 +15,11 @@ from typing import NamedTuple
 import pyarrow as pa
 from pyarrow import fs
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.pandas.types import from_arrow_schema
 
 from vaeudf.errors import InputError, root_cause
 from vaeudf.spark.cluster import Cluster
-from vaeudf.spark.ddl import ddl
+from vaeudf.spark.tasks import numbered_tasks
 from vaeudf.storage.locations import absolute, exists, filesystem, is_file, spark_literal, spark_uri
 
 PATH, LENGTH, MODIFIED = "path", "length", "modified"
@@ -76,7 +77,7 @@ def list_files(spark: SparkSession, path: str) -> DataFrame:
             files, _ = _list(Folder(path, recursive=True))
             yield from files.to_batches(_ROWS_PER_BATCH)
 
-    return here.unionByName(cluster.run_tasks(num_tasks, list_all, ddl(_SCHEMA)))
+    return here.unionByName(numbered_tasks(spark, num_tasks, list_all, from_arrow_schema(_SCHEMA)))
 
 
 def first_file(spark: SparkSession, path: str) -> str | None:
@@ -136,7 +137,7 @@ def _folders_at(spark: SparkSession, path: str) -> list[Folder]:
             names.setdefault(parent, set()).add(name)
     folders = [Folder(match, recursive=True) for match in sorted(whole) if not _above(match, whole)]
     return folders + [
-        Folder(parent, False, frozenset(some))
+        Folder(parent, recursive=False, names=frozenset(some))
         for parent, some in sorted(names.items())
         if not _above(parent, whole)
     ]
@@ -212,7 +213,7 @@ def _list(folder: Folder) -> tuple[pa.Table, list[Folder]]:
         elif not _hidden(rest):
             below.append(Folder(folder.path.rstrip("/") + rest, recursive=True))
     if odd:
-        rows += _undecodable(inner, folder.recursive)
+        rows += _undecodable(inner, recursive=folder.recursive)
     # What is asked for by name is not passed over.
     rows = sorted(row for row in rows if folder.names is not None or not _hidden(row[0]))
     columns = [
@@ -223,7 +224,7 @@ def _list(folder: Folder) -> tuple[pa.Table, list[Folder]]:
     return pa.table(columns, schema=_SCHEMA), sorted(below)
 
 
-def _undecodable(inner: str, recursive: bool) -> Iterator[tuple[str, int, int | None]]:
+def _undecodable(inner: str, *, recursive: bool) -> Iterator[tuple[str, int, int | None]]:
     """Yield a local folder's files whose names are not UTF-8, which pyarrow cannot name.
 
     The names have replacement characters, and no file can be opened by them. Each is listed all the

@@ -11,6 +11,7 @@ from functools import reduce
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
 
 from vaeudf.encoding.staging import CHUNK_SCHEMA, has_chunks
 from vaeudf.schema import (
@@ -25,7 +26,6 @@ from vaeudf.schema import (
     SOURCE_VERSION,
     quoted,
 )
-from vaeudf.spark.ddl import ddl
 from vaeudf.storage.locations import spark_literal
 
 _CARRIED, _RESUMED, _QUARANTINED = "carried", "resumed", "quarantined"
@@ -106,7 +106,7 @@ def find_changes(
 
 def read_chunks(spark: SparkSession, folder: str) -> DataFrame:
     """Return the rows of the chunk files in a folder."""
-    return spark.read.schema(ddl(CHUNK_SCHEMA)).parquet(spark_literal(folder))
+    return spark.read.schema(from_arrow_schema(CHUNK_SCHEMA)).parquet(spark_literal(folder))
 
 
 def with_encoded(changes: Changes, folder: str) -> DataFrame:
@@ -160,4 +160,4 @@ def _as_known(rows: DataFrame, origin: str) -> DataFrame:
 
 
 def _nothing(spark: SparkSession) -> DataFrame:
-    return spark.createDataFrame([], f"{ddl(CHUNK_SCHEMA)}, {_ORIGIN} string")
+    return spark.createDataFrame([], from_arrow_schema(CHUNK_SCHEMA).add(_ORIGIN, "string"))

@@ -15,6 +15,7 @@ from pyspark import TaskContext
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.functions import pandas_udf
+from pyspark.sql.pandas.types import from_arrow_schema
 
 from vaeudf.catalog.prefetch import LookAhead
 from vaeudf.catalog.reader import ImageReader
@@ -43,7 +44,6 @@ from vaeudf.schema import (
     SOURCE_VERSION,
     quoted,
 )
-from vaeudf.spark.ddl import ddl
 from vaeudf.spark.model_worker import Model, gpu_of, threads_of
 
 # A process that takes longer for one batch is taken for hung.
@@ -61,7 +61,7 @@ _CHUNKS_PER_CORE = 3
 _FEWEST_PER_CHUNK = 64
 _ADDED = (MU, LOG_VAR, REASON, MESSAGE)
 _STRUCT = "__vaeudf_posterior"
-_POSTERIOR_TYPE = ddl(pa.schema([CHUNK_SCHEMA.field(name) for name in _ADDED]))
+_POSTERIOR_TYPE = from_arrow_schema(pa.schema([CHUNK_SCHEMA.field(name) for name in _ADDED]))
 
 Data = bytes | ImageFailure | None
 Pixels = NDArray[np.uint8] | ImageFailure
@@ -217,6 +217,7 @@ def encode_batches(
     images: Iterator[Data],
     encoder: BatchEncoder,
     pool: ThreadPoolExecutor | None = None,
+    *,
     ahead: bool = False,
 ) -> Iterator[pd.DataFrame]:
     """Encode images a network's batch at a time; a row each, in order.
@@ -228,7 +229,7 @@ def encode_batches(
         ahead: Whether to decode the next batch while the encoder is at one.
     """
     waiting: tuple[list[Pixels], Callable[[], Posteriors] | None] | None = None
-    for batch in _decoded(images, encoder, pool, ahead):
+    for batch in _decoded(images, encoder, pool, ahead=ahead):
         begun = batch, _start(encoder, batch)
         if not ahead:
             yield _finish(*begun)
@@ -241,7 +242,7 @@ def encode_batches(
 
 
 def _decoded(
-    images: Iterator[Data], encoder: BatchEncoder, pool: ThreadPoolExecutor | None, ahead: bool
+    images: Iterator[Data], encoder: BatchEncoder, pool: ThreadPoolExecutor | None, *, ahead: bool
 ) -> Iterator[list[Pixels]]:
     """Yield pictures a batch at a time; with ``ahead``, the next one is being decoded meanwhile."""
     size = encoder.spec.batch_size

@@ -6,13 +6,12 @@ neither, and only what stands here would have to be done in another way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import pyarrow as pa
 from py4j.protocol import Py4JJavaError
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 
 from vaeudf.errors import root_cause
 from vaeudf.spark.counters import Counts
@@ -60,26 +59,6 @@ class Cluster:
         """Let the workers import from modules and archives, too."""
         for path in paths:
             self._spark.sparkContext.addPyFile(str(Path(path).expanduser().absolute()))
-
-    def run_tasks(
-        self, num_tasks: int, work: Callable[[int], Iterator[pa.RecordBatch]], schema: str
-    ) -> DataFrame:
-        """Return the rows that tasks yield, each of which is given its number.
-
-        Args:
-            num_tasks: How many; they are numbered from 0.
-            work: What a task does.
-            schema: Of the rows, as Spark's DDL.
-        """
-
-        def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            for batch in batches:
-                for number in batch.column(0).to_pylist():
-                    yield from work(number)
-
-        # So many rows in so many partitions: each has the row of its own number.
-        numbers = self._spark.range(0, num_tasks, 1, num_tasks)
-        return numbers.mapInArrow(run, schema)
 
     def count_tasks(self) -> tuple[int, int]:
         """Return how many tasks of the stages that run now have ended, and how many they have."""

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.functions import pandas_udf
+from pyspark.sql.pandas.types import from_arrow_schema
 
 from vaeudf.errors import InputError
 from vaeudf.numerics.boxes import Boxes
 from vaeudf.numerics.kd_tree import BLOCK_SIZE, CellTree, kd_order, typical_sigma
 from vaeudf.schema import ITEM_ID, LOG_VAR, MU, quoted
-from vaeudf.spark.ddl import ddl
 from vaeudf.storage.locations import filesystem, make_folder
 from vaeudf.table.footers import BLOCK_SIZE_KEY, BOXES_KEY
 from vaeudf.table.publish import DataFile
@@ -84,7 +84,7 @@ def write_data_files(
     def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield from write_partition(batches, table_uri, run_id, schema)
 
-    files = placed.mapInArrow(write, ddl(_FILE_SCHEMA))
+    files = placed.mapInArrow(write, from_arrow_schema(_FILE_SCHEMA))
     # Collected once: evaluating this DataFrame again would write everything again.
     return [DataFile(**row.asDict()) for row in files.collect()]
 

@@ -100,7 +100,7 @@ def roll_back(uri: str, version: int) -> PosteriorTable:
         ) from None
 
 
-def vacuum(uri: str, keep_days: float, dry_run: bool = False) -> list[str]:
+def vacuum(uri: str, keep_days: float, *, dry_run: bool = False) -> list[str]:
     """Remove files that no version of the last days has; return their paths.
 
     As in every Delta table, that is any file but those whose folder begins with an underscore.
@@ -123,7 +123,7 @@ def vacuum(uri: str, keep_days: float, dry_run: bool = False) -> list[str]:
     delta, hours = open_delta(location), round(keep_days * 24)
     keep_versions = _current_within(location, keep_days)
 
-    def clean(dry_run: bool) -> list[str]:
+    def clean(*, dry_run: bool) -> list[str]:
         return delta.vacuum(
             hours,
             dry_run=dry_run,

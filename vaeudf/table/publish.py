@@ -96,7 +96,17 @@ def publish(
     location = absolute(uri)
     _check_files(location, files, schema)
     now = int(time.time() * 1000)
-    adds = [AddAction(file.path, file.size, {}, now, True, _stats(file, schema)) for file in files]
+    adds = [
+        AddAction(
+            path=file.path,
+            size=file.size,
+            partition_values={},
+            modification_time=now,
+            data_change=True,
+            stats=_stats(file, schema),
+        )
+        for file in files
+    ]
     delta_schema = Schema.from_arrow(schema)
     # The same application id with the next number makes the commit a compare-and-set: of two
     # runs that started from one version, delta-rs lets only the first through.

@@ -37,7 +37,7 @@ def maintain_table(options: MaintainTable) -> Summary:
     """Do one of the three; needs no Spark."""
     summary: Summary = {"table": absolute(options.table), "action": options.action}
     if options.action == "vacuum":
-        removed = vacuum(options.table, options.keep_days, options.dry_run)
+        removed = vacuum(options.table, options.keep_days, dry_run=options.dry_run)
         for path in removed:
             sys.stdout.write(f"{path}\n")
         return summary | {"dry_run": options.dry_run, "removed_files": len(removed)}
