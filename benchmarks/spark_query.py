@@ -24,7 +24,7 @@ from pyspark.sql import SparkSession
 from benchmarks.measure import PeakMemory, print_table, tell
 from benchmarks.posteriors import KINDS, Posteriors, add_argument, draw_items, draw_queries
 from benchmarks.search import lifted_items, lifted_queries
-from vaeudf.query import two_rounds as table_search
+from vaeudf.query import two_rounds
 from vaeudf.query.bulk import BulkQuery, plan
 from vaeudf.query.latents import Latents, from_rows
 from vaeudf.query.options import QueryOptions
@@ -148,9 +148,9 @@ def single(table: PosteriorTable, items: Posteriors) -> None:
 def shuffle(table: PosteriorTable, items: Posteriors, queries: int) -> None:
     """Measure how many rows leave the tasks, by how many tasks there are."""
     rows = []
-    own = table_search._num_tasks
+    own = two_rounds._num_tasks
     for num_tasks in (4, 40, 400):
-        table_search._num_tasks = lambda *_, number=num_tasks: number
+        two_rounds._num_tasks = lambda *_, number=num_tasks: number
         row: list[object] = [num_tasks]
         for kind in KINDS:
             latents = from_rows(list(draw_queries(kind, queries, items)))
@@ -158,7 +158,7 @@ def shuffle(table: PosteriorTable, items: Posteriors, queries: int) -> None:
             row.append(query.counts.rows_out.value / queries)
         rows.append(row)
         tell(f"{row}")
-    table_search._num_tasks = own
+    two_rounds._num_tasks = own
     print_table(["tasks", *(f"{kind}: rows per query, k = 10" for kind in KINDS)], rows)
 
 

@@ -1,8 +1,8 @@
-"""Compile the query engine's inner loops now, and not in the first query.
+"""Compile the inner loops of the search now, and not in the first query.
 
 Numba keeps what it has compiled beside the module (or in the user's cache folder), for this kind of
-processor. That takes half a minute, which otherwise every process of the first query takes on its
-own: on a cluster, every worker of every application, since each unpacks the environment anew.
+processor. Without it every process compiles for its first query: on a cluster every worker of
+every application, since each unpacks the environment anew.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _as_library(mu: NDArray[np.floating], log_var: NDArray[np.floating]) -> None
 
 
 def _as_task(mu: NDArray[np.floating], log_var: NDArray[np.floating]) -> None:
-    # Arrays of Arrow's are read-only, which to the compiler is a type of its own.
+    # Arrow's arrays are read-only, which is another type to the compiler.
     rows = pa.table(
         {
             ITEM_ID: [f"{row:05}" for row in range(len(mu))],

@@ -242,7 +242,7 @@ def test_best_values_tell_a_floor(k, most, seed):
             best.add(queries, values)
             for query, own in zip(queries, values, strict=True):
                 everything[query].extend(own)
-        queries, values, weights = best.told(most)
+        queries, values, weights = best.weighted(most)
     for query in range(6):
         told, weight = values[queries == query], weights[queries == query]
         expected = np.sort(everything[query])[::-1][:k]

@@ -13,6 +13,7 @@ import torch
 
 import vaeudf.search.index
 from tests.support.reference import (
+    DIVERGENCES,
     KINDS,
     assert_best,
     items_and_queries,
@@ -289,13 +290,13 @@ def test_hundreds_of_copies_and_ties_at_the_last_place(name):
         copies = np.flatnonzero(order == order[0])[: min(k, 300)]
         if SCORES[name].ascending:  # the queries are items
             assert found[0, : len(copies)].tolist() == copies.tolist()
-        if SCORES[name].between_gaussians:
+        if name in DIVERGENCES:
             # Exactly 0, and not -0.0 either.
             assert scores[:, 0].tobytes() == np.zeros(8).tobytes()
 
 
 @pytest.mark.parametrize("tolerance", [0.0, 0.1, 3.0])
-@pytest.mark.parametrize("name", [name for name in SCORES if SCORES[name].between_gaussians])
+@pytest.mark.parametrize("name", DIVERGENCES)
 def test_an_item_is_its_own_nearest(name, tolerance):
     rng = np.random.default_rng(8)
     mu = rng.normal(size=(3000, 5))
@@ -449,9 +450,7 @@ def search_index(z, mu, log_var, **arguments):
 
 
 POINTS = np.zeros((2, 3)), np.zeros((5, 3)), np.zeros((5, 3))
-NAMES = (
-    "log_likelihood, mahalanobis, euclidean, kl, reverse_kl, jeffreys, wasserstein2, bhattacharyya"
-)
+NAMES = ", ".join(SCORES)
 
 
 @pytest.mark.parametrize("search", [nearest, search_index])

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vaeudf import gaussian
-from vaeudf.gaussian.scores import SCORES
+from vaeudf.gaussian.scores import SCORES, Score
 from vaeudf.gaussian.variances import log_tau2
 from vaeudf.search import engine
 from vaeudf.search.prepared import prepare
@@ -42,6 +42,15 @@ FORMS = {
     "wasserstein2": Form(gaussian.wasserstein2_distance, True, "lower", "distance"),
     "bhattacharyya": Form(gaussian.bhattacharyya_distance, True, "lower", "nats"),
 }
+
+FILTERED = [name for name in SCORES if SCORES[name].features.per_coordinate]
+"""Scores that the filter can add up from features."""
+BOUNDED = [name for name in SCORES if type(SCORES[name]).box_terms is not Score.box_terms]
+"""Scores that have a bound over a box."""
+DIVERGENCES = [
+    name for name, form in FORMS.items() if form.between_gaussians and form.nearer == "lower"
+]
+"""Scores that are 0 between equal Gaussians, and nowhere below."""
 
 
 def reference_scores(name, z, query_log_var, mu, log_var, tolerance=0.0):

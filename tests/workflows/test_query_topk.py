@@ -264,7 +264,7 @@ def test_bad_input(table, tmp_path, bundle_path):
     refused("no column 'size' to carry", table=table, z=["0,0,0,0"], columns=["size"])
     refused("there is no item 'nothing' in the table", table=table, like=["nothing"])
     refused(
-        "where is 'size > 3', which is no condition on the table's columns item_id, mu",
+        "where is 'size > 3', which is not a condition on the table's columns item_id, mu",
         table=table,
         z=["0,0,0,0"],
         where="size > 3",

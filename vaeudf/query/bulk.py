@@ -1,8 +1,8 @@
 """Bulk queries on Spark: the k items that score best for every query, exactly.
 
 A table is read in splits of row groups by the tasks that need them
-(:mod:`vaeudf.query.two_rounds`); an arbitrary DataFrame goes through Spark's rows instead
-(:mod:`vaeudf.query.frame_search`). Both feed the same fold, and Spark merges what it yields.
+(:mod:`vaeudf.query.two_rounds`); the rows of an arbitrary DataFrame come to the tasks through Spark
+(:mod:`vaeudf.query.frame_search`). Both use the same fold, and Spark merges the results.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from vaeudf.table.open import PosteriorTable, open_posteriors
 
 @dataclass(frozen=True)
 class BulkQuery:
-    """A query that was planned and has run its first round.
+    """A bulk query whose first round has run.
 
     Attributes:
-        hits: The result; evaluating it is the second round.
+        hits: The result; evaluating it runs the second round.
         counts: What the tasks have done so far; complete once ``hits`` was evaluated, once.
         num_queries: Queries.
         row_groups: Row groups of the table; 0 for a DataFrame.
@@ -127,7 +127,7 @@ def plan(
         counts = counter(spark.sparkContext)
         table = open_posteriors(posteriors) if isinstance(posteriors, str) else posteriors
         latents.check_latent_dim(table.latent_dim)
-        # Spark looks into the files to know the payload's types: not for nothing.
+        # Only if needed: Spark opens the files to find the types of the payload.
         own = Columns.of(request, read_table(spark, table) if options.columns else None)
         groups = read_footers(table.files)
         num_groups, num_items = len(groups), table.num_items
@@ -139,7 +139,7 @@ def plan(
 
 
 def no_such_items(missing: Sequence[str]) -> InputError:
-    """Return the error that says of at least one item that the table does not have it."""
+    """Return the error that names items, at least one, that the table does not have."""
     more = f" (nor {len(missing) - 1} more)" if len(missing) > 1 else ""
     return InputError(
         f"there is no item {missing[0]!r} in the table{more}; expected item_ids as this version of "

@@ -103,7 +103,7 @@ class Latents:
         )
 
     def check_latent_dim(self, latent_dim: int, expected: str = "the posteriors have") -> None:
-        """Raise InputError unless the vectors have this many dimensions, as somebody expects."""
+        """Raise InputError unless the vectors have latent_dim dimensions; expected says why."""
         if self.latent_dim != latent_dim:
             raise InputError(
                 f"query {self.ids[0]!r} has {self.latent_dim} dimensions, but {expected} "
@@ -139,7 +139,7 @@ def from_rows(
         log_vars: log sigma² of Gaussian queries, each of shape (n,).
 
     Raises:
-        InputError: Vectors of different lengths or of none, or something that is no number.
+        InputError: Vectors of different lengths, empty vectors, or something that is not a number.
     """
     names = tuple(ids) if ids is not None else tuple(map(str, range(len(rows))))
     if log_vars is None:
@@ -200,7 +200,7 @@ def read_latents(path: str) -> Latents:
     ``log_var`` = log sigma² instead of ``z``, in either form. ``.npy`` holds points, (Q, n).
 
     Raises:
-        InputError: No such file, an unknown format, or not such a table.
+        InputError: There is no such file, or it has an unknown format or other columns.
     """
     if not exists(path):
         raise InputError(f"queries {path} do not exist; expected a file: {_FORMATS}.")

@@ -88,7 +88,7 @@ def _best_first(
     same = (np.diff(queries[order]) == 0) & (values[order][1:] == values[order][:-1])
     tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
     if len(tied):
-        # Strings are compared for those alone that nothing else tells apart.
+        # Strings are compared only where query and value are equal.
         rows = order[tied]
         names = items.column(ITEM_ID).take(pa.array(rows)).combine_chunks()
         by_name = np.empty(len(rows), np.int64)
@@ -115,19 +115,21 @@ class BestValues:
         if self._num_waiting >= max(_WAITING, len(self._values)):
             self._merge()
 
-    def told(self, most: int) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int32]]:
-        """Return (queries, values, weights): at most so many of each query's k best values.
+    def weighted(
+        self, most: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int32]]:
+        """Return (queries, values, weights): at most ``most`` of each query's k best values.
 
-        Each stands for as many values as its weight says, of which it is the lowest.
+        Each represents as many values as its weight says, of which it is the lowest.
         """
         self._merge()
         firsts = np.flatnonzero(np.diff(self._queries, prepend=-1))
         counts = np.diff(firsts, append=len(self._queries))
         ranks = np.arange(1, len(self._queries) + 1) - np.repeat(firsts, counts)
         step = -(-self._k // most)
-        told = (ranks % step == 0) | (ranks == np.repeat(counts, counts))
+        chosen = (ranks % step == 0) | (ranks == np.repeat(counts, counts))
         weights = (ranks - 1) % step + 1
-        return self._queries[told], self._values[told], weights[told].astype(np.int32)
+        return self._queries[chosen], self._values[chosen], weights[chosen].astype(np.int32)
 
     def _merge(self) -> None:
         queries = np.concatenate([self._queries, *(part[0] for part in self._waiting)])

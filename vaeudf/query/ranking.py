@@ -36,7 +36,7 @@ def with_responsibilities(found: DataFrame, score: Score, num_items: int | None)
     found = found.withColumns(
         {
             "__log_sum": F.col("__largest") + F.log(terms),
-            # Of a table nobody has seen all items.
+            # The tasks skip part of a table, so they cannot count its items.
             "__num_items": F.lit(num_items) if num_items else F.sum(NUM_ITEMS).over(query),
             "__log_skipped": F.max(LOG_SKIPPED).over(query),
         }

@@ -127,15 +127,15 @@ def results(fold: Fold, columns: Columns, counts: Counts) -> Iterator[pa.RecordB
 
 
 def _sums(fold: Fold, ids: NDArray[np.object_]) -> dict[str, pa.Array]:
-    """Return the sums that say anything: with cuts, most tasks have nothing for most queries."""
+    """Return the sums that are not empty: with cuts, most tasks have nothing for most queries."""
     assert fold.sums is not None
     log_sums, log_skipped = fold.sums.logarithms(), fold.log_skipped()
-    told = np.flatnonzero((log_sums > -np.inf) | np.isneginf(log_skipped))
+    wanted = np.flatnonzero((log_sums > -np.inf) | np.isneginf(log_skipped))
     return {
-        QUERY_ID: pa.array(ids[fold.group[told]], pa.string()),
-        LOG_SUM: pa.array(log_sums[told]),
-        LOG_SKIPPED: pa.array(log_skipped[told]),
-        NUM_ITEMS: pa.array(np.full(len(told), fold.num_items)),
+        QUERY_ID: pa.array(ids[fold.group[wanted]], pa.string()),
+        LOG_SUM: pa.array(log_sums[wanted]),
+        LOG_SKIPPED: pa.array(log_skipped[wanted]),
+        NUM_ITEMS: pa.array(np.full(len(wanted), fold.num_items)),
     }
 
 

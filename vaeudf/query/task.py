@@ -20,10 +20,10 @@ from vaeudf.search import engine, kernels
 from vaeudf.search.prepared import Prepared, Work, prepare, take_queries
 from vaeudf.search.records import Nodes
 
-# What is left out of a sum over N items is each below e^-30 / N of the k-th largest: all of it
-# together changes no digit that is shown.
+# Each item left out of a sum over N items is below e^-30 / N of the k-th largest: all of them
+# together change no digit that is shown.
 SUM_MARGIN = 30.0
-# To bring 65,536 rows in order takes as long as to scan them for some such number of queries.
+# Sorting the rows of a batch takes about as long as scanning them for this many queries.
 _QUERIES_WORTH_ORDER = 500
 
 
@@ -83,7 +83,7 @@ class Fold:
             log_var: log sigma², shape (B, n).
             items: Gives the ``item_id`` and payload of some rows of the batch.
             reaching: Places in the group of the queries to ask; all of them unless given.
-            in_order: Whether rows that follow each other are near each other.
+            in_order: Whether consecutive rows are near each other.
         """
         self.num_items += len(mu)
         if reaching is None:
@@ -132,9 +132,9 @@ class Fold:
         if self.sums is not None and sums is not None:
             self.sums.add_scaled(sums.largest, sums.scaled, reaching)
         if tied:
-            # Equal values, of which the k-th place takes those with the lowest ids.
+            # Of items with equal values, those with the lowest ids are kept.
             by_name, ranks = _by_name(items(np.arange(len(mu))))
-            # The same pairs again, which count once.
+            # The same pairs are scored again, but counted once.
             ranked = replace(prepared, items=prepared.items._replace(labels=ranks), work=Work())
             places, values, found, _ = engine.candidates(ranked, queries, k, floors)
             rows = by_name[found]

@@ -32,19 +32,19 @@ from vaeudf.table.splits import Split, SplitReader, join, spread
 _ROWS_PER_SPLIT = 65_536
 # Tasks per core: enough to even out what they cost.
 _TASKS_PER_CORE = 3
-# Reading a row and making it ready takes as long as asking it some tens of queries; and the rows
-# times queries that take as long as it takes to start a task, some 50 ms.
+# The cost of reading and preparing a row, in queries per row, and the cost of starting a task, in
+# pairs of row and query.
 _COST_OF_READING = 50.0
 _COST_PER_TASK = 5e6
-# Rows in which a query finds its floor. The more, the higher it is, and the less is read, scored
-# and sent by the second round (of 10M items and with k = 10, a slider's z sends 110 rows with
-# 16,384 of them, 23 with 262,144); but few queries read there what they will read once more.
+# Rows in which a query finds its floor. With more rows the floor is higher, and the second round
+# reads, scores and sends less (``python -m benchmarks.spark_query --only shuffle`` counts the rows
+# sent); but where there are few queries, these rows are mostly read twice.
 _ROWS_FOR_FLOORS_OF_FEW = 65_536
 _ROWS_FOR_FLOORS_OF_MANY = 262_144
-# What a task tells of a query's best values: at most so many of them, each standing for all those
-# between it and the one before. The driver holds them for all queries.
-_RANKS_TOLD = 16
-_TOLD_TYPE = "query int, value double, weight int"
+# The most values that a task sends of a query's best, each of which represents all those between it
+# and the one before. The driver holds them for all queries.
+_VALUES_SENT = 16
+_SENT_TYPE = "query int, value double, weight int"
 
 
 def search_table(
@@ -104,9 +104,9 @@ def _first_round(
     def best(number: int) -> Iterator[pa.RecordBatch]:
         yield from _best_of_seeds(number, shared, counts)
 
-    told = numbered_tasks(spark, num_tasks, best, _TOLD_TYPE).toArrow()
+    sent = numbered_tasks(spark, num_tasks, best, _SENT_TYPE).toArrow()
     shared.unpersist()
-    queries, values, weights = (told[name].to_numpy() for name in ("query", "value", "weight"))
+    queries, values, weights = (sent[name].to_numpy() for name in ("query", "value", "weight"))
     order = np.lexsort((-values, queries))
     queries, values = queries[order], values[order]
     reached = np.cumsum(weights[order])
@@ -117,19 +117,19 @@ def _first_round(
     kth = np.searchsorted(reached, before + request.k)
     enough = kth < ends
     floors[enough] = values[kth[enough]]
-    # Another machine's exp may differ in the last place.
+    # On another machine exp may differ in the last digit.
     return np.asarray(floors - 1e-12 * np.abs(floors))
 
 
 def _seeds(groups: list[RowGroup], request: Request) -> list[tuple[Split, NDArray[np.int64]]]:
     """Return splits, each with the queries that are to find their floors there."""
     num_queries = len(request.queries)
-    # When many ask, all of the table is read anyway, and larger splits make less work of it; small
-    # ones fit a query best.
+    # Many queries read all of the table anyway, and larger splits then take less work. For few
+    # queries small splits fit best.
     many = num_queries >= len(groups) // 4
     rows = max(_ROWS_FOR_FLOORS_OF_MANY if many else _ROWS_FOR_FLOORS_OF_FEW, 2 * request.k)
     if any(group.box is None for group in groups):
-        # Nobody knows where the best are: some rows from everywhere serve all queries.
+        # Without boxes, some rows from everywhere serve all queries.
         typical = max(1, int(np.median([group.num_rows for group in groups])))
         number = min(len(groups), -(-rows // typical))
         chosen = np.unique(np.linspace(0, len(groups) - 1, number).astype(np.int64))
@@ -164,9 +164,9 @@ def _best_of_seeds(
             if len(asked):
                 mu, log_var = reader.posteriors(split)
                 best.add(asked, Fold(request, asked).best_values(mu, log_var))
-        told = best.told(_RANKS_TOLD)
+        sent = best.weighted(_VALUES_SENT)
         yield pa.RecordBatch.from_arrays(
-            [pa.array(told[0].astype(np.int32)), pa.array(told[1]), pa.array(told[2])],
+            [pa.array(sent[0].astype(np.int32)), pa.array(sent[1]), pa.array(sent[2])],
             names=["query", "value", "weight"],
         )
     counts.add(num_bytes=reader.num_bytes)

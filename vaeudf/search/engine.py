@@ -1,8 +1,8 @@
 """The exact query engine in memory: the search of prepared items.
 
-The steps, for a group of queries at a time: each query goes greedily down the tree of boxes to the
-node that promises most, and the k best there give it a floor; then all go down together, and
-whatever cannot reach the floor is passed over.
+Queries are searched in groups. Each query descends greedily to the node of the tree of boxes with
+the highest bound, and the k best items there give it a floor. Then all queries of the group descend
+together, and nodes whose bound is below a query's floor are skipped for that query.
 """
 
 from __future__ import annotations
@@ -18,18 +18,20 @@ from vaeudf.search.kernels import BLOCK, FAN_OUT
 from vaeudf.search.prepared import Prepared, take_queries
 from vaeudf.search.records import Heaps, Items, Queries
 
-# Memory of the heaps of one group of queries, and the most queries in one. The more go together,
-# the less often the items come from memory: 1,024 took 1.9 times as long as 16,384 on 5M items.
+# Memory of the heaps of one group of queries, and the most queries in one. The larger the group,
+# the less often the items are read from memory.
 _HEAP_BYTES = 2**27
 _QUERIES_PER_GROUP = 16_384
 # Below this many items bounds cost more than they save.
 _FEWEST_FOR_BOUNDS = 4 * BLOCK * FAN_OUT
-# From so many features on, BLAS multiplies faster than the kernel; and queries in one product.
+# The number of features from which BLAS multiplies faster than the kernel, and the queries in one
+# product.
 _WIDE = 64
 _QUERIES_PER_PRODUCT = 1024
-# Queries and blocks on which it is measured whether bounds pay, and the part of the blocks that
-# may be left over if they do. With n = 10 a bound takes 2 ns and the filter of its block 45; but
-# there are bounds of the levels above too, and a block is the dearer, the fewer queries share it.
+# How many queries and blocks are sampled to decide whether bounds pay, and the largest share of the
+# blocks that bounds may leave over if they do. A bound is much cheaper than filtering its block,
+# but the levels above have bounds too, and a block costs more per query when fewer queries share
+# it.
 _SAMPLE = 128
 _WORTH_BOUNDS = 0.8
 
@@ -45,12 +47,12 @@ def search(
     Args:
         prepared: The items.
         queries: The queries.
-        k: How many.
+        k: How many items per query.
         floors: Values below which nothing is wanted, shape (Q,).
 
     Returns:
-        Values (Q, m), best first, with m = min(k, N); labels (Q, m); and how many of each row
-        count, (Q,): all m unless a floor left fewer.
+        Values (Q, m), best first, with m = min(k, N); labels (Q, m); and how many entries of each
+        row are filled, (Q,): all m unless a floor left fewer.
     """
     num_queries, keep = len(queries.mu), min(k, len(prepared))
     values = np.full((num_queries, keep), -np.inf)
@@ -71,15 +73,15 @@ def candidates(
     sums: LogSums | None = None,
     cuts: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64], bool]:
-    """Return what of these items can be among each query's k best, as flat arrays in no order.
+    """Return the items that can be among each query's k best, as flat arrays in no order.
 
     Args:
         prepared: Some of the items.
         queries: The queries.
-        k: How many.
+        k: How many items per query.
         floors: Values below which nothing is wanted, shape (Q,).
         sums: Sums of e^value over items, one per query, to add these items to.
-        cuts: Values below which an item is left out of the sums, shape (Q,); goes with sums.
+        cuts: Values below which an item is left out of the sums, shape (Q,); given if sums are.
 
     Returns:
         Places of the queries, values and labels, each of shape (m,); and whether labels decided
@@ -173,9 +175,9 @@ def _new_heaps(
 def _scan_by_products(prepared: Prepared, queries: Queries, heaps: Heaps) -> None:
     """Scan all items, with the filter's multiplications done by BLAS.
 
-    In many dimensions these are all that takes time, and a BLAS does them faster than the kernel
-    (90 against 60 GFLOP/s with n = 64). To multiply a quarter of the dimensions first, and the
-    others only where that quarter leaves a chance, did not pay: some item of a block has one.
+    In many dimensions the multiplications take nearly all of the time, and BLAS is faster at them
+    than the kernel. Multiplying a quarter of the dimensions first, and the others only where an
+    item could still reach the floor, does not pay: in most blocks some item could.
     """
     items = prepared.items
     count, width = len(queries.points), items.psi.shape[1]
@@ -211,13 +213,13 @@ def _raise_floors(
             members,
             heaps,
         )
-    # The search comes by those items again.
+    # The search will score those items again.
     heaps.counts[:] = 0
     heaps.tally[0] = 0
 
 
 def _bounds_pay(prepared: Prepared, queries: Queries, heaps: Heaps) -> bool:
-    """Measure on a sample whether the bounds pass over enough to be worth computing."""
+    """Return whether the bounds skip enough blocks of a sample to be worth computing."""
     nodes = prepared.nodes
     assert nodes is not None
     sample = np.unique(np.linspace(0, len(queries.mu) - 1, _SAMPLE).astype(np.int64))

@@ -28,9 +28,9 @@ def nearest(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the k items that score best for every query, exactly; by default by log q(z|x).
 
-    The items are taken in the order they come in. Where neighbours in that order are near each
-    other, as in a posterior table, most of them need not be looked at; to search the same items
-    more than once, or items in any order, make a :class:`PosteriorIndex`.
+    The items are searched in the order given. Where neighbours in that order are near each other,
+    as in a posterior table, most of them are skipped. To search the same items more than once, or
+    items in any order, make a :class:`PosteriorIndex`.
 
     >>> import numpy as np
     >>> indices, scores = nearest([[0.0, 0.0]], np.eye(2), np.zeros((2, 2)), k=1)

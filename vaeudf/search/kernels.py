@@ -8,8 +8,8 @@ floor. What arrives at a block of items is filtered by a float32 inner product o
 certified error margin, and what passes the filter is scored in float64 by the formula. Nothing that
 could be among the k best is ever dropped on the strength of a float32 number.
 
-Block by block and not query by query: one query going down a tree is bound by memory (15 GB/s,
-0.15 G pairs/s measured, however good the bounds), a block that all its queries share stays in the
+The search goes block by block and not query by query. A single query that descends a tree is
+limited by memory, however good the bounds are; a block that all its queries share stays in the
 cache.
 
 All loops stand in one file because numba compiles a function again when the file that it is in has
@@ -66,7 +66,7 @@ _LOG_2PI = math.log(2.0 * math.pi)
 _HUGE = np.float32(3e38)
 _ZERO = np.float32(0)
 _EPS32 = 2.0**-24
-# A distance below this counts as none in the bounds: its square would not be a normal float32.
+# The bounds take a distance below this for 0: its square would not be a normal float32.
 _NEAREST = np.float32(1e-18)
 # Sums beyond this are not trusted to float32.
 _LARGEST_SUM = 1e37
@@ -76,10 +76,10 @@ def compiled(**options):
     """Have numba compile a function, and keep it for other processes where there is a place to."""
 
     def decorate(function):
-        # From a zip file, as of --py-files, numba does not ask whether the folder that it means to
-        # keep it in can be written.
+        # For a module in a zip file, as with --py-files, numba does not check whether it can write
+        # to its cache folder.
         if os.path.exists(__file__):
-            # Without a folder, as in a container whose user has no home, it refuses.
+            # Without any folder, as in a container whose user has no home, it raises.
             with contextlib.suppress(RuntimeError):
                 return njit(cache=True, nogil=True, **options)(function)
         return njit(nogil=True, **options)(function)
@@ -374,7 +374,7 @@ def flatten(heaps):
     at = 0
     for q in range(len(heaps.counts)):
         for i in range(heaps.counts[q]):
-            # Pushed before the floor rose above it, perhaps.
+            # It may have been pushed before the floor rose above it.
             if heaps.values[q, i] >= heaps.floors[q]:
                 queries[at] = q
                 values[at] = heaps.values[q, i]
@@ -483,7 +483,7 @@ def bounds(nodes, node, down, up, spread, weight, count, out):
 @compiled()
 def _cannot_matter(bound, floor, constant):
     # Where floor and constant all but cancel, the bound's own slack does not cover their rounding.
-    # A bound beyond float32's range, or none at all (NaN), says nothing.
+    # A bound beyond float32's range, or one that is NaN, says nothing.
     return bound < floor - constant - 1e-12 * abs(constant) and bound > -_HUGE
 
 
@@ -509,12 +509,11 @@ def _four(phi, s, f):
 def _filter(psi, base, phi, thresholds, chosen, start, count, scores):
     """Score a block for the chosen queries, four at a time, up to the first that reach a threshold.
 
-    Four queries by four features is what measured best: each item's feature is loaded once for
-    four queries, and the 16 weights stay in registers (1.9 G pairs/s with n = 10, of the 2.4
-    that the multiply-adds alone would allow).
+    With four queries by four features, each item's feature is loaded once for four queries, and the
+    16 weights stay in registers. ``python -m benchmarks.search --only brute`` measures it.
 
     Returns:
-        Where these queries stand in ``chosen``, or ``count``, and how many items reach the
+        The place of these queries in ``chosen``, or ``count``, and how many items reach the
         threshold of each; the items' numbers are in ``scores``. NaN counts as a hit.
     """
     last = psi.shape[0] - 4
@@ -523,7 +522,7 @@ def _filter(psi, base, phi, thresholds, chosen, start, count, scores):
     a2 = scores[2]
     a3 = scores[3]
     for at in range(start, count, 4):
-        # The last group repeats its last query, which nobody looks at.
+        # The last group repeats its last query; those numbers are not read.
         c0 = chosen[at]
         c1 = chosen[min(at + 1, count - 1)]
         c2 = chosen[min(at + 2, count - 1)]
@@ -536,8 +535,8 @@ def _filter(psi, base, phi, thresholds, chosen, start, count, scores):
         h1 = np.int32(0)
         h2 = np.int32(0)
         h3 = np.int32(0)
-        # The first and the last four features stand apart from the others to spare two passes
-        # over the scores: a tenth of the time.
+        # The first and the last four features have loops of their own, which spares two passes
+        # over the scores.
         u0, u1, u2, u3 = _four(phi, c0, 0)
         v0, v1, v2, v3 = _four(phi, c1, 0)
         w0, w1, w2, w3 = _four(phi, c2, 0)
@@ -596,7 +595,7 @@ def _filter(psi, base, phi, thresholds, chosen, start, count, scores):
 def _visit_block(items, queries, block, chosen, count, local, heaps, exactly):
     """Take one block's items into the heaps of the chosen of a parent's queries.
 
-    Not ``exactly``, what goes into the heaps is a value that the item certainly reaches.
+    If not ``exactly``, the heaps get a value that the item certainly reaches.
     """
     first = block * BLOCK
     rows = min(BLOCK, len(items.labels) - first)
@@ -650,7 +649,7 @@ def _visit_block(items, queries, block, chosen, count, local, heaps, exactly):
 
 @compiled()
 def new_local(num_features, count):
-    """Return scratch for so many queries."""
+    """Return scratch for ``count`` queries."""
     return Local(
         np.zeros((count, num_features), np.float32),
         np.empty(count, np.float64),
@@ -832,8 +831,8 @@ def _gather(queries, level, count):
 def descend(items, nodes, queries, chosen, heaps):
     """Take into the heaps of the chosen queries every item that can still matter.
 
-    Depth first through the tree; at each box only those queries go on whose bound reaches their
-    floor as it is by then.
+    It descends depth first; at each box only those queries go on whose bound reaches their current
+    floor.
     """
     num_levels = len(nodes.starts) - 1
     d = queries.points.shape[1]
@@ -989,7 +988,7 @@ def promising(nodes, queries, target, chosen, found):
     bound = np.empty(total, np.float32)
     best = np.empty(total, np.float32)
     which = np.empty(total, np.int64)
-    # Level by level; the queries of one node stand together.
+    # Level by level; the queries of one node are next to each other.
     places = chosen.copy()
     at = np.zeros(total, np.int64)
     for level in range(num_levels - 1, target - 1, -1):

@@ -16,8 +16,7 @@ from vaeudf.search.records import Items, Nodes, Queries
 
 # A query, or half a range of one, beyond this would overflow float32 when squared.
 _LARGEST_POINT = 1e15
-# For one query, or so few pairs, features cost more than they save: with n = 10 they and the search
-# take 170 ns an item, the direct formula 137 ns a query.
+# For one query, or at most this many pairs, features cost more time than they save.
 _SMALL = 100_000
 _STEEPEST = -1e30
 # Far above float32's denormals, far below any feature that matters: rounding errors that are not
@@ -84,12 +83,12 @@ def prepare(
 
     Args:
         score: What to rank by.
-        mu: Means, shape (N, n), float32 or float64; bounds are worth the more, the nearer to each
-            other consecutive rows are.
+        mu: Means, shape (N, n), float32 or float64; the nearer to each other
+            consecutive rows are, the more the bounds exclude.
         log_var: log sigma², shape (N, n).
         labels: What a search returns and breaks ties by, shape (N,).
         tolerance: tau.
-        num_queries: How many queries there will be in all; unless given, many.
+        num_queries: How many queries there will be in all; many unless given.
         bounds: Whether to make the tree of boxes.
         work: What the searches add to.
     """
@@ -184,7 +183,7 @@ def _nodes(score: Score, tolerance: float, boxes: Boxes, starts: NDArray[np.int6
     terms = score.box_terms(inside.log_low, inside.log_high)
     forward, backward, log_widest = terms.forward, terms.backward, terms.log_widest
     if forward is None and backward is None and log_widest is None:
-        # Nothing bounds the value: as if every box might have anything.
+        # The value has no bound: every box may hold any value.
         forward = np.zeros((num_nodes, d, 6))
         forward[:, :, ::2] = np.inf
     peak = np.full(num_nodes, _TINY + terms.cancelled)
@@ -195,7 +194,7 @@ def _nodes(score: Score, tolerance: float, boxes: Boxes, starts: NDArray[np.int6
     widest = np.empty((0, d))
     if log_widest is not None:
         with np.errstate(over="ignore"):
-            # More by what float32 may lose of a variance that is no normal number there.
+            # Raised by what float32 may lose of a variance that it holds as a denormal number.
             widest = np.exp(log_widest) + 1e-36
     return Nodes(
         starts=starts.astype(np.int64),
@@ -210,7 +209,7 @@ def _nodes(score: Score, tolerance: float, boxes: Boxes, starts: NDArray[np.int6
 
 def _rounded(lines: NDArray[np.float64]) -> NDArray[np.float32]:
     """Return lines in float32 that are not below these for any t ≥ 0, as float32 computes t."""
-    # t itself may come out too large by four roundings.
+    # The computed t may be too large by four roundings.
     slopes = np.maximum(np.nan_to_num(lines[..., 1::2], nan=0.0), _STEEPEST) * (1 - 2.0**-21)
     rounded = np.empty(lines.shape, np.float32)
     rounded[..., ::2] = _up(lines[..., ::2])

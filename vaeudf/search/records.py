@@ -153,7 +153,7 @@ class Level(NamedTuple):
         down: Their points rounded down, a row per dimension, (d, S) float32.
         up: Rounded up.
         spread: (d, S), or (d, 0) where the score needs none.
-        weight: The same, of the weights.
+        weight: The weights in the same way.
     """
 
     places: NDArray[np.int64]

@@ -145,14 +145,14 @@ def query_topk(options: QueryTopk) -> Summary:
                 with replacing(options.output, RESULTS_MARK) as folder:
                     ordered = hits.sortWithinPartitions(QUERY_ID, RANK)
                     ordered.write.parquet(spark_uri(folder))
-                # What follows looks the results up instead of searching again.
+                # What follows reads the results instead of searching again.
                 hits = spark.read.parquet(spark_literal(options.output))
                 hub = _hub(hits, len(latents))
             else:
                 rows = hits.collect()
                 hub = _hub_of(rows, len(latents))
         if len(latents) == 1:
-            hub = None  # of one query's hits none is more frequent than the others
+            hub = None  # all hits of one query are equally frequent
         summary = _summary(options, table, query, latents, hub)
         summary["seconds"] = watch.seconds
         if page is not None:
@@ -188,7 +188,7 @@ def _check_queries(latents: Latents, table: PosteriorTable, options: QueryTopk) 
 
 @contextmanager
 def _where_is_to_blame(condition: str | None) -> Iterator[None]:
-    """Say so where a condition fits the columns' types, but not what is in them."""
+    """Name the condition in errors where it fits the types of the columns but not their values."""
     try:
         yield
     except (ArithmeticException, DateTimeException, NumberFormatException) as error:
@@ -211,7 +211,7 @@ def _searched(
         return frame.where(options.where)
     except PySparkException as error:
         raise InputError(
-            f"where is {options.where!r}, which is no condition on the table's columns "
+            f"where is {options.where!r}, which is not a condition on the table's columns "
             f"{', '.join(frame.columns)}: {root_cause(error)}."
         ) from None
 

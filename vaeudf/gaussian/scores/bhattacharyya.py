@@ -1,7 +1,7 @@
 """The Bhattacharyya distance of two Gaussians.
 
-It is no sum of products of something of the item and something of the query, so there is no
-filter: what the bound lets pass is scored by the formula.
+It is not a sum of products of an item's number and a query's, so it has no features for the filter:
+what the bound lets pass is scored by the formula.
 """
 
 from __future__ import annotations

@@ -85,9 +85,9 @@ class QueryTerms:
 class BoxTerms:
     """What bounds the terms of a value over each of B boxes of items, from above.
 
-    The bound of a value is the sum of those that are given, without the query's constant; nothing
-    given, there is no bound. Lines are three (intercept, slope) per coordinate, the highest of
-    which counts.
+    The bound of a value is the sum of the terms that are given, without the query's constant. If
+    none is given, the value has no bound. Lines are three (intercept, slope) per coordinate, the
+    highest of which counts.
 
     Attributes:
         forward: Lines in t = squared distance to the box + v, shape (B, d, 6).
@@ -108,7 +108,7 @@ class Score:
     """A score that items can be ranked by.
 
     Attributes:
-        name: Its name, and that of the column it stands in.
+        name: Its name, and that of its column in a result.
         code: Its number in the compiled loops, which have its formula
             (``exact_value`` in :mod:`vaeudf.search.kernels`).
         reference: Its formula in float64, for all pairs: takes z, or query_mu and query_log_var,
@@ -155,9 +155,9 @@ class Score:
         return blurred(log_var, tolerance)
 
     def points(self, mu: NDArray[np.floating], log_var: _Array) -> _Array:
-        """Return where Gaussians are in the score's own space.
+        """Return the coordinates of Gaussians in the score's own space.
 
-        It takes the corners of a box to the corners of a box.
+        Coordinates never fall where mu or log_var rises, so boxes become boxes.
 
         Args:
             mu: Means, shape (N, n).
