@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 
 import vaeudf
 from tests.support.scene import LATENT_DIM
+from tests.support.tolerances import assert_same_levels, assert_sampled
 from vaeudf.decoding.udf import (
     decode,
     decode_rows,
@@ -62,17 +63,17 @@ def test_equals_the_decoder(latents, bundle):
 @pytest.mark.parametrize("batch", [1, 7, 128])
 def test_batches_do_not_matter(bundle, monkeypatch, batch):
     """A batch of another size sums in another order: 1e-7, which may turn x.5 the other way."""
-    expected = bundle.decode(Z).astype(int)
+    expected = bundle.decode(Z)
     monkeypatch.setattr("vaeudf.images.spec._BATCH_SIZE", batch)
     parts = list(decode_rows(Z.tolist(), load_decoder(bundle.decoder_files)))
     assert [len(part) for part in parts] == [len(p) for p in np.split(Z, range(batch, 50, batch))]
-    assert np.abs(np.concatenate(parts) - expected).max() <= 1
+    assert_same_levels(np.concatenate(parts), expected)
 
 
 def test_partitions_do_not_matter(latents, bundle):
     """Nor do empty ones; up to a level, as above."""
     there = found(decode(latents.repartition(9).union(latents.limit(0)), bundle))
-    assert np.abs(there - bundle.decode(Z).astype(int)).max() <= 1
+    assert_same_levels(there, bundle.decode(Z))
 
 
 def test_small_arrow_batches(spark, latents, bundle):
@@ -80,7 +81,7 @@ def test_small_arrow_batches(spark, latents, bundle):
     before = spark.conf.get(key)
     spark.conf.set(key, "7")
     try:
-        assert np.abs(found(decode(latents, bundle)) - bundle.decode(Z).astype(int)).max() <= 1
+        assert_same_levels(found(decode(latents, bundle)), bundle.decode(Z))
     finally:
         spark.conf.set(key, before)
 
@@ -89,8 +90,7 @@ def test_another_column_and_kind_of_number(latents, bundle):
     names = ("mu", "odd.name `here`")
     for name, kind in zip(names, ("array<float>", "array<decimal(20,10)>"), strict=True):
         frame = latents.withColumn(name, F.col("z").cast(kind)).drop("z")
-        difference = found(decode(frame, bundle, name)) - bundle.decode(Z).astype(int)
-        assert np.abs(difference).max() <= 1
+        assert_same_levels(found(decode(frame, bundle, name)), bundle.decode(Z))
     assert decode(latents.limit(0), bundle).count() == 0
 
 
@@ -132,12 +132,12 @@ def test_files(spark, bundle, tmp_path):
     folder = tmp_path / "out [1] é"
     files = {row.query_id: row for row in decode_to_files(frame, bundle, str(folder)).collect()}
     assert set(files) == set(NAMES)
-    expected = bundle.decode(z).astype(int)
+    expected = bundle.decode(z)
     for name, row, picture in zip(NAMES, z, expected, strict=True):
         assert files[name].z == row.tolist()
         path = folder / files[name].file
         assert path.resolve().parent == (folder / "images").resolve()
-        assert np.abs(pixels(path.read_bytes()) - picture).max() <= 1
+        assert_same_levels(pixels(path.read_bytes()), picture)
     assert len({row.file.lower() for row in files.values()}) == len(NAMES)
     assert files["a"].file == "images/a.png"
     assert len(list((folder / "images").iterdir())) == len(NAMES), "no drafts are left"
@@ -169,7 +169,7 @@ def test_a_worker_checks_as_well(bundle, bundle_path):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU here")
 def test_a_gpu_gives_the_same_pictures(bundle):
     decoder = load_batch_decoder(bundle.decoder_files, Hardware("cuda"), None, 0)
-    assert np.abs(decoder.decode(Z).astype(int) - bundle.decode(Z)).max() <= 1
+    assert_same_levels(decoder.decode(Z), bundle.decode(Z))
 
 
 def test_a_model_without_a_decoder(latents, bundle):
@@ -185,8 +185,9 @@ def test_a_model_without_a_decoder(latents, bundle):
 def test_draws_are_what_they_say():
     mu, log_var = np.array([1.0, -5.0]), np.array([0.0, -4.0])
     many = samples_of("a", mu, log_var, 20_000, 1)
-    np.testing.assert_allclose(many.mean(axis=0), mu, atol=0.03)
-    np.testing.assert_allclose(many.std(axis=0), np.exp(log_var / 2), rtol=0.02)
+    sigma = np.exp(log_var / 2)
+    assert_sampled(many.mean(axis=0), mu, standard_error=sigma / 20_000**0.5)
+    assert_sampled(many.std(axis=0), sigma, standard_error=sigma / (2 * 20_000) ** 0.5)
     assert (samples_of("a", mu, log_var, 3, 1) == many[:3]).all()
     assert (samples_of("b", mu, log_var, 3, 1) != many[:3]).all()
     assert (samples_of("a", mu, log_var, 3, 2) != many[:3]).all()

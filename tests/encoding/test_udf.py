@@ -13,6 +13,7 @@ from pyspark.errors import PythonException
 
 import vaeudf
 from tests.support.scene import LATENT_DIM, NUM_ITEMS, make_bundle
+from tests.support.tolerances import assert_same_float32, terms_of
 from vaeudf.catalog.source import CatalogSource, has_hashed_versions, list_items
 from vaeudf.encoding.udf import chunks_for, encode, encode_batches, encode_chunks
 from vaeudf.errors import InputError
@@ -35,14 +36,20 @@ def directly(bundle, images: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
     return np.stack(mu), np.stack(log_var)
 
 
+def same(rows, mu, log_var, bundle) -> None:
+    terms = terms_of(bundle.encoder)
+    assert_same_float32([row.mu for row in rows], mu, terms=terms)
+    assert_same_float32([row.log_var for row in rows], log_var, terms=terms)
+
+
 def check(frame, bundle, garments) -> None:
     rows = {row.item_id: row for row in frame.collect()}
     assert len(rows) == NUM_ITEMS
     mu, log_var = directly(bundle, garments["image"].to_pylist())
-    for i, item in enumerate(garments["item_id"].to_pylist()):
+    for item in garments["item_id"].to_pylist():
         assert rows[item].reason is None and rows[item].message is None
-        np.testing.assert_allclose(rows[item].mu, mu[i], atol=1e-5)
-        np.testing.assert_allclose(rows[item].log_var, log_var[i], atol=1e-5)
+    found = [rows[item] for item in garments["item_id"].to_pylist()]
+    same(found, mu, log_var, bundle)
 
 
 @pytest.mark.parametrize("partitions", [1, 3, 50])
@@ -84,8 +91,7 @@ def test_batches_of_the_network(bundle, garments, monkeypatch, threads, ahead, c
     assert found["reason"].tolist() == [None] * len(good) + ["empty", "unavailable"][-count:]
     if good:
         mu, log_var = directly(bundle, good)
-        np.testing.assert_allclose(np.stack(found["mu"][: len(good)]), mu, atol=1e-5)
-        np.testing.assert_allclose(np.stack(found["log_var"][: len(good)]), log_var, atol=1e-5)
+        same(list(found[: len(good)].itertuples()), mu, log_var, bundle)
 
 
 def test_the_next_batch_is_decoded_while_the_encoder_is_at_one(bundle, garments, monkeypatch):

@@ -15,6 +15,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.tolerances import (
+    FUNCTION,
+    SCORE,
+    assert_same_float64,
+    assert_same_scores,
+    assert_sampled,
+    assert_within,
+    differ,
+    near_float64,
+    score_bound,
+    score_rounding,
+)
 from vaeudf.errors import InputError
 from vaeudf.gaussian import (
     LOG_2PI,
@@ -98,7 +110,7 @@ def test_random_data(n, oracle):
     z, mu, log_var = random_data(n)
     found = log_prob(z, mu, log_var)
     assert found.shape == (7, 50) and found.dtype == np.float64
-    np.testing.assert_allclose(found, oracle(z, mu, log_var), rtol=1e-12, atol=1e-12 * n)
+    assert_same_scores(found, oracle(z, mu, log_var), log_var, dims=n)
 
 
 @pytest.mark.parametrize("oracle", [by_torch, by_scipy])
@@ -108,7 +120,7 @@ def test_adversarial_data(n, oracle):
     expected = oracle(z, mu, log_var)
     assert np.isfinite(expected).all() and expected.min() < -1e24 and expected[0, 0] > 12 * n
     # log sigma² of 27.6 and more enter the sum, whatever it comes to.
-    np.testing.assert_allclose(log_prob(z, mu, log_var), expected, rtol=1e-12, atol=1e-12 * n)
+    assert_same_scores(log_prob(z, mu, log_var), expected, log_var, dims=n)
 
 
 @pytest.mark.parametrize("n", DIMS)
@@ -117,7 +129,7 @@ def test_stored_float32_is_taken_as_it_stands(n):
     stored = mu.astype(np.float32), log_var.astype(np.float32)
     widened = [array.astype(np.float64) for array in stored]
     assert (log_prob(z, *stored) == log_prob(z, *widened)).all()
-    np.testing.assert_allclose(log_prob(z, *stored), by_torch(z, *widened), rtol=1e-12, atol=1e-10)
+    assert_same_scores(log_prob(z, *stored), by_torch(z, *widened), widened[1], dims=n)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +149,7 @@ def test_stored_float32_is_taken_as_it_stands(n):
 def test_the_ends_of_float64(z, mu, log_var):
     found = log_prob(z, [mu], [log_var])
     assert found.shape == (1, 1)
-    assert found[0, 0] == pytest.approx(by_decimal(z, mu, log_var), rel=1e-11)
+    assert found[0, 0] == near_float64(by_decimal(z, mu, log_var), terms=len(mu) + SCORE)
 
 
 @pytest.mark.parametrize("log_var", [-1500.0, -800.0, 0.0, 800.0, 1500.0, 3e38])
@@ -152,9 +164,9 @@ def test_it_is_a_density():
     mu, log_var = rng.normal(size=(1, 4)), rng.normal(size=(1, 4))
     samples = mu + np.exp(log_var / 2) * rng.normal(size=(200_000, 4))
     entropy = 0.5 * (4 * (1 + math.log(2 * math.pi)) + log_var.sum())
-    # The standard deviation of the mean is sqrt(n / 2 / samples) = 0.003.
-    assert log_prob(samples, mu, log_var).mean() == pytest.approx(-entropy, abs=0.015)
-    assert pytest.approx(math.log(2 * math.pi)) == LOG_2PI
+    found = log_prob(samples, mu, log_var).mean()
+    assert_sampled(found, -entropy, standard_error=math.sqrt(4 / 2 / 200_000))
+    assert near_float64(math.log(2 * math.pi), terms=FUNCTION) == LOG_2PI
 
 
 # ---- blocks
@@ -306,6 +318,27 @@ def bhattacharyya_by_parameters(query_mu, query_log_var, mu, log_var):
     return (log_normalizer(*query) + log_normalizer(*item)) / 2 - log_normalizer(*middle)
 
 
+def added_by(oracle, query_mu, query_log_var, mu, log_var):
+    """What an oracle adds up that is far larger than the score."""
+    if oracle is not bhattacharyya_by_parameters:
+        return 0.0
+    query, item = (
+        (m**2 * np.exp(-lv)).sum(axis=1) for m, lv in ((query_mu, query_log_var), (mu, log_var))
+    )
+    return query[:, None] + item
+
+
+def assert_same_pairs(score, found, expected, pair, added=0.0, tau2=()):
+    """By two float64 formulas; sigma's last digit enters a distance as it is."""
+    _, query_log_var, mu, log_var = pair
+    n, log_vars = mu.shape[1], (query_log_var, log_var, *tau2)
+    bound = score_bound(np.abs(expected) + added, *log_vars, dims=n)
+    if score is wasserstein2_distance:
+        sigma = math.exp(max(np.max(part) for part in log_vars) / 2)
+        bound = score_rounding(n, *log_vars) * (expected + math.sqrt(n) * sigma)
+    assert_within(found, expected, bound, why=f"two float64 formulas of {score.__name__}")
+
+
 @pytest.mark.parametrize(
     ("score", "oracle"),
     [
@@ -322,7 +355,7 @@ def test_random_pairs(n, score, oracle):
     pair = random_pairs(n)
     found = score(*pair)
     assert found.shape == (6, 40) and found.dtype == np.float64
-    np.testing.assert_allclose(found, oracle(*pair), rtol=1e-11, atol=1e-12 * n)
+    assert_same_pairs(score, found, oracle(*pair), pair, added_by(oracle, *pair))
 
 
 @pytest.mark.parametrize(
@@ -339,7 +372,7 @@ def test_random_pairs(n, score, oracle):
 def test_adversarial_pairs(n, score, oracle):
     pair = adversarial_pairs(n)
     found = score(*pair)
-    np.testing.assert_allclose(found, oracle(*pair), rtol=1e-12, atol=1e-12 * n)
+    assert_same_pairs(score, found, oracle(*pair), pair)
     assert np.isfinite(found).all()
     if score is not expected_log_prob:
         assert found.min() == found[0, 0] == 0 and found.max() > 1
@@ -395,10 +428,19 @@ def test_many_digits(pair, tolerance):
         if score is wasserstein2_distance and not 1e-150 < expected[score] < 1e150:
             continue
         found = score(pair[0], pair[1], [pair[2]], [pair[3]], tolerance)[0, 0]
-        # With a tolerance, two Gaussians that differ by less than the last digits of their blurred
-        # log variances are not told apart.
-        close = {"rel": 1e-7, "abs": 1e-13 if tolerance else 0.0}
-        assert found == pytest.approx(expected[score], **close), score.__name__
+        # expm1(d) - d has the rounding of d = log(v / s), however small their difference is, and a
+        # difference of sigma that of sigma.
+        log_v, log_s = (np.array(part) for part in (pair[1], pair[3]))
+        if tolerance:
+            log_v, log_s = (np.logaddexp(x, 2 * math.log(tolerance)) for x in (log_v, log_s))
+        added = 2 * np.abs(log_v - log_s).sum()
+        if score is expected_log_prob:
+            added = (np.abs(log_s) + LOG_2PI).sum()
+        if score is wasserstein2_distance:
+            added = np.exp(np.maximum(log_v, log_s) / 2).sum()
+        rounding = score_rounding(len(log_v), log_v, log_s)
+        bound = rounding * (abs(expected[score]) + added)
+        assert_within(found, expected[score], bound, why=f"float64's digits, {score.__name__}")
 
 
 def gaussian_matrices(mu, log_var):
@@ -446,17 +488,19 @@ def test_formulas_of_full_covariance_matrices(n):
             expected[jeffreys_divergence] = (
                 expected[kl_divergence] + expected[reverse_kl_divergence]
             )
+            # Matrix functions err by n times the condition numbers.
+            terms = SCORE * n * max(np.linalg.cond(p), np.linalg.cond(q))
             for score, value in expected.items():
-                assert found[score][row, column] == pytest.approx(value, rel=1e-8), score.__name__
+                assert found[score][row, column] == near_float64(value, terms=terms), score.__name__
             by_scipy = scipy.spatial.distance.mahalanobis(a, b, np.linalg.inv(q))
-            assert found_mahalanobis[row, column] == pytest.approx(by_scipy, rel=1e-8)
+            assert found_mahalanobis[row, column] == near_float64(by_scipy, terms=terms)
 
 
 def assert_mean(samples, expected):
     """The mean of independent samples lies within five standard errors of what is expected."""
     error = samples.std() / math.sqrt(len(samples))
     assert error < 0.02 * max(1.0, abs(expected))  # else the comparison would say nothing
-    assert abs(samples.mean() - expected) < 5 * error
+    assert_sampled(samples.mean(), expected, standard_error=error)
 
 
 @pytest.mark.parametrize("n", [1, 4, 16])
@@ -488,16 +532,15 @@ def test_mahalanobis_and_euclidean_distance(n):
     for z, mu, log_var in (random_data(n), adversarial_data(n)):
         sigma = np.exp(log_var / 2)
         expected = np.sqrt((((z[:, None] - mu) / sigma) ** 2).sum(axis=-1))
-        np.testing.assert_allclose(mahalanobis_distance(z, mu, log_var), expected, rtol=1e-12)
-        np.testing.assert_allclose(
-            euclidean_distance(z, mu), scipy.spatial.distance.cdist(z, mu), rtol=1e-12
-        )
+        assert_same_float64(mahalanobis_distance(z, mu, log_var), expected, terms=n + SCORE)
+        expected = scipy.spatial.distance.cdist(z, mu)
+        assert_same_float64(euclidean_distance(z, mu), expected, terms=n + SCORE)
         assert mahalanobis_distance(mu[0], mu[:1], log_var[:1]).tolist() == [[0.0]]
         assert euclidean_distance(mu[0], mu[:1]).tolist() == [[0.0]]
         # By its definition: what is left of the log density when the normalization is taken off.
         rest = -2 * (log_prob(z, mu, log_var) - log_prob(mu[0], mu[:1] + 0 * mu, log_var))
         found = mahalanobis_distance(z, mu, log_var) ** 2
-        np.testing.assert_allclose(found, rest, rtol=1e-9, atol=1e-9 * n)
+        assert_same_scores(found, rest, log_var, dims=n)
 
 
 # ---- between Gaussians: what holds of every pair
@@ -527,13 +570,12 @@ def test_symmetry(n, tolerance):
         there = query_mu, query_log_var, mu, log_var, tolerance
         back = mu, log_var, query_mu, query_log_var, tolerance
         for score in (jeffreys_divergence, wasserstein2_distance, bhattacharyya_distance):
-            np.testing.assert_allclose(score(*there), score(*back).T, rtol=1e-14)
-        np.testing.assert_allclose(
-            kl_divergence(*there), reverse_kl_divergence(*back).T, rtol=1e-14
-        )
-        assert not np.allclose(kl_divergence(*there), kl_divergence(*back).T)
+            assert_same_float64(score(*there), score(*back).T, terms=n + SCORE)
+        found, expected = kl_divergence(*there), reverse_kl_divergence(*back).T
+        assert_same_float64(found, expected, terms=n + SCORE)
+        assert differ(kl_divergence(*there), kl_divergence(*back).T)
         both = kl_divergence(*there) + reverse_kl_divergence(*there)
-        np.testing.assert_allclose(jeffreys_divergence(*there), both, rtol=1e-12, atol=1e-13 * n)
+        assert_same_scores(jeffreys_divergence(*there), both, query_log_var, log_var, dims=n)
 
 
 @given(seed=st.integers(0, 2**32 - 1), n=st.sampled_from([1, 3, 10]))
@@ -557,7 +599,8 @@ def test_a_dimension_adds_its_own_term():
             for part in (slice(None), slice(0, 3), slice(3, None))
         )
         power = 2 if score is wasserstein2_distance else 1
-        np.testing.assert_allclose(whole**power, first**power + rest**power, rtol=1e-12)
+        added = first**power + rest**power
+        assert_same_scores(whole**power, added, query_log_var, log_var, dims=7)
 
 
 @pytest.mark.parametrize("n", DIMS)
@@ -567,11 +610,8 @@ def test_ranking_by_the_expectation_is_ranking_by_kl(n):
     assert (by_expectation == np.argsort(kl_divergence(*pair), axis=1)).all()
     query_mu, query_log_var, mu, log_var = pair
     narrow = np.full_like(query_log_var, -80.0)
-    np.testing.assert_allclose(
-        expected_log_prob(query_mu, narrow, mu, log_var),
-        log_prob(query_mu, mu, log_var),
-        rtol=1e-14,
-    )
+    found = expected_log_prob(query_mu, narrow, mu, log_var)
+    assert_same_scores(found, log_prob(query_mu, mu, log_var), log_var, dims=n)
 
 
 @pytest.mark.parametrize("tolerance", [0.0, 1e-3, 1e200])
@@ -599,12 +639,13 @@ def test_limits():
     assert wasserstein2_distance(narrow, low, one, one).tolist() == [[1.0]]
     expected = 0.5 * (1400 - math.log(2))  # ½ log(½ sqrt(s / v))
     found = bhattacharyya_distance(narrow, low, wide, high)[0, 0]
-    assert found == pytest.approx(expected, rel=1e-14)
+    assert found == near_float64(expected, terms=SCORE)
     assert expected_log_prob(wide, high, narrow, low).tolist() == [[-math.inf]]
     found = expected_log_prob(narrow, low, wide, high)[0, 0]
-    assert found == pytest.approx(-(1400 + LOG_2PI) / 2, rel=1e-14)
+    assert found == near_float64(-(1400 + LOG_2PI) / 2, terms=SCORE)
     assert mahalanobis_distance([1.0], [[0.0]], low).tolist() == [[math.inf]]
-    assert mahalanobis_distance([1.0], [[0.0]], high)[0, 0] == pytest.approx(math.exp(-700))
+    # A distance of exp(-700), whose square is below float64's smallest number.
+    assert mahalanobis_distance([1.0], [[0.0]], high).tolist() == [[0.0]]
 
 
 # ---- tolerance
@@ -623,24 +664,20 @@ def test_tolerance_zero_changes_no_bit(n):
 def test_tolerance_is_variance_added(n, tolerance):
     z, mu, log_var = random_data(n)
     blurred = np.log(np.exp(log_var) + tolerance**2)
-    close = {"rtol": 1e-11, "atol": 1e-12 * n}
-    np.testing.assert_allclose(
-        log_prob(z, mu, log_var, tolerance), by_torch(z, mu, blurred), **close
-    )
-    np.testing.assert_allclose(
-        mahalanobis_distance(z, mu, log_var, tolerance),
-        mahalanobis_distance(z, mu, blurred),
-        **close,
-    )
+    tau2 = 2 * math.log(tolerance)
+    found, expected = log_prob(z, mu, log_var, tolerance), by_torch(z, mu, blurred)
+    assert_same_scores(found, expected, log_var, tau2, dims=n)
+    found = mahalanobis_distance(z, mu, log_var, tolerance)
+    expected = mahalanobis_distance(z, mu, blurred)
+    bound = score_rounding(n, log_var, tau2) * expected
+    assert_within(found, expected, bound, why="blurred variances")
     assert (euclidean_distance(z, mu, tolerance) == euclidean_distance(z, mu)).all()
     query_mu, query_log_var, mu, log_var = random_pairs(n)
     wider = [np.log(np.exp(lv) + tolerance**2) for lv in (query_log_var, log_var)]
     for score in BETWEEN_GAUSSIANS:
-        np.testing.assert_allclose(
-            score(query_mu, query_log_var, mu, log_var, tolerance),
-            score(query_mu, wider[0], mu, wider[1]),
-            **close,
-        )
+        pair = query_mu, query_log_var, mu, log_var
+        expected = score(query_mu, wider[0], mu, wider[1])
+        assert_same_pairs(score, score(*pair, tolerance), expected, pair, tau2=(tau2,))
 
 
 @pytest.mark.parametrize("tolerance", [0.05, 0.4])
@@ -681,7 +718,7 @@ def test_tolerance_of_two_gaussians_blurs_both():
 )
 def test_tolerance_loses_no_sigma(log_var, tolerance, expected):
     found = log_prob([0.0], [[0.0]], [[log_var]], tolerance)[0, 0]
-    assert found == pytest.approx(-(expected + LOG_2PI) / 2, rel=1e-14)
+    assert found == near_float64(-(expected + LOG_2PI) / 2, terms=SCORE)
 
 
 def test_a_large_tolerance_ranks_by_the_expected_squared_distance():
@@ -690,7 +727,8 @@ def test_a_large_tolerance_ranks_by_the_expected_squared_distance():
     constant = 10 * (LOG_2PI + 2 * math.log(1e3))
     found = (-2 * log_prob(z, mu, log_var, 1e3) - constant) * 1e6
     expected = euclidean_distance(z, mu) ** 2 + np.exp(log_var).sum(axis=1)
-    np.testing.assert_allclose(found, expected, rtol=1e-3)
+    # What the next order leaves.
+    assert_within(found, expected, expected**2 / 1e6, why="the square over tau²")
     # Where the sigma are small against the distances, that is the nearest mu.
     narrow = log_var - 10
     nearest = np.argsort(euclidean_distance(z, mu), axis=1)[:, :5]

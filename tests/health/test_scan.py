@@ -7,6 +7,12 @@ import pytest
 
 from tests.support.plain import write_plain as plain
 from tests.support.population import NUM_ITEMS
+from tests.support.tolerances import (
+    FUNCTION,
+    SCORE,
+    assert_same_float64,
+    assert_same_scores,
+)
 from vaeudf.errors import InputError, TableError
 from vaeudf.gaussian import log_prob
 from vaeudf.health.outliers import outliers
@@ -42,9 +48,13 @@ def test_all_items_are_counted(scanned, population):
     exact = QuantileSketch(3)
     exact.add(mu)
     np.testing.assert_array_equal(census.mu.counts, exact.counts)
-    np.testing.assert_allclose(census.moments.mean, mu.mean(axis=0), atol=1e-12)
-    np.testing.assert_allclose(census.moments.covariance, np.cov(mu.T, ddof=0), rtol=1e-10)
-    np.testing.assert_allclose(census.variance_sum, np.exp(log_var).sum(axis=0), rtol=1e-10)
+    added = np.abs(mu).mean(axis=0)
+    assert_same_float64(census.moments.mean, mu.mean(axis=0), terms=NUM_ITEMS, magnitude=added)
+    found, expected = census.moments.covariance, np.cov(mu.T, ddof=0)
+    added = np.abs(mu.T) @ np.abs(mu) / NUM_ITEMS
+    assert_same_float64(found, expected, terms=2 * NUM_ITEMS, magnitude=added)
+    expected = np.exp(log_var).sum(axis=0)
+    assert_same_float64(census.variance_sum, expected, terms=NUM_ITEMS + FUNCTION)
     np.testing.assert_array_equal(census.log_var.low, log_var.min(axis=0))
 
 
@@ -84,14 +94,15 @@ def test_outliers(spark, scanned, population):
     names = ids_of(population)
     order = sorted(range(NUM_ITEMS), key=lambda i: (-distances[i], names[i].encode()))
     candidates = order[:CANDIDATES]
-    np.testing.assert_allclose(census.farthest.values, distances[candidates], rtol=1e-12)
+    assert_same_float64(census.farthest.values, distances[candidates], terms=SCORE)
     assert set(census.farthest.ids) == {names[i] for i in candidates}
     density = log_prob(population.mu[candidates], population.mu, population.log_var)
     density[np.arange(CANDIDATES), candidates] = -np.inf
     density = np.logaddexp.reduce(density, axis=1) - np.log(NUM_ITEMS - 1)
     best = sorted(zip(density, (names[i] for i in candidates), strict=True))[:24]
     found = outliers_of(spark, table, census, 24)
-    np.testing.assert_allclose([o.log_density for o in found], [d for d, _ in best], rtol=1e-9)
+    logs = [o.log_density for o in found], [d for d, _ in best]
+    assert_same_scores(*logs, population.log_var, dims=3, items=NUM_ITEMS)
     assert {o.item_id for o in found} == {name for _, name in best}
 
 
@@ -130,7 +141,8 @@ def test_many_dimensions_of_doubles_and_numbers_for_ids(spark, tmp_path):
     table = plain(tmp_path / "wide.parquet", list(range(300)), mu, log_var, row_group_size=64)
     census, duplicates = scan(TablePasses(spark, table), num_sampled=10, seed=0)
     assert (census.count, census.latent_dim, duplicates.groups) == (300, 512, 0)
-    np.testing.assert_allclose(census.moments.mean, mu.mean(axis=0), atol=1e-12)
+    added = np.abs(mu).mean(axis=0)
+    assert_same_float64(census.moments.mean, mu.mean(axis=0), terms=300, magnitude=added)
     assert all(name.isdigit() for name in census.sample.ids)
     assert len(outliers_of(spark, table, census, 3)) == 3
 

@@ -37,6 +37,7 @@ from tests.support.files import (
     quadrants,
     tiff,
 )
+from tests.support.tolerances import JPEG_LEVELS, assert_same_levels, near_levels
 from vaeudf.errors import InputError
 from vaeudf.images.decode import REASONS, ImageFailure, decode_image, thumbnail
 from vaeudf.images.spec import ImageSpec
@@ -354,9 +355,9 @@ def test_alpha_is_blended_with_the_background(format, alpha):
     data = encoded(Image.new("RGBA", (6, 4), (10, 240, 90, alpha)), format,
                    **({"lossless": True, "exact": True} if format == "WEBP" else {}))  # fmt: skip
     found = colour(data, background=BACKGROUND)
-    assert found == pytest.approx(blended((10, 240, 90), alpha), abs=1)
+    assert found == near_levels(blended((10, 240, 90), alpha))
     luma = np.dot(blended((10, 240, 90), alpha), [0.299, 0.587, 0.114])
-    assert colour(data, background=BACKGROUND, channels=1) == pytest.approx((luma,), abs=1.5)
+    assert colour(data, background=BACKGROUND, channels=1) == near_levels((luma,), levels=1.5)
 
 
 @pytest.mark.skipif(PILLOW < 13, reason="Pillow 12 refuses such TIFFs, or reads them wrongly")
@@ -365,12 +366,12 @@ def test_grey_with_alpha(alpha):
     expected = blended((60, 60, 60), alpha)
     for format in ("PNG", "TIFF"):
         data = encoded(Image.new("LA", (6, 4), (60, alpha)), format)
-        assert colour(data, background=BACKGROUND) == pytest.approx(expected, abs=1)
+        assert colour(data, background=BACKGROUND) == near_levels(expected)
     data = png(1, 1, 16, 4, b"\0" + struct.pack(">HH", 60 * 257, alpha * 257))
-    assert colour(data, background=BACKGROUND) == pytest.approx(expected, abs=1)
+    assert colour(data, background=BACKGROUND) == near_levels(expected)
     stored = round(60 * alpha / 255)  # ExtraSamples 1: the colour is multiplied already
     data = tiff(1, 1, bytes([stored, alpha]), t258=(8, 8), t262=1, t277=2, t338=1)
-    assert colour(data, background=BACKGROUND) == pytest.approx(expected, abs=2)
+    assert colour(data, background=BACKGROUND) == near_levels(expected, levels=2)
 
 
 def test_palette_with_alpha():
@@ -379,14 +380,14 @@ def test_palette_with_alpha():
     found = pixels(data, stretched(1, 3, background=BACKGROUND))[0].tolist()
     assert found == [
         list(BACKGROUND),
-        pytest.approx(blended(GREEN, 128), abs=1),
+        near_levels(blended(GREEN, 128)),
         list(BLUE),
     ]
     one = png(3, 1, 8, 3, b"\0\0\1\2", PLTE=palette, tRNS=bytes([255, 0]))
     found = pixels(one, stretched(1, 3, background=BACKGROUND))[0].tolist()
     assert found == [list(RED), list(BACKGROUND), list(BLUE)]
     pa = encoded(Image.new("PA", (2, 2), (0, 128)), "TIFF")
-    assert colour(pa, background=BACKGROUND) == pytest.approx(blended((0, 0, 0), 128), abs=1)
+    assert colour(pa, background=BACKGROUND) == near_levels(blended((0, 0, 0), 128))
 
 
 @pytest.mark.parametrize(
@@ -422,8 +423,7 @@ def test_blending_comes_before_resizing():
     share = rgba[..., 3:] / 255
     flat = np.rint(rgba[..., :3] * share + np.array(BACKGROUND) * (1 - share)).astype(np.uint8)
     spec = ImageSpec(12, 12, background=BACKGROUND)
-    difference = pixels(encoded(rgba), spec).astype(int) - pixels(encoded(flat), spec)
-    assert np.abs(difference).max() <= 1
+    assert_same_levels(pixels(encoded(rgba), spec), pixels(encoded(flat), spec))
 
 
 # ---- first frames
@@ -476,8 +476,8 @@ SHALLOW = np.floor(DEEP / 257 + 0.5).astype(np.uint8)  # 65535 / 255 = 257, no t
 )
 def test_sixteen_bits_are_scaled_not_clipped(data):
     for channels in (1, 3):
-        found = pixels(data, ImageSpec(256, 256, channels)).astype(int)
-        assert np.abs(found - SHALLOW[..., None]).max() <= 1
+        found = pixels(data, ImageSpec(256, 256, channels))
+        assert_same_levels(found, np.broadcast_to(SHALLOW[..., None], found.shape))
     assert found.min() == 0 and found.max() == 255
 
 
@@ -528,7 +528,7 @@ def test_cmyk(cmyk):
     expected = [(255 - ink) * (255 - cmyk[3]) / 255 for ink in cmyk[:3]]
     picture = Image.new("CMYK", (16, 16), cmyk)
     for data in (encoded(picture, "TIFF"), encoded(picture, "JPEG", quality=100)):
-        assert colour(data) == pytest.approx(expected, abs=2)
+        assert colour(data) == near_levels(expected, levels=2)
 
 
 def test_ycck():
@@ -542,13 +542,13 @@ def test_ycck():
         y - 0.344136 * (cb - 128) - 0.714136 * (cr - 128),
         y + 1.772 * (cb - 128),
     ]
-    assert colour(data) == pytest.approx([(255 - i) * k / 255 for i in ink], abs=2)
+    assert colour(data) == near_levels([(255 - i) * k / 255 for i in ink], levels=2)
 
 
 def test_lab():
     # L* = 50 is sRGB 119; TIFF stores a* and b* as signed bytes.
     data = tiff(1, 1, bytes([128, 0, 0]), t258=(8, 8, 8), t262=8, t277=3)
-    assert colour(data) == pytest.approx((119, 119, 119), abs=2)
+    assert colour(data) == near_levels((119, 119, 119), levels=2)
     reddish = colour(tiff(1, 1, bytes([128, 60, 0]), t258=(8, 8, 8), t262=8, t277=3))
     assert reddish[0] > 170 and reddish[1] < 80
 
@@ -557,7 +557,7 @@ def test_lab():
 def test_ycbcr_tiff():
     data = tiff(1, 1, bytes([120, 90, 200]), t258=(8, 8, 8), t262=6, t277=3)
     expected = (120 + 1.402 * 72, 120 + 0.344136 * 38 - 0.714136 * 72, 120 - 1.772 * 38)
-    assert colour(data) == pytest.approx(expected, abs=2)
+    assert colour(data) == near_levels(expected, levels=2)
 
 
 def test_grey_and_colour():
@@ -565,7 +565,7 @@ def test_grey_and_colour():
     assert colour(encoded(Image.new("L", (3, 3), 77)), channels=1) == (77,)
     luma = 0.299 * 10 + 0.587 * 200 + 0.114 * 90
     data = encoded(Image.new("RGB", (3, 3), (10, 200, 90)))
-    assert colour(data, channels=1) == pytest.approx((luma,), abs=1)
+    assert colour(data, channels=1) == near_levels((luma,))
     palette = Image.new("P", (3, 3), 1)
     palette.putpalette([0, 0, 0, 10, 200, 90])
     for format in ("PNG", "GIF", "BMP", "TIFF"):
@@ -695,7 +695,7 @@ def test_thumbnail_is_upright_and_on_white():
     assert im.size == (48, 32)
     assert ImageOps.exif_transpose(im).size == (48, 32)
     for place, expected in {(8, 8): RED, (40, 8): GREEN, (8, 24): BLUE, (40, 24): GREY}.items():
-        assert im.getpixel(place) == pytest.approx(expected, abs=12)
+        assert im.getpixel(place) == near_levels(expected, levels=2 * JPEG_LEVELS)
     clear = encoded(Image.new("RGBA", (8, 8), (0, 0, 0, 0)))
     assert reopened(thumbnail(clear, 8)).getpixel((4, 4)) == WHITE
     assert reopened(thumbnail(encoded(DEEP), 32)).mode == "L"

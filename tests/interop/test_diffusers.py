@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.interop.compare import encoded_by_spark, pixels_of
+from tests.support.tolerances import assert_same_float32, terms_of
 from vaeudf.errors import BundleError
 from vaeudf.images.spec import ImageSpec
 from vaeudf.model.bundle import load_bundle
@@ -63,10 +64,11 @@ def test_equals_diffusers(spark, parquet_catalog, garments, tmp_path, scale):
     assert expected.logvar.min() == -30.0
     rows = encoded_by_spark(bundle, tmp_path / "bundle", parquet_catalog, tmp_path, None)
     mu, log_var = expected.mean * scale, expected.logvar + 2 * np.log(scale)
-    np.testing.assert_allclose(rows["mu"], mu.flatten(1), atol=1e-5, rtol=1e-5)
-    np.testing.assert_allclose(rows["log_var"], log_var.flatten(1), atol=1e-5, rtol=1e-5)
+    terms = terms_of(theirs.encoder, theirs.quant_conv)
+    assert_same_float32(rows["mu"], mu.flatten(1), terms=terms)
+    assert_same_float32(rows["log_var"], log_var.flatten(1), terms=terms)
     found = bundle.decoder(mu.flatten(1))
-    np.testing.assert_allclose(found, pictures, atol=1e-5)
+    assert_same_float32(found, pictures, terms=terms_of(theirs.post_quant_conv, theirs.decoder))
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from tests.interop.compare import encoded_by_spark, pixels_of
+from tests.support.tolerances import assert_same_float32, terms_of
 from vaeudf.errors import BundleError
 from vaeudf.images.spec import ImageSpec
 from vaeudf.model.bundle import load_bundle
@@ -62,10 +62,11 @@ def test_equals_pythae(spark, parquet_catalog, garments, tmp_path, maker, argume
         expected = theirs.encoder(pixels)
         reconstruction = theirs.decoder(expected.embedding).reconstruction
     rows = encoded_by_spark(bundle, tmp_path / "bundle", parquet_catalog, tmp_path, [CODE])
-    np.testing.assert_allclose(rows["mu"], expected.embedding, atol=1e-5, rtol=1e-5)
-    np.testing.assert_allclose(rows["log_var"], expected.log_covariance, atol=1e-5, rtol=1e-5)
+    terms = terms_of(theirs.encoder)
+    assert_same_float32(rows["mu"], expected.embedding, terms=terms)
+    assert_same_float32(rows["log_var"], expected.log_covariance, terms=terms)
     found = bundle.decoder(expected.embedding)
-    np.testing.assert_allclose(found, reconstruction, atol=1e-5)
+    assert_same_float32(found, reconstruction, terms=terms_of(theirs.decoder))
 
 
 @pytest.mark.parametrize(

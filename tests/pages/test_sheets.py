@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support.tolerances import assert_within
 from vaeudf.images.decode import picture_png
 from vaeudf.pages.sheets import contact_sheet, from_file, small
 
@@ -42,7 +43,7 @@ def test_pictures_are_in_their_rows():
     (y, x), step = levels[10], 100
     for level, below, beside in ((60, 0, 1), (110, 1, 0), (160, 1, 1), (250, 1, 2)):
         expected = (y + below * (step + 14), x + beside * step)
-        np.testing.assert_allclose(levels[level], expected, atol=2)
+        assert_within(levels[level], expected, 2, why="a pixel, for both of the middles")
     for level in (60, 110):
         assert (sheet == level).all(axis=2).sum() >= 96 * 96  # 16 pixels, six times as large
     plain = opened(contact_sheet([[solid(0)]]))

@@ -30,6 +30,13 @@ from tests.support.population import (
     queries_around,
 )
 from tests.support.scene import LATENT_DIM
+from tests.support.tolerances import (
+    assert_same_scores,
+    assert_within,
+    near_score,
+    score_bound,
+    score_rounding,
+)
 from vaeudf.errors import InputError, TableError, root_cause
 from vaeudf.gaussian.scores import SCORES
 from vaeudf.query import two_rounds as table_search
@@ -65,12 +72,12 @@ def answer(frame, queries, k: int) -> dict[str, list[tuple[str, float]]]:
 
 def check(frame, table: pa.Table, z: np.ndarray, k: int) -> None:
     found = answer(frame, z, k)
+    log_var = np.stack(table["log_var"].to_numpy())
     for number, expected in enumerate(oracle(table, z, k)):
         hits = found[str(number)]
         assert [item for item, _ in hits] == [item for item, _ in expected]
-        np.testing.assert_allclose(
-            [score for _, score in hits], [score for _, score in expected], rtol=1e-9
-        )
+        scores = ([score for _, score in some] for some in (hits, expected))
+        assert_same_scores(*scores, log_var, dims=log_var.shape[1])
 
 
 @pytest.mark.parametrize("n", [1, 2, 10, 64])
@@ -113,7 +120,7 @@ def test_numeric_ids_and_names_of_queries(spark):
         [(7, [0.0], [0.0])], "item_id long, mu array<float>, log_var array<float>"
     )
     found = answer(frame, from_rows([[0.0], [1.0]], ["first", "second"]), 1)
-    assert found["first"] == [("7", pytest.approx(-0.9189385332046727, rel=1e-12))]
+    assert found["first"] == [("7", near_score(-0.9189385332046727, dims=1))]
     assert set(found) == {"first", "second"}
 
 
@@ -273,33 +280,38 @@ def test_many_queries_with_all_that_can_be_asked_for(population, places, monkeyp
     misfit, volume, score = (
         found[name].to_numpy() for name in ("misfit", "volume", "log_likelihood")
     )
-    np.testing.assert_allclose(misfit, -costs.sum(axis=1), rtol=1e-9)
-    np.testing.assert_allclose(misfit + volume, score, rtol=1e-11)
+    log_vars = population.log_var, 2 * math.log(0.3)
+    assert_same_scores(misfit, -costs.sum(axis=1), *log_vars, dims=3)
+    assert_same_scores(misfit + volume, score, *log_vars, dims=3)
     for cost, parts in zip(costs, found["costliest"].to_pylist(), strict=True):
         order = np.argsort(-cost)
         assert [part["dimension"] for part in parts] == order.tolist()
-        np.testing.assert_allclose([part["nats"] for part in parts], cost[order], rtol=1e-9)
+        near = score_rounding(3, *log_vars) * cost[order]
+        nats = [part["nats"] for part in parts]
+        assert_within(nats, cost[order], near, why="one dimension's part of a score")
 
     everything = all_scores(population, queries, "log_likelihood", 0.3)
-    check_responsibilities(found, everything, asked, place)
+    check_responsibilities(found, everything, asked, place, *log_vars)
 
 
-def check_responsibilities(found, everything, asked, place) -> None:
+def check_responsibilities(found, everything, asked, place, *log_vars) -> None:
     """Check the sums over all items; everything is log q(z|x) of all pairs, (Q, N)."""
     totals = np.logaddexp.reduce(everything, axis=1)
     errors = found["log_aggregate_posterior_error"].to_numpy()
     aggregates = found["log_aggregate_posterior"].to_numpy()
     expected = totals[asked] - math.log(everything.shape[1])
-    np.testing.assert_allclose(aggregates, expected, rtol=0, atol=1e-10)
-    assert (expected <= aggregates + errors + 1e-12 * np.abs(expected)).all()
+    assert_same_scores(aggregates, expected, *log_vars, dims=3, items=NUM_ITEMS)
+    near = score_bound(expected, *log_vars, dims=3, items=NUM_ITEMS)
+    assert (expected <= aggregates + errors + near).all()
     if place == "table":
         assert (errors > 0).all() and (errors < 1e-12).all()
     elif place == "frame":
         assert (errors == 0).all()
     scores = found["log_likelihood"].to_numpy()
-    np.testing.assert_allclose(
-        found["responsibility"].to_numpy(), np.exp(scores - totals[asked]), rtol=1e-9
-    )
+    right = np.exp(scores - totals[asked])
+    near = score_bound(scores, *log_vars, dims=3)
+    near += score_bound(totals[asked], *log_vars, dims=3, items=NUM_ITEMS)
+    assert_within(found["responsibility"], right, right * near, why="exp of a score and of a sum")
 
 
 @pytest.mark.parametrize("place", ["table", "frame"])
@@ -313,10 +325,13 @@ def test_responsibilities_of_one_and_of_all(population, places, place):
         assert_hits(population, found, queries, "log_likelihood", k)
         asked = np.array([int(name[1:]) for name in found["query_id"].to_pylist()])
         # As many items as are asked for give no floor, and nothing is left out.
-        check_responsibilities(found, everything, asked, place if k == 1 else "frame")
+        of_all = place if k == 1 else "frame"
+        check_responsibilities(found, everything, asked, of_all, population.log_var)
         if k > NUM_ITEMS:
             sums = np.bincount(asked, found["responsibility"].to_numpy())
-            np.testing.assert_allclose(sums, 1.0, rtol=1e-12)
+            totals = np.logaddexp.reduce(everything, axis=1)
+            near = 2 * score_bound(totals, population.log_var, dims=3, items=NUM_ITEMS)
+            assert_within(sums, np.ones(4), near, why="a sum of densities by their sum")
 
 
 def test_where_every_density_is_zero(population, places):

@@ -15,11 +15,13 @@ from tests.support.reference import (
     FILTERED,
     KINDS,
     LOG_2PI,
+    assert_same_values,
     exact_values,
     items_and_queries,
     reference_values,
     without_filter,
 )
+from tests.support.tolerances import assert_same_scores
 from vaeudf.gaussian.scores import SCORES, Score
 from vaeudf.numerics.boxes import Boxes
 from vaeudf.numerics.kd_tree import kd_order
@@ -86,7 +88,7 @@ def test_no_bound_is_below_the_reference_form(name, kind):
         nodes = boxes_of_runs(name, mu, log_var, 4, tolerance)
         values = reference_values(name, z, query_log_var, mu, log_var, tolerance)
         exact = exact_values(name, queries, mu, log_var, tolerance)
-        np.testing.assert_allclose(exact, values, rtol=1e-11, atol=1e-13)
+        assert_same_values(name, exact, values, query_log_var, mu, log_var, tolerance)
         best = values.reshape(count, runs, 4).max(axis=2)
         for node in range(runs):
             floors = np.ascontiguousarray(best[:, node])
@@ -518,8 +520,8 @@ def test_running_sums_of_likelihoods(monkeypatch, bounds):
     directly = without_filter("log_likelihood", mu, log_var, np.arange(3000), 0.1)
     engine.candidates(directly, queries, 5, floors, sums=alone, cuts=cuts)
     expected = logsumexp(np.where(exact >= cuts[:, None], exact, -np.inf), axis=1)
-    np.testing.assert_allclose(sums.logarithms(), expected, rtol=1e-12)
-    np.testing.assert_allclose(alone.logarithms(), expected, rtol=1e-12)
+    for found in (sums.logarithms(), alone.logarithms()):
+        assert_same_scores(found, expected, log_var, 2 * np.log(0.1), dims=2, items=len(mu))
     assert np.isneginf(expected[1]) and np.isfinite(expected[2:]).all()
 
 

@@ -16,6 +16,7 @@ from tests.support.reference import (
     DIVERGENCES,
     KINDS,
     assert_best,
+    assert_same_values,
     items_and_queries,
     reference_scores,
     reference_values,
@@ -23,6 +24,7 @@ from tests.support.reference import (
     same_items,
     without_filter,
 )
+from tests.support.tolerances import assert_same_scores, near_score
 from vaeudf.errors import InputError
 from vaeudf.gaussian.scores import SCORES
 from vaeudf.numerics.kd_tree import kd_order
@@ -58,7 +60,7 @@ def check(z, mu, log_var, k):
     expected_indices, expected_scores = oracle(z, mu, log_var, k)
     assert indices.dtype == np.int64 and scores.dtype == np.float64
     assert indices.tolist() == expected_indices.tolist()
-    np.testing.assert_allclose(scores, expected_scores, rtol=1e-11, atol=1e-11)
+    assert_same_scores(scores, expected_scores, log_var, dims=np.shape(mu)[1])
     return indices, scores
 
 
@@ -86,10 +88,9 @@ def test_wide_and_narrow_posteriors(n):
     # Scores reach 1e20 here, where torch's own rounding is far beyond seven decimals.
     indices, scores = nearest(z, mu, log_var, 7)
     everything = torch_scores(z, mu, log_var)
-    np.testing.assert_allclose(
-        scores, np.take_along_axis(everything, indices, axis=1), rtol=1e-11, atol=1e-10
-    )
-    np.testing.assert_allclose(scores, -np.sort(-everything, axis=1)[:, :7], rtol=1e-11, atol=1e-10)
+    expected = np.take_along_axis(everything, indices, axis=1)
+    assert_same_scores(scores, expected, log_var, dims=n)
+    assert_same_scores(scores, -np.sort(-everything, axis=1)[:, :7], log_var, dims=n)
 
 
 @pytest.mark.parametrize("n", DIMS)
@@ -117,7 +118,7 @@ def test_all_items_equal():
 def test_one_item_and_one_query():
     indices, scores = nearest([0.0, 0.0], [[3.0, 4.0]], [[0.0, 0.0]], k=1)
     assert indices.tolist() == [[0]]
-    assert scores[0, 0] == pytest.approx(-12.5 - np.log(2 * np.pi))
+    assert scores[0, 0] == near_score(-12.5 - np.log(2 * np.pi), dims=2)
 
 
 def test_more_than_there_are():
@@ -220,14 +221,14 @@ def check_score(name, z, query_log_var, mu, log_var, k, tolerance, ids=None):
     gaussian = query_log_var if score.between_gaussians else None
     expected = reference_scores(name, z, query_log_var, mu, log_var, tolerance)
     wide = mu.astype(np.float64), log_var.astype(np.float64)
-    absolute = rounding(name, query_log_var, *wide, tolerance)
+    near = rounding(name, query_log_var, *wide, tolerance)
     same = same_items(name, *wide)
     arguments = {"query_log_var": gaussian, "score": name, "tolerance": tolerance}
     rows = np.arange(len(mu))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore" if k > len(mu) else "error")
         found, scores = nearest(z, mu, log_var, k, **arguments)
-        assert_best(name, found, scores, expected, rows, same, k, absolute=absolute)
+        assert_best(name, found, scores, expected, rows, same, k, *near)
         indexed, their_scores = PosteriorIndex(mu, log_var, ids).search(z, k, **arguments)
     # The same direct formula: to the last bit.
     if ids is None:
@@ -236,7 +237,7 @@ def check_score(name, z, query_log_var, mu, log_var, k, tolerance, ids=None):
         ranks = np.empty(len(mu), np.int64)
         ranks[np.argsort(ids)] = rows
         labels = ranks[np.argsort(ids)][np.searchsorted(np.sort(ids), indexed)]
-        assert_best(name, labels, their_scores, expected, ranks, same, k, absolute=absolute)
+        assert_best(name, labels, their_scores, expected, ranks, same, k, *near)
     queries = prepare_queries(score, z, gaussian, tolerance)
     alone = without_filter(name, mu, log_var, rows, tolerance)
     values, direct, counts = engine.search(alone, queries, k)
@@ -314,10 +315,11 @@ def test_likelihoods_of_torch():
     z = mu[::1000] + np.random.default_rng(7).normal(0, 0.05, size=(20, 3))
     rows, expected = np.arange(20_000), torch_scores(z, mu, log_var)
     same = same_items("log_likelihood", mu, log_var)
+    near = rounding("log_likelihood", None, mu, log_var, 0.0)
     for k in (1, 10, 1000):
         for search in (PosteriorIndex(mu, log_var).search, lambda z, k: nearest(z, mu, log_var, k)):
             found, scores = search(z, k)
-            assert_best("log_likelihood", found, scores, expected, rows, same, k, absolute=1e-13)
+            assert_best("log_likelihood", found, scores, expected, rows, same, k, *near)
 
 
 def test_values_are_those_of_the_direct_formula():
@@ -332,7 +334,7 @@ def test_values_are_those_of_the_direct_formula():
         expected = np.take_along_axis(
             reference_values(name, z, z / 3, mu, log_var, 0.1), found, axis=1
         )
-        np.testing.assert_allclose(values, expected, rtol=1e-12)
+        assert_same_values(name, values, expected, z / 3, mu, log_var, 0.1)
 
 
 # ---- an index

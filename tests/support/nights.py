@@ -6,16 +6,18 @@ import os
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tests.support.scene import ENCODER_TERMS
 from tests.support.tables import matrix
+from tests.support.tolerances import assert_same_float32
 
 
 def assert_same_table(found: pa.Table, expected: pa.Table) -> None:
     for column in ("mu", "log_var"):
-        np.testing.assert_allclose(matrix(found, column), matrix(expected, column), atol=1e-5)
+        right = matrix(expected, column)
+        assert_same_float32(matrix(found, column), right, terms=ENCODER_TERMS)
     vectors = ["mu", "log_var"]
     assert found.drop(vectors) == expected.drop(vectors)
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.support.reference import reference_scores
+from tests.support.reference import assert_same_score, reference_scores
 from vaeudf.gaussian.scores import SCORES
 from vaeudf.numerics.kd_tree import kd_order
 from vaeudf.query.latents import Latents
@@ -160,6 +160,6 @@ def assert_hits(population, found: pa.Table, queries, name, k, tolerance=0.0, wa
         own = sorted(hits[query], key=lambda row: row["rank"])
         assert [row["rank"] for row in own] == list(range(1, len(order) + 1)), query
         assert [row["item_id"] for row in own] == ids[order].tolist(), query
-        np.testing.assert_allclose(
-            [row[name] for row in own], scores[q, order], rtol=1e-9, atol=1e-12
-        )
+        found_scores = [row[name] for row in own]
+        items = population.mu, population.log_var
+        assert_same_score(name, found_scores, scores[q, order], queries.log_var, *items, tolerance)

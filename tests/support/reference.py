@@ -7,13 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tests.support.tolerances import LOG_2PI, assert_within, score_bound, score_rounding
 from vaeudf import gaussian
 from vaeudf.gaussian.scores import SCORES, Score
 from vaeudf.gaussian.variances import log_tau2
 from vaeudf.search import engine
 from vaeudf.search.prepared import prepare
-
-LOG_2PI = float(np.log(2 * np.pi))
 
 
 class Form(NamedTuple):
@@ -228,18 +227,34 @@ def _runs(array, size):
     return array.reshape(-1, size, array.shape[1])
 
 
+def log_vars_of(query_log_var, log_var, tolerance):
+    """All log variances that enter a score, for the bounds of its rounding."""
+    logs = [part for part in (query_log_var, log_var) if part is not None]
+    return (*logs, log_tau2(tolerance)) if tolerance else tuple(logs)
+
+
 def rounding(name, query_log_var, mu, log_var, tolerance):
-    """By how much two float64 formulas may differ beyond their relative error, at most."""
+    """By how much two float64 formulas may differ, relative to the score, and beyond that."""
     n = mu.shape[1]
-    spread = np.max(np.abs(log_var)) + np.max(np.abs(query_log_var))
+    own = query_log_var if SCORES[name].between_gaussians else None
+    log_vars = log_vars_of(own, log_var, tolerance)
+    relative = score_rounding(n, *log_vars)
     if name == "log_likelihood":  # its terms may cancel
-        return 4e-16 * n * (n + spread)
+        return relative, score_bound(0.0, *log_vars, dims=n)
     if name == "wasserstein2":  # of a sigma's last digit
-        widest = max(np.max(log_var), np.max(query_log_var), log_tau2(tolerance))
-        return 1e-15 * np.sqrt(n) * np.exp(0.5 * min(widest, 1400.0))
-    if FORMS[name].between_gaussians:  # vaeudf.gaussian's expm1(d) - d
-        return 4e-16 * n
-    return 1e-150 if name == "mahalanobis" else 0.0  # whose square underflows
+        widest = max(np.max(part) for part in log_vars)
+        return relative, relative * np.sqrt(n) * np.exp(0.5 * min(widest, 1400.0))
+    if FORMS[name].between_gaussians:  # vaeudf.gaussian's expm1(d) - d, of |d| below 1
+        return relative, relative * 2 * n
+    # Squares below float64's smallest number lose their digits.
+    return relative, np.sqrt(n * np.finfo(float).tiny) if name == "mahalanobis" else 0.0
+
+
+def assert_same_score(name, found, expected, query_log_var, mu, log_var, tolerance=0.0):
+    """Assert that scores, (Q, N) or some of them, are those that were expected."""
+    relative, absolute = rounding(name, query_log_var, mu, log_var, tolerance)
+    bound = relative * np.abs(expected) + absolute
+    assert_within(found, expected, bound, why=f"two float64 formulas of {name}")
 
 
 def same_items(name, mu, log_var):
@@ -248,7 +263,18 @@ def same_items(name, mu, log_var):
     return np.unique(seen, axis=0, return_inverse=True)[1].ravel()
 
 
-def assert_best(name, labels, scores, expected, ids, same, k, near=1e-12, absolute=0.0):
+def assert_same_values(name, found, expected, query_log_var, mu, log_var, tolerance=0.0):
+    """The same of values as of reference_values: a distance's is half its square."""
+    relative, absolute = rounding(name, query_log_var, mu, log_var, tolerance)
+    if SCORES[name].distance:
+        distances = np.sqrt(-2 * expected)
+        bound = relative * distances**2 + absolute * (distances + absolute)
+    else:
+        bound = relative * np.abs(expected) + absolute
+    assert_within(found, expected, bound, why=f"two float64 formulas of {name}")
+
+
+def assert_best(name, labels, scores, expected, ids, same, k, relative, absolute):
     """Assert that labels and scores are the k best, place by place.
 
     Only where different items differ by less than float64 formulas may, their order is free.
@@ -261,8 +287,8 @@ def assert_best(name, labels, scores, expected, ids, same, k, near=1e-12, absolu
         ids: What stands for every item and breaks ties, a permutation of 0 to N - 1.
         same: As of same_items.
         k: How many there should be.
-        near: What counts as a near-tie, relative to the scores.
-        absolute: The same, absolute.
+        relative: By how much scores may differ, relative to themselves; nearer is a tie.
+        absolute: And beyond that.
     """
     count = min(k, expected.shape[1])
     assert labels.shape == scores.shape == (len(expected), count)
@@ -276,10 +302,11 @@ def assert_best(name, labels, scores, expected, ids, same, k, near=1e-12, absolu
         order = np.lexsort((ids, keys[q]))[:count]
         rows = row_of[labels[q]]
         assert len(np.unique(rows)) == count
-        np.testing.assert_allclose(scores[q], expected[q, order], rtol=1e-9, atol=absolute)
+        bound = relative * np.abs(expected[q, order]) + absolute
+        assert_within(scores[q], expected[q, order], bound, why=f"two float64 formulas of {name}")
         places = np.flatnonzero(rows != order)
         found, right = expected[q, rows[places]], expected[q, order[places]]
-        assert (np.abs(found - right) <= near * np.abs(right) + absolute).all(), (q, places)
+        assert (np.abs(found - right) <= relative * np.abs(right) + absolute).all(), (q, places)
         # Of items that are the same, the ones with the lowest ids, in their order.
         by_item = np.argsort(same[rows], kind="stable")
         assert (copy[rows[by_item]] == _places_in_runs(same[rows[by_item]])).all(), q

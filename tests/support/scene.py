@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from tests.support.tolerances import terms_of
 from vaeudf.images.spec import ImageSpec
 from vaeudf.model.bundle import Bundle, Manifest, save_bundle
 from vaeudf.model.conv_vae import conv_vae
@@ -22,16 +23,23 @@ NUM_ITEMS = 40
 SPEC = ImageSpec(16, 16)
 
 
+ARGUMENTS = {
+    "height": SPEC.height,
+    "width": SPEC.width,
+    "channels": SPEC.channels,
+    "latent_dim": LATENT_DIM,
+    "base_channels": 4,
+}
+
+
+with torch.device("meta"):  # no weights, and no random numbers for them
+    ENCODER_TERMS = terms_of(conv_vae(**ARGUMENTS).encoder)
+
+
 def make_bundle(path: Path, latent_dim: int, seed: int) -> Bundle:
     """Write a bundle with random weights, scaled so that posteriors differ from item to item."""
     torch.manual_seed(seed)
-    arguments = {
-        "height": SPEC.height,
-        "width": SPEC.width,
-        "channels": SPEC.channels,
-        "latent_dim": latent_dim,
-        "base_channels": 4,
-    }
+    arguments = {**ARGUMENTS, "latent_dim": latent_dim}
     networks = conv_vae(**arguments)
     with torch.no_grad():
         networks.encoder.head.weight[:latent_dim].mul_(5000.0)

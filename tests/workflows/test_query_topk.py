@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.bulk import oracle
 from tests.support.scene import LATENT_DIM, NUM_ITEMS, make_bundle, tree
+from tests.support.tolerances import assert_same_scores, assert_within, score_bound
 from vaeudf.errors import BundleError, InputError, TableError
 from vaeudf.gaussian import kl_divergence
 from vaeudf.table.open import open_table
@@ -28,8 +29,12 @@ def folder_table(spark, image_folder, bundle_path, tmp_path_factory) -> str:
     return path
 
 
+def items_of(table: str) -> pa.Table:
+    return pa.concat_tables(map(pq.read_table, open_table(table).files))
+
+
 def expected(table: str, z: np.ndarray, k: int) -> list[list[tuple[str, float]]]:
-    return oracle(pa.concat_tables(map(pq.read_table, open_table(table).files)), z, k)
+    return oracle(items_of(table), z, k)
 
 
 def test_output(table, tmp_path):
@@ -42,13 +47,13 @@ def test_output(table, tmp_path):
     assert summary["output"] == output
     rows = pq.read_table(output).to_pylist()
     assert list(rows[0]) == ["query_id", "rank", "item_id", "log_likelihood"]
+    log_var = np.stack(items_of(table)["log_var"].to_numpy())
     for number, hits in enumerate(expected(table, z, 5)):
         own = [row for row in rows if row["query_id"] == str(number)]
         assert [row["rank"] for row in own] == [1, 2, 3, 4, 5]
         assert [row["item_id"] for row in own] == [item for item, _ in hits]
-        np.testing.assert_allclose(
-            [row["log_likelihood"] for row in own], [score for _, score in hits], rtol=1e-9
-        )
+        scores = [row["log_likelihood"] for row in own], [score for _, score in hits]
+        assert_same_scores(*scores, log_var, dims=LATENT_DIM)
 
 
 def test_printed_table(table, capsys):
@@ -121,11 +126,14 @@ def test_conditions_and_explanations(table, tmp_path, garments):
     ((*hits,),) = oracle(searched, z, 12)
     assert found["item_id"].to_list() == [item for item, _ in hits]
     scores = np.array([score for _, score in hits])
-    np.testing.assert_allclose(found["misfit"] + found["volume"], scores, rtol=1e-9)
-    np.testing.assert_allclose(found["responsibility"].sum(), 1.0, rtol=1e-9)
-    np.testing.assert_allclose(
-        found["log_aggregate_posterior"], np.logaddexp.reduce(scores) - np.log(12), rtol=1e-9
-    )
+    log_var = np.stack(searched["log_var"].to_numpy())
+    assert_same_scores(found["misfit"] + found["volume"], scores, log_var, dims=LATENT_DIM)
+    total = np.logaddexp.reduce(scores)
+    near = 2 * score_bound(total, log_var, dims=LATENT_DIM, items=12)
+    assert_within(found["responsibility"].sum(), 1.0, near, why="densities by their sum")
+    aggregate = np.full(12, total - np.log(12))
+    sums = found["log_aggregate_posterior"]
+    assert_same_scores(sums, aggregate, log_var, dims=LATENT_DIM, items=12)
     assert len(found["costliest"].iloc[0]) == 3
 
 
