@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 
 from vaeudf.table.open import open_table
 
@@ -16,8 +15,3 @@ def matrix(rows: pa.Table, name: str) -> np.ndarray:
 
 def read(table: str) -> pa.Table:
     return pa.concat_tables(map(pq.read_table, open_table(table).files)).sort_by("item_id")
-
-
-@pytest.fixture
-def table(tmp_path) -> str:
-    return str(tmp_path / "a table é" / "posteriors")

@@ -36,6 +36,11 @@ from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
 pytestmark = pytest.mark.spark
 
 
+@pytest.fixture
+def table(tmp_path) -> str:
+    return str(tmp_path / "a table é" / "posteriors")
+
+
 def test_parquet_catalog(spark, parquet_catalog, bundle_path, bundle, table, garments):
     summary = encode_catalog(EncodeCatalog(parquet_catalog, bundle_path, table))
     assert json.loads(json.dumps(summary)) == summary
