@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pkgutil
+import re
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
@@ -96,3 +98,17 @@ def test_dir_lists_what_is_promised():
     )
     assert all(hasattr(vaeudf, name) for name in vaeudf.__all__)
     assert vaeudf.__version__.count(".") == 2
+
+
+def test_only_the_spark_package_knows_the_session_inside():
+    """A session over Spark Connect has no context and no JVM."""
+    root = Path(vaeudf.__file__).parent
+    inside = re.compile(
+        r"sparkContext|\._jvm|\._jsc|defaultParallelism|\bBroadcast\b|\bAccumulator\b"
+    )
+    found = [
+        str(path.relative_to(root))
+        for path in root.rglob("*.py")
+        if path.parent != root / "spark" and inside.search(path.read_text())
+    ]
+    assert found == []

@@ -75,7 +75,7 @@ class LocalSpark:
         self.sparkContext = SimpleNamespace(defaultParallelism=cores, broadcast=self._broadcast)
 
     def _broadcast(self, value):
-        return SimpleNamespace(value=pickle.loads(pickle.dumps(value)), unpersist=lambda: None)
+        return SimpleNamespace(value=pickle.loads(pickle.dumps(value)), destroy=lambda: None)
 
     def range(self, start: int, end: int, step: int, num_tasks: int) -> Tasks:
         assert (start, end, step) == (0, num_tasks, 1)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from vaeudf.spark.counters import counter
+from vaeudf.spark.cluster import Cluster
 
 pytestmark = pytest.mark.spark
 
 
 def test_tasks_count_in_map_in_arrow(spark):
-    counts = counter(spark.sparkContext)
+    counts = Cluster(spark).counts()
 
     def count(batches):
         for batch in batches:
@@ -31,6 +31,6 @@ def test_tasks_count_in_map_in_arrow(spark):
 
 
 def test_counts_are_apart(spark):
-    counts = [counter(spark.sparkContext) for _ in range(2)]
+    counts = [Cluster(spark).counts() for _ in range(2)]
     counts[0].add(scored=3)
     assert (counts[0].scored.value, counts[1].scored.value) == (3, 0)

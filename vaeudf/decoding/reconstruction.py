@@ -42,6 +42,7 @@ from vaeudf.schema import (
     SOURCE_VERSION,
     SQUARED_ERROR,
 )
+from vaeudf.spark.cluster import Cluster
 
 MISSING = "missing"
 """The reason for an item that is no longer in the catalog."""
@@ -98,7 +99,7 @@ def reconstruct(
     listing = listing.select(ITEM_ID, F.col(SOURCE_VERSION).alias(_VERSION_NOW), *PLACE)
     known = F.col(SOURCE_VERSION) if SOURCE_VERSION in items.columns else F.lit(None)
     wanted = items.select(ITEM_ID, MU, known.cast("string").alias(SOURCE_VERSION))
-    tasks = tasks_for(count, bundle, int(spark.sparkContext.defaultParallelism))
+    tasks = tasks_for(count, bundle, Cluster(spark).num_cores)
     # The reader needs the rows of one file together and in order.
     placed = wanted.join(listing, ITEM_ID, "left")
     placed = placed.repartitionByRange(tasks, IMAGE_FILE, IMAGE_ROW)

@@ -24,7 +24,8 @@ from vaeudf.query.ranking import ranked, with_responsibilities
 from vaeudf.query.results import Columns
 from vaeudf.query.two_rounds import search_table
 from vaeudf.schema import ITEM_ID, LOG_VAR, MU
-from vaeudf.spark.counters import Counts, counter
+from vaeudf.spark.cluster import Cluster
+from vaeudf.spark.counters import Counts
 from vaeudf.spark.read import read_table
 from vaeudf.table.footers import read_footers
 from vaeudf.table.open import PosteriorTable, open_posteriors
@@ -120,11 +121,11 @@ def plan(
     request = options.request_for(latents)
     num_groups, num_items = 0, None
     if isinstance(posteriors, DataFrame):
-        counts = counter(posteriors.sparkSession.sparkContext)
+        counts = Cluster(posteriors.sparkSession).counts()
         found = search_frame(posteriors, request, Columns.of(request, posteriors), counts)
     else:
         spark = SparkSession.builder.getOrCreate()
-        counts = counter(spark.sparkContext)
+        counts = Cluster(spark).counts()
         table = open_posteriors(posteriors) if isinstance(posteriors, str) else posteriors
         latents.check_latent_dim(table.latent_dim)
         # Only if needed: Spark opens the files to find the types of the payload.

@@ -8,7 +8,6 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pyspark import Broadcast
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, FloatType, NumericType
@@ -18,7 +17,9 @@ from vaeudf.query.request import Request
 from vaeudf.query.results import Columns, results
 from vaeudf.query.task import Fold
 from vaeudf.schema import ITEM_ID, LOG_VAR, MU, quoted
+from vaeudf.spark.cluster import Cluster
 from vaeudf.spark.counters import Counts
+from vaeudf.spark.shared import Shared
 from vaeudf.table.vectors import to_matrix
 
 # Rows that are searched together: enough for the tree of boxes to pay.
@@ -43,7 +44,7 @@ def search_frame(frame: DataFrame, request: Request, columns: Columns, counts: C
             f"the posteriors have no column {', '.join(missing)}; "
             f"found {', '.join(frame.columns)}, expected item_id, mu and log_var."
         )
-    shared = frame.sparkSession.sparkContext.broadcast(request)
+    shared = Cluster(frame.sparkSession).share(request)
     items = frame.select(
         F.col(ITEM_ID).cast("string"),
         _vector(frame, MU),
@@ -60,7 +61,7 @@ def search_frame(frame: DataFrame, request: Request, columns: Columns, counts: C
 
 def _fold_rows(
     batches: Iterator[pa.RecordBatch],
-    shared: Broadcast[Request],
+    shared: Shared[Request],
     columns: Columns,
     counts: Counts,
 ) -> Iterator[pa.RecordBatch]:

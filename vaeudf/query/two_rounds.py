@@ -14,7 +14,6 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pyspark import Broadcast
 from pyspark.sql import DataFrame, SparkSession
 
 from vaeudf.numerics.boxes import Boxes
@@ -23,7 +22,9 @@ from vaeudf.query.request import Request
 from vaeudf.query.results import Columns, results
 from vaeudf.query.task import SUM_MARGIN, Fold
 from vaeudf.search.kernels import most_promising
+from vaeudf.spark.cluster import Cluster
 from vaeudf.spark.counters import Counts
+from vaeudf.spark.shared import Shared
 from vaeudf.spark.tasks import numbered_tasks
 from vaeudf.table.footers import RowGroup
 from vaeudf.table.splits import Split, SplitReader, join, spread
@@ -80,7 +81,7 @@ def search_table(
     )
     costs = np.array([split.num_rows for split in splits]) * (asked + _COST_OF_READING)
     num_tasks = max(1, min(len(splits), _num_tasks(spark, costs)))
-    shared = spark.sparkContext.broadcast((request, spread(splits, costs, num_tasks)))
+    shared = Cluster(spark).share((request, spread(splits, costs, num_tasks)))
 
     def fold(number: int) -> Iterator[pa.RecordBatch]:
         yield from _fold_splits(number, shared, columns, counts)
@@ -99,13 +100,13 @@ def _first_round(
     seeds = _seeds(groups, request)
     costs = np.array([s.num_rows * (len(own) + _COST_OF_READING) for s, own in seeds])
     num_tasks = min(len(seeds), _num_tasks(spark, costs))
-    shared = spark.sparkContext.broadcast((request, spread(seeds, costs, num_tasks)))
+    shared = Cluster(spark).share((request, spread(seeds, costs, num_tasks)))
 
     def best(number: int) -> Iterator[pa.RecordBatch]:
         yield from _best_of_seeds(number, shared, counts)
 
     sent = numbered_tasks(spark, num_tasks, best, _SENT_TYPE).toArrow()
-    shared.unpersist()
+    shared.free()
     queries, values, weights = (sent[name].to_numpy() for name in ("query", "value", "weight"))
     order = np.lexsort((-values, queries))
     queries, values = queries[order], values[order]
@@ -151,7 +152,7 @@ def _seeds(groups: list[RowGroup], request: Request) -> list[tuple[Split, NDArra
 
 def _best_of_seeds(
     number: int,
-    shared: Broadcast[tuple[Request, list[list[tuple[Split, NDArray[np.int64]]]]]],
+    shared: Shared[tuple[Request, list[list[tuple[Split, NDArray[np.int64]]]]]],
     counts: Counts,
 ) -> Iterator[pa.RecordBatch]:
     request, tasks = shared.value
@@ -186,13 +187,13 @@ def _count_reaching(groups: list[RowGroup], request: Request) -> NDArray[np.int6
 
 def _num_tasks(spark: SparkSession, costs: NDArray[np.float64]) -> int:
     """Return how many tasks are worth starting."""
-    most = _TASKS_PER_CORE * int(spark.sparkContext.defaultParallelism)
+    most = _TASKS_PER_CORE * Cluster(spark).num_cores
     return min(most, math.ceil(float(costs.sum()) / _COST_PER_TASK))
 
 
 def _fold_splits(
     number: int,
-    shared: Broadcast[tuple[Request, list[list[Split]]]],
+    shared: Shared[tuple[Request, list[list[Split]]]],
     columns: Columns,
     counts: Counts,
 ) -> Iterator[pa.RecordBatch]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pyspark import Accumulator, SparkContext
+from pyspark import Accumulator
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,3 @@ class Counts:
         self.num_bytes.add(num_bytes)
         self.rows_out.add(rows_out)
         self.num_items.add(num_items)
-
-
-def counter(context: SparkContext) -> Counts:
-    """Return counts that start at 0."""
-    return Counts(*(context.accumulator(0) for _ in range(5)))

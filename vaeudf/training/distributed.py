@@ -20,6 +20,7 @@ from pyspark.sql import SparkSession
 from vaeudf.errors import DeviceError, InputError
 from vaeudf.images.spec import ImageSpec
 from vaeudf.model.devices import Device
+from vaeudf.spark.cluster import Cluster
 from vaeudf.storage.locations import remove
 from vaeudf.training.checkpoints import folder_checkpoints, read_file, write_file
 from vaeudf.training.loop import Trained, train
@@ -39,9 +40,9 @@ def whole_gpus(spark: SparkSession, device: Device) -> bool:
     """
     if device == "cpu":
         return False
-    local = str(spark.sparkContext.master).startswith("local")
-    key = f"spark.{'driver' if local else 'task'}.resource.gpu.amount"
-    amount = spark.sparkContext.getConf().get(key) or "not set"
+    cluster = Cluster(spark)
+    key = f"spark.{'driver' if cluster.is_local else 'task'}.resource.gpu.amount"
+    amount = cluster.setting(key) or "not set"
     if amount.isdecimal() and int(amount) >= 1:
         return True
     if device == "cuda":
@@ -85,7 +86,7 @@ def train_together(
     np.save(stream, pixels)
     write_file(pixels_file, stream.getvalue())
     remove(outcome_file)
-    local = str(spark.sparkContext.master).startswith("local")
+    local = Cluster(spark).is_local
     distributor = TorchDistributor(num_processes, local_mode=local, use_gpu=on_gpus)
     try:
         # What the processes print must not mix with the job's one line of output.

@@ -15,6 +15,7 @@ from vaeudf.model.devices import Device, Hardware, choose_device
 from vaeudf.model.py_files import use_py_files
 from vaeudf.pages.decode_page import write_decode_page
 from vaeudf.schema import MODEL_PATH_KEY
+from vaeudf.spark.cluster import Cluster
 from vaeudf.spark.progress import progress
 from vaeudf.spark.session import send_py_files, spark_session
 from vaeudf.spark.stopwatch import Stopwatch
@@ -166,7 +167,7 @@ def decode_latents(options: DecodeLatents) -> Summary:
     options.check_outputs(options.output, PICTURES_MARK, _places_read(options, table))
 
     with spark_session("decode_latents") as spark, progress(spark, watch):
-        if options.device == "cuda" and str(spark.sparkContext.master).startswith("local"):
+        if options.device == "cuda" and Cluster(spark).is_local:
             choose_device("cuda", None, 0)  # tasks would fail, one after the other
         send_py_files(spark, options.py_files)
         context = Context(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vaeudf.errors import BundleError
+from vaeudf.images.difference import squared_error
 from vaeudf.images.spec import ImageSpec
 from vaeudf.model.decoder import PictureDecoder
 from vaeudf.model.export.readings import Reading, read
@@ -84,11 +85,11 @@ class Trial:
 
         None without a decoder.
         """
-        return _squared_error(self._reconstructions, self.pixels) if self.has_decoder else None
+        return squared_error(self._reconstructions, self.pixels) if self.has_decoder else None
 
     def _decode_error(self, z: NDArray[np.float32]) -> float:
         """Return the mean squared error of decode(z) against decode(mu), pixels in [0, 1]."""
-        return _squared_error(self._decoder.decode(z), self._reconstructions)
+        return squared_error(self._decoder.decode(z), self._reconstructions)
 
     @cached_property
     @torch.inference_mode()
@@ -104,7 +105,3 @@ class Trial:
     def _reconstructions(self) -> NDArray[np.uint8]:
         mu, _ = self.posteriors("log_var")  # mu is the same by all readings
         return self._decoder.decode(mu)
-
-
-def _squared_error(ours: NDArray[np.uint8], theirs: NDArray[np.uint8]) -> float:
-    return float(np.mean(((ours.astype(np.float64) - theirs) / 255.0) ** 2))

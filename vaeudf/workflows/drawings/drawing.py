@@ -23,6 +23,7 @@ from vaeudf.pages.sheets import Pixels, small
 from vaeudf.query.bulk import posteriors_of
 from vaeudf.query.latents import Latents
 from vaeudf.schema import IMAGE, LOG_VAR, QUERY_ID, Z
+from vaeudf.spark.cluster import Cluster
 from vaeudf.spark.read import read_table
 from vaeudf.storage.locations import spark_uri
 from vaeudf.table.open import PosteriorTable
@@ -105,7 +106,7 @@ class Context:
             count: How many there are.
             folder: Where to write.
         """
-        cores = int(self.spark.sparkContext.defaultParallelism)
+        cores = Cluster(self.spark).num_cores
         frame = points.repartition(tasks_for(count, self.bundle, cores))
         rows: DataFrame
         if self.format == "png":
