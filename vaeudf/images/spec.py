@@ -34,8 +34,8 @@ class ImageSpec:
         scaling: What the network gets for a byte x: x / 255 (``zero_one``), x / 127.5 - 1
             (``minus_one_one``), or (x / 255 - mean) / std (``mean_std``).
         interpolation: Pillow's filter for the resize; all but ``nearest`` are antialiased.
-        jpeg_draft: Let the JPEG decoder halve the picture, once to thrice, before the resize:
-            faster on big photos, but other pixels. True only if the model was trained so.
+        jpeg_draft: Let the JPEG decoder halve the picture, up to three times, before the resize:
+            faster on big photos, but other pixels. Only for models that were trained so.
         mean: For ``mean_std``, per channel, of pixels in [0, 1].
         std: As ``mean``; above 0.
 
