@@ -135,6 +135,11 @@ set_up() {
 
 run_tests() {
   cd "$root"
+  # Meanwhile, once: each of the processes below would compile for itself what is not compiled yet.
+  "$venv/bin/python" -m vaeudf.precompile >&2 &
+  local compiling=$!
+  # shellcheck disable=SC2064 # the process as it is now
+  trap "kill $compiling 2>/dev/null || true" EXIT
   # One command a line: set -e overlooks a failure in the middle of an && list.
   say "ruff …"
   "$venv/bin/ruff" check . >&2
@@ -143,6 +148,7 @@ run_tests() {
   "$venv/bin/mypy" >&2
   say "import-linter …"
   "$venv/bin/lint-imports" >&2
+  wait "$compiling"
   say "pytest …"
   # Every process has a Spark of its own: more than four take much memory.
   [ $# -gt 0 ] || set -- --numprocesses auto --maxprocesses 4 --dist loadfile
