@@ -18,7 +18,7 @@ from vaeudf.clustering.summaries import summarise
 from vaeudf.gaussian.arrays import Gaussians
 from vaeudf.gaussian.scores import SCORES, Score
 from vaeudf.numerics.boxes import Boxes
-from vaeudf.numerics.kd_tree import BLOCK_SIZE
+from vaeudf.numerics.kd_tree import BLOCK_SIZE, kd_order
 from vaeudf.query.latents import Latents
 from vaeudf.query.request import Request
 from vaeudf.query.task import Fold
@@ -32,6 +32,8 @@ from vaeudf.table.vectors import to_matrix
 _LATENT_DIMS = (4, 32)
 _NUM_ITEMS = 4_096
 _NUM_QUERIES = 600
+# Added to log_var.
+_NARROW = -8.0
 
 
 def precompile() -> None:
@@ -39,9 +41,13 @@ def precompile() -> None:
     rng = np.random.default_rng(0)
     for latent_dim in _LATENT_DIMS:
         mu, log_var = rng.normal(size=(2, _NUM_ITEMS, latent_dim))
+        mu = mu[kd_order(mu)]
         for precision in (np.float32, np.float64):
-            _as_library(mu.astype(precision), log_var.astype(precision))
-            _as_task(mu.astype(precision), log_var.astype(precision))
+            # With narrow posteriors the search uses bounds, with wide ones it scans.
+            for shift in (_NARROW, 0.0):
+                items = mu.astype(precision), (log_var + shift).astype(precision)
+                _as_library(*items)
+                _as_task(*items)
         _as_clustering(mu, log_var)
 
 

@@ -243,9 +243,9 @@ def prepare_queries(
     has_filter = score.features.per_coordinate > 0
     unread = np.empty((len(mu), 0), np.float32)
     return Queries(
-        mu=np.ascontiguousarray(mu),
-        log_var=blurred,
-        points=points,
+        mu=_own(mu),
+        log_var=_own(blurred),
+        points=_own(points),
         spread=spread,
         weights=weights,
         constant=terms.constant,
@@ -255,6 +255,11 @@ def prepare_queries(
         spread_down=unread if terms.spread is None else np.maximum(_down(spread), 0),
         weight_down=unread if terms.weights is None else np.maximum(_down(weights), 0),
     )
+
+
+def _own(array: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the array as the loops are compiled for: contiguous and writable."""
+    return np.require(array, requirements=["C", "W"])
 
 
 def take_queries(queries: Queries, which: NDArray[np.int64]) -> Queries:
