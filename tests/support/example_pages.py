@@ -1,0 +1,111 @@
+"""An example of every page, with everything that a page of its kind can have on it.
+
+A page's example is the function here that is named as the page's module in ``vaeudf/pages``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from tests.support.decoded import write as write_decoded
+from tests.support.findings import findings
+from tests.support.pages import HOSTILE, image_file, result
+from vaeudf.clustering.divergences import KL
+from vaeudf.pages.cluster_page import ClusterSection, Member, write_cluster_page
+from vaeudf.pages.cluster_plots import choice_of_k
+from vaeudf.pages.health_page import pictured, write_health_page
+from vaeudf.pages.query_page import Hit, write_report
+
+Example = tuple[str, int]
+"""A page's file, and how many pictures are on it at least."""
+
+
+def query_page(folder: Path) -> Example:
+    facts = [("category", "coat"), ("price", "1,299.00 €")]
+    hits = [
+        Hit(rank=rank, item_id=f"c/{rank}.jpg", score=-1.0, image=image_file("red"), facts=facts)
+        for rank in range(1, 12)
+    ]
+    hits += [
+        Hit(rank=12, item_id=HOSTILE, score=-2.0, image=image_file("lime", "WEBP")),
+        Hit(rank=13, item_id="x" * 200, score=-3.0),
+    ]
+    decoded = np.full((16, 16, 3), 90, np.uint8)
+    page = write_report(
+        str(folder),
+        [result(*hits, decoded=decoded, z=np.linspace(-5, 5, 12))],
+        title="Most like these",
+        num_items=5,
+        slider_range=5.0,
+        facts=[("queries", "1"), ("seconds", "search 1.0")],
+    )
+    return page, 13
+
+
+def cluster_page(folder: Path, count: int = 3) -> Example:
+    members = [
+        Member(
+            item_id="a/b.jpg",
+            divergence=None,
+            image=image_file("red"),
+            facts=[("category", "coat")],
+            is_medoid=True,
+        ),
+        Member(item_id=HOSTILE, divergence=0.5, image=image_file("lime", "WEBP")),
+        Member(item_id="y" * 200, divergence=1e9),
+    ]
+    nan = float("nan")
+    sections = [
+        ClusterSection(
+            number=number,
+            size=10 - number,
+            mean_divergence="0.25 nats from it on average",
+            silhouette=0.5 if count > 1 else nan,
+            mu=np.linspace(-4, 4, 12),
+            decoded=np.full((16, 16, 3), 90, np.uint8),
+            members=members,
+        )
+        for number in range(count)
+    ]
+    empty = ClusterSection(
+        number=count,
+        size=0,
+        mean_divergence="",
+        silhouette=nan,
+        mu=np.zeros(12),
+        decoded=None,
+        members=[],
+    )
+    page = write_cluster_page(
+        str(folder),
+        [*sections, empty],
+        num_items=30,
+        divergence=KL,
+        slider_range=5.0,
+        plot=choice_of_k(
+            [1, 2, 3],
+            objectives=[3.0, 2.0, 1.5],
+            silhouettes=[nan, 0.2, 0.3],
+            chosen=3,
+            label="mean divergence, nats",
+        ),
+        plot_alt="plot",
+        plot_caption="what it means",
+        facts=[("items", "30")],
+        omitted=2,
+    )
+    return page, 2 * count
+
+
+def decode_page(folder: Path) -> Example:
+    return write_decoded(folder), 169
+
+
+def health_page(folder: Path) -> Example:
+    found = findings()
+    images = {name: image_file("navy") for name in pictured(found)} | {"h": None}
+    facts = {"a": [("category", "coat"), ("price", "1,299.00 €")]}
+    page = write_health_page(str(folder), found, images, facts, {"scan": 1.5, "hubs": 20.0})
+    return page, 20
