@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Iterator
 from itertools import islice
 from typing import Literal
@@ -14,7 +13,13 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from vaeudf.catalog.reader import ImageReader
-from vaeudf.catalog.source import CatalogSource, has_hashed_versions, list_items
+from vaeudf.catalog.source import (
+    CatalogSource,
+    has_hashed_versions,
+    hashed_version,
+    in_file_order,
+    list_items,
+)
 from vaeudf.decoding.udf import (
     PictureFolder,
     decode_rows,
@@ -29,9 +34,7 @@ from vaeudf.model.decoder import PictureDecoder
 from vaeudf.model.devices import Hardware
 from vaeudf.schema import (
     CHANGED,
-    HASH_DIGITS,
     IMAGE_FILE,
-    IMAGE_ROW,
     ITEM_ID,
     MESSAGE,
     MU,
@@ -100,10 +103,7 @@ def reconstruct(
     known = F.col(SOURCE_VERSION) if SOURCE_VERSION in items.columns else F.lit(None)
     wanted = items.select(ITEM_ID, MU, known.cast("string").alias(SOURCE_VERSION))
     tasks = tasks_for(count, bundle, Cluster(spark).num_cores)
-    # The reader needs the rows of one file together and in order.
-    placed = wanted.join(listing, ITEM_ID, "left")
-    placed = placed.repartitionByRange(tasks, IMAGE_FILE, IMAGE_ROW)
-    placed = placed.sortWithinPartitions(IMAGE_FILE, IMAGE_ROW)
+    placed = in_file_order(wanted.join(listing, ITEM_ID, "left"), tasks)
     model = decoder_on_executors(items, bundle, hardware)
     kept = _PICTURES[keep]
     fields = [*_ERRORS, *((name, *kept) for name in (ORIGINAL, RECONSTRUCTION) if kept)]
@@ -148,7 +148,7 @@ def _compare(
             continue
         now = row[_VERSION_NOW]
         if hashed and isinstance(data, bytes):
-            now = hashlib.sha256(data).hexdigest()[:HASH_DIGITS]
+            now = hashed_version(data)
         known = row[SOURCE_VERSION] is not None and now is not None
         result |= {
             SQUARED_ERROR: squared_error(original, picture),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from py4j.protocol import Py4JError
@@ -14,7 +14,6 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from vaeudf.errors import ClusterError, root_cause
-from vaeudf.spark.cluster import Cluster
 
 # What the jobs rely on, unless it is set otherwise.
 _DEFAULTS = {
@@ -49,11 +48,6 @@ def spark_session(app_name: str) -> Iterator[SparkSession]:
     finally:
         if not running:
             session.stop()
-
-
-def send_py_files(spark: SparkSession, paths: Sequence[str] | None) -> None:
-    """Let the workers import from modules and archives, too."""
-    Cluster(spark).add_py_files(paths or ())
 
 
 def session_builder(app_name: str) -> SparkSession.Builder:

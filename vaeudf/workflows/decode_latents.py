@@ -17,7 +17,7 @@ from vaeudf.pages.decode_page import write_decode_page
 from vaeudf.schema import MODEL_PATH_KEY
 from vaeudf.spark.cluster import Cluster
 from vaeudf.spark.progress import progress
-from vaeudf.spark.session import send_py_files, spark_session
+from vaeudf.spark.session import spark_session
 from vaeudf.spark.stopwatch import Stopwatch
 from vaeudf.storage.locations import absolute, filesystem, make_folder
 from vaeudf.storage.outputs import PICTURES_MARK, replacing
@@ -169,7 +169,7 @@ def decode_latents(options: DecodeLatents) -> Summary:
     with spark_session("decode_latents") as spark, progress(spark, watch):
         if options.device == "cuda" and Cluster(spark).is_local:
             choose_device("cuda", None, 0)  # tasks would fail, one after the other
-        send_py_files(spark, options.py_files)
+        Cluster(spark).add_py_files(options.py_files or ())
         context = Context(
             spark=spark,
             bundle=bundle,
