@@ -142,7 +142,9 @@ def test_the_medoid_has_the_least_total(divergence):
     # What a total exceeds the least one by is N times what the cost does.
     # Both are differences of totals, each of which adds 70 divergences in 3 dimensions.
     bound = 2 * score_bound(totals.max(), log_var, log_var, dims=3 * 70, items=70)
-    assert_within((costs - costs.min()) * 70, totals - totals.min(), bound, why="differences of totals")
+    assert_within(
+        (costs - costs.min()) * 70, totals - totals.min(), bound, why="differences of totals"
+    )
 
 
 @EVERY_DIVERGENCE
