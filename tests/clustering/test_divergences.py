@@ -16,6 +16,15 @@ from tests.support.divergences import (
     reference,
 )
 from tests.support.passes import MemoryPasses
+from tests.support.tolerances import (
+    SCORE,
+    assert_same_float64,
+    assert_same_minimum,
+    assert_same_scores,
+    assert_sampled,
+    assert_within,
+    score_bound,
+)
 from vaeudf.clustering.divergences import (
     DIVERGENCES,
     JEFFREYS,
@@ -42,7 +51,7 @@ def test_of_pairs(divergence):
     )
     expected = reference(divergence.name, one.mu, one.log_var, other.mu, other.log_var)
     found = divergence.of_pairs(one, other)
-    np.testing.assert_allclose(found, np.diagonal(expected), rtol=1e-11)
+    assert_same_scores(found, np.diagonal(expected), one.log_var, other.log_var, dims=5)
     for row in range(40):
         at = np.array([row])
         assert divergence.of_pairs(one.take(at), other.take(at))[0] == found[row]
@@ -80,10 +89,12 @@ def test_a_centroid_has_the_least_mean_divergence(divergence, seed):
     mu, log_var = draw_clusters(60, 2, seed=seed, clusters=2)
     got = centroid_of(divergence, mu, log_var)
     if not divergence.measures_variances:
-        np.testing.assert_allclose(got.mu[0], mu.mean(axis=0, dtype=float), rtol=1e-12)
+        mean = mu.mean(axis=0, dtype=float)
+        added = np.abs(mu).mean(axis=0, dtype=float)
+        assert_same_float64(got.mu[0], mean, terms=len(mu), magnitude=added)
         return
     expected = centroid_by_search(divergence.name, mu.astype(float), log_var.astype(float))
-    np.testing.assert_allclose([got.mu[0], got.log_var[0]], expected, rtol=1e-4, atol=1e-4)
+    assert_same_minimum([got.mu[0], got.log_var[0]], expected)
     costs = [
         reference(divergence.name, mu, log_var, [m], [v]).mean()
         for m, v in ((got.mu[0], got.log_var[0]), expected)
@@ -97,8 +108,11 @@ def test_moment_matching_is_that_of_the_mixture():
     which = rng.integers(500, size=400_000)
     sample = mu[which] + np.exp(0.5 * log_var[which]) * rng.normal(size=(400_000, 4))
     got = centroid_of(KL, mu, log_var)
-    np.testing.assert_allclose(got.mu[0], sample.mean(axis=0), atol=0.03)
-    np.testing.assert_allclose(got.log_var[0], np.log(sample.var(axis=0)), atol=0.02)
+    error = sample.std(axis=0) / np.sqrt(400_000)
+    assert_sampled(got.mu[0], sample.mean(axis=0), standard_error=error)
+    squares = (sample - sample.mean(axis=0)) ** 2
+    error = squares.std(axis=0) / squares.mean(axis=0) / np.sqrt(400_000)
+    assert_sampled(got.log_var[0], np.log(sample.var(axis=0)), standard_error=error)
 
 
 @EVERY_DIVERGENCE
@@ -109,8 +123,9 @@ def test_means_far_from_zero_with_narrow_posteriors(divergence):
     start = mu.mean(axis=0)
     got = centroid_of(divergence, mu, log_var, pivot=float(mu[0, 0]))
     shifted = centroid_of(divergence, mu - start, log_var)
-    np.testing.assert_allclose(got.mu - start, shifted.mu, atol=1e-10)
-    np.testing.assert_allclose(got.log_var, shifted.log_var, rtol=1e-7)
+    assert_same_float64(got.mu - start, shifted.mu, terms=SCORE, magnitude=1e4)
+    # mu, beside its spread, has seven digits fewer.
+    assert_same_float64(got.log_var, shifted.log_var, terms=SCORE, magnitude=1e4 / 1e-3)
 
 
 @EVERY_DIVERGENCE
@@ -125,8 +140,10 @@ def test_the_medoid_has_the_least_total(divergence):
     costs = divergence.medoid_cost(items, tuple(target.take(own) for target in targets))
     totals = reference(divergence.name, mu, log_var, mu, log_var).sum(axis=0)
     # What a total exceeds the least one by is N times what the cost does.
-    np.testing.assert_allclose(
-        (costs - costs.min()) * 70, totals - totals.min(), rtol=1e-7, atol=1e-7 * totals.min()
+    # Both are differences of totals, each of which adds 70 divergences in 3 dimensions.
+    bound = 2 * score_bound(totals.max(), log_var, log_var, dims=3 * 70, items=70)
+    assert_within(
+        (costs - costs.min()) * 70, totals - totals.min(), bound, why="differences of totals"
     )
 
 
@@ -153,8 +170,11 @@ def test_medoid_targets_of_jeffreys_are_two():
     targets = JEFFREYS.medoid_targets(tally.means(), start, surveyed.ranges.low_log_var)
     for target, divergence in zip(targets, (KL, REVERSE_KL), strict=True):
         expected = centroid_of(divergence, mu, log_var)
-        np.testing.assert_allclose(target.mu, expected.mu, rtol=1e-9)
-        np.testing.assert_allclose(target.log_var, expected.log_var, rtol=1e-9)
+        largest = np.abs(mu).max()
+        assert_same_float64(target.mu, expected.mu, terms=50 + SCORE, magnitude=largest)
+        cancelled = np.maximum(largest**2 * np.exp(-expected.log_var), 1)
+        found = target.log_var
+        assert_same_float64(found, expected.log_var, terms=50 + SCORE, magnitude=cancelled)
 
 
 def test_an_unknown_divergence():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tests.support.passes import MemoryPasses
+from tests.support.tolerances import assert_sampled
 from vaeudf.clustering.divergences import EUCLIDEAN, KL
 from vaeudf.clustering.lloyd import fit
 from vaeudf.clustering.plan import Plan
@@ -39,7 +40,8 @@ def test_the_chance_of_an_item_is_in_proportion_to_its_divergence():
     for seed in range(6000):
         drawn = draw_round(passes, origin, EUCLIDEAN, size=1, seed=seed)
         counts[np.flatnonzero(mu[:, 0] == drawn.mu[0, 0])] += 1
-    np.testing.assert_allclose(counts / 6000, [0, 1 / 6, 2 / 6, 3 / 6], atol=0.025)
+    share = np.array([0, 1 / 6, 2 / 6, 3 / 6])
+    assert_sampled(counts / 6000, share, standard_error=np.sqrt(share * (1 - share) / 6000))
 
 
 def test_seeds_where_no_candidate_has_weight():

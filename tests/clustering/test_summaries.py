@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from tests.support.divergences import EVERY_DIVERGENCE, REFERENCES, draw_clusters, reference
 from tests.support.passes import MemoryPasses
+from tests.support.tolerances import ROOT_FLOAT64, assert_within, near_score
 from vaeudf.clustering.assignment import assign
 from vaeudf.clustering.divergences import EUCLIDEAN, KL
 from vaeudf.clustering.lloyd import fit
 from vaeudf.clustering.plan import Plan
 from vaeudf.clustering.summaries import summarise
+
+# What exact sums leave out of each number, relative to the least sigma or variance there is.
+MATTERS = 2.0**-40
 
 
 @EVERY_DIVERGENCE
@@ -32,17 +35,20 @@ def test_summaries(divergence):
     for c, summary in enumerate(summaries):
         own = np.flatnonzero(labels == c)
         assert summary.size == len(own)
-        np.testing.assert_allclose(summary.mean_divergence, distances[own, c].mean(), rtol=1e-9)
-        np.testing.assert_allclose(summary.silhouette, widths[own].mean(), rtol=1e-9)
+        mean = distances[own, c].mean()
+        logs = log_var, trial.centroids.log_var
+        assert summary.mean_divergence == near_score(mean, *logs, dims=2, items=len(own))
+        assert_within(summary.silhouette, widths[own].mean(), MATTERS, why="what sums leave out")
         # The medoid by its definition: pairs[x, y] = D(x, y), as for a centroid y.
         total = pairs[np.ix_(own, own)].sum(axis=0)
         medoid = int(summary.medoid[1:])
-        np.testing.assert_allclose(total[own == medoid], total.min(), rtol=1e-6)
+        [least] = total[own == medoid]
+        assert least == near_score(total.min(), log_var, dims=2, items=len(own))
         names = sorted(own, key=lambda row: (round(rooted[row, c], 9), f"i{row:05}"))[:6]
         assert [name for name, _ in summary.nearest] == [f"i{row:05}" for row in names]
-        np.testing.assert_allclose(
-            [value for _, value in summary.nearest], rooted[names, c], rtol=1e-7, atol=1e-7
-        )
+        values = [value for _, value in summary.nearest]
+        bound = ROOT_FLOAT64 * (1 + rooted[names, c])
+        assert_within(values, rooted[names, c], bound, why="the root of a divergence")
 
 
 def test_summaries_of_items_as_near_to_two_centroids():
@@ -59,7 +65,7 @@ def test_summaries_of_items_as_near_to_two_centroids():
         assert [one.size for one in summaries] == np.bincount(labels, minlength=2).tolist()
         for number, one in enumerate(summaries):
             own = values[labels == number]
-            assert one.mean_divergence == pytest.approx((own**2).mean(), abs=1e-12)
+            assert one.mean_divergence == near_score((own**2).mean(), dims=1, items=5)
             assert len(one.nearest) == one.size
         distances = np.abs(mu[:, 0, None] - trial.centroids.mu[:, 0])
         ties += bool((distances[:, 0] == distances[:, 1]).any())

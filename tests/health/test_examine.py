@@ -10,8 +10,13 @@ import torch
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 from tests.support.latent_space import census_of, latent_space
+from tests.support.tolerances import assert_same_scores, near_float64, near_score, near_sketched
 from vaeudf.health.census import Census
 from vaeudf.health.examine import examine, gaussian_kl_to_prior
+from vaeudf.numerics.sketches import ACCURACY, SMALLEST
+
+# The end of a bucket, beside whatever is in it.
+REACH = 2 * ACCURACY / (1 - ACCURACY)
 
 
 def test_dimensions_against_all_items_at_once():
@@ -21,30 +26,36 @@ def test_dimensions_against_all_items_at_once():
     prior = Normal(torch.zeros(5, dtype=torch.float64), 1.0)
     posterior = Normal(torch.from_numpy(m), torch.from_numpy(np.sqrt(s)))
     kl = kl_divergence(posterior, prior).numpy()
-    np.testing.assert_allclose([one.kl for one in health.dimensions], kl.mean(axis=0), rtol=1e-10)
-    assert health.rate == pytest.approx(kl.sum(axis=1).mean(), rel=1e-10)
+    count = len(mu)
+    means = [one.kl for one in health.dimensions]
+    assert_same_scores(means, kl.mean(axis=0), log_var, dims=1, items=count)
+    assert health.rate == near_score(kl.sum(axis=1).mean(), log_var, dims=5, items=count)
     for share, value in health.rate_quantiles.items():
         exact = np.quantile(kl.sum(axis=1), share, method="lower")
-        assert value == pytest.approx(exact, rel=0.0101)
+        assert value == near_sketched(exact, accuracy=ACCURACY, smallest=SMALLEST)
     covariance = np.cov(m.T, ddof=0) + np.diag(s.mean(axis=0))
     aggregate = MultivariateNormal(torch.from_numpy(m.mean(axis=0)), torch.from_numpy(covariance))
     origin = MultivariateNormal(torch.zeros(5, dtype=torch.float64), torch.eye(5).double())
-    assert health.aggregate_kl == pytest.approx(kl_divergence(aggregate, origin).item(), rel=1e-9)
+    expected = kl_divergence(aggregate, origin).item()
+    assert health.aggregate_kl == near_score(expected, dims=5, items=count)
     assert [one.active for one in health.dimensions] == [True, True, False, False, True]
     for i, one in enumerate(health.dimensions):
-        assert one.mu_variance == pytest.approx(m[:, i].var(), rel=1e-9)
-        assert one.mu_mean == pytest.approx(m[:, i].mean(), abs=1e-12)
-        assert one.variance == pytest.approx(m[:, i].var() + s[:, i].mean(), rel=1e-9)
+        sums = {"terms": 2 * count, "magnitude": (m[:, i] ** 2).mean() + s[:, i].mean()}
+        assert one.mu_variance == near_float64(m[:, i].var(), **sums)
+        assert one.variance == near_float64(m[:, i].var() + s[:, i].mean(), **sums)
+        magnitude = np.abs(m[:, i]).mean()
+        assert one.mu_mean == near_float64(m[:, i].mean(), terms=count, magnitude=magnitude)
         assert (np.abs(m[:, i]) <= one.slider_range).mean() >= 0.99
         exact = np.quantile(np.abs(m[:, i]), 0.99, method="inverted_cdf")
-        assert one.slider_range == pytest.approx(exact, rel=0.021)
+        assert one.slider_range == near_sketched(exact, accuracy=REACH, smallest=SMALLEST)
         for share, sigma in one.sigma.items():
             exact = np.quantile(np.sqrt(s[:, i]), share, method="lower")
-            assert sigma == pytest.approx(exact, rel=0.0101)
+            assert sigma == near_sketched(exact, accuracy=ACCURACY, smallest=SMALLEST)
         assert one.ceiling.items == 1 and not one.ceiling.flagged
     i, j, value = health.correlations[0]
     assert (i, j) == (0, 1)
-    assert value == pytest.approx(np.corrcoef(m[:, 0], m[:, 1])[0, 1], rel=1e-9)
+    # Of three sums, each relative to the second moments.
+    assert value == near_float64(np.corrcoef(m[:, 0], m[:, 1])[0, 1], terms=6 * count)
     floor = health.dimensions[4].floor
     assert floor.flagged and floor.items == (log_var[:, 4] == log_var[:, 4].min()).sum()
     assert [one.floor.flagged for one in health.dimensions] == [False] * 4 + [True]
@@ -53,7 +64,7 @@ def test_dimensions_against_all_items_at_once():
 def test_degenerate_tables():
     one = examine(census_of([[0.5, -1.0]], [[-2.0, 0.0]]))
     assert one.items == 1 and one.active == [] and one.correlations == ()
-    assert one.slider_range == pytest.approx(1.0, rel=0.021)
+    assert one.slider_range == near_sketched(1.0, accuracy=REACH, smallest=SMALLEST)
     assert math.isfinite(one.aggregate_kl)
     same = examine(census_of(np.zeros((50, 3)), np.zeros((50, 3))))
     assert (same.rate, same.aggregate_kl, same.slider_range) == (0.0, 0.0, 0.0)

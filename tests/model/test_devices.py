@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.tolerances import assert_same_bfloat16, assert_same_float32, terms_of
 from vaeudf.errors import DeviceError, InputError
 from vaeudf.model.devices import Hardware, choose_device, load_batch_encoder
 
@@ -81,7 +82,7 @@ def test_on_the_cpu(bundle):
     found = [np.concatenate(parts) for parts in zip(*(wait() for wait in waits), strict=True)]
     for part, expected in zip(found, bundle.encoder.encode(pictures(9)), strict=True):
         assert part.dtype == np.float32
-        np.testing.assert_allclose(part, expected, atol=1e-5)
+        assert_same_float32(part, expected, terms=terms_of(bundle.encoder))
     with pytest.raises(InputError, match=r"pixels are uint8 of shape \(1, 8, 8, 3\)"):
         encoder.start(np.zeros((1, 8, 8, 3), np.uint8))
 
@@ -91,7 +92,7 @@ def test_bfloat16_is_near_and_another(bundle):
     found = half.start(pictures(20))()
     for part, expected in zip(found, bundle.encoder.encode(pictures(20)), strict=True):
         assert part.dtype == np.float32 and (part != expected).any()
-        assert np.abs(part - expected).max() < 0.02 * np.abs(expected).max()
+        assert_same_bfloat16(part, expected, layers=5)
 
 
 @needs_gpu
@@ -101,6 +102,8 @@ def test_on_a_gpu(bundle, precision):
     assert encoder.device.type == "cuda"
     waits = [encoder.start(pictures(60)[start : start + 20]) for start in (0, 20, 40)]
     found = [np.concatenate(parts) for parts in zip(*(wait() for wait in waits), strict=True)]
-    tolerance = 1e-4 if precision == "float32" else 0.1
     for part, expected in zip(found, bundle.encoder.encode(pictures(60)), strict=True):
-        np.testing.assert_allclose(part, expected, atol=tolerance * max(1, np.abs(expected).max()))
+        if precision == "float32":
+            assert_same_float32(part, expected, terms=terms_of(bundle.encoder))
+        else:
+            assert_same_bfloat16(part, expected, layers=5)

@@ -14,6 +14,7 @@ from tests.support.bundles import (
     new_networks,
     pictures,
 )
+from tests.support.tolerances import FUNCTION, assert_same_float32, terms_of
 from vaeudf.model.bundle import load_bundle, save_bundle
 
 
@@ -24,10 +25,11 @@ def test_encode_gives_the_networks_mu_and_log_var(folder):
     with torch.no_grad():
         scaled = torch.from_numpy((images / np.float32(255)).transpose(0, 3, 1, 2).copy())
         expected = new_networks().encoder(scaled.float())
-    np.testing.assert_allclose(mu, expected[0].numpy(), rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(log_var, expected[1].numpy(), rtol=1e-4, atol=1e-6)
+    terms = terms_of(new_networks().encoder)
+    assert_same_float32(mu, expected[0], terms=terms)
+    assert_same_float32(log_var, expected[1], terms=terms)
     alone = [load_bundle(folder).encoder.encode(images[i : i + 1])[0] for i in range(5)]
-    np.testing.assert_allclose(np.concatenate(alone), mu, rtol=1e-4, atol=1e-6)
+    assert_same_float32(np.concatenate(alone), mu, terms=terms)
 
 
 STATED = [0.25, 1.0, 3.0]
@@ -47,7 +49,7 @@ def test_every_reading_of_the_variance(tmp_path, variance):
     bundle = save_bundle(tmp_path / "model", networks, new_manifest(variance=variance))
     mu, log_var = bundle.encoder.encode(pictures(2))
     assert mu.tolist() == [[7, 8, 9]] * 2
-    np.testing.assert_allclose(log_var, [READINGS[variance]] * 2, rtol=1e-6, atol=1e-7)
+    assert_same_float32(log_var, [READINGS[variance]] * 2, terms=FUNCTION)
     assert log_var.dtype == np.float32
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.tolerances import assert_same_float32, near_float32
 from vaeudf.errors import InputError
 from vaeudf.images.spec import ImageSpec
 from vaeudf.model.pixels import PixelScaler
@@ -27,7 +28,7 @@ def test_scaling_is_the_plain_formula(scaling, channels):
     ]:
         level = int(batch[b, y, x, c])
         expected = level / 255 if scaling == "zero_one" else level / 127.5 - 1
-        assert scaled[b, c, y, x].item() == pytest.approx(expected, abs=1e-7)
+        assert scaled[b, c, y, x].item() == near_float32(expected, terms=1, magnitude=2.0)
     assert scaled.max() == 1 and scaled.min() == (0 if scaling == "zero_one" else -1)
     assert (scaler.unscale(scaled) == batch).all()
 
@@ -39,7 +40,9 @@ def test_mean_and_std_are_those_of_pixels_between_0_and_1():
     expected = (pixels.astype(np.float64) / 255 - mean) / std
     scaled = scaler.scale_array(pixels)
     assert scaled.dtype == torch.float32
-    np.testing.assert_allclose(scaled.permute(0, 2, 3, 1), expected, atol=2e-6)
+    # Both the pixel and the mean are divided by std.
+    added = np.broadcast_to((1 + np.array(mean)) / std, expected.shape)
+    assert_same_float32(scaled.permute(0, 2, 3, 1), expected, terms=2, magnitude=added)
     assert (scaler.unscale(scaled) == pixels).all()
 
 

@@ -17,7 +17,21 @@ from tests.support.folds import (
     make_request,
     posteriors,
 )
-from tests.support.reference import BOUNDED, reference_scores, reference_values
+from tests.support.reference import (
+    BOUNDED,
+    assert_same_score,
+    assert_same_values,
+    log_vars_of,
+    reference_scores,
+    reference_values,
+)
+from tests.support.tolerances import (
+    assert_same_scores,
+    assert_within,
+    near_score,
+    score_bound,
+    score_rounding,
+)
 from vaeudf.errors import InputError
 from vaeudf.gaussian.scores import SCORES
 from vaeudf.numerics.boxes import Boxes
@@ -45,16 +59,15 @@ def expected_hits(request: Request, items) -> dict[int, list[tuple[str, float]]]
     }
 
 
-def assert_same(found, expected) -> None:
+def assert_same(found, request, items, expected=None) -> None:
+    """That these are the hits, or those that are expected in their place."""
+    expected = expected_hits(request, items) if expected is None else expected
+    asked = request.queries.log_var, *items[1:], request.tolerance
     assert found.keys() == expected.keys()
     for query, best in expected.items():
         assert [name for name, _ in found[query]] == [name for name, _ in best], query
-        np.testing.assert_allclose(
-            [score for _, score in found[query]],
-            [score for _, score in best],
-            rtol=1e-9,
-            atol=1e-12,
-        )
+        scores = [np.array([score for _, score in some]) for some in (found[query], best)]
+        assert_same_score(request.score.name, *scores, *asked)
 
 
 def cut(count: int, pieces: int, seed: int) -> list[np.ndarray]:
@@ -92,7 +105,7 @@ def test_batches_in_any_order_give_the_best_of_all(name, tolerance, way):
         request = make_request(name, z, log_var, k, tolerance)
         fold = folded(request, items, cut(700, 1 + 3 * seed, seed))
         assert fold.num_items == 700
-        assert_same(hits(fold), expected_hits(request, items))
+        assert_same(hits(fold), request, items)
         check_way(fold, way)
 
 
@@ -100,7 +113,7 @@ def test_one_query_takes_the_direct_path():
     items = posteriors(3000, 4, copies=3)
     request = make_request("log_likelihood", np.zeros((1, 4)), k=7)
     fold = folded(request, items, cut(3000, 3, 0))
-    assert_same(hits(fold), expected_hits(request, items))
+    assert_same(hits(fold), request, items)
     assert fold.work.scored == 3000 and fold.work.rescored == 0
 
 
@@ -113,7 +126,7 @@ def test_many_queries_over_large_batches():
     for name in ("log_likelihood", "reverse_kl"):
         request = make_request(name, z, query_log_var, 10)
         fold = folded(request, items, np.split(np.arange(10_000), [6000]))
-        assert_same(hits(fold), expected_hits(request, items))
+        assert_same(hits(fold), request, items)
         assert fold.work.bounds > 0 and fold.work.rescored > 0
 
 
@@ -127,7 +140,7 @@ def test_the_last_place_goes_to_the_lowest_id(name, copies, way):
         for batches in ([np.arange(400)], cut(400, 5, k), np.split(np.arange(400), 40)):
             request = make_request(name, z, log_var, k)
             found = hits(folded(request, items, batches))
-            assert_same(found, expected_hits(request, items))
+            assert_same(found, request, items)
 
 
 def test_a_tie_with_a_floor_counts(way):
@@ -157,7 +170,7 @@ def test_an_order_of_its_own(monkeypatch, way):
     batches = cut(900, 3, 0)
     fold = folded(request, items, batches, in_order=False)
     assert len(orders) == 3 and not (orders[0] == np.arange(len(orders[0]))).all()
-    assert_same(hits(fold), expected_hits(request, items))
+    assert_same(hits(fold), request, items)
     check_explained(request, fold, items)
     # Each item's payload is that of its own row.
     batch_of = {items[0][row]: place for rows in batches for place, row in enumerate(rows)}
@@ -178,7 +191,7 @@ def test_groups_of_queries(monkeypatch, num_bytes, size):
     found: dict = {}
     for group in groups:
         found |= hits(folded(request, items, cut(300, 4, 0), group=group))
-    assert_same(found, expected_hits(request, items))
+    assert_same(found, request, items)
 
 
 def test_only_some_queries_are_asked(way):
@@ -193,7 +206,7 @@ def test_only_some_queries_are_asked(way):
     fold.add(mu, log_var, getter(ids), reaching=np.empty(0, np.int64))
     expected = expected_hits(request, items)
     wanted = {int(q): expected[q] if q in group[asked] else [] for q in group}
-    assert_same(hits(fold), wanted)
+    assert_same(hits(fold), request, items, wanted)
     assert (np.isneginf(fold.sums.logarithms()) == ~np.isin(np.arange(7), asked)).all()
     assert fold.num_items == 600
 
@@ -215,7 +228,7 @@ def test_the_best_values_of_a_batch(way):
             request = make_request(name, z, query_log_var, k, 0.3, floors=np.full(6, 1e9))
             found = Fold(request, np.array([1, 4])).best_values(mu, log_var)
             expected = -np.sort(-values[[1, 4]], axis=1)[:, :k]
-            np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+            assert_same_values(name, found, expected, query_log_var, mu, log_var, 0.3)
 
 
 # ---- explain
@@ -230,13 +243,19 @@ def check_explained(request: Request, fold: Fold, items) -> None:
         row = row_of[hit["item_id"]]
         variances = np.exp(log_var[row].astype(np.float64)) + request.tolerance**2
         costs = 0.5 * (request.queries.z[query] - mu[row]) ** 2 / variances
-        assert hit["misfit"] == pytest.approx(-costs.sum(), rel=1e-12)
-        assert hit["volume"] == pytest.approx(-0.5 * np.log(2 * np.pi * variances).sum(), abs=1e-12)
-        assert hit["misfit"] + hit["volume"] == pytest.approx(score, rel=1e-11)
+        log_vars = log_vars_of(None, log_var[row], request.tolerance)
+        volume = -0.5 * np.log(2 * np.pi * variances).sum()
+        for found, expected in (
+            (hit["misfit"], -costs.sum()),
+            (hit["volume"], volume),
+            (hit["misfit"] + hit["volume"], score),
+        ):
+            assert found == near_score(expected, *log_vars, dims=n)
         dearest = sorted(range(n), key=lambda i: -costs[i])[:3]
         assert [part["dimension"] for part in hit["costliest"]] == dearest
         found = [part["nats"] for part in hit["costliest"]]
-        np.testing.assert_allclose(found, costs[dearest], rtol=1e-12)
+        near = score_rounding(n, *log_vars) * costs[dearest]
+        assert_within(found, costs[dearest], near, why="one dimension's part of a score")
 
 
 @pytest.mark.parametrize("tolerance", [0.0, 0.3])
@@ -273,9 +292,11 @@ def test_sums_over_all_items(tolerance, way):
     for batches in ([np.arange(500)], cut(500, 6, 1)):
         request = make_request("log_likelihood", z, None, 4, tolerance, cuts=np.full(7, -np.inf))
         fold = folded(request, items, batches)
-        np.testing.assert_allclose(fold.sums.logarithms(), true_sums(request, items), rtol=1e-12)
+        log_vars = log_vars_of(None, items[2], tolerance)
+        found, expected = fold.sums.logarithms(), true_sums(request, items)
+        assert_same_scores(found, expected, *log_vars, dims=3, items=500)
         assert np.isneginf(fold.log_skipped()).all()
-        assert_same(hits(fold), expected_hits(request, items))
+        assert_same(hits(fold), request, items)
 
 
 def test_what_is_left_out_of_a_sum_is_no_more_than_it_says(way):
@@ -293,11 +314,13 @@ def test_what_is_left_out_of_a_sum_is_no_more_than_it_says(way):
         sums, total = fold.sums.logarithms(), true_sums(free, items)
         # An item at the cut itself may fall on either side of it by its last digit.
         kept = true_sums(free, items, cuts + 1e-9)
-        assert (sums >= kept - 1e-12).all() and (sums <= total + 1e-12).all()
-        np.testing.assert_allclose(fold.log_skipped(), cuts + math.log(2000), rtol=1e-12)
-        assert (total <= np.logaddexp(sums, fold.log_skipped()) + 1e-12).all()
+        near = score_bound(total, items[2], dims=2, items=2000)
+        assert (sums >= kept - near).all() and (sums <= total + near).all()
+        skipped = cuts + math.log(2000)
+        assert_same_scores(fold.log_skipped(), skipped, items[2], dims=2)
+        assert (total <= np.logaddexp(sums, fold.log_skipped()) + near).all()
         left_out = max(left_out, float((total - sums).max()))
-        assert_same(hits(fold), expected_hits(free, items))
+        assert_same(hits(fold), free, items)
     assert left_out > 1.0
 
 
@@ -310,7 +333,7 @@ def test_with_the_margin_that_is_used_no_digit_is_lost():
     fold = folded(request, items, [np.arange(2000)])
     assert (values < cuts[:, None]).sum() > 1000
     total = true_sums(request, items)
-    np.testing.assert_allclose(fold.sums.logarithms(), total, rtol=0, atol=1e-12)
+    assert_same_scores(fold.sums.logarithms(), total, items[2], dims=2, items=2000)
     assert (fold.log_skipped() - total < -SUM_MARGIN + 1e-9).all()
 
 

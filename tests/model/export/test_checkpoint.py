@@ -41,7 +41,7 @@ def test_weights_of_torch_save(tmp_path, wrap):
     assert state.keys() == theirs.state_dict().keys()
     for name, tensor in theirs.state_dict().items():
         assert state[name].dtype == torch.float32
-        np.testing.assert_allclose(state[name], tensor, atol=1e-3)
+        assert any(torch.equal(state[name], kept) for kept in (tensor, tensor.half().float()))
 
 
 def test_weights_of_a_part(tmp_path):
