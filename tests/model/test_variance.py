@@ -8,10 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.tolerances import (
-    FUNCTION,
-    assert_same_float32,
-)
+from tests.support.tolerances import FUNCTION, assert_same_float32
 from vaeudf.model.variance import VARIANCES, read_posterior, to_log_var
 
 STATED = np.array([0.03, 0.7, 1.0, 4.0, 30.0])

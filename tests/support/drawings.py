@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from tests.support.tolerances import assert_same_levels
 from vaeudf.decoding.file_names import file_name
 from vaeudf.errors import InputError
 from vaeudf.workflows.decode_latents import DecodeLatents, decode_latents
@@ -29,7 +30,7 @@ def check_files(output: Path, bundle, expected: dict[str, np.ndarray]) -> None:
     decoded = bundle.decode([row["z"] for row in rows])
     for row, picture in zip(rows, decoded, strict=True):
         assert row["file"] == f"images/{file_name(row['query_id'])}.png"
-        assert np.abs(pixels((output / row["file"]).read_bytes()) - picture).max() <= 1
+        assert_same_levels(pixels((output / row["file"]).read_bytes()), picture)
 
 
 def refused(message: str, error: type[Exception] = InputError, **options) -> None:

@@ -138,5 +138,5 @@ def test_a_traversal_around_an_item(table, items, tmp_path):
         )
     )
     z = pq.read_table(out / "index.parquet").sort_by("query_id")["z"].to_pylist()
-    np.testing.assert_allclose(z, [[end, *items[item]["mu"][1:]] for end in (-3, 3)])
+    assert z == [[end, *items[item]["mu"][1:]] for end in (-3, 3)]
     assert f"around mu of {item}" in (page / "index.html").read_text()
