@@ -521,7 +521,7 @@ def clusters(shop: Shop, overwrite: bool) -> tuple[Any, Any, str]:
 
 def pictures(shop: Shop, overwrite: bool) -> tuple[Any, Any, str]:
     options = DecodeLatents(
-        shop.model, z=["0,0,0,1"], output=shop.at("pictures"), overwrite=overwrite
+        model=shop.model, z=["0,0,0,1"], output=shop.at("pictures"), overwrite=overwrite
     )
     return decode_latents, options, "pictures"
 
