@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 
+import hypothesis
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,6 +26,9 @@ from vaeudf.model.bundle import Bundle
 from vaeudf.spark.session import session_builder
 
 os.environ["PYSPARK_PYTHON"] = sys.executable
+# A loaded machine is not a fault of what is tested.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 # Nearly half of a JVM's work in a minute of small jobs is optimising code that it then leaves.
 os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
 torch.set_num_threads(1)
