@@ -108,8 +108,9 @@ def numbers(batches):
     return [value for batch in batches for value in batch.column(0).to_pylist()]
 
 
-@pytest.mark.parametrize("partitions", [1, 5, 40, 300])
-def test_many_results_are_merged_as_a_tree(spark, partitions):
+@pytest.mark.parametrize("partitions", [1, 3, 10, 28])
+def test_many_results_are_merged_as_a_tree(spark, partitions, monkeypatch):
+    monkeypatch.setattr("vaeudf.spark.passes._MERGED_AT_ONCE", 3)
     frame = spark.range(0, 1000, 1, partitions)
     found = pass_over_frame(frame, partitions, numbers, add)
     assert sorted(found) == list(range(1000))
