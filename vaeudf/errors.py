@@ -69,7 +69,7 @@ def raised_in_task(error: BaseException) -> VaeUdfError | None:
 
 
 def was_interrupted(error: BaseException) -> bool:
-    """Whether an error is what became of Ctrl-C: py4j, interrupted, raises one of its own."""
+    """Whether Ctrl-C caused an error; py4j raises one of its own when it is interrupted."""
     found: BaseException | None = error
     while found is not None and not isinstance(found, KeyboardInterrupt):
         found = found.__cause__ or found.__context__

@@ -16,7 +16,10 @@ from vaeudf.errors import InputError
         ({"num_clusters": (3, -2)}, "k is -2; expected at least 1."),
         ({"restarts": 0}, "restarts is 0; expected at least 1."),
         ({"max_iterations": 0}, "max-iterations is 0; expected at least 1."),
-        ({"min_improvement": 1.0}, "min-improvement is 1.0; expected a part, from 0 to below 1."),
+        (
+            {"min_improvement": 1.0},
+            "min-improvement is 1.0; expected a fraction, at least 0 and below 1.",
+        ),
         ({"min_improvement": float("nan")}, "min-improvement is nan; expected a part, from 0 to"),
         ({"seed": -1}, "seed is -1; expected 0 or more."),
     ],

@@ -14,7 +14,7 @@ from tests.support.pages import (
     image_file,
     result,
 )
-from vaeudf.pages.query_page import Hit, write_report
+from vaeudf.pages.query_page import Hit, write_query_page
 
 
 def hits(*names, score=-1.5, image=None, facts=()):
@@ -28,7 +28,7 @@ def hits(*names, score=-1.5, image=None, facts=()):
 def page(tmp_path):
     def write(*results, **changes):
         values = {"title": "Most like these", "num_items": 5, "slider_range": 5.0, **changes}
-        return Page(write_report(str(tmp_path / "report"), results, **values))
+        return Page(write_query_page(str(tmp_path / "report"), results, **values))
 
     return write
 
@@ -222,7 +222,7 @@ def test_unicode(page):
 def test_the_path_is_returned(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     for folder in (name, f"{name}/", f"{tmp_path}/{name}", f"file://{tmp_path}/{name}"):
-        path = write_report(folder, [result()], title="t", num_items=1, slider_range=5)
+        path = write_query_page(folder, [result()], title="t", num_items=1, slider_range=5)
         assert path == f"{tmp_path}/{name}/index.html"
         assert Path(path).read_text("utf-8").startswith("<!doctype html>")
         Path(path).unlink()

@@ -546,7 +546,7 @@ def test_items_that_are_not_there(population, places):
         InputError, match=r"^there is no item 'x' in the table \(nor 1 more\); expected"
     ):
         posteriors_of(frame, ["x", known, "y"])
-    with pytest.raises(InputError, match="stands more than once; expected unique ids"):
+    with pytest.raises(InputError, match="occurs more than once; expected unique ids"):
         posteriors_of(frame, [known, known])
 
 

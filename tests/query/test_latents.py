@@ -181,7 +181,7 @@ def test_whole_numbers_as_ids_in_json(write):
 
 def test_ids_that_stand_twice(write):
     path = write("q.csv", "query_id,z0\na,1\nb,2\na,3\n")
-    assert refusal(path) == "query_id 'a' stands more than once; expected unique ids."
+    assert refusal(path) == "query_id 'a' occurs more than once; expected unique ids."
 
 
 def test_ids_that_are_missing(write):
@@ -593,7 +593,7 @@ def test_subsets_that_are_none():
     for nothing in ([], slice(2, None)):
         with pytest.raises(InputError, match=r"^there are no queries; expected at least one"):
             latents.subset(nothing)
-    with pytest.raises(InputError, match=r"^query_id 'b' stands more than once; expected unique"):
+    with pytest.raises(InputError, match=r"^query_id 'b' occurs more than once; expected unique"):
         latents.subset([1, 1])
     with pytest.raises(IndexError):
         latents.subset([2])

@@ -505,8 +505,8 @@ def test_arguments_that_do_not_fit(search, arguments, message):
         ((4, 0), (4, 0), None, "mu has shape (4, 0) and log_var (4, 0); expected the same shape"),
         ((3, 1), (3, 1), ["a", "b"], "ids have shape (2,); expected (3,), one per item."),
         ((2, 1), (2, 1), [["a"], ["b"]], "ids have shape (2, 1); expected (2,), one per item."),
-        ((3, 1), (3, 1), ["b", "a", "b"], "id 'b' stands more than once; expected unique ids."),
-        ((3, 1), (3, 1), [7, 1, 7], "id 7 stands more than once; expected unique ids."),
+        ((3, 1), (3, 1), ["b", "a", "b"], "id 'b' occurs more than once; expected unique ids."),
+        ((3, 1), (3, 1), [7, 1, 7], "id 7 occurs more than once; expected unique ids."),
     ],
 )
 def test_items_that_do_not_fit(mu, log_var, ids, message):

@@ -16,7 +16,7 @@ from vaeudf.clustering.divergences import KL
 from vaeudf.pages.cluster_page import ClusterSection, Member, write_cluster_page
 from vaeudf.pages.cluster_plots import choice_of_k
 from vaeudf.pages.health_page import pictured, write_health_page
-from vaeudf.pages.query_page import Hit, write_report
+from vaeudf.pages.query_page import Hit, write_query_page
 
 Example = tuple[str, int]
 """A page's file, and how many pictures are on it at least."""
@@ -33,7 +33,7 @@ def query_page(folder: Path) -> Example:
         Hit(rank=13, item_id="x" * 200, score=-3.0),
     ]
     decoded = np.full((16, 16, 3), 90, np.uint8)
-    page = write_report(
+    page = write_query_page(
         str(folder),
         [result(*hits, decoded=decoded, z=np.linspace(-5, 5, 12))],
         title="Most like these",

@@ -479,7 +479,7 @@ def test_an_interrupt_is_one_line(capsys):
     with pytest.raises(SystemExit) as stopped:
         main(Nothing, run, [])
     assert stopped.value.code == 130
-    expected = "error: interrupted; nothing half-done is to be seen in its results.\n"
+    expected = "error: interrupted; no partial results were left.\n"
     assert capsys.readouterr().err == expected
 
 

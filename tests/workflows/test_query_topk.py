@@ -411,5 +411,5 @@ def test_pictures_of_a_catalog_that_has_none(table, tmp_path):
     other = str(tmp_path / "other.parquet")
     pq.write_table(pa.table({"item_id": ["a"]}), other)
     message = "it has item_id. Name them with --id-column, --image-column and --payload-columns. "
-    message += "The page shows its pictures: say where with --catalog."
+    message += "The page shows its pictures: name the catalog with --catalog."
     refused(message, table=table, z=["0,0,0,0"], report=str(tmp_path / "page"), catalog=other)

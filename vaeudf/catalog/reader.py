@@ -117,7 +117,7 @@ def _unavailable(uri: str, error: Exception) -> ImageFailure:
 def _check_unchanged(uri: str, length: float, modified: float) -> None:
     system, inner = filesystem(uri)
     info = system.get_file_info(inner)
-    # Stores tell times by the second or finer, and not all libraries of one alike.
+    # Stores give times to the second or finer, and libraries differ even for one store.
     written = info.mtime_ns / 1e9 if info.mtime_ns is not None else modified
     if info.size != length or abs(written - modified) >= 1.0:
         raise InputError(

@@ -203,7 +203,7 @@ def check_items(catalog: DataFrame, *, has_version_column: bool = False) -> int:
     hashes of the images would cost reading these.
 
     Raises:
-        InputError: The catalog is empty, an id is null or stands more than once, or a version is
+        InputError: The catalog is empty, an id is null or occurs more than once, or a version is
             null.
     """
     ids = catalog.groupBy(ITEM_ID).agg(F.count("*").alias("n"))

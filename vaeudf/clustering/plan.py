@@ -38,7 +38,8 @@ class Plan:
             raise InputError(f"max-iterations is {self.max_iterations}; expected at least 1.")
         if not 0.0 <= self.min_improvement < 1.0:
             raise InputError(
-                f"min-improvement is {self.min_improvement}; expected a part, from 0 to below 1."
+                f"min-improvement is {self.min_improvement}; "
+                "expected a fraction, at least 0 and below 1."
             )
         if self.seed < 0:
             raise InputError(f"seed is {self.seed}; expected 0 or more.")

@@ -86,6 +86,6 @@ def _check_limits(batch: Batch) -> None:
             worst = values[row][np.abs(values[row]).argmax()]
             raise InputError(
                 f"item {batch.names(bad[:1])[0].as_py()!r} has a {name} of {worst:g}; items can be "
-                f"clustered with |{name}| up to {most:g}. Find out what the encoder made of it, "
+                f"clustered with |{name}| up to {most:g}. Check what the encoder does with it, "
                 "and leave such items out of the table."
             )

@@ -1,7 +1,7 @@
 """Encoding images one by one in a process of its own, which may crash, hang or run out of memory.
 
 A picture that crashes its decoder ends the Python worker, and so the task. Spark starts the task
-again; the second time its images come here, where the one that crashes is known from the others.
+again; the second time its images come here, where the one that crashes can be told apart.
 """
 
 from __future__ import annotations

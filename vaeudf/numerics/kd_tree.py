@@ -1,6 +1,6 @@
 """The order of a posterior table's rows: k-d cells of mu, so that near items are stored together.
 
-What a query skips it skips by the box around a run of rows, so a run should be a cell that is
+A query skips runs of rows by the boxes around them, so a run should be a cell that is
 small in every direction: that of a k-d tree, split at the middle of the dimension in which its
 rows vary most.
 """

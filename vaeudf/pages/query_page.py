@@ -43,7 +43,7 @@ class Result:
     hits: Sequence[Hit]
 
 
-def write_report(
+def write_query_page(
     folder: str,
     results: Sequence[Result],
     *,

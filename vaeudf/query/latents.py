@@ -50,7 +50,7 @@ class Latents:
         seen: set[str] = set()
         for name in self.ids:
             if name in seen:
-                raise InputError(f"query_id {name!r} stands more than once; expected unique ids.")
+                raise InputError(f"query_id {name!r} occurs more than once; expected unique ids.")
             seen.add(name)
         if self.log_var is None:
             self._check_finite(self.z, "")

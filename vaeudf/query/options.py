@@ -1,4 +1,4 @@
-"""What a bulk query asks for of every query: how many items, by which score, with what besides."""
+"""The options of a bulk query: how many items, by which score, with which columns."""
 
 from __future__ import annotations
 

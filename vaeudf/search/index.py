@@ -215,7 +215,7 @@ def _ranked(ids: ArrayLike, count: int) -> tuple[NDArray[Any], NDArray[np.int64]
     same = np.flatnonzero(ordered[1:] == ordered[:-1])
     if same.size:
         [twice] = ordered[same[:1]].tolist()
-        raise InputError(f"id {twice!r} stands more than once; expected unique ids.")
+        raise InputError(f"id {twice!r} occurs more than once; expected unique ids.")
     labels = np.empty(count, np.int64)
     labels[order] = np.arange(count)
     return ordered, labels

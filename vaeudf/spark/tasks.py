@@ -20,7 +20,7 @@ def numbered_tasks(
     Args:
         spark: The session.
         num_tasks: How many tasks.
-        work: Pickled for every task: what is large belongs into a broadcast variable.
+        work: Pickled for every task: what is large belongs in a shared value.
         row_type: The type of the rows.
     """
 

@@ -29,8 +29,8 @@ from vaeudf.table.publish import DataFile
 # but each is one task, with a few copies of it in memory.
 BYTES_PER_FILE = 128 * 2**20
 
-# Rows that come to the driver: one sample to measure a row's size, one to cut the cells by. Of
-# 200,000 rows each of 1,000 files has 200, so that their sizes differ by some 7 %.
+# Rows that come to the driver: one sample to measure a row's size, one to cut the cells by. With
+# 200,000 rows for 1,000 files, each file has some 200, and their sizes differ by some 7 %.
 _MEASURED_ROWS = 1_000
 _SAMPLE_ROWS = 200_000
 _SAMPLE_BYTES = 256 * 2**20

@@ -1,1 +1,1 @@
-"""The jobs' work: one module and one function for each file in ``jobs/``."""
+"""The jobs: a module and a function for each, and what they share."""

@@ -81,7 +81,7 @@ def main(
         _fail(str(error), error.exit_code, debug=debug)
     except (Exception, KeyboardInterrupt) as error:
         if was_interrupted(error):
-            _fail("interrupted; nothing half-done is to be seen in its results.", 130, debug=debug)
+            _fail("interrupted; no partial results were left.", 130, debug=debug)
         known = raised_in_task(error)
         if known is not None:
             _fail(str(known), known.exit_code, debug=debug)

@@ -54,7 +54,7 @@ class ClusterCatalog(VersionOptions, PageOptions):
     divergence: str = option("kl", help=", ".join(DIVERGENCES))
     restarts: int = option(3, help="sets of seeds to start from; the best result is kept")
     seed: int = option(0, help="chooses the seeds")
-    max_iterations: int = option(100, help="stop after so many at the latest")
+    max_iterations: int = option(100, help="stop after at most this many iterations")
     min_improvement: float = option(
         1e-4, help="stop when an iteration lowers the objective by no more than this part"
     )

@@ -18,7 +18,7 @@ class MaintainTable:
 
     table: str = option(help="folder of the posterior table")
     action: Literal["list", "roll_back", "vacuum"] = option("list", help="what to do")
-    to_version: int | None = option(None, help="with roll_back: whose rows to have again")
+    to_version: int | None = option(None, help="with roll_back: the version to go back to")
     keep_days: float = option(
         7.0, help="with vacuum: keep what was part of the table within so many days"
     )

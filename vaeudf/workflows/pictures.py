@@ -101,7 +101,7 @@ def find_pictures(spark: SparkSession, table: PosteriorTable, catalog: str | Non
             read_images(spark, source, [])  # does it have the columns?
     except InputError as error:
         raise InputError(
-            f"{error} The page shows its pictures: say where with --catalog."
+            f"{error} The page shows its pictures: name the catalog with --catalog."
         ) from None
     return source
 

@@ -10,7 +10,7 @@ from pyspark.sql import Row, SparkSession
 
 from vaeudf.catalog.source import CatalogSource, read_images
 from vaeudf.gaussian.scores import Score
-from vaeudf.pages.query_page import Hit, Result, write_report
+from vaeudf.pages.query_page import Hit, Result, write_query_page
 from vaeudf.query.latents import Latents
 from vaeudf.schema import ITEM_ID, QUERY_ID, RANK
 from vaeudf.table.open import PosteriorTable
@@ -78,7 +78,7 @@ class QueryPage:
                 if row[QUERY_ID] == query_id
             ]
             results.append(Result(query_id, latents.z[place], decoded[place], own))
-        return write_report(
+        return write_query_page(
             self.folder,
             results,
             title="Most like these",

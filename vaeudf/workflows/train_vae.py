@@ -52,10 +52,10 @@ class TrainVae:
     base_channels: int = option(24, help="channels of the first convolution")
     held_out: float = option(0.1, help="fraction of images kept aside to measure the ELBO")
     patience: int = option(
-        5, help="stop when so many epochs have not lowered the held-out loss; 0: never"
+        5, help="stop when the held-out loss has not fallen for this many epochs; 0: never"
     )
     num_processes: int = option(
-        1, help="train in so many processes that share each batch: beside the driver, or as tasks"
+        1, help="number of processes that share each batch: beside the driver, or as tasks"
     )
     device: Device = option("auto", help="auto: GPUs where torch has them, else CPUs")
     checkpoints: str | None = option(
