@@ -81,7 +81,7 @@ def write_cluster_page(
     """
     return write_page(
         folder,
-        "clusters",
+        "cluster",
         title="Clusters of the catalog",
         sections=sections,
         num_items=num_items,
