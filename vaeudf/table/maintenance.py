@@ -17,6 +17,7 @@ from vaeudf.schema import MODEL_ID_KEY, MU, RUN_ID_KEY
 from vaeudf.storage.locations import filesystem
 from vaeudf.table.delta import open_delta, read_commits
 from vaeudf.table.open import PosteriorTable, open_table
+from vaeudf.table.protocol import check_writable, uses_vectors
 from vaeudf.table.publish import DataFile, publish
 from vaeudf.table.runs import new_run_id
 
@@ -83,6 +84,7 @@ def roll_back(uri: str, version: int) -> PosteriorTable:
         PublishConflict: Somebody else published in the meantime.
     """
     table, old = open_table(uri), open_table(uri, version)
+    check_writable(table.uri, open_delta(table.uri))
     if old.transaction == table.transaction:
         raise TableError(
             f"version {version} of table {uri} is what its latest version {table.version} has "
@@ -121,6 +123,12 @@ def vacuum(uri: str, keep_days: float, *, dry_run: bool = False) -> list[str]:
         )
     location = open_table(uri).uri
     delta, hours = open_delta(location), round(keep_days * 24)
+    if uses_vectors(delta):
+        raise TableError(
+            f"table {location} has the Delta feature deletionVectors, whose files vaeudf cannot "
+            f"tell from dead ones; in Spark SQL, VACUUM delta.`{location}` RETAIN {hours} HOURS "
+            "removes the dead ones."
+        )
     keep_versions = _current_within(location, keep_days)
 
     def clean(*, dry_run: bool) -> list[str]:

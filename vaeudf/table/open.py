@@ -21,6 +21,7 @@ from vaeudf.table.delta import (
     open_delta,
 )
 from vaeudf.table.plain_parquet import examine, parquet_files
+from vaeudf.table.protocol import check_readable, check_writable
 from vaeudf.table.runs import holds_only_runs
 
 FORMAT = "1"
@@ -61,7 +62,8 @@ def open_table(uri: str, version: int | None = None) -> PosteriorTable:
     """Open a posterior table at its latest version, or at an older one.
 
     Raises:
-        TableError: There is no Delta table, it is not one of posteriors, or not at that version.
+        TableError: There is no Delta table, it is not one of posteriors, not at that version, or
+            it uses a feature of Delta's that vaeudf does not read.
     """
     table = _open(uri, version)
     if table.transaction == 0:
@@ -101,7 +103,8 @@ def open_for_publishing(uri: str, latent_dim: int) -> PosteriorTable | None:
     """Return the table to publish a new version of, or None if it is to be created.
 
     Raises:
-        TableError: The folder holds something else, or the table has another latent_dim.
+        TableError: The folder holds something else, the table has another latent_dim, or it uses a
+            feature of Delta's with which vaeudf cannot write.
     """
     if "%" in absolute(uri):
         raise TableError(
@@ -116,7 +119,7 @@ def open_for_publishing(uri: str, latent_dim: int) -> PosteriorTable | None:
         raise TableError(
             f"{uri} is not empty and not a posterior table; name another folder with --table."
         )
-    table = _open(uri)
+    table = _open(uri, to_write=True)
     if table.latent_dim != latent_dim:
         raise TableError(
             f"table {uri} holds posteriors of latent_dim {table.latent_dim}, but the model has "
@@ -125,7 +128,7 @@ def open_for_publishing(uri: str, latent_dim: int) -> PosteriorTable | None:
     return table
 
 
-def _open(uri: str, version: int | None = None) -> PosteriorTable:
+def _open(uri: str, version: int | None = None, *, to_write: bool = False) -> PosteriorTable:
     """Open a posterior table, published or only created."""
     location = absolute(uri)
     latest = None if version is None else latest_version(location)
@@ -153,6 +156,7 @@ def _open(uri: str, version: int | None = None) -> PosteriorTable:
             f"{', '.join(f.name for f in delta.schema().fields)}, but not a posterior table of "
             f"format {FORMAT} (its property {FORMAT_KEY} is {properties.get(FORMAT_KEY)!r})."
         )
+    (check_writable if to_write else check_readable)(location, delta)
     fields = {field.name: field for field in delta.schema().fields}
     return PosteriorTable(
         uri=location,

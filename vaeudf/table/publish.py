@@ -24,7 +24,13 @@ from pyarrow import fs
 from vaeudf.errors import PublishConflict, TableError, VaeUdfError, root_cause
 from vaeudf.schema import ITEM_ID, LOG_VAR, MU, RUN_ID_KEY, SOURCE_VERSION
 from vaeudf.storage.locations import absolute, filesystem
-from vaeudf.table.delta import create_delta, last_transaction, open_delta, transaction
+from vaeudf.table.delta import (
+    create_delta,
+    last_transaction,
+    latest_version,
+    open_delta,
+    transaction,
+)
 from vaeudf.table.footers import read_footer
 from vaeudf.table.open import FORMAT, FORMAT_KEY, LATENT_DIM_KEY, PosteriorTable, open_table
 
@@ -91,7 +97,8 @@ def publish(
 
     Raises:
         PublishConflict: Somebody else published since ``previous`` was opened.
-        TableError: A file is not there, not as it was written, or has numbers that are not finite.
+        TableError: delta-rs cannot commit to the table, or a file is not there, not as it was
+            written, or has numbers that are not finite.
     """
     location = absolute(uri)
     _check_files(location, files, schema)
@@ -136,6 +143,10 @@ def publish(
         # If a store's answer is lost, delta-rs tries again and finds the commit there already.
         if _is_published(uri, number, files):
             return open_table(uri)
+        if previous is not None and latest_version(location) == previous.version:
+            raise TableError(
+                f"table {uri} took no new version ({error}). Nothing of this run is visible."
+            ) from None
         raise PublishConflict(
             f"another run published to {uri} while this one was encoding ({error}). "
             "Nothing of this run is visible; start it again to build on the new version."
