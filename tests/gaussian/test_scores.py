@@ -9,6 +9,7 @@ import re
 import numpy as np
 import pytest
 
+from tests.support.jobs import ROOT
 from tests.support.reference import FORMS, assert_same_score
 from tests.support.tolerances import SCORE, assert_same_float64
 from vaeudf.errors import InputError
@@ -25,6 +26,12 @@ def test_every_score_has_a_form():
     for name, form in FORMS.items():
         own = not form.oracle.__module__.startswith("vaeudf")
         assert own, f"the oracle of {name} is vaeudf's; expected code that shares nothing with it"
+
+
+def test_the_documentation_has_a_row_for_every_score():
+    scores = (ROOT / "docs" / "queries.md").read_text().split("\n## Scores\n")[1]
+    rows = re.findall(r"^\| `(\w+)`", scores.split("\n## ")[0], re.M)
+    assert rows == list(SCORES), "the table of scores in docs/queries.md"
 
 
 @pytest.mark.parametrize("name", SCORES)
