@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from tests.support.divergences import (
     draw_clusters,
     reference,
 )
+from tests.support.jobs import ROOT
 from tests.support.passes import MemoryPasses
 from tests.support.tolerances import (
     SCORE,
@@ -42,6 +44,13 @@ from vaeudf.gaussian.arrays import Gaussians
 def test_every_divergence_has_a_reference_and_a_code_of_its_own():
     assert list(REFERENCES) == list(DIVERGENCES)
     assert len({divergence.code for divergence in DIVERGENCES.values()}) == len(DIVERGENCES)
+
+
+def test_the_documentation_has_a_row_for_every_divergence():
+    text = (ROOT / "docs" / "clustering.md").read_text()
+    section = text.split("\n## Divergences, and their centroids\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \|", section, re.M)
+    assert rows == list(DIVERGENCES), "the table of divergences in docs/clustering.md"
 
 
 @EVERY_DIVERGENCE
@@ -180,6 +189,5 @@ def test_medoid_targets_of_jeffreys_are_two():
 def test_an_unknown_divergence():
     with pytest.raises(InputError) as error:
         divergence_named("cosine")
-    assert str(error.value) == (
-        "divergence is 'cosine'; expected one of kl, reverse_kl, jeffreys, wasserstein2, euclidean."
-    )
+    names = ", ".join(DIVERGENCES)
+    assert str(error.value) == f"divergence is 'cosine'; expected one of {names}."

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from vaeudf.clustering import kernels
+from vaeudf.clustering import features, kernels
 from vaeudf.clustering.features import (
     PRECISION,
     RELATIVE_TOLERANCE,
@@ -15,6 +15,7 @@ from vaeudf.clustering.features import (
     SHIFT,
     SIGMA,
     WEIGHTED_SHIFT,
+    Feature,
 )
 from vaeudf.clustering.ranges import Ranges
 from vaeudf.gaussian.arrays import Gaussians
@@ -27,6 +28,13 @@ DEFINITIONS = {
     "precision": (PRECISION, lambda gap, s: 1 / s),
     "weighted_shift": (WEIGHTED_SHIFT, lambda gap, s: gap / s),
 }
+
+
+def test_every_feature_has_a_definition():
+    every = {name.lower() for name, thing in vars(features).items() if isinstance(thing, Feature)}
+    assert every == DEFINITIONS.keys(), "DEFINITIONS in this file needs a row for each feature"
+    for name, (feature, _) in DEFINITIONS.items():
+        assert feature is getattr(features, name.upper())
 
 
 @pytest.mark.parametrize("name", DEFINITIONS)

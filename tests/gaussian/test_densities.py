@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+from collections import defaultdict
+from collections.abc import Callable
 from decimal import Decimal, localcontext
 
 import numpy as np
@@ -11,10 +13,11 @@ import pytest
 import scipy.linalg
 import scipy.spatial.distance
 import scipy.stats
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.oracles import expected_log_density_by_torch, log_density_by_torch
+from tests.support.reference import FORMS
 from tests.support.tolerances import (
     FUNCTION,
     SCORE,
@@ -41,23 +44,27 @@ from vaeudf.gaussian import (
     wasserstein2_distance,
 )
 from vaeudf.gaussian.checks import check_tolerance
+from vaeudf.gaussian.scores import SCORES
 
 DIMS = [1, 2, 10, 64]
 ALL_DIMS = [1, 2, 3, 10, 64, 512]
-DIVERGENCES = [
-    kl_divergence,
-    reverse_kl_divergence,
-    jeffreys_divergence,
-    wasserstein2_distance,
-    bhattacharyya_distance,
+# Of every score that there is, its function in vaeudf.gaussian, the first one no score itself.
+BETWEEN_GAUSSIANS = [
+    expected_log_prob,
+    *(score.reference for score in SCORES.values() if score.between_gaussians),
 ]
-BETWEEN_GAUSSIANS = [expected_log_prob, *DIVERGENCES]
-
-
-def by_torch(z, mu, log_var):
-    z, mu, sigma = (torch.from_numpy(a) for a in (z, mu, np.exp(log_var / 2)))
-    posterior = torch.distributions.Independent(torch.distributions.Normal(mu, sigma), 1)
-    return posterior.log_prob(z[:, None]).numpy()
+DIVERGENCES = [
+    score.reference for score in SCORES.values() if score.between_gaussians and score.ascending
+]
+DISTANCES = [score.reference for score in SCORES.values() if score.distance]
+ORACLES = [
+    (expected_log_prob, expected_log_density_by_torch),
+    *(
+        (score.reference, FORMS[name].oracle)
+        for name, score in SCORES.items()
+        if score.between_gaussians and name in FORMS
+    ),
+]
 
 
 def by_scipy(z, mu, log_var):
@@ -104,7 +111,7 @@ def adversarial_data(n):
 # ---- values
 
 
-@pytest.mark.parametrize("oracle", [by_torch, by_scipy])
+@pytest.mark.parametrize("oracle", [log_density_by_torch, by_scipy])
 @pytest.mark.parametrize("n", DIMS)
 def test_random_data(n, oracle):
     z, mu, log_var = random_data(n)
@@ -113,7 +120,7 @@ def test_random_data(n, oracle):
     assert_same_scores(found, oracle(z, mu, log_var), log_var, dims=n)
 
 
-@pytest.mark.parametrize("oracle", [by_torch, by_scipy])
+@pytest.mark.parametrize("oracle", [log_density_by_torch, by_scipy])
 @pytest.mark.parametrize("n", DIMS)
 def test_adversarial_data(n, oracle):
     z, mu, log_var = adversarial_data(n)
@@ -129,7 +136,7 @@ def test_stored_float32_is_taken_as_it_stands(n):
     stored = mu.astype(np.float32), log_var.astype(np.float32)
     widened = [array.astype(np.float64) for array in stored]
     assert (log_prob(z, *stored) == log_prob(z, *widened)).all()
-    assert_same_scores(log_prob(z, *stored), by_torch(z, *widened), widened[1], dims=n)
+    assert_same_scores(log_prob(z, *stored), log_density_by_torch(z, *widened), widened[1], dims=n)
 
 
 @pytest.mark.parametrize(
@@ -262,44 +269,6 @@ def adversarial_pairs(n):
     return query_mu, query_log_var, mu, log_var
 
 
-def torch_gaussians(mu, log_var):
-    normal = torch.distributions.Normal(*map(torch.from_numpy, (mu, np.exp(log_var / 2))))
-    return torch.distributions.Independent(normal, 1)
-
-
-def torch_kl(p, q):
-    return torch.distributions.kl_divergence(p, q).numpy()
-
-
-def kl_by_torch(query_mu, query_log_var, mu, log_var):
-    query = torch_gaussians(query_mu[:, None], query_log_var[:, None])
-    return torch_kl(query, torch_gaussians(mu, log_var))
-
-
-def reverse_kl_by_torch(query_mu, query_log_var, mu, log_var):
-    query = torch_gaussians(query_mu[:, None], query_log_var[:, None])
-    return torch_kl(torch_gaussians(mu, log_var), query)
-
-
-def jeffreys_by_torch(*pair):
-    return kl_by_torch(*pair) + reverse_kl_by_torch(*pair)
-
-
-def expected_by_torch(query_mu, query_log_var, mu, log_var):
-    """Minus the query's entropy and minus the divergence."""
-    entropy = torch_gaussians(query_mu, query_log_var).entropy().numpy()
-    return -entropy[:, None] - kl_by_torch(query_mu, query_log_var, mu, log_var)
-
-
-def wasserstein2_by_scipy(query_mu, query_log_var, mu, log_var):
-    """The Euclidean distance of the points (mu, sigma)."""
-    points = [
-        np.concatenate([m, np.exp(lv / 2)], axis=1)
-        for m, lv in ((query_mu, query_log_var), (mu, log_var))
-    ]
-    return scipy.spatial.distance.cdist(*points)
-
-
 def bhattacharyya_by_parameters(query_mu, query_log_var, mu, log_var):
     """Half the Jensen gap of the log normalizer, in natural parameters, of the exponential family.
 
@@ -333,22 +302,14 @@ def assert_same_pairs(score, found, expected, pair, added=0.0, tau2=()):
     _, query_log_var, mu, log_var = pair
     n, log_vars = mu.shape[1], (query_log_var, log_var, *tau2)
     bound = score_bound(np.abs(expected) + added, *log_vars, dims=n)
-    if score is wasserstein2_distance:
+    if score in DISTANCES:
         sigma = math.exp(max(np.max(part) for part in log_vars) / 2)
         bound = score_rounding(n, *log_vars) * (expected + math.sqrt(n) * sigma)
     assert_within(found, expected, bound, why=f"two float64 formulas of {score.__name__}")
 
 
 @pytest.mark.parametrize(
-    ("score", "oracle"),
-    [
-        (expected_log_prob, expected_by_torch),
-        (kl_divergence, kl_by_torch),
-        (reverse_kl_divergence, reverse_kl_by_torch),
-        (jeffreys_divergence, jeffreys_by_torch),
-        (wasserstein2_distance, wasserstein2_by_scipy),
-        (bhattacharyya_distance, bhattacharyya_by_parameters),
-    ],
+    ("score", "oracle"), [*ORACLES, (bhattacharyya_distance, bhattacharyya_by_parameters)]
 )
 @pytest.mark.parametrize("n", ALL_DIMS)
 def test_random_pairs(n, score, oracle):
@@ -358,16 +319,7 @@ def test_random_pairs(n, score, oracle):
     assert_same_pairs(score, found, oracle(*pair), pair, added_by(oracle, *pair))
 
 
-@pytest.mark.parametrize(
-    ("score", "oracle"),
-    [
-        (expected_log_prob, expected_by_torch),
-        (kl_divergence, kl_by_torch),
-        (reverse_kl_divergence, reverse_kl_by_torch),
-        (jeffreys_divergence, jeffreys_by_torch),
-        (wasserstein2_distance, wasserstein2_by_scipy),
-    ],
-)
+@pytest.mark.parametrize(("score", "oracle"), ORACLES)
 @pytest.mark.parametrize("n", ALL_DIMS)
 def test_adversarial_pairs(n, score, oracle):
     pair = adversarial_pairs(n)
@@ -384,7 +336,7 @@ def exact(query_mu, query_log_var, mu, log_var, tolerance=0.0):
         context.prec, context.Emax, context.Emin = 80, 10**9, -(10**9)
         half, tau2 = Decimal("0.5"), Decimal(tolerance) ** 2
         log_2pi = (2 * Decimal("3.1415926535897932384626433832795028841971693993751058209")).ln()
-        found = dict.fromkeys(BETWEEN_GAUSSIANS, Decimal(0))
+        found: defaultdict[Callable, Decimal] = defaultdict(Decimal)
         for numbers in zip(query_mu, query_log_var, mu, log_var, strict=True):
             m, log_v, mean, log_s = (Decimal(float(number)) for number in numbers)
             v, s, gap = log_v.exp() + tau2, log_s.exp() + tau2, (m - mean) ** 2
@@ -423,6 +375,7 @@ def exact(query_mu, query_log_var, mu, log_var, tolerance=0.0):
 )
 def test_many_digits(pair, tolerance):
     expected = exact(*pair, tolerance)
+    assert expected.keys() == set(BETWEEN_GAUSSIANS), "exact() needs the formula of every score"
     for score in BETWEEN_GAUSSIANS:
         # W2 squares what it adds up, and ends at the square roots of float64's ends.
         if score is wasserstein2_distance and not 1e-150 < expected[score] < 1e150:
@@ -598,7 +551,7 @@ def test_a_dimension_adds_its_own_term():
             score(query_mu[:, part], query_log_var[:, part], mu[:, part], log_var[:, part])
             for part in (slice(None), slice(0, 3), slice(3, None))
         )
-        power = 2 if score is wasserstein2_distance else 1
+        power = 2 if score in DISTANCES else 1
         added = first**power + rest**power
         assert_same_scores(whole**power, added, query_log_var, log_var, dims=7)
 
@@ -665,7 +618,7 @@ def test_tolerance_is_variance_added(n, tolerance):
     z, mu, log_var = random_data(n)
     blurred = np.log(np.exp(log_var) + tolerance**2)
     tau2 = 2 * math.log(tolerance)
-    found, expected = log_prob(z, mu, log_var, tolerance), by_torch(z, mu, blurred)
+    found, expected = log_prob(z, mu, log_var, tolerance), log_density_by_torch(z, mu, blurred)
     assert_same_scores(found, expected, log_var, tau2, dims=n)
     found = mahalanobis_distance(z, mu, log_var, tolerance)
     expected = mahalanobis_distance(z, mu, blurred)

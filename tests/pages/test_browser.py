@@ -21,11 +21,14 @@ def browser() -> Iterator[object]:
         yield found
 
 
+def test_every_page_has_an_example():
+    missing = [name for name in PAGES if not hasattr(example_pages, name)]
+    assert PAGES and not missing, f"tests/support/example_pages.py needs {', '.join(missing)}"
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page(browser, tmp_path, name):
-    example = getattr(example_pages, name, None)
-    assert example, f"the page {name} needs an example in tests/support/example_pages.py"
-    page, num_pictures = example(tmp_path)
+    page, num_pictures = getattr(example_pages, name)(tmp_path)
     check_page(browser, page, min_pictures=num_pictures)
 
 

@@ -7,39 +7,77 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tests.support import oracles
 from tests.support.tolerances import LOG_2PI, assert_within, score_bound, score_rounding
-from vaeudf import gaussian
 from vaeudf.gaussian.scores import SCORES, Score
 from vaeudf.gaussian.variances import log_tau2
 from vaeudf.search import engine
 from vaeudf.search.prepared import prepare
 
+# ---- by how much two float64 formulas may differ beyond their relative rounding
+
+
+def _cancelling(relative, n, log_vars):
+    """Terms of both signs may cancel, log sigma² and log 2π of each dimension."""
+    return score_bound(0.0, *log_vars, dims=n)
+
+
+def _log_ratios(relative, n, log_vars):
+    """vaeudf.gaussian's expm1(d) - d, with |d| below 1, in each dimension."""
+    return relative * 2 * n
+
+
+def _last_digit_of_sigma(relative, n, log_vars):
+    """Sigmas are subtracted from one another."""
+    widest = max(np.max(part) for part in log_vars)
+    return relative * np.sqrt(n) * np.exp(0.5 * min(widest, 1400.0))
+
+
+def _small_squares(relative, n, log_vars):
+    """Squares below float64's smallest number lose their digits."""
+    return np.sqrt(n * np.finfo(float).tiny)
+
+
+def _nothing(relative, n, log_vars):
+    return 0.0
+
 
 class Form(NamedTuple):
-    """What a score is, said once more: its formula in float64 and how to read its numbers."""
+    """What a score is, said once more, by code that it shares nothing with.
 
-    formula: Callable
+    Attributes:
+        oracle: Its formula in float64, for ordinary numbers and without a tolerance: takes z, or
+            query_mu and query_log_var, then mu and log_var. One of tests.support.oracles, never one
+            of vaeudf's.
+        between_gaussians: Whether a query is a Gaussian.
+        nearer: "higher" or "lower".
+        kind: "nats" or "distance".
+        beyond: By how much two float64 formulas may differ beyond their relative rounding: takes
+            this rounding, n and all log variances.
+        sees_variance: Whether the items' variances matter.
+    """
+
+    oracle: Callable
     between_gaussians: bool
     nearer: str
     kind: str
+    beyond: Callable
     sees_variance: bool = True
 
 
 FORMS = {
-    "log_likelihood": Form(gaussian.log_prob, False, "higher", "nats"),
-    "mahalanobis": Form(gaussian.mahalanobis_distance, False, "lower", "distance"),
+    "log_likelihood": Form(oracles.log_density_by_torch, False, "higher", "nats", _cancelling),
+    "mahalanobis": Form(oracles.mahalanobis_by_scipy, False, "lower", "distance", _small_squares),
     "euclidean": Form(
-        lambda z, mu, log_var, tolerance: gaussian.euclidean_distance(z, mu, tolerance),
-        False,
-        "lower",
-        "distance",
-        sees_variance=False,
+        oracles.euclidean_by_scipy, False, "lower", "distance", _nothing, sees_variance=False
     ),
-    "kl": Form(gaussian.kl_divergence, True, "lower", "nats"),
-    "reverse_kl": Form(gaussian.reverse_kl_divergence, True, "lower", "nats"),
-    "jeffreys": Form(gaussian.jeffreys_divergence, True, "lower", "nats"),
-    "wasserstein2": Form(gaussian.wasserstein2_distance, True, "lower", "distance"),
-    "bhattacharyya": Form(gaussian.bhattacharyya_distance, True, "lower", "nats"),
+    "kl": Form(oracles.kl_by_torch, True, "lower", "nats", _log_ratios),
+    "reverse_kl": Form(oracles.reverse_kl_by_torch, True, "lower", "nats", _log_ratios),
+    "jeffreys": Form(oracles.jeffreys_by_torch, True, "lower", "nats", _log_ratios),
+    "wasserstein2": Form(
+        oracles.wasserstein2_by_scipy, True, "lower", "distance", _last_digit_of_sigma
+    ),
+    "bhattacharyya": Form(oracles.bhattacharyya_by_formula, True, "lower", "nats", _log_ratios),
 }
 
 FILTERED = [name for name in SCORES if SCORES[name].features.per_coordinate]
@@ -53,9 +91,12 @@ DIVERGENCES = [
 
 
 def reference_scores(name, z, query_log_var, mu, log_var, tolerance=0.0):
-    """The scores that people see, (Q, N), by the forms of vaeudf.gaussian."""
+    """The scores that people see, (Q, N), by vaeudf.gaussian, which holds for hard numbers too.
+
+    tests/gaussian compares it with the oracle of the score.
+    """
     queries = (z, query_log_var) if FORMS[name].between_gaussians else (z,)
-    return FORMS[name].formula(*queries, mu, log_var, tolerance=tolerance)
+    return SCORES[name].reference(*queries, mu, log_var, tolerance=tolerance)
 
 
 def reference_values(name, z, query_log_var, mu, log_var, tolerance=0.0):
@@ -235,19 +276,11 @@ def log_vars_of(query_log_var, log_var, tolerance):
 
 def rounding(name, query_log_var, mu, log_var, tolerance):
     """By how much two float64 formulas may differ, relative to the score, and beyond that."""
-    n = mu.shape[1]
-    own = query_log_var if SCORES[name].between_gaussians else None
+    form, n = FORMS[name], mu.shape[1]
+    own = query_log_var if form.between_gaussians else None
     log_vars = log_vars_of(own, log_var, tolerance)
     relative = score_rounding(n, *log_vars)
-    if name == "log_likelihood":  # its terms may cancel
-        return relative, score_bound(0.0, *log_vars, dims=n)
-    if name == "wasserstein2":  # of a sigma's last digit
-        widest = max(np.max(part) for part in log_vars)
-        return relative, relative * np.sqrt(n) * np.exp(0.5 * min(widest, 1400.0))
-    if FORMS[name].between_gaussians:  # vaeudf.gaussian's expm1(d) - d, of |d| below 1
-        return relative, relative * 2 * n
-    # Squares below float64's smallest number lose their digits.
-    return relative, np.sqrt(n * np.finfo(float).tiny) if name == "mahalanobis" else 0.0
+    return relative, form.beyond(relative, n, log_vars)
 
 
 def assert_same_score(name, found, expected, query_log_var, mu, log_var, tolerance=0.0):

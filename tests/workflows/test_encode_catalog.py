@@ -202,7 +202,7 @@ def test_too_many_failures_publish_nothing(
         TooManyFailures,
         "2 of 40 items cannot be encoded, more than --max-error-fraction 0.01 allows; nothing was "
         "published. By reason: empty 1, truncated 1. For example: "
-        f"{garments['item_id'][5]}: a PNG whose 100 bytes end too early; "
+        f"{garments['item_id'][5]}: this PNG file of 100 bytes ends too early; "
         f"{garments['item_id'][3]}: 0 bytes. What could be encoded is kept for the next run.",
     )
     # And so it is: with more errors allowed nothing has to be encoded again.

@@ -14,7 +14,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-# Codes of the divergences, see vaeudf.clustering.divergences.
+# Codes of the divergences, see vaeudf.clustering.divergences. A new one gets its name at the end,
+# and range counts one more, as it must for features below.
 KL, REVERSE_KL, JEFFREYS, WASSERSTEIN2, EUCLIDEAN = range(5)
 
 # Codes of what centroids are made from, see vaeudf.clustering.features.

@@ -192,7 +192,7 @@ def _decode(
             if width * height > max_pixels or max(width, height) > _MAX_SIDE:
                 return ImageFailure(
                     "too_many_pixels",
-                    f"a {kind} of {width:,} × {height:,} pixels; at most {max_pixels:,} "
+                    f"this {kind} file has {width:,} × {height:,} pixels; at most {max_pixels:,} "
                     f"and {_MAX_SIDE:,} a side are decoded.",
                 )
             if before is not None and kind == "JPEG":
@@ -202,10 +202,12 @@ def _decode(
     except _Refused as refused:
         return refused.failure
     except Image.DecompressionBombError as error:
-        return ImageFailure("too_many_pixels", f"a {kind} that Pillow refuses: {error}")
+        return ImageFailure("too_many_pixels", f"Pillow refuses this {kind} file: {error}")
     except Exception as error:  # a hostile file can raise anything: struct, zlib, Recursion, …
         if _ended_early(data, kind, stream, error):
-            return ImageFailure("truncated", f"a {kind} whose {len(data):,} bytes end too early.")
+            return ImageFailure(
+                "truncated", f"this {kind} file of {len(data):,} bytes ends too early."
+            )
         if isinstance(error, UnidentifiedImageError):  # its text holds a memory address
             return ImageFailure("unreadable", f"begins like {kind}, but its header is damaged.")
         text = " ".join(str(error).split())[:200]

@@ -1,7 +1,7 @@
 """The image formats that are decoded, and what files of other kinds are called.
 
-To add a format is to add a row to `FORMATS`: folders are searched for its suffixes, and files are
-known by how they begin.
+To add a format is to add a row to `FORMATS`, and to remove its row from `OTHER_KINDS` if there is
+one: folders are searched for its suffixes, and files are known by how they begin.
 """
 
 from __future__ import annotations
@@ -39,8 +39,7 @@ FORMATS = (
 FORMAT_NAMES = tuple(one.name for one in FORMATS)
 IMAGE_SUFFIXES = tuple(suffix for one in FORMATS for suffix in one.suffixes)
 
-# What a message calls a file that is not decoded.
-_OTHERS = (
+OTHER_KINDS = (
     ("AVIF", re.compile(rb"....ftypavi", re.DOTALL)),
     ("HEIC", re.compile(rb"....ftyp(hei|hev|mif|msf)", re.DOTALL)),
     ("an MP4 or QuickTime file", re.compile(rb"....ftyp", re.DOTALL)),
@@ -53,6 +52,7 @@ _OTHERS = (
     ("a ZIP archive", re.compile(rb"PK\x03\x04")),
     ("a gzip file", re.compile(rb"\x1f\x8b")),
 )
+"""What a message calls a file that is not decoded, and how it begins; the first match counts."""
 
 
 def register_formats() -> None:
@@ -66,7 +66,7 @@ def kind_of(data: bytes) -> str:
     for one in FORMATS:
         if one.begins.match(data):
             return one.name
-    for kind, begins in _OTHERS:
+    for kind, begins in OTHER_KINDS:
         if begins.match(data):
             return kind
     head = data[:256].removeprefix(b"\xef\xbb\xbf").lstrip()

@@ -55,7 +55,8 @@ for _found, _expected in _FIELDS:
             f"{_expected}; write the new ones there."
         )
 
-# The codes of the scores' formulas: those that the scores' objects have.
+# The codes of the scores' formulas: those that the scores' objects have. A new score gets its name,
+# in capitals, at the end, and range counts one more.
 LOG_LIKELIHOOD, MAHALANOBIS, EUCLIDEAN, KL, REVERSE_KL, JEFFREYS, WASSERSTEIN2, BHATTACHARYYA = (
     range(8)
 )

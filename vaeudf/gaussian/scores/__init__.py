@@ -1,8 +1,9 @@
 """The scores that items can be ranked by: one object each, by name.
 
-To add one, write its object in a module of this package and name it here, give its formula a case
-in ``exact_value`` of :mod:`vaeudf.search.kernels`, and a row to ``FORMS`` in
-``tests/support/reference.py``, by which all tests of the scores take it in.
+To add one, write its object in a module of this package and name it here, give its formula a code
+and a case in ``exact_value`` of :mod:`vaeudf.search.kernels`, and add a row to ``FORMS`` in
+``tests/support/reference.py``, with the same formula by other code: all tests of the scores then
+take it in.
 """
 
 from __future__ import annotations
