@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from pathlib import Path
+from importlib.resources import files
 from typing import Any
 
-LISTING = (Path(__file__).parent / "jobs.txt").read_text()
+# Not by __file__: the package may come in a zip archive, for --py-files.
+LISTING = files("vaeudf.workflows").joinpath("jobs.txt").read_text()
 """The jobs by what they are for, a line each; ./spark-submit.sh shows the same file."""
 NAMES = tuple(line.split()[0] for line in LISTING.splitlines() if line.startswith(" "))
 """The jobs' names."""
