@@ -10,10 +10,10 @@ import pyarrow as pa
 import pytest
 
 from tests.cluster.standalone import standalone_cluster
+from tests.support.jobs import ROOT
 from tests.support.scene import LATENT_DIM
 from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
 
-ROOT = Path(__file__).parents[2]
 NUM_ITEMS = 640
 SLOW_HOST = "127.0.0.3"
 

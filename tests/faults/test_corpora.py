@@ -20,12 +20,12 @@ import pytest
 from PIL import Image
 
 from tests.support.files import BOMBS, ODD_JPEG, SAMPLES, encoded, photo
+from tests.support.jobs import ROOT
 from tests.support.tables import read
 from vaeudf.images.decode import MAX_BYTES, REASONS
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 NUM_MUTATED = 10_000
 
 

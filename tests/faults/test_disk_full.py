@@ -17,13 +17,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.support.jobs import ROOT
 from tests.support.scene import tree
 from tests.support.tables import read
 from vaeudf.table.open import open_table
 
 pytestmark = pytest.mark.slow
-
-ROOT = Path(__file__).parents[2]
 
 
 def write_catalog(path: Path, garments: pa.Table, items: range) -> None:

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.support.jobs import ROOT
 from tests.support.nights import Shop, assert_same_table
 from tests.support.scene import tree
 from tests.support.tables import read
@@ -28,7 +29,6 @@ from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
 
 pytestmark = [pytest.mark.spark, pytest.mark.faults]
 
-ROOT = Path(__file__).parents[2]
 POINTS = [
     *("before:open_run", "after:list_items", "before:check_items", "after:find_changes"),
     *("before:encode_chunks", "chunk", "after:encode_chunks", "before:check_failures"),

@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -27,6 +26,7 @@ from pyarrow import fs
 import vaeudf
 from tests.cluster.standalone import free_port
 from tests.support.chunks import rows as chunk
+from tests.support.jobs import ROOT
 from tests.support.scene import png
 from vaeudf.catalog.reader import ImageReader
 from vaeudf.encoding.run_record import RunRecord, write_run_record
@@ -43,7 +43,6 @@ from vaeudf.table.open import PosteriorTable, open_for_publishing, open_table
 from vaeudf.table.publish import DataFile, publish
 from vaeudf.table.runs import new_run_id, published_runs
 
-ROOT = Path(__file__).parent.parent
 SCHEMA = posterior_schema(pa.schema([("price", pa.float64())]), {MODEL_ID_KEY: "m"})
 N = 3
 
