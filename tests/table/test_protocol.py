@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -102,7 +103,7 @@ def test_the_files_of_vectors_are_left_alone(changed):
     remove_commits(uri, 3)
     assert open_table(uri).num_items == 60
     assert refused(vacuum, uri, 7) == (
-        f"table {uri} has the Delta feature deletionVectors, whose files vaeudf cannot tell from "
+        f"table {uri} has deletion vectors, whose files vaeudf cannot tell from "
         f"dead ones; in Spark SQL, VACUUM delta.`{uri}` RETAIN 168 HOURS removes the dead ones."
     )
     assert vector.exists()
@@ -227,3 +228,12 @@ def test_a_commit_that_fails_is_no_conflict_without_a_newer_version(uri, monkeyp
         f"table {uri} took no new version (Unsupported table features required: [Invented]). "
         "Nothing of this run is visible."
     )
+
+
+def test_vectors_of_older_versions_are_left_alone(uri):
+    """The feature may be dropped while a version within the retention still needs its vectors."""
+    vector = Path(uri, "deletion_vector_0.bin")
+    vector.write_bytes(b"rows")
+    os.utime(vector, (1_600_000_000, 1_600_000_000))
+    assert "has deletion vectors, whose files" in refused(vacuum, uri, 7)
+    assert vector.exists()

@@ -123,12 +123,6 @@ def vacuum(uri: str, keep_days: float, *, dry_run: bool = False) -> list[str]:
         )
     location = open_table(uri).uri
     delta, hours = open_delta(location), round(keep_days * 24)
-    if uses_vectors(delta):
-        raise TableError(
-            f"table {location} has the Delta feature deletionVectors, whose files vaeudf cannot "
-            f"tell from dead ones; in Spark SQL, VACUUM delta.`{location}` RETAIN {hours} HOURS "
-            "removes the dead ones."
-        )
     keep_versions = _current_within(location, keep_days)
 
     def clean(*, dry_run: bool) -> list[str]:
@@ -149,6 +143,14 @@ def vacuum(uri: str, keep_days: float, *, dry_run: bool = False) -> list[str]:
     system, inner = filesystem(location)
     infos = system.get_file_info([posixpath.join(inner, path) for path in paths])
     there = [p for p, info in zip(paths, infos, strict=True) if info.type == fs.FileType.File]
+    # Also after the feature is dropped: older versions may still need their vectors.
+    vectors = any(posixpath.basename(path).startswith("deletion_vector") for path in there)
+    if vectors or uses_vectors(delta):
+        raise TableError(
+            f"table {location} has deletion vectors, whose files vaeudf cannot "
+            f"tell from dead ones; in Spark SQL, VACUUM delta.`{location}` RETAIN {hours} HOURS "
+            "removes the dead ones."
+        )
     if there and not dry_run:
         clean(dry_run=False)
     return there
