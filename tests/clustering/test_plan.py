@@ -20,7 +20,10 @@ from vaeudf.errors import InputError
             {"min_improvement": 1.0},
             "min-improvement is 1.0; expected a fraction, at least 0 and below 1.",
         ),
-        ({"min_improvement": float("nan")}, "min-improvement is nan; expected a part, from 0 to"),
+        (
+            {"min_improvement": float("nan")},
+            "min-improvement is nan; expected a fraction, at least 0 and below 1.",
+        ),
         ({"seed": -1}, "seed is -1; expected 0 or more."),
     ],
 )
