@@ -9,6 +9,7 @@ import json
 import posixpath
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 from deltalake import DeltaTable, Schema, Transaction
@@ -78,7 +79,7 @@ def data_paths(delta: DeltaTable) -> list[str]:
     """Return the paths of a version's data files, relative to the table."""
     # Not file_uris(): it gives the folder's own name percent-encoded, even for a local path.
     paths = pa.table(delta.get_add_actions()).column("path").to_pylist()
-    return [str(path) for path in paths]
+    return [unquote(path) for path in paths]
 
 
 def last_transaction(delta: DeltaTable) -> int:

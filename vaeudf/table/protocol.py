@@ -7,16 +7,23 @@ data files, which it reads and writes itself.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from typing import Any
 
-import pyarrow as pa
 from deltalake import DeltaTable
 
 from vaeudf.errors import TableError
 
-# Deletion vectors and column mapping: as long as no row is deleted by a vector, and no column is
-# stored under another name; see _check_vectors and _check_names.
-_READ = {"timestampNtz", "v2Checkpoint", "vacuumProtocolCheck", "deletionVectors", "columnMapping"}
+_READ = {
+    "columnMapping",
+    "deletionVectors",
+    "timestampNtz",
+    "typeWidening",
+    "typeWidening-preview",
+    "v2Checkpoint",
+    "vacuumProtocolCheck",
+}
 # What can be there unused, see _rules; and what delta-rs 1.6 can commit to.
 _WRITTEN = {
     "appendOnly",
@@ -31,10 +38,11 @@ _WRITTEN = {
 }
 _MAPPING = "delta.columnMapping.mode"
 _PHYSICAL_NAME = "delta.columnMapping.physicalName"
+_ID = "delta.columnMapping.id"
 
 
 def check_readable(uri: str, delta: DeltaTable) -> None:
-    """Check that the rows of a version are what its data files hold.
+    """Check that vaeudf can tell a version's rows from its data files.
 
     Args:
         uri: The table, absolute.
@@ -49,8 +57,14 @@ def check_readable(uri: str, delta: DeltaTable) -> None:
                 f"table {uri} uses the Delta feature {feature}, which vaeudf does not read; in "
                 f"Spark SQL, ALTER TABLE delta.`{uri}` DROP FEATURE {feature} takes it out."
             )
-    _check_vectors(uri, delta)
-    _check_names(uri, delta)
+    nested = [
+        f.name for f in delta.schema().fields if _has_other_names(json.loads(f.type.to_json()))
+    ]
+    if _is_mapped(delta) and nested:
+        raise TableError(
+            f"table {uri} has fields in {', '.join(nested)} that its files name otherwise; vaeudf "
+            "reads other names of whole columns only. Rename them back."
+        )
 
 
 def check_writable(uri: str, delta: DeltaTable) -> None:
@@ -83,27 +97,31 @@ def uses_vectors(delta: DeltaTable) -> bool:
     return "deletionVectors" in (delta.protocol().writer_features or [])
 
 
-def _check_vectors(uri: str, delta: DeltaTable) -> None:
-    # Only with the feature: to look for vectors reads the log once more.
-    num_files = pa.table(delta.deletion_vectors()).num_rows if uses_vectors(delta) else 0
-    if num_files:
-        raise TableError(
-            f"table {uri} has rows that deletion vectors delete, in {num_files} of its data files; "
-            f"vaeudf does not read these. In Spark SQL, REORG TABLE delta.`{uri}` APPLY (PURGE) "
-            "writes the files without the rows."
-        )
-
-
-def _check_names(uri: str, delta: DeltaTable) -> None:
+def stored_names(delta: DeltaTable) -> dict[str, str]:
+    """Return what the data files call the columns that have another name there."""
     if not _is_mapped(delta):
-        return
-    stored = {f.name: str(f.metadata.get(_PHYSICAL_NAME, f.name)) for f in delta.schema().fields}
-    renamed = [f"{name} is {other}" for name, other in stored.items() if name != other]
-    if renamed:
-        raise TableError(
-            f"table {uri} has columns that its files name otherwise ({', '.join(renamed)}); vaeudf "
-            f"does not read these. Rename them back, or turn the table's property {_MAPPING} off."
-        )
+        return {}
+    found = {f.name: str(f.metadata.get(_PHYSICAL_NAME, f.name)) for f in delta.schema().fields}
+    return {name: stored for name, stored in found.items() if name != stored}
+
+
+def column_ids(delta: DeltaTable) -> dict[str, int]:
+    """Return the columns' field ids in the data files, if columns are found by these."""
+    if delta.metadata().configuration.get(_MAPPING) != "id":
+        return {}
+    return {f.name: int(f.metadata[_ID]) for f in delta.schema().fields if _ID in f.metadata}
+
+
+def _has_other_names(kind: Any) -> bool:
+    """Whether a type, as the log states it, has fields that the files name otherwise."""
+    if isinstance(kind, list):
+        return any(_has_other_names(part) for part in kind)
+    if not isinstance(kind, dict):
+        return False
+    stored = kind.get("metadata", {}).get(_PHYSICAL_NAME, kind.get("name"))
+    return stored != kind.get("name") or any(
+        _has_other_names(part) for name, part in kind.items() if name != "metadata"
+    )
 
 
 def _is_mapped(delta: DeltaTable) -> bool:

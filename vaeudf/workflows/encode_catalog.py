@@ -20,6 +20,7 @@ from vaeudf.catalog.source import (
     has_hashed_versions,
     list_items,
     resolve_format,
+    stored_image_column,
 )
 from vaeudf.encoding.changes import (
     Changes,
@@ -278,7 +279,7 @@ class _EncodeRun:
         encode_chunks(
             changes.todo,
             self._bundle,
-            source.image_column,
+            stored_image_column(source),
             hashed=has_hashed_versions(spark, source),
             num_chunks=chunks_for(
                 changes.num_todo,
