@@ -92,6 +92,32 @@ def transaction(number: int) -> Transaction:
     return Transaction(_APP_ID, number)
 
 
+def commit_path(location: str, version: int) -> str:
+    """Return where a version's commit is, as JSON."""
+    return posixpath.join(location, LOG, f"{version:020}.json")
+
+
+def is_last_in_log(location: str, version: int) -> bool:
+    """Whether a version's commit is the last entry of the log: no commit or checkpoint follows."""
+    system, inner = filesystem(posixpath.join(location, LOG))
+    names = [entry.base_name for entry in system.get_file_info(fs.FileSelector(inner))]
+    numbered = [name for name in names if name.split(".")[0].isdigit()]
+    return bool(max(numbered) == f"{version:020}.json")
+
+
+def publications(location: str) -> dict[int, int]:
+    """Return the versions that were published, by the publication's number.
+
+    Of those only whose commits the log still has.
+    """
+    return {
+        int(action["txn"]["version"]): version
+        for version, actions in read_commits(location)
+        for action in actions
+        if action.get("txn", {}).get("appId") == _APP_ID
+    }
+
+
 def read_commits(location: str) -> Iterator[tuple[int, list[dict[str, Any]]]]:
     """Yield the commits that the log still has as JSON: their versions and actions."""
     system, inner = filesystem(posixpath.join(location, LOG))

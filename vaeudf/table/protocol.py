@@ -14,6 +14,7 @@ from typing import Any
 from deltalake import DeltaTable
 
 from vaeudf.errors import TableError
+from vaeudf.schema import ITEM_ID, LOG_VAR, MU, SOURCE_VERSION, quoted
 
 _READ = {
     "columnMapping",
@@ -124,6 +125,24 @@ def _has_other_names(kind: Any) -> bool:
     )
 
 
+def constraints(delta: DeltaTable) -> dict[str, str]:
+    """Return the conditions in SQL that every row must fulfil, by name.
+
+    Those are the table's CHECK constraints, and NOT NULL of columns besides vaeudf's own, which
+    never have nulls.
+    """
+    prefix = "delta.constraints."
+    found = {
+        key.removeprefix(prefix): condition
+        for key, condition in delta.metadata().configuration.items()
+        if key.startswith(prefix)
+    }
+    for field in delta.schema().fields:
+        if not field.nullable and field.name not in (ITEM_ID, MU, LOG_VAR, SOURCE_VERSION):
+            found[f"{field.name} NOT NULL"] = f"{quoted(field.name)} IS NOT NULL"
+    return found
+
+
 def _is_mapped(delta: DeltaTable) -> bool:
     return delta.metadata().configuration.get(_MAPPING, "none") != "none"
 
@@ -135,10 +154,6 @@ def _rules(delta: DeltaTable) -> Iterator[tuple[str, str]]:
         yield "column mapping", f"turn its property {_MAPPING} off"
     if properties.get("delta.appendOnly") == "true":
         yield "the property delta.appendOnly", "set it to false"
-    for key in properties:
-        if key.startswith("delta.constraints."):
-            name = key.removeprefix("delta.constraints.")
-            yield f"the constraint {name}", f"drop it (ALTER TABLE … DROP CONSTRAINT {name})"
     for field in delta.schema().fields:
         for key in field.metadata:
             if key.startswith(("delta.generationExpression", "delta.identity", "delta.invariants")):

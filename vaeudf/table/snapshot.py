@@ -20,6 +20,7 @@ from vaeudf.table.delta import data_paths
 from vaeudf.table.protocol import (
     check_readable,
     column_ids,
+    constraints,
     stored_names,
     uses_vectors,
 )
@@ -85,12 +86,15 @@ class Snapshot:
         columns: The columns; None if the files alone say what they have (plain Parquet).
         deleted: The rows of files that deletion vectors delete: their numbers in the file,
             ascending, by the file's URI.
+        constraints: What every row must fulfil, also those of the next version: conditions in
+            SQL by name.
     """
 
     files: tuple[str, ...]
     num_rows: int
     columns: FileColumns | None = None
     deleted: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+    constraints: Mapping[str, str] = field(default_factory=dict)
 
 
 def take_snapshot(location: str, delta: DeltaTable) -> Snapshot:
@@ -115,7 +119,7 @@ def take_snapshot(location: str, delta: DeltaTable) -> Snapshot:
         _check_partitions(location, uri, columns)
     _check_ids(files, columns, column_ids(delta))
     num_rows = _stored_rows(delta, files) - sum(len(rows) for rows in deleted.values())
-    return Snapshot(files, num_rows, columns, deleted)
+    return Snapshot(files, num_rows, columns, deleted, constraints(delta))
 
 
 def _nullable(kind: pa.DataType) -> pa.DataType:
