@@ -39,6 +39,7 @@ from vaeudf.schema import (
     IMAGE_MODIFIED,
     IMAGE_ROW,
     ITEM_ID,
+    PLACE,
     SOURCE_VERSION,
     check_payload_names,
     quoted,
@@ -48,6 +49,8 @@ from vaeudf.storage.locations import absolute, filesystem
 from vaeudf.table.delta import has_commits, open_delta
 from vaeudf.table.snapshot import Snapshot, take_snapshot
 
+# Where a row is stored, beside the catalog's own columns, which may have any names.
+_STORED = {name: f"__vaeudf_{name}" for name in PLACE}
 Format = Literal["auto", "images", "parquet"]
 _SUFFIXES = rf"(?i)[.]({'|'.join(IMAGE_SUFFIXES)})\z"
 
@@ -271,10 +274,7 @@ def _list_parquet(spark: SparkSession, source: CatalogSource, *, versions: bool)
         F.col(quoted(source.id_column)).cast("string").alias(ITEM_ID),
         version.alias(SOURCE_VERSION),
         *(F.col(quoted(name)) for name in payload),
-        file_path().alias(IMAGE_FILE),
-        F.col("_metadata.row_index").alias(IMAGE_ROW),
-        F.col("_metadata.file_size").alias(IMAGE_LENGTH),
-        F.col("_metadata.file_modification_time").cast("double").alias(IMAGE_MODIFIED),
+        *(F.col(_STORED[name]).alias(name) for name in PLACE),
     )
 
 
@@ -308,9 +308,17 @@ def _delta_snapshot(path: str) -> Snapshot | None:
 def _read_rows(spark: SparkSession, source: CatalogSource) -> DataFrame:
     snapshot = _delta_snapshot(source.path)
     try:
+        place = (
+            file_path().alias(_STORED[IMAGE_FILE]),
+            F.col("_metadata.row_index").alias(_STORED[IMAGE_ROW]),
+            F.col("_metadata.file_size").alias(_STORED[IMAGE_LENGTH]),
+            F.col("_metadata.file_modification_time").cast("double").alias(_STORED[IMAGE_MODIFIED]),
+        )
+        if snapshot is not None and not snapshot.files:
+            raise InputError(f"catalog {source.path} is empty; expected at least one item.")
         if snapshot is not None:
-            return read_snapshot(spark, snapshot, absolute(source.path))
-        return spark.read.parquet(spark_location(source.path))
+            return read_snapshot(spark, snapshot, *place)
+        return spark.read.parquet(spark_location(source.path)).select("*", *place)
     except (PySparkException, Py4JJavaError) as error:
         raise InputError(
             f"catalog {source.path} cannot be read as Parquet: {root_cause(error)}."
@@ -320,14 +328,15 @@ def _read_rows(spark: SparkSession, source: CatalogSource) -> DataFrame:
 def _open_parquet(spark: SparkSession, source: CatalogSource) -> tuple[DataFrame, list[str]]:
     """Return a catalog's rows as they are, and its payload columns, once all is known to fit."""
     frame = _read_rows(spark, source)
+    names = [name for name in frame.columns if name not in _STORED.values()]
     wanted = [source.id_column, source.image_column.split(".")[0]]
     wanted += [source.version_column] if source.version_column else []
     wanted += list(source.payload_columns or [])
-    missing = [name for name in wanted if name not in frame.columns]
+    missing = [name for name in wanted if name not in names]
     if missing:
         raise InputError(
             f"catalog {source.path} has no column {', '.join(map(repr, missing))}; "
-            f"it has {', '.join(frame.columns)}. "
+            f"it has {', '.join(names)}. "
             "Name them with --id-column, --image-column and --payload-columns."
         )
     image = F.col(source.image_column)
@@ -345,6 +354,6 @@ def _open_parquet(spark: SparkSession, source: CatalogSource) -> tuple[DataFrame
         )
     payload = source.payload_columns
     if payload is None:
-        payload = [name for name in frame.columns if name not in wanted]
+        payload = [name for name in names if name not in wanted]
     check_payload_names(list(payload))
     return frame, list(payload)

@@ -122,7 +122,7 @@ class Vacuumed:
 
     Attributes:
         removed: The paths of the files that it removed, or would remove.
-        left: How many other files no version of the last days has, and it left alone.
+        left: How many others it left alone, which may be dead, or the vectors of live versions.
     """
 
     removed: list[str]

@@ -8,7 +8,7 @@ data files, which it reads and writes itself.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from deltalake import DeltaTable
@@ -52,12 +52,12 @@ def check_readable(uri: str, delta: DeltaTable) -> None:
     Raises:
         TableError: The version uses a feature that vaeudf does not read.
     """
-    for feature in delta.protocol().reader_features or []:
-        if feature not in _READ:
-            raise TableError(
-                f"table {uri} uses the Delta feature {feature}, which vaeudf does not read; in "
-                f"Spark SQL, ALTER TABLE delta.`{uri}` DROP FEATURE {feature} takes it out."
-            )
+    unknown = sorted({*(delta.protocol().reader_features or [])} - _READ)
+    if unknown:
+        raise TableError(
+            f"table {uri} uses {_named(unknown)}, which vaeudf does not read; "
+            f"{_remedy(uri, unknown)}."
+        )
     nested = [
         f.name for f in delta.schema().fields if _has_other_names(json.loads(f.type.to_json()))
     ]
@@ -79,13 +79,12 @@ def check_writable(uri: str, delta: DeltaTable) -> None:
         TableError: The table uses a feature that would not be kept, or not be obeyed.
     """
     check_readable(uri, delta)
-    for feature in delta.protocol().writer_features or []:
-        if feature not in _WRITTEN:
-            raise TableError(
-                f"table {uri} uses the Delta feature {feature}, with which vaeudf cannot write; in "
-                f"Spark SQL, ALTER TABLE delta.`{uri}` DROP FEATURE {feature} takes it out. Or "
-                "encode to another --table."
-            )
+    unknown = sorted({*(delta.protocol().writer_features or [])} - _WRITTEN)
+    if unknown:
+        raise TableError(
+            f"table {uri} uses {_named(unknown)}, with which vaeudf cannot write; "
+            f"{_remedy(uri, unknown)}. Or encode to another --table."
+        )
     for found, remedy in _rules(delta):
         raise TableError(
             f"table {uri} has {found}, which vaeudf cannot keep when it writes; {remedy}, or "
@@ -96,6 +95,16 @@ def check_writable(uri: str, delta: DeltaTable) -> None:
 def uses_vectors(delta: DeltaTable) -> bool:
     """Whether files of a table's versions may be deletion vectors."""
     return "deletionVectors" in (delta.protocol().writer_features or [])
+
+
+def _named(features: Sequence[str]) -> str:
+    return f"the Delta feature{'s' if len(features) > 1 else ''} {', '.join(features)}"
+
+
+def _remedy(uri: str, features: Sequence[str]) -> str:
+    if len(features) == 1:
+        return f"in Spark SQL, ALTER TABLE delta.`{uri}` DROP FEATURE {features[0]} takes it out"
+    return f"in Spark SQL, ALTER TABLE delta.`{uri}` DROP FEATURE …, for each, takes them out"
 
 
 def stored_names(delta: DeltaTable) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
@@ -35,7 +35,7 @@ class FileColumns:
     Attributes:
         schema: The columns as the table's log declares them.
         names: The files' names of the columns that have another one there (column mapping).
-        partitions: The columns that are not in the files, but in the names of their folders.
+        partitions: The columns that are not in the files; the log has their values.
     """
 
     schema: pa.Schema
@@ -45,8 +45,8 @@ class FileColumns:
     @property
     def stored_schema(self) -> pa.Schema:
         """The columns as the files have them; all may be null, for a file may lack them."""
-        names = self.stored(self.schema.names)
-        return pa.schema([(n, f.type) for n, f in zip(names, self.schema, strict=True)])
+        in_files = [field for field in self.schema if field.name not in self.partitions]
+        return pa.schema([(self.names.get(f.name, f.name), f.type) for f in in_files])
 
     def stored(self, columns: Iterable[str]) -> list[str]:
         """Return the files' names of some columns."""
@@ -88,6 +88,7 @@ class Snapshot:
             ascending, by the file's URI.
         constraints: What every row must fulfil, also those of the next version: conditions in
             SQL by name.
+        partition_values: The values of the partition columns, a row for each file.
     """
 
     files: tuple[str, ...]
@@ -95,6 +96,7 @@ class Snapshot:
     columns: FileColumns | None = None
     deleted: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
     constraints: Mapping[str, str] = field(default_factory=dict)
+    partition_values: pa.Table | None = None
 
 
 def take_snapshot(location: str, delta: DeltaTable) -> Snapshot:
@@ -109,17 +111,35 @@ def take_snapshot(location: str, delta: DeltaTable) -> Snapshot:
     """
     check_readable(location, delta)
     files = tuple(posixpath.join(location, path) for path in data_paths(delta))
-    deleted = _deleted_rows(location, delta, files)
+    deleted = _deleted_rows(delta, files)
     columns = FileColumns(
         schema=pa.schema(delta.schema().to_arrow()),
         names=stored_names(delta),
         partitions=tuple(delta.metadata().partition_columns),
     )
-    for uri in files:
-        _check_partitions(location, uri, columns)
     _check_ids(files, columns, column_ids(delta))
     num_rows = _stored_rows(delta, files) - sum(len(rows) for rows in deleted.values())
-    return Snapshot(files, num_rows, columns, deleted, constraints(delta))
+    values = None
+    if columns.partitions:
+        rows = pa.table(delta.get_add_actions())
+        values = pa.Table.from_struct_array(rows.column("partition")).select(columns.partitions)
+    return Snapshot(files, num_rows, columns, deleted, constraints(delta), values)
+
+
+def tail_depth(uris: Sequence[str]) -> int:
+    """Return how many components of their paths tell files apart, from the end.
+
+    Libraries state the same file's URI in different ways: ``file:/``, ``file:///`` or none.
+    """
+    depth = 1
+    while len({tail(uri, depth) for uri in uris}) < len(uris):
+        depth += 1
+    return depth
+
+
+def tail(uri: str, depth: int) -> str:
+    """Return the last components of a path."""
+    return "/".join(uri.split("/")[-depth:])
 
 
 def _nullable(kind: pa.DataType) -> pa.DataType:
@@ -131,24 +151,16 @@ def _nullable(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
-def _deleted_rows(
-    location: str, delta: DeltaTable, files: tuple[str, ...]
-) -> dict[str, NDArray[np.int64]]:
+def _deleted_rows(delta: DeltaTable, files: tuple[str, ...]) -> dict[str, NDArray[np.int64]]:
     # Only with the feature: to look for vectors reads the log once more.
     if not uses_vectors(delta):
         return {}
-    # delta-rs gives URIs that are encoded in another way; Delta's files have names of their own.
-    named = {posixpath.basename(uri): uri for uri in files}
-    if len(named) < len(files):
-        raise TableError(
-            f"table {location} has data files of one name in several folders and deletion vectors, "
-            f"which vaeudf cannot tell apart. In Spark SQL, REORG TABLE delta.`{location}` APPLY "
-            "(PURGE) writes files without deleted rows."
-        )
+    depth = tail_depth(files)
+    named = {tail(uri, depth): uri for uri in files}
     found = {}
     for batch in pa.table(delta.deletion_vectors()).to_batches():
         for path, live in zip(*batch.columns, strict=True):
-            uri = named[posixpath.basename(unquote(path.as_py()))]
+            uri = named[tail(unquote(path.as_py()), depth)]
             found[uri] = np.flatnonzero(~live.values.to_numpy(zero_copy_only=False))
     return {uri: rows for uri, rows in found.items() if len(rows)}
 
@@ -167,17 +179,6 @@ def _footer(uri: str) -> pq.FileMetaData:
         return pq.read_metadata(inner, filesystem=system)
     except (OSError, pa.ArrowInvalid) as error:
         raise TableError(f"data file {uri} cannot be read as Parquet ({error}).") from None
-
-
-def _check_partitions(location: str, uri: str, columns: FileColumns) -> None:
-    folders = posixpath.dirname(uri.removeprefix(location).lstrip("/")).split("/")
-    expected = columns.stored(columns.partitions)
-    if expected and [folder.split("=")[0] for folder in folders] != expected:
-        raise TableError(
-            f"table {location} is partitioned by {', '.join(columns.partitions)}, and its file "
-            f"{uri} is not in folders {'/'.join(f'{name}=…' for name in expected)}; vaeudf reads "
-            "the values from the folders' names."
-        )
 
 
 def _check_ids(files: tuple[str, ...], columns: FileColumns, ids: Mapping[str, int]) -> None:

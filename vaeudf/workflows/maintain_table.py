@@ -51,9 +51,8 @@ def maintain_table(options: MaintainTable) -> Summary:
             sys.stdout.write(f"{path}\n")
         if found.left:
             sys.stdout.write(
-                f"{found.left} other files that no version of these days has are left alone, for "
-                "the table has deletion vectors: VACUUM of the engine that wrote them removes the "
-                "dead ones.\n"
+                f"{found.left} other files are left alone, for the table has deletion vectors: "
+                "VACUUM of the engine that wrote them knows which are dead.\n"
             )
         return summary | {
             "dry_run": options.dry_run,
