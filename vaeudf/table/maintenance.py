@@ -12,7 +12,7 @@ from deltalake import CommitProperties
 from deltalake.exceptions import CommitFailedError, DeltaError
 from pyarrow import fs
 
-from vaeudf.errors import InputError, PublishConflict, TableError
+from vaeudf.errors import InputError, PublishConflict, TableError, root_cause
 from vaeudf.schema import MODEL_ID_KEY, MU, RUN_ID_KEY
 from vaeudf.storage.locations import filesystem
 from vaeudf.table.delta import data_paths, open_delta, publications, read_commits, transaction
@@ -96,6 +96,13 @@ def roll_back(uri: str, version: int) -> PosteriorTable:
         )
     if old.latent_dim != table.latent_dim:
         raise AssertionError("a table keeps its latent_dim")
+    gone = _missing(old)
+    if gone:
+        raise TableError(
+            f"version {version} of table {uri} cannot be had back: {len(gone)} of its files are "
+            f"gone, such as {gone[0]}. It was vacuumed, perhaps; maintain_table lists the versions "
+            "that are whole."
+        )
     # The number makes it a compare-and-set, as in publish.
     commit = CommitProperties(
         app_transactions=[transaction(table.transaction + 1)],
@@ -110,10 +117,18 @@ def roll_back(uri: str, version: int) -> PosteriorTable:
         ) from None
     except DeltaError as error:
         raise TableError(
-            f"version {version} of table {uri} cannot be had back: {error} It was vacuumed, "
-            "perhaps; maintain_table lists the versions that are whole."
+            f"version {version} of table {uri} cannot be had back ({root_cause(error)}). Nothing "
+            "was changed."
         ) from None
     return open_table(uri)
+
+
+def _missing(table: PosteriorTable) -> list[str]:
+    """Return the data files of a version that are not there any more."""
+    system, _ = filesystem(table.uri)
+    infos = system.get_file_info([filesystem(uri)[1] for uri in table.files])
+    pairs = zip(table.files, infos, strict=True)
+    return [uri for uri, info in pairs if info.type != fs.FileType.File]
 
 
 @dataclass(frozen=True)

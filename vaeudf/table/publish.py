@@ -31,7 +31,7 @@ from vaeudf.table.delta import (
     last_transaction,
     latest_version,
     open_delta,
-    publications,
+    read_commits,
     transaction,
 )
 from vaeudf.table.footers import read_footer
@@ -157,7 +157,7 @@ def publish(
         ) from None
     except (DeltaError, OSError) as error:
         # The checkpoint that follows a commit can fail, for example.
-        if not (_is_published(uri, number, files) or _is_committed(location, number)):
+        if not _is_published(uri, number, files) and _our_commit(location, files) is None:
             raise
         log.warning("%s is published, as it should be, but: %s", uri, root_cause(error))
     return _published(uri, number, files)
@@ -172,8 +172,13 @@ def _is_published(uri: str, number: int, files: Sequence[DataFile]) -> bool:
     return table.transaction == number and set(table.files) == paths
 
 
-def _is_committed(location: str, number: int) -> bool:
-    return number in publications(location)
+def _our_commit(location: str, files: Sequence[DataFile]) -> int | None:
+    """Return the version whose commit names these files, if there is one."""
+    paths = {file.path for file in files}
+    for version, actions in read_commits(location):
+        if paths and paths <= {action["add"]["path"] for action in actions if "add" in action}:
+            return version
+    return None
 
 
 def _published(uri: str, number: int, files: Sequence[DataFile]) -> PosteriorTable:
@@ -189,7 +194,7 @@ def _published(uri: str, number: int, files: Sequence[DataFile]) -> PosteriorTab
             raise TableError(f"it has {table.num_items} items; {expected} were written.")
     except (VaeUdfError, DeltaError, OSError) as error:
         location = absolute(uri)
-        if not _withdraw(location, number):
+        if not _withdraw(location, files):
             raise
         raise TableError(
             f"the version that was published to {uri} cannot be used ({root_cause(error)}). "
@@ -198,9 +203,9 @@ def _published(uri: str, number: int, files: Sequence[DataFile]) -> PosteriorTab
     return table
 
 
-def _withdraw(location: str, number: int) -> bool:
+def _withdraw(location: str, files: Sequence[DataFile]) -> bool:
     """Take a publication out of the log, if nothing came after it; return whether that was done."""
-    version = publications(location).get(number)
+    version = _our_commit(location, files)
     if version is None or not is_last_in_log(location, version):
         return False
     try:
