@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pyarrow as pa
 
 from vaeudf.errors import InputError
@@ -54,6 +56,9 @@ RUN_ID_KEY = "vaeudf.run_id"
 PRECISION_KEY = "vaeudf.precision"
 """What the encoder computed with; tables of before it was a choice have none: float32."""
 
+PAYLOAD_KEY = "vaeudf.payload_columns"
+"""Which columns encode_catalog has carried over from the catalog: a list, as JSON."""
+
 RESERVED = (
     *(ITEM_ID, SOURCE_VERSION, MU, LOG_VAR, REASON, MESSAGE),
     *(IMAGE, *PLACE),
@@ -70,10 +75,11 @@ def posterior_schema(payload: pa.Schema, provenance: dict[str, str]) -> pa.Schem
             table properties, is replaced in the same commit as the files it belongs to.
     """
     vector = pa.list_(pa.field("element", pa.float32(), nullable=False))
+    own = {PAYLOAD_KEY: json.dumps(payload.names)}
     return pa.schema(
         [
             pa.field(ITEM_ID, pa.string(), nullable=False),
-            pa.field(MU, vector, nullable=False, metadata=provenance),
+            pa.field(MU, vector, nullable=False, metadata=provenance | own),
             pa.field(LOG_VAR, vector, nullable=False),
             pa.field(SOURCE_VERSION, pa.string(), nullable=False),
             *(pa.field(f.name, f.type) for f in payload),

@@ -147,7 +147,7 @@ def test_versions(uri):
     assert published_runs(uri) == {
         file.split("/")[-2] for t in (first, second, third) for file in t.files
     }
-    assert vacuum(uri, keep_days=7) == []
+    assert vacuum(uri, keep_days=7).removed == []
     assert ids_of(open_table(uri)) == ["e"]
 
 

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from vaeudf.schema import MODEL_ID_KEY, posterior_schema
 from vaeudf.table.open import PosteriorTable, open_for_publishing
 from vaeudf.table.publish import DataFile, publish
+from vaeudf.table.rows import read_posteriors
 
 PAYLOAD = pa.schema([pa.field("price", pa.float64())])
 
@@ -36,6 +37,4 @@ def put(table: str, run: str, ids: list[str], model: str = "m", payload=PAYLOAD)
 
 
 def rows(table: PosteriorTable) -> list[str]:
-    return sorted(
-        i for f in table.files for i in pq.read_table(f, columns=["item_id"])["item_id"].to_pylist()
-    )
+    return sorted(read_posteriors(table)[0].to_pylist())

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
+from deltalake.exceptions import DeltaError
 from py4j.protocol import Py4JJavaError
 from pyarrow import fs
 from pyspark.errors import PySparkException
@@ -21,6 +22,7 @@ from vaeudf.catalog.listing import (
     MODIFIED,
     PATH,
     first_file,
+    is_glob,
     list_files,
     root_of,
     spark_location,
@@ -37,12 +39,18 @@ from vaeudf.schema import (
     IMAGE_MODIFIED,
     IMAGE_ROW,
     ITEM_ID,
+    PLACE,
     SOURCE_VERSION,
     check_payload_names,
     quoted,
 )
+from vaeudf.spark.read import file_path, read_snapshot
 from vaeudf.storage.locations import absolute, filesystem
+from vaeudf.table.delta import has_commits, open_delta
+from vaeudf.table.snapshot import Snapshot, take_snapshot
 
+# Where a row is stored, beside the catalog's own columns, which may have any names.
+_STORED = {name: f"__vaeudf_{name}" for name in PLACE}
 Format = Literal["auto", "images", "parquet"]
 _SUFFIXES = rf"(?i)[.]({'|'.join(IMAGE_SUFFIXES)})\z"
 
@@ -188,6 +196,8 @@ def resolve_format(spark: SparkSession, source: CatalogSource) -> Literal["image
     """
     if source.format != "auto":
         return source.format
+    if _is_delta(source.path):
+        return "parquet"
     first = first_file(spark, source.path)
     if first is None:
         raise InputError(
@@ -264,32 +274,69 @@ def _list_parquet(spark: SparkSession, source: CatalogSource, *, versions: bool)
         F.col(quoted(source.id_column)).cast("string").alias(ITEM_ID),
         version.alias(SOURCE_VERSION),
         *(F.col(quoted(name)) for name in payload),
-        # Percent-encoded, but for the plus sign, which url_decode would take for a space.
-        F.url_decode(F.replace(F.col("_metadata.file_path"), F.lit("+"), F.lit("%2B"))).alias(
-            IMAGE_FILE
-        ),
-        F.col("_metadata.row_index").alias(IMAGE_ROW),
-        F.col("_metadata.file_size").alias(IMAGE_LENGTH),
-        F.col("_metadata.file_modification_time").cast("double").alias(IMAGE_MODIFIED),
+        *(F.col(_STORED[name]).alias(name) for name in PLACE),
     )
 
 
-def _open_parquet(spark: SparkSession, source: CatalogSource) -> tuple[DataFrame, list[str]]:
-    """Return a catalog's rows as they are, and its payload columns, once all is known to fit."""
+def stored_image_column(source: CatalogSource) -> str:
+    """Return what the catalog's files call the column with the images."""
+    snapshot = _delta_snapshot(source.path)
+    if snapshot is None or snapshot.columns is None:
+        return source.image_column
+    column, *fields = source.image_column.split(".")
+    return ".".join([*snapshot.columns.stored([column]), *fields])
+
+
+def _is_delta(path: str) -> bool:
+    return not is_glob(path) and has_commits(absolute(path))
+
+
+def _delta_snapshot(path: str) -> Snapshot | None:
+    """Return the latest version of a catalog that is a Delta table, else None."""
+    if not _is_delta(path):
+        return None
+    location = absolute(path)
     try:
-        frame = spark.read.parquet(spark_location(source.path))
+        return take_snapshot(location, open_delta(location))
+    except (DeltaError, OSError) as error:
+        raise InputError(
+            f"catalog {path} is a Delta table that cannot be opened ({error}); mend the table, or "
+            "name other files."
+        ) from None
+
+
+def _read_rows(spark: SparkSession, source: CatalogSource) -> DataFrame:
+    snapshot = _delta_snapshot(source.path)
+    try:
+        place = (
+            file_path().alias(_STORED[IMAGE_FILE]),
+            F.col("_metadata.row_index").alias(_STORED[IMAGE_ROW]),
+            F.col("_metadata.file_size").alias(_STORED[IMAGE_LENGTH]),
+            F.col("_metadata.file_modification_time").cast("double").alias(_STORED[IMAGE_MODIFIED]),
+        )
+        if snapshot is not None and not snapshot.files:
+            raise InputError(f"catalog {source.path} is empty; expected at least one item.")
+        if snapshot is not None:
+            return read_snapshot(spark, snapshot, *place)
+        return spark.read.parquet(spark_location(source.path)).select("*", *place)
     except (PySparkException, Py4JJavaError) as error:
         raise InputError(
             f"catalog {source.path} cannot be read as Parquet: {root_cause(error)}."
         ) from None
+
+
+def _open_parquet(spark: SparkSession, source: CatalogSource) -> tuple[DataFrame, list[str]]:
+    """Return a catalog's rows as they are, and its payload columns, once all is known to fit."""
+    frame = _read_rows(spark, source)
+    names = [name for name in frame.columns if name not in _STORED.values()]
     wanted = [source.id_column, source.image_column.split(".")[0]]
     wanted += [source.version_column] if source.version_column else []
     wanted += list(source.payload_columns or [])
-    missing = [name for name in wanted if name not in frame.columns]
+    missing = [name for name in wanted if name not in names]
     if missing:
         raise InputError(
             f"catalog {source.path} has no column {', '.join(map(repr, missing))}; "
-            f"it has {', '.join(frame.columns)}. "
+            f"it has {', '.join(names)}. "
             "Name them with --id-column, --image-column and --payload-columns."
         )
     image = F.col(source.image_column)
@@ -307,6 +354,6 @@ def _open_parquet(spark: SparkSession, source: CatalogSource) -> tuple[DataFrame
         )
     payload = source.payload_columns
     if payload is None:
-        payload = [name for name in frame.columns if name not in wanted]
+        payload = [name for name in names if name not in wanted]
     check_payload_names(list(payload))
     return frame, list(payload)

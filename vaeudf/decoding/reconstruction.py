@@ -19,6 +19,7 @@ from vaeudf.catalog.source import (
     hashed_version,
     in_file_order,
     list_items,
+    stored_image_column,
 )
 from vaeudf.decoding.udf import (
     PictureFolder,
@@ -105,13 +106,14 @@ def reconstruct(
     tasks = tasks_for(count, bundle, Cluster(spark).num_cores)
     placed = in_file_order(wanted.join(listing, ITEM_ID, "left"), tasks)
     model = decoder_on_executors(items, bundle, hardware)
+    image_column = stored_image_column(catalog)
     kept = _PICTURES[keep]
     fields = [*_ERRORS, *((name, *kept) for name in (ORIGINAL, RECONSTRUCTION) if kept)]
     schema = pa.schema([(name, kind) for name, kind, _ in fields])
 
     def compare(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         decoder = decoder_of_task(model)
-        reader = ImageReader(catalog.image_column)
+        reader = ImageReader(image_column)
         with contextlib.ExitStack() as stack:
             store = None if folder is None else stack.enter_context(PictureFolder(folder))
             for batch in batches:

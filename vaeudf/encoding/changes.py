@@ -6,6 +6,7 @@ is in the table's last version, in its quarantine, or in what a killed run has l
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -121,6 +122,20 @@ def with_encoded(changes: Changes, folder: str) -> DataFrame:
     # A task that was run twice has left two chunks.
     encoded = read_chunks(changes.known.sparkSession, folder).dropDuplicates([ITEM_ID])
     return changes.known.unionByName(encoded)
+
+
+def with_added(rows: DataFrame, published: DataFrame | None, columns: Sequence[str]) -> DataFrame:
+    """Return rows with the columns that others have added to the table, null for new items.
+
+    Args:
+        rows: A row for every item.
+        published: Rows of the table's last version.
+        columns: The added columns.
+    """
+    if published is None or not columns:
+        return rows
+    added = published.select(ITEM_ID, *(F.col(quoted(name)) for name in columns))
+    return rows.join(added, ITEM_ID, "left")
 
 
 def count_removed(listing: DataFrame, published: DataFrame) -> int:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import posixpath
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow import fs
 
 from vaeudf.storage.locations import filesystem, make_folder
 from vaeudf.table.runs import RUNS
@@ -105,3 +106,17 @@ def write_run_record(table: str, record: RunRecord) -> None:
     make_folder(files, inner)
     path = posixpath.join(inner, f"{record.run_id}.parquet")
     pq.write_table(pa.Table.from_pylist([row], SCHEMA), path, filesystem=files)
+
+
+def last_runs(table: str, count: int) -> list[dict[str, Any]]:
+    """Return the records of a table's last runs, the oldest first: the columns of :data:`SCHEMA`.
+
+    Raises:
+        OSError: They cannot be read.
+    """
+    files, inner = filesystem(posixpath.join(table, RUNS))
+    found = files.get_file_info(fs.FileSelector(inner, allow_not_found=True))
+    # Their names begin with the time when they started.
+    paths = sorted(entry.path for entry in found if entry.extension == "parquet")[-count:]
+    tables = [pq.read_table(path, filesystem=files, schema=SCHEMA) for path in paths]
+    return [row for one in tables for row in one.to_pylist()]

@@ -102,18 +102,23 @@ def _read_rows(
 ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
     """Return mu and log_var of some rows of a group, which are in ascending order."""
     at_once = max(1, _NUMBERS_PER_BLOCK // latent_dim)
-    found, seen = [], 0
+    rows, found, seen = group.stored_places(rows), [], 0
+    names = [ITEM_ID, MU, LOG_VAR]
     system, inner = filesystem(group.file)
     try:
         # Neither read ahead nor as a whole, for the row group may be large.
         with pq.ParquetFile(inner, filesystem=system, pre_buffer=False, buffer_size=2**20) as file:
             # The ids are for messages.
-            columns = {"row_groups": [group.index], "columns": [ITEM_ID, MU, LOG_VAR]}
-            for batch in file.iter_batches(at_once, **columns):
+            columns = names if group.columns is None else group.columns.stored(names)
+            for batch in file.iter_batches(at_once, row_groups=[group.index], columns=columns):
                 own = rows[(rows >= seen) & (rows < seen + batch.num_rows)] - seen
                 seen += batch.num_rows
-                both = (to_matrix(batch, name, latent_dim, FIRST_ITEM) for name in (MU, LOG_VAR))
-                found.append([values[own] for values in both])
+                chosen = pa.Table.from_batches([batch]).take(own)
+                if group.columns is not None:
+                    chosen = group.columns.declared(chosen)
+                found.append(
+                    [to_matrix(chosen, name, latent_dim, FIRST_ITEM) for name in (MU, LOG_VAR)]
+                )
     except (OSError, pa.ArrowException) as error:
         raise TableError(
             f"data file {group.file} cannot be read as Parquet ({error}). If the table was "

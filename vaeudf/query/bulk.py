@@ -27,7 +27,7 @@ from vaeudf.schema import ITEM_ID, LOG_VAR, MU
 from vaeudf.spark.cluster import Cluster
 from vaeudf.spark.counters import Counts
 from vaeudf.spark.read import read_table
-from vaeudf.table.footers import read_footers
+from vaeudf.table.footers import read_row_groups
 from vaeudf.table.open import PosteriorTable, open_posteriors
 
 
@@ -130,7 +130,7 @@ def plan(
         latents.check_latent_dim(table.latent_dim)
         # Only if needed: Spark opens the files to find the types of the payload.
         own = Columns.of(request, read_table(spark, table) if options.columns else None)
-        groups = read_footers(table.files)
+        groups = read_row_groups(table.snapshot)
         num_groups, num_items = len(groups), table.num_items
         found = search_table(spark, groups, request, own, counts)
     if options.responsibilities:

@@ -97,6 +97,25 @@ class PosteriorIndex:
         self._mu, self._log_var, self._labels = means[order], log_vars[order], labels[order]
         self._prepared: Prepared | None = None
 
+    @classmethod
+    def from_table(cls, uri: str, version: int | None = None) -> PosteriorIndex:
+        """Take in all items of a posterior table, or of plain Parquet; needs no Spark.
+
+        Args:
+            uri: Where it is.
+            version: Which version of the table; None is the latest.
+
+        Raises:
+            TableError: There are no posteriors, or they cannot be read.
+            InputError: A posterior is not of the table's latent_dim, or not finite.
+        """
+        # Only now: a search of arrays needs neither pyarrow nor delta-rs.
+        from vaeudf.table.open import open_posteriors
+        from vaeudf.table.rows import read_posteriors
+
+        ids, mu, log_var = read_posteriors(open_posteriors(uri, version))
+        return cls(mu, log_var, ids=ids.to_numpy(zero_copy_only=False).astype(np.str_))
+
     def __len__(self) -> int:
         return len(self._mu)
 

@@ -29,7 +29,7 @@ from vaeudf.schema import ITEM_ID
 from vaeudf.spark.cluster import Cluster
 from vaeudf.spark.shared import Shared
 from vaeudf.spark.tasks import numbered_tasks
-from vaeudf.table.footers import RowGroup, read_footers
+from vaeudf.table.footers import RowGroup, read_row_groups
 from vaeudf.table.open import PosteriorTable
 from vaeudf.table.passes import Batch, Merge, Work
 from vaeudf.table.splits import Split, SplitReader, join, spread
@@ -82,7 +82,7 @@ class TablePasses:
     def __init__(self, spark: SparkSession, table: PosteriorTable) -> None:
         """Cut a table into tasks; only footers are read."""
         self.table = table
-        self.groups = [group for group in read_footers(table.files) if group.num_rows]
+        self.groups = [group for group in read_row_groups(table.snapshot) if group.num_rows]
         shares = _cut(spark, self.groups, table.latent_dim)
         self.num_tasks = len(shares)
         self._spark = spark

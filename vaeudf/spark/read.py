@@ -1,13 +1,83 @@
-"""A posterior table as a DataFrame."""
+"""A version of a Delta table, or Parquet files, as a DataFrame."""
 
 from __future__ import annotations
 
-from pyspark.sql import DataFrame, SparkSession
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
 
+from vaeudf.schema import quoted
 from vaeudf.storage.locations import spark_literal
 from vaeudf.table.open import PosteriorTable
+from vaeudf.table.snapshot import Snapshot, tail, tail_depth
+
+_TAIL, _ROW, _DELETED = "__vaeudf_tail", "__vaeudf_row", "__vaeudf_deleted"
+# Up to so many deleted rows go to every task, rather than the table's rows through a shuffle.
+_MOST_BROADCAST = 5_000_000
 
 
 def read_table(spark: SparkSession, table: PosteriorTable) -> DataFrame:
     """Return a posterior table's version as a DataFrame, payload included."""
-    return spark.read.parquet(*(spark_literal(uri) for uri in table.files))
+    return read_snapshot(spark, table.snapshot)
+
+
+def read_snapshot(spark: SparkSession, snapshot: Snapshot, *extra: Column) -> DataFrame:
+    """Return a version's rows, without those that deletion vectors delete.
+
+    Args:
+        spark: The session.
+        snapshot: The version.
+        extra: Columns that are wanted besides, of Spark's hidden column ``_metadata``.
+    """
+    files = [spark_literal(uri) for uri in snapshot.files]
+    columns = snapshot.columns
+    if columns is None:
+        rows = spark.read.parquet(*files)
+        return rows.select("*", *extra) if extra else rows
+    if not files:
+        # There is nothing that has a place in a file.
+        return spark.createDataFrame([], from_arrow_schema(columns.schema))
+    # Files that were written before a column was added lack it: Spark must not ask one of them.
+    rows = spark.read.schema(from_arrow_schema(columns.stored_schema)).parquet(*files)
+    wanted = [
+        F.col(quoted(columns.names.get(name, name))).alias(name)
+        for name in columns.schema.names
+        if name not in columns.partitions
+    ]
+    if not (snapshot.deleted or columns.partitions):
+        return rows.select(*wanted, *extra)
+    place = F.substring_index(file_path(), "/", -tail_depth(snapshot.files))
+    row = F.col("_metadata.row_index")
+    rows = rows.select(*wanted, *extra, place.alias(_TAIL), row.alias(_ROW))
+    rows = _with_partitions(_without_deleted(rows, snapshot), snapshot).drop(_TAIL, _ROW)
+    others = [name for name in rows.columns if name not in columns.schema.names]
+    return rows.select(*(F.col(quoted(name)) for name in [*columns.schema.names, *others]))
+
+
+def file_path() -> Column:
+    """Return the column with the path of the file that a row is from."""
+    # Spark encodes it, but not a plus, which url_decode takes for a blank.
+    return F.url_decode(F.replace(F.col("_metadata.file_path"), F.lit("+"), F.lit("%2B")))
+
+
+def _without_deleted(rows: DataFrame, snapshot: Snapshot) -> DataFrame:
+    if not snapshot.deleted:
+        return rows
+    depth = tail_depth(snapshot.files)
+    tails = [tail(uri, depth) for uri in snapshot.deleted]
+    numbers = [list(found) for found in snapshot.deleted.values()]
+    vectors = rows.sparkSession.createDataFrame(pa.table({_TAIL: tails, _DELETED: numbers}))
+    deleted = vectors.select(_TAIL, F.explode(_DELETED).alias(_ROW))
+    if sum(map(len, numbers)) <= _MOST_BROADCAST:
+        deleted = F.broadcast(deleted)
+    return rows.join(deleted, [_TAIL, _ROW], "left_anti")
+
+
+def _with_partitions(rows: DataFrame, snapshot: Snapshot) -> DataFrame:
+    if snapshot.partition_values is None:
+        return rows
+    depth = tail_depth(snapshot.files)
+    tails = pa.array([tail(uri, depth) for uri in snapshot.files])
+    values = snapshot.partition_values.append_column(_TAIL, tails)
+    return rows.join(F.broadcast(rows.sparkSession.createDataFrame(values)), _TAIL)

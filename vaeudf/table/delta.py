@@ -9,6 +9,7 @@ import json
 import posixpath
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 from deltalake import DeltaTable, Schema, Transaction
@@ -78,7 +79,7 @@ def data_paths(delta: DeltaTable) -> list[str]:
     """Return the paths of a version's data files, relative to the table."""
     # Not file_uris(): it gives the folder's own name percent-encoded, even for a local path.
     paths = pa.table(delta.get_add_actions()).column("path").to_pylist()
-    return [str(path) for path in paths]
+    return [unquote(path) for path in paths]
 
 
 def last_transaction(delta: DeltaTable) -> int:
@@ -89,6 +90,32 @@ def last_transaction(delta: DeltaTable) -> int:
 def transaction(number: int) -> Transaction:
     """Return the action by which a commit says which publication it is."""
     return Transaction(_APP_ID, number)
+
+
+def commit_path(location: str, version: int) -> str:
+    """Return where a version's commit is, as JSON."""
+    return posixpath.join(location, LOG, f"{version:020}.json")
+
+
+def is_last_in_log(location: str, version: int) -> bool:
+    """Whether a version's commit is the last entry of the log: no commit or checkpoint follows."""
+    system, inner = filesystem(posixpath.join(location, LOG))
+    names = [entry.base_name for entry in system.get_file_info(fs.FileSelector(inner))]
+    numbered = [name for name in names if name.split(".")[0].isdigit()]
+    return bool(max(numbered) == f"{version:020}.json")
+
+
+def publications(location: str) -> dict[int, int]:
+    """Return the versions that were published, by the publication's number.
+
+    Of those only whose commits the log still has.
+    """
+    return {
+        int(action["txn"]["version"]): version
+        for version, actions in read_commits(location)
+        for action in actions
+        if action.get("txn", {}).get("appId") == _APP_ID
+    }
 
 
 def read_commits(location: str) -> Iterator[tuple[int, list[dict[str, Any]]]]:

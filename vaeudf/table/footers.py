@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from vaeudf.errors import TableError
 from vaeudf.numerics.boxes import Boxes
 from vaeudf.schema import MU
 from vaeudf.storage.locations import filesystem
+from vaeudf.table.snapshot import FileColumns, Snapshot
 
 BOXES_KEY = "vaeudf.boxes"
 """Footer key of the row groups' boxes, see :meth:`vaeudf.numerics.boxes.Boxes.to_bytes`."""
 
 BLOCK_SIZE_KEY = "vaeudf.block_size"
 """Footer key of how many rows the smallest cells of the k-d order have, for other readers."""
+
+_NONE = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -28,14 +33,52 @@ class RowGroup:
     Attributes:
         file: The file's URI.
         index: Its place in the file, from 0.
-        num_rows: Rows.
-        box: The box around its posteriors, one of length 1; None if the footer has none.
+        num_rows: Rows, without those that deletion vectors delete.
+        box: The box around its posteriors, one of length 1; None if the footer has none. With
+            deleted rows it may be larger than needed.
+        deleted: The places in the group of the rows that deletion vectors delete, ascending.
+        columns: What the file calls the table's columns; None if just so.
     """
 
     file: str
     index: int
     num_rows: int
     box: Boxes | None
+    deleted: NDArray[np.int64] = field(default_factory=lambda: _NONE)
+    columns: FileColumns | None = None
+
+    def stored_places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the places in the group, as it is stored, of some of its rows.
+
+        Args:
+            rows: Numbers below :attr:`num_rows`.
+        """
+        # The i-th deleted row comes after deleted[i] - i rows that are not.
+        return rows + np.searchsorted(self.deleted - np.arange(len(self.deleted)), rows, "right")
+
+
+def read_row_groups(snapshot: Snapshot) -> list[RowGroup]:
+    """Return the row groups of a version's data files, in order, reading footers alone.
+
+    Raises:
+        TableError: As :func:`read_footer`.
+    """
+    found = []
+    first, file = 0, ""
+    for group in read_footers(snapshot.files):
+        first, file = (first if group.file == file else 0), group.file
+        deleted = snapshot.deleted.get(file, _NONE)
+        own = deleted[slice(*np.searchsorted(deleted, [first, first + group.num_rows]))] - first
+        first += group.num_rows
+        found.append(
+            replace(
+                group,
+                num_rows=group.num_rows - len(own),
+                deleted=own,
+                columns=snapshot.columns,
+            )
+        )
+    return found
 
 
 def read_footers(uris: Sequence[str], threads: int = 16) -> list[RowGroup]:

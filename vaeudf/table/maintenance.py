@@ -8,18 +8,17 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pyarrow as pa
-from deltalake import DeltaTable
-from deltalake.exceptions import DeltaError
+from deltalake import CommitProperties
+from deltalake.exceptions import CommitFailedError, DeltaError
 from pyarrow import fs
 
-from vaeudf.errors import InputError, TableError
+from vaeudf.errors import InputError, PublishConflict, TableError, root_cause
 from vaeudf.schema import MODEL_ID_KEY, MU, RUN_ID_KEY
 from vaeudf.storage.locations import filesystem
-from vaeudf.table.delta import open_delta, read_commits
+from vaeudf.table.delta import data_paths, open_delta, publications, read_commits, transaction
 from vaeudf.table.open import PosteriorTable, open_table
 from vaeudf.table.protocol import check_writable, uses_vectors
-from vaeudf.table.publish import DataFile, publish
-from vaeudf.table.runs import new_run_id
+from vaeudf.table.runs import is_run_id, new_run_id
 
 FEWEST_DAYS = 1.0
 """Files that were replaced more recently are never removed: a run or a reader may use them."""
@@ -55,21 +54,25 @@ def list_versions(uri: str) -> list[Version]:
     location = open_table(uri).uri
     system, inner = filesystem(location)
     found = []
-    for number, commit in sorted(_publications(location).items()):
+    published = set(publications(location).values())
+    for number, actions in sorted(read_commits(location)):
+        if number not in published:
+            continue
         try:
             delta = open_delta(location, number)
         except (DeltaError, OSError):
             continue  # its commits are gone, and it is older than the oldest checkpoint
-        files = _files(delta)
-        infos = system.get_file_info([posixpath.join(inner, file.path) for file in files])
-        provenance = _schema(delta).field(MU).metadata or {}
+        files = pa.table(delta.get_add_actions())
+        infos = system.get_file_info([posixpath.join(inner, path) for path in data_paths(delta)])
+        fields = {field.name: field for field in delta.schema().fields}
+        commit: dict[str, Any] = next((a["commitInfo"] for a in actions if "commitInfo" in a), {})
         found.append(
             Version(
                 number,
-                datetime.fromtimestamp(commit["timestamp"] / 1000, timezone.utc),
+                datetime.fromtimestamp(commit.get("timestamp", 0) / 1000, timezone.utc),
                 str(commit.get(RUN_ID_KEY, "")),
-                sum(file.num_rows for file in files),
-                provenance.get(MODEL_ID_KEY.encode(), b"").decode(),
+                sum(files.column("num_records").to_pylist()),
+                str(fields[MU].metadata.get(MODEL_ID_KEY, "")),
                 all(info.type == fs.FileType.File for info in infos),
             )
         )
@@ -84,28 +87,69 @@ def roll_back(uri: str, version: int) -> PosteriorTable:
         PublishConflict: Somebody else published in the meantime.
     """
     table, old = open_table(uri), open_table(uri, version)
-    check_writable(table.uri, open_delta(table.uri))
+    latest = open_delta(table.uri)
+    check_writable(table.uri, latest)
     if old.transaction == table.transaction:
         raise TableError(
             f"version {version} of table {uri} is what its latest version {table.version} has "
             "already; name an older one."
         )
-    delta = open_delta(table.uri, version)
     if old.latent_dim != table.latent_dim:
         raise AssertionError("a table keeps its latent_dim")
-    try:
-        return publish(uri, table, _files(delta), _schema(delta), table.latent_dim, new_run_id())
-    except TableError as error:
+    gone = _missing(old)
+    if gone:
         raise TableError(
-            f"version {version} of table {uri} cannot be had back: {error} It was vacuumed, "
-            "perhaps; maintain_table lists the versions that are whole."
+            f"version {version} of table {uri} cannot be had back: {len(gone)} of its files are "
+            f"gone, such as {gone[0]}. It was vacuumed, perhaps; maintain_table lists the versions "
+            "that are whole."
+        )
+    # The number makes it a compare-and-set, as in publish.
+    commit = CommitProperties(
+        app_transactions=[transaction(table.transaction + 1)],
+        custom_metadata={RUN_ID_KEY: new_run_id()},
+    )
+    try:
+        latest.restore(version, commit_properties=commit)
+    except CommitFailedError as error:
+        raise PublishConflict(
+            f"another run published to {uri} in the meantime ({error}). Nothing was rolled back; "
+            "look at the new version first."
         ) from None
+    except DeltaError as error:
+        raise TableError(
+            f"version {version} of table {uri} cannot be had back ({root_cause(error)}). Nothing "
+            "was changed."
+        ) from None
+    return open_table(uri)
 
 
-def vacuum(uri: str, keep_days: float, *, dry_run: bool = False) -> list[str]:
-    """Remove files that no version of the last days has; return their paths.
+def _missing(table: PosteriorTable) -> list[str]:
+    """Return the data files of a version that are not there any more."""
+    system, _ = filesystem(table.uri)
+    infos = system.get_file_info([filesystem(uri)[1] for uri in table.files])
+    pairs = zip(table.files, infos, strict=True)
+    return [uri for uri, info in pairs if info.type != fs.FileType.File]
 
-    As in every Delta table, that is any file but those whose folder begins with an underscore.
+
+@dataclass(frozen=True)
+class Vacuumed:
+    """What a vacuum did.
+
+    Attributes:
+        removed: The paths of the files that it removed, or would remove.
+        left: How many others it left alone, which may be dead, or the vectors of live versions.
+    """
+
+    removed: list[str]
+    left: int
+
+
+def vacuum(uri: str, keep_days: float, *, dry_run: bool = False) -> Vacuumed:
+    """Remove files that no version of the last days has.
+
+    As in every Delta table, that is any file but those whose folder begins with an underscore. In a
+    table with deletion vectors it is only the data files of vaeudf's runs: vectors are files too,
+    and only the log tells the live ones from the dead.
 
     Args:
         uri: The table.
@@ -145,15 +189,20 @@ def vacuum(uri: str, keep_days: float, *, dry_run: bool = False) -> list[str]:
     there = [p for p, info in zip(paths, infos, strict=True) if info.type == fs.FileType.File]
     # Also after the feature is dropped: older versions may still need their vectors.
     vectors = any(posixpath.basename(path).startswith("deletion_vector") for path in there)
-    if vectors or uses_vectors(delta):
-        raise TableError(
-            f"table {location} has deletion vectors, whose files vaeudf cannot "
-            f"tell from dead ones; in Spark SQL, VACUUM delta.`{location}` RETAIN {hours} HOURS "
-            "removes the dead ones."
-        )
-    if there and not dry_run:
-        clean(dry_run=False)
-    return there
+    if not (vectors or uses_vectors(delta)):
+        if there and not dry_run:
+            clean(dry_run=False)
+        return Vacuumed(there, 0)
+    ours = [path for path in there if _is_of_a_run(path)]
+    if not dry_run:
+        for path in ours:
+            system.delete_file(posixpath.join(inner, path))
+    return Vacuumed(ours, len(there) - len(ours))
+
+
+def _is_of_a_run(path: str) -> bool:
+    folder, _, name = path.partition("/")
+    return is_run_id(folder) and name.startswith("part-") and name.endswith(".parquet")
 
 
 def _current_within(location: str, days: float) -> list[int]:
@@ -165,30 +214,3 @@ def _current_within(location: str, days: float) -> list[int]:
         if version.published < since:
             break
     return found
-
-
-def _publications(location: str) -> dict[int, dict[str, Any]]:
-    """Return the commit information of the versions that were published."""
-    found = {}
-    for version, actions in read_commits(location):
-        if any("txn" in action for action in actions):
-            [found[version]] = [a["commitInfo"] for a in actions if "commitInfo" in a]
-    return found
-
-
-def _files(delta: DeltaTable) -> list[DataFile]:
-    rows = pa.table(delta.get_add_actions(flatten=True)).to_pylist()
-    return [
-        DataFile(
-            row["path"],
-            row["size_bytes"],
-            row["num_records"],
-            row["min.item_id"],
-            row["max.item_id"],
-        )
-        for row in rows
-    ]
-
-
-def _schema(delta: DeltaTable) -> pa.Schema:
-    return pa.schema(delta.schema().to_arrow())

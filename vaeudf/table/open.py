@@ -5,7 +5,6 @@ One version of a table holds the posteriors of one model.
 
 from __future__ import annotations
 
-import posixpath
 from dataclasses import dataclass
 
 from deltalake.exceptions import DeltaError, TableNotFoundError
@@ -14,15 +13,15 @@ from vaeudf.errors import TableError
 from vaeudf.schema import MODEL_ID_KEY, MU
 from vaeudf.storage.locations import absolute, exists, is_empty_folder
 from vaeudf.table.delta import (
-    data_paths,
     has_commits,
     last_transaction,
     latest_version,
     open_delta,
 )
 from vaeudf.table.plain_parquet import examine, parquet_files
-from vaeudf.table.protocol import check_readable, check_writable
+from vaeudf.table.protocol import check_writable
 from vaeudf.table.runs import holds_only_runs
+from vaeudf.table.snapshot import Snapshot, take_snapshot
 
 FORMAT = "1"
 FORMAT_KEY = "vaeudf.format"
@@ -37,8 +36,7 @@ class PosteriorTable:
         uri: Where it is.
         version: The Delta version; None for plain Parquet, which has no versions.
         latent_dim: n.
-        num_items: Rows.
-        files: The data files' URIs.
+        snapshot: Its data files, and which of their rows are the table's.
         provenance: What the commit says of its model and catalog; has ``vaeudf.model_id``. Empty
             for plain Parquet.
         transaction: Number of the last publication; the next one must be this plus one.
@@ -47,10 +45,19 @@ class PosteriorTable:
     uri: str
     version: int | None
     latent_dim: int
-    num_items: int
-    files: tuple[str, ...]
+    snapshot: Snapshot
     provenance: dict[str, str]
     transaction: int
+
+    @property
+    def num_items(self) -> int:
+        """Rows."""
+        return self.snapshot.num_rows
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The data files' URIs."""
+        return self.snapshot.files
 
     @property
     def model_id(self) -> str:
@@ -96,7 +103,7 @@ def open_posteriors(uri: str, version: int | None = None) -> PosteriorTable:
     num_items, latent_dim = examine(files)
     if latent_dim == 0:
         raise TableError(f"{uri} has no posteriors: {num_items} rows, the first without a mu.")
-    return PosteriorTable(location, None, latent_dim, num_items, tuple(files), {}, 0)
+    return PosteriorTable(location, None, latent_dim, Snapshot(tuple(files), num_items), {}, 0)
 
 
 def open_for_publishing(uri: str, latent_dim: int) -> PosteriorTable | None:
@@ -156,14 +163,20 @@ def _open(uri: str, version: int | None = None, *, to_write: bool = False) -> Po
             f"{', '.join(f.name for f in delta.schema().fields)}, but not a posterior table of "
             f"format {FORMAT} (its property {FORMAT_KEY} is {properties.get(FORMAT_KEY)!r})."
         )
-    (check_writable if to_write else check_readable)(location, delta)
+    if to_write:
+        check_writable(location, delta)
+    snapshot = take_snapshot(location, delta)
+    if snapshot.columns is not None and snapshot.columns.partitions:
+        raise TableError(
+            f"table {uri} is partitioned by {', '.join(snapshot.columns.partitions)}; expected a "
+            "table as encode_catalog writes it, which is not partitioned."
+        )
     fields = {field.name: field for field in delta.schema().fields}
     return PosteriorTable(
         uri=location,
         version=delta.version(),
         latent_dim=int(properties[LATENT_DIM_KEY]),
-        num_items=delta.count(),
-        files=tuple(posixpath.join(location, path) for path in data_paths(delta)),
+        snapshot=snapshot,
         provenance={key: str(value) for key, value in fields[MU].metadata.items()},
         transaction=last_transaction(delta),
     )

@@ -7,16 +7,24 @@ data files, which it reads and writes itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-import pyarrow as pa
 from deltalake import DeltaTable
 
 from vaeudf.errors import TableError
+from vaeudf.schema import ITEM_ID, LOG_VAR, MU, SOURCE_VERSION, quoted
 
-# Deletion vectors and column mapping: as long as no row is deleted by a vector, and no column is
-# stored under another name; see _check_vectors and _check_names.
-_READ = {"timestampNtz", "v2Checkpoint", "vacuumProtocolCheck", "deletionVectors", "columnMapping"}
+_READ = {
+    "columnMapping",
+    "deletionVectors",
+    "timestampNtz",
+    "typeWidening",
+    "typeWidening-preview",
+    "v2Checkpoint",
+    "vacuumProtocolCheck",
+}
 # What can be there unused, see _rules; and what delta-rs 1.6 can commit to.
 _WRITTEN = {
     "appendOnly",
@@ -31,10 +39,11 @@ _WRITTEN = {
 }
 _MAPPING = "delta.columnMapping.mode"
 _PHYSICAL_NAME = "delta.columnMapping.physicalName"
+_ID = "delta.columnMapping.id"
 
 
 def check_readable(uri: str, delta: DeltaTable) -> None:
-    """Check that the rows of a version are what its data files hold.
+    """Check that vaeudf can tell a version's rows from its data files.
 
     Args:
         uri: The table, absolute.
@@ -43,14 +52,20 @@ def check_readable(uri: str, delta: DeltaTable) -> None:
     Raises:
         TableError: The version uses a feature that vaeudf does not read.
     """
-    for feature in delta.protocol().reader_features or []:
-        if feature not in _READ:
-            raise TableError(
-                f"table {uri} uses the Delta feature {feature}, which vaeudf does not read; in "
-                f"Spark SQL, ALTER TABLE delta.`{uri}` DROP FEATURE {feature} takes it out."
-            )
-    _check_vectors(uri, delta)
-    _check_names(uri, delta)
+    unknown = sorted({*(delta.protocol().reader_features or [])} - _READ)
+    if unknown:
+        raise TableError(
+            f"table {uri} uses {_named(unknown)}, which vaeudf does not read; "
+            f"{_remedy(uri, unknown)}."
+        )
+    nested = [
+        f.name for f in delta.schema().fields if _has_other_names(json.loads(f.type.to_json()))
+    ]
+    if _is_mapped(delta) and nested:
+        raise TableError(
+            f"table {uri} has fields in {', '.join(nested)} that its files name otherwise; vaeudf "
+            "reads other names of whole columns only. Rename them back."
+        )
 
 
 def check_writable(uri: str, delta: DeltaTable) -> None:
@@ -64,13 +79,12 @@ def check_writable(uri: str, delta: DeltaTable) -> None:
         TableError: The table uses a feature that would not be kept, or not be obeyed.
     """
     check_readable(uri, delta)
-    for feature in delta.protocol().writer_features or []:
-        if feature not in _WRITTEN:
-            raise TableError(
-                f"table {uri} uses the Delta feature {feature}, with which vaeudf cannot write; in "
-                f"Spark SQL, ALTER TABLE delta.`{uri}` DROP FEATURE {feature} takes it out. Or "
-                "encode to another --table."
-            )
+    unknown = sorted({*(delta.protocol().writer_features or [])} - _WRITTEN)
+    if unknown:
+        raise TableError(
+            f"table {uri} uses {_named(unknown)}, with which vaeudf cannot write; "
+            f"{_remedy(uri, unknown)}. Or encode to another --table."
+        )
     for found, remedy in _rules(delta):
         raise TableError(
             f"table {uri} has {found}, which vaeudf cannot keep when it writes; {remedy}, or "
@@ -83,27 +97,59 @@ def uses_vectors(delta: DeltaTable) -> bool:
     return "deletionVectors" in (delta.protocol().writer_features or [])
 
 
-def _check_vectors(uri: str, delta: DeltaTable) -> None:
-    # Only with the feature: to look for vectors reads the log once more.
-    num_files = pa.table(delta.deletion_vectors()).num_rows if uses_vectors(delta) else 0
-    if num_files:
-        raise TableError(
-            f"table {uri} has rows that deletion vectors delete, in {num_files} of its data files; "
-            f"vaeudf does not read these. In Spark SQL, REORG TABLE delta.`{uri}` APPLY (PURGE) "
-            "writes the files without the rows."
-        )
+def _named(features: Sequence[str]) -> str:
+    return f"the Delta feature{'s' if len(features) > 1 else ''} {', '.join(features)}"
 
 
-def _check_names(uri: str, delta: DeltaTable) -> None:
+def _remedy(uri: str, features: Sequence[str]) -> str:
+    if len(features) == 1:
+        return f"in Spark SQL, ALTER TABLE delta.`{uri}` DROP FEATURE {features[0]} takes it out"
+    return f"in Spark SQL, ALTER TABLE delta.`{uri}` DROP FEATURE …, for each, takes them out"
+
+
+def stored_names(delta: DeltaTable) -> dict[str, str]:
+    """Return what the data files call the columns that have another name there."""
     if not _is_mapped(delta):
-        return
-    stored = {f.name: str(f.metadata.get(_PHYSICAL_NAME, f.name)) for f in delta.schema().fields}
-    renamed = [f"{name} is {other}" for name, other in stored.items() if name != other]
-    if renamed:
-        raise TableError(
-            f"table {uri} has columns that its files name otherwise ({', '.join(renamed)}); vaeudf "
-            f"does not read these. Rename them back, or turn the table's property {_MAPPING} off."
-        )
+        return {}
+    found = {f.name: str(f.metadata.get(_PHYSICAL_NAME, f.name)) for f in delta.schema().fields}
+    return {name: stored for name, stored in found.items() if name != stored}
+
+
+def column_ids(delta: DeltaTable) -> dict[str, int]:
+    """Return the columns' field ids in the data files, if columns are found by these."""
+    if delta.metadata().configuration.get(_MAPPING) != "id":
+        return {}
+    return {f.name: int(f.metadata[_ID]) for f in delta.schema().fields if _ID in f.metadata}
+
+
+def _has_other_names(kind: Any) -> bool:
+    """Whether a type, as the log states it, has fields that the files name otherwise."""
+    if isinstance(kind, list):
+        return any(_has_other_names(part) for part in kind)
+    if not isinstance(kind, dict):
+        return False
+    stored = kind.get("metadata", {}).get(_PHYSICAL_NAME, kind.get("name"))
+    return stored != kind.get("name") or any(
+        _has_other_names(part) for name, part in kind.items() if name != "metadata"
+    )
+
+
+def constraints(delta: DeltaTable) -> dict[str, str]:
+    """Return the conditions in SQL that every row must fulfil, by name.
+
+    Those are the table's CHECK constraints, and NOT NULL of columns besides vaeudf's own, which
+    never have nulls.
+    """
+    prefix = "delta.constraints."
+    found = {
+        key.removeprefix(prefix): condition
+        for key, condition in delta.metadata().configuration.items()
+        if key.startswith(prefix)
+    }
+    for field in delta.schema().fields:
+        if not field.nullable and field.name not in (ITEM_ID, MU, LOG_VAR, SOURCE_VERSION):
+            found[f"{field.name} NOT NULL"] = f"{quoted(field.name)} IS NOT NULL"
+    return found
 
 
 def _is_mapped(delta: DeltaTable) -> bool:
@@ -117,10 +163,6 @@ def _rules(delta: DeltaTable) -> Iterator[tuple[str, str]]:
         yield "column mapping", f"turn its property {_MAPPING} off"
     if properties.get("delta.appendOnly") == "true":
         yield "the property delta.appendOnly", "set it to false"
-    for key in properties:
-        if key.startswith("delta.constraints."):
-            name = key.removeprefix("delta.constraints.")
-            yield f"the constraint {name}", f"drop it (ALTER TABLE … DROP CONSTRAINT {name})"
     for field in delta.schema().fields:
         for key in field.metadata:
             if key.startswith(("delta.generationExpression", "delta.identity", "delta.invariants")):

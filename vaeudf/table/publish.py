@@ -25,10 +25,13 @@ from vaeudf.errors import PublishConflict, TableError, VaeUdfError, root_cause
 from vaeudf.schema import ITEM_ID, LOG_VAR, MU, RUN_ID_KEY, SOURCE_VERSION
 from vaeudf.storage.locations import absolute, filesystem
 from vaeudf.table.delta import (
+    commit_path,
     create_delta,
+    is_last_in_log,
     last_transaction,
     latest_version,
     open_delta,
+    read_commits,
     transaction,
 )
 from vaeudf.table.footers import read_footer
@@ -98,7 +101,8 @@ def publish(
     Raises:
         PublishConflict: Somebody else published since ``previous`` was opened.
         TableError: delta-rs cannot commit to the table, or a file is not there, not as it was
-            written, or has numbers that are not finite.
+            written, or has numbers that are not finite; or what was published cannot be opened,
+            and the version before is back.
     """
     location = absolute(uri)
     _check_files(location, files, schema)
@@ -153,10 +157,10 @@ def publish(
         ) from None
     except (DeltaError, OSError) as error:
         # The checkpoint that follows a commit can fail, for example.
-        if not _is_published(uri, number, files):
+        if not _is_published(uri, number, files) and _our_commit(location, files) is None:
             raise
         log.warning("%s is published, as it should be, but: %s", uri, root_cause(error))
-    return open_table(uri)
+    return _published(uri, number, files)
 
 
 def _is_published(uri: str, number: int, files: Sequence[DataFile]) -> bool:
@@ -166,6 +170,52 @@ def _is_published(uri: str, number: int, files: Sequence[DataFile]) -> bool:
         return False
     paths = {posixpath.join(table.uri, file.path) for file in files}
     return table.transaction == number and set(table.files) == paths
+
+
+def _our_commit(location: str, files: Sequence[DataFile]) -> int | None:
+    """Return the version whose commit names these files, if there is one."""
+    paths = {file.path for file in files}
+    for version, actions in read_commits(location):
+        if paths and paths <= {action["add"]["path"] for action in actions if "add" in action}:
+            return version
+    return None
+
+
+def _published(uri: str, number: int, files: Sequence[DataFile]) -> PosteriorTable:
+    """Open what was published; if that cannot be opened, put the version before back.
+
+    Raises:
+        TableError: It cannot be opened, or has not the rows that were written.
+    """
+    try:
+        table = open_table(uri)
+        expected = sum(file.num_rows for file in files)
+        if table.transaction == number and table.num_items != expected:
+            raise TableError(f"it has {table.num_items} items; {expected} were written.")
+    except (VaeUdfError, DeltaError, OSError) as error:
+        location = absolute(uri)
+        if not _withdraw(location, files):
+            raise
+        raise TableError(
+            f"the version that was published to {uri} cannot be used ({root_cause(error)}). "
+            "The table is back at the version before, and nothing of this run is visible."
+        ) from None
+    return table
+
+
+def _withdraw(location: str, files: Sequence[DataFile]) -> bool:
+    """Take a publication out of the log, if nothing came after it; return whether that was done."""
+    version = _our_commit(location, files)
+    if version is None or not is_last_in_log(location, version):
+        return False
+    try:
+        open_delta(location, version - 1)
+    except (DeltaError, OSError):
+        return False  # it is the store, and not what was published
+    # Not by restore of delta-rs, which would have to open the version. Nobody else can either.
+    system, inner = filesystem(commit_path(location, version))
+    system.delete_file(inner)
+    return True
 
 
 def _allow_types(delta: DeltaTable, schema: pa.Schema, number: int) -> None:

@@ -17,6 +17,7 @@ from vaeudf.numerics.boxes import Boxes
 from vaeudf.schema import ITEM_ID, LOG_VAR, MU
 from vaeudf.storage.locations import filesystem
 from vaeudf.table.footers import RowGroup
+from vaeudf.table.snapshot import FileColumns
 from vaeudf.table.vectors import to_matrix
 
 Item = TypeVar("Item")
@@ -29,14 +30,18 @@ class Split:
     Attributes:
         file: The file's URI.
         indices: Their places in the file.
-        num_rows: Their rows.
+        num_rows: Their rows, without those that deletion vectors delete.
         box: The box around all their posteriors, one of length 1; None if one has none.
+        deleted: The places of deleted rows among all that are stored in them, ascending.
+        columns: What the file calls the table's columns; None if just so.
     """
 
     file: str
     indices: tuple[int, ...]
     num_rows: int
     box: Boxes | None
+    deleted: NDArray[np.int64]
+    columns: FileColumns | None
 
 
 def join(groups: Sequence[RowGroup], num_rows: int) -> list[Split]:
@@ -62,11 +67,16 @@ def join(groups: Sequence[RowGroup], num_rows: int) -> list[Split]:
 
 def _joined(groups: list[RowGroup]) -> Split:
     boxes = [group.box for group in groups if group.box is not None]
+    firsts = np.cumsum([0, *(group.num_rows + len(group.deleted) for group in groups[:-1])])
     return Split(
         groups[0].file,
         tuple(group.index for group in groups),
         sum(group.num_rows for group in groups),
         Boxes.concatenate(boxes).coarsen(len(boxes)) if boxes else None,
+        np.concatenate(
+            [group.deleted + first for group, first in zip(groups, firsts, strict=True)]
+        ),
+        groups[0].columns,
     )
 
 
@@ -164,13 +174,19 @@ class SplitReader:
     def _read(self, split: Split, columns: list[str]) -> tuple[pq.ParquetFile, pa.Table]:
         try:
             file = self._open(split.file)
-            return file, file.read_row_groups(split.indices, columns=columns)
+            names = columns if split.columns is None else split.columns.stored(columns)
+            rows = file.read_row_groups(split.indices, columns=names)
         except (OSError, pa.ArrowException) as error:
             raise TableError(
                 f"data file {split.file} cannot be read as Parquet ({error}). If the table was "
                 "vacuumed since the query began, run it again; else the file is damaged: roll back "
                 "to a version without it, or encode again with --full."
             ) from None
+        if len(split.deleted):
+            live = np.ones(rows.num_rows, bool)
+            live[split.deleted] = False
+            rows = rows.filter(pa.array(live))
+        return file, rows if split.columns is None else split.columns.declared(rows)
 
     def _open(self, uri: str) -> pq.ParquetFile:
         if self._file is None or self._uri != uri:
@@ -181,6 +197,8 @@ class SplitReader:
         return self._file
 
     def _count(self, file: pq.ParquetFile, split: Split, names: list[str]) -> None:
+        if split.columns is not None:
+            names = split.columns.stored(names)
         for index in split.indices:
             group = file.metadata.row_group(index)
             for column in map(group.column, range(group.num_columns)):

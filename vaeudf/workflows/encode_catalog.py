@@ -20,6 +20,7 @@ from vaeudf.catalog.source import (
     has_hashed_versions,
     list_items,
     resolve_format,
+    stored_image_column,
 )
 from vaeudf.encoding.changes import (
     Changes,
@@ -27,6 +28,7 @@ from vaeudf.encoding.changes import (
     find_changes,
     read_chunks,
     same_payload,
+    with_added,
     with_encoded,
 )
 from vaeudf.encoding.failures import (
@@ -47,6 +49,7 @@ from vaeudf.model.devices import Device, Hardware, Precision, choose_device
 from vaeudf.model.py_files import use_py_files
 from vaeudf.schema import ITEM_ID, LOG_VAR, MU, PLACE, REASON, SOURCE_VERSION, posterior_schema
 from vaeudf.spark.cluster import Cluster
+from vaeudf.spark.constraints import check_conditions, check_constraints
 from vaeudf.spark.frames import kept_on_disk
 from vaeudf.spark.progress import progress
 from vaeudf.spark.read import read_table
@@ -54,6 +57,7 @@ from vaeudf.spark.session import spark_session
 from vaeudf.spark.stopwatch import Stopwatch
 from vaeudf.spark.writing import write_data_files
 from vaeudf.storage.locations import absolute, exists, remove, remove_empty
+from vaeudf.table.evolution import added_columns, next_schema
 from vaeudf.table.open import PosteriorTable, open_for_publishing
 from vaeudf.table.publish import DataFile, check_schema, publish
 from vaeudf.table.runs import QUARANTINE, new_run_id, published_runs, quarantine_folder
@@ -171,6 +175,7 @@ class _EncodeRun:
             precision=options.precision,
             run_id=new_run_id(),
         )
+        self._added: list[str] = []
         self._before: Provenance | None = None
         if self._last is not None and not options.full:
             before = Provenance.from_metadata(self._last.provenance)
@@ -227,14 +232,18 @@ class _EncodeRun:
             with self.watch.phase("check"):
                 found = with_encoded(changes, staging.encoded)
                 self._check(found, changes)
-                if last is not None and self._is_unchanged(listing, last, found, quarantine):
+                if last is not None and self._is_unchanged(
+                    listing, last.drop(*self._added), found, quarantine
+                ):
                     record.outcome, record.version = "nothing to do", record.version_before
                     return
             with self.watch.phase("lay out"):
                 posteriors = found.where(F.col(REASON).isNull())
                 posteriors = posteriors.select(ITEM_ID, SOURCE_VERSION, MU, LOG_VAR)
                 payload = listing.drop(SOURCE_VERSION, *PLACE)
-                rows = frames.enter_context(kept_on_disk(posteriors.join(payload, ITEM_ID)))
+                rows = with_added(posteriors.join(payload, ITEM_ID), last, self._added)
+                rows = frames.enter_context(kept_on_disk(rows))
+                check_constraints(rows, self._previous)
                 num_rows = record.read - record.num_failed
                 files = write_data_files(rows, num_rows, self.table, record.run_id, schema)
                 if record.num_failed:
@@ -257,7 +266,11 @@ class _EncodeRun:
                 f"the payload columns {', '.join(payload.columns)} cannot all be stored: {error}. "
                 "Choose some with --payload-columns."
             ) from None
-        return check_schema(posterior_schema(payload_schema, self._provenance.to_metadata()))
+        schema = check_schema(posterior_schema(payload_schema, self._provenance.to_metadata()))
+        self._added = added_columns(schema, self._previous)
+        schema = next_schema(schema, self._previous)
+        check_conditions(listing.sparkSession, schema, self._previous)
+        return schema
 
     def _last_quarantine(self, spark: SparkSession) -> DataFrame | None:
         """Return what the last version's run could not encode, if it would be so again."""
@@ -278,7 +291,7 @@ class _EncodeRun:
         encode_chunks(
             changes.todo,
             self._bundle,
-            source.image_column,
+            stored_image_column(source),
             hashed=has_hashed_versions(spark, source),
             num_chunks=chunks_for(
                 changes.num_todo,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaeudf.catalog.collect import collect_pixels
-from vaeudf.catalog.source import CatalogSource, list_items
+from vaeudf.catalog.source import CatalogSource, list_items, stored_image_column
 from vaeudf.errors import BundleError, InputError
 from vaeudf.images.spec import ImageSpec, Interpolation, Resize, Scaling
 from vaeudf.model.export.foreign_model import ForeignModel
@@ -206,7 +206,7 @@ def _sample(options: ExportModel, catalog: str) -> NDArray[np.uint8]:
     with spark_session("export_model") as spark:
         items = list_items(spark, source, versions=False)
         pixels, _ = collect_pixels(
-            items, source.image_column, options.model.image, options.sample, options.seed
+            items, stored_image_column(source), options.model.image, options.sample, options.seed
         )
     return pixels
 

@@ -1,23 +1,32 @@
-"""List a posterior table's versions, go back to one, remove old files."""
+"""Describe a posterior table, list its versions, go back to one, remove old files."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from tabulate import tabulate
+
+from vaeudf.encoding.run_record import last_runs
 from vaeudf.errors import InputError
 from vaeudf.storage.locations import absolute
+from vaeudf.table.description import describe
 from vaeudf.table.maintenance import FEWEST_DAYS, list_versions, roll_back, vacuum
 from vaeudf.workflows.cli import Summary, option
+
+_TIME = "%Y-%m-%d %H:%M:%S"
+_COMMITS_SHOWN, _RUNS_SHOWN = 20, 5
+_COUNTS = ("read", "encoded", "carried", "removed")
 
 
 @dataclass(frozen=True)
 class MaintainTable:
-    """List a posterior table's versions, go back to one, or remove the files of old ones."""
+    """Describe a posterior table, list its versions, go back to one, or remove old files."""
 
     table: str = option(help="folder of the posterior table")
-    action: Literal["list", "roll_back", "vacuum"] = option("list", help="what to do")
+    action: Literal["list", "describe", "roll_back", "vacuum"] = option("list", help="what to do")
     to_version: int | None = option(None, help="with roll_back: the version to go back to")
     keep_days: float = option(
         7.0, help="with vacuum: keep what was part of the table within so many days"
@@ -34,13 +43,22 @@ class MaintainTable:
 
 
 def maintain_table(options: MaintainTable) -> Summary:
-    """Do one of the three; needs no Spark."""
+    """Do one of the four; needs no Spark."""
     summary: Summary = {"table": absolute(options.table), "action": options.action}
     if options.action == "vacuum":
-        removed = vacuum(options.table, options.keep_days, dry_run=options.dry_run)
-        for path in removed:
+        found = vacuum(options.table, options.keep_days, dry_run=options.dry_run)
+        for path in found.removed:
             sys.stdout.write(f"{path}\n")
-        return summary | {"dry_run": options.dry_run, "removed_files": len(removed)}
+        if found.left:
+            sys.stdout.write(
+                f"{found.left} other files are left alone, for the table has deletion vectors: "
+                "VACUUM of the engine that wrote them knows which are dead.\n"
+            )
+        return summary | {
+            "dry_run": options.dry_run,
+            "removed_files": len(found.removed),
+            "left_files": found.left,
+        }
     if options.to_version is not None:
         table = roll_back(options.table, options.to_version)
         return summary | {
@@ -48,11 +66,96 @@ def maintain_table(options: MaintainTable) -> Summary:
             "version": table.version,
             "items": table.num_items,
         }
+    if options.action == "describe":
+        return summary | _describe(options.table)
     versions = list_versions(options.table)
-    sys.stdout.write("version  published (UTC)      items      model         files    run\n")
-    for one in versions:
-        sys.stdout.write(
-            f"{one.version:>7}  {one.published:%Y-%m-%d %H:%M:%S}  {one.num_items:>9,}  "
-            f"{one.model_id[:12]:<12}  {'there' if one.is_whole else 'removed':<7}  {one.run_id}\n"
+    rows = [
+        (
+            one.version,
+            f"{one.published:{_TIME}}",
+            f"{one.num_items:,}",
+            one.model_id[:12],
+            "there" if one.is_whole else "removed",
+            one.run_id,
         )
+        for one in versions
+    ]
+    _print(rows, ("version", "published (UTC)", "items", "model", "files", "run"), right=(0, 2))
     return summary | {"versions": [one.version for one in versions if one.is_whole]}
+
+
+def _describe(uri: str) -> Summary:
+    found = describe(uri)
+    table = found.table
+    deleted = f", and {found.num_deleted:,} deleted ones in its files" if found.num_deleted else ""
+    protocol = f"reader {found.reader_version}, writer {found.writer_version}"
+    _print(
+        [
+            ("version", table.version),
+            ("items", f"{table.num_items:,}{deleted}"),
+            ("files", f"{len(table.files):,}, {found.num_bytes:,} bytes"),
+            ("latent_dim", table.latent_dim),
+            ("model", table.model_id),
+            ("comment", found.comment or "-"),
+            ("protocol", protocol),
+            ("features", ", ".join(found.features) or "-"),
+            *((f"constraint {name}", condition) for name, condition in found.constraints.items()),
+            *((f"property {name}", value) for name, value in found.properties.items()),
+        ]
+    )
+    sys.stdout.write("\n")
+    _print(found.columns, ("column", "type", "comment"))
+    sys.stdout.write("\n")
+    shown = found.commits[-_COMMITS_SHOWN:]
+    if len(shown) < len(found.commits):
+        sys.stdout.write(f"the last {len(shown)} of {len(found.commits)} commits in the log:\n")
+    commits = [
+        (
+            one.version,
+            f"{one.written:{_TIME}}" if one.written else "-",
+            one.operation,
+            one.engine,
+            one.run_id,
+        )
+        for one in shown
+    ]
+    _print(commits, ("version", "written (UTC)", "operation", "engine", "run"), right=(0,))
+    runs = last_runs(uri, _RUNS_SHOWN)
+    if runs:
+        sys.stdout.write("\n")
+        _print(
+            [
+                (
+                    run["run_id"],
+                    run["outcome"],
+                    "-" if run["version"] is None else run["version"],
+                    *(f"{run[name]:,}" for name in _COUNTS),
+                    f"{sum(number for _, number in run['quarantined'] or ()):,}",
+                )
+                for run in runs
+            ],
+            ("run", "outcome", "version", *_COUNTS, "quarantined"),
+            right=(2, 3, 4, 5, 6, 7),
+        )
+    return {
+        "version": table.version,
+        "items": table.num_items,
+        "deleted_rows": found.num_deleted,
+        "bytes": found.num_bytes,
+        "features": list(found.features),
+    }
+
+
+def _print(
+    rows: Sequence[Sequence[object]], headers: Sequence[str] = (), right: Sequence[int] = ()
+) -> None:
+    """Print a table; the columns at the places in ``right`` hold numbers."""
+    width = max(map(len, [*rows, headers]))
+    text = tabulate(
+        rows,
+        headers=headers,
+        tablefmt="plain",
+        disable_numparse=True,
+        colalign=["right" if place in right else "left" for place in range(width)],
+    )
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in text.splitlines()))

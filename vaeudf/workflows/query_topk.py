@@ -17,6 +17,7 @@ from pyspark.errors import (
 )
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
+from tabulate import tabulate
 
 from vaeudf.errors import InputError, root_cause
 from vaeudf.gaussian.scores import SCORES
@@ -272,17 +273,17 @@ def _print_table(hits: Sequence[Row], columns: Sequence[str], latents: Latents) 
     """Print every hit as text, queries in the order they were asked in."""
     order = {name: place for place, name in enumerate(latents.ids)}
     rows = sorted(hits, key=lambda row: (order[row[QUERY_ID]], row[RANK]))
-    cells = [list(columns), *([_cell(name, row[name]) for name in columns] for row in rows)]
     numbers = [
         all(isinstance(row[name], (int, float)) for row in rows) and bool(rows) for name in columns
     ]
-    widths = [max(len(row[place]) for row in cells) for place in range(len(columns))]
-    for row in cells:
-        padded = [
-            text.rjust(width) if number else text.ljust(width)
-            for text, width, number in zip(row, widths, numbers, strict=True)
-        ]
-        sys.stdout.write("  ".join(padded).rstrip() + "\n")
+    table = tabulate(
+        [[_cell(name, row[name]) for name in columns] for row in rows],
+        headers=columns,
+        tablefmt="plain",
+        disable_numparse=True,
+        colalign=["right" if number else "left" for number in numbers] if rows else None,
+    )
+    sys.stdout.write(table + "\n")
 
 
 def _cell(name: str, value: object) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pyspark.sql import SparkSession
 
 from vaeudf.catalog.collect import collect_pixels
-from vaeudf.catalog.source import CatalogSource, list_items
+from vaeudf.catalog.source import CatalogSource, list_items, stored_image_column
 from vaeudf.errors import InputError
 from vaeudf.images.spec import ImageSpec, Resize
 from vaeudf.model.bundle import save_bundle
@@ -122,7 +122,7 @@ def train_vae(options: TrainVae) -> Summary:
         with progress(spark, watch), watch.phase("read"):
             items = list_items(spark, source, versions=False)
             pixels, unreadable = collect_pixels(
-                items, source.image_column, options.spec, options.max_images, options.seed
+                items, stored_image_column(source), options.spec, options.max_images, options.seed
             )
         if unreadable:
             log.info("%d images could not be decoded and were left out.", unreadable)

@@ -1,0 +1,112 @@
+"""What a posterior table is at its latest version, and who has written its versions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+import pyarrow as pa
+
+from vaeudf.schema import RUN_ID_KEY
+from vaeudf.table.delta import open_delta, read_commits
+from vaeudf.table.open import PosteriorTable, open_table
+from vaeudf.table.protocol import constraints
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A version, as its commit tells.
+
+    Attributes:
+        version: Its number.
+        written: When; None if the commit does not say.
+        engine: The program that wrote it.
+        operation: What that called it.
+        run_id: The run of vaeudf that published it; empty if none did.
+    """
+
+    version: int
+    written: datetime | None
+    engine: str
+    operation: str
+    run_id: str
+
+
+@dataclass(frozen=True)
+class Description:
+    """A table at its latest version.
+
+    Attributes:
+        table: The table.
+        num_deleted: Rows that deletion vectors delete, which the files still hold.
+        num_bytes: Of the data files.
+        reader_version: The protocol that readers must know.
+        writer_version: The protocol that writers must know.
+        features: The features of Delta that the table has switched on, where the protocol lists
+            them.
+        properties: The table's properties.
+        constraints: What every row must fulfil, by name.
+        columns: Name, type and comment of each column.
+        comment: The table's own.
+        commits: The versions whose commits the log still has, the oldest first.
+    """
+
+    table: PosteriorTable
+    num_deleted: int
+    num_bytes: int
+    reader_version: int
+    writer_version: int
+    features: tuple[str, ...]
+    properties: Mapping[str, str]
+    constraints: Mapping[str, str]
+    columns: tuple[tuple[str, str, str], ...]
+    comment: str
+    commits: tuple[Commit, ...]
+
+
+def describe(uri: str) -> Description:
+    """Return what a table is.
+
+    Raises:
+        TableError: There is no posterior table, or it uses a feature of Delta's that vaeudf does
+            not read.
+    """
+    table = open_table(uri)
+    delta = open_delta(table.uri, table.version)
+    protocol, metadata = delta.protocol(), delta.metadata()
+    sizes = pa.table(delta.get_add_actions()).column("size_bytes").to_pylist()
+    features = {*(protocol.reader_features or []), *(protocol.writer_features or [])}
+    schema = pa.schema(delta.schema().to_arrow())
+    return Description(
+        table=table,
+        num_deleted=sum(len(rows) for rows in table.snapshot.deleted.values()),
+        num_bytes=sum(sizes),
+        reader_version=protocol.min_reader_version,
+        writer_version=protocol.min_writer_version,
+        features=tuple(sorted(features)),
+        properties=dict(sorted(metadata.configuration.items())),
+        constraints=constraints(delta),
+        columns=tuple(
+            (f.name, str(f.type), (f.metadata or {}).get(b"comment", b"").decode()) for f in schema
+        ),
+        comment=metadata.description or "",
+        commits=tuple(
+            _commit(version, actions) for version, actions in sorted(read_commits(table.uri))
+        ),
+    )
+
+
+def _commit(version: int, actions: list[dict[str, Any]]) -> Commit:
+    info: dict[str, Any] = next((a["commitInfo"] for a in actions if "commitInfo" in a), {})
+    milliseconds = info.get("timestamp")
+    return Commit(
+        version=version,
+        written=None
+        if milliseconds is None
+        else datetime.fromtimestamp(milliseconds / 1000, timezone.utc),
+        engine=str(info.get("engineInfo", "unknown")),
+        operation=str(info.get("operation", "unknown")),
+        run_id=str(info.get(RUN_ID_KEY, "")),
+    )
