@@ -21,6 +21,9 @@ other commands:
   test-spark VERSION [pytest options]
                           run the tests that need Spark on another PySpark, such as 4.0,
                           in an environment of its own, .venv-spark-VERSION
+  test-machines [MACHINE ...]
+                          run the tests as on other machines: older processors, other locales, time zones,
+                          paths and rights; --help names them, and without a name it is all of them
   test-interop [pytest options]
                           install pythae and diffusers, and test with models of theirs
   setup                   only set up: a Python environment in .venv, and Java if there is none
@@ -289,6 +292,7 @@ case $command in
   setup) set_up && say "set up: $venv" ;;
   pack) set_up && pack ;;
   test) set_up && run_tests "$@" ;;
+  test-machines) set_up && cd "$root" && exec "$venv/bin/python" -m tests.machines "$@" ;;
   test-interop) run_interop_tests "$@" ;;
   test-spark) run_tests_on_spark "$@" ;;
   *)
