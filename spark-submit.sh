@@ -24,6 +24,8 @@ other commands:
   test-machines [MACHINE ...]
                           run the tests as on other machines: older processors, other locales, time zones,
                           paths and rights; --help names them, and without a name it is all of them
+  check-constraints [VERSION ...]
+                          ask pip whether the versions in constraints.txt fit each other, for each Python
   test-interop [pytest options]
                           install pythae and diffusers, and test with models of theirs
   setup                   only set up: a Python environment in .venv, and Java if there is none
@@ -293,6 +295,7 @@ case $command in
   pack) set_up && pack ;;
   test) set_up && run_tests "$@" ;;
   test-machines) set_up && cd "$root" && exec "$venv/bin/python" -m tests.machines "$@" ;;
+  check-constraints) set_up && exec "$venv/bin/python" "$root/tests/constraints.py" "$@" ;;
   test-interop) run_interop_tests "$@" ;;
   test-spark) run_tests_on_spark "$@" ;;
   *)

@@ -26,6 +26,9 @@ SEARCH = (
 )
 """What NumPy computes, and what Numba has compiled."""
 
+_NO_SPARK = ("-m", "not spark and not slow and not network")
+"""What computes does so without Spark, too, and in a tenth of the time."""
+
 JOBS = (
     "tests/catalog",
     "tests/storage",
@@ -71,6 +74,7 @@ class Machine:
 
 
 def _torch(name: str, what: str, mkl: str, aten: str, onednn: str, isa: str) -> Machine:
+    """Another processor for torch. What MKL makes of it shows nowhere."""
     variables = {
         "MKL_ENABLE_INSTRUCTIONS": mkl,
         "ATEN_CPU_CAPABILITY": aten,
@@ -88,6 +92,7 @@ def _threads(count: int) -> Machine:
         {"threads": count},
         # MKL takes no more threads than there are cores, unless it is told to.
         {**dict.fromkeys(names, str(count)), "MKL_DYNAMIC": "FALSE"},
+        pytest=_NO_SPARK,
     )
 
 
@@ -121,6 +126,7 @@ GENERIC = Machine(
     {"numba": "generic"},
     # Beside the others' compiled code, as they could otherwise take it for theirs.
     {"NUMBA_CPU_NAME": "generic", "NUMBA_CACHE_DIR": "{work}/numba-generic"},
+    pytest=_NO_SPARK,
     compiles=True,
 )
 PRESCOTT = Machine(
@@ -129,6 +135,7 @@ PRESCOTT = Machine(
     SEARCH,
     {"openblas": "Katmai"},  # Prescott's name among processors of 64 bits
     {"OPENBLAS_CORETYPE": "Prescott"},
+    pytest=_NO_SPARK,
 )
 NUMPY = Machine(
     "numpy-baseline",
@@ -136,6 +143,7 @@ NUMPY = Machine(
     SEARCH,
     {"numpy": []},
     {"NPY_DISABLE_CPU_FEATURES": " ".join(_NUMPY_TARGETS)},
+    pytest=_NO_SPARK,
 )
 LOCALE = Machine(
     "locale",
