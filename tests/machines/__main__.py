@@ -18,8 +18,8 @@ _PYTEST = ("-m", "pytest", "--quiet", "-p", "no:cacheprovider", "--dist", "loadf
 _PROCESSES = ("--numprocesses", "auto", "--maxprocesses", "4")
 
 
-def main() -> int:
-    names = parse()
+def main(arguments: list[str] | None = None) -> int:
+    names = parse(arguments)
     results: list[tuple[str, str]] = []
     for name in names or MACHINES:
         machine = MACHINES[name]
@@ -39,14 +39,14 @@ def main() -> int:
     return int(any(result.startswith(bad) for _, result in results))
 
 
-def parse() -> list[str]:
+def parse(arguments: list[str] | None) -> list[str]:
     parser = argparse.ArgumentParser(
         prog="./spark-submit.sh test-machines",
         description="Run the tests as on other machines.",
         epilog="machines: " + "; ".join(f"{m.name}, {m.what}" for m in MACHINES.values()),
     )
     parser.add_argument("machines", nargs="*", metavar="MACHINE", help="without: all")
-    names: list[str] = parser.parse_args().machines
+    names: list[str] = parser.parse_args(arguments).machines
     for name in names:
         if name not in MACHINES:
             parser.error(f"there is no machine '{name}'; there are {', '.join(MACHINES)}")
