@@ -56,12 +56,12 @@ for table in tables:
     rows = spark.sql(f"SELECT * EXCEPT (mu, log_var, source_version) FROM delta.`{table}`")
     detail = spark.sql(f"DESCRIBE DETAIL delta.`{table}`").first()
     comments = {f.name: f.metadata.get("comment") for f in rows.schema}
-    refused = ""
+    refused = False
     if "delta.constraints.positive" in detail["properties"]:
         try:
             spark.sql(f"UPDATE delta.`{table}` SET price = -1")
         except Exception as error:
-            refused = str(error)
+            refused = "constraint positive" in str(error).lower()
     found[table] = {
         "rows": sorted((row.asDict() for row in rows.collect()), key=lambda row: row["item_id"]),
         "description": detail["description"],
@@ -105,5 +105,5 @@ def test_what_is_published_is_an_ordinary_table(tmp_path):
         assert [{k: v for k, v in row.items() if k != "season"} for row in rows] == expected
         seasons = {row["item_id"]: row.get("season") for row in found[original]["rows"]}
         assert all(row.get("season") == seasons.get(row["item_id"]) for row in rows)
-    assert "positive" in found[published[WRITABLE.index("constrained")]]["refused"]
+    assert found[published[WRITABLE.index("constrained")]]["refused"]
     assert "Items of the shop" in found[published[WRITABLE.index("commented")]]["description"]
