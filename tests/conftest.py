@@ -34,6 +34,13 @@ os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1 -XX:+UseSeri
 torch.set_num_threads(1)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take long first: in the end no process waits long for another."""
+    long = {item.path for item in items if item.get_closest_marker("spark")}
+    # Stable: what is in one file stays together, and in order.
+    items.sort(key=lambda item: item.path not in long and "workflows" not in item.path.parts)
+
+
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
     session = (
