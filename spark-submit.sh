@@ -56,7 +56,9 @@ requirements_digest() {
 
 set_up_python() {
   if [ -n "${VAEUDF_VENV:-}" ]; then
-    "$venv/bin/python" -c 'import vaeudf, pyspark, torch' 2>/dev/null ||
+    # Found, and not imported, which takes seconds.
+    "$venv/bin/python" -c 'import sys; from importlib.util import find_spec
+sys.exit(not all(map(find_spec, ("vaeudf", "pyspark", "torch"))))' 2>/dev/null ||
       die "$venv has no Python with vaeudf; install it there (pip install $root), or unset VAEUDF_VENV."
     return
   fi

@@ -35,6 +35,13 @@ if "OMP_NUM_THREADS" not in os.environ:
     torch.set_num_threads(1)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take long first: in the end no process waits long for another."""
+    long = {item.path for item in items if item.get_closest_marker("spark")}
+    # Stable: what is in one file stays together, and in order.
+    items.sort(key=lambda item: item.path not in long and "workflows" not in item.path.parts)
+
+
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
     session = (

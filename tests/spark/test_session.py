@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -15,12 +16,17 @@ with spark_session("mine") as spark:
 """
 
 
-def run(arguments: str) -> list[str]:
+def only(**variables: str) -> dict[str, str]:
+    """These variables, and what the tests tell every Java."""
+    return {"SPARK_SUBMIT_OPTS": os.environ["SPARK_SUBMIT_OPTS"], **variables}
+
+
+def run(**variables: str) -> list[str]:
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT],
         capture_output=True,
         text=True,
-        env={"PYSPARK_SUBMIT_ARGS": arguments} if arguments else {},
+        env=only(**variables),
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
@@ -29,12 +35,13 @@ def run(arguments: str) -> list[str]:
 def test_what_spark_submit_says_wins_over_the_defaults(tmp_path):
     properties = tmp_path / "it's mine.conf"
     properties.write_text("spark.sql.files.openCostInBytes 7\n")
-    found = run(f"--master 'local[1,3]' --properties-file \"{properties}\" pyspark-shell")
+    arguments = f"--master 'local[1,3]' --properties-file \"{properties}\" pyspark-shell"
+    found = run(PYSPARK_SUBMIT_ARGS=arguments)
     assert found == ["mine", "local[1,3]", "7", "UTC"]
 
 
 def test_defaults():
-    assert run("") == ["mine", "local[*]", "65536", "UTC"]
+    assert run() == ["mine", "local[*]", "65536", "UTC"]
 
 
 def test_a_master_that_is_none():
@@ -43,7 +50,7 @@ def test_a_master_that_is_none():
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
-        env={"PYSPARK_SUBMIT_ARGS": "--master 'mars' pyspark-shell"},
+        env=only(PYSPARK_SUBMIT_ARGS="--master 'mars' pyspark-shell"),
     )
     assert done.returncode == 1
     assert "ClusterError: Spark did not start, with --master 'mars' (" in done.stderr

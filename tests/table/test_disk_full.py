@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from deltalake import DeltaTable
 
 from tests.support.versions import PAYLOAD, put, rows, write_file
 from vaeudf.encoding.run_record import RunRecord, write_run_record
@@ -19,8 +20,8 @@ from vaeudf.table.open import open_for_publishing, open_table
 from vaeudf.table.publish import publish
 
 SCHEMA = posterior_schema(PAYLOAD, {MODEL_ID_KEY: "m"})
-# delta-rs writes a checkpoint with every hundredth version.
-INTERVAL = 100
+# delta-rs writes a checkpoint with every hundredth version, unless the table says otherwise.
+INTERVAL = 5
 
 
 @contextlib.contextmanager
@@ -57,6 +58,9 @@ def test_at_the_first_commit(tmp_path):
 
 def test_at_the_checkpoint(tmp_path):
     uri = str(tmp_path / "table")
+    put(uri, "r", ["a", "b"])
+    properties = {"delta.checkpointInterval": str(INTERVAL)}
+    DeltaTable(uri).alter.set_table_properties(properties)
     while put(uri, "r", ["a", "b"]).version < INTERVAL - 2:
         pass
     log = Path(uri, "_delta_log")
@@ -66,10 +70,11 @@ def test_at_the_checkpoint(tmp_path):
     assert not list(log.glob("*.checkpoint.parquet"))
     assert (table.version, rows(table)) == (INTERVAL - 1, ["c"])
     # Nothing but the commits is needed, and the next checkpoint is written when it is due.
-    assert rows(open_table(uri, 5)) == ["a", "b"]
+    assert rows(open_table(uri, INTERVAL - 2)) == ["a", "b"]
     while put(uri, "r", ["a", "b"]).version < 2 * INTERVAL - 1:
         pass
-    assert [path.name[:20] for path in log.glob("*.checkpoint.parquet")] == [f"{199:020}"]
+    due = f"{2 * INTERVAL - 1:020}"
+    assert [path.name[:20] for path in log.glob("*.checkpoint.parquet")] == [due]
     assert rows(open_table(uri)) == ["a", "b"]
 
 

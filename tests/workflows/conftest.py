@@ -11,10 +11,24 @@ from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
 
 
 @pytest.fixture(scope="session")
-def table(spark, parquet_catalog, bundle_path, tmp_path_factory) -> str:
+def catalog_table(spark, parquet_catalog, bundle_path, tmp_path_factory) -> str:
+    """One version of the catalog in Parquet; what goes on from it takes a copy."""
     path = str(tmp_path_factory.mktemp("tables") / "posteriors")
     encode_catalog(EncodeCatalog(parquet_catalog, bundle_path, path))
     return path
+
+
+@pytest.fixture(scope="session")
+def folder_table(spark, image_folder, bundle_path, tmp_path_factory) -> str:
+    """One version of the catalog as a folder of images."""
+    path = str(tmp_path_factory.mktemp("tables") / "of the folder")
+    encode_catalog(EncodeCatalog(image_folder, bundle_path, path))
+    return path
+
+
+@pytest.fixture(scope="session")
+def table(catalog_table) -> str:
+    return catalog_table
 
 
 @pytest.fixture(scope="session")

@@ -74,33 +74,34 @@ def test_folder_of_images(spark, image_folder, bundle_path, table):
     assert read(table)["item_id"][0].as_py().startswith("bag/bag-")
 
 
-def test_what_others_read(spark, parquet_catalog, bundle_path, table):
+def test_what_others_read(spark, catalog_table):
     """The files behind the log are what delta-rs and Spark make of the table."""
-    encode_catalog(EncodeCatalog(parquet_catalog, bundle_path, table))
-    assert DeltaTable(table).count() == NUM_ITEMS
-    frame = spark.read.parquet(*open_table(table).files)
+    assert DeltaTable(catalog_table).count() == NUM_ITEMS
+    frame = spark.read.parquet(*open_table(catalog_table).files)
     assert dict(frame.dtypes)["mu"] == "array<float>"
     assert frame.count() == NUM_ITEMS
 
 
-def test_a_full_night_is_the_next_version(spark, parquet_catalog, bundle_path, table):
-    first = encode_catalog(EncodeCatalog(parquet_catalog, bundle_path, table))
+def test_a_full_night_is_the_next_version(
+    spark, parquet_catalog, catalog_table, bundle_path, table
+):
+    shutil.copytree(catalog_table, table)
+    first = open_table(table).version
     second = encode_catalog(EncodeCatalog(parquet_catalog, bundle_path, table, full=True))
-    assert second["version"] == first["version"] + 1 and second["encoded"] == NUM_ITEMS
+    assert second["version"] == first + 1 and second["encoded"] == NUM_ITEMS
     assert read(table).num_rows == NUM_ITEMS
-    assert open_table(table, first["version"]).num_items == NUM_ITEMS
+    assert open_table(table, first).num_items == NUM_ITEMS
 
 
 def test_partitioning_of_the_catalog_does_not_show(
-    spark, parquet_catalog, garments, bundle_path, tmp_path
+    spark, catalog_table, garments, bundle_path, table, tmp_path
 ):
     pieces = tmp_path / "pieces"
     pieces.mkdir()
     for i in range(NUM_ITEMS):
         pq.write_table(garments.slice(i, 1), pieces / f"{i}.parquet")
-    for name, catalog in (("one", parquet_catalog), ("two", str(pieces))):
-        encode_catalog(EncodeCatalog(catalog, bundle_path, str(tmp_path / name)))
-    one, two = (read(str(tmp_path / name)) for name in ("one", "two"))
+    encode_catalog(EncodeCatalog(str(pieces), bundle_path, table))
+    one, two = read(catalog_table), read(table)
     for column in ("mu", "log_var"):
         assert_same_float32(matrix(one, column), matrix(two, column), terms=ENCODER_TERMS)
     assert one.drop(["mu", "log_var"]) == two.drop(["mu", "log_var"])
@@ -193,10 +194,10 @@ def refused(options: EncodeCatalog, error: type[VaeUdfError], message: str) -> N
 
 @pytest.mark.parametrize("published", [False, True])
 def test_too_many_failures_publish_nothing(
-    spark, damaged, garments, parquet_catalog, bundle_path, table, published
+    spark, damaged, garments, catalog_table, bundle_path, table, published
 ):
     if published:
-        encode_catalog(EncodeCatalog(parquet_catalog, bundle_path, table))
+        shutil.copytree(catalog_table, table)
     refused(
         EncodeCatalog(damaged, bundle_path, table),
         TooManyFailures,
@@ -236,7 +237,7 @@ def test_bad_catalogs(spark, parquet_catalog, bundle_path, table, tmp_path):
     refused(EncodeCatalog(empty, bundle_path, table), InputError, "the catalog is empty")
 
 
-def test_bad_models_and_tables(spark, parquet_catalog, bundle_path, table, tmp_path):
+def test_bad_models_and_tables(spark, parquet_catalog, catalog_table, bundle_path, table, tmp_path):
     damaged = str(tmp_path / "damaged")
     shutil.copytree(bundle_path, damaged)
     weights = Path(damaged, "encoder.safetensors")
@@ -249,14 +250,14 @@ def test_bad_models_and_tables(spark, parquet_catalog, bundle_path, table, tmp_p
     options = EncodeCatalog(parquet_catalog, bundle_path, str(folder))
     refused(options, TableError, "not empty and not a posterior table")
 
-    encode_catalog(EncodeCatalog(parquet_catalog, bundle_path, table))
+    shutil.copytree(catalog_table, table)
     make_bundle(tmp_path / "wide", LATENT_DIM + 1, seed=0)
     options = EncodeCatalog(parquet_catalog, str(tmp_path / "wide"), table)
     refused(options, TableError, "latent_dim 4, but the model has latent_dim 5")
 
 
-def test_another_model_replaces_all(spark, parquet_catalog, bundle_path, bundle, table, tmp_path):
-    encode_catalog(EncodeCatalog(parquet_catalog, bundle_path, table))
+def test_another_model_replaces_all(spark, parquet_catalog, catalog_table, bundle, table, tmp_path):
+    shutil.copytree(catalog_table, table)
     before = read(table)
     other = make_bundle(tmp_path / "other", LATENT_DIM, seed=1)
     encode_catalog(EncodeCatalog(parquet_catalog, str(tmp_path / "other"), table))
@@ -265,9 +266,9 @@ def test_another_model_replaces_all(spark, parquet_catalog, bundle_path, bundle,
 
 
 def test_losing_a_race_leaves_the_winner_alone(
-    spark, parquet_catalog, bundle_path, table, monkeypatch
+    spark, parquet_catalog, catalog_table, bundle_path, table, monkeypatch
 ):
-    encode_catalog(EncodeCatalog(parquet_catalog, bundle_path, table))
+    shutil.copytree(catalog_table, table)
     write = workflow.write_data_files
     seen = {}
 

@@ -272,7 +272,7 @@ def test_overwrite_replaces_only_its_own(table, tmp_path):
     query_topk(QueryTopk(table, z=["0,0,0,0"], k=1, report=page))
     for path in (mine, page):
         refused("--overwrite does not replace it", table=table, output=path, overwrite=True)
-    inspect_table(InspectTable(table, out, page=True, **FEW))
+    inspect_table(InspectTable(table, out, page=False, **FEW))
     refused("exists already; name another folder, or replace", table=table, output=out)
     with pytest.raises(InputError, match="does not replace it"):
         query_topk(QueryTopk(table, z=["0,0,0,0"], k=1, report=out, overwrite=True))

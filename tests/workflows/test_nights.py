@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -241,13 +242,17 @@ def fail_at(monkeypatch, name: str, error: BaseException) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fixture", "step"),
-    [("image_folder", "encode_chunks"), ("parquet_catalog", "write_data_files")],
+    ("fixture", "whole", "step"),
+    [
+        ("image_folder", "folder_table", "encode_chunks"),
+        ("parquet_catalog", "catalog_table", "write_data_files"),
+    ],
 )
 def test_a_rerun_goes_on_where_a_run_was_broken_off(
-    spark, request, bundle_path, table, tmp_path, monkeypatch, fixture, step
+    spark, request, bundle_path, table, monkeypatch, fixture, whole, step
 ):
     catalog = request.getfixturevalue(fixture)
+    clean = request.getfixturevalue(whole)
     monkeypatch.setattr(encoding, "_FEWEST_PER_CHUNK", 10)
     options = EncodeCatalog(catalog, bundle_path, table)
     fail_at(monkeypatch, step, RuntimeError("the cluster went away"))
@@ -262,8 +267,6 @@ def test_a_rerun_goes_on_where_a_run_was_broken_off(
     chunks[0].unlink()
     summary = encode_catalog(options)
     assert summary["resumed"] == NUM_ITEMS - lost and summary["encoded"] == NUM_ITEMS
-    clean = str(tmp_path / "clean")
-    encode_catalog(EncodeCatalog(catalog, bundle_path, clean))
     assert_same_table(read(table), read(clean))
     assert not Path(table, "_staging").exists()
 
@@ -300,11 +303,11 @@ def test_another_models_chunks_are_not_used(
 
 
 def test_another_precision_encodes_everything_again(
-    spark, parquet_catalog, bundle_path, table, monkeypatch
+    spark, parquet_catalog, catalog_table, bundle_path, table, monkeypatch
 ):
+    shutil.copytree(catalog_table, table)
     whole = EncodeCatalog(parquet_catalog, bundle_path, table)
     half = EncodeCatalog(parquet_catalog, bundle_path, table, precision="bfloat16")
-    assert encode_catalog(whole)["encoded"] == NUM_ITEMS
     precise = matrix(read(table), "mu")
     # Nor is what a run of another precision has left behind taken over.
     with monkeypatch.context() as patched:

@@ -22,13 +22,6 @@ from vaeudf.workflows.query_topk import QueryTopk, query_topk
 pytestmark = pytest.mark.spark
 
 
-@pytest.fixture(scope="module")
-def folder_table(spark, image_folder, bundle_path, tmp_path_factory) -> str:
-    path = str(tmp_path_factory.mktemp("tables") / "posteriors")
-    encode_catalog(EncodeCatalog(image_folder, bundle_path, path))
-    return path
-
-
 def items_of(table: str) -> pa.Table:
     return pa.concat_tables(map(pq.read_table, open_table(table).files))
 

@@ -20,6 +20,7 @@ from vaeudf.schema import ITEM_ID, LOG_VAR, MU, quoted
 from vaeudf.spark.cluster import Cluster
 from vaeudf.spark.counters import Counts
 from vaeudf.spark.shared import Shared
+from vaeudf.spark.worker import spare_modules
 from vaeudf.table.vectors import to_matrix
 
 # Rows that are searched together: enough for the tree of boxes to pay.
@@ -54,6 +55,7 @@ def search_frame(frame: DataFrame, request: Request, columns: Columns, counts: C
     )
 
     def fold(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        spare_modules()
         yield from _fold_rows(batches, shared, columns, counts)
 
     return items.mapInArrow(fold, columns.struct)

@@ -29,6 +29,7 @@ from vaeudf.schema import ITEM_ID
 from vaeudf.spark.cluster import Cluster
 from vaeudf.spark.shared import Shared
 from vaeudf.spark.tasks import numbered_tasks
+from vaeudf.spark.worker import spare_modules
 from vaeudf.table.footers import RowGroup, read_row_groups
 from vaeudf.table.open import PosteriorTable
 from vaeudf.table.passes import Batch, Merge, Work
@@ -186,6 +187,7 @@ def pass_over_frame(
     """
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        spare_modules()
         context = TaskContext.get()
         assert context is not None
         yield _result_row(context.partitionId(), work(batches))
@@ -211,6 +213,7 @@ def _merged(
     """
 
     def merge_some(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        spare_modules()
         part, merged = _merge_rows(batches, merge)
         if part is not None:
             yield _result_row(part, merged)

@@ -8,6 +8,8 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
+from vaeudf.spark.worker import spare_modules
+
 
 def numbered_tasks(
     spark: SparkSession,
@@ -25,6 +27,7 @@ def numbered_tasks(
     """
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        spare_modules()
         for batch in batches:
             for number in batch.column(0).to_pylist():
                 yield from work(number)

@@ -21,6 +21,7 @@ from vaeudf.errors import InputError
 from vaeudf.numerics.boxes import Boxes
 from vaeudf.numerics.kd_tree import BLOCK_SIZE, CellTree, kd_order, typical_sigma
 from vaeudf.schema import ITEM_ID, LOG_VAR, MU, quoted
+from vaeudf.spark.worker import spare_modules
 from vaeudf.storage.locations import filesystem, make_folder
 from vaeudf.table.footers import BLOCK_SIZE_KEY, BOXES_KEY
 from vaeudf.table.publish import DataFile
@@ -82,6 +83,7 @@ def write_data_files(
         placed = _repartition(rows, CellTree.fit(mu, num_files, typical_sigma(log_var)))
 
     def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        spare_modules()
         yield from write_partition(batches, table_uri, run_id, schema)
 
     files = placed.mapInArrow(write, from_arrow_schema(_FILE_SCHEMA))
