@@ -77,11 +77,12 @@ def parquet(path: Path, garments: pa.Table) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize("kind", ["images", "parquet"])
 def test_a_night_on_another_machine_finds_nothing_changed(
-    other, kind, image_folder, garments, bundle_path, tmp_path
+    other, image_folder, garments, bundle_path, tmp_path
 ):
-    catalog = image_folder if kind == "images" else parquet(tmp_path / "catalog", garments)
+    catalog = image_folder
+    if other.machine.name == "elsewhere":
+        catalog = parquet(tmp_path / "catalog", garments)
     table = str(tmp_path / "table")
     options = ("--catalog", catalog, "--model", bundle_path, "--table", table)
     first = summary(job(other, "encode_catalog", *options))
@@ -91,7 +92,9 @@ def test_a_night_on_another_machine_finds_nothing_changed(
     assert (second["encoded"], second["carried"]) == (0, NUM_ITEMS)
     assert second["model_id"] == first["model_id"]
 
-    np.savetxt(tmp_path / "z.csv", np.eye(LATENT_DIM), delimiter=",", header="a,b,c,d", comments="")
+    np.savetxt(
+        tmp_path / "z.csv", np.eye(LATENT_DIM), delimiter=",", header="z0,z1,z2,z3", comments=""
+    )
     ranked = []
     for number, machine in enumerate((other, None)):
         output = str(tmp_path / f"results {number}")
