@@ -28,17 +28,17 @@ def three_nights(uri: str) -> None:
 def test_versions_are_listed(uri, capsys):
     three_nights(uri)
     found = list_versions(uri)
-    assert [(v.version, v.run_id, v.num_items, v.model_id) for v in found] == [
+    assert [(v.version, v.commit.run_id, v.num_items, v.model_id) for v in found] == [
         (1, "r1", 2, "m1"),
         (2, "r2", 1, "m1"),
         (3, "r3", 3, "m2"),
     ]
-    assert all(v.is_whole and abs(v.published.timestamp() - time.time()) < 600 for v in found)
+    assert all(v.is_whole and abs(v.commit.written.timestamp() - time.time()) < 600 for v in found)
     (Path(uri) / "r1" / "part-0.parquet").unlink()
     summary = maintain_table(MaintainTable(uri))
     assert summary["versions"] == [2, 3]
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["version", "published", "(UTC)", "items", "model", "files", "run"]
+    assert lines[0].split() == ["version", "written", "(UTC)", "items", "model", "files", "run"]
     assert re.fullmatch(r" +1  \S+ \S+ +2  m1 +removed  r1", lines[1])
     assert re.fullmatch(r" +3  \S+ \S+ +3  m2 +there    r3", lines[3])
     assert lines[0].index("run") == lines[1].index("r1")
@@ -62,12 +62,12 @@ def test_versions_that_cannot_be_had_back(uri):
         roll_back(uri, 9)
     with pytest.raises(TableError, match=r"nothing was published to table .* by version 0"):
         roll_back(uri, 0)
-    with pytest.raises(TableError, match="what its latest version 3 has already"):
+    with pytest.raises(TableError, match=r"version 3 of table .* is its latest; name an older one"):
         roll_back(uri, 3)
     (Path(uri) / "r1" / "part-0.parquet").unlink()
     with pytest.raises(
         TableError,
-        match=r"version 1 .* be had back: 1 of its files are gone, such as .*r1/part-0.parquet",
+        match=r"version 1 .* be restored: 1 of its files are gone, such as .*r1/part-0.parquet",
     ):
         roll_back(uri, 1)
     assert rows(open_table(uri)) == ["b", "c", "d"] and open_table(uri).version == 3

@@ -18,10 +18,10 @@ from deltalake.exceptions import CommitFailedError
 from tests.support.deletion_vectors import age, commit, commits, delete_items
 from tests.support.scene import tree
 from tests.support.versions import PAYLOAD, put, rows, write_file
-from vaeudf.errors import TableError
+from vaeudf.errors import PublishConflict, TableError
 from vaeudf.schema import MODEL_ID_KEY, posterior_schema
 from vaeudf.table.footers import read_row_groups
-from vaeudf.table.maintenance import Vacuumed, roll_back, vacuum
+from vaeudf.table.maintenance import Vacuumed, list_versions, roll_back, vacuum
 from vaeudf.table.open import open_for_publishing, open_table
 from vaeudf.table.publish import publish
 from vaeudf.table.rows import read_posteriors
@@ -179,8 +179,10 @@ def test_renamed_columns(changed):
     assert table.snapshot.columns.schema.names[4:] == ["Price (USD)", "stock"]
     before = tree(uri)
     assert refused(open_for_publishing, uri, 4) == (
-        f"table {uri} has column mapping, which vaeudf cannot keep when it writes; turn its "
-        "property delta.columnMapping.mode off, or encode to another --table."
+        f"table {uri} has column mapping, which vaeudf cannot keep when it writes; in Spark SQL, "
+        f"ALTER TABLE delta.`{uri}` SET TBLPROPERTIES ('delta.columnMapping.mode' = 'none') takes "
+        "it out, once no column has a blank or one of ,;{}()= in its name, or encode to another "
+        "--table."
     )
     assert "has column mapping, which" in refused(roll_back, uri, 1)
     assert tree(uri) == before
@@ -276,8 +278,8 @@ def test_row_tracking_is_refused_before_the_work(changed):
     assert open_table(uri).num_items == 24
     message = (
         f"table {uri} uses the Delta features domainMetadata, rowTracking, with which vaeudf "
-        f"cannot write; in Spark SQL, ALTER TABLE delta.`{uri}` DROP FEATURE …, for each, takes "
-        "them out. Or encode to another --table."
+        f"cannot write; in Spark SQL, ALTER TABLE delta.`{uri}` DROP FEATURE rowTracking, then "
+        f"ALTER TABLE delta.`{uri}` DROP FEATURE domainMetadata; or encode to another --table."
     )
     assert refused(open_for_publishing, uri, 4) == message
 
@@ -300,6 +302,111 @@ READ = {
 }
 READ_ONLY = {"typeWidening", "typeWidening-preview", "vacuumProtocolCheck"}
 WRITTEN = {*("appendOnly", "invariants", "checkConstraints", "changeDataFeed", "generatedColumns")}
+
+
+@pytest.mark.parametrize("interval", [1, 100])
+def test_a_version_with_a_checkpoint_stays(changed, monkeypatch, interval):
+    """Without its commit a reader would find the rows in the checkpoint all the same."""
+    uri = changed("mapped")
+    monkeypatch.setattr("vaeudf.table.open.check_writable", lambda *_: None)
+    table = open_for_publishing(uri, 4)
+    schema = posterior_schema(PAYLOAD, {MODEL_ID_KEY: "m"})
+    file = write_file(uri, "r9", ["x"], schema)
+    checkpoint = Path(uri, "_delta_log", f"{table.version + 1:020}.checkpoint.parquet")
+    if interval == 1:
+        checkpoint.write_bytes(b"")
+    refused(publish, uri, table, [file], schema, 4, "r9")
+    assert (len(commits(uri)) == table.version + 2) == (interval == 1)
+
+
+def insert(uri: str, run: str, ids: list[str]) -> None:
+    """Add rows, as another engine's INSERT does."""
+    file = write_file(uri, run, ids, posterior_schema(PAYLOAD, {MODEL_ID_KEY: "m"}))
+    add = {"path": file.path, "size": file.size, "partitionValues": {}, "dataChange": True}
+    add |= {"modificationTime": 0, "stats": json.dumps({"numRecords": len(ids)})}
+    info = {"timestamp": 1_790_000_000_000, "operation": "WRITE", "engineInfo": "Another-Engine/1"}
+    commit(uri, [{"commitInfo": info}, {"add": add}])
+
+
+def test_rows_that_others_insert_meanwhile(uri, monkeypatch):
+    schema = posterior_schema(PAYLOAD, {MODEL_ID_KEY: "m"})
+    previous = open_for_publishing(uri, 2)
+    insert(uri, "o1", ["o"])
+    file = write_file(uri, "r3", ["c"], schema)
+    with pytest.raises(PublishConflict) as caught:
+        publish(uri, previous, [file], schema, 2, "r3")
+    assert str(caught.value) == (
+        f"another run published to {uri} while this one was encoding (version 3 (WRITE) by "
+        "Another-Engine/1). Nothing of this run is visible; start it again to build on the new "
+        "version."
+    )
+    assert rows(open_table(uri)) == ["a", "b", "o"]
+
+    # In the last moment: delta-rs lets both through.
+    previous = open_for_publishing(uri, 2)
+    write = DeltaTable.create_write_transaction
+
+    def insert_first(*arguments, **others):
+        insert(uri, "o2", ["p"])
+        write(*arguments, **others)
+
+    monkeypatch.setattr(DeltaTable, "create_write_transaction", insert_first)
+    file = write_file(uri, "r4", ["c"], schema)
+    with pytest.raises(PublishConflict, match=r"version 4 \(WRITE\) by Another-Engine/1"):
+        publish(uri, previous, [file], schema, 2, "r4")
+    assert rows(open_table(uri)) == ["a", "b", "o", "p"]
+
+
+def test_what_others_do_right_after_is_not_ours(uri, monkeypatch):
+    write = DeltaTable.create_write_transaction
+
+    def delete_afterwards(*arguments, **others):
+        write(*arguments, **others)
+        delete_items(uri, ["c"])
+
+    monkeypatch.setattr(DeltaTable, "create_write_transaction", delete_afterwards)
+    table = put(uri, "r3", ["c", "d"])
+    assert (table.version, table.num_items) == (3, 2)
+    assert rows(open_table(uri)) == ["d"]
+
+
+def test_rolling_back_what_others_did(changed):
+    uri = changed("deletion-vectors")
+    assert roll_back(uri, 1).num_items == 24
+    assert len(rows(open_table(uri))) == 24
+    found = [(version.version, version.num_items) for version in list_versions(uri)]
+    assert found == [(1, 24), (2, 24), (3, 21), (4, 19), (5, 24)]
+
+
+def test_columns_that_are_gone(uri):
+    fields = schema_of(uri)["fields"]
+    text = json.dumps({"type": "struct", "fields": [f for f in fields if f["name"] != "mu"]})
+    amend(uri, schemaString=text)
+    assert refused(open_table, uri) == (
+        f"table {uri} has no column mu any more; found item_id, log_var, source_version, price. "
+        "Open a version that has it, or roll back to one."
+    )
+    for field in fields:
+        field["metadata"] = {}
+    amend(uri, schemaString=json.dumps({"type": "struct", "fields": fields}))
+    assert "does not say any more which model its posteriors are from" in refused(open_table, uri)
+
+
+def test_a_file_that_is_there_twice(uri):
+    """A DELETE whose commit does not remove what it replaces."""
+    delete_items(uri, ["a"])
+    path = Path(uri, "_delta_log", f"{3:020}.json")
+    lines = [line for line in path.read_text().splitlines() if '"remove"' not in line]
+    path.write_text("\n".join(lines) + "\n")
+    assert f"version 3 of table {uri} has a data file twice" in refused(open_table, uri)
+
+
+def test_vectors_that_are_gone(changed):
+    uri = changed("deletion-vectors")
+    for path in Path(uri).glob("deletion_vector_*.bin"):
+        path.unlink()
+    assert f"the deletion vectors of table {uri} cannot be read" in refused(open_table, uri)
+    assert open_table(uri, 1).num_items == 24
 
 
 @pytest.mark.parametrize("feature", READER)
@@ -327,11 +434,17 @@ def test_every_writer_feature_is_known_or_refused(uri, feature):
     else:
         message = refused(open_for_publishing, uri, 2)
         assert f"uses the Delta feature {feature}, with which" in message
-        assert f"DROP FEATURE {feature} takes it out" in message
+        if feature in ("rowTracking", "domainMetadata", "inCommitTimestamp"):
+            assert f"in Spark SQL, ALTER TABLE delta.`{uri}` DROP FEATURE {feature}; or" in message
+        else:
+            assert message.endswith(
+                "with which vaeudf cannot write; Delta has no way to take that out, so encode to "
+                "another --table."
+            )
 
 
 def test_a_table_that_only_grows(uri):
-    amend(uri, writer=["appendOnly"], **configured(uri, **{"delta.appendOnly": "true"}))
+    amend(uri, writer=["appendOnly"], **configured(uri, **{"delta.appendOnly": "True"}))
     assert rows(open_table(uri)) == ["a", "b"]
     message = (
         "has the property delta.appendOnly, which vaeudf cannot keep when it writes; set it to "
@@ -371,8 +484,8 @@ def test_a_version_that_cannot_be_opened_is_taken_back(changed, monkeypatch):
     file = write_file(uri, "r9", ["x"], schema)
     message = refused(publish, uri, table, [file], schema, 4, "r9")
     assert re.fullmatch(
-        rf"the version that was published to {uri} cannot be used \(.*physicalName.*\)\. "
-        "The table is back at the version before, and nothing of this run is visible.",
+        rf"version 3, which was published to {uri}, cannot be opened \(.*physicalName.*\)\. "
+        "The table is back at version 2, and nothing of this run is visible.",
         message,
     )
     assert {name: size for name, size in tree(uri).items() if "r9" not in name} == before
@@ -385,8 +498,13 @@ def test_a_version_without_its_rows_is_taken_back(uri, monkeypatch):
     monkeypatch.setattr("vaeudf.table.publish._check_files", lambda *_: None)
     monkeypatch.setattr("vaeudf.table.publish._stats", lambda *_: '{"numRecords": 1}')
     message = refused(publish, uri, open_for_publishing(uri, 2), [wrong], schema, 2, "r3")
-    assert "cannot be used (it has 1 items; 2 were written.)" in message
+    assert message == (
+        f"version 3 of table {uri} has 1 items, and 2 were written. The rows of version 2 are "
+        "back; maintain_table --action describe shows who wrote what."
+    )
     assert rows(open_table(uri)) == ["a", "b"]
+    assert open_table(uri).version == 4
+    assert rows(put(uri, "r5", ["d"])) == ["d"]
 
 
 def test_a_store_that_fails_takes_nothing_back(uri, monkeypatch):
@@ -406,7 +524,7 @@ def test_a_store_that_fails_takes_nothing_back(uri, monkeypatch):
         monkeypatch.setattr("vaeudf.table.publish.open_delta", fail)
 
     monkeypatch.setattr(DeltaTable, "create_write_transaction", write_and_lose_the_store)
-    with pytest.raises(TableError, match="the store is away"):
+    with pytest.raises((TableError, OSError), match="the store is away"):
         publish(uri, previous, [file], schema, 2, "r3")
     monkeypatch.undo()
     assert open_table(uri).version == version + 1, "it is published, and stays so"

@@ -51,6 +51,7 @@ from vaeudf.table.snapshot import Snapshot, take_snapshot
 
 # Where a row is stored, beside the catalog's own columns, which may have any names.
 _STORED = {name: f"__vaeudf_{name}" for name in PLACE}
+_DEEPEST_PARTITION = 4
 Format = Literal["auto", "images", "parquet"]
 _SUFFIXES = rf"(?i)[.]({'|'.join(IMAGE_SUFFIXES)})\z"
 
@@ -288,7 +289,24 @@ def stored_image_column(source: CatalogSource) -> str:
 
 
 def _is_delta(path: str) -> bool:
-    return not is_glob(path) and has_commits(absolute(path))
+    """Whether a catalog is a Delta table.
+
+    Raises:
+        InputError: It is some of a Delta table's files, which may hold deleted rows.
+    """
+    location = absolute(path)
+    if not is_glob(path) and has_commits(location):
+        return True
+    folder = root_of(path) if is_glob(path) else posixpath.dirname(location.rstrip("/"))
+    # Files are at most as deep as a table has partition columns.
+    for _ in range(_DEEPEST_PARTITION):
+        if folder and has_commits(folder):
+            raise InputError(
+                f"catalog {path} is in the Delta table {folder}, and its files may hold rows that "
+                "are deleted there; name the table's folder."
+            )
+        folder = posixpath.dirname(folder)
+    return False
 
 
 def _delta_snapshot(path: str) -> Snapshot | None:

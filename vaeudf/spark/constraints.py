@@ -5,6 +5,8 @@ delta-rs does not check them, and a version that breaks one is accepted.
 
 from __future__ import annotations
 
+import re
+
 import pyarrow as pa
 from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -32,9 +34,8 @@ def check_conditions(spark: SparkSession, schema: pa.Schema, table: PosteriorTab
             nothing.where(_is_broken(condition)).schema  # noqa: B018  # Spark looks for the names
         except PySparkException as error:
             raise TableError(
-                f"constraint {name} of table {table.uri} ({condition}) cannot be checked on what "
-                f"the catalog has: {root_cause(error)}. Drop the constraint, or encode to another "
-                "--table."
+                f"constraint {name} of table {table.uri} ({condition}) cannot be checked: "
+                f"{_cause(error)}. Drop the constraint, or encode to another --table."
             ) from None
 
 
@@ -49,22 +50,32 @@ def check_constraints(rows: DataFrame, table: PosteriorTable | None) -> None:
     constraints = {} if table is None else table.snapshot.constraints
     if table is None or not constraints:
         return
-    counts = rows.agg(
-        *(
-            F.count_if(_is_broken(condition)).alias(str(place))
-            for place, condition in enumerate(constraints.values())
-        )
-    ).first()
+    broken = [_is_broken(condition) for condition in constraints.values()]
+    counted = rows.agg(*(F.count_if(one).alias(str(place)) for place, one in enumerate(broken)))
+    try:
+        counts = counted.first()
+    except PySparkException as error:
+        raise TableError(
+            f"the constraints of table {table.uri} ({'; '.join(constraints.values())}) cannot be "
+            f"checked: {_cause(error)}. Nothing was published; mend the catalog, or drop the "
+            "constraint."
+        ) from None
     assert counts is not None
     for number, (name, condition) in zip(counts, constraints.items(), strict=True):
         if number:
-            broken = rows.where(_is_broken(condition)).select(ITEM_ID)
-            examples = broken.orderBy(ITEM_ID).limit(_EXAMPLES).collect()
+            found = rows.where(_is_broken(condition)).select(ITEM_ID)
+            examples = found.orderBy(ITEM_ID).limit(_EXAMPLES).collect()
             names = ", ".join(repr(row[ITEM_ID]) for row in examples)
             raise InputError(
                 f"{number} items break the constraint {name} of table {table.uri} ({condition}), "
                 f"such as {names}. Nothing was published; mend the catalog, or drop the constraint."
             )
+
+
+def _cause(error: PySparkException) -> str:
+    """Return the first line of what Spark says, without its class of error and its SQLSTATE."""
+    line = root_cause(error).split(" SQLSTATE")[0]
+    return re.sub(r"^\[[A-Z0-9_.]+\] ", "", line).rstrip(". ")
 
 
 def _is_broken(condition: str) -> Column:

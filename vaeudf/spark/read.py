@@ -7,8 +7,9 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from vaeudf.schema import quoted
+from vaeudf.schema import ITEM_ID, quoted
 from vaeudf.storage.locations import spark_literal
+from vaeudf.table.evolution import changed_by_others
 from vaeudf.table.open import PosteriorTable
 from vaeudf.table.snapshot import Snapshot, tail, tail_depth
 
@@ -20,6 +21,12 @@ _MOST_BROADCAST = 5_000_000
 def read_table(spark: SparkSession, table: PosteriorTable) -> DataFrame:
     """Return a posterior table's version as a DataFrame, payload included."""
     return read_snapshot(spark, table.snapshot)
+
+
+def read_items_once(spark: SparkSession, table: PosteriorTable) -> DataFrame:
+    """Return a posterior table's version, each item once: others may have inserted one again."""
+    rows = read_table(spark, table)
+    return rows.dropDuplicates([ITEM_ID]) if changed_by_others(table) else rows
 
 
 def read_snapshot(spark: SparkSession, snapshot: Snapshot, *extra: Column) -> DataFrame:

@@ -86,6 +86,8 @@ def write_data_files(
         spare_modules()
         yield from write_partition(batches, table_uri, run_id, schema)
 
+    # mapInArrow does not take names with dots or backticks.
+    placed = placed.toDF(*(f"c{place}" for place in range(len(schema.names))))
     files = placed.mapInArrow(write, from_arrow_schema(_FILE_SCHEMA))
     # Collected once: evaluating this DataFrame again would write everything again.
     return [DataFile(**row.asDict()) for row in files.collect()]
@@ -167,7 +169,7 @@ def _gather(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa
     size = 0
     for batch in batches:
         if batch.num_rows:
-            gathered.append(batch.cast(schema))
+            gathered.append(batch.rename_columns(schema.names).cast(schema))
             size += batch.nbytes
         # Rows of one mu, such as those of a thousand copies of one picture, have one cell,
         # however many they are: a task's memory must not depend on it.

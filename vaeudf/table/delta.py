@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import posixpath
 from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import unquote
 
@@ -16,6 +18,7 @@ from deltalake import DeltaTable, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 from pyarrow import fs
 
+from vaeudf.schema import RUN_ID_KEY
 from vaeudf.storage.locations import delta_options, delta_uri, filesystem
 
 LOG = "_delta_log"
@@ -98,11 +101,62 @@ def commit_path(location: str, version: int) -> str:
 
 
 def is_last_in_log(location: str, version: int) -> bool:
-    """Whether a version's commit is the last entry of the log: no commit or checkpoint follows."""
+    """Whether a version's commit is all that the log has of it, and of later ones."""
     system, inner = filesystem(posixpath.join(location, LOG))
     names = [entry.base_name for entry in system.get_file_info(fs.FileSelector(inner))]
     numbered = [name for name in names if name.split(".")[0].isdigit()]
-    return bool(max(numbered) == f"{version:020}.json")
+    late = [name for name in numbered if int(name.split(".")[0]) >= version]
+    return late == [f"{version:020}.json"]
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A version, as its commit tells.
+
+    Attributes:
+        version: Its number.
+        written: When; None if the commit does not say.
+        engine: The program that wrote it.
+        operation: What that called it.
+        run_id: The run of vaeudf that published it; empty if none did.
+    """
+
+    version: int
+    written: datetime | None
+    engine: str
+    operation: str
+    run_id: str
+
+    @classmethod
+    def of(cls, version: int, actions: list[dict[str, Any]]) -> Commit:
+        """Return what a commit's actions tell."""
+        info: dict[str, Any] = next((a["commitInfo"] for a in actions if "commitInfo" in a), {})
+        milliseconds = info.get("timestamp")
+        return cls(
+            version=version,
+            written=None
+            if milliseconds is None
+            else datetime.fromtimestamp(milliseconds / 1000, timezone.utc),
+            engine=str(info.get("engineInfo", "an unknown engine")),
+            operation=str(info.get("operation", "unknown")),
+            run_id=str(info.get(RUN_ID_KEY, "")),
+        )
+
+    @property
+    def is_note(self) -> bool:
+        """Whether it changes nothing: engines note in the log that they have removed files."""
+        return self.operation.startswith("VACUUM")
+
+    def __str__(self) -> str:
+        """Say who wrote it."""
+        if self.run_id:
+            return f"version {self.version} by run {self.run_id}"
+        return f"version {self.version} ({self.operation}) by {self.engine}"
+
+
+def commits(location: str) -> list[Commit]:
+    """Return what the commits that the log still has tell, the oldest first."""
+    return [Commit.of(version, actions) for version, actions in sorted(read_commits(location))]
 
 
 def publications(location: str) -> dict[int, int]:

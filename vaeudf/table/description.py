@@ -4,34 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
-from typing import Any
 
 import pyarrow as pa
 
-from vaeudf.schema import RUN_ID_KEY
-from vaeudf.table.delta import open_delta, read_commits
+from vaeudf.table.delta import Commit, commits, open_delta
 from vaeudf.table.open import PosteriorTable, open_table
 from vaeudf.table.protocol import constraints
-
-
-@dataclass(frozen=True)
-class Commit:
-    """A version, as its commit tells.
-
-    Attributes:
-        version: Its number.
-        written: When; None if the commit does not say.
-        engine: The program that wrote it.
-        operation: What that called it.
-        run_id: The run of vaeudf that published it; empty if none did.
-    """
-
-    version: int
-    written: datetime | None
-    engine: str
-    operation: str
-    run_id: str
 
 
 @dataclass(frozen=True)
@@ -92,21 +70,5 @@ def describe(uri: str) -> Description:
             (f.name, str(f.type), (f.metadata or {}).get(b"comment", b"").decode()) for f in schema
         ),
         comment=metadata.description or "",
-        commits=tuple(
-            _commit(version, actions) for version, actions in sorted(read_commits(table.uri))
-        ),
-    )
-
-
-def _commit(version: int, actions: list[dict[str, Any]]) -> Commit:
-    info: dict[str, Any] = next((a["commitInfo"] for a in actions if "commitInfo" in a), {})
-    milliseconds = info.get("timestamp")
-    return Commit(
-        version=version,
-        written=None
-        if milliseconds is None
-        else datetime.fromtimestamp(milliseconds / 1000, timezone.utc),
-        engine=str(info.get("engineInfo", "unknown")),
-        operation=str(info.get("operation", "unknown")),
-        run_id=str(info.get(RUN_ID_KEY, "")),
+        commits=tuple(commits(table.uri)),
     )

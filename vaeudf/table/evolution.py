@@ -8,7 +8,7 @@ import logging
 import pyarrow as pa
 
 from vaeudf.errors import TableError
-from vaeudf.schema import ITEM_ID, LOG_VAR, MU, PAYLOAD_KEY, SOURCE_VERSION
+from vaeudf.schema import ITEM_ID, LOG_VAR, MU, PAYLOAD_KEY, SOURCE_VERSION, quoted
 from vaeudf.table.delta import open_delta, publications
 from vaeudf.table.open import PosteriorTable
 
@@ -29,7 +29,7 @@ def next_schema(schema: pa.Schema, previous: PosteriorTable | None) -> pa.Schema
 
     Raises:
         TableError: An added column has the name of one that the catalog has by now, in other
-            capitals; Delta does not tell these apart.
+            capitals, which Delta does not tell apart; or it must not be null.
     """
     if previous is None or previous.snapshot.columns is None:
         return schema
@@ -43,6 +43,13 @@ def next_schema(schema: pa.Schema, previous: PosteriorTable | None) -> pa.Schema
                 f"has {lower[name.lower()]!r}; rename one of them, or leave the catalog's out with "
                 "--payload-columns."
             )
+    required = [name for name in added if not old.field(name).nullable]
+    if required:
+        raise TableError(
+            f"column {required[0]!r} was added to table {previous.uri} as NOT NULL, and new items "
+            f"have no value for it; in Spark SQL, ALTER TABLE delta.`{previous.uri}` ALTER COLUMN "
+            f"{quoted(required[0])} DROP NOT NULL."
+        )
     ours = [_kept(field, old) for field in schema]
     return pa.schema([*ours, *(old.field(name) for name in added)], schema.metadata)
 
@@ -59,6 +66,18 @@ def added_columns(schema: pa.Schema, previous: PosteriorTable | None) -> list[st
     before = _payload_columns(previous)
     own = {ITEM_ID, MU, LOG_VAR, SOURCE_VERSION, *schema.names, *before}
     return [name for name in previous.snapshot.columns.schema.names if name not in own]
+
+
+def same_payload_columns(schema: pa.Schema, previous: PosteriorTable | None) -> bool:
+    """Whether a version knows the same columns to be the catalog's as a run's schema does."""
+    key = PAYLOAD_KEY.encode()
+    known = None if previous is None else previous.provenance.get(PAYLOAD_KEY)
+    return known is None or known == schema.field(MU).metadata[key].decode()
+
+
+def changed_by_others(table: PosteriorTable) -> bool:
+    """Whether a version is another one than that which vaeudf published last."""
+    return publications(table.uri).get(table.transaction) != table.version
 
 
 def _kept(field: pa.Field, old: pa.Schema) -> pa.Field:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import posixpath
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from typing import Any
 
-import pyarrow as pa
 from deltalake import CommitProperties
 from deltalake.exceptions import CommitFailedError, DeltaError
 from pyarrow import fs
 
 from vaeudf.errors import InputError, PublishConflict, TableError, root_cause
-from vaeudf.schema import MODEL_ID_KEY, MU, RUN_ID_KEY
+from vaeudf.schema import RUN_ID_KEY
 from vaeudf.storage.locations import filesystem
-from vaeudf.table.delta import data_paths, open_delta, publications, read_commits, transaction
+from vaeudf.table.delta import Commit, commits, open_delta, transaction
 from vaeudf.table.open import PosteriorTable, open_table
 from vaeudf.table.protocol import check_writable, uses_vectors
 from vaeudf.table.runs import is_run_id, new_run_id
@@ -26,20 +24,18 @@ FEWEST_DAYS = 1.0
 
 @dataclass(frozen=True)
 class Version:
-    """A version of a table that was published.
+    """A version of a table that can be opened, since it was published for the first time.
 
     Attributes:
         version: Its number.
-        published: When.
-        run_id: The run that published it.
+        commit: Who wrote it, and when.
         num_items: Rows.
         model_id: Of what model the posteriors are.
         is_whole: Whether all its files are still there.
     """
 
     version: int
-    published: datetime
-    run_id: str
+    commit: Commit
     num_items: int
     model_id: str
     is_whole: bool
@@ -52,30 +48,17 @@ def list_versions(uri: str) -> list[Version]:
         TableError: There is no posterior table.
     """
     location = open_table(uri).uri
-    system, inner = filesystem(location)
     found = []
-    published = set(publications(location).values())
-    for number, actions in sorted(read_commits(location)):
-        if number not in published:
+    for commit in commits(location):
+        if commit.is_note:
             continue
         try:
-            delta = open_delta(location, number)
-        except (DeltaError, OSError):
-            continue  # its commits are gone, and it is older than the oldest checkpoint
-        files = pa.table(delta.get_add_actions())
-        infos = system.get_file_info([posixpath.join(inner, path) for path in data_paths(delta)])
-        fields = {field.name: field for field in delta.schema().fields}
-        commit: dict[str, Any] = next((a["commitInfo"] for a in actions if "commitInfo" in a), {})
-        found.append(
-            Version(
-                number,
-                datetime.fromtimestamp(commit.get("timestamp", 0) / 1000, timezone.utc),
-                str(commit.get(RUN_ID_KEY, "")),
-                sum(files.column("num_records").to_pylist()),
-                str(fields[MU].metadata.get(MODEL_ID_KEY, "")),
-                all(info.type == fs.FileType.File for info in infos),
-            )
-        )
+            table = open_table(location, commit.version)
+        except (TableError, DeltaError, OSError):
+            # Created only; or its commits are gone, and it is older than the oldest checkpoint.
+            continue
+        whole = not _missing(table)
+        found.append(Version(commit.version, commit, table.num_items, table.model_id, whole))
     return found
 
 
@@ -89,17 +72,14 @@ def roll_back(uri: str, version: int) -> PosteriorTable:
     table, old = open_table(uri), open_table(uri, version)
     latest = open_delta(table.uri)
     check_writable(table.uri, latest)
-    if old.transaction == table.transaction:
-        raise TableError(
-            f"version {version} of table {uri} is what its latest version {table.version} has "
-            "already; name an older one."
-        )
+    if old.version == table.version:
+        raise TableError(f"version {version} of table {uri} is its latest; name an older one.")
     if old.latent_dim != table.latent_dim:
         raise AssertionError("a table keeps its latent_dim")
     gone = _missing(old)
     if gone:
         raise TableError(
-            f"version {version} of table {uri} cannot be had back: {len(gone)} of its files are "
+            f"version {version} of table {uri} cannot be restored: {len(gone)} of its files are "
             f"gone, such as {gone[0]}. It was vacuumed, perhaps; maintain_table lists the versions "
             "that are whole."
         )
@@ -112,12 +92,12 @@ def roll_back(uri: str, version: int) -> PosteriorTable:
         latest.restore(version, commit_properties=commit)
     except CommitFailedError as error:
         raise PublishConflict(
-            f"another run published to {uri} in the meantime ({error}). Nothing was rolled back; "
-            "look at the new version first."
-        ) from None
+            f"table {uri} was changed in the meantime ({commits(table.uri)[-1]}). Nothing was "
+            "rolled back; look at the new version first."
+        ) from error
     except DeltaError as error:
         raise TableError(
-            f"version {version} of table {uri} cannot be had back ({root_cause(error)}). Nothing "
+            f"version {version} of table {uri} cannot be restored ({root_cause(error)}). Nothing "
             "was changed."
         ) from None
     return open_table(uri)
@@ -209,8 +189,8 @@ def _current_within(location: str, days: float) -> list[int]:
     """Return the versions that were the latest one at some time within the last days."""
     since = datetime.now(timezone.utc) - timedelta(days=days)
     found: list[int] = []
-    for version in reversed(list_versions(location)):
-        found.append(version.version)
-        if version.published < since:
+    for commit in reversed(commits(location)):
+        found.append(commit.version)
+        if commit.written is not None and commit.written < since:
             break
     return found

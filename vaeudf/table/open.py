@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from vaeudf.errors import TableError
-from vaeudf.schema import MODEL_ID_KEY, MU
+from vaeudf.errors import TableError, root_cause
+from vaeudf.schema import ITEM_ID, LOG_VAR, MODEL_ID_KEY, MU, SOURCE_VERSION
 from vaeudf.storage.locations import absolute, exists, is_empty_folder
 from vaeudf.table.delta import (
     has_commits,
@@ -149,10 +149,10 @@ def _open(uri: str, version: int | None = None, *, to_write: bool = False) -> Po
             problem = "does not exist"
         elif not has_commits(location):
             problem = "is not a Delta table: it has no commits in _delta_log"
-        elif version is not None and latest is not None:
+        elif version is not None and latest is not None and not isinstance(error, OSError):
             raise TableError(_no_version(uri, version, latest)) from None
         else:
-            problem = f"cannot be read as a Delta table ({error})"
+            problem = f"cannot be read as a Delta table ({root_cause(error)})"
         raise TableError(
             f"table {uri} {problem}; expected a posterior table, as encode_catalog writes it."
         ) from None
@@ -172,6 +172,17 @@ def _open(uri: str, version: int | None = None, *, to_write: bool = False) -> Po
             "table as encode_catalog writes it, which is not partitioned."
         )
     fields = {field.name: field for field in delta.schema().fields}
+    missing = [name for name in (ITEM_ID, MU, LOG_VAR, SOURCE_VERSION) if name not in fields]
+    if missing:
+        raise TableError(
+            f"table {uri} has no column {', '.join(missing)} any more; found {', '.join(fields)}. "
+            "Open a version that has it, or roll back to one."
+        )
+    if MODEL_ID_KEY not in fields[MU].metadata:
+        raise TableError(
+            f"table {uri} does not say any more which model its posteriors are from: the metadata "
+            f"of its column {MU} is gone. Open a version that has it, or roll back to one."
+        )
     return PosteriorTable(
         uri=location,
         version=delta.version(),

@@ -37,6 +37,15 @@ _WRITTEN = {
     "timestampNtz",
     "v2Checkpoint",
 }
+# What delta-spark 4.4 can take out of a table again.
+_DROPPED = {
+    "domainMetadata",
+    "inCommitTimestamp",
+    "rowTracking",
+    "typeWidening",
+    "typeWidening-preview",
+    "vacuumProtocolCheck",
+}
 _MAPPING = "delta.columnMapping.mode"
 _PHYSICAL_NAME = "delta.columnMapping.physicalName"
 _ID = "delta.columnMapping.id"
@@ -55,8 +64,8 @@ def check_readable(uri: str, delta: DeltaTable) -> None:
     unknown = sorted({*(delta.protocol().reader_features or [])} - _READ)
     if unknown:
         raise TableError(
-            f"table {uri} uses {_named(unknown)}, which vaeudf does not read; "
-            f"{_remedy(uri, unknown)}."
+            f"table {uri} uses {_named(unknown)}, which vaeudf does not read; read it with an "
+            "engine that does, or write its rows to a table without it."
         )
     nested = [
         f.name for f in delta.schema().fields if _has_other_names(json.loads(f.type.to_json()))
@@ -83,9 +92,9 @@ def check_writable(uri: str, delta: DeltaTable) -> None:
     if unknown:
         raise TableError(
             f"table {uri} uses {_named(unknown)}, with which vaeudf cannot write; "
-            f"{_remedy(uri, unknown)}. Or encode to another --table."
+            f"{_remedy(uri, unknown)}."
         )
-    for found, remedy in _rules(delta):
+    for found, remedy in _rules(uri, delta):
         raise TableError(
             f"table {uri} has {found}, which vaeudf cannot keep when it writes; {remedy}, or "
             "encode to another --table."
@@ -102,9 +111,12 @@ def _named(features: Sequence[str]) -> str:
 
 
 def _remedy(uri: str, features: Sequence[str]) -> str:
-    if len(features) == 1:
-        return f"in Spark SQL, ALTER TABLE delta.`{uri}` DROP FEATURE {features[0]} takes it out"
-    return f"in Spark SQL, ALTER TABLE delta.`{uri}` DROP FEATURE …, for each, takes them out"
+    """Return what can be done about features, the end of a message."""
+    if not _DROPPED >= {*features}:
+        return "Delta has no way to take that out, so encode to another --table"
+    # rowTracking needs domainMetadata.
+    drops = [f"ALTER TABLE delta.`{uri}` DROP FEATURE {one}" for one in reversed(features)]
+    return f"in Spark SQL, {', then '.join(drops)}; or encode to another --table"
 
 
 def stored_names(delta: DeltaTable) -> dict[str, str]:
@@ -117,7 +129,7 @@ def stored_names(delta: DeltaTable) -> dict[str, str]:
 
 def column_ids(delta: DeltaTable) -> dict[str, int]:
     """Return the columns' field ids in the data files, if columns are found by these."""
-    if delta.metadata().configuration.get(_MAPPING) != "id":
+    if delta.metadata().configuration.get(_MAPPING, "none").lower() != "id":
         return {}
     return {f.name: int(f.metadata[_ID]) for f in delta.schema().fields if _ID in f.metadata}
 
@@ -153,15 +165,19 @@ def constraints(delta: DeltaTable) -> dict[str, str]:
 
 
 def _is_mapped(delta: DeltaTable) -> bool:
-    return delta.metadata().configuration.get(_MAPPING, "none") != "none"
+    return delta.metadata().configuration.get(_MAPPING, "none").lower() != "none"
 
 
-def _rules(delta: DeltaTable) -> Iterator[tuple[str, str]]:
+def _rules(uri: str, delta: DeltaTable) -> Iterator[tuple[str, str]]:
     """Yield what a commit of ours would lose or break, and how to take it out."""
     properties = delta.metadata().configuration
     if _is_mapped(delta):
-        yield "column mapping", f"turn its property {_MAPPING} off"
-    if properties.get("delta.appendOnly") == "true":
+        yield (
+            "column mapping",
+            f"in Spark SQL, ALTER TABLE delta.`{uri}` SET TBLPROPERTIES ('{_MAPPING}' = 'none') "
+            "takes it out, once no column has a blank or one of ,;{}()= in its name",
+        )
+    if properties.get("delta.appendOnly", "false").lower() == "true":
         yield "the property delta.appendOnly", "set it to false"
     for field in delta.schema().fields:
         for key in field.metadata:

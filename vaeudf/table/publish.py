@@ -25,12 +25,15 @@ from vaeudf.errors import PublishConflict, TableError, VaeUdfError, root_cause
 from vaeudf.schema import ITEM_ID, LOG_VAR, MU, RUN_ID_KEY, SOURCE_VERSION
 from vaeudf.storage.locations import absolute, filesystem
 from vaeudf.table.delta import (
+    Commit,
     commit_path,
+    commits,
     create_delta,
     is_last_in_log,
     last_transaction,
     latest_version,
     open_delta,
+    publications,
     read_commits,
     transaction,
 )
@@ -137,6 +140,9 @@ def publish(
                 raise CommitFailedError("its first version was published in the meantime")
         else:
             delta = open_delta(location, previous.version)
+            # delta-rs would let an INSERT of others go first, and both versions' rows be there.
+            if _newer(location, previous):
+                raise CommitFailedError("there is a newer version")
             _allow_types(delta, schema, previous.transaction)
         # "overwrite" removes the version's own files, and alone replaces the schema and with it
         # the provenance in the same commit.
@@ -145,77 +151,96 @@ def publish(
         )
     except CommitFailedError as error:
         # If a store's answer is lost, delta-rs tries again and finds the commit there already.
-        if _is_published(uri, number, files):
-            return open_table(uri)
-        if previous is not None and latest_version(location) == previous.version:
-            raise TableError(
-                f"table {uri} took no new version ({error}). Nothing of this run is visible."
-            ) from None
-        raise PublishConflict(
-            f"another run published to {uri} while this one was encoding ({error}). "
-            "Nothing of this run is visible; start it again to build on the new version."
-        ) from None
+        if _our_commit(location, number, files) is None:
+            newer = _newer(location, previous)
+            if previous is not None and not newer:
+                raise TableError(
+                    f"table {uri} took no new version ({root_cause(error)}). Nothing of this run "
+                    "is visible."
+                ) from None
+            raise _conflict(uri, newer) from None
     except (DeltaError, OSError) as error:
         # The checkpoint that follows a commit can fail, for example.
-        if not _is_published(uri, number, files) and _our_commit(location, files) is None:
+        if _our_commit(location, number, files) is None:
             raise
         log.warning("%s is published, as it should be, but: %s", uri, root_cause(error))
     return _published(uri, number, files)
 
 
-def _is_published(uri: str, number: int, files: Sequence[DataFile]) -> bool:
-    try:
-        table = open_table(uri)
-    except (VaeUdfError, DeltaError, OSError):
-        return False
-    paths = {posixpath.join(table.uri, file.path) for file in files}
-    return table.transaction == number and set(table.files) == paths
+def _newer(location: str, previous: PosteriorTable | None) -> list[Commit]:
+    """Return the commits that have changed the table since a version, the oldest first."""
+    first = -1 if previous is None or previous.version is None else previous.version
+    return [one for one in commits(location) if one.version > first and not one.is_note]
 
 
-def _our_commit(location: str, files: Sequence[DataFile]) -> int | None:
-    """Return the version whose commit names these files, if there is one."""
+def _conflict(uri: str, newer: Sequence[Commit]) -> PublishConflict:
+    who = f" ({newer[-1]})" if newer else ""
+    return PublishConflict(
+        f"another run published to {uri} while this one was encoding{who}. "
+        "Nothing of this run is visible; start it again to build on the new version."
+    )
+
+
+def _our_commit(location: str, number: int, files: Sequence[DataFile]) -> int | None:
+    """Return the version that published these files under this number, if there is one."""
+    version = publications(location).get(number)
     paths = {file.path for file in files}
-    for version, actions in read_commits(location):
-        if paths and paths <= {action["add"]["path"] for action in actions if "add" in action}:
+    for found, actions in read_commits(location):
+        if found == version and paths <= {a["add"]["path"] for a in actions if "add" in a}:
             return version
     return None
 
 
 def _published(uri: str, number: int, files: Sequence[DataFile]) -> PosteriorTable:
-    """Open what was published; if that cannot be opened, put the version before back.
+    """Open what was published; if it cannot be used, put the version before back.
 
     Raises:
         TableError: It cannot be opened, or has not the rows that were written.
+        PublishConflict: It has files of others besides.
     """
+    location = absolute(uri)
+    version = _our_commit(location, number, files)
+    assert version is not None
     try:
-        table = open_table(uri)
-        expected = sum(file.num_rows for file in files)
-        if table.transaction == number and table.num_items != expected:
-            raise TableError(f"it has {table.num_items} items; {expected} were written.")
+        table = open_table(uri, version)
     except (VaeUdfError, DeltaError, OSError) as error:
-        location = absolute(uri)
-        if not _withdraw(location, files):
+        if not _withdraw(location, version):
             raise
         raise TableError(
-            f"the version that was published to {uri} cannot be used ({root_cause(error)}). "
-            "The table is back at the version before, and nothing of this run is visible."
+            f"version {version}, which was published to {uri}, cannot be opened "
+            f"({root_cause(error)}). The table is back at version {version - 1}, and nothing of "
+            "this run is visible."
         ) from None
-    return table
+    expected = sum(file.num_rows for file in files)
+    others = {*table.files} - {posixpath.join(table.uri, file.path) for file in files}
+    if not others and table.num_items == expected:
+        return table
+    if latest_version(location) == version:
+        undo = CommitProperties(app_transactions=[transaction(number + 1)])
+        open_delta(location).restore(version - 1, commit_properties=undo)
+    if others:
+        raise _conflict(uri, [one for one in commits(location) if one.version < version])
+    raise TableError(
+        f"version {version} of table {uri} has {table.num_items} items, and {expected} were "
+        f"written. The rows of version {version - 1} are back; maintain_table --action describe "
+        "shows who wrote what."
+    )
 
 
-def _withdraw(location: str, files: Sequence[DataFile]) -> bool:
-    """Take a publication out of the log, if nothing came after it; return whether that was done."""
-    version = _our_commit(location, files)
-    if version is None or not is_last_in_log(location, version):
+def _withdraw(location: str, version: int) -> bool:
+    """Take a version that nobody can open out of the log; return whether that was done.
+
+    Only if nothing came after it. Not by a RESTORE, which would have to open it.
+    """
+    if not is_last_in_log(location, version):
         return False
     try:
         open_delta(location, version - 1)
     except (DeltaError, OSError):
         return False  # it is the store, and not what was published
-    # Not by restore of delta-rs, which would have to open the version. Nobody else can either.
     system, inner = filesystem(commit_path(location, version))
     system.delete_file(inner)
-    return True
+    return latest_version(location) == version - 1
 
 
 def _allow_types(delta: DeltaTable, schema: pa.Schema, number: int) -> None:

@@ -11,9 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
 from numpy.typing import NDArray
 
-from vaeudf.errors import TableError
+from vaeudf.errors import TableError, root_cause
 from vaeudf.schema import LOG_VAR, MU
 from vaeudf.storage.locations import filesystem
 from vaeudf.table.delta import data_paths
@@ -111,7 +112,18 @@ def take_snapshot(location: str, delta: DeltaTable) -> Snapshot:
     """
     check_readable(location, delta)
     files = tuple(posixpath.join(location, path) for path in data_paths(delta))
-    deleted = _deleted_rows(delta, files)
+    if len(set(files)) < len(files):
+        raise TableError(
+            f"version {delta.version()} of table {location} has a data file twice: whoever wrote "
+            "it did not remove what it replaced. Roll back to a version before it."
+        )
+    try:
+        deleted = _deleted_rows(delta, files)
+    except DeltaError as error:
+        raise TableError(
+            f"the deletion vectors of table {location} cannot be read ({root_cause(error)}). Roll "
+            "back to a version without them."
+        ) from None
     columns = FileColumns(
         schema=pa.schema(delta.schema().to_arrow()),
         names=stored_names(delta),

@@ -52,12 +52,16 @@ from vaeudf.spark.cluster import Cluster
 from vaeudf.spark.constraints import check_conditions, check_constraints
 from vaeudf.spark.frames import kept_on_disk
 from vaeudf.spark.progress import progress
-from vaeudf.spark.read import read_table
+from vaeudf.spark.read import read_items_once
 from vaeudf.spark.session import spark_session
 from vaeudf.spark.stopwatch import Stopwatch
 from vaeudf.spark.writing import write_data_files
 from vaeudf.storage.locations import absolute, exists, remove, remove_empty
-from vaeudf.table.evolution import added_columns, next_schema
+from vaeudf.table.evolution import (
+    added_columns,
+    next_schema,
+    same_payload_columns,
+)
 from vaeudf.table.open import PosteriorTable, open_for_publishing
 from vaeudf.table.publish import DataFile, check_schema, publish
 from vaeudf.table.runs import QUARANTINE, new_run_id, published_runs, quarantine_folder
@@ -176,6 +180,7 @@ class _EncodeRun:
             run_id=new_run_id(),
         )
         self._added: list[str] = []
+        self._same_columns = False
         self._before: Provenance | None = None
         if self._last is not None and not options.full:
             before = Provenance.from_metadata(self._last.provenance)
@@ -212,7 +217,7 @@ class _EncodeRun:
                 listing = list_items(spark, source, versions=known)
                 schema = self._table_schema(listing)
                 listing = frames.enter_context(kept_on_disk(listing))
-                last = None if self._last is None else read_table(spark, self._last)
+                last = None if self._last is None else read_items_once(spark, self._last)
                 quarantine = self._last_quarantine(spark)
                 staged = read_chunks(spark, staging.adopted) if resumes else None
                 record.read = check_items(
@@ -253,8 +258,7 @@ class _EncodeRun:
         _log_quarantine(record, self.table)
 
     def _remove_remains(self) -> None:
-        removed = clean(self.table)
-        if removed:
+        if removed := clean(self.table):
             log.info("removed what %d killed runs had left: %s.", len(removed), ", ".join(removed))
 
     def _table_schema(self, listing: DataFrame) -> pa.Schema:
@@ -268,6 +272,7 @@ class _EncodeRun:
             ) from None
         schema = check_schema(posterior_schema(payload_schema, self._provenance.to_metadata()))
         self._added = added_columns(schema, self._previous)
+        self._same_columns = same_payload_columns(schema, self._last)
         schema = next_schema(schema, self._previous)
         check_conditions(listing.sparkSession, schema, self._previous)
         return schema
@@ -318,7 +323,10 @@ class _EncodeRun:
         """Whether a new version would be the same as the last one."""
         return (
             self._before is not None
+            and self._last is not None
             and self.record.encoded == self.record.removed == 0
+            and self.record.carried == self._last.num_items
+            and self._same_columns
             and same_failures(found, quarantine)
             and same_payload(listing, last)
         )

@@ -12,11 +12,11 @@ from tabulate import tabulate
 from vaeudf.encoding.run_record import last_runs
 from vaeudf.errors import InputError
 from vaeudf.storage.locations import absolute
+from vaeudf.table.delta import Commit
 from vaeudf.table.description import describe
 from vaeudf.table.maintenance import FEWEST_DAYS, list_versions, roll_back, vacuum
 from vaeudf.workflows.cli import Summary, option
 
-_TIME = "%Y-%m-%d %H:%M:%S"
 _COMMITS_SHOWN, _RUNS_SHOWN = 20, 5
 _COUNTS = ("read", "encoded", "carried", "removed")
 
@@ -72,15 +72,15 @@ def maintain_table(options: MaintainTable) -> Summary:
     rows = [
         (
             one.version,
-            f"{one.published:{_TIME}}",
+            _time(one.commit),
             f"{one.num_items:,}",
             one.model_id[:12],
             "there" if one.is_whole else "removed",
-            one.run_id,
+            one.commit.run_id or f"{one.commit.operation} by {one.commit.engine}",
         )
         for one in versions
     ]
-    _print(rows, ("version", "published (UTC)", "items", "model", "files", "run"), right=(0, 2))
+    _print(rows, ("version", "written (UTC)", "items", "model", "files", "run"), right=(0, 2))
     return summary | {"versions": [one.version for one in versions if one.is_whole]}
 
 
@@ -112,7 +112,7 @@ def _describe(uri: str) -> Summary:
     commits = [
         (
             one.version,
-            f"{one.written:{_TIME}}" if one.written else "-",
+            _time(one),
             one.operation,
             one.engine,
             one.run_id,
@@ -144,6 +144,10 @@ def _describe(uri: str) -> Summary:
         "bytes": found.num_bytes,
         "features": list(found.features),
     }
+
+
+def _time(commit: Commit) -> str:
+    return "-" if commit.written is None else f"{commit.written:%Y-%m-%d %H:%M:%S}"
 
 
 def _print(
