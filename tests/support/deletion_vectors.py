@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import struct
-import time
 import uuid
 import zlib
 from collections.abc import Collection
@@ -101,11 +99,3 @@ def delete_items(uri: str, item_ids: Collection[str], id_column: str = "item_id"
         actions.append({"remove": removed})
         actions.append({"add": add | {"deletionVector": write_vector(uri, rows)}})
     commit(uri, actions)
-
-
-def age(uri: str, days: float) -> None:
-    """Make all of a table's files, its log apart, so many days old."""
-    then = time.time() - days * 86_400
-    for path in Path(uri).rglob("*"):
-        if path.is_file() and "_delta_log" not in path.parts:
-            os.utime(path, (then, then))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -38,3 +41,16 @@ def put(table: str, run: str, ids: list[str], model: str = "m", payload=PAYLOAD)
 
 def rows(table: PosteriorTable) -> list[str]:
     return sorted(read_posteriors(table)[0].to_pylist())
+
+
+def age(uri: str, days: float) -> None:
+    """Let a table's log and files be older than they are."""
+    for path in Path(uri).rglob("*"):
+        os.utime(path, (time.time() - days * 86400,) * 2)
+    for path in (Path(uri) / "_delta_log").glob("*.json"):
+        text = path.read_text()
+        for key in ("deletionTimestamp", "timestamp", "modificationTime"):
+            text = re.sub(
+                rf'"{key}":(\d+)', lambda m, k=key: f'"{k}":{int(m[1]) - int(days * 864e5)}', text
+            )
+        path.write_text(text)

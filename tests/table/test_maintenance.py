@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from deltalake import DeltaTable
 
-from tests.support.versions import PAYLOAD, put, rows, write_file
+from tests.support.versions import PAYLOAD, age, put, rows, write_file
 from vaeudf.errors import InputError, PublishConflict, TableError
 from vaeudf.schema import MODEL_ID_KEY, posterior_schema
 from vaeudf.table.maintenance import list_versions, roll_back, vacuum
@@ -73,19 +73,6 @@ def test_versions_that_cannot_be_had_back(uri):
     assert rows(open_table(uri)) == ["b", "c", "d"] and open_table(uri).version == 3
 
 
-def age(uri: str, days: float) -> None:
-    """Let a table's log and files be older than they are."""
-    for path in Path(uri).rglob("*"):
-        os.utime(path, (time.time() - days * 86400,) * 2)
-    for path in (Path(uri) / "_delta_log").glob("*.json"):
-        text = path.read_text()
-        for key in ("deletionTimestamp", "timestamp", "modificationTime"):
-            text = re.sub(
-                rf'"{key}":(\d+)', lambda m, k=key: f'"{k}":{int(m[1]) - int(days * 864e5)}', text
-            )
-        path.write_text(text)
-
-
 def test_vacuum_keeps_what_a_checkpoint_has_forgotten(uri):
     """Written 40 days ago, replaced 10 days ago: of the last 30 days all the same."""
     put(uri, "r1", ["a"])
@@ -106,11 +93,11 @@ def test_vacuum_removes_what_was_never_published(uri):
     """The file of a task that was run twice; but not what a run may still be about to publish."""
     three_nights(uri)
     ages = {"r3/stray.parquet": 8, "r3/young.parquet": 6, "_runs/r1.parquet": 99}
-    for name, age in ages.items():
+    for name, days in ages.items():
         path = Path(uri, name)
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"rows")
-        os.utime(path, (time.time() - age * 86_400,) * 2)
+        os.utime(path, (time.time() - days * 86_400,) * 2)
     assert vacuum(uri, 7, dry_run=True).removed == vacuum(uri, 7).removed == ["r3/stray.parquet"]
     assert [Path(uri, name).exists() for name in ages] == [False, True, True]
     assert rows(open_table(uri)) == ["b", "c", "d"]

@@ -15,9 +15,9 @@ import pytest
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 
-from tests.support.deletion_vectors import age, commit, commits, delete_items
+from tests.support.deletion_vectors import commit, commits, delete_items
 from tests.support.scene import tree
-from tests.support.versions import PAYLOAD, put, rows, write_file
+from tests.support.versions import PAYLOAD, age, put, rows, write_file
 from vaeudf.errors import PublishConflict, TableError
 from vaeudf.schema import MODEL_ID_KEY, posterior_schema
 from vaeudf.table.footers import read_row_groups

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +18,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import torch
-from deltalake import DeltaTable
+from deltalake import DeltaTable, write_deltalake
+from deltalake import Field as DeltaField
 from PIL import Image
 
 import vaeudf
-from tests.support.deletion_vectors import age
+from tests.support.deletion_vectors import commit, commits
 from tests.support.scene import tree
+from tests.support.versions import age
 from vaeudf.catalog.source import CatalogSource, list_items, read_images
 from vaeudf.errors import InputError, TableError
 from vaeudf.spark.read import read_table
@@ -221,9 +224,84 @@ def test_a_changed_night_vacuum_and_roll_back(copy, tmp_path, name):
     assert content(uri) == before
     assert metadata(uri) == kept
     age(uri, days=40)
-    maintain_table(MaintainTable(uri, action="vacuum", keep_days=7))
+    removed = maintain_table(MaintainTable(uri, action="vacuum", keep_days=7))["removed_files"]
+    assert removed >= 1, "the file of the night that was rolled back"
     assert content(uri) == before
-    assert open_table(uri, version).num_items == len(wanted)
+    hits = vaeudf.top_k(uri, [Z], k=100).toArrow()
+    assert sorted(hits["item_id"].to_pylist()) == sorted(before)
+    # Nor is a version harmed that is younger.
+    encode_catalog(EncodeCatalog(path, MODEL, uri))
+    maintain_table(MaintainTable(uri, action="vacuum", keep_days=7))
+    assert sorted(content(uri)) == sorted(after)
+
+
+def test_an_item_that_others_have_inserted_again(copy):
+    uri = copy("deleted")
+    delta = DeltaTable(uri)
+    again = pq.read_table(delta.file_uris()[0]).slice(0, 2)
+    write_deltalake(uri, again, mode="append")
+    assert open_table(uri).num_items == 23
+    found = encode_catalog(EncodeCatalog(str(CHANGED / "catalog.parquet"), MODEL, uri))
+    assert (found["carried"], found["encoded"]) == (21, 3)
+    assert open_table(uri).num_items == 24
+    write_deltalake(uri, pq.read_table(open_table(uri).files[0]).slice(0, 2), mode="append")
+    found = encode_catalog(EncodeCatalog(str(CHANGED / "catalog.parquet"), MODEL, uri))
+    assert (found["outcome"], found["carried"]) == ("published", 24)
+    assert sorted(content(uri)) == ALL
+
+
+def test_added_columns_of_any_name(copy):
+    uri = copy("deleted")
+    names = ["a.b", "we`ird", "select", "image"]
+    DeltaTable(uri).alter.add_columns([DeltaField(name, "integer") for name in names])
+    encode_catalog(EncodeCatalog(str(CHANGED / "catalog.parquet"), MODEL, uri))
+    [row, *_] = content(uri).values()
+    assert {name: row[name] for name in names} == dict.fromkeys(names)
+
+
+def test_an_added_column_that_must_not_be_null(copy, monkeypatch):
+    uri = copy("deleted")
+    before = tree(uri)
+    table = open_table(uri)
+    required = pa.field("must", pa.int32(), nullable=False)
+    schema = table.snapshot.columns.schema.append(required)
+    columns = replace(table.snapshot.columns, schema=schema)
+    changed = replace(table, snapshot=replace(table.snapshot, columns=columns))
+    path = "vaeudf.workflows.encode_catalog.open_for_publishing"
+    monkeypatch.setattr(path, lambda *_: changed)
+    with pytest.raises(TableError) as caught:
+        encode_catalog(EncodeCatalog(str(CHANGED / "catalog.parquet"), MODEL, uri))
+    assert str(caught.value) == (
+        f"column 'must' was added to table {uri} as NOT NULL, and new items have no value for it; "
+        f"in Spark SQL, ALTER TABLE delta.`{uri}` ALTER COLUMN `must` DROP NOT NULL."
+    )
+    assert tree(uri) == before
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        ("no_such_function(price) > 0", "Cannot resolve routine `no_such_function`"),
+        ("no_such_column > 0", "with name `no_such_column` cannot be resolved"),
+        ("cast(item_id as int) > 0", 'cannot be cast to "INT"'),
+    ],
+)
+def test_constraints_that_cannot_be_checked(copy, condition, message):
+    uri = copy("deleted")
+    # As if another engine had checked the constraint: delta-rs would refuse to add it.
+    found = [a["metaData"] for _, actions in commits(uri) for a in actions if "metaData" in a][-1]
+    found["configuration"] |= {"delta.constraints.odd": condition}
+    protocol = {"minReaderVersion": 1, "minWriterVersion": 7}
+    protocol["writerFeatures"] = ["checkConstraints"]
+    commit(uri, [{"protocol": protocol}, {"metaData": found}])
+    version = open_table(uri).version
+    with pytest.raises(TableError) as caught:
+        encode_catalog(EncodeCatalog(str(CHANGED / "catalog.parquet"), MODEL, uri))
+    text = str(caught.value)
+    assert f"of table {uri} ({condition}) cannot be checked: " in text
+    assert message in text
+    assert "SQLSTATE" not in text
+    assert open_table(uri).version == version
 
 
 def test_rows_that_break_a_constraint_are_not_published(copy, tmp_path):
@@ -316,6 +394,18 @@ def test_a_catalog_that_is_a_delta_table(spark, copy, tmp_path, name):
     images = read_images(spark, CatalogSource(catalog, image_column=image), [*expected[:2], "x"])
     by_id = dict(zip(ORIGINAL["item_id"].to_pylist(), ORIGINAL["image"].to_pylist(), strict=True))
     assert images == {item: by_id[item] for item in expected[:2]}
+
+
+@pytest.mark.parametrize("inside", ["*.parquet", "part*", ""])
+def test_files_of_a_delta_table_are_no_catalog(spark, copy, inside):
+    catalog = copy("catalog-with-vectors")
+    path = f"{catalog}/{inside}" if inside else str(next(Path(catalog).glob("*.parquet")))
+    with pytest.raises(InputError) as caught:
+        list_items(spark, CatalogSource(path), versions=False)
+    assert str(caught.value) == (
+        f"catalog {path} is in the Delta table {catalog}, and its files may hold rows that are "
+        "deleted there; name the table's folder."
+    )
 
 
 def test_a_catalog_with_files_of_older_versions(spark, copy, tmp_path):

@@ -23,6 +23,7 @@ from vaeudf.search.records import Nodes
 # Each item left out of a sum over N items is below e^-30 / N of the k-th largest: all of them
 # together change no digit that is shown.
 SUM_MARGIN = 30.0
+_NONE = np.empty(0, np.int64)
 # Sorting the rows of a batch takes about as long as scanning them for this many queries.
 _QUERIES_WORTH_ORDER = 500
 
@@ -75,6 +76,7 @@ class Fold:
         *,
         reaching: NDArray[np.int64] | None = None,
         in_order: bool = True,
+        deleted: NDArray[np.int64] = _NONE,
     ) -> None:
         """Take in a batch of items.
 
@@ -84,8 +86,10 @@ class Fold:
             items: Gives the ``item_id`` and payload of some rows of the batch.
             reaching: Places in the group of the queries to ask; all of them unless given.
             in_order: Whether consecutive rows are near each other.
+            deleted: The rows of the batch that are no items.
         """
-        self.num_items += len(mu)
+        self.num_items += len(mu) - len(deleted)
+        labels = _labels(len(mu), deleted)
         if reaching is None:
             reaching = np.arange(len(self.group))
         if len(mu) == 0 or len(reaching) == 0:
@@ -93,11 +97,12 @@ class Fold:
         if not in_order and len(reaching) >= _QUERIES_WORTH_ORDER:
             order = kd_order(mu)
             mu, log_var, unordered = mu[order], log_var[order], items
+            labels = np.where(labels[order] < 0, -1, np.arange(len(mu)))
 
             def items(rows: NDArray[np.int64]) -> pa.Table:
                 return unordered(order[rows])
 
-        places, values, rows = self._search(mu, log_var, items, reaching)
+        places, values, rows = self._search(mu, log_var, labels, items, reaching)
         if len(rows) == 0:
             return
         wanted, at = np.unique(rows, return_inverse=True)
@@ -116,6 +121,7 @@ class Fold:
         self,
         mu: NDArray[np.floating],
         log_var: NDArray[np.floating],
+        labels: NDArray[np.int64],
         items: Callable[[NDArray[np.int64]], pa.Table],
         reaching: NDArray[np.int64],
     ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
@@ -123,7 +129,7 @@ class Fold:
         everyone = len(reaching) == len(self.group)
         queries = self._queries if everyone else take_queries(self._queries, reaching)
         floors = self._best.floors[reaching]
-        prepared = self._prepare(mu, log_var, len(reaching))
+        prepared = self._prepare(mu, log_var, labels, len(reaching))
         sums = None if self.sums is None else LogSums(len(reaching))
         cuts = None if self._cuts is None else self._cuts[reaching]
         places, values, rows, tied = engine.candidates(
@@ -134,6 +140,7 @@ class Fold:
         if tied:
             # Of items with equal values, those with the lowest ids are kept.
             by_name, ranks = _by_name(items(np.arange(len(mu))))
+            ranks[labels < 0] = -1
             # The same pairs are scored again, but counted once.
             ranked = replace(prepared, items=prepared.items._replace(labels=ranks), work=Work())
             places, values, found, _ = engine.candidates(ranked, queries, k, floors)
@@ -141,18 +148,37 @@ class Fold:
         return reaching[places], values, rows
 
     def _prepare(
-        self, mu: NDArray[np.floating], log_var: NDArray[np.floating], num_queries: int
+        self,
+        mu: NDArray[np.floating],
+        log_var: NDArray[np.floating],
+        labels: NDArray[np.int64],
+        num_queries: int,
     ) -> Prepared:
-        score, tolerance = self.request.score, self.request.tolerance
-        rows = np.arange(len(mu))
-        return prepare(score, mu, log_var, rows, tolerance, num_queries=num_queries, work=self.work)
+        score, tau = self.request.score, self.request.tolerance
+        return prepare(score, mu, log_var, labels, tau, num_queries=num_queries, work=self.work)
 
     def best_values(
-        self, mu: NDArray[np.floating], log_var: NDArray[np.floating]
+        self,
+        mu: NDArray[np.floating],
+        log_var: NDArray[np.floating],
+        deleted: NDArray[np.int64] = _NONE,
     ) -> NDArray[np.float64]:
-        """Return the best values of a batch for every query, best first, (Q, min(k, B))."""
-        prepared = self._prepare(mu, log_var, len(self.group))
+        """Return the best values of a batch for every query, best first, (Q, min(k, B)).
+
+        Args:
+            mu: Means, shape (B, n).
+            log_var: log sigma², shape (B, n).
+            deleted: The rows of the batch that are no items; -inf is in the place of missing ones.
+        """
+        prepared = self._prepare(mu, log_var, _labels(len(mu), deleted), len(self.group))
         return engine.search(prepared, self._queries, self.request.k)[0]
+
+
+def _labels(num_rows: int, deleted: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the rows' numbers, negative where a row is no item."""
+    labels = np.arange(num_rows)
+    labels[deleted] = -1
+    return labels
 
 
 def _by_name(items: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

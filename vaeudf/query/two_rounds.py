@@ -156,7 +156,7 @@ def _best_of_seeds(
     counts: Counts,
 ) -> Iterator[pa.RecordBatch]:
     request, tasks = shared.value
-    reader = SplitReader(request.queries.latent_dim, ())
+    reader = SplitReader(request.queries.latent_dim, (), in_place=True)
     for members in request.groups():
         best = BestValues(request.k)
         for split, queries in tasks[number]:
@@ -164,7 +164,8 @@ def _best_of_seeds(
             asked = queries[first:last]
             if len(asked):
                 mu, log_var = reader.posteriors(split)
-                best.add(asked, Fold(request, asked).best_values(mu, log_var))
+                values = Fold(request, asked).best_values(mu, log_var, reader.deleted)
+                best.add(asked, values)
         sent = best.weighted(_VALUES_SENT)
         yield pa.RecordBatch.from_arrays(
             [pa.array(sent[0].astype(np.int32)), pa.array(sent[1]), pa.array(sent[2])],
@@ -198,7 +199,7 @@ def _fold_splits(
     counts: Counts,
 ) -> Iterator[pa.RecordBatch]:
     request, tasks = shared.value
-    reader = SplitReader(request.queries.latent_dim, request.columns)
+    reader = SplitReader(request.queries.latent_dim, request.columns, in_place=True)
     for members in request.groups():
         fold = Fold(request, members)
         for split in tasks[number]:
@@ -208,6 +209,13 @@ def _fold_splits(
                 if len(reaching) == 0:
                     continue
             mu, log_var = reader.posteriors(split)
-            fold.add(mu, log_var, reader.items, reaching=reaching, in_order=split.box is not None)
+            fold.add(
+                mu,
+                log_var,
+                reader.items,
+                reaching=reaching,
+                in_order=split.box is not None,
+                deleted=reader.deleted,
+            )
         yield from results(fold, columns, counts)
     counts.add(row_groups=reader.num_read, num_bytes=reader.num_bytes)

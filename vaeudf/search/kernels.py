@@ -626,6 +626,8 @@ def _visit_block(items, queries, block, chosen, count, local, heaps, exactly):
                 if not every and local.scores[a, j] < threshold:
                     continue
                 row = first + j
+                if items.labels[row] < 0:
+                    continue
                 if exactly or every:
                     value = exact_value(
                         items.code,
@@ -730,6 +732,8 @@ def scan_directly(items, queries, heaps):
     num_queries = len(queries.mu)
     heaps.tally[0] += num_queries * len(items.mu)
     for row in range(len(items.mu)):
+        if items.labels[row] < 0:
+            continue
         for q in range(num_queries):
             value = exact_value(
                 items.code,

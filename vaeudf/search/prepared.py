@@ -86,7 +86,8 @@ def prepare(
         mu: Means, shape (N, n), float32 or float64; the nearer to each other
             consecutive rows are, the more the bounds exclude.
         log_var: log sigma², shape (N, n).
-        labels: What a search returns and breaks ties by, shape (N,).
+        labels: What a search returns and breaks ties by, shape (N,); items whose label is negative
+            are passed over.
         tolerance: tau.
         num_queries: How many queries there will be in all; many unless given.
         bounds: Whether to make the tree of boxes.

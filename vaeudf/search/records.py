@@ -24,7 +24,8 @@ class Items(NamedTuple):
         log_tau2: Log of the squared tolerance, -inf for none.
         mu: Means as stored, (N, n).
         log_var: log sigma² as stored, (N, n).
-        labels: What the heaps hold and break ties by, (N,) int64.
+        labels: What the heaps hold and break ties by, (N,) int64; an item is passed over if
+            negative: it keeps its place in the tree of boxes, and so do its neighbours.
         base: The filter's constant per item, (blocks, BLOCK) float32; -inf beyond the last row.
             Without blocks, every item is scored by the formula.
         psi: The filter's features, (blocks, F, BLOCK) float32, F ≥ 8 a multiple of 4.

@@ -22,6 +22,8 @@ from vaeudf.table.vectors import to_matrix
 
 Item = TypeVar("Item")
 
+_NONE = np.empty(0, np.int64)
+
 
 @dataclass(frozen=True)
 class Split:
@@ -109,10 +111,16 @@ class SplitReader:
     Attributes:
         num_read: How many row groups' posteriors were read.
         num_bytes: What was read of them, in the compressed bytes of the file.
+        deleted: The places of deleted rows among those that were read last, ascending.
     """
 
     def __init__(
-        self, latent_dim: int, columns: tuple[str, ...], expected: str = "the queries have"
+        self,
+        latent_dim: int,
+        columns: tuple[str, ...],
+        expected: str = "the queries have",
+        *,
+        in_place: bool = False,
     ) -> None:
         """Start with nothing read.
 
@@ -120,7 +128,11 @@ class SplitReader:
             latent_dim: Of the posteriors.
             columns: The payload columns that :meth:`items` reads.
             expected: What has this latent_dim, for messages.
+            in_place: Whether deleted rows are read, too, and :attr:`deleted` says which they are.
+                Without them, rows would not lie in aligned blocks, and bounds would exclude less.
         """
+        self.deleted = _NONE
+        self._in_place = in_place
         self._expected = expected
         self.num_read = 0
         self.num_bytes = 0
@@ -138,12 +150,19 @@ class SplitReader:
             InputError: They are not of this latent_dim, or not finite.
             TableError: The file is not there any more, or is damaged.
         """
+        self.deleted = split.deleted if self._in_place else _NONE
         file, table = self._read(split, [MU, LOG_VAR])
         self._split, self._items = split, None
         self.num_read += len(split.indices)
         self._count(file, split, [MU, LOG_VAR])
         with suppress(InputError):
             return self._matrices(table)
+        if len(self.deleted):
+            # Perhaps it is for their posteriors that rows were deleted.
+            self.deleted = _NONE
+            _, table = self._read(split, [MU, LOG_VAR])
+            with suppress(InputError):
+                return self._matrices(table)
         # Checked again with the ids, which were not read so far: the message names the item.
         names = self.items(np.arange(table.num_rows)).column(ITEM_ID)
         return self._matrices(table.append_column(ITEM_ID, names))
@@ -182,7 +201,7 @@ class SplitReader:
                 "vacuumed since the query began, run it again; else the file is damaged: roll back "
                 "to a version without it, or encode again with --full."
             ) from None
-        if len(split.deleted):
+        if len(split.deleted) > len(self.deleted):
             live = np.ones(rows.num_rows, bool)
             live[split.deleted] = False
             rows = rows.filter(pa.array(live))
