@@ -208,8 +208,9 @@ def refused(message: str, kind: type[Exception] = InputError, **options) -> None
 
 def test_tables_without_items(table, tmp_path, monkeypatch):
     """No job of ours writes one; others do."""
-    empty = dataclasses.replace(open_table(table), uri="empty", num_items=0)
-    opened = {"empty": empty, table: open_table(table)}
+    full = open_table(table)
+    nothing = dataclasses.replace(full.snapshot, num_rows=0)
+    opened = {"empty": dataclasses.replace(full, uri="empty", snapshot=nothing), table: full}
     opener = "vaeudf.workflows.inspect_table.open_posteriors"
     monkeypatch.setattr(opener, lambda uri, version=None: opened[uri])
     out = str(tmp_path / "out")
