@@ -29,6 +29,7 @@ from tests.support.chunks import rows as chunk
 from tests.support.jobs import ROOT
 from tests.support.scene import png
 from vaeudf.catalog.reader import ImageReader
+from vaeudf.catalog.source import CatalogSource, resolve_format
 from vaeudf.encoding.run_record import RunRecord, write_run_record
 from vaeudf.encoding.staging import clean, has_chunks, open_run, write_chunk
 from vaeudf.errors import InputError, PublishConflict, TableError
@@ -242,6 +243,36 @@ def test_images(bucket):
         assert reader.read(place[0], row, *place[1:]) == b"%d" % row
     with pytest.raises(InputError, match="the catalog changed while it was read"):
         ImageReader("image").read(place[0], 0, info.size + 1, place[2])
+
+
+@pytest.mark.parametrize("place", ["photos", "2026/11/photos", "table/photos"])
+def test_the_format_of_a_catalog(bucket, place):
+    """It is looked for whether the catalog is in a Delta table, up to the bucket and no further."""
+    put(f"{bucket}/table", ["a"])
+    files, inner = filesystem(f"{bucket}/{place}/dress/1.jpg")
+    with files.open_output_stream(inner) as stream:
+        stream.write(b"picture")
+    assert resolve_format(None, CatalogSource(f"{bucket}/table")) == "parquet"
+    source = CatalogSource(f"{bucket}/{place}")
+    if place.startswith("table/"):
+        with pytest.raises(InputError, match=rf"is in the Delta table {bucket}/table, and its"):
+            resolve_format(None, source)
+    else:
+        assert resolve_format(None, source) == "images"
+
+
+def test_a_catalog_whose_parents_may_not_be_looked_at(bucket, monkeypatch):
+    files, inner = filesystem(f"{bucket}/photos/1.jpg")
+    with files.open_output_stream(inner) as stream:
+        stream.write(b"picture")
+
+    def has_commits(location: str) -> bool:
+        if location == bucket:
+            raise OSError("AWS Error ACCESS_DENIED during HeadObject operation")
+        return False
+
+    monkeypatch.setattr("vaeudf.catalog.source.has_commits", has_commits)
+    assert resolve_format(None, CatalogSource(f"{bucket}/photos")) == "images"
 
 
 def test_folders_that_are_replaced(bucket):

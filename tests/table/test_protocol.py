@@ -336,7 +336,7 @@ def test_rows_that_others_insert_meanwhile(uri, monkeypatch):
     with pytest.raises(PublishConflict) as caught:
         publish(uri, previous, [file], schema, 2, "r3")
     assert str(caught.value) == (
-        f"another run published to {uri} while this one was encoding (version 3 (WRITE) by "
+        f"another engine changed {uri} while this one was encoding (version 3 (WRITE) by "
         "Another-Engine/1). Nothing of this run is visible; start it again to build on the new "
         "version."
     )

@@ -6,7 +6,6 @@ how. Each job reads the right rows, or refuses the table before it does anything
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 from dataclasses import replace
@@ -20,7 +19,6 @@ import pytest
 import torch
 from deltalake import DeltaTable, write_deltalake
 from deltalake import Field as DeltaField
-from PIL import Image
 
 import vaeudf
 from tests.support.deletion_vectors import commit, commits
@@ -435,9 +433,3 @@ def test_a_catalog_with_a_feature_that_is_not_read(spark, copy):
     (log / f"{0:020}.json").write_text("\n".join(lines) + "\n")
     with pytest.raises(InputError, match="invented"):
         list_items(spark, CatalogSource(catalog), versions=False)
-
-
-def test_the_pictures_are_right():
-    """The oracle of the tests above is what it is taken for."""
-    assert len(ALL) == 24
-    assert Image.open(io.BytesIO(ORIGINAL["image"][0].as_py())).size == (32, 32)

@@ -297,16 +297,30 @@ def _is_delta(path: str) -> bool:
     location = absolute(path)
     if not is_glob(path) and has_commits(location):
         return True
-    folder = root_of(path) if is_glob(path) else posixpath.dirname(location.rstrip("/"))
+    around = _table_around(root_of(path) + "/*" if is_glob(path) else location)
+    if around is not None:
+        raise InputError(
+            f"catalog {path} is in the Delta table {around}, and its files may hold rows that "
+            "are deleted there; name the table's folder."
+        )
+    return False
+
+
+def _table_around(location: str) -> str | None:
+    """Return the Delta table that a file or folder is in, or None if none is known of."""
+    scheme, separator, path = location.rpartition("://")
     # Files are at most as deep as a table has partition columns.
     for _ in range(_DEEPEST_PARTITION):
-        if folder and has_commits(folder):
-            raise InputError(
-                f"catalog {path} is in the Delta table {folder}, and its files may hold rows that "
-                "are deleted there; name the table's folder."
-            )
-        folder = posixpath.dirname(folder)
-    return False
+        path = posixpath.dirname(path)
+        if path in ("", "/"):
+            break
+        folder = f"{scheme}{separator}{path}"
+        try:
+            if has_commits(folder):
+                return folder
+        except (OSError, InputError):
+            break  # who may read a folder may not be allowed to look at what is above it
+    return None
 
 
 def _delta_snapshot(path: str) -> Snapshot | None:

@@ -26,7 +26,7 @@ def check_conditions(spark: SparkSession, schema: pa.Schema, table: PosteriorTab
     Raises:
         TableError: One has a column or a function that is not there.
     """
-    if table is None:
+    if table is None or not table.snapshot.constraints:
         return
     nothing = spark.createDataFrame([], from_arrow_schema(schema))
     for name, condition in table.snapshot.constraints.items():

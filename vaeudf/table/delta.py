@@ -154,30 +154,29 @@ class Commit:
         return f"version {self.version} ({self.operation}) by {self.engine}"
 
 
-def commits(location: str) -> list[Commit]:
-    """Return what the commits that the log still has tell, the oldest first."""
-    return [Commit.of(version, actions) for version, actions in sorted(read_commits(location))]
+def commits(location: str, first: int = 0) -> list[Commit]:
+    """Return what the commits that the log still has tell, from a version on, the oldest first."""
+    return [Commit.of(version, actions) for version, actions in read_commits(location, first)]
 
 
-def publications(location: str) -> dict[int, int]:
-    """Return the versions that were published, by the publication's number.
+def publication_number(actions: list[dict[str, Any]]) -> int | None:
+    """Return which publication a commit's actions are, or None if they are none."""
+    numbers = (a["txn"]["version"] for a in actions if a.get("txn", {}).get("appId") == _APP_ID)
+    return next((int(number) for number in numbers), None)
 
-    Of those only whose commits the log still has.
+
+def read_commits(location: str, first: int = 0) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    """Yield the commits that the log still has as JSON: their versions and actions, in order.
+
+    Args:
+        location: The table.
+        first: The version to begin with; of older ones nothing is read.
     """
-    return {
-        int(action["txn"]["version"]): version
-        for version, actions in read_commits(location)
-        for action in actions
-        if action.get("txn", {}).get("appId") == _APP_ID
-    }
-
-
-def read_commits(location: str) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-    """Yield the commits that the log still has as JSON: their versions and actions."""
     system, inner = filesystem(posixpath.join(location, LOG))
     # Not DeltaTable.history(): it finds nothing in a folder whose name has a #.
-    for entry in system.get_file_info(fs.FileSelector(inner)):
+    found = system.get_file_info(fs.FileSelector(inner))
+    for entry in sorted(found, key=lambda one: one.base_name):
         stem, suffix = posixpath.splitext(entry.base_name)
-        if suffix == ".json" and stem.isdigit():
+        if suffix == ".json" and stem.isdigit() and int(stem) >= first:
             with system.open_input_stream(entry.path) as stream:
                 yield int(stem), [json.loads(line) for line in stream.read().splitlines()]

@@ -9,7 +9,6 @@ import pyarrow as pa
 
 from vaeudf.table.delta import Commit, commits, open_delta
 from vaeudf.table.open import PosteriorTable, open_table
-from vaeudf.table.protocol import constraints
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def describe(uri: str) -> Description:
         writer_version=protocol.min_writer_version,
         features=tuple(sorted(features)),
         properties=dict(sorted(metadata.configuration.items())),
-        constraints=constraints(delta),
+        constraints=table.snapshot.constraints,
         columns=tuple(
             (f.name, str(f.type), (f.metadata or {}).get(b"comment", b"").decode()) for f in schema
         ),

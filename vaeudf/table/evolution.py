@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from vaeudf.errors import TableError
 from vaeudf.schema import ITEM_ID, LOG_VAR, MU, PAYLOAD_KEY, SOURCE_VERSION, quoted
-from vaeudf.table.delta import open_delta, publications
+from vaeudf.table.delta import commits, open_delta, publication_number, read_commits
 from vaeudf.table.open import PosteriorTable
 
 log = logging.getLogger(__name__)
@@ -76,8 +76,12 @@ def same_payload_columns(schema: pa.Schema, previous: PosteriorTable | None) -> 
 
 
 def changed_by_others(table: PosteriorTable) -> bool:
-    """Whether a version is another one than that which vaeudf published last."""
-    return publications(table.uri).get(table.transaction) != table.version
+    """Whether somebody else has changed a table since vaeudf published to it last."""
+    own = _last_publication(table)
+    if own is None or table.version is None:
+        return True
+    since = [one for one in commits(table.uri, own + 1) if one.version <= table.version]
+    return any(not one.is_note for one in since)
 
 
 def _kept(field: pa.Field, old: pa.Schema) -> pa.Field:
@@ -101,7 +105,7 @@ def _payload_columns(table: PosteriorTable) -> list[str]:
     if text is not None:
         return [str(name) for name in json.loads(text)]
     # Versions of before this was kept: they had no columns but ours when they were published.
-    version = publications(table.uri).get(table.transaction)
+    version = _last_publication(table)
     if version is not None:
         return [field.name for field in open_delta(table.uri, version).schema().fields]
     log.warning(
@@ -110,3 +114,11 @@ def _payload_columns(table: PosteriorTable) -> list[str]:
         table.uri,
     )
     return []
+
+
+def _last_publication(table: PosteriorTable) -> int | None:
+    """Return the version that vaeudf published last, or None if the log has it no more."""
+    for version, actions in read_commits(table.uri):
+        if publication_number(actions) == table.transaction:
+            return version
+    return None

@@ -33,7 +33,7 @@ from vaeudf.table.delta import (
     last_transaction,
     latest_version,
     open_delta,
-    publications,
+    publication_number,
     read_commits,
     transaction,
 )
@@ -151,7 +151,7 @@ def publish(
         )
     except CommitFailedError as error:
         # If a store's answer is lost, delta-rs tries again and finds the commit there already.
-        if _our_commit(location, number, files) is None:
+        if _our_commit(location, previous, files) is None:
             newer = _newer(location, previous)
             if previous is not None and not newer:
                 raise TableError(
@@ -161,37 +161,48 @@ def publish(
             raise _conflict(uri, newer) from None
     except (DeltaError, OSError) as error:
         # The checkpoint that follows a commit can fail, for example.
-        if _our_commit(location, number, files) is None:
+        if _our_commit(location, previous, files) is None:
             raise
         log.warning("%s is published, as it should be, but: %s", uri, root_cause(error))
-    return _published(uri, number, files)
+    return _published(uri, previous, files)
 
 
 def _newer(location: str, previous: PosteriorTable | None) -> list[Commit]:
     """Return the commits that have changed the table since a version, the oldest first."""
-    first = -1 if previous is None or previous.version is None else previous.version
-    return [one for one in commits(location) if one.version > first and not one.is_note]
+    return [one for one in commits(location, _next(previous)) if not one.is_note]
+
+
+def _next(previous: PosteriorTable | None) -> int:
+    return 0 if previous is None or previous.version is None else previous.version + 1
 
 
 def _conflict(uri: str, newer: Sequence[Commit]) -> PublishConflict:
-    who = f" ({newer[-1]})" if newer else ""
+    # A run creates the table before it publishes to it.
+    by_engine = newer and not newer[-1].run_id and newer[-1].operation != "CREATE TABLE"
+    did = f"another engine changed {uri}" if by_engine else f"another run published to {uri}"
+    which = f" ({newer[-1]})" if newer else ""
     return PublishConflict(
-        f"another run published to {uri} while this one was encoding{who}. "
+        f"{did} while this one was encoding{which}. "
         "Nothing of this run is visible; start it again to build on the new version."
     )
 
 
-def _our_commit(location: str, number: int, files: Sequence[DataFile]) -> int | None:
-    """Return the version that published these files under this number, if there is one."""
-    version = publications(location).get(number)
+def _our_commit(
+    location: str, previous: PosteriorTable | None, files: Sequence[DataFile]
+) -> int | None:
+    """Return the version that published these files after another version, if there is one."""
     paths = {file.path for file in files}
-    for found, actions in read_commits(location):
-        if found == version and paths <= {a["add"]["path"] for a in actions if "add" in a}:
+    for version, actions in read_commits(location, _next(previous)):
+        if publication_number(actions) is None:
+            continue
+        if paths == {action["add"]["path"] for action in actions if "add" in action}:
             return version
     return None
 
 
-def _published(uri: str, number: int, files: Sequence[DataFile]) -> PosteriorTable:
+def _published(
+    uri: str, previous: PosteriorTable | None, files: Sequence[DataFile]
+) -> PosteriorTable:
     """Open what was published; if it cannot be used, put the version before back.
 
     Raises:
@@ -199,7 +210,7 @@ def _published(uri: str, number: int, files: Sequence[DataFile]) -> PosteriorTab
         PublishConflict: It has files of others besides.
     """
     location = absolute(uri)
-    version = _our_commit(location, number, files)
+    version = _our_commit(location, previous, files)
     assert version is not None
     try:
         table = open_table(uri, version)
@@ -215,16 +226,28 @@ def _published(uri: str, number: int, files: Sequence[DataFile]) -> PosteriorTab
     others = {*table.files} - {posixpath.join(table.uri, file.path) for file in files}
     if not others and table.num_items == expected:
         return table
-    if latest_version(location) == version:
-        undo = CommitProperties(app_transactions=[transaction(number + 1)])
-        open_delta(location).restore(version - 1, commit_properties=undo)
-    if others:
+    undone = _undo(table)
+    if others and undone:
         raise _conflict(uri, [one for one in commits(location) if one.version < version])
+    kept = f"The rows of version {version - 1} are back" if undone else "It could not be undone"
     raise TableError(
         f"version {version} of table {uri} has {table.num_items} items, and {expected} were "
-        f"written. The rows of version {version - 1} are back; maintain_table --action describe "
-        "shows who wrote what."
+        f"written. {kept}; maintain_table --action describe shows who wrote what."
     )
+
+
+def _undo(table: PosteriorTable) -> bool:
+    """Restore the version before one that is the latest; return whether that was done."""
+    assert table.version is not None
+    delta = open_delta(table.uri)
+    if delta.version() != table.version:
+        return False
+    commit = CommitProperties(app_transactions=[transaction(table.transaction + 1)])
+    try:
+        delta.restore(table.version - 1, commit_properties=commit)
+    except (CommitFailedError, DeltaError):
+        return False
+    return True
 
 
 def _withdraw(location: str, version: int) -> bool:
