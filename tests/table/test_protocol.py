@@ -20,6 +20,7 @@ from tests.support.scene import tree
 from tests.support.versions import PAYLOAD, age, put, rows, write_file
 from vaeudf.errors import PublishConflict, TableError
 from vaeudf.schema import MODEL_ID_KEY, posterior_schema
+from vaeudf.table.evolution import changed_by_others
 from vaeudf.table.footers import read_row_groups
 from vaeudf.table.maintenance import Vacuumed, list_versions, roll_back, vacuum
 from vaeudf.table.open import open_for_publishing, open_table
@@ -376,6 +377,23 @@ def test_rolling_back_what_others_did(changed):
     assert len(rows(open_table(uri))) == 24
     found = [(version.version, version.num_items) for version in list_versions(uri)]
     assert found == [(1, 24), (2, 24), (3, 21), (4, 19), (5, 24)]
+
+
+def test_whether_others_have_changed_a_table(uri):
+    def changed() -> bool:
+        return changed_by_others(open_table(uri))
+
+    age(uri, days=40)
+    put(uri, "r3", ["a", "b", "c"])
+    assert not changed()
+    assert vacuum(uri, 7).removed
+    assert open_table(uri).version == 5 and not changed(), "vacuum's notes change nothing"
+    delete_items(uri, ["a"])
+    assert changed() and not changed_by_others(open_table(uri, 3))
+    put(uri, "r4", ["b"])
+    assert not changed()
+    amend(uri)
+    assert changed()
 
 
 def test_columns_that_are_gone(uri):

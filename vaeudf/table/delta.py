@@ -165,17 +165,22 @@ def publication_number(actions: list[dict[str, Any]]) -> int | None:
     return next((int(number) for number in numbers), None)
 
 
-def read_commits(location: str, first: int = 0) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+def read_commits(
+    location: str, first: int = 0, *, newest_first: bool = False
+) -> Iterator[tuple[int, list[dict[str, Any]]]]:
     """Yield the commits that the log still has as JSON: their versions and actions, in order.
+
+    Each is read when it is asked for.
 
     Args:
         location: The table.
-        first: The version to begin with; of older ones nothing is read.
+        first: The oldest version that is wanted.
+        newest_first: Whether the newest one comes first.
     """
     system, inner = filesystem(posixpath.join(location, LOG))
     # Not DeltaTable.history(): it finds nothing in a folder whose name has a #.
     found = system.get_file_info(fs.FileSelector(inner))
-    for entry in sorted(found, key=lambda one: one.base_name):
+    for entry in sorted(found, key=lambda one: one.base_name, reverse=newest_first):
         stem, suffix = posixpath.splitext(entry.base_name)
         if suffix == ".json" and stem.isdigit() and int(stem) >= first:
             with system.open_input_stream(entry.path) as stream:

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from vaeudf.errors import TableError
 from vaeudf.schema import ITEM_ID, LOG_VAR, MU, PAYLOAD_KEY, SOURCE_VERSION, quoted
-from vaeudf.table.delta import commits, open_delta, publication_number, read_commits
+from vaeudf.table.delta import Commit, open_delta, publication_number, read_commits
 from vaeudf.table.open import PosteriorTable
 
 log = logging.getLogger(__name__)
@@ -77,11 +77,13 @@ def same_payload_columns(schema: pa.Schema, previous: PosteriorTable | None) -> 
 
 def changed_by_others(table: PosteriorTable) -> bool:
     """Whether somebody else has changed a table since vaeudf published to it last."""
-    own = _last_publication(table)
-    if own is None or table.version is None:
-        return True
-    since = [one for one in commits(table.uri, own + 1) if one.version <= table.version]
-    return any(not one.is_note for one in since)
+    for version, actions in read_commits(table.uri, newest_first=True):
+        if publication_number(actions) == table.transaction:
+            return False
+        is_later = table.version is None or version > table.version
+        if not is_later and not Commit.of(version, actions).is_note:
+            return True
+    return True
 
 
 def _kept(field: pa.Field, old: pa.Schema) -> pa.Field:
@@ -118,7 +120,7 @@ def _payload_columns(table: PosteriorTable) -> list[str]:
 
 def _last_publication(table: PosteriorTable) -> int | None:
     """Return the version that vaeudf published last, or None if the log has it no more."""
-    for version, actions in read_commits(table.uri):
+    for version, actions in read_commits(table.uri, newest_first=True):
         if publication_number(actions) == table.transaction:
             return version
     return None
