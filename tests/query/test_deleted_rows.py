@@ -20,7 +20,7 @@ pytestmark = pytest.mark.spark
 
 @pytest.fixture(scope="module", params=[0.01, 0.6], ids=["few", "most"])
 def deleted(population, tmp_path_factory, request):
-    """A table, and the ids and posteriors of its live items."""
+    """A table, the ids and posteriors of its live items, and the means of the deleted ones."""
     uri = str(tmp_path_factory.mktemp("deleted") / "table")
     shutil.copytree(population.table, uri)
     ids = np.array(population.items["item_id"].to_pylist())
@@ -33,14 +33,15 @@ def deleted(population, tmp_path_factory, request):
     names = reader.items(np.arange(group.num_rows)).column("item_id").to_pylist()
     gone |= np.isin(ids, names if request.param > 0.5 else names[:200])
     delete_items(uri, ids[gone].tolist())
-    return uri, ids[~gone], population.mu[~gone], population.log_var[~gone]
+    return uri, ids[~gone], population.mu[~gone], population.log_var[~gone], population.mu[gone]
 
 
 @pytest.mark.parametrize(("num_queries", "k"), [(1, 5), (700, 7), (3, 400)])
 def test_as_if_they_had_never_been(spark, deleted, num_queries, k):
-    uri, ids, mu, log_var = deleted
+    uri, ids, mu, log_var, gone = deleted
     rng = np.random.default_rng(2)
-    z = mu[rng.integers(len(mu), size=num_queries)] + 0.1
+    # At deleted items, which would be the best.
+    z = gone[rng.integers(len(gone), size=num_queries)]
     found = vaeudf.top_k(uri, z, k=k, responsibilities=True).toArrow()
     found = found.sort_by([("query_id", "ascending"), ("rank", "ascending")])
     order = np.argsort(ids, kind="stable")
@@ -55,8 +56,8 @@ def test_as_if_they_had_never_been(spark, deleted, num_queries, k):
 
 @pytest.mark.parametrize("score", SCORES)
 def test_every_score(spark, deleted, score):
-    uri, ids, mu, log_var = deleted
-    queries = [mu[3] + 0.2, mu[50], mu[7] - 1]
+    uri, ids, mu, log_var, gone = deleted
+    queries = list(gone[[0, 10, -1]])
     kind = SCORES[score]
     spread = log_var[[3, 50, 7]] if kind.between_gaussians else None
     latents = from_rows(queries, ["0", "1", "2"], None if spread is None else list(spread))
