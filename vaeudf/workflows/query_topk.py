@@ -23,7 +23,8 @@ from vaeudf.errors import InputError, root_cause
 from vaeudf.gaussian.scores import SCORES
 from vaeudf.model.py_files import use_py_files
 from vaeudf.query.bulk import BulkQuery, plan, posteriors_of
-from vaeudf.query.latents import Latents, parse_z, read_latents
+from vaeudf.query.files import read_latents
+from vaeudf.query.latents import Latents, parse_z
 from vaeudf.query.options import QueryOptions
 from vaeudf.schema import (
     COSTLIEST,
