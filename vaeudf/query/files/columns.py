@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import uuid
 from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
@@ -17,14 +16,12 @@ from vaeudf.errors import InputError
 from vaeudf.query.files.vectors import vectors
 from vaeudf.query.latents import Latents, from_rows
 from vaeudf.schema import LOG_VAR, MU, QUERY_ID
+from vaeudf.table.ids import ids_as_text
 
 log = logging.getLogger(__name__)
 
 _Z = "z"
 _LOG_SIGMA = "log_sigma"
-# From here on a float64 is not every whole number, and an id may have been rounded to another one.
-_EXACT = 2.0**53
-_UUID_BYTES = 16
 
 
 def has_vectors(names: Iterable[str]) -> bool:
@@ -71,24 +68,7 @@ def _ids(column: pa.ChunkedArray, path: str) -> list[str]:
     """Return the ids as text, as they are written."""
     if column.null_count:
         raise InputError(f"queries {path}: query_id is null in {column.null_count} rows.")
-    kind = column.type
-    if isinstance(kind, pa.BaseExtensionType):
-        column, kind = column.cast(kind.storage_type), kind.storage_type
-        if kind == pa.binary(_UUID_BYTES):
-            return [str(uuid.UUID(bytes=value)) for value in column.to_pylist()]
-    if pa.types.is_floating(kind) and pc.any(pc.greater_equal(pc.abs(column), _EXACT)).as_py():
-        raise InputError(
-            f"queries {path} have query_id of type {kind}, and some of 2^53 or more, where that "
-            "type has no longer every whole number; expected text or int64. Write them again from "
-            "where they are still exact."
-        )
-    try:
-        texts: list[str] = pc.cast(column, pa.string()).to_pylist()
-    except pa.ArrowException:
-        raise InputError(
-            f"queries {path} have query_id of type {kind}, which is not text; expected text or "
-            "whole numbers."
-        ) from None
+    texts: list[str] = ids_as_text(column, f"queries {path} have query_id").to_pylist()
     return texts
 
 
