@@ -121,7 +121,7 @@ def _read_rows(
                 )
     except (OSError, pa.ArrowException) as error:
         raise TableError(
-            f"data file {group.file} cannot be read as Parquet ({root_cause(error)}). If the table was "
+            f"data file {group.file} cannot be read as Parquet ({root_cause(error)}). If the table "
             "was vacuumed since it was opened, run again."
         ) from None
     mu, log_var = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
