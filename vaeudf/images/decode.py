@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from vaeudf.errors import InputError
+from vaeudf.images.containers import num_scans, without_metadata
 from vaeudf.images.fitting import TURNS, TooManyPixelsError, fitted, fitting, scaled, upright
 from vaeudf.images.formats import FORMAT_NAMES, kind_of, register_formats
 from vaeudf.images.spec import ImageSpec
@@ -188,8 +189,27 @@ def _decode(
     kind = kind_of(data)
     if kind not in FORMAT_NAMES:
         return ImageFailure("unsupported_format", f"{kind}; expected {', '.join(FORMAT_NAMES)}.")
-    if kind == "JPEG" and (scans := data.count(b"\xff\xda")) > _MAX_SCANS:
+    if kind == "JPEG" and (scans := num_scans(data)) > _MAX_SCANS:
         return ImageFailure("unreadable", f"a JPEG of {scans:,} scans; at most {_MAX_SCANS}.")
+    first = _open(data, kind, background, max_pixels, finish, before)
+    if not isinstance(first, ImageFailure) or first.reason not in ("unreadable", "truncated"):
+        return first
+    # What is wrong may be said beside the picture, and the pixels be sound.
+    bare = without_metadata(data, kind)
+    if bare is None:
+        return first
+    second = _open(bare, kind, background, max_pixels, finish, before)
+    return first if isinstance(second, ImageFailure) else second
+
+
+def _open(
+    data: bytes,
+    kind: str,
+    background: tuple[int, int, int],
+    max_pixels: int,
+    finish: Callable[[Image.Image, int], _T],
+    before: Callable[[ImageFile.ImageFile], None] | None,
+) -> _T | ImageFailure:
     stream = io.BytesIO(data)
     try:
         with without_warnings(), Image.open(stream, formats=[kind]) as im:
