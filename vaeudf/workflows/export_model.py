@@ -208,7 +208,11 @@ def _sample(options: ExportModel, catalog: str) -> NDArray[np.uint8]:
     with spark_session("export_model") as spark:
         items = list_items(spark, source, versions=False)
         pixels, _ = collect_pixels(
-            items, stored_image_column(source), options.model.image, options.sample, options.seed
+            items,
+            stored_image_column(spark, source),
+            options.model.image,
+            options.sample,
+            options.seed,
         )
     return pixels
 

@@ -118,7 +118,11 @@ def train_vae(options: TrainVae) -> Summary:
         with progress(spark, watch), watch.phase("read"):
             items = list_items(spark, source, versions=False)
             pixels, unreadable = collect_pixels(
-                items, stored_image_column(source), options.spec, options.max_images, options.seed
+                items,
+                stored_image_column(spark, source),
+                options.spec,
+                options.max_images,
+                options.seed,
             )
         if unreadable:
             log.info("%d images could not be decoded and were left out.", unreadable)
