@@ -296,7 +296,7 @@ class _EncodeRun:
         encode_chunks(
             changes.todo,
             self._bundle,
-            stored_image_column(source),
+            stored_image_column(spark, source),
             hashed=has_hashed_versions(spark, source),
             num_chunks=chunks_for(
                 changes.num_todo,
