@@ -223,3 +223,28 @@ def test_outputs_that_cannot_be_written(refused, catalog_table, tmp_path):
             ("decode_latents", Z),
         ]:
             refused(job, "--table", catalog_table, "--output", output, *argv)
+
+
+# ---- what can be known before Spark starts is said before
+
+
+def test_a_catalog_that_is_not_there_is_found_before_spark_starts(
+    refused, catalog_table, bundle_path, tmp_path, monkeypatch
+):
+    def start(name):
+        raise AssertionError("Spark was started")
+
+    none = tmp_path / "none"
+    out = tmp_path / "out"
+    page = ("--table", catalog_table, "--report", out, "--catalog", none)
+    for job, argv in [
+        ("encode_catalog", ("--catalog", none, "--model", bundle_path, "--table", tmp_path / "t")),
+        ("train_vae", ("--catalog", none, "--output", out)),
+        ("query_topk", (*Z, *page)),
+        ("cluster_catalog", ("--k", 2, "--output", tmp_path / "c", *page)),
+    ]:
+        monkeypatch.setattr(f"vaeudf.workflows.{job}.spark_session", start)
+        found = refused(job, *argv)
+        assert found.startswith(
+            f"catalog {none} does not exist; expected a folder, a glob or a file."
+        )
