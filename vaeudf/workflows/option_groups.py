@@ -80,19 +80,21 @@ class PageOptions(CatalogOptions, CodeOptions):
     """The page of pictures."""
 
     report: str | None = option(None, help="folder to write a page of pictures to")
-    model: str | None = option(None, help="model bundle to decode with (default: the table's own)")
+    model: str | None = option(None, help="the model bundle (default: the table's own)")
     overwrite: bool = option(False, help="replace --output and --report if they exist")
 
-    def check_page(self, *names: str) -> None:
+    def check_page(self, *names: str, encodes: bool = False) -> None:
         """Refuse what only a page needs, if none is asked for.
 
         Args:
             names: The job's own options of its page.
+            encodes: Whether the job needs the model without a page, too.
 
         Raises:
             InputError: One is given without --report.
         """
-        check_goes_with(self, "report", (*names, "model", "trust_model", "py_files", "catalog"))
+        of_model = () if encodes else ("model", "trust_model", "py_files")
+        check_goes_with(self, "report", (*names, *of_model, "catalog"))
 
     def check_outputs(self, output: str | None, mark: str, inputs: Sequence[str]) -> None:
         """Check where the results and the page go, before any work.
