@@ -75,12 +75,15 @@ log = logging.getLogger(__name__)
 class EncodeCatalog(CodeOptions):
     """Run a model's encoder over a catalog's new and changed images, and publish the table."""
 
-    catalog: str = option(help="folder or glob of images, or Parquet with the images' bytes")
+    catalog: str = option(help="images: a folder or glob, Parquet, or CSV with their paths")
     model: str = option(help="folder of the model bundle")
     table: str = option(help="folder of the posterior table, made if it does not exist")
     format: Format = option("auto", help="what the catalog is")
-    id_column: str = option("item_id", help="Parquet: the column with the unique ids")
+    id_column: str = option("item_id", help="Parquet, CSV: the column with the unique ids")
     image_column: str = option("image", help="Parquet: the column with the images' bytes")
+    path_column: str | None = option(
+        None, help="CSV or Parquet: the column with the paths or URIs of image files"
+    )
     version_column: str | None = option(
         None, help="Parquet: a column that changes when the image does (default: hash the image)"
     )
@@ -119,6 +122,7 @@ class EncodeCatalog(CodeOptions):
             format=self.format,
             id_column=self.id_column,
             image_column=self.image_column,
+            path_column=self.path_column,
             version_column=self.version_column,
             payload_columns=self.payload_columns,
         )
