@@ -20,7 +20,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from vaeudf.errors import InputError, root_cause
 from vaeudf.spark.cluster import Cluster
 from vaeudf.spark.tasks import numbered_tasks
-from vaeudf.storage.locations import absolute, exists, filesystem, is_file, spark_literal, spark_uri
+from vaeudf.storage.locations import absolute, exists, filesystem, is_file, spark_uri
 
 PATH, LENGTH, MODIFIED = "path", "length", "modified"
 _SCHEMA = pa.schema([(PATH, pa.string()), (LENGTH, pa.int64()), (MODIFIED, pa.int64())])
@@ -63,21 +63,15 @@ def list_files(spark: SparkSession, path: str) -> DataFrame:
     """
     found, folders = _look(_folders_at(spark, path))
     here = spark.createDataFrame(found)
-    if not folders:
-        return here
-    # Not a task for each folder: a Python task takes long to start, however little it does.
-    cluster = Cluster(spark)
-    num_tasks = min(len(folders), _TASKS_PER_CORE * cluster.num_cores)
-    paths = cluster.share(
-        [[folder.path for folder in folders[i::num_tasks]] for i in range(num_tasks)]
+    return here.unionByName(_listed_by_tasks(spark, folders)) if folders else here
+
+
+def listed_files(spark: SparkSession, path: str) -> pa.Table:
+    """Return what :func:`list_files` does, on the driver."""
+    found, folders = _look(_folders_at(spark, path))
+    return (
+        pa.concat_tables([found, _listed_by_tasks(spark, folders).toArrow()]) if folders else found
     )
-
-    def list_all(task: int) -> Iterator[pa.RecordBatch]:
-        for path in paths.value[task]:
-            files, _ = _list(Folder(path, recursive=True))
-            yield from files.to_batches(_ROWS_PER_BATCH)
-
-    return here.unionByName(numbered_tasks(spark, num_tasks, list_all, from_arrow_schema(_SCHEMA)))
 
 
 def first_file(spark: SparkSession, path: str) -> str | None:
@@ -110,9 +104,20 @@ def is_glob(path: str) -> bool:
     return bool(_GLOB.search(path)) and not exists(path)
 
 
-def spark_location(path: str) -> str:
-    """Return the path as Spark's readers take it."""
-    return spark_uri(path) if is_glob(path) else spark_literal(path)
+def _listed_by_tasks(spark: SparkSession, folders: list[Folder]) -> DataFrame:
+    # Not a task for each folder: a Python task takes long to start, however little it does.
+    cluster = Cluster(spark)
+    num_tasks = min(len(folders), _TASKS_PER_CORE * cluster.num_cores)
+    paths = cluster.share(
+        [[folder.path for folder in folders[i::num_tasks]] for i in range(num_tasks)]
+    )
+
+    def list_all(task: int) -> Iterator[pa.RecordBatch]:
+        for path in paths.value[task]:
+            files, _ = _list(Folder(path, recursive=True))
+            yield from files.to_batches(_ROWS_PER_BATCH)
+
+    return numbered_tasks(spark, num_tasks, list_all, from_arrow_schema(_SCHEMA))
 
 
 def _folders_at(spark: SparkSession, path: str) -> list[Folder]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 from pyspark.sql import DataFrame, SparkSession
@@ -13,8 +12,10 @@ from vaeudf.catalog.folder import FolderCatalog
 from vaeudf.catalog.kind import Catalog, CatalogSource, Format, KnownFormat
 from vaeudf.catalog.listing import first_file
 from vaeudf.catalog.parquet import ParquetCatalog
+from vaeudf.catalog.reader import hashed_version
+from vaeudf.catalog.some_items import read_places, shrink_places
 from vaeudf.errors import InputError
-from vaeudf.schema import HASH_DIGITS, IMAGE_FILE, IMAGE_ROW, ITEM_ID, SOURCE_VERSION
+from vaeudf.schema import IMAGE_FILE, IMAGE_ROW, ITEM_ID, SOURCE_VERSION
 
 __all__ = [
     "CatalogSource",
@@ -27,6 +28,7 @@ __all__ = [
     "list_items",
     "open_catalog",
     "read_images",
+    "read_thumbnails",
     "resolve_format",
     "stored_image_column",
 ]
@@ -95,11 +97,6 @@ def in_file_order(items: DataFrame, num_partitions: int) -> DataFrame:
     return placed.sortWithinPartitions(IMAGE_FILE, IMAGE_ROW)
 
 
-def hashed_version(image: bytes | None) -> str:
-    """Return the source_version of an image where it is a hash, as :func:`list_items` gives it."""
-    return hashlib.sha256(image or b"").hexdigest()[:HASH_DIGITS]
-
-
 def has_hashed_versions(spark: SparkSession, source: CatalogSource) -> bool:
     """Whether an item's source_version is a hash of its image."""
     return open_catalog(spark, source).has_hashed_versions
@@ -107,7 +104,7 @@ def has_hashed_versions(spark: SparkSession, source: CatalogSource) -> bool:
 
 def stored_image_column(spark: SparkSession, source: CatalogSource) -> str:
     """Return what the catalog's files call the column with the images."""
-    return open_catalog(spark, source).stored_image_column()
+    return open_catalog(spark, source).stored_image_column(spark)
 
 
 def read_images(
@@ -126,7 +123,33 @@ def read_images(
     Raises:
         InputError: The catalog is not there, or a column is missing or of the wrong type.
     """
-    return open_catalog(spark, source).read_images(spark, item_ids)
+    catalog = open_catalog(spark, source)
+    places = catalog.find_items(spark, item_ids)
+    return read_places(places, catalog.stored_image_column(spark)) if places else {}
+
+
+def read_thumbnails(
+    spark: SparkSession, source: CatalogSource, item_ids: Sequence[str], max_side: int
+) -> dict[str, bytes | None]:
+    """Return small copies of some items' images, made in tasks where the images are read.
+
+    Args:
+        spark: The session.
+        source: The catalog.
+        item_ids: Which items.
+        max_side: The longest side, in pixels.
+
+    Returns:
+        The bytes of JPEG files by item_id; None for an image that cannot be read or decoded. Items
+        that are not in the catalog any more are left out.
+
+    Raises:
+        InputError: As of :func:`read_images`.
+    """
+    catalog = open_catalog(spark, source)
+    places = catalog.find_items(spark, item_ids)
+    column = catalog.stored_image_column(spark)
+    return shrink_places(spark, places, column, max_side) if places else {}
 
 
 def count_ignored(spark: SparkSession, source: CatalogSource) -> int:
