@@ -15,12 +15,10 @@ from pyspark.sql.types import BooleanType, StructField, StructType
 from vaeudf.catalog.kind import CatalogSource, KnownFormat
 from vaeudf.catalog.kinds import are_images, kinds_by_name
 from vaeudf.catalog.listing import LENGTH, MODIFIED, PATH, Looked, as_frame, root_of
-from vaeudf.catalog.reader import ImageReader
+from vaeudf.catalog.reader import Place
 from vaeudf.catalog.survey import check_not_empty, survey
-from vaeudf.images.decode import ImageFailure
 from vaeudf.images.formats import IMAGE_SUFFIXES
 from vaeudf.schema import (
-    IMAGE,
     IMAGE_FILE,
     IMAGE_LENGTH,
     IMAGE_MODIFIED,
@@ -52,7 +50,7 @@ class FolderCatalog:
         self._source = source
         self._kept: DataFrame | None = None
 
-    def stored_image_column(self) -> str:
+    def stored_image_column(self, spark: SparkSession) -> str:
         """Return any name: every image is a file."""
         return self._source.image_column
 
@@ -74,21 +72,15 @@ class FolderCatalog:
             (F.col(MODIFIED) / 1000.0).alias(IMAGE_MODIFIED),
         )
 
-    def read_images(self, spark: SparkSession, item_ids: Sequence[str]) -> dict[str, bytes | None]:
-        """Return some files' bytes, read by the driver."""
+    def find_items(self, spark: SparkSession, item_ids: Sequence[str]) -> dict[str, Place]:
+        """Return the places of those files that are there."""
         root = root_of(self._source.path)
         files, inner = filesystem(root)
         infos = files.get_file_info([posixpath.join(inner, item_id) for item_id in item_ids])
-        sizes = {
-            item_id: info.size
+        return {
+            item_id: (posixpath.join(root, item_id), None, info.size, 0.0)
             for item_id, info in zip(item_ids, infos, strict=True)
             if info.type == fs.FileType.File
-        }
-        places = ((posixpath.join(root, name), None, size, 0.0) for name, size in sizes.items())
-        images = ImageReader(IMAGE).read_all(places)
-        return {
-            name: None if isinstance(image, ImageFailure) else image
-            for name, image in zip(sizes, images, strict=True)
         }
 
     def count_ignored(self, spark: SparkSession) -> int:

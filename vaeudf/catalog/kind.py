@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 
 from pyspark.sql import DataFrame, SparkSession
 
+from vaeudf.catalog.reader import Place
 from vaeudf.schema import IMAGE, ITEM_ID
 from vaeudf.storage.locations import absolute
 
@@ -76,17 +77,17 @@ class Catalog(Protocol):
     def has_hashed_versions(self) -> bool:
         """Whether an item's source_version is a hash of its image."""
 
-    def stored_image_column(self) -> str:
+    def stored_image_column(self, spark: SparkSession) -> str:
         """Return what :class:`vaeudf.catalog.reader.ImageReader` is to call the images' column.
 
-        Of no meaning where every image is a file.
+        Of no meaning where every image is a file of its own.
         """
 
     def list_items(self, spark: SparkSession, *, versions: bool) -> DataFrame:
         """Return what :func:`vaeudf.catalog.source.list_items` does."""
 
-    def read_images(self, spark: SparkSession, item_ids: Sequence[str]) -> dict[str, bytes | None]:
-        """Return what :func:`vaeudf.catalog.source.read_images` does."""
+    def find_items(self, spark: SparkSession, item_ids: Sequence[str]) -> dict[str, Place]:
+        """Return where some items' images are; those that are not there are left out."""
 
     def count_ignored(self, spark: SparkSession) -> int:
         """Return how many files are there that are no part of the catalog."""

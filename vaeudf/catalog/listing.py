@@ -19,7 +19,7 @@ from vaeudf.catalog.local_folders import LocalFolder, first_on_its_way, list_fol
 from vaeudf.errors import InputError, root_cause
 from vaeudf.spark.cluster import Cluster
 from vaeudf.spark.tasks import numbered_tasks
-from vaeudf.storage.locations import absolute, exists, filesystem, is_file, spark_literal, spark_uri
+from vaeudf.storage.locations import absolute, exists, filesystem, is_file, spark_uri
 
 PATH, LENGTH, MODIFIED = "path", "length", "modified"
 _SCHEMA = pa.schema([(PATH, pa.string()), (LENGTH, pa.int64()), (MODIFIED, pa.int64())])
@@ -99,6 +99,14 @@ def list_files(spark: SparkSession, path: str) -> DataFrame:
     return as_frame(spark, look(spark, path))
 
 
+def listed_files(spark: SparkSession, path: str) -> pa.Table:
+    """Return what :func:`list_files` does, on the driver."""
+    looked = look(spark, path)
+    if not looked.folders:
+        return looked.files
+    return pa.concat_tables([looked.files, _listed_by_tasks(spark, looked.folders).toArrow()])
+
+
 def as_frame(spark: SparkSession, looked: Looked) -> DataFrame:
     """Return all files, with those of folders that tasks list."""
     here = spark.createDataFrame(looked.files)
@@ -117,11 +125,6 @@ def root_of(path: str) -> str:
 def is_glob(path: str) -> bool:
     """Whether the path is a pattern; what exists under its literal name is not."""
     return bool(_GLOB.search(path)) and not exists(path)
-
-
-def spark_location(path: str) -> str:
-    """Return the path as Spark's readers take it."""
-    return spark_uri(path) if is_glob(path) else spark_literal(path)
 
 
 def _listed_by_tasks(spark: SparkSession, folders: list[Folder]) -> DataFrame:

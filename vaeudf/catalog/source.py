@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import posixpath
 from collections.abc import Sequence
 from dataclasses import replace
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from vaeudf.catalog.csv_files import read_csv_header
 from vaeudf.catalog.delta import is_delta
 from vaeudf.catalog.folder import FolderCatalog
 from vaeudf.catalog.kind import Catalog, CatalogSource, Format, KnownFormat
 from vaeudf.catalog.parquet import ParquetCatalog
-from vaeudf.catalog.paths import PathsCatalog
+from vaeudf.catalog.paths import PathsCatalog, ask_for_path_column
+from vaeudf.catalog.reader import hashed_version
+from vaeudf.catalog.some_items import read_places, shrink_places
 from vaeudf.catalog.survey import (
     Survey,
     about_archives,
@@ -24,7 +23,7 @@ from vaeudf.catalog.survey import (
     survey,
 )
 from vaeudf.errors import InputError
-from vaeudf.schema import HASH_DIGITS, IMAGE_FILE, IMAGE_ROW, ITEM_ID, SOURCE_VERSION
+from vaeudf.schema import IMAGE_FILE, IMAGE_ROW, ITEM_ID, SOURCE_VERSION
 
 __all__ = [
     "CatalogSource",
@@ -37,6 +36,7 @@ __all__ = [
     "list_items",
     "open_catalog",
     "read_images",
+    "read_thumbnails",
     "resolve_format",
     "stored_image_column",
 ]
@@ -79,11 +79,7 @@ def resolve_format(spark: SparkSession, source: CatalogSource) -> KnownFormat:
     if images or not found.is_complete:
         return "images"
     if tables := found.files("csv"):
-        raise InputError(
-            f"catalog {source.path} is CSV, such as {posixpath.basename(tables[0])}; name the "
-            "column with the paths or URIs of the image files: --path-column. Its columns are "
-            f"{', '.join(map(repr, read_csv_header(tables[0])))}."
-        )
+        raise InputError(ask_for_path_column(source.path, tables))
     check_not_empty(found, _EXPECTED)
     return "images"
 
@@ -139,11 +135,6 @@ def in_file_order(items: DataFrame, num_partitions: int) -> DataFrame:
     return placed.sortWithinPartitions(IMAGE_FILE, IMAGE_ROW)
 
 
-def hashed_version(image: bytes | None) -> str:
-    """Return the source_version of an image where it is a hash, as :func:`list_items` gives it."""
-    return hashlib.sha256(image or b"").hexdigest()[:HASH_DIGITS]
-
-
 def has_hashed_versions(spark: SparkSession, source: CatalogSource) -> bool:
     """Whether an item's source_version is a hash of its image."""
     return open_catalog(spark, source).has_hashed_versions
@@ -151,7 +142,7 @@ def has_hashed_versions(spark: SparkSession, source: CatalogSource) -> bool:
 
 def stored_image_column(spark: SparkSession, source: CatalogSource) -> str:
     """Return what the catalog's files call the column with the images."""
-    return open_catalog(spark, source).stored_image_column()
+    return open_catalog(spark, source).stored_image_column(spark)
 
 
 def read_images(
@@ -170,7 +161,33 @@ def read_images(
     Raises:
         InputError: The catalog is not there, or a column is missing or of the wrong type.
     """
-    return open_catalog(spark, source).read_images(spark, item_ids)
+    catalog = open_catalog(spark, source)
+    places = catalog.find_items(spark, item_ids)
+    return read_places(places, catalog.stored_image_column(spark)) if places else {}
+
+
+def read_thumbnails(
+    spark: SparkSession, source: CatalogSource, item_ids: Sequence[str], max_side: int
+) -> dict[str, bytes | None]:
+    """Return small copies of some items' images, made in tasks where the images are read.
+
+    Args:
+        spark: The session.
+        source: The catalog.
+        item_ids: Which items.
+        max_side: The longest side, in pixels.
+
+    Returns:
+        The bytes of JPEG files by item_id; None for an image that cannot be read or decoded. Items
+        that are not in the catalog any more are left out.
+
+    Raises:
+        InputError: As of :func:`read_images`.
+    """
+    catalog = open_catalog(spark, source)
+    places = catalog.find_items(spark, item_ids)
+    column = catalog.stored_image_column(spark)
+    return shrink_places(spark, places, column, max_side) if places else {}
 
 
 def count_ignored(spark: SparkSession, source: CatalogSource) -> int:
