@@ -176,7 +176,11 @@ def test_a_glob_that_is_none(spark, tmp_path):
 
 
 def test_empty_folder(spark, tmp_path):
-    refused(spark, CatalogSource(str(tmp_path)), "has no files in it")
+    refused(
+        spark,
+        CatalogSource(str(tmp_path)),
+        f"the catalog is empty: {tmp_path} has no files; expected image files",
+    )
 
 
 def test_folder_without_images(spark, tmp_path):
@@ -224,7 +228,8 @@ def test_ids_that_differ_in_case_are_two(spark, tmp_path):
 def test_payload_named_like_a_column_of_the_table(spark, tmp_path):
     path = str(tmp_path / "c.parquet")
     pq.write_table(pa.table({"item_id": ["a"], "image": [b"x"], "MU": [1.0]}), path)
-    refused(spark, CatalogSource(path), "payload column 'MU' clashes with 'mu'")
+    source = CatalogSource(path, payload_columns=["MU"])
+    refused(spark, source, "payload column 'MU' clashes with 'mu'")
 
 
 def test_parquet_that_is_none(spark, tmp_path):

@@ -19,7 +19,7 @@ from vaeudf.catalog.local_folders import LocalFolder, first_on_its_way, list_fol
 from vaeudf.errors import InputError, root_cause
 from vaeudf.spark.cluster import Cluster
 from vaeudf.spark.tasks import numbered_tasks
-from vaeudf.storage.locations import absolute, exists, filesystem, is_file, spark_literal, spark_uri
+from vaeudf.storage.locations import absolute, exists, filesystem, is_file, spark_uri
 
 PATH, LENGTH, MODIFIED = "path", "length", "modified"
 _SCHEMA = pa.schema([(PATH, pa.string()), (LENGTH, pa.int64()), (MODIFIED, pa.int64())])
@@ -56,6 +56,29 @@ class Folder(NamedTuple):
         return self.names is not None and len(self.names) <= _FEW
 
 
+class Looked(NamedTuple):
+    """What the driver has found at a path.
+
+    Attributes:
+        files: As of :func:`list_files`.
+        folders: Those that it has not listed, because there are many.
+        hidden: How many files and folders were passed over for their names.
+    """
+
+    files: pa.Table
+    folders: list[Folder]
+    hidden: int
+
+
+def look(spark: SparkSession, path: str) -> Looked:
+    """List what is at a path, folder by folder, until there is enough for tasks.
+
+    Raises:
+        InputError: As of :func:`list_files`.
+    """
+    return _look(_folders_at(spark, path))
+
+
 def list_files(spark: SparkSession, path: str) -> DataFrame:
     """Return all files at or under a path, but for those that Spark would pass over, too.
 
@@ -73,39 +96,21 @@ def list_files(spark: SparkSession, path: str) -> DataFrame:
     Raises:
         InputError: The path does not exist, or a folder cannot be listed.
     """
-    found, folders = _look(_folders_at(spark, path))
-    here = spark.createDataFrame(found)
-    if not folders:
-        return here
-    # Not a task for each folder: a Python task takes long to start, however little it does.
-    cluster = Cluster(spark)
-    num_tasks = min(len(folders), _TASKS_PER_CORE * cluster.num_cores)
-    shares = cluster.share(
-        [[(folder.path, folder.way) for folder in folders[i::num_tasks]] for i in range(num_tasks)]
-    )
-
-    def list_all(task: int) -> Iterator[pa.RecordBatch]:
-        for path, way in shares.value[task]:
-            files, _ = _list(Folder(path, recursive=True, way=way))
-            yield from files.to_batches(_ROWS_PER_BATCH)
-
-    return here.unionByName(numbered_tasks(spark, num_tasks, list_all, from_arrow_schema(_SCHEMA)))
+    return as_frame(spark, look(spark, path))
 
 
-def first_file(spark: SparkSession, path: str) -> str | None:
-    """Return some file at or under the path, or None.
+def listed_files(spark: SparkSession, path: str) -> pa.Table:
+    """Return what :func:`list_files` does, on the driver."""
+    looked = look(spark, path)
+    if not looked.folders:
+        return looked.files
+    return pa.concat_tables([looked.files, _listed_by_tasks(spark, looked.folders).toArrow()])
 
-    Raises:
-        InputError: The path does not exist, or the glob matches nothing.
-    """
-    waiting = _folders_at(spark, path)
-    while waiting:
-        folder = waiting.pop()
-        files, folders = _list(folder._replace(recursive=False))
-        if files.num_rows:
-            return str(files[PATH][0].as_py())
-        waiting += folders
-    return None
+
+def as_frame(spark: SparkSession, looked: Looked) -> DataFrame:
+    """Return all files, with those of folders that tasks list."""
+    here = spark.createDataFrame(looked.files)
+    return here.unionByName(_listed_by_tasks(spark, looked.folders)) if looked.folders else here
 
 
 def root_of(path: str) -> str:
@@ -122,9 +127,20 @@ def is_glob(path: str) -> bool:
     return bool(_GLOB.search(path)) and not exists(path)
 
 
-def spark_location(path: str) -> str:
-    """Return the path as Spark's readers take it."""
-    return spark_uri(path) if is_glob(path) else spark_literal(path)
+def _listed_by_tasks(spark: SparkSession, folders: list[Folder]) -> DataFrame:
+    # Not a task for each folder: a Python task takes long to start, however little it does.
+    cluster = Cluster(spark)
+    num_tasks = min(len(folders), _TASKS_PER_CORE * cluster.num_cores)
+    shares = cluster.share(
+        [[(folder.path, folder.way) for folder in folders[i::num_tasks]] for i in range(num_tasks)]
+    )
+
+    def list_all(task: int) -> Iterator[pa.RecordBatch]:
+        for path, way in shares.value[task]:
+            listed = _list(Folder(path, recursive=True, way=way))
+            yield from listed.files.to_batches(_ROWS_PER_BATCH)
+
+    return numbered_tasks(spark, num_tasks, list_all, from_arrow_schema(_SCHEMA))
 
 
 def check_exists(path: str) -> None:
@@ -191,27 +207,25 @@ def _matches(spark: SparkSession, path: str) -> dict[str, bool]:
     return {f"{root}{rest}": is_file for rest, is_file in below.items()}
 
 
-def _look(folders: list[Folder]) -> tuple[pa.Table, list[Folder]]:
-    """List folders level by level, until there is enough below them for tasks to pay.
-
-    Returns:
-        The files that were found, and the folders that were not listed.
-    """
+def _look(folders: list[Folder]) -> Looked:
+    """List folders level by level, until there is enough below them for tasks to pay."""
     flat = [folder for folder in folders if not folder.recursive]
     deep = [folder for folder in folders if folder.recursive]
     with ThreadPoolExecutor(_THREADS) as pool:
-        tables = [_SCHEMA.empty_table(), *(files for files, _ in pool.map(_list, flat))]
-        while 0 < len(deep) < _MANY_FOLDERS and sum(map(len, tables)) < _MANY_FILES:
+        levels = list(pool.map(_list, flat))
+        while 0 < len(deep) < _MANY_FOLDERS and sum(len(one.files) for one in levels) < _MANY_FILES:
             looked = list(pool.map(_list, (folder._replace(recursive=False) for folder in deep)))
-            tables += [files for files, _ in looked]
-            deep = [folder for _, below in looked for folder in below]
+            levels += looked
+            deep = [folder for one in looked for folder in one.folders]
     # In one chunk: of a table in several, some of them empty, createDataFrame silently drops rows
     # (PySpark 4.3).
-    return pa.concat_tables(tables).combine_chunks(), deep
+    tables = [_SCHEMA.empty_table(), *(one.files for one in levels)]
+    files = pa.concat_tables(tables).combine_chunks()
+    return Looked(files, deep, sum(one.hidden for one in levels))
 
 
-def _list(folder: Folder) -> tuple[pa.Table, list[Folder]]:
-    """Return the files of a folder, sorted, and the folders in it.
+def _list(folder: Folder) -> Looked:
+    """List a folder: its files, sorted, and the folders in it.
 
     Raises:
         InputError: It cannot be listed.
@@ -219,60 +233,64 @@ def _list(folder: Folder) -> tuple[pa.Table, list[Folder]]:
     try:
         files, inner = filesystem(folder.path)
         if isinstance(files, fs.LocalFileSystem) and not folder.asks_for_few:
-            rows, below = _list_local(folder, inner)
+            rows, below, hidden = _list_local(folder, inner)
         else:
-            rows, below = _list_store(folder, files, inner)
+            rows, below, hidden = _list_store(folder, files, inner)
     except OSError as error:
         raise InputError(f"folder {folder.path} cannot be listed: {root_cause(error)}.") from None
     start = len(inner.rstrip("/"))
-    # What is asked for by name is not passed over.
-    rows = sorted(
-        (path[start:], length, time)
-        for path, length, time in rows
-        if (path[start + 1 :] in folder.names if folder.names else not _hidden(path[start:]))
-    )
+    rows = sorted(rows)
+    if folder.names is not None:
+        rows = [row for row in rows if row[0][start + 1 :] in folder.names]
     # The store's own path of the folder gives way to the one that says which store it is.
     above = folder.path.rstrip("/")
     columns = [
-        [above + rest for rest, _, _ in rows],
+        [above + path[start:] for path, _, _ in rows],
         [length for _, length, _ in rows],
         [None if time is None else time // 10**6 for _, _, time in rows],
     ]
-    folders = [
-        Folder(above + path[start:], recursive=True, way=way)
-        for path, way in below
-        if not _hidden(path[start:])
-    ]
-    return pa.table(columns, schema=_SCHEMA), sorted(folders)
+    folders = sorted(Folder(above + path[start:], recursive=True, way=way) for path, way in below)
+    return Looked(pa.table(columns, schema=_SCHEMA), folders, hidden)
 
 
 _Rows = list[tuple[str, int, int | None]]
 _Below = list[tuple[str, tuple[str, ...]]]
 
 
-def _list_store(folder: Folder, files: fs.FileSystem, inner: str) -> tuple[_Rows, _Below]:
+def _list_store(folder: Folder, files: fs.FileSystem, inner: str) -> tuple[_Rows, _Below, int]:
     if folder.asks_for_few:
         found = files.get_file_info([f"{inner}/{name}" for name in sorted(folder.names or ())])
     else:
         found = files.get_file_info(fs.FileSelector(inner, recursive=folder.recursive))
-    # Neither a file nor a folder is a pipe, or a file that has gone since.
-    rows = [(i.path, i.size, i.mtime_ns) for i in found if i.type == fs.FileType.File]
-    return rows, [(info.path, ()) for info in found if info.type == fs.FileType.Directory]
+    start = len(inner.rstrip("/"))
+    # Neither a file nor a folder is a pipe, or a file that has gone since. What is asked for by
+    # name is not passed over.
+    found = [info for info in found if info.type in (fs.FileType.File, fs.FileType.Directory)]
+    seen = [info for info in found if folder.names is not None or not _hidden(info.path[start:])]
+    rows = [(i.path, i.size, i.mtime_ns) for i in seen if i.type == fs.FileType.File]
+    below: _Below = [(i.path, ()) for i in seen if i.type == fs.FileType.Directory]
+    return rows, below, len(found) - len(seen)
 
 
-def _list_local(folder: Folder, inner: str) -> tuple[_Rows, _Below]:
+def _list_local(folder: Folder, inner: str) -> tuple[_Rows, _Below, int]:
     rows: _Rows = []
+    passed_over = 0
+
+    def is_hidden(name: str) -> bool:
+        nonlocal passed_over
+        hidden = folder.names is None and _hidden(name)
+        passed_over += hidden
+        return hidden
+
     top = inner.rstrip("/") or "/"
     waiting = [LocalFolder(top, folder.way) if folder.way else first_on_its_way(top)]
     while waiting:
-        # By name, files are asked for that are hidden otherwise.
-        hidden = _hidden if folder.names is None else lambda name: False
-        found, below = list_folder(waiting.pop(), hidden)
+        found, below = list_folder(waiting.pop(), is_hidden)
         rows += found
         if not folder.recursive:
-            return rows, [(path, way) for path, way in below]
+            return rows, [(path, way) for path, way in below], passed_over
         waiting += below
-    return rows, []
+    return rows, [], passed_over
 
 
 def _hidden(rest: str) -> bool:

@@ -2,36 +2,45 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from py4j.protocol import Py4JJavaError
+import pyarrow as pa
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import BinaryType
 
+from vaeudf.catalog.columns import CatalogColumns, Chosen, Column
 from vaeudf.catalog.delta import delta_snapshot
+from vaeudf.catalog.files import CatalogFile, Listed, read_footers
 from vaeudf.catalog.kind import CatalogSource, KnownFormat
-from vaeudf.catalog.listing import spark_location
-from vaeudf.errors import InputError, root_cause
-from vaeudf.schema import (
-    HASH_DIGITS,
-    IMAGE,
-    IMAGE_FILE,
-    IMAGE_LENGTH,
-    IMAGE_MODIFIED,
-    IMAGE_ROW,
-    ITEM_ID,
-    PLACE,
-    SOURCE_VERSION,
-    check_payload_names,
-    quoted,
-)
-from vaeudf.spark.read import file_path, read_snapshot
+from vaeudf.catalog.kinds import kinds_by_name
+from vaeudf.catalog.listing import LENGTH, MODIFIED, PATH, is_glob, listed_files, root_of
+from vaeudf.catalog.partitions import partition_values
+from vaeudf.catalog.reader import Place
+from vaeudf.catalog.rows import HASH, Field, FileRows, find_inexact, list_rows
+from vaeudf.errors import InputError, raised_in_task
+from vaeudf.schema import ITEM_ID, PLACE, SOURCE_VERSION, quoted
+from vaeudf.storage.locations import absolute
+from vaeudf.table.snapshot import Snapshot
 
-# Where a row is stored, beside the catalog's own columns, which may have any names.
-_STORED = {name: f"__vaeudf_{name}" for name in PLACE}
+log = logging.getLogger(__name__)
+
+# Beside the payload's columns, which may have any names.
+_ID, _VERSION = "__vaeudf_id", "__vaeudf_version"
+NAMED_PATH = "__vaeudf_path"
+"""The paths of image files, as they are written in the catalog's rows."""
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A catalog's files as they are now."""
+
+    snapshot: Snapshot | None
+    files: list[CatalogFile]
+    columns: CatalogColumns
+    ignored: int
 
 
 class ParquetCatalog:
@@ -42,103 +51,150 @@ class ParquetCatalog:
     def __init__(self, source: CatalogSource) -> None:
         """Take what the options say; nothing is read yet."""
         self._source = source
+        self._kept: _Opened | None = None
 
     @property
     def has_hashed_versions(self) -> bool:
         """Whether source_version is a hash of the image: unless a column has it."""
         return self._source.version_column is None
 
-    def stored_image_column(self) -> str:
+    def stored_image_column(self, spark: SparkSession) -> str:
         """Return what the catalog's files call the column with the images."""
-        snapshot = delta_snapshot(self._source.path)
-        if snapshot is None or snapshot.columns is None:
-            return self._source.image_column
-        column, *fields = self._source.image_column.split(".")
-        return ".".join([*snapshot.columns.stored([column]), *fields])
+        return self._open(spark).columns.image_column(self._source.image_column)
 
     def list_items(self, spark: SparkSession, *, versions: bool) -> DataFrame:
         """Return the rows, with their payload columns."""
-        source = self._source
-        frame, payload = _open_parquet(spark, source)
-        if source.version_column:
-            version = F.col(quoted(source.version_column)).cast("string")
-        elif versions:
-            # 64 bits of SHA-256 tell a changed image from an unchanged one, in half a row's bytes.
-            image = F.coalesce(F.col(source.image_column), F.lit(b""))
-            version = F.substring(F.sha2(image, 256), 1, HASH_DIGITS)
-        else:
-            version = F.lit(None).cast("string")
-        return frame.select(
-            F.col(quoted(source.id_column)).cast("string").alias(ITEM_ID),
-            version.alias(SOURCE_VERSION),
-            *(F.col(quoted(name)) for name in payload),
-            *(F.col(_STORED[name]).alias(name) for name in PLACE),
-        )
+        opened = self._open(spark)
+        chosen = opened.columns.choose(self._source)
+        _tell_left_out(self._source.path, chosen)
+        hashed = versions and self.has_hashed_versions
+        return self._list(spark, opened, chosen, hashed=hashed)
 
-    def read_images(self, spark: SparkSession, item_ids: Sequence[str]) -> dict[str, bytes | None]:
-        """Return some rows' images."""
-        # The pictures need none of the other columns, which may have gone since.
+    def list_paths(self, spark: SparkSession) -> DataFrame:
+        """Return item_id, source_version if a column has it, the payload and `NAMED_PATH`."""
+        opened = self._open(spark)
+        chosen = opened.columns.choose(self._source)
+        _tell_left_out(self._source.path, chosen)
+        return self._list(spark, opened, chosen, hashed=False).drop(*PLACE)
+
+    def find_items(self, spark: SparkSession, item_ids: Sequence[str]) -> dict[str, Place]:
+        """Return where some rows' images are."""
+        # Nothing is needed of the other columns, which may have gone since.
         bare = replace(self._source, payload_columns=(), version_column=None)
-        frame, _ = _open_parquet(spark, bare)
-        wanted = F.col(quoted(bare.id_column)).cast("string")
-        rows = frame.select(wanted.alias(ITEM_ID), F.col(bare.image_column).alias(IMAGE))
-        found = rows.where(F.col(ITEM_ID).isin(list(item_ids))).collect()
-        return {row[ITEM_ID]: row[IMAGE] and bytes(row[IMAGE]) for row in found}
+        opened = self._open(spark)
+        chosen = opened.columns.choose(bare)
+        if not item_ids:
+            return {}
+        rows = self._list(spark, opened, chosen, hashed=False)
+        rows = rows.where(F.col(ITEM_ID).isin(list(item_ids))).select(ITEM_ID, *PLACE)
+        try:
+            found = rows.collect()
+        except PySparkException as error:
+            raise raised_in_task(error) or error from None
+        return {row[ITEM_ID]: tuple(row[name] for name in PLACE) for row in found}
 
     def count_ignored(self, spark: SparkSession) -> int:
-        """Return 0: other files are not counted."""
-        return 0
+        """Return how many files are beside the Parquet files."""
+        return self._open(spark).ignored
+
+    def _open(self, spark: SparkSession) -> _Opened:
+        """Return the catalog's files; looked at once, as long as this object lives."""
+        if self._kept is None:
+            snapshot = delta_snapshot(self._source.path)
+            opened = (
+                self._open_files(spark) if snapshot is None else self._open_table(spark, snapshot)
+            )
+            self._kept = opened
+        return self._kept
+
+    def _open_files(self, spark: SparkSession) -> _Opened:
+        path = self._source.path
+        listed = listed_files(spark, path).sort_by(PATH)
+        rows = list(zip(*(listed[n].to_pylist() for n in (PATH, LENGTH, MODIFIED)), strict=True))
+        kinds = kinds_by_name(listed[PATH].combine_chunks())
+        named = [row for row, kind in zip(rows, kinds, strict=True) if kind == "parquet"]
+        # Some engines give their files no suffix.
+        chosen = named or rows
+        if not chosen:
+            raise InputError(f"catalog {path} has no files in it; expected Parquet files.")
+        files = read_footers(
+            spark, [Listed(uri, length, (time or 0) / 1000.0) for uri, length, time in chosen]
+        )
+        values = partition_values([file.uri for file in files], _bases(path, files))
+        columns = CatalogColumns(path, files, values)
+        return _Opened(None, files, columns, len(rows) - len(chosen))
+
+    def _open_table(self, spark: SparkSession, snapshot: Snapshot) -> _Opened:
+        path = self._source.path
+        if not snapshot.files:
+            raise InputError(f"catalog {path} is empty; expected at least one item.")
+        files = read_footers(spark, [Listed(uri) for uri in snapshot.files])
+        columns = CatalogColumns(path, files, snapshot.partition_values, snapshot.columns)
+        return _Opened(snapshot, files, columns, 0)
+
+    def _list(
+        self, spark: SparkSession, opened: _Opened, chosen: Chosen, *, hashed: bool
+    ) -> DataFrame:
+        columns = [(_ID, chosen.item_id)]
+        if chosen.version is not None:
+            columns.append((_VERSION, chosen.version))
+        if chosen.path is not None:
+            columns.append((NAMED_PATH, chosen.path))
+        columns += [(column.name, column) for column in chosen.payload]
+        fields = [Field(name, column.kind) for name, column in columns]
+        deleted = {} if opened.snapshot is None else opened.snapshot.deleted
+        parts = [
+            FileRows(
+                file,
+                tuple(column.stored[number] for _, column in columns),
+                _values(number, [column for _, column in columns]),
+                deleted.get(file.uri),
+            )
+            for number, file in enumerate(opened.files)
+        ]
+        _tell_inexact(spark, fields, parts)
+        image = opened.columns.image_column(self._source.image_column) if hashed else None
+        rows = list_rows(spark, fields, parts, image)
+        # Spark makes text of ids, for it is its text that the ids of older tables are.
+        version = F.lit(None) if chosen.version is None else F.col(_VERSION)
+        return rows.select(
+            F.col(_ID).cast("string").alias(ITEM_ID),
+            (F.col(HASH) if hashed else version.cast("string")).alias(SOURCE_VERSION),
+            *(F.col(quoted(column.name)) for column in chosen.payload),
+            *([] if chosen.path is None else [NAMED_PATH]),
+            *PLACE,
+        )
 
 
-def _read_rows(spark: SparkSession, source: CatalogSource) -> DataFrame:
-    snapshot = delta_snapshot(source.path)
+def _values(number: int, columns: Sequence[Column]) -> dict[int, pa.Scalar]:
+    """Return what a file has no column for, by the column's place."""
+    return {
+        place: column.values[number]
+        for place, column in enumerate(columns)
+        if column.values is not None
+    }
+
+
+def _bases(path: str, files: Sequence[CatalogFile]) -> list[str]:
+    """Return, for each file, the folder that the catalog's path names."""
+    if not is_glob(path):
+        return [root_of(path)] * len(files)
+    depth = absolute(path).rstrip("/").count("/") + 1
+    parts = [file.uri.split("/") for file in files]
+    return ["/".join(names[: min(depth, len(names) - 1)]) for names in parts]
+
+
+def _tell_left_out(path: str, chosen: Chosen) -> None:
+    if chosen.left_out:
+        reasons = "; ".join(f"{column.name!r}, for {column.why}" for column in chosen.left_out)
+        log.warning("columns of catalog %s that the table will not have: %s.", path, reasons)
+
+
+def _tell_inexact(spark: SparkSession, fields: Sequence[Field], parts: Sequence[FileRows]) -> None:
     try:
-        place = (
-            file_path().alias(_STORED[IMAGE_FILE]),
-            F.col("_metadata.row_index").alias(_STORED[IMAGE_ROW]),
-            F.col("_metadata.file_size").alias(_STORED[IMAGE_LENGTH]),
-            F.col("_metadata.file_modification_time").cast("double").alias(_STORED[IMAGE_MODIFIED]),
-        )
-        if snapshot is not None and not snapshot.files:
-            raise InputError(f"catalog {source.path} is empty; expected at least one item.")
-        if snapshot is not None:
-            return read_snapshot(spark, snapshot, *place)
-        return spark.read.parquet(spark_location(source.path)).select("*", *place)
-    except (PySparkException, Py4JJavaError) as error:
-        raise InputError(
-            f"catalog {source.path} cannot be read as Parquet: {root_cause(error)}."
-        ) from None
-
-
-def _open_parquet(spark: SparkSession, source: CatalogSource) -> tuple[DataFrame, list[str]]:
-    """Return a catalog's rows as they are, and its payload columns, once all is known to fit."""
-    frame = _read_rows(spark, source)
-    names = [name for name in frame.columns if name not in _STORED.values()]
-    wanted = [source.id_column, source.image_column.split(".")[0]]
-    wanted += [source.version_column] if source.version_column else []
-    wanted += list(source.payload_columns or [])
-    missing = [name for name in wanted if name not in names]
-    if missing:
-        raise InputError(
-            f"catalog {source.path} has no column {', '.join(map(repr, missing))}; "
-            f"it has {', '.join(names)}. "
-            "Name them with --id-column, --image-column and --payload-columns."
-        )
-    image = F.col(source.image_column)
-    try:
-        found = frame.select(image).schema[0].dataType
-    except PySparkException:
-        raise InputError(
-            f"catalog {source.path} has no field {source.image_column!r} in its column "
-            f"{frame.schema[source.image_column.split('.')[0]].simpleString()}."
-        ) from None
-    if not isinstance(found, BinaryType):
-        raise InputError(
-            f"column {source.image_column!r} of catalog {source.path} holds "
-            f"{found.simpleString()}; expected binary: the bytes of an image file."
-        )
-    payload = source.payload_columns
-    if payload is None:
-        payload = [name for name in names if name not in wanted]
-    check_payload_names(list(payload))
-    return frame, list(payload)
+        found = find_inexact(spark, fields, parts)
+    except PySparkException as error:
+        raise raised_in_task(error) or error from None
+    if found:
+        where = ", ".join(f"{name!r} (in {file})" for name, file in found.items())
+        log.warning("columns whose nanoseconds are cut off to microseconds: %s.", where)

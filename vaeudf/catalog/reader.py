@@ -5,6 +5,7 @@ So only an item's place goes through Spark, and only the images that have change
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,9 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from vaeudf.catalog.names import find_column
 from vaeudf.catalog.prefetch import LookAhead
 from vaeudf.errors import InputError, root_cause
 from vaeudf.images.decode import MAX_BYTES, ImageFailure
+from vaeudf.schema import HASH_DIGITS
 from vaeudf.storage.locations import absolute, filesystem
 
 UNAVAILABLE = "unavailable"
@@ -26,7 +29,8 @@ UNAVAILABLE = "unavailable"
 # but they must not fill a task's memory.
 _BYTES_PER_BATCH = 2 * 2**20
 _MOST_ROWS_PER_BATCH = 128
-_BUFFER_BYTES = 2**20
+BUFFER_BYTES = 2**20
+"""Read at a time of what is streamed."""
 # A store takes some 50 ms to answer, however many requests there are.
 _THREADS = 32
 _BYTES_AHEAD = 64 * 2**20
@@ -41,7 +45,7 @@ class ImageReader:
     def __init__(self, image_column: str) -> None:
         """Take the column that has the images, ``a.b`` for a field; for rows of Parquet only."""
         self._column = image_column
-        self._parquet: _ParquetImages | None = None
+        self._parquet: ParquetImages | None = None
 
     def read_all(self, places: Iterable[Place]) -> Iterator[bytes | ImageFailure | None]:
         """Yield images, as :meth:`read` returns them; a store's files are fetched ahead of time."""
@@ -74,8 +78,8 @@ class ImageReader:
             return _read_file(uri, length)
         try:
             if self._parquet is None or self._parquet.uri != uri:
-                _check_unchanged(uri, length, modified)
-                self._parquet = _ParquetImages(uri, self._column)
+                check_unchanged(uri, length, modified)
+                self._parquet = ParquetImages(uri, self._column)
             assert row is not None
             return self._parquet.image(int(row))
         except (OSError, pa.ArrowException) as error:
@@ -93,6 +97,8 @@ def _is_local(uri: str) -> bool:
 
 
 def _read_file(uri: str, length: float) -> bytes | ImageFailure:
+    if not uri:
+        return ImageFailure(UNAVAILABLE, "the catalog names no file for it.")
     if length > MAX_BYTES:
         return ImageFailure(
             "too_large", f"the file has {int(length)} bytes; at most {MAX_BYTES} are read."
@@ -106,7 +112,7 @@ def _read_file(uri: str, length: float) -> bytes | ImageFailure:
         system, inner = filesystem(uri)
         with system.open_input_stream(inner) as stream:
             return bytes(stream.read())
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException, InputError) as error:
         return _unavailable(uri, error)
 
 
@@ -114,7 +120,12 @@ def _unavailable(uri: str, error: Exception) -> ImageFailure:
     return ImageFailure(UNAVAILABLE, f"{uri} could not be read: {root_cause(error)}.")
 
 
-def _check_unchanged(uri: str, length: float, modified: float) -> None:
+def check_unchanged(uri: str, length: float, modified: float) -> None:
+    """Check that a Parquet file is the one that was listed.
+
+    Raises:
+        InputError: It is another one by now, or gone.
+    """
     system, inner = filesystem(uri)
     info = system.get_file_info(inner)
     # Stores give times to the second or finer, and libraries differ even for one store.
@@ -126,54 +137,94 @@ def _check_unchanged(uri: str, length: float, modified: float) -> None:
         )
 
 
-class _ParquetImages:
-    """One column of a Parquet file, row by row."""
+def hashed_version(image: bytes | None) -> str:
+    """Return the source_version of an image where it is a hash of it."""
+    # 64 bits of SHA-256 tell a changed image from an unchanged one, in half a row's bytes.
+    return hashlib.sha256(image or b"").hexdigest()[:HASH_DIGITS]
+
+
+class ParquetImages:
+    """The images of a Parquet file, row by row, read as a stream.
+
+    A row group may have gigabytes of them, and what is held is a few rows.
+    """
 
     def __init__(self, uri: str, column: str) -> None:
+        """Open the file.
+
+        Args:
+            uri: The file.
+            column: The column with the images; ``a.b`` is the field of a struct, unless there is a
+                column of that name.
+
+        Raises:
+            OSError: It cannot be opened.
+            pa.ArrowException: It is no Parquet file.
+        """
         system, inner = filesystem(uri)
         self.uri = uri
-        self._path = column.split(".")
-        # Read as a stream: a row group's images may have gigabytes.
         self._file = pq.ParquetFile(
-            inner, filesystem=system, pre_buffer=False, buffer_size=_BUFFER_BYTES
+            inner, filesystem=system, pre_buffer=False, buffer_size=BUFFER_BYTES
         )
+        schema = self._file.schema_arrow
+        self._path = find_column({field.name: field.type for field in schema}, column)
         footer = self._file.metadata
         sizes = [footer.row_group(i).num_rows for i in range(footer.num_row_groups)]
         self._starts = np.cumsum([0, *sizes])
         self._group = -1
-        self._batches: Iterator[pa.RecordBatch] = iter(())
+        self._batches: Iterator[pa.Array] = iter(())
         self._images: Sequence[pa.Scalar] = ()
         self._first = 0
 
     def image(self, row: int) -> bytes | None:
-        """Return a row's image.
+        """Return a row's image; rows are best asked for in ascending order.
 
         Raises:
-            OSError: There is no such row.
+            OSError: There is no such row, or it cannot be read.
         """
-        if self._path[0] not in self._file.schema_arrow.names:
+        if self._path is None:
             return None
         if not 0 <= row < self._starts[-1]:
             raise OSError(f"it has no row {row} any more, but {self._starts[-1]} rows")
         group = int(np.searchsorted(self._starts, row, side="right")) - 1
         if group != self._group or row < self._first:
             self._group, self._first, self._images = group, int(self._starts[group]), ()
-            self._batches = self._file.iter_batches(
-                self._rows_per_batch(group), row_groups=[group], columns=[".".join(self._path)]
-            )
+            self._batches = self._batches_of(group, self._path)
         while row >= self._first + len(self._images):
             self._first += len(self._images)
-            column = next(self._batches).column(0)
-            for name in self._path[1:]:
-                column = pc.struct_field(column, name)
-            self._images = column
+            self._images = next(self._batches)
         found: bytes | None = self._images[row - self._first].as_py()
         return found
 
-    def _rows_per_batch(self, group: int) -> int:
+    def rows(self, groups: Sequence[int]) -> Iterator[bytes | None]:
+        """Yield the images of some row groups' rows.
+
+        Raises:
+            OSError: They cannot be read.
+        """
+        for group in groups:
+            if self._path is None:
+                yield from [None] * int(self._starts[group + 1] - self._starts[group])
+                continue
+            for images in self._batches_of(group, self._path):
+                yield from (image.as_py() for image in images)
+
+    def _batches_of(self, group: int, path: tuple[str, ...]) -> Iterator[pa.Array]:
+        for batch in self._file.iter_batches(
+            self._rows_per_batch(group, path),
+            row_groups=[group],
+            columns=[".".join(path)],
+            use_threads=False,
+        ):
+            column = batch.column(path[0])
+            for name in path[1:]:
+                column = pc.struct_field(column, name)
+            yield column
+
+    def _rows_per_batch(self, group: int, path: tuple[str, ...]) -> int:
         footer = self._file.metadata.row_group(group)
         columns = (footer.column(i) for i in range(footer.num_columns))
-        name = ".".join(self._path)
+        name = ".".join(path)
         size = sum(c.total_uncompressed_size for c in columns if c.path_in_schema == name)
         mean = max(1, int(size) // max(1, int(footer.num_rows)))
         return max(1, min(_MOST_ROWS_PER_BATCH, _BYTES_PER_BATCH // mean))

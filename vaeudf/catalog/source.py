@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -11,10 +11,19 @@ from pyspark.sql import functions as F
 from vaeudf.catalog.delta import is_delta
 from vaeudf.catalog.folder import FolderCatalog
 from vaeudf.catalog.kind import Catalog, CatalogSource, Format, KnownFormat
-from vaeudf.catalog.listing import first_file
 from vaeudf.catalog.parquet import ParquetCatalog
+from vaeudf.catalog.paths import PathsCatalog, ask_for_path_column
+from vaeudf.catalog.reader import hashed_version
+from vaeudf.catalog.some_items import read_places, shrink_places
+from vaeudf.catalog.survey import (
+    Survey,
+    about_archives,
+    check_not_empty,
+    may_hold_images,
+    survey,
+)
 from vaeudf.errors import InputError
-from vaeudf.schema import HASH_DIGITS, IMAGE_FILE, IMAGE_ROW, ITEM_ID, SOURCE_VERSION
+from vaeudf.schema import IMAGE_FILE, IMAGE_ROW, ITEM_ID, SOURCE_VERSION
 
 __all__ = [
     "CatalogSource",
@@ -27,37 +36,68 @@ __all__ = [
     "list_items",
     "open_catalog",
     "read_images",
+    "read_thumbnails",
     "resolve_format",
     "stored_image_column",
 ]
 
+_EXPECTED = "image files, Parquet files, or CSV with the paths of image files"
+
 
 def open_catalog(spark: SparkSession, source: CatalogSource) -> Catalog:
-    """Return the catalog of the kind that a source is, looking at the first file for ``auto``.
+    """Return the catalog of the kind that a source is, looking at what is there for ``auto``.
 
     Raises:
-        InputError: There is no file.
+        InputError: There is nothing that can be a catalog.
     """
     form = resolve_format(spark, source)
-    return FolderCatalog(source) if form == "images" else ParquetCatalog(source)
+    if form == "images":
+        return FolderCatalog(source)
+    if source.path_column is not None or form == "csv":
+        return PathsCatalog(replace(source, format=form))
+    return ParquetCatalog(source)
 
 
 def resolve_format(spark: SparkSession, source: CatalogSource) -> KnownFormat:
-    """Return the format, looking at the first file for ``auto``.
+    """Return the format, looking at what is there for ``auto``.
 
     Raises:
-        InputError: There is no file.
+        InputError: There is nothing that can be a catalog.
     """
     if source.format != "auto":
         return source.format
     if is_delta(source.path):
         return "parquet"
-    first = first_file(spark, source.path)
-    if first is None:
+    found = survey(spark, source.path)
+    if source.path_column is not None:
+        return _format_of_paths(found, source.path_column)
+    parquet, images = found.files("parquet"), found.files("image")
+    if parquet and (not images or may_hold_images(parquet[0], source.image_column)):
+        if found.files("archive") and not may_hold_images(parquet[0], source.image_column):
+            raise InputError(about_archives(found, _EXPECTED))
+        return "parquet"
+    if images or not found.is_complete:
+        return "images"
+    if tables := found.files("csv"):
+        raise InputError(ask_for_path_column(source.path, tables))
+    check_not_empty(found, _EXPECTED)
+    return "images"
+
+
+def _format_of_paths(found: Survey, column: str) -> KnownFormat:
+    tables, parquet = found.files("csv"), found.files("parquet")
+    if tables and parquet:
         raise InputError(
-            f"catalog {source.path} has no files in it; expected images or Parquet files."
+            f"catalog {found.path} has {len(tables):,} CSV files and {len(parquet):,} Parquet "
+            f"files; say which have the column {column!r}: --format csv or --format parquet."
         )
-    return "parquet" if first.lower().endswith((".parquet", ".parq")) else "images"
+    if not (tables or parquet):
+        raise InputError(
+            f"catalog {found.path} has {found.passed_over()}; expected CSV or Parquet with the "
+            f"column {column!r} (--path-column). For a file of another name, say --format csv or "
+            "--format parquet."
+        )
+    return "csv" if tables else "parquet"
 
 
 def list_items(spark: SparkSession, source: CatalogSource, *, versions: bool = True) -> DataFrame:
@@ -95,11 +135,6 @@ def in_file_order(items: DataFrame, num_partitions: int) -> DataFrame:
     return placed.sortWithinPartitions(IMAGE_FILE, IMAGE_ROW)
 
 
-def hashed_version(image: bytes | None) -> str:
-    """Return the source_version of an image where it is a hash, as :func:`list_items` gives it."""
-    return hashlib.sha256(image or b"").hexdigest()[:HASH_DIGITS]
-
-
 def has_hashed_versions(spark: SparkSession, source: CatalogSource) -> bool:
     """Whether an item's source_version is a hash of its image."""
     return open_catalog(spark, source).has_hashed_versions
@@ -107,7 +142,7 @@ def has_hashed_versions(spark: SparkSession, source: CatalogSource) -> bool:
 
 def stored_image_column(spark: SparkSession, source: CatalogSource) -> str:
     """Return what the catalog's files call the column with the images."""
-    return open_catalog(spark, source).stored_image_column()
+    return open_catalog(spark, source).stored_image_column(spark)
 
 
 def read_images(
@@ -126,7 +161,33 @@ def read_images(
     Raises:
         InputError: The catalog is not there, or a column is missing or of the wrong type.
     """
-    return open_catalog(spark, source).read_images(spark, item_ids)
+    catalog = open_catalog(spark, source)
+    places = catalog.find_items(spark, item_ids)
+    return read_places(places, catalog.stored_image_column(spark)) if places else {}
+
+
+def read_thumbnails(
+    spark: SparkSession, source: CatalogSource, item_ids: Sequence[str], max_side: int
+) -> dict[str, bytes | None]:
+    """Return small copies of some items' images, made in tasks where the images are read.
+
+    Args:
+        spark: The session.
+        source: The catalog.
+        item_ids: Which items.
+        max_side: The longest side, in pixels.
+
+    Returns:
+        The bytes of JPEG files by item_id; None for an image that cannot be read or decoded. Items
+        that are not in the catalog any more are left out.
+
+    Raises:
+        InputError: As of :func:`read_images`.
+    """
+    catalog = open_catalog(spark, source)
+    places = catalog.find_items(spark, item_ids)
+    column = catalog.stored_image_column(spark)
+    return shrink_places(spark, places, column, max_side) if places else {}
 
 
 def count_ignored(spark: SparkSession, source: CatalogSource) -> int:

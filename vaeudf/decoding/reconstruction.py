@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Literal
 
@@ -96,7 +97,7 @@ def reconstruct(
         BundleError: The model has no decoder.
     """
     spark = items.sparkSession
-    opened = open_catalog(spark, catalog)
+    opened = open_catalog(spark, replace(catalog, payload_columns=()))
     hashed = opened.has_hashed_versions
     listing = opened.list_items(spark, versions=False)
     listing = listing.select(ITEM_ID, F.col(SOURCE_VERSION).alias(_VERSION_NOW), *PLACE)
@@ -105,7 +106,7 @@ def reconstruct(
     tasks = tasks_for(count, bundle, Cluster(spark).num_cores)
     placed = in_file_order(wanted.join(listing, ITEM_ID, "left"), tasks)
     model = decoder_on_executors(items, bundle, hardware)
-    image_column = opened.stored_image_column()
+    image_column = opened.stored_image_column(spark)
     kept = _PICTURES[keep]
     fields = [*_ERRORS, *((name, *kept) for name in (ORIGINAL, RECONSTRUCTION) if kept)]
     schema = pa.schema([(name, kind) for name, kind, _ in fields])

@@ -18,7 +18,8 @@ from vaeudf.storage.locations import absolute, filesystem, make_folder
 from vaeudf.storage.outputs import PAGE_MARK, mark
 
 PAGE = "index.html"
-_THUMBNAIL_SIDE = 224
+THUMBNAIL_SIDE = 224
+"""The longest side of the pictures on pages, in pixels."""
 
 
 def write_page(folder: str, template: str, **values: object) -> str:
@@ -62,7 +63,7 @@ def knob(value: float, slider_range: float) -> float:
 
 def thumbnail_uri(image: bytes | None) -> str | None:
     """Return a small copy of an image file as a data URI; None if it cannot be shown."""
-    small = thumbnail(image, _THUMBNAIL_SIDE)
+    small = thumbnail(image, THUMBNAIL_SIDE)
     return None if small is None else data_uri(small)
 
 

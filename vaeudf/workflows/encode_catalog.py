@@ -5,23 +5,20 @@ from __future__ import annotations
 import logging
 import posixpath
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pyarrow as pa
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from vaeudf.catalog.kind import Catalog
 from vaeudf.catalog.listing import check_exists
 from vaeudf.catalog.source import (
     CatalogSource,
     Format,
     check_items,
-    count_ignored,
-    has_hashed_versions,
-    list_items,
-    resolve_format,
-    stored_image_column,
+    open_catalog,
 )
 from vaeudf.encoding.changes import (
     Changes,
@@ -76,12 +73,15 @@ log = logging.getLogger(__name__)
 class EncodeCatalog(CodeOptions):
     """Run a model's encoder over a catalog's new and changed images, and publish the table."""
 
-    catalog: str = option(help="folder or glob of images, or Parquet with the images' bytes")
+    catalog: str = option(help="images: a folder or glob, Parquet, or CSV with their paths")
     model: str = option(help="folder of the model bundle")
     table: str = option(help="folder of the posterior table, made if it does not exist")
     format: Format = option("auto", help="what the catalog is")
-    id_column: str = option("item_id", help="Parquet: the column with the unique ids")
+    id_column: str = option("item_id", help="Parquet, CSV: the column with the unique ids")
     image_column: str = option("image", help="Parquet: the column with the images' bytes")
+    path_column: str | None = option(
+        None, help="CSV or Parquet: the column with the paths or URIs of image files"
+    )
     version_column: str | None = option(
         None, help="Parquet: a column that changes when the image does (default: hash the image)"
     )
@@ -120,6 +120,7 @@ class EncodeCatalog(CodeOptions):
             format=self.format,
             id_column=self.id_column,
             image_column=self.image_column,
+            path_column=self.path_column,
             version_column=self.version_column,
             payload_columns=self.payload_columns,
         )
@@ -210,20 +211,19 @@ class _EncodeRun:
         with ExitStack() as frames:
             with self.watch.phase("read"):
                 # Looked up once: to find a first file, a store lists the whole folder.
-                form = resolve_format(spark, self._options.source)
-                source = replace(self._options.source, format=form)
+                catalog = open_catalog(spark, self._options.source)
                 resumes = staging.adopt() > 0
                 self._remove_remains()
                 # A hash costs reading the images, which is for nothing if nothing is known.
                 known = self._before is not None or resumes
-                listing = list_items(spark, source, versions=known)
+                listing = catalog.list_items(spark, versions=known)
                 schema = self._table_schema(listing)
                 listing = frames.enter_context(kept_on_disk(listing))
                 last = None if self._last is None else read_items_once(spark, self._last)
                 quarantine = self._last_quarantine(spark)
                 staged = read_chunks(spark, staging.adopted) if resumes else None
                 record.read = check_items(
-                    listing, has_version_column=source.version_column is not None
+                    listing, has_version_column=self._options.version_column is not None
                 )
                 changes = find_changes(
                     listing,
@@ -233,9 +233,9 @@ class _EncodeRun:
                 )
                 record.carried, record.resumed = changes.carried, changes.resumed
                 record.removed = 0 if last is None else count_removed(listing, last)
-                record.ignored_files = count_ignored(spark, source)
+                record.ignored_files = catalog.count_ignored(spark)
             with self.watch.phase("encode"):
-                self._encode(spark, source, changes, staging.encoded)
+                self._encode(spark, catalog, changes, staging.encoded)
             with self.watch.phase("check"):
                 found = with_encoded(changes, staging.encoded)
                 self._check(found, changes)
@@ -290,16 +290,14 @@ class _EncodeRun:
             return None
         return not_tried_again(rows, retry_quarantined=self._options.retry_quarantined)
 
-    def _encode(
-        self, spark: SparkSession, source: CatalogSource, changes: Changes, folder: str
-    ) -> None:
+    def _encode(self, spark: SparkSession, catalog: Catalog, changes: Changes, folder: str) -> None:
         if changes.num_todo == 0:
             return
         encode_chunks(
             changes.todo,
             self._bundle,
-            stored_image_column(spark, source),
-            hashed=has_hashed_versions(spark, source),
+            catalog.stored_image_column(spark),
+            hashed=catalog.has_hashed_versions,
             num_chunks=chunks_for(
                 changes.num_todo,
                 changes.todo_bytes,

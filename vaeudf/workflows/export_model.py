@@ -54,7 +54,7 @@ class ExportModel(FittingOptions):
     )
     trust_model: bool = option(False, help="run the factory's code; it needs this")
     catalog: str | None = option(
-        None, help="images to try the model on: a folder, a glob, or Parquet"
+        None, help="images to try the model on: a folder, a glob, Parquet, or CSV with their paths"
     )
     sample: int = option(256, help="try it on this many of them")
     variance: Variance | None = option(
@@ -88,8 +88,11 @@ class ExportModel(FittingOptions):
     latent_scale: float = option(1.0, help="latents are (mu - shift) · scale")
     latent_shift: float = option(0.0, help="see latent-scale")
     seed: int = option(0, help="chooses the sample")
-    id_column: str = option("item_id", help="Parquet: the column with the unique ids")
+    id_column: str = option("item_id", help="Parquet, CSV: the column with the unique ids")
     image_column: str = option("image", help="Parquet: the column with the images' bytes")
+    path_column: str | None = option(
+        None, help="CSV or Parquet: the column with the paths or URIs of image files"
+    )
     overwrite: bool = option(False, help="replace the bundle if it exists")
 
     def __post_init__(self) -> None:
@@ -203,6 +206,7 @@ def _sample(options: ExportModel, catalog: str) -> NDArray[np.uint8]:
         catalog,
         id_column=options.id_column,
         image_column=options.image_column,
+        path_column=options.path_column,
         payload_columns=(),
     )
     with spark_session("export_model") as spark:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from pyspark.sql import SparkSession
 
-from vaeudf.catalog.source import CatalogSource, read_images
+from vaeudf.catalog.source import CatalogSource, read_thumbnails
 from vaeudf.health.findings import Findings
 from vaeudf.pages.health_page import pictured, write_health_page
+from vaeudf.pages.page import THUMBNAIL_SIDE
 from vaeudf.table.open import PosteriorTable
 from vaeudf.workflows.pictures import read_facts
 
@@ -37,6 +38,6 @@ class HealthPage:
         item_ids = sorted(pictured(findings))
         images = None
         if self.pictures is not None:
-            images = read_images(spark, self.pictures, item_ids) if item_ids else {}
+            images = read_thumbnails(spark, self.pictures, item_ids, THUMBNAIL_SIDE)
         facts = read_facts(spark, table, item_ids) if item_ids else {}
         return write_health_page(self.folder, findings, images, facts, seconds)

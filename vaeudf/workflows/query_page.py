@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import Row, SparkSession
 
-from vaeudf.catalog.source import CatalogSource, read_images
+from vaeudf.catalog.source import CatalogSource, read_thumbnails
 from vaeudf.gaussian.scores import Score
+from vaeudf.pages.page import THUMBNAIL_SIDE
 from vaeudf.pages.query_page import Hit, Result, write_query_page
 from vaeudf.query.latents import Latents
 from vaeudf.schema import ITEM_ID, QUERY_ID, RANK
@@ -64,7 +65,7 @@ class QueryPage:
         shown = latents.ids[: self.num_queries]
         rows = sorted((hit for hit in hits if hit[QUERY_ID] in shown), key=lambda hit: hit[RANK])
         item_ids = sorted({row[ITEM_ID] for row in rows})
-        images = read_images(spark, self.pictures, item_ids)
+        images = read_thumbnails(spark, self.pictures, item_ids, THUMBNAIL_SIDE)
         facts = read_facts(spark, table, item_ids)
         decoded = self.decoder.decode(latents.z[: len(shown)])
         photos = read_photos(shown) if self.photos else {}

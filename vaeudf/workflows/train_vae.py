@@ -41,7 +41,7 @@ _SHOWN = 32
 class TrainVae(FittingOptions):
     """Train a convolutional VAE on a catalog of images and write it as a model bundle."""
 
-    catalog: str = option(help="folder or glob of images, or Parquet with the images' bytes")
+    catalog: str = option(help="images: a folder or glob, Parquet, or CSV with their paths")
     output: str = option(help="folder of the model bundle to make")
     latent_dim: int = option(10, help="number of latent dimensions")
     image_size: int = option(64, help="height and width the model works at, a multiple of 16")
@@ -64,8 +64,11 @@ class TrainVae(FittingOptions):
     )
     max_images: int = option(50_000, help="train on at most this many, drawn at random")
     seed: int = option(0, help="seeds the draw, the split, the weights and the noise")
-    id_column: str = option("item_id", help="Parquet: the column with the unique ids")
+    id_column: str = option("item_id", help="Parquet, CSV: the column with the unique ids")
     image_column: str = option("image", help="Parquet: the column with the images' bytes")
+    path_column: str | None = option(
+        None, help="CSV or Parquet: the column with the paths or URIs of image files"
+    )
     overwrite: bool = option(False, help="replace the bundle if it exists")
 
     def __post_init__(self) -> None:
@@ -113,6 +116,7 @@ def train_vae(options: TrainVae) -> Summary:
         options.catalog,
         id_column=options.id_column,
         image_column=options.image_column,
+        path_column=options.path_column,
         payload_columns=(),
     )
     folder = absolute(options.checkpoints or f"{absolute(options.output)}.training")

@@ -1,0 +1,304 @@
+"""The columns of Parquet files that may differ: united by name and type, or refused by name."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from vaeudf.catalog.files import CatalogFile
+from vaeudf.catalog.kind import CatalogSource
+from vaeudf.catalog.names import find_column, named_by, type_at
+from vaeudf.catalog.types import carried_type, has_nulls_only, same_text, widest
+from vaeudf.errors import InputError
+from vaeudf.schema import RESERVED, check_payload_names
+from vaeudf.table.snapshot import FileColumns
+
+_PRUNE = "name with --payload-columns what is to be carried"
+_Widen = Callable[[pa.DataType, pa.DataType], pa.DataType | None]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a catalog, in all of its files.
+
+    Attributes:
+        name: Its name.
+        kind: The type that holds the values of all files.
+        stored: What each file calls it; None in a file that does not have it.
+        values: Its value in each file, instead, if the folders or the table's log have it.
+    """
+
+    name: str
+    kind: pa.DataType
+    stored: tuple[str | None, ...]
+    values: pa.Array | None = None
+
+
+class LeftOut(NamedTuple):
+    """A column that the posterior table cannot have, and why not."""
+
+    name: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What is read of a catalog's rows.
+
+    Attributes:
+        item_id: The column with the ids.
+        version: The one that changes when the image does; None if there is none.
+        payload: Those that are carried along.
+        left_out: Those that would be, if that were possible.
+        path: The one with the paths of image files, where the images are not in the rows.
+    """
+
+    item_id: Column
+    version: Column | None
+    payload: list[Column]
+    left_out: list[LeftOut] = field(default_factory=list)
+    path: Column | None = None
+
+
+class CatalogColumns:
+    """The columns of all files of a catalog."""
+
+    def __init__(
+        self,
+        path: str,
+        files: Sequence[CatalogFile],
+        values: pa.Table | None = None,
+        declared: FileColumns | None = None,
+    ) -> None:
+        """Match the files' columns by name, without regard to capitals where that is clear.
+
+        Args:
+            path: The catalog's, for messages.
+            files: Its files, one at least.
+            values: The columns that are in no file, with a row for each file.
+            declared: What the log of a Delta table says of the columns.
+        """
+        self._path = path
+        self._files = files
+        self._values = values
+        self._declared: dict[str, pa.DataType | None] = {}
+        self._names: Mapping[str, str] | None = None if declared is None else declared.names
+        if declared is None:
+            self._stored = _matched(files)
+        else:
+            kinds = {f.name: f.type for f in declared.schema}
+            self._declared = {name: carried_type(kind) for name, kind in kinds.items()}
+            own = [(name, declared.names.get(name, name)) for name in kinds]
+            self._stored = [
+                {name: stored for name, stored in own if stored in file.columns} for file in files
+            ]
+        found = dict.fromkeys(name for stored in self._stored for name in stored)
+        order = [*self._declared, *(name for name in found if name not in self._declared)]
+        inner = [] if values is None else values.column_names
+        if not self._declared:
+            order = [name for name in order if name not in inner] + inner
+        self.names: list[str] = order
+
+    def choose(self, source: CatalogSource) -> Chosen:
+        """Return the columns that a catalog's options name, once all is known to fit.
+
+        Raises:
+            InputError: One is missing, or of a wrong type, or its types in two files do not agree.
+        """
+        image = self.image_column(source.image_column)
+        self._check_names(source, image)
+        path = None if source.path_column is None else self._path_column(source.path_column)
+        own = self._check_images(source.image_column, image) if path is None else {path.name}
+        item_id = self._text(source.id_column, "--id-column")
+        version = None
+        if source.version_column:
+            version = self._text(source.version_column, "--version-column")
+        if source.payload_columns is None:
+            own |= {item_id.name, *([] if version is None else [version.name])}
+            return replace(self._all_but(own, item_id, version), path=path)
+        names = [self._resolve(name) for name in source.payload_columns]
+        check_payload_names(names)
+        payload = []
+        for name in names:
+            column = self._column(name)
+            if isinstance(column, LeftOut):
+                raise InputError(
+                    f"payload column {name!r} of catalog {self._path} cannot be carried: "
+                    f"{column.why}. Convert it, or leave it out of --payload-columns."
+                )
+            payload.append(column)
+        return Chosen(item_id, version, payload, path=path)
+
+    def image_column(self, name: str) -> str:
+        """Return what the files call the column with the images."""
+        path = find_column({n: k for n, k in self._declared.items() if k is not None}, name)
+        if path is None or self._names is None:
+            return name
+        return ".".join([self._names.get(path[0], path[0]), *path[1:]])
+
+    def _resolve(self, name: str) -> str:
+        found = named_by(name, self.names)
+        assert found is not None, "what is missing has been refused"
+        return found
+
+    def _check_names(self, source: CatalogSource, image: str) -> None:
+        wanted = [source.id_column]
+        if source.path_column is not None:
+            wanted.append(source.path_column)
+        elif not any(find_column(file.kinds, image) for file in self._files):
+            wanted.append(source.image_column.split(".")[0])
+        wanted += [source.version_column] if source.version_column else []
+        wanted += list(source.payload_columns or [])
+        missing = [name for name in wanted if named_by(name, self.names) is None]
+        if missing:
+            raise InputError(
+                f"catalog {self._path} has no column {', '.join(map(repr, missing))}; "
+                f"it has {', '.join(self.names)}. "
+                f"Name them with --id-column, --{'image' if source.path_column is None else 'path'}"
+                "-column and --payload-columns."
+            )
+
+    def _path_column(self, name: str) -> Column:
+        """Return the column with the paths of image files."""
+        name = self._resolve(name)
+        column = self._column(name, widest, "name another column with --path-column")
+        if isinstance(column, LeftOut) or not pa.types.is_string(column.kind):
+            kinds = [str(kind) for _, kind in self._kinds(name)] or ["nothing"]
+            raise InputError(
+                f"column {name!r} of catalog {self._path} holds {kinds[0]}; expected text: the "
+                "paths or URIs of image files. For images in the rows, use --image-column."
+            )
+        return column
+
+    def _check_images(self, name: str, image: str) -> set[str]:
+        """Return the columns that the images are in, once every file is known to have them."""
+        paths = [find_column(file.kinds, image) for file in self._files]
+        if not any(paths):
+            root = self._resolve(name.split(".")[0])
+            [(_, kind), *_] = self._kinds(root)
+            raise InputError(
+                f"catalog {self._path} has no field {name!r} in its column {root} of type {kind}."
+            )
+        self._check_everywhere(f"image column {name!r}", [path is not None for path in paths])
+        roots = set()
+        for file, stored, path in zip(self._files, self._stored, paths, strict=True):
+            assert path is not None
+            kind = type_at(file.kinds, path)
+            if carried_type(kind) != pa.binary():
+                fields = kind if pa.types.is_struct(kind) else ()
+                inner = [f.name for f in fields if carried_type(f.type) == pa.binary()]
+                hint = f" Its field is: --image-column {name}.{inner[0]}." if inner else ""
+                raise InputError(
+                    f"column {name!r} of catalog {self._path} holds {kind} in {file.uri}; "
+                    f"expected binary: the bytes of an image file.{hint}"
+                )
+            roots |= {own for own, inside in stored.items() if inside == path[0]}
+        return roots
+
+    def _check_everywhere(self, what: str, there: Sequence[bool]) -> None:
+        if all(there):
+            return
+        lacking = self._files[there.index(False)].uri
+        raise InputError(
+            f"the {what} of catalog {self._path} is in {self._files[there.index(True)].uri} and "
+            f"not in {lacking}; expected it in every file. Mend the file, or move it away."
+        )
+
+    def _text(self, name: str, flag: str) -> Column:
+        """Return a column whose values are taken as text."""
+        name = self._resolve(name)
+        column = self._column(name, same_text, f"name another column with {flag}")
+        if isinstance(column, LeftOut):
+            raise InputError(
+                f"column {name!r} of catalog {self._path} cannot be read: {column.why}. Convert "
+                f"it, or name another column with {flag}."
+            )
+        if column.values is None:
+            self._check_everywhere(f"column {name!r}", [own is not None for own in column.stored])
+        return column
+
+    def _all_but(self, own: set[str], item_id: Column, version: Column | None) -> Chosen:
+        """Return what is carried of all other columns."""
+        taken = {name.lower(): f"the table has a column {name!r} of its own" for name in RESERVED}
+        payload, left_out = [], []
+        for name in self.names:
+            if name in own:
+                continue
+            lower = name.lower()
+            column = LeftOut(name, taken[lower]) if lower in taken else self._column(name)
+            if isinstance(column, LeftOut):
+                left_out.append(column)
+            else:
+                taken[lower] = f"it differs from {name!r} in capitals alone"
+                payload.append(column)
+        twice = [(name, file) for file in self._files for name in sorted(file.repeated)]
+        for name, file in {name: file for name, file in reversed(twice)}.items():
+            left_out.append(LeftOut(name, f"{file.uri} has it twice"))
+        return Chosen(item_id, version, payload, left_out)
+
+    def _column(self, name: str, widen: _Widen = widest, remedy: str = _PRUNE) -> Column | LeftOut:
+        """Return a column in the type that holds the values of all files."""
+        stored = tuple(own.get(name) for own in self._stored)
+        if self._values is not None and name in self._values.column_names:
+            values = self._values.column(name).combine_chunks()
+            declared = self._declared.get(name)
+            values = values if declared is None else values.cast(declared)
+            if pa.types.is_null(values.type):
+                return LeftOut(name, "it has no value in any folder's name")
+            return Column(name, values.type, stored, values)
+        if name in self._declared:
+            kind = self._declared[name]
+            if kind is None:
+                return LeftOut(name, "a Delta table's column cannot be carried in that type")
+            return Column(name, kind, stored)
+        kind, first = pa.null(), ""
+        for file, own in zip(self._files, stored, strict=True):
+            if own is None:
+                continue
+            column = file.columns[own]
+            if column.carried is None:
+                return LeftOut(name, f"it is {column.kind} in {file.uri}, which Delta has not")
+            wider = column.carried if pa.types.is_null(kind) else widen(kind, column.carried)
+            if wider is None:
+                before = self._kind_in(name, first)
+                raise InputError(
+                    f"column {name!r} of catalog {self._path} is {before} in {first} and "
+                    f"{column.kind} in {file.uri}; expected types of which one holds the values of "
+                    f"the other. Write both files alike, or {remedy}."
+                )
+            if wider != kind:
+                kind, first = wider, file.uri
+        if has_nulls_only(kind):
+            return LeftOut(name, "it has no value in any file")
+        return Column(name, kind, stored)
+
+    def _kinds(self, name: str) -> Iterator[tuple[str, pa.DataType]]:
+        for file, stored in zip(self._files, self._stored, strict=True):
+            if name in stored:
+                yield file.uri, file.columns[stored[name]].kind
+
+    def _kind_in(self, name: str, uri: str) -> pa.DataType:
+        return dict(self._kinds(name))[uri]
+
+
+def _matched(files: Sequence[CatalogFile]) -> list[dict[str, str]]:
+    """Return for each file what it calls the columns of the whole.
+
+    Names that differ in capitals alone are one column, unless a file has two of them.
+    """
+    spellings: dict[str, Counter[str]] = {}
+    several = set()
+    for file in files:
+        lower = Counter(name.lower() for name in file.columns)
+        several |= {name for name, count in lower.items() if count > 1}
+        for name in file.columns:
+            spellings.setdefault(name.lower(), Counter())[name] += 1
+    usual = {lower: max(counts, key=counts.__getitem__) for lower, counts in spellings.items()}
+    return [
+        {name if name.lower() in several else usual[name.lower()]: name for name in file.columns}
+        for file in files
+    ]
