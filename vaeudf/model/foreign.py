@@ -74,12 +74,15 @@ class ForeignDecoder(nn.Module):
     def _with_axes(self, picture: Tensor) -> Tensor:
         """Return a picture with its axes in torch's order, (B, C, H, W), if it can be that."""
         channels, height, width = self._shape
+        channel_last = (height, width, channels)
         hwc = self.interface.pixel_layout == "hwc"
         is_flat = picture.ndim == 2 and picture.shape[1] == channels * height * width
         if is_flat or (channels == 1 and picture.shape[1:] == (height, width)):
-            shape = (height, width, channels) if hwc else self._shape
-            picture = picture.reshape(-1, *shape)
-        return picture.permute(0, 3, 1, 2) if hwc and picture.ndim == 4 else picture
+            picture = picture.reshape(-1, *(channel_last if hwc else self._shape))
+        # A decoder may be of another framework than its encoder; the shape tells.
+        if picture.shape[1:] == channel_last and (hwc or channel_last != self._shape):
+            return picture.permute(0, 3, 1, 2)
+        return picture
 
 
 def arranged(pixels: Tensor, layout: PixelLayout) -> Tensor:

@@ -89,6 +89,8 @@ def _complete(content: bytes, name: str, read: _Read) -> bytes:
         if not {1, 7} <= numbers:  # the version of the format, and the graph
             raise ValueError
         parts = _rewritten(message, "model", read, 0)
+    except BundleError:
+        raise
     except (ValueError, IndexError):
         raise BundleError(f"{name} is not an ONNX file, or is damaged.") from None
     whole = content if parts is None else parts

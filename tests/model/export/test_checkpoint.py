@@ -104,9 +104,7 @@ def test_averaged_weights_are_taken_if_asked_for(tmp_path):
     for key in ("ema", "ema.shadow"):
         assert_equal(loaded(tmp_path / "a.pt", weights_key=key)[0], averaged)
     assert_equal(loaded(tmp_path / "b.pt", weights_prefix="ema_model.")[0], averaged)
-    with pytest.raises(
-        BundleError, match=r"a\.pt has no weights at 'none'; it has 'ema.shadow', 'm"
-    ):
+    with pytest.raises(BundleError, match=r"has no weights at 'none'; it has 'ema\.shadow', 'mod"):
         loaded(tmp_path / "a.pt", weights_key="none")
 
 
@@ -123,7 +121,7 @@ def test_counts_of_batches_may_be_missing(tmp_path):
     torch.save({k: v for k, v in state.items() if "num_batches" not in k}, tmp_path / "w.pt")
     assert_equal(loaded(tmp_path / "w.pt", "Normed")[0], state)
     torch.save({k: v for k, v in state.items() if "running_mean" not in k}, tmp_path / "w.pt")
-    with pytest.raises(BundleError, match="1 missing, such as features.1.running_mean"):
+    with pytest.raises(BundleError, match=r"1 missing, such as features\.1\.running_mean"):
         loaded(tmp_path / "w.pt", "Normed")
 
 
@@ -255,9 +253,7 @@ def test_a_checkpoint_with_code_in_it_is_not_run(tmp_path, form):
     torch.save(hostile, tmp_path / "w.pt", **form)
     assert_equal(loaded(tmp_path / "w.pt")[0], state)
     torch.save({"state_dict": Runs(tmp_path / "ran")}, tmp_path / "w.pt", **form)
-    with pytest.raises(
-        BundleError, match=r"w\.pt holds a dict of 'state_dict'; expected a state_di"
-    ):
+    with pytest.raises(BundleError, match=r"w\.pt holds a dict of 'state_dict'; expected a st"):
         loaded(tmp_path / "w.pt")
     (tmp_path / "w.pkl").write_bytes(pickle.dumps(hostile))
     assert_equal(loaded(tmp_path / "w.pkl")[0], state)

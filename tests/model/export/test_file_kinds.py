@@ -65,7 +65,7 @@ DAMAGED = r"is not a checkpoint that can be read: of its [\d,]+ bytes some are m
         (
             "w.keras",
             archive(config__json="{}", model__weights__h5="x"),
-            r"a model of Keras\. .*--o",
+            r"model of Keras\. .*--o",
         ),
         ("w.pt", ONNX, r"is an ONNX model\. Name it with --onnx \S*w\.pt in place of --factory"),
         ("w.npz", numpy_archive(), r"is arrays of NumPy"),
