@@ -55,11 +55,7 @@ from vaeudf.spark.session import spark_session
 from vaeudf.spark.stopwatch import Stopwatch
 from vaeudf.spark.writing import write_data_files
 from vaeudf.storage.locations import absolute, exists, remove, remove_empty
-from vaeudf.table.evolution import (
-    added_columns,
-    next_schema,
-    same_payload_columns,
-)
+from vaeudf.table.evolution import added_columns, next_schema, same_payload_columns
 from vaeudf.table.open import PosteriorTable, open_for_publishing
 from vaeudf.table.publish import DataFile, check_schema, publish
 from vaeudf.table.runs import QUARANTINE, new_run_id, published_runs, quarantine_folder
