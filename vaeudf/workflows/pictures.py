@@ -97,7 +97,7 @@ def find_pictures(spark: SparkSession, table: PosteriorTable, catalog: str | Non
         source = CatalogSource(str(catalog))
     try:
         first = resolve_format(spark, replace(source, format="auto"))  # is anything there?
-        if (first if source.format == "auto" else source.format) == "parquet":
+        if (first if source.format == "auto" else source.format) != "images":
             read_images(spark, source, [])  # does it have the columns?
     except InputError as error:
         raise InputError(
