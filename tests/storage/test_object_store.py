@@ -30,7 +30,7 @@ from tests.support.files import SAMPLES
 from tests.support.jobs import ROOT
 from tests.support.scene import png
 from vaeudf.catalog.kinds import are_images
-from vaeudf.catalog.named_files import MISSING, look_up
+from vaeudf.catalog.named_files import MISSING, look_up_all
 from vaeudf.catalog.reader import ImageReader
 from vaeudf.catalog.source import CatalogSource, resolve_format
 from vaeudf.encoding.run_record import RunRecord, write_run_record
@@ -290,12 +290,12 @@ def test_files_that_a_catalog_names(bucket):
         f"{bucket}/far.jpg": "far.jpg",
         f"{bucket.replace('s3://', 's3a://')}//far.jpg": "far.jpg",
     }.items():
-        found = look_up(path, folder)
+        (found,) = look_up_all([(path, folder)])
         assert found.length == len(name) and re.fullmatch(rf"\d+000-{len(name)}", found.version)
         image = ImageReader("image").read(found.uri, None, found.length, found.modified)
         assert image == name.encode()
     for path in ("../photos/gone.jpg", "../photos", f"{bucket}-of-nobody/a.jpg", "ftp://x/a.jpg"):
-        found = look_up(path, folder)
+        (found,) = look_up_all([(path, folder)])
         assert (found.version, found.length) == (MISSING, 0)
         failure = ImageReader("image").read(found.uri, None, found.length, found.modified)
         assert failure.reason == "unavailable"

@@ -6,12 +6,14 @@ import os
 import posixpath
 import re
 import stat
+from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import unquote
 
 import pyarrow as pa
 from pyarrow import fs
 
+from vaeudf.catalog.prefetch import call_all
 from vaeudf.errors import InputError
 from vaeudf.storage.locations import absolute, filesystem
 
@@ -37,14 +39,16 @@ class NamedFile(NamedTuple):
     modified: float = 0.0
 
 
-def look_up(path: str | None, folder: str) -> NamedFile:
-    """Return what is known of a file; nothing about the path raises.
+def look_up_all(named: Sequence[tuple[str | None, str]]) -> list[NamedFile]:
+    """Return what is known of files; nothing about a path raises.
 
     Args:
-        path: As it is written: absolute, a URI, percent-encoded or not, or relative to the folder.
-        folder: A local folder or the URI of one.
+        named: Of each, its path as it is written, absolute, a URI, percent-encoded or not, or
+            relative to a folder; and the folder, a local one or a URI.
     """
-    return _look_up(_absolute(path, folder))
+    uris = [_absolute(path, folder) for path, folder in named]
+    waits = [bool(_STORE.match(uri)) for uri in uris]
+    return call_all(_look_up, [(uri,) for uri in uris], waits)
 
 
 def _absolute(path: str | None, folder: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pyarrow as pa
@@ -18,7 +17,7 @@ from vaeudf.catalog.csv_files import read_csv, read_csv_header, with_numbers
 from vaeudf.catalog.kind import CatalogSource, KnownFormat
 from vaeudf.catalog.kinds import kinds_by_name
 from vaeudf.catalog.listing import PATH, listed_files, root_of
-from vaeudf.catalog.named_files import look_up
+from vaeudf.catalog.named_files import look_up_all
 from vaeudf.catalog.parquet import NAMED_PATH, ParquetCatalog
 from vaeudf.catalog.reader import Place
 from vaeudf.errors import InputError, raised_in_task
@@ -28,8 +27,6 @@ from vaeudf.spark.cluster import Cluster
 # Beside the payload's columns, which may have any names.
 _FOLDER = "__vaeudf_folder"
 _WEB = r"(?i)^\s*https?://"
-# A store takes some 50 ms to answer, however many requests there are.
-_THREADS = 32
 _TASKS_PER_CORE = 2
 
 
@@ -103,24 +100,23 @@ class PathsCatalog:
         about = f"column {self._source.path_column!r} of catalog {self._source.path}"
 
         def locate(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            with ThreadPoolExecutor(_THREADS) as pool:
-                for batch in batches:
-                    _check_no_web(about, batch.column(NAMED_PATH))
-                    named = batch.column(NAMED_PATH).to_pylist(), batch.column(_FOLDER).to_pylist()
-                    found = list(pool.map(look_up, *named))
-                    versions = pa.array([file.version for file in found], pa.string())
-                    yield pa.RecordBatch.from_arrays(
-                        [
-                            batch.column(ITEM_ID),
-                            batch.column(SOURCE_VERSION) if has_versions else versions,
-                            *(batch.column(name) for name in payload),
-                            pa.array([file.uri for file in found], pa.string()),
-                            pa.nulls(len(found), pa.int64()),
-                            pa.array([file.length for file in found], pa.int64()),
-                            pa.array([file.modified for file in found], pa.float64()),
-                        ],
-                        names=schema.names,
-                    )
+            for batch in batches:
+                _check_no_web(about, batch.column(NAMED_PATH))
+                named = batch.column(NAMED_PATH).to_pylist(), batch.column(_FOLDER).to_pylist()
+                found = look_up_all(list(zip(*named, strict=True)))
+                versions = pa.array([file.version for file in found], pa.string())
+                yield pa.RecordBatch.from_arrays(
+                    [
+                        batch.column(ITEM_ID),
+                        batch.column(SOURCE_VERSION) if has_versions else versions,
+                        *(batch.column(name) for name in payload),
+                        pa.array([file.uri for file in found], pa.string()),
+                        pa.nulls(len(found), pa.int64()),
+                        pa.array([file.length for file in found], pa.int64()),
+                        pa.array([file.modified for file in found], pa.float64()),
+                    ],
+                    names=schema.names,
+                )
 
         cores = Cluster(rows.sparkSession).num_cores
         return rows.repartition(_TASKS_PER_CORE * cores).mapInArrow(locate, schema)
