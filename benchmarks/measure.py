@@ -33,11 +33,16 @@ def timed(run: Callable[[], Result], repeats: int = 3) -> tuple[float, Result]:
 
 
 class PeakMemory:
-    """The most memory that one of this process's Spark Python workers takes, in bytes."""
+    """The most memory that one of this process's Spark Python workers, and the JVM, take, in bytes.
+
+    Attributes:
+        peak: Of the largest Python worker.
+        jvm: Of Spark's own process, which is the driver, and on one machine the executor, too.
+    """
 
     def __init__(self) -> None:
         """Start with nothing seen."""
-        self.peak = 0
+        self.peak = self.jvm = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -51,23 +56,33 @@ class PeakMemory:
 
     def _watch(self) -> None:
         while not self._stop.wait(0.2):
-            for entry in Path("/proc").iterdir():
-                if entry.name.isdigit():
-                    self.peak = max(self.peak, _worker_memory(entry))
+            ours = {os.getpid()}
+            # A process has a higher number than the one that started it.
+            for number in sorted(int(e.name) for e in Path("/proc").iterdir() if e.name.isdigit()):
+                found = _process(Path(f"/proc/{number}"))
+                if found is None or found["PPid"] not in ours:
+                    continue
+                ours.add(number)
+                if found["is_worker"]:
+                    self.peak = max(self.peak, found["VmHWM"] * 1024)
+                elif found["is_jvm"]:
+                    self.jvm = max(self.jvm, found["VmHWM"] * 1024)
 
 
-def _worker_memory(entry: Path) -> int:
+def _process(entry: Path) -> dict[str, int] | None:
+    """Return a process's parent, memory and kind; None if it has gone."""
     try:
-        if b"pyspark.daemon" not in (entry / "cmdline").read_bytes():
-            return 0
-        fields = dict(
-            line.split(":", 1)
-            for line in (entry / "status").read_text().splitlines()
-            if ":" in line
-        )
-        return int(fields.get("VmHWM", "0 kB").split()[0]) * 1024
-    except (OSError, ValueError):
-        return 0
+        command = (entry / "cmdline").read_bytes()
+        lines = (entry / "status").read_text().splitlines()
+        fields = dict(line.split(":", 1) for line in lines if ":" in line)
+        return {
+            "PPid": int(fields["PPid"]),
+            "VmHWM": int(fields.get("VmHWM", "0 kB").split()[0]),
+            "is_worker": b"pyspark.daemon" in command,
+            "is_jvm": b"SparkSubmit" in command,
+        }
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -253,7 +253,7 @@ class CatalogColumns:
         if name in self._declared:
             kind = self._declared[name]
             if kind is None:
-                return LeftOut(name, "a Delta table's column cannot be carried in that type")
+                return LeftOut(name, "the table's log has a type for it that Spark has not")
             return Column(name, kind, stored)
         kind, first = pa.null(), ""
         for file, own in zip(self._files, stored, strict=True):
@@ -261,7 +261,7 @@ class CatalogColumns:
                 continue
             column = file.columns[own]
             if column.carried is None:
-                return LeftOut(name, f"it is {column.kind} in {file.uri}, which Delta has not")
+                return LeftOut(name, f"it is {column.kind} in {file.uri}, for which Delta has no type")
             wider = column.carried if pa.types.is_null(kind) else widen(kind, column.carried)
             if wider is None:
                 before = self._kind_in(name, first)
