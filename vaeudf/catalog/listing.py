@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import pyarrow as pa
 from pyarrow import fs
@@ -143,6 +143,25 @@ def _listed_by_tasks(spark: SparkSession, folders: list[Folder]) -> DataFrame:
     return numbered_tasks(spark, num_tasks, list_all, from_arrow_schema(_SCHEMA))
 
 
+def check_exists(path: str) -> None:
+    """Refuse a path at which nothing is; what a glob matches only Spark can tell.
+
+    Raises:
+        InputError: Nothing is there.
+    """
+    try:
+        found = bool(_GLOB.search(path)) or exists(path)
+    except OSError as error:
+        raise InputError(f"catalog {path} cannot be read: {root_cause(error)}.") from None
+    if not found:
+        _refuse_nothing(path)
+
+
+def _refuse_nothing(path: str) -> NoReturn:
+    found = "matches nothing" if _GLOB.search(path) else "does not exist"
+    raise InputError(f"catalog {path} {found}; expected a folder, a glob or a file.")
+
+
 def _folders_at(spark: SparkSession, path: str) -> list[Folder]:
     """Return what a path or a glob names."""
     try:
@@ -155,8 +174,7 @@ def _folders_at(spark: SparkSession, path: str) -> list[Folder]:
     except OSError as error:
         raise InputError(f"catalog {path} cannot be read: {root_cause(error)}.") from None
     if not matches:
-        found = "matches nothing" if _GLOB.search(path) else "does not exist"
-        raise InputError(f"catalog {path} {found}; expected a folder, a glob or a file.")
+        _refuse_nothing(path)
     whole = {match for match, alone in matches.items() if not alone}
     names: dict[str, set[str]] = {}
     for match, alone in matches.items():

@@ -13,6 +13,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from vaeudf.catalog.kind import Catalog
+from vaeudf.catalog.listing import check_exists
 from vaeudf.catalog.source import (
     CatalogSource,
     Format,
@@ -127,6 +128,7 @@ class EncodeCatalog(CodeOptions):
 
 def encode_catalog(options: EncodeCatalog) -> Summary:
     """List, compare, encode, check, lay out and publish, in this order."""
+    check_exists(options.catalog)
     use_py_files(options.py_files)
     bundle = load_bundle(options.model, options.trust_model)
     previous = open_for_publishing(options.table, bundle.latent_dim)

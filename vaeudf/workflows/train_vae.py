@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pyspark.sql import SparkSession
 
 from vaeudf.catalog.collect import collect_pixels
+from vaeudf.catalog.listing import check_exists
 from vaeudf.catalog.source import CatalogSource, list_items, stored_image_column
 from vaeudf.errors import InputError
 from vaeudf.images.spec import ImageSpec
@@ -108,6 +109,7 @@ class TrainVae(FittingOptions):
 
 def train_vae(options: TrainVae) -> Summary:
     """Decode the catalog's images with Spark, train, write the bundle."""
+    check_exists(options.catalog)
     check_output(options.output, options.overwrite, MANIFEST, [options.catalog])
     watch = Stopwatch()
     source = CatalogSource(
