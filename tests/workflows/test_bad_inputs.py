@@ -310,7 +310,6 @@ def test_catalogs_that_are_none(refused, bundle_path, tmp_path, name):
             "--table",
             tmp_path / "t",
         )
-        print(found)
         assert str(folder) in found or name in found or "item_ids" in found or "empty" in found
 
 
@@ -320,4 +319,4 @@ def test_catalogs_that_are_none(refused, bundle_path, tmp_path, name):
 def test_training_and_exporting_on_such_catalogs(refused, tmp_path, name):
     path = tmp_path / name
     path.write_bytes(CATALOGS[name])
-    print(refused("train_vae", "--catalog", path, "--output", tmp_path / "out"))
+    refused("train_vae", "--catalog", path, "--output", tmp_path / "out")

@@ -127,7 +127,7 @@ def ask_for_path_column(path: str, tables: Sequence[str]) -> str:
     names = ", ".join(map(repr, read_csv_header(tables[0])))
     return (
         f"catalog {path} is CSV, such as {posixpath.basename(tables[0])}; name the column with the "
-        f"paths or URIs of the image files: --path-column. Its columns are {names}."
+        f"paths or URIs of the image files: --path-column. Its columns are {names or 'none'}."
     )
 
 
