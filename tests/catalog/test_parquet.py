@@ -42,7 +42,7 @@ def write(path: Path, **columns: object) -> str:
 def payload(spark, path: Path | str, **options: object) -> dict[str, dict[str, object]]:
     """The payload of each item."""
     rows = list_items(spark, CatalogSource(str(path), **options)).drop(*PLACE)
-    return {row["item_id"]: row.drop(OWN) if False else row.asDict(True) for row in rows.collect()}
+    return {row["item_id"]: row.asDict(True) for row in rows.collect()}
 
 
 TYPES = {
@@ -344,7 +344,9 @@ def test_folders_that_are_columns(spark, tmp_path):
 
 def test_many_files_are_looked_at_by_tasks(spark, tmp_path, monkeypatch):
     for number in range(4):
-        write(tmp_path / f"{number}.parquet", item_id=[f"{number}{i}" for i in "abc"], n=[number] * 3)
+        write(
+            tmp_path / f"{number}.parquet", item_id=[f"{number}{i}" for i in "abc"], n=[number] * 3
+        )
     expected = payload(spark, tmp_path)
     monkeypatch.setattr("vaeudf.catalog.files._MANY", 2)
     monkeypatch.setattr("vaeudf.catalog.files._FEWEST_PER_TASK", 1)

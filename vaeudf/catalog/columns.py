@@ -243,7 +243,9 @@ class CatalogColumns:
                 continue
             column = file.columns[own]
             if column.carried is None:
-                return LeftOut(name, f"it is {column.kind} in {file.uri}, for which Delta has no type")
+                return LeftOut(
+                    name, f"it is {column.kind} in {file.uri}, for which Delta has no type"
+                )
             wider = column.carried if pa.types.is_null(kind) else widen(kind, column.carried)
             if wider is None:
                 before = self._kind_in(name, first)
