@@ -27,7 +27,7 @@ other commands:
   check-constraints [VERSION ...]
                           ask pip whether the versions in constraints.txt fit each other, for each Python
   test-interop [pytest options]
-                          install pythae and diffusers, and test with models of theirs
+                          install pythae, diffusers and onnxscript, and test with models of theirs
   setup                   only set up: a Python environment in .venv, and Java if there is none
   pack                    make dist/ for a cluster: an archive of the Python environment, the package
                           for --py-files, the jobs and conf/; SPARK_MASTER then uses the archive
@@ -193,7 +193,8 @@ run_tests() {
 
 # A digest of everything that the archive is made from.
 archive_digest() {
-  (cd "$root" && "$venv/bin/python" -c 'import sys; print(sys.version)' &&
+  (cd "$root" && "$venv/bin/python" -c 'import sys; from importlib.util import find_spec
+print(sys.version, bool(find_spec("onnxruntime")))' &&
     find pyproject.toml constraints.txt spark-submit.sh vaeudf -type f ! -path '*/__pycache__/*' \
       -print0 | LC_ALL=C sort -z | xargs -0 cksum) | cksum
 }
@@ -230,10 +231,13 @@ make_archive() {
   cp -R "$root/pyproject.toml" "$root/README.md" "$root/LICENSE" "$root/vaeudf" "$work/source/"
   say "making an environment (a few minutes) …"
   "$venv/bin/python" -m venv "$environment" >&2
+  # What runs models of ONNX goes along if it is here.
+  local extra=
+  "$venv/bin/python" -c 'import onnxruntime' 2>/dev/null && extra='[onnx]'
   "$python" -m pip wheel --quiet --disable-pip-version-check --no-deps \
     --wheel-dir "$work" "$work/source" >&2 &&
     "$python" -m pip install --quiet --disable-pip-version-check \
-      --constraint "$root/constraints.txt" "$work"/vaeudf-*.whl >&2 ||
+      --constraint "$root/constraints.txt" "$(echo "$work"/vaeudf-*.whl)$extra" >&2 ||
     die "the packages could not be installed; what pip said is above."
   # In an environment of its own: neither the packed one nor the user's may contain venv-pack.
   "$venv/bin/python" -m venv "$work/tools" >&2
@@ -283,7 +287,7 @@ run_tests_on_spark() {
 run_interop_tests() {
   set_up
   install "$root/constraints.txt" --editable "$root[interop]" ||
-    die "pythae and diffusers could not be installed; what pip said is above."
+    die "pythae, diffusers and onnxscript could not be installed; what pip said is above."
   cd "$root"
   exec "$venv/bin/python" -m pytest -m interop "$@"
 }

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vaeudf.model.bundle import Bundle, load_bundle
     from vaeudf.model.export.api import export_bundle
     from vaeudf.model.export.foreign_model import ForeignModel
+    from vaeudf.model.export.origin import OnnxFiles
     from vaeudf.query.bulk import top_k
     from vaeudf.search.index import PosteriorIndex, nearest
 
@@ -25,6 +26,7 @@ __all__ = [
     "Bundle",
     "ForeignModel",
     "ImageSpec",
+    "OnnxFiles",
     "PosteriorIndex",
     "cluster",
     "decode",
@@ -47,6 +49,7 @@ _LAZY = {
     "ForeignModel": "vaeudf.model.export.foreign_model",
     "export_bundle": "vaeudf.model.export.api",
     "ImageSpec": "vaeudf.images.spec",
+    "OnnxFiles": "vaeudf.model.export.origin",
     "PosteriorIndex": "vaeudf.search.index",
     "nearest": "vaeudf.search.index",
     "top_k": "vaeudf.query.bulk",

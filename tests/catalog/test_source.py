@@ -176,7 +176,11 @@ def test_a_glob_that_is_none(spark, tmp_path):
 
 
 def test_empty_folder(spark, tmp_path):
-    refused(spark, CatalogSource(str(tmp_path)), "has no files in it")
+    refused(
+        spark,
+        CatalogSource(str(tmp_path)),
+        f"the catalog is empty: {tmp_path} has no files; expected image files",
+    )
 
 
 def test_folder_without_images(spark, tmp_path):

@@ -126,7 +126,8 @@ def test_a_file_is_missing(folder, name):
     (folder / name).unlink()
     assert refusal(folder) == (
         f"{folder} has no readable {name} (No such file or directory); a bundle holds "
-        "bundle.json, and encoder.safetensors and decoder.safetensors, or model.safetensors."
+        "bundle.json, and encoder.safetensors and decoder.safetensors, or model.safetensors, or "
+        "encoder.onnx."
     )
 
 

@@ -338,11 +338,138 @@ class Point(Body):
 
 
 class Odd(Body):
+    """Decodes to something that is no picture."""
+
     def decode(self, z: Tensor) -> Tensor:
-        return self.dec(z)
+        return self.dec(z)[:, :700]
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self.outputs(x)
+
+
+class Normed(Pair):
+    """With a batch norm, whose count of batches is no weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(3, 4, 4, 4), nn.BatchNorm2d(4), nn.SiLU(), nn.Flatten()
+        )
+
+
+class Lazy(Pair):
+    """Gets its shapes from the first pictures that it sees."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.LazyConv2d(4, 4, 4), nn.LazyBatchNorm2d(), nn.SiLU(), nn.Flatten()
+        )
+        self.head = nn.LazyLinear(LATENT_DIM)
+
+
+class Flat(nn.Module):
+    """PyTorch's example of a VAE: encode takes what forward has flattened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1, self.fc3 = nn.Linear(SIDE * SIDE, 20), nn.Linear(LATENT_DIM, SIDE * SIDE)
+        self.fc21, self.fc22 = nn.Linear(20, LATENT_DIM), nn.Linear(20, LATENT_DIM)
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        h = functional.relu(self.fc1(x))
+        return self.fc21(h), self.fc22(h)
+
+    def decode(self, z: Tensor) -> Tensor:
+        return torch.sigmoid(self.fc3(z))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        mu, logvar = self.encode(x.view(-1, SIDE * SIDE))
+        return self.decode(mu), mu, logvar
+
+
+class GreyWithoutAxis(Flat):
+    """Gives pictures (B, H, W)."""
+
+    def decode(self, z: Tensor) -> Tensor:
+        return super().decode(z).reshape(-1, SIDE, SIDE)
+
+
+class InForward(Body):
+    """Features from a part called encoder; the posterior is made in forward alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = self.features
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        h = self.encoder(x)
+        mu, log_var = self.head(h), self.spread(h)
+        z = mu + (0.5 * log_var).exp() * torch.randn_like(mu)
+        return self.decode(z), mu, log_var
+
+
+class WithInput(InForward):
+    """[reconstruction, input, mu, log_var], as collections of VAEs give it."""
+
+    def forward(self, x: Tensor) -> list[Tensor]:  # type: ignore[override]
+        reconstruction, mu, log_var = super().forward(x)
+        return [reconstruction, x, mu, log_var]
+
+
+class WithLoss(InForward):
+    def forward(self, x: Tensor) -> dict[str, Tensor]:  # type: ignore[override]
+        _, mu, log_var = super().forward(x)
+        return {"mu": mu, "logvar": log_var, "loss": mu.mean()}
+
+
+class WithSampleInForward(InForward):
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        reconstruction, mu, log_var = super().forward(x)
+        return reconstruction, torch.zeros(len(x), 7), mu, log_var
+
+
+class HalvesInForward(InForward):
+    """One tensor of both, which forward takes apart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, 2 * LATENT_DIM))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        mu, log_var = self.encoder(x).chunk(2, dim=1)
+        return self.decode(mu), mu, log_var
+
+
+class Conditional(Body):
+    """Encodes and decodes with a label."""
+
+    def __init__(self, classes: int = 10) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(classes, LATENT_DIM)
+
+    def encode(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        mu, log_var = self.outputs(x)
+        return mu + self.embedding(y), log_var
+
+    def decode(self, z: Tensor, y: Tensor) -> Tensor:
+        return super().decode(z - self.embedding(y))  # type: ignore[no-any-return]
+
+
+class ConditionalByDefault(Conditional):
+    """Its label has a default, without which it does not go."""
+
+    def encode(self, x: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return super().encode(x, labels)  # type: ignore[arg-type]
+
+    def decode(self, z: Tensor) -> Tensor:  # type: ignore[override]
+        return Body.decode(self, z)  # type: ignore[no-any-return]
+
+
+class ConditionalInForward(Body):
+    def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+        mu, log_var = self.outputs(x)
+        return self.decode(mu), mu + y[:, None], log_var
 
 
 def make(kind: str = "Pair", **arguments: Any) -> nn.Module:

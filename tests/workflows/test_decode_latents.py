@@ -209,7 +209,7 @@ def test_a_decoder_of_another_shape(bundle_path, tmp_path):
     interface = Interface("encode", "0", "1", "decode", "", (2,))
     manifest = Manifest("odd_vae:Odd", {}, 2, ImageSpec(16, 16), interface=interface)
     made = build_foreign("odd_vae:Odd", {})
-    bundles.save_bundle(model, networks_of(made, interface), manifest)
+    bundles.save_bundle(model, networks_of(made, interface, manifest.image), manifest)
     asked = {"model": str(model), "z": ["0,0"], "output": str(out), "py_files": [str(module)]}
     refused("--trust-model", BundleError, **asked)
     refused(
@@ -220,7 +220,7 @@ def test_a_decoder_of_another_shape(bundle_path, tmp_path):
     )
     blind = replace(interface, decoder=None)
     manifest = replace(manifest, interface=blind)
-    bundles.save_bundle(model, networks_of(made, blind), manifest)
+    bundles.save_bundle(model, networks_of(made, blind, manifest.image), manifest)
     refused(f"model {model} has no decoder", BundleError, trust_model=True, **asked)
     assert not out.exists()
     # And one that is as it should be, rebuilt by the workers from its bytes.
@@ -232,7 +232,7 @@ def test_a_decoder_of_another_shape(bundle_path, tmp_path):
     use_py_files([str(other)])
     manifest = Manifest("even_vae:Odd", {}, 2, good, interface=interface)
     made = build_foreign("even_vae:Odd", {})
-    bundles.save_bundle(model, networks_of(made, interface), manifest)
+    bundles.save_bundle(model, networks_of(made, interface, manifest.image), manifest)
     asked |= {"z": ["0.2,0", "0.6,0"], "py_files": [str(other)], "trust_model": True}
     decode_latents(DecodeLatents(**asked))
     for name, level in (("0", 51), ("1", 153)):

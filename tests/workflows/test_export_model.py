@@ -7,6 +7,7 @@ import json
 import logging
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,11 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.support import elsewhere
+from tests.support import elsewhere, onnx_models
 from tests.support.scene import tree
 from tests.support.tolerances import (
+    FUNCTION,
+    assert_rounded_to_levels,
     assert_same_float32,
     assert_sampled,
     assert_stated,
@@ -33,6 +36,7 @@ from vaeudf.model.manifest import MODEL
 from vaeudf.model.pixels import PixelScaler
 from vaeudf.table.open import open_table
 from vaeudf.workflows.cli import parse
+from vaeudf.workflows.decode_latents import DecodeLatents, decode_latents
 from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
 from vaeudf.workflows.export_model import ExportModel, export_model
 from vaeudf.workflows.query_topk import QueryTopk, query_topk
@@ -180,6 +184,13 @@ def test_what_ends_it(theirs, tmp_path, change, message):
         ({"background": "1,2,0.5"}, r"background is '1,2,0\.5'; expected three whole numbers"),
         ({"mean": "a,b"}, "mean is 'a,b'; expected numbers"),
         ({"scaling": "mean_std"}, r"ImageSpec\.mean is None; expected a tuple of 3 finite"),
+        (
+            {"onnx": "e.onnx"},
+            "made by --factory, or read from --onnx, and both are given; name one",
+        ),
+        ({"factory": None}, "made by --factory, or read from --onnx, and neither is given"),
+        ({"onnx_decoder": "d.onnx"}, "onnx-decoder goes with --onnx; name that, too"),
+        ({"factory": None, "onnx": "e.onnx"}, "arguments goes with a factory; files of ONNX have"),
         ({"mean": "1,1,1"}, r"ImageSpec\.mean is \(1\.0, 1\.0, 1\.0\); expected None, because"),
     ],
 )
@@ -257,3 +268,80 @@ def test_an_image_that_the_models_code_raises_for(spark, theirs, tmp_path, garme
     assert summary["encoded"] == 10 and summary["quarantined"] == {"crashed": 1}
     (row,) = spark.read.parquet(f"{table}/_quarantine").collect()
     assert (row.item_id, row.message) == ("10", "the encoder raised ValueError: too dark to see")
+
+
+def test_from_onnx_to_answers(spark, tmp_path, parquet_catalog, garments, caplog):
+    """Without trust, and with pictures of what a z decodes to."""
+    torch.manual_seed(4)
+    model = elsewhere.Encoder().eval()
+    encoder, decoder = str(tmp_path / "e.onnx"), str(tmp_path / "d.onnx")
+    onnx_models.saved(onnx_models.encoder_of(model, batch=8, layout="hwc"), encoder)
+    onnx_models.saved(onnx_models.decoder_of(model, layout="hwc"), decoder)
+    said = {"onnx": encoder, "onnx_decoder": decoder, "image_size": 16, "sample": 30}
+    bundle, table = str(tmp_path / "bundle"), str(tmp_path / "table")
+    asked = ExportModel(output=bundle, catalog=parquet_catalog, **said)
+    with (
+        caplog.at_level(logging.INFO, logger="vaeudf"),
+        pytest.raises(BundleError, match="what is"),
+    ):
+        export_model(asked)
+    assert " log_var " in caplog.text and "On 30 pictures. KL is to the prior" in caplog.text
+    summary = export_model(replace(asked, variance="log_var"))
+    assert summary["factory"] == encoder and summary["interface"]["pixel_layout"] == "hwc"
+    assert 0 < summary["reconstruction_error"] < 1
+
+    assert encode_catalog(EncodeCatalog(parquet_catalog, bundle, table))["quarantined"] == {}
+    spec = ImageSpec(16, 16)
+    images = garments.sort_by("item_id")["image"].to_pylist()
+    pixels = np.stack([decode_image(image, spec) for image in images])
+    with torch.no_grad():
+        expected, stated = model(PixelScaler(spec).scale_array(pixels))
+    rows = pa.concat_tables(pq.read_table(uri) for uri in open_table(table).files)
+    rows = rows.sort_by("item_id")
+    mu, log_var = (np.stack(rows[name].to_numpy()) for name in ("mu", "log_var"))
+    assert_same_float32(mu, expected, terms=terms_of(model) + FUNCTION)
+    assert_same_float32(log_var, stated, terms=terms_of(model) + FUNCTION)
+
+    query_topk(QueryTopk(table, z=["0,0,0"], k=3, report=str(tmp_path / "page")))
+    assert (tmp_path / "page" / "index.html").is_file()
+    z, out = "0.5,-1,2", tmp_path / "pictures"
+    decode_latents(DecodeLatents(model=bundle, z=[z], output=str(out)))
+    with torch.no_grad():
+        drawn = model.decode(torch.tensor([[0.5, -1.0, 2.0]]))
+    (picture,) = out.glob("images/*.png")
+    levels = np.asarray(Image.open(picture))
+    assert_rounded_to_levels(levels, 255 * drawn[0].permute(1, 2, 0), terms=terms_of(model))
+
+
+def test_a_package_folder_and_a_factory_in_a_file(spark, theirs, tmp_path, parquet_catalog):
+    _, code = theirs
+    by_file = options(code, tmp_path, variance="log_sigma", factory=f"{code}:make", py_files=None)
+    summary = export_model(by_file)
+    assert summary["factory"] == f"{code}:make"
+    assert load_bundle(summary["model"], True).manifest.architecture == f"{code.stem}:make"
+
+    package = tmp_path / f"package_{tmp_path.name}"
+    package.mkdir()
+    (package / "__init__.py").write_text("from .nets import make\n")
+    shutil.copy(code, package / "nets.py")
+    bundle, table = str(tmp_path / "b"), str(tmp_path / "t")
+    given = {"factory": f"{package.name}:make", "py_files": [str(package)], "output": bundle}
+    export_model(options(code, tmp_path, variance="log_sigma", **given))
+    trusted = {"trust_model": True, "py_files": [str(package)]}
+    assert encode_catalog(EncodeCatalog(parquet_catalog, bundle, table, **trusted))["encoded"] > 0
+
+
+def test_which_weights_were_taken_is_said(theirs, tmp_path, caplog):
+    model, code = theirs
+    state = model.state_dict()
+    averaged = {name: 2 * tensor for name, tensor in state.items()}
+    torch.save({"model": state, "ema": averaged}, tmp_path / "both.pt")
+    given = {"variance": "log_sigma", "weights": str(tmp_path / "both.pt")}
+    with caplog.at_level(logging.INFO, logger="vaeudf"):
+        summary = export_model(options(code, tmp_path, **given))
+    words = "'model'; 'ema' fits, too: --weights-key ema takes that"
+    assert summary["weights"] == words and f"the weights are {words}." in caplog.text
+    taken = options(code, tmp_path, weights_key="ema", overwrite=True, **given)
+    bundle = load_bundle(export_model(taken)["model"], trust_model=True)
+    found = bundle.encoder.network.model.state_dict()
+    assert torch.equal(found["head.bias"], averaged["head.bias"])

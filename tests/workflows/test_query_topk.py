@@ -252,7 +252,7 @@ def refused(message: str, error: type[Exception] = InputError, **options) -> Non
 def test_bad_input(table, tmp_path, bundle_path):
     out = str(tmp_path / "out")
     refused("k is 0; expected at least 1", table=table, z=["0,0,0,0"], k=0, output=out)
-    refused("from one of --queries FILE, --z and --like", table=table, output=out)
+    refused("from one of --queries FILE, --z, --like and --image", table=table, output=out)
     refused("and from one only", table=table, z=["0"], queries="q.csv", output=out)
     refused("and from one only", table=table, z=["0"], like=["a"], output=out)
     refused("exclude-self is for --like", table=table, z=["0"], exclude_self=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -54,12 +54,14 @@ class Chosen:
         version: The one that changes when the image does; None if there is none.
         payload: Those that are carried along.
         left_out: Those that would be, if that were possible.
+        path: The one with the paths of image files, where the images are not in the rows.
     """
 
     item_id: Column
     version: Column | None
     payload: list[Column]
     left_out: list[LeftOut] = field(default_factory=list)
+    path: Column | None = None
 
 
 class CatalogColumns:
@@ -109,14 +111,15 @@ class CatalogColumns:
         """
         image = self.image_column(source.image_column)
         self._check_names(source, image)
-        own = self._check_images(source.image_column, image)
+        path = None if source.path_column is None else self._path_column(source.path_column)
+        own = self._check_images(source.image_column, image) if path is None else {path.name}
         item_id = self._text(source.id_column, "--id-column")
         version = None
         if source.version_column:
             version = self._text(source.version_column, "--version-column")
         if source.payload_columns is None:
             own |= {item_id.name, *([] if version is None else [version.name])}
-            return self._all_but(own, item_id, version)
+            return replace(self._all_but(own, item_id, version), path=path)
         names = [self._resolve(name) for name in source.payload_columns]
         check_payload_names(names)
         payload = []
@@ -128,7 +131,7 @@ class CatalogColumns:
                     f"{column.why}. Convert it, or leave it out of --payload-columns."
                 )
             payload.append(column)
-        return Chosen(item_id, version, payload)
+        return Chosen(item_id, version, payload, path=path)
 
     def image_column(self, name: str) -> str:
         """Return what the files call the column with the images."""
@@ -144,7 +147,9 @@ class CatalogColumns:
 
     def _check_names(self, source: CatalogSource, image: str) -> None:
         wanted = [source.id_column]
-        if not any(find_column(file.kinds, image) for file in self._files):
+        if source.path_column is not None:
+            wanted.append(source.path_column)
+        elif not any(find_column(file.kinds, image) for file in self._files):
             wanted.append(source.image_column.split(".")[0])
         wanted += [source.version_column] if source.version_column else []
         wanted += list(source.payload_columns or [])
@@ -153,8 +158,21 @@ class CatalogColumns:
             raise InputError(
                 f"catalog {self._path} has no column {', '.join(map(repr, missing))}; "
                 f"it has {', '.join(self.names)}. "
-                "Name them with --id-column, --image-column and --payload-columns."
+                f"Name them with --id-column, --{'image' if source.path_column is None else 'path'}"
+                "-column and --payload-columns."
             )
+
+    def _path_column(self, name: str) -> Column:
+        """Return the column with the paths of image files."""
+        name = self._resolve(name)
+        column = self._column(name, widest, "name another column with --path-column")
+        if isinstance(column, LeftOut) or not pa.types.is_string(column.kind):
+            kinds = [str(kind) for _, kind in self._kinds(name)] or ["nothing"]
+            raise InputError(
+                f"column {name!r} of catalog {self._path} holds {kinds[0]}; expected text: the "
+                "paths or URIs of image files. For images in the rows, use --image-column."
+            )
+        return column
 
     def _check_images(self, name: str, image: str) -> set[str]:
         """Return the columns that the images are in, once every file is known to have them."""

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import fs
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.types import BooleanType, StructField, StructType
 
 from vaeudf.catalog.kind import CatalogSource, KnownFormat
-from vaeudf.catalog.listing import LENGTH, MODIFIED, PATH, list_files, root_of
+from vaeudf.catalog.kinds import are_images, kinds_by_name
+from vaeudf.catalog.listing import LENGTH, MODIFIED, PATH, Looked, as_frame, root_of
 from vaeudf.catalog.reader import Place
+from vaeudf.catalog.survey import check_not_empty, survey
 from vaeudf.images.formats import IMAGE_SUFFIXES
 from vaeudf.schema import (
     IMAGE_FILE,
@@ -21,9 +26,17 @@ from vaeudf.schema import (
     ITEM_ID,
     SOURCE_VERSION,
 )
+from vaeudf.spark.cluster import Cluster
 from vaeudf.storage.locations import filesystem
 
-_SUFFIXES = rf"(?i)[.]({'|'.join(IMAGE_SUFFIXES)})\z"
+_IS_IMAGE = "is_image"
+# So many files without a suffix the driver has looked into before a task would have started.
+_FEW = 1_000
+_TASKS_PER_CORE = 2
+_EXPECTED = (
+    f"image files, named .{', .'.join(IMAGE_SUFFIXES)} or without a suffix, Parquet files, or CSV "
+    "with the paths of image files"
+)
 
 
 class FolderCatalog:
@@ -35,14 +48,19 @@ class FolderCatalog:
     def __init__(self, source: CatalogSource) -> None:
         """Take what the options say; nothing is read yet."""
         self._source = source
+        self._kept: DataFrame | None = None
 
     def stored_image_column(self, spark: SparkSession) -> str:
         """Return any name: every image is a file."""
         return self._source.image_column
 
     def list_items(self, spark: SparkSession, *, versions: bool) -> DataFrame:
-        """Return the files, with their times and lengths as versions, whether wanted or not."""
-        files = list_files(spark, self._source.path).where(F.col(PATH).rlike(_SUFFIXES))
+        """Return the files, with their times and lengths as versions, whether wanted or not.
+
+        Raises:
+            InputError: There is no image.
+        """
+        files = self._files(spark).where(F.col(_IS_IMAGE))
         version = F.concat_ws("-", F.col(MODIFIED) * 1000, F.col(LENGTH))
         below = len(root_of(self._source.path).rstrip("/")) + 2
         return files.select(
@@ -66,6 +84,33 @@ class FolderCatalog:
         }
 
     def count_ignored(self, spark: SparkSession) -> int:
-        """Return how many files are not named as images."""
-        files = list_files(spark, self._source.path)
-        return files.where(~F.col(PATH).rlike(_SUFFIXES)).count()
+        """Return how many files are no images."""
+        return self._files(spark).where(~F.col(_IS_IMAGE)).count()
+
+    def _files(self, spark: SparkSession) -> DataFrame:
+        """Return all files, with a column that says which are images; looked at once."""
+        if self._kept is None:
+            self._kept = self._look(spark)
+        return self._kept
+
+    def _look(self, spark: SparkSession) -> DataFrame:
+        found = survey(spark, self._source.path)
+        names = found.looked.files[PATH].combine_chunks()
+        if found.is_complete and kinds_by_name(names).count("unnamed") <= _FEW:
+            is_image = are_images(names)
+            if not pc.any(is_image).as_py():
+                check_not_empty(found, _EXPECTED)
+            return spark.createDataFrame(found.looked.files.append_column(_IS_IMAGE, is_image))
+        return _looked_into(spark, found.looked)
+
+
+def _looked_into(spark: SparkSession, looked: Looked) -> DataFrame:
+    """Return all files, looked into by tasks."""
+
+    def look_into(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            yield batch.append_column(_IS_IMAGE, are_images(batch.column(PATH)))
+
+    files = as_frame(spark, looked).repartition(_TASKS_PER_CORE * Cluster(spark).num_cores)
+    fields = [*files.schema.fields, StructField(_IS_IMAGE, BooleanType())]
+    return files.mapInArrow(look_into, StructType(fields))

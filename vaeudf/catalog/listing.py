@@ -5,18 +5,17 @@ Not with ``binaryFile``, Spark's own reader of images, which passes over empty f
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Container, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import pyarrow as pa
 from pyarrow import fs
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 
+from vaeudf.catalog.local_folders import LocalFolder, first_on_its_way, list_folder
 from vaeudf.errors import InputError, root_cause
 from vaeudf.spark.cluster import Cluster
 from vaeudf.spark.tasks import numbered_tasks
@@ -37,11 +36,47 @@ _TASKS_PER_CORE = 2
 
 
 class Folder(NamedTuple):
-    """What to list: a folder, or some of the files in it."""
+    """What to list: a folder, or some of the files in it.
+
+    Attributes:
+        path: Where it is.
+        recursive: Whether the folders in it are listed, too.
+        names: Of the files that are asked for; None for all.
+        way: Of a local folder, the way to it; see `vaeudf.catalog.local_folders.LocalFolder`.
+    """
 
     path: str
     recursive: bool
     names: frozenset[str] | None = None
+    way: tuple[str, ...] = ()
+
+    @property
+    def asks_for_few(self) -> bool:
+        """Whether to ask for files one by one."""
+        return self.names is not None and len(self.names) <= _FEW
+
+
+class Looked(NamedTuple):
+    """What the driver has found at a path.
+
+    Attributes:
+        files: As of :func:`list_files`.
+        folders: Those that it has not listed, because there are many.
+        hidden: How many files and folders were passed over for their names.
+    """
+
+    files: pa.Table
+    folders: list[Folder]
+    hidden: int
+
+
+def look(spark: SparkSession, path: str) -> Looked:
+    """List what is at a path, folder by folder, until there is enough for tasks.
+
+    Raises:
+        InputError: As of :func:`list_files`.
+    """
+    return _look(_folders_at(spark, path))
 
 
 def list_files(spark: SparkSession, path: str) -> DataFrame:
@@ -61,33 +96,21 @@ def list_files(spark: SparkSession, path: str) -> DataFrame:
     Raises:
         InputError: The path does not exist, or a folder cannot be listed.
     """
-    found, folders = _look(_folders_at(spark, path))
-    here = spark.createDataFrame(found)
-    return here.unionByName(_listed_by_tasks(spark, folders)) if folders else here
+    return as_frame(spark, look(spark, path))
 
 
 def listed_files(spark: SparkSession, path: str) -> pa.Table:
     """Return what :func:`list_files` does, on the driver."""
-    found, folders = _look(_folders_at(spark, path))
-    return (
-        pa.concat_tables([found, _listed_by_tasks(spark, folders).toArrow()]) if folders else found
-    )
+    looked = look(spark, path)
+    if not looked.folders:
+        return looked.files
+    return pa.concat_tables([looked.files, _listed_by_tasks(spark, looked.folders).toArrow()])
 
 
-def first_file(spark: SparkSession, path: str) -> str | None:
-    """Return some file at or under the path, or None.
-
-    Raises:
-        InputError: The path does not exist, or the glob matches nothing.
-    """
-    waiting = _folders_at(spark, path)
-    while waiting:
-        folder = waiting.pop()
-        files, folders = _list(folder._replace(recursive=False))
-        if files.num_rows:
-            return str(files[PATH][0].as_py())
-        waiting += folders
-    return None
+def as_frame(spark: SparkSession, looked: Looked) -> DataFrame:
+    """Return all files, with those of folders that tasks list."""
+    here = spark.createDataFrame(looked.files)
+    return here.unionByName(_listed_by_tasks(spark, looked.folders)) if looked.folders else here
 
 
 def root_of(path: str) -> str:
@@ -108,16 +131,35 @@ def _listed_by_tasks(spark: SparkSession, folders: list[Folder]) -> DataFrame:
     # Not a task for each folder: a Python task takes long to start, however little it does.
     cluster = Cluster(spark)
     num_tasks = min(len(folders), _TASKS_PER_CORE * cluster.num_cores)
-    paths = cluster.share(
-        [[folder.path for folder in folders[i::num_tasks]] for i in range(num_tasks)]
+    shares = cluster.share(
+        [[(folder.path, folder.way) for folder in folders[i::num_tasks]] for i in range(num_tasks)]
     )
 
     def list_all(task: int) -> Iterator[pa.RecordBatch]:
-        for path in paths.value[task]:
-            files, _ = _list(Folder(path, recursive=True))
-            yield from files.to_batches(_ROWS_PER_BATCH)
+        for path, way in shares.value[task]:
+            listed = _list(Folder(path, recursive=True, way=way))
+            yield from listed.files.to_batches(_ROWS_PER_BATCH)
 
     return numbered_tasks(spark, num_tasks, list_all, from_arrow_schema(_SCHEMA))
+
+
+def check_exists(path: str) -> None:
+    """Refuse a path at which nothing is; what a glob matches only Spark can tell.
+
+    Raises:
+        InputError: Nothing is there.
+    """
+    try:
+        found = bool(_GLOB.search(path)) or exists(path)
+    except OSError as error:
+        raise InputError(f"catalog {path} cannot be read: {root_cause(error)}.") from None
+    if not found:
+        _refuse_nothing(path)
+
+
+def _refuse_nothing(path: str) -> NoReturn:
+    found = "matches nothing" if _GLOB.search(path) else "does not exist"
+    raise InputError(f"catalog {path} {found}; expected a folder, a glob or a file.")
 
 
 def _folders_at(spark: SparkSession, path: str) -> list[Folder]:
@@ -132,8 +174,7 @@ def _folders_at(spark: SparkSession, path: str) -> list[Folder]:
     except OSError as error:
         raise InputError(f"catalog {path} cannot be read: {root_cause(error)}.") from None
     if not matches:
-        found = "matches nothing" if _GLOB.search(path) else "does not exist"
-        raise InputError(f"catalog {path} {found}; expected a folder, a glob or a file.")
+        _refuse_nothing(path)
     whole = {match for match, alone in matches.items() if not alone}
     names: dict[str, set[str]] = {}
     for match, alone in matches.items():
@@ -166,95 +207,90 @@ def _matches(spark: SparkSession, path: str) -> dict[str, bool]:
     return {f"{root}{rest}": is_file for rest, is_file in below.items()}
 
 
-def _look(folders: list[Folder]) -> tuple[pa.Table, list[Folder]]:
-    """List folders level by level, until there is enough below them for tasks to pay.
-
-    Returns:
-        The files that were found, and the folders that were not listed.
-    """
+def _look(folders: list[Folder]) -> Looked:
+    """List folders level by level, until there is enough below them for tasks to pay."""
     flat = [folder for folder in folders if not folder.recursive]
     deep = [folder for folder in folders if folder.recursive]
     with ThreadPoolExecutor(_THREADS) as pool:
-        tables = [_SCHEMA.empty_table(), *(files for files, _ in pool.map(_list, flat))]
-        while 0 < len(deep) < _MANY_FOLDERS and sum(map(len, tables)) < _MANY_FILES:
+        levels = list(pool.map(_list, flat))
+        while 0 < len(deep) < _MANY_FOLDERS and sum(len(one.files) for one in levels) < _MANY_FILES:
             looked = list(pool.map(_list, (folder._replace(recursive=False) for folder in deep)))
-            tables += [files for files, _ in looked]
-            deep = [folder for _, below in looked for folder in below]
+            levels += looked
+            deep = [folder for one in looked for folder in one.folders]
     # In one chunk: of a table in several, some of them empty, createDataFrame silently drops rows
     # (PySpark 4.3).
-    return pa.concat_tables(tables).combine_chunks(), deep
+    tables = [_SCHEMA.empty_table(), *(one.files for one in levels)]
+    files = pa.concat_tables(tables).combine_chunks()
+    return Looked(files, deep, sum(one.hidden for one in levels))
 
 
-def _list(folder: Folder) -> tuple[pa.Table, list[Folder]]:
-    """Return the files of a folder, sorted, and the folders in it.
+def _list(folder: Folder) -> Looked:
+    """List a folder: its files, sorted, and the folders in it.
 
     Raises:
         InputError: It cannot be listed.
     """
     try:
         files, inner = filesystem(folder.path)
-        if folder.names is not None and len(folder.names) <= _FEW:
-            found = files.get_file_info([f"{inner}/{name}" for name in sorted(folder.names)])
+        if isinstance(files, fs.LocalFileSystem) and not folder.asks_for_few:
+            rows, below, hidden = _list_local(folder, inner)
         else:
-            selector = fs.FileSelector(inner, recursive=folder.recursive)
-            found = files.get_file_info(selector)
+            rows, below, hidden = _list_store(folder, files, inner)
     except OSError as error:
         raise InputError(f"folder {folder.path} cannot be listed: {root_cause(error)}.") from None
-    # The store's own path of the folder gives way to the one that says which store it is.
     start = len(inner.rstrip("/"))
-    rows, below, odd = [], [], False
-    for info in found:
-        if info.type not in (fs.FileType.File, fs.FileType.Directory):
-            continue  # a pipe, or a file that has gone since
-        try:
-            rest = info.path[start:]
-        except UnicodeDecodeError:
-            odd = True
-            continue
-        if folder.names is not None and rest[1:] not in folder.names:
-            continue
-        if info.type == fs.FileType.File:
-            rows.append((rest, info.size, info.mtime_ns))
-        elif not _hidden(rest):
-            below.append(Folder(folder.path.rstrip("/") + rest, recursive=True))
-    if odd:
-        rows += _undecodable(inner, recursive=folder.recursive)
-    # What is asked for by name is not passed over.
-    rows = sorted(row for row in rows if folder.names is not None or not _hidden(row[0]))
+    rows = sorted(rows)
+    if folder.names is not None:
+        rows = [row for row in rows if row[0][start + 1 :] in folder.names]
+    # The store's own path of the folder gives way to the one that says which store it is.
+    above = folder.path.rstrip("/")
     columns = [
-        [folder.path.rstrip("/") + rest for rest, _, _ in rows],
+        [above + path[start:] for path, _, _ in rows],
         [length for _, length, _ in rows],
         [None if time is None else time // 10**6 for _, _, time in rows],
     ]
-    return pa.table(columns, schema=_SCHEMA), sorted(below)
+    folders = sorted(Folder(above + path[start:], recursive=True, way=way) for path, way in below)
+    return Looked(pa.table(columns, schema=_SCHEMA), folders, hidden)
 
 
-def _undecodable(inner: str, *, recursive: bool) -> Iterator[tuple[str, int, int | None]]:
-    """Yield a local folder's files whose names are not UTF-8, which pyarrow cannot name.
-
-    The names have replacement characters, and no file can be opened by them. Each is listed all the
-    same: as an item that cannot be read, it comes to quarantine and is not lost in silence.
-    """
-    root = os.fsencode(inner)
-    for parent, folders, names in os.walk(root):
-        if not recursive and parent == root:
-            # The other folders are listed in their turn; these have no name to list them by.
-            folders[:] = filter(_is_undecodable, folders)
-        for name in names:
-            path = os.path.join(parent, name)
-            if _is_undecodable(path):
-                with suppress(OSError):  # a link to nowhere
-                    status = os.stat(path)
-                    rest = path.decode(errors="replace")[len(inner.rstrip("/")) :]
-                    yield rest, status.st_size, status.st_mtime_ns
+_Rows = list[tuple[str, int, int | None]]
+_Below = list[tuple[str, tuple[str, ...]]]
 
 
-def _is_undecodable(name: bytes) -> bool:
-    try:
-        name.decode()
-    except UnicodeDecodeError:
-        return True
-    return False
+def _list_store(folder: Folder, files: fs.FileSystem, inner: str) -> tuple[_Rows, _Below, int]:
+    if folder.asks_for_few:
+        found = files.get_file_info([f"{inner}/{name}" for name in sorted(folder.names or ())])
+    else:
+        found = files.get_file_info(fs.FileSelector(inner, recursive=folder.recursive))
+    start = len(inner.rstrip("/"))
+    # Neither a file nor a folder is a pipe, or a file that has gone since. What is asked for by
+    # name is not passed over.
+    found = [info for info in found if info.type in (fs.FileType.File, fs.FileType.Directory)]
+    seen = [info for info in found if folder.names is not None or not _hidden(info.path[start:])]
+    rows = [(i.path, i.size, i.mtime_ns) for i in seen if i.type == fs.FileType.File]
+    below: _Below = [(i.path, ()) for i in seen if i.type == fs.FileType.Directory]
+    return rows, below, len(found) - len(seen)
+
+
+def _list_local(folder: Folder, inner: str) -> tuple[_Rows, _Below, int]:
+    rows: _Rows = []
+    passed_over = 0
+
+    def is_hidden(name: str) -> bool:
+        nonlocal passed_over
+        hidden = folder.names is None and _hidden(name)
+        passed_over += hidden
+        return hidden
+
+    top = inner.rstrip("/") or "/"
+    waiting = [LocalFolder(top, folder.way) if folder.way else first_on_its_way(top)]
+    while waiting:
+        found, below = list_folder(waiting.pop(), is_hidden)
+        rows += found
+        if not folder.recursive:
+            return rows, [(path, way) for path, way in below], passed_over
+        waiting += below
+    return rows, [], passed_over
 
 
 def _hidden(rest: str) -> bool:

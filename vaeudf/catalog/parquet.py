@@ -15,6 +15,7 @@ from vaeudf.catalog.columns import CatalogColumns, Chosen, Column
 from vaeudf.catalog.delta import delta_snapshot
 from vaeudf.catalog.files import CatalogFile, Listed, read_footers
 from vaeudf.catalog.kind import CatalogSource, KnownFormat
+from vaeudf.catalog.kinds import kinds_by_name
 from vaeudf.catalog.listing import LENGTH, MODIFIED, PATH, is_glob, listed_files, root_of
 from vaeudf.catalog.partitions import partition_values
 from vaeudf.catalog.reader import Place
@@ -26,11 +27,10 @@ from vaeudf.table.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
 
-PARQUET_SUFFIXES = (".parquet", ".parq")
-"""How the names of Parquet files end, in small letters."""
-
 # Beside the payload's columns, which may have any names.
 _ID, _VERSION = "__vaeudf_id", "__vaeudf_version"
+NAMED_PATH = "__vaeudf_path"
+"""The paths of image files, as they are written in the catalog's rows."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,13 @@ class ParquetCatalog:
         hashed = versions and self.has_hashed_versions
         return self._list(spark, opened, chosen, hashed=hashed)
 
+    def list_paths(self, spark: SparkSession) -> DataFrame:
+        """Return item_id, source_version if a column has it, the payload and `NAMED_PATH`."""
+        opened = self._open(spark)
+        chosen = opened.columns.choose(self._source)
+        _tell_left_out(self._source.path, chosen)
+        return self._list(spark, opened, chosen, hashed=False).drop(*PLACE)
+
     def find_items(self, spark: SparkSession, item_ids: Sequence[str]) -> dict[str, Place]:
         """Return where some rows' images are."""
         # Nothing is needed of the other columns, which may have gone since.
@@ -104,7 +111,8 @@ class ParquetCatalog:
         path = self._source.path
         listed = listed_files(spark, path).sort_by(PATH)
         rows = list(zip(*(listed[n].to_pylist() for n in (PATH, LENGTH, MODIFIED)), strict=True))
-        named = [row for row in rows if row[0].lower().endswith(PARQUET_SUFFIXES)]
+        kinds = kinds_by_name(listed[PATH].combine_chunks())
+        named = [row for row, kind in zip(rows, kinds, strict=True) if kind == "parquet"]
         # Some engines give their files no suffix.
         chosen = named or rows
         if not chosen:
@@ -130,6 +138,8 @@ class ParquetCatalog:
         columns = [(_ID, chosen.item_id)]
         if chosen.version is not None:
             columns.append((_VERSION, chosen.version))
+        if chosen.path is not None:
+            columns.append((NAMED_PATH, chosen.path))
         columns += [(column.name, column) for column in chosen.payload]
         fields = [Field(name, column.kind) for name, column in columns]
         deleted = {} if opened.snapshot is None else opened.snapshot.deleted
@@ -151,6 +161,7 @@ class ParquetCatalog:
             F.col(_ID).cast("string").alias(ITEM_ID),
             (F.col(HASH) if hashed else version.cast("string")).alias(SOURCE_VERSION),
             *(F.col(quoted(column.name)) for column in chosen.payload),
+            *([] if chosen.path is None else [NAMED_PATH]),
             *PLACE,
         )
 

@@ -97,6 +97,8 @@ def _is_local(uri: str) -> bool:
 
 
 def _read_file(uri: str, length: float) -> bytes | ImageFailure:
+    if not uri:
+        return ImageFailure(UNAVAILABLE, "the catalog names no file for it.")
     if length > MAX_BYTES:
         return ImageFailure(
             "too_large", f"the file has {int(length)} bytes; at most {MAX_BYTES} are read."
@@ -110,7 +112,7 @@ def _read_file(uri: str, length: float) -> bytes | ImageFailure:
         system, inner = filesystem(uri)
         with system.open_input_stream(inner) as stream:
             return bytes(stream.read())
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException, InputError) as error:
         return _unavailable(uri, error)
 
 

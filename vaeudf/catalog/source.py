@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -10,10 +11,17 @@ from pyspark.sql import functions as F
 from vaeudf.catalog.delta import is_delta
 from vaeudf.catalog.folder import FolderCatalog
 from vaeudf.catalog.kind import Catalog, CatalogSource, Format, KnownFormat
-from vaeudf.catalog.listing import first_file
 from vaeudf.catalog.parquet import ParquetCatalog
+from vaeudf.catalog.paths import PathsCatalog, ask_for_path_column
 from vaeudf.catalog.reader import hashed_version
 from vaeudf.catalog.some_items import read_places, shrink_places
+from vaeudf.catalog.survey import (
+    Survey,
+    about_archives,
+    check_not_empty,
+    may_hold_images,
+    survey,
+)
 from vaeudf.errors import InputError
 from vaeudf.schema import IMAGE_FILE, IMAGE_ROW, ITEM_ID, SOURCE_VERSION
 
@@ -33,33 +41,63 @@ __all__ = [
     "stored_image_column",
 ]
 
+_EXPECTED = "image files, Parquet files, or CSV with the paths of image files"
+
 
 def open_catalog(spark: SparkSession, source: CatalogSource) -> Catalog:
-    """Return the catalog of the kind that a source is, looking at the first file for ``auto``.
+    """Return the catalog of the kind that a source is, looking at what is there for ``auto``.
 
     Raises:
-        InputError: There is no file.
+        InputError: There is nothing that can be a catalog.
     """
     form = resolve_format(spark, source)
-    return FolderCatalog(source) if form == "images" else ParquetCatalog(source)
+    if form == "images":
+        return FolderCatalog(source)
+    if source.path_column is not None or form == "csv":
+        return PathsCatalog(replace(source, format=form))
+    return ParquetCatalog(source)
 
 
 def resolve_format(spark: SparkSession, source: CatalogSource) -> KnownFormat:
-    """Return the format, looking at the first file for ``auto``.
+    """Return the format, looking at what is there for ``auto``.
 
     Raises:
-        InputError: There is no file.
+        InputError: There is nothing that can be a catalog.
     """
     if source.format != "auto":
         return source.format
     if is_delta(source.path):
         return "parquet"
-    first = first_file(spark, source.path)
-    if first is None:
+    found = survey(spark, source.path)
+    if source.path_column is not None:
+        return _format_of_paths(found, source.path_column)
+    parquet, images = found.files("parquet"), found.files("image")
+    if parquet and (not images or may_hold_images(parquet[0], source.image_column)):
+        if found.files("archive") and not may_hold_images(parquet[0], source.image_column):
+            raise InputError(about_archives(found, _EXPECTED))
+        return "parquet"
+    if images or not found.is_complete:
+        return "images"
+    if tables := found.files("csv"):
+        raise InputError(ask_for_path_column(source.path, tables))
+    check_not_empty(found, _EXPECTED)
+    return "images"
+
+
+def _format_of_paths(found: Survey, column: str) -> KnownFormat:
+    tables, parquet = found.files("csv"), found.files("parquet")
+    if tables and parquet:
         raise InputError(
-            f"catalog {source.path} has no files in it; expected images or Parquet files."
+            f"catalog {found.path} has {len(tables):,} CSV files and {len(parquet):,} Parquet "
+            f"files; say which have the column {column!r}: --format csv or --format parquet."
         )
-    return "parquet" if first.lower().endswith((".parquet", ".parq")) else "images"
+    if not (tables or parquet):
+        raise InputError(
+            f"catalog {found.path} has {found.passed_over()}; expected CSV or Parquet with the "
+            f"column {column!r} (--path-column). For a file of another name, say --format csv or "
+            "--format parquet."
+        )
+    return "csv" if tables else "parquet"
 
 
 def list_items(spark: SparkSession, source: CatalogSource, *, versions: bool = True) -> DataFrame:

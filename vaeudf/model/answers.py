@@ -13,6 +13,11 @@ from torch import Tensor, nn
 
 from vaeudf.errors import BundleError
 
+
+class Outputs(dict[str, Any]):
+    """What has names and an order, too, as the outputs of a model of ONNX."""
+
+
 FIRST_HALF, SECOND_HALF = "first-half", "second-half"
 """Parts of a path: the halves of a tensor (B, 2n) or (B, 2C, h, w) along its second axis."""
 
@@ -24,15 +29,27 @@ def pick(thing: Any, path: str) -> Any:
         BundleError: There is no such part.
     """
     found = thing
-    for name in path.split(".") if path else []:
+    rest = path.split(".") if path else []
+    while rest:
         try:
-            found = _step(found, name)
+            taken = _names_taken(found, rest)
+            found = _step(found, ".".join(rest[:taken]))
         except (KeyError, IndexError, AttributeError, TypeError):
             raise BundleError(
                 f"{describe(thing)} has no {path!r}; name another place, such as 0 for the first "
                 "of a tuple, or latent_dist.mean for an attribute."
             ) from None
+        rest = rest[taken:]
     return found
+
+
+def _names_taken(thing: Any, names: list[str]) -> int:
+    """Return how many names, joined by dots, are one key of a mapping; else 1."""
+    if isinstance(thing, Mapping) and not isinstance(thing, nn.Module):
+        for end in range(len(names), 1, -1):
+            if ".".join(names[:end]) in thing:
+                return end
+    return 1
 
 
 def describe(thing: Any) -> str:
@@ -40,6 +57,8 @@ def describe(thing: Any) -> str:
     if isinstance(thing, Tensor):
         return f"a tensor of shape {tuple(thing.shape)}"
     kind = type(thing).__name__
+    if isinstance(thing, Outputs):
+        return ", ".join(f"{name!r}, {describe(part)}" for name, part in thing.items())
     if isinstance(thing, Mapping) and not isinstance(thing, nn.Module):
         return f"a {kind} of {', '.join(map(repr, thing))}" if thing else f"an empty {kind}"
     if isinstance(thing, tuple | list):
@@ -55,6 +74,8 @@ def _step(thing: Any, name: str) -> Any:
         return thing[name]
     if isinstance(thing, Mapping) and name in thing:
         return thing[name]
+    if isinstance(thing, Outputs) and name.isdecimal():
+        thing = list(thing.values())
     if isinstance(thing, tuple | list) and name.isdecimal():
         return thing[int(name)]
     return getattr(thing, name)

@@ -4,7 +4,7 @@
 it: the manifest names an architecture of :mod:`vaeudf.model.architectures`, and safetensors hold
 nothing but arrays. A model made elsewhere names a factory instead of an architecture,
 ``module:callable`` in code that is installed here; it is called only if the caller says that the
-model is trusted.
+model is trusted. A model of ONNX is a file of operators, which onnxruntime runs.
 """
 
 from __future__ import annotations
@@ -22,20 +22,18 @@ from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
 from vaeudf.errors import BundleError
-from vaeudf.model.architectures import Architecture, architecture_of
+from vaeudf.model.architecture import Architecture
+from vaeudf.model.architectures import architecture_of
 from vaeudf.model.decoder import PictureDecoder
 from vaeudf.model.encoder import PosteriorEncoder
 from vaeudf.model.foreign import NoDecoder
-from vaeudf.model.manifest import DECODER, ENCODER, MANIFEST, MODEL, Manifest
+from vaeudf.model.manifest import DECODER, ENCODER, ENCODER_ONNX, MANIFEST, MODEL, Manifest
 from vaeudf.model.networks import Networks
 from vaeudf.model.pixels import PixelScaler
-from vaeudf.model.weights import load_weights, size_of, to_safetensors
 from vaeudf.storage.outputs import replacing
 
 # A manifest has a few kilobytes, more with long arguments or thousands of dimensions.
 _MOST_BYTES_OF_MANIFEST = 2**22
-# Names, shapes and metadata at the head of a file of weights.
-_MOST_BYTES_OF_HEADER = 2**24
 
 
 class NetworkFiles(NamedTuple):
@@ -114,8 +112,8 @@ def load_bundle(path: str | Path, trust_model: bool = False) -> Bundle:
     architecture = architecture_of(manifest)
     networks = architecture.build(trust_model=trust_model)
     weights: dict[str, bytes] = {}
-    for name, part in architecture.parts(networks).items():
-        weights[name] = _read(folder, name, size_of(part) + _MOST_BYTES_OF_HEADER)
+    for name in manifest.weight_files:
+        weights[name] = _read(folder, name, architecture.most_bytes(networks, name))
         found = hashlib.sha256(weights[name]).hexdigest()
         if found != manifest.files[name]:
             raise BundleError(
@@ -123,7 +121,7 @@ def load_bundle(path: str | Path, trust_model: bool = False) -> Bundle:
                 f"{manifest.files[name][:12]}…: the file is damaged or from another model. "
                 "Copy the bundle again, or make it anew."
             )
-        load_weights(part, weights[name], name)
+        architecture.load(networks, name, weights[name])
     bundle = Bundle(
         manifest=manifest,
         model_id=hashlib.sha256(text).hexdigest(),
@@ -158,7 +156,7 @@ def _rebuild(files: NetworkFiles, place: int) -> tuple[Architecture, Networks]:
     architecture = architecture_of(manifest)
     networks = architecture.build(trust_model=files.trusted)
     name = manifest.weight_files[place]
-    load_weights(architecture.parts(networks)[name], files.weights, name)
+    architecture.load(networks, name, files.weights)
     return architecture, networks
 
 
@@ -182,8 +180,7 @@ def save_bundle(
         manifest: All but ``files``, which is filled in here.
         pictures: Files for people, by name; nothing reads them.
     """
-    parts = architecture_of(manifest).parts(networks)
-    weights = {name: to_safetensors(part) for name, part in parts.items()}
+    weights = architecture_of(manifest).contents(networks)
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in weights.items()}
     complete = replace(manifest, files=digests)
     complete.check()
@@ -213,5 +210,5 @@ def _read(folder: Path, name: str, most: int) -> bytes:
     except OSError as error:
         raise BundleError(
             f"{folder} has no readable {name} ({error.strerror}); a bundle holds "
-            f"{MANIFEST}, and {ENCODER} and {DECODER}, or {MODEL}."
+            f"{MANIFEST}, and {ENCODER} and {DECODER}, or {MODEL}, or {ENCODER_ONNX}."
         ) from None

@@ -9,13 +9,14 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from vaeudf.errors import DeviceError, InputError
 from vaeudf.images.spec import ImageSpec, check_pixels
 from vaeudf.model.bundle import NetworkFiles, load_decoder, load_encoder
 from vaeudf.model.decoder import PictureDecoder
 from vaeudf.model.encoder import PosteriorEncoder
+from vaeudf.model.onnx import runs_on_cpu_alone
 
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["float32", "bfloat16"]
@@ -140,11 +141,12 @@ def load_batch_encoder(
         BundleError: As :func:`vaeudf.load_bundle`.
         DeviceError: As :func:`choose_device`.
     """
-    device = choose_device(hardware.device, address, task)
     with warnings.catch_warnings():
         # torch warns in each task about GPUs that are too old for it, used or not.
         warnings.simplefilter("ignore")
-        return BatchEncoder(load_encoder(files), device, hardware.precision)
+        encoder = load_encoder(files)
+        device = _device_of(encoder, hardware, address, task)
+        return BatchEncoder(encoder, device, hardware.precision)
 
 
 def load_batch_decoder(
@@ -156,12 +158,28 @@ def load_batch_decoder(
         BundleError: As :func:`vaeudf.load_bundle`.
         DeviceError: As :func:`choose_device`.
     """
-    device = choose_device(hardware.device, address, task)
-    if device.type == "cuda":
-        _compute_in_float32()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # as above
-        return load_decoder(files).to(device)
+        decoder = load_decoder(files)
+        device = _device_of(decoder.network, hardware, address, task)
+        if device.type == "cuda":
+            _compute_in_float32()
+        return decoder.to(device)
+
+
+def _device_of(
+    network: nn.Module, hardware: Hardware, address: str | None, task: int
+) -> torch.device:
+    """Return the device that a task runs a network on."""
+    if not runs_on_cpu_alone(network):
+        return choose_device(hardware.device, address, task)
+    for name, usual in (("device", ("auto", "cpu")), ("precision", ("float32",))):
+        if getattr(hardware, name) not in usual:
+            raise DeviceError(
+                f"--{name} {getattr(hardware, name)}, but the model is a file of ONNX, which runs "
+                f"on the CPU, in its own precision. Leave --{name} out."
+            )
+    return torch.device("cpu")
 
 
 def _compute_in_float32() -> None:

@@ -12,10 +12,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from vaeudf.errors import BundleError
+from vaeudf.images.spec import ImageSpec
 from vaeudf.model.answers import describe, pick
-from vaeudf.model.interface import Interface
+from vaeudf.model.interface import Interface, PixelLayout
 from vaeudf.model.networks import Networks
 
 _FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
@@ -32,9 +34,7 @@ class ForeignEncoder(nn.Module):
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Map scaled pixels (B, C, H, W) to mu and what states the variance, both (B, n)."""
         interface = self.interface
-        if interface.pixel_layout == "hwc":
-            pixels = pixels.permute(0, 2, 3, 1).contiguous()
-        answer = pick(self.model, interface.encoder)(pixels)
+        answer = pick(self.model, interface.encoder)(arranged(pixels, interface.pixel_layout))
         mu, stated = (pick(answer, path).flatten(1) for path in (interface.mu, interface.spread))
         if interface.clamp is not None:
             stated = stated.clamp(*interface.clamp)
@@ -48,11 +48,12 @@ class ForeignDecoder(nn.Module):
     gives.
     """
 
-    def __init__(self, model: nn.Module, interface: Interface, path: str) -> None:
+    def __init__(self, model: nn.Module, interface: Interface, path: str, spec: ImageSpec) -> None:
         super().__init__()
         self.model = model
         self.interface = interface
         self.path = path
+        self._shape = (spec.channels, spec.height, spec.width)
 
     def forward(self, z: Tensor) -> Tensor:
         """Map latents (B, n) to scaled pixels (B, C, H, W)."""
@@ -65,11 +66,30 @@ class ForeignDecoder(nn.Module):
                 f"the decoder gives {describe(answer)}; expected a tensor at "
                 f"{interface.picture!r}. Name its place with --picture-output."
             )
-        if interface.pixel_layout == "hwc":
-            picture = picture.permute(0, 3, 1, 2)
+        picture = self._with_axes(picture)
         if interface.activation == "sigmoid":
             return torch.sigmoid(picture)
         return torch.tanh(picture) if interface.activation == "tanh" else picture
+
+    def _with_axes(self, picture: Tensor) -> Tensor:
+        """Return a picture with its axes in torch's order, (B, C, H, W), if it can be that."""
+        channels, height, width = self._shape
+        channel_last = (height, width, channels)
+        hwc = self.interface.pixel_layout == "hwc"
+        is_flat = picture.ndim == 2 and picture.shape[1] == channels * height * width
+        if is_flat or (channels == 1 and picture.shape[1:] == (height, width)):
+            picture = picture.reshape(-1, *(channel_last if hwc else self._shape))
+        # A decoder may be of another framework than its encoder; the shape tells.
+        if picture.shape[1:] == channel_last and (hwc or channel_last != self._shape):
+            return picture.permute(0, 3, 1, 2)
+        return picture
+
+
+def arranged(pixels: Tensor, layout: PixelLayout) -> Tensor:
+    """Return scaled pixels (B, C, H, W) in the layout that a model takes."""
+    if layout == "hwc":
+        return pixels.permute(0, 2, 3, 1).contiguous()
+    return pixels.flatten(1) if layout == "flat" else pixels
 
 
 class NoDecoder(nn.Module):
@@ -82,12 +102,18 @@ class NoDecoder(nn.Module):
         )
 
 
-def networks_of(model: nn.Module, interface: Interface) -> Networks:
-    """Return the two halves of a model made elsewhere, which share it."""
+def networks_of(model: nn.Module, interface: Interface, spec: ImageSpec) -> Networks:
+    """Return the two halves of a model made elsewhere, which share it.
+
+    Args:
+        model: The model.
+        interface: How it is called.
+        spec: The pictures that it takes and gives.
+    """
     encoder = ForeignEncoder(model, interface)
     if interface.decoder is None:
         return Networks(encoder, NoDecoder())
-    return Networks(encoder, ForeignDecoder(model, interface, interface.decoder))
+    return Networks(encoder, ForeignDecoder(model, interface, interface.decoder, spec))
 
 
 def build_foreign(factory: str, arguments: Mapping[str, Any]) -> nn.Module:
@@ -112,7 +138,11 @@ def build_foreign(factory: str, arguments: Mapping[str, Any]) -> nn.Module:
             f"{factory} made {describe(made)}; expected a torch.nn.Module, or a pair of them: "
             "encoder and decoder."
         )
-    return model.float().eval().requires_grad_(False)
+    model = model.float().eval()
+    for parameter in model.parameters():
+        if not is_lazy(parameter):  # one without a shape yet cannot be told
+            parameter.requires_grad_(False)
+    return model
 
 
 def _as_module(made: Any) -> nn.Module | None:

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 from vaeudf.errors import BundleError
 
-PixelLayout = Literal["chw", "hwc"]
+PixelLayout = Literal["chw", "hwc", "flat"]
 LatentLayout = Literal["flat", "chw", "hwc"]
 Activation = Literal["none", "sigmoid", "tanh"]
 
@@ -27,7 +27,8 @@ class Interface:
         latent_shape: Of one item's mu as the encoder gives it; it is flattened in this order, the
             last axis fastest.
         latent_layout: What the axes are: ``flat``, or channel first or last.
-        pixel_layout: Of the pictures that the encoder takes and the decoder gives.
+        pixel_layout: Of the pictures that the encoder takes and the decoder gives: channel first or
+            last, or flat, (B, C * H * W) with the channel first.
         clamp: What the encoder states of the variance is clamped to this before it is read.
         scale: Latents are (what the encoder gives - shift) * scale.
         shift: See ``scale``.

@@ -21,6 +21,11 @@ DECODER = "decoder.safetensors"
 MODEL = "model.safetensors"
 """The weights of a model made elsewhere, which is one module."""
 
+ONNX = "onnx"
+"""The architecture of a model that is a file of ONNX."""
+ENCODER_ONNX = "encoder.onnx"
+DECODER_ONNX = "decoder.onnx"
+
 TEST_VECTOR_LENGTH = 16
 """How many dimensions of mu, and of what states the variance, a test vector has at most."""
 
@@ -30,8 +35,8 @@ class Manifest:
     """What a bundle says about its weights.
 
     Attributes:
-        architecture: Name in :data:`vaeudf.model.architectures.ARCHITECTURES`, or a factory,
-            ``module:callable``.
+        architecture: Name in :data:`vaeudf.model.architectures.ARCHITECTURES`; a factory,
+            ``module:callable``; or :data:`ONNX`.
         arguments: Its arguments.
         latent_dim: n, the length of mu and log_var.
         image: The pictures that the encoder takes and the decoder gives.
@@ -39,11 +44,11 @@ class Manifest:
         z_range: Per dimension, the low and high end of where training items lie, shape (2, n):
             a sensible range for a slider. None if not known.
         training: Facts about the training, for people.
-        interface: How a factory's model is called; None for an architecture.
-        test_vector: What a factory's encoder gave for a picture of noise when it was exported, the
-            first numbers of mu and of what states the variance, shape (2, at most 16). The
-            factory's code may change, which the checksums of its weights would not show. None if
-            not known.
+        interface: How a model made elsewhere is called; None for an architecture of vaeudf's.
+        test_vector: What the encoder of a model made elsewhere gave for a picture of noise when it
+            was exported, the first numbers of mu and of what states the variance, shape (2, at most
+            16). A factory's code may change, which the checksums of its weights would not show.
+            None if not known.
         files: sha256 of each weight file.
     """
 
@@ -64,8 +69,16 @@ class Manifest:
         return ":" in self.architecture
 
     @property
+    def is_onnx(self) -> bool:
+        """Whether the model is a file of ONNX."""
+        return self.architecture == ONNX
+
+    @property
     def weight_files(self) -> tuple[str, ...]:
         """The names of the files of weights, that of the encoder first, of the decoder last."""
+        if self.is_onnx:
+            has_decoder = self.interface is not None and self.interface.decoder is not None
+            return (ENCODER_ONNX, DECODER_ONNX) if has_decoder else (ENCODER_ONNX,)
         return (MODEL,) if self.is_foreign else (ENCODER, DECODER)
 
     def to_json(self) -> bytes:
@@ -142,11 +155,11 @@ class Manifest:
         check("files", all(isinstance(digest, str) for digest in files.values()))
 
     def _check_consistency(self) -> None:
-        if self.is_foreign != (self.interface is not None):
+        if (self.is_foreign or self.is_onnx) != (self.interface is not None):
             raise BundleError(
                 f"{MANIFEST}: architecture is {self.architecture!r} and interface is "
                 f"{'there' if self.interface else 'null'}; expected an interface for a factory, "
-                "module:callable, and for nothing else."
+                "module:callable, or onnx, and for nothing else."
             )
         if self.interface is not None:
             if self.interface.latent_dim != self.latent_dim:

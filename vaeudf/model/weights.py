@@ -9,6 +9,7 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from vaeudf.errors import BundleError
 
@@ -41,8 +42,14 @@ def to_safetensors(network: nn.Module) -> bytes:
 
 
 def size_of(network: nn.Module) -> int:
-    """Return how many bytes a network's weights take."""
-    return sum(t.numel() * t.element_size() for t in network.state_dict().values())
+    """Return how many bytes a network's weights take, those of lazy modules left out."""
+    state = network.state_dict().values()
+    return sum(t.numel() * t.element_size() for t in state if not is_lazy(t))
+
+
+def has_lazy_weights(network: nn.Module) -> bool:
+    """Whether some weights get their shapes only when they are loaded, or first used."""
+    return any(map(is_lazy, network.state_dict().values()))
 
 
 def different_names(
@@ -81,7 +88,9 @@ def check_tensors(
 
     for key, expected in network.state_dict().items():
         found = weights[key]
-        if described(found) != described(expected):
+        if is_lazy(expected):
+            pass  # it takes the shape of what is loaded
+        elif described(found) != described(expected):
             raise BundleError(
                 f"{name}: {key} is {described(found)}; the {owner} expects "
                 f"{described(expected)}.{advice}"

@@ -35,12 +35,14 @@ class Result:
         z: Shape (n,).
         decoded: The picture z stands for, (H, W, C) uint8; None without a decoder.
         hits: Best first.
+        photo: The image that is asked with, as the file has it; None unless it is one.
     """
 
     query_id: str
     z: NDArray[np.float64]
     decoded: NDArray[np.uint8] | None
     hits: Sequence[Hit]
+    photo: bytes | None = None
 
 
 def write_query_page(

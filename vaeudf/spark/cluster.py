@@ -6,6 +6,9 @@ neither, and only what stands here would have to be done in another way.
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +17,7 @@ from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
 from vaeudf.errors import root_cause
+from vaeudf.model.py_files import as_file
 from vaeudf.spark.counters import Counts
 from vaeudf.spark.shared import Shared
 
@@ -56,9 +60,14 @@ class Cluster:
         return Counts(*(self._spark.sparkContext.accumulator(0) for _ in range(5)))
 
     def add_py_files(self, paths: Sequence[str]) -> None:
-        """Let the workers import from modules and archives, too."""
+        """Let the workers import from modules, archives and packages, too."""
+        if not paths:
+            return
+        # Spark sends a file when an executor asks for it, up to the end of the session.
+        folder = tempfile.mkdtemp(prefix="vaeudf-py-files-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
         for path in paths:
-            self._spark.sparkContext.addPyFile(str(Path(path).expanduser().absolute()))
+            self._spark.sparkContext.addPyFile(str(as_file(path, Path(folder))))
 
     def count_tasks(self) -> tuple[int, int]:
         """Return how many tasks of the stages that run now have ended, and how many they have."""

@@ -13,6 +13,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from vaeudf.catalog.kind import Catalog
+from vaeudf.catalog.listing import check_exists
 from vaeudf.catalog.source import (
     CatalogSource,
     Format,
@@ -54,11 +55,7 @@ from vaeudf.spark.session import spark_session
 from vaeudf.spark.stopwatch import Stopwatch
 from vaeudf.spark.writing import write_data_files
 from vaeudf.storage.locations import absolute, exists, remove, remove_empty
-from vaeudf.table.evolution import (
-    added_columns,
-    next_schema,
-    same_payload_columns,
-)
+from vaeudf.table.evolution import added_columns, next_schema, same_payload_columns
 from vaeudf.table.open import PosteriorTable, open_for_publishing
 from vaeudf.table.publish import DataFile, check_schema, publish
 from vaeudf.table.runs import QUARANTINE, new_run_id, published_runs, quarantine_folder
@@ -72,12 +69,15 @@ log = logging.getLogger(__name__)
 class EncodeCatalog(CodeOptions):
     """Run a model's encoder over a catalog's new and changed images, and publish the table."""
 
-    catalog: str = option(help="folder or glob of images, or Parquet with the images' bytes")
+    catalog: str = option(help="images: a folder or glob, Parquet, or CSV with their paths")
     model: str = option(help="folder of the model bundle")
     table: str = option(help="folder of the posterior table, made if it does not exist")
     format: Format = option("auto", help="what the catalog is")
-    id_column: str = option("item_id", help="Parquet: the column with the unique ids")
+    id_column: str = option("item_id", help="Parquet, CSV: the column with the unique ids")
     image_column: str = option("image", help="Parquet: the column with the images' bytes")
+    path_column: str | None = option(
+        None, help="CSV or Parquet: the column with the paths or URIs of image files"
+    )
     version_column: str | None = option(
         None, help="Parquet: a column that changes when the image does (default: hash the image)"
     )
@@ -116,6 +116,7 @@ class EncodeCatalog(CodeOptions):
             format=self.format,
             id_column=self.id_column,
             image_column=self.image_column,
+            path_column=self.path_column,
             version_column=self.version_column,
             payload_columns=self.payload_columns,
         )
@@ -123,6 +124,7 @@ class EncodeCatalog(CodeOptions):
 
 def encode_catalog(options: EncodeCatalog) -> Summary:
     """List, compare, encode, check, lay out and publish, in this order."""
+    check_exists(options.catalog)
     use_py_files(options.py_files)
     bundle = load_bundle(options.model, options.trust_model)
     previous = open_for_publishing(options.table, bundle.latent_dim)

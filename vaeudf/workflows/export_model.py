@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaeudf.catalog.collect import collect_pixels
+from vaeudf.catalog.listing import check_exists
 from vaeudf.catalog.source import CatalogSource, list_items, stored_image_column
 from vaeudf.errors import BundleError, InputError
-from vaeudf.images.spec import ImageSpec, Interpolation, Resize, Scaling
+from vaeudf.images.spec import ImageSpec, Scaling
 from vaeudf.model.export.foreign_model import ForeignModel
+from vaeudf.model.export.origin import OnnxFiles
 from vaeudf.model.export.probe import Probe
 from vaeudf.model.export.readings import format_readings
 from vaeudf.model.interface import Activation, LatentLayout, PixelLayout
@@ -23,7 +25,8 @@ from vaeudf.model.variance import Variance
 from vaeudf.spark.session import spark_session
 from vaeudf.storage.locations import absolute
 from vaeudf.storage.outputs import check_output
-from vaeudf.workflows.cli import Summary, option
+from vaeudf.workflows.cli import Summary, check_goes_with, option
+from vaeudf.workflows.option_groups import FittingOptions
 
 log = logging.getLogger(__name__)
 
@@ -32,28 +35,36 @@ _BAD_RECONSTRUCTION = 0.05
 
 
 @dataclass(frozen=True)
-class ExportModel:
+class ExportModel(FittingOptions):
     """Make a model bundle of a VAE that was trained elsewhere, from a Python factory and weights.
 
-    The factory's code is run. Options that are left out are recognised, except how an unknown
-    model states its variance: the job shows each reading on a sample of the catalog, and asks.
+    Or from ONNX. The factory's code is run; ONNX has none. Options that are left out are
+    recognised, except how an unknown model states its variance: the job shows each reading on a
+    sample of the catalog, and asks.
     """
 
-    factory: str = option(help="module:callable that makes the model, or a pair: encoder, decoder")
     output: str = option(help="folder of the model bundle to make")
+    factory: str | None = option(
+        None, help="module:callable or file.py:callable that makes the model, or a pair of networks"
+    )
+    onnx: str | None = option(None, help="an encoder as a file of ONNX, in place of a factory")
+    onnx_decoder: str | None = option(None, help="its decoder, likewise")
     weights: str | None = option(
         None, help="safetensors, or torch.save's state_dict (default: the factory's own)"
     )
     weights_prefix: str | None = option(
         None, help="take this off the names in the weights; leave others out"
     )
+    weights_key: str | None = option(
+        None, help="where in the file the weights are, such as ema (default: found by the names)"
+    )
     arguments: dict[str, Any] | None = option(None, help="the factory's arguments, as JSON")
     py_files: list[str] | None = option(
-        None, help="module or archive with the model's code; repeat it"
+        None, help="module, archive or package folder with the model's code; repeat it"
     )
     trust_model: bool = option(False, help="run the factory's code; it needs this")
     catalog: str | None = option(
-        None, help="images to try the model on: a folder, a glob, or Parquet"
+        None, help="images to try the model on: a folder, a glob, Parquet, or CSV with their paths"
     )
     sample: int = option(256, help="try it on this many of them")
     variance: Variance | None = option(
@@ -63,9 +74,6 @@ class ExportModel:
     height: int | None = option(None, help="height, if it is not the width")
     width: int | None = option(None, help="width, if it is not the height")
     channels: int = option(3, help="3 for RGB, 1 for grey")
-    resize: Resize = option("pad", help="how pictures of another shape are fitted")
-    interpolation: Interpolation = option("bicubic", help="the filter they are resized with")
-    jpeg_draft: bool = option(False, help="the model was trained on JPEGs decoded in draft mode")
     background: str | None = option(
         None, help="RGB under transparent pixels and in the padding, as 0,0,0 (default: white)"
     )
@@ -74,7 +82,9 @@ class ExportModel:
     )
     mean: str | None = option(None, help="per channel, as 0.485,0.456,0.406")
     std: str | None = option(None, help="per channel, as 0.229,0.224,0.225")
-    pixel_layout: PixelLayout = option("chw", help="of the tensors it takes: channel first or last")
+    pixel_layout: PixelLayout | None = option(
+        None, help="of the tensors it takes: channel first or last, or flat (default: as it takes)"
+    )
     encoder: str | None = option(None, help="path of what encodes, such as encode or vae.encoder")
     decoder: str | None = option(None, help="path of what decodes; none leaves it out")
     mu_output: str | None = option(
@@ -90,15 +100,23 @@ class ExportModel:
     latent_scale: float = option(1.0, help="latents are (mu - shift) · scale")
     latent_shift: float = option(0.0, help="see latent-scale")
     seed: int = option(0, help="chooses the sample")
-    id_column: str = option("item_id", help="Parquet: the column with the unique ids")
+    id_column: str = option("item_id", help="Parquet, CSV: the column with the unique ids")
     image_column: str = option("image", help="Parquet: the column with the images' bytes")
+    path_column: str | None = option(
+        None, help="CSV or Parquet: the column with the paths or URIs of image files"
+    )
     overwrite: bool = option(False, help="replace the bundle if it exists")
 
     def __post_init__(self) -> None:
         if self.sample < 2:
             raise InputError(f"sample is {self.sample}; expected at least 2.")
-        height, width = self.height or self.image_size, self.width or self.image_size
-        if height is None or width is None:
+        if (self.factory is None) == (self.onnx is None):
+            found = "neither is given" if self.factory is None else "both are given"
+            raise InputError(
+                f"a model is made by --factory, or read from --onnx, and {found}; name one of them."
+            )
+        check_goes_with(self, "onnx", ["onnx_decoder"])
+        if not all(self._size):
             raise InputError(
                 "the size of the model's pictures is not known; name it with --image-size, or "
                 "--height and --width."
@@ -108,16 +126,14 @@ class ExportModel:
     @property
     def model(self) -> ForeignModel:
         """The model, and what the options say of it."""
-        size = self.image_size or 0
+        height, width = self._size
         image = ImageSpec(
-            height=self.height or size,
-            width=self.width or size,
+            height=height,
+            width=width,
             channels=self.channels,
-            resize=self.resize,
             background=self._background,
             scaling=self.scaling,
-            interpolation=self.interpolation,
-            jpeg_draft=self.jpeg_draft,
+            **self.fitting,
             mean=_numbers("mean", self.mean),
             std=_numbers("std", self.std),
         )
@@ -125,11 +141,12 @@ class ExportModel:
         if clamp is not None and not (len(clamp) == 2 and clamp[0] < clamp[1]):
             raise InputError(f"clamp is {self.clamp!r}; expected LOW,HIGH, as -30,20.")
         return ForeignModel(
-            factory=self.factory,
+            factory=OnnxFiles(self.onnx, self.onnx_decoder) if self.onnx else self.factory or "",
             image=image,
             arguments=self.arguments or {},
             weights=self.weights,
             weights_prefix=self.weights_prefix,
+            weights_key=self.weights_key,
             variance=self.variance,
             encoder=self.encoder,
             decoder=self.decoder,
@@ -143,6 +160,13 @@ class ExportModel:
             latent_scale=self.latent_scale,
             latent_shift=self.latent_shift,
         )
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        """Height and width of the pictures; zero what is not known."""
+        height, width = self.size_of_steps
+        size = self.image_size or 0
+        return self.height or size or height, self.width or size or width
 
     @property
     def _background(self) -> tuple[int, int, int]:
@@ -160,15 +184,20 @@ class ExportModel:
 
 def export_model(options: ExportModel) -> Summary:
     """Make the model, try it on a sample of the catalog, show what its variance may mean, save."""
-    if not options.trust_model:
+    if options.factory is not None and not options.trust_model:
         raise BundleError(
             f"to export {options.factory} is to run its code, with all that it may do here. If you "
             "trust it, say so: --trust-model."
         )
-    inputs = [path for path in (options.catalog, options.weights) if path]
+    read = (options.catalog, options.weights, options.onnx, options.onnx_decoder)
+    inputs = [path for path in read if path]
+    if options.catalog is not None:
+        check_exists(options.catalog)
     check_output(options.output, options.overwrite, MANIFEST, inputs)
     use_py_files(options.py_files)
     probe = Probe(options.model)
+    if probe.taken:
+        log.info("the weights are %s.", probe.taken)
     error = None
     if options.catalog is not None:
         sample = _sample(options, options.catalog)
@@ -185,7 +214,8 @@ def export_model(options: ExportModel) -> Summary:
     return {
         "model": absolute(options.output),
         "model_id": bundle.model_id,
-        "factory": options.factory,
+        "factory": options.factory or options.onnx,
+        "weights": probe.taken or None,
         "recognised": probe.recognised.family or None,
         "latent_dim": bundle.latent_dim,
         "variance": bundle.manifest.variance,
@@ -201,6 +231,7 @@ def _sample(options: ExportModel, catalog: str) -> NDArray[np.uint8]:
         catalog,
         id_column=options.id_column,
         image_column=options.image_column,
+        path_column=options.path_column,
         payload_columns=(),
     )
     with spark_session("export_model") as spark:

@@ -16,6 +16,7 @@ from vaeudf.query.latents import Latents
 from vaeudf.schema import ITEM_ID, QUERY_ID, RANK
 from vaeudf.table.open import PosteriorTable
 from vaeudf.workflows.cli import Summary
+from vaeudf.workflows.photos import read_photos
 from vaeudf.workflows.pictures import closing_facts, read_facts, slider_range
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class QueryPage:
         pictures: The catalog that has the items' pictures.
         num_queries: How many queries to show at most.
         slider_range: a of the sliders' travel [-a, a]; chosen so that all fits unless given.
+        photos: Whether the queries are photos, named by their paths.
     """
 
     folder: str
@@ -39,6 +41,7 @@ class QueryPage:
     pictures: CatalogSource
     num_queries: int
     slider_range: float | None
+    photos: bool = False
 
     def write(
         self,
@@ -65,6 +68,7 @@ class QueryPage:
         images = read_thumbnails(spark, self.pictures, item_ids, THUMBNAIL_SIDE)
         facts = read_facts(spark, table, item_ids)
         decoded = self.decoder.decode(latents.z[: len(shown)])
+        photos = read_photos(shown) if self.photos else {}
         results = []
         for place, query_id in enumerate(shown):
             own = [
@@ -78,7 +82,8 @@ class QueryPage:
                 for row in rows
                 if row[QUERY_ID] == query_id
             ]
-            results.append(Result(query_id, latents.z[place], decoded[place], own))
+            z, picture = latents.z[place], decoded[place]
+            results.append(Result(query_id, z, picture, own, photos.get(query_id)))
         return write_query_page(
             self.folder,
             results,

@@ -23,7 +23,8 @@ from vaeudf.errors import InputError, root_cause
 from vaeudf.gaussian.scores import SCORES
 from vaeudf.model.py_files import use_py_files
 from vaeudf.query.bulk import BulkQuery, plan, posteriors_of
-from vaeudf.query.latents import Latents, parse_z, read_latents
+from vaeudf.query.files import read_latents
+from vaeudf.query.latents import Latents, parse_z
 from vaeudf.query.options import QueryOptions
 from vaeudf.schema import (
     COSTLIEST,
@@ -42,7 +43,8 @@ from vaeudf.storage.outputs import RESULTS_MARK, replacing
 from vaeudf.table.open import PosteriorTable, open_posteriors
 from vaeudf.workflows.cli import Summary, option
 from vaeudf.workflows.option_groups import PageOptions, VersionOptions
-from vaeudf.workflows.pictures import find_pictures, load_decoder, places_read
+from vaeudf.workflows.photos import photos_as_queries
+from vaeudf.workflows.pictures import check_pictures, find_pictures, load_decoder, places_read
 from vaeudf.workflows.query_page import QueryPage
 
 log = logging.getLogger(__name__)
@@ -63,6 +65,9 @@ class QueryTopk(VersionOptions, PageOptions):
     z: list[str] | None = option(None, help='a vector, "0.1,-2,…"; repeat it for more')
     like: list[str] | None = option(
         None, help="an item_id of the table, to find others like it; repeat it for more"
+    )
+    image: list[str] | None = option(
+        None, help="a photo, a folder or a glob of photos, to find items like them; repeat it"
     )
     k: int = option(10, help="items per query")
     score: str | None = option(
@@ -86,16 +91,17 @@ class QueryTopk(VersionOptions, PageOptions):
 
     def __post_init__(self) -> None:
         self.query_options()
-        if sum((self.queries is not None, bool(self.z), bool(self.like))) != 1:
+        if sum((self.queries is not None, bool(self.z), bool(self.like), bool(self.image))) != 1:
             raise InputError(
-                "expected queries, from one of --queries FILE, --z and --like, and from one only."
+                "expected queries, from one of --queries FILE, --z, --like and --image, and from "
+                "one only."
             )
         if self.exclude_self and not self.like:
             raise InputError("exclude-self is for --like: a z has no item of its own.")
         self.check_version()
         if self.report_queries < 1:
             raise InputError(f"report-queries is {self.report_queries}; expected at least 1.")
-        self.check_page("report_queries")
+        self.check_page("report_queries", encodes=bool(self.image))
 
     def query_options(self) -> QueryOptions:
         """Return what is asked for of every query."""
@@ -115,16 +121,18 @@ def query_topk(options: QueryTopk) -> Summary:
     """Read the queries, search the table, write the results, draw the page."""
     watch = Stopwatch()
     table = open_posteriors(options.table, options.version)
-    latents = _read_queries(options)
+    use_py_files(options.py_files)
+    latents = _read_queries(options, table)
     if latents is not None:
         _check_queries(latents, table, options)
     decoder = None
     if options.report:
-        use_py_files(options.py_files)
         decoder = load_decoder(
             table, options.model, options.catalog, trust_model=options.trust_model
         )
-    inputs = places_read(table, options.table, options.queries, options.catalog, options.model)
+        check_pictures(table, options.catalog)
+    named = (options.table, options.queries, options.catalog, options.model)
+    inputs = places_read(table, *named, *(options.image or ()))
     options.check_outputs(options.output, RESULTS_MARK, inputs)
 
     written = None
@@ -133,7 +141,12 @@ def query_topk(options: QueryTopk) -> Summary:
         if options.report and decoder is not None:
             pictures = find_pictures(spark, table, options.catalog)
             page = QueryPage(
-                options.report, decoder, pictures, options.report_queries, options.z_bound
+                options.report,
+                decoder,
+                pictures,
+                options.report_queries,
+                options.z_bound,
+                photos=bool(options.image),
             )
         if latents is None:
             latents = posteriors_of(read_table(spark, table), options.like or [])
@@ -173,10 +186,14 @@ def query_topk(options: QueryTopk) -> Summary:
     return summary
 
 
-def _read_queries(options: QueryTopk) -> Latents | None:
+def _read_queries(options: QueryTopk, table: PosteriorTable) -> Latents | None:
     """Return what is asked for; None if it must be looked up in the table."""
     if options.like:
         return None
+    if options.image:
+        return photos_as_queries(
+            options.image, table, options.model, trust_model=options.trust_model
+        )
     return read_latents(options.queries) if options.queries else parse_z(options.z or [])
 
 

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from pyspark.sql import SparkSession
 
 from vaeudf.catalog.collect import collect_pixels
+from vaeudf.catalog.listing import check_exists
 from vaeudf.catalog.source import CatalogSource, list_items, stored_image_column
 from vaeudf.errors import InputError
-from vaeudf.images.spec import ImageSpec, Resize
+from vaeudf.images.spec import ImageSpec
 from vaeudf.model.bundle import save_bundle
 from vaeudf.model.devices import Device, choose_device
 from vaeudf.model.manifest import MANIFEST
@@ -28,6 +29,7 @@ from vaeudf.training.distributed import OUTCOME, PIXELS, train_together, whole_g
 from vaeudf.training.loop import Trained, reconstruct, train
 from vaeudf.training.plan import TrainingPlan, check_share
 from vaeudf.workflows.cli import Summary, option
+from vaeudf.workflows.option_groups import FittingOptions
 
 log = logging.getLogger(__name__)
 
@@ -36,15 +38,14 @@ _SHOWN = 32
 
 
 @dataclass(frozen=True)
-class TrainVae:
+class TrainVae(FittingOptions):
     """Train a convolutional VAE on a catalog of images and write it as a model bundle."""
 
-    catalog: str = option(help="folder or glob of images, or Parquet with the images' bytes")
+    catalog: str = option(help="images: a folder or glob, Parquet, or CSV with their paths")
     output: str = option(help="folder of the model bundle to make")
     latent_dim: int = option(10, help="number of latent dimensions")
     image_size: int = option(64, help="height and width the model works at, a multiple of 16")
     channels: int = option(3, help="3 for RGB, 1 for grey")
-    resize: Resize = option("pad", help="how pictures of another shape are fitted")
     epochs: int = option(15, help="passes over the images")
     batch_size: int = option(32, help="images per step")
     learning_rate: float = option(2e-3, help="peak of the one-cycle schedule")
@@ -61,13 +62,13 @@ class TrainVae:
     checkpoints: str | None = option(
         None, help="folder to go on from if killed (default: OUTPUT.training, removed at the end)"
     )
-    jpeg_draft: bool = option(
-        False, help="decode JPEGs at a half to an eighth of their size: faster on big photos"
-    )
     max_images: int = option(50_000, help="train on at most this many, drawn at random")
     seed: int = option(0, help="seeds the draw, the split, the weights and the noise")
-    id_column: str = option("item_id", help="Parquet: the column with the unique ids")
+    id_column: str = option("item_id", help="Parquet, CSV: the column with the unique ids")
     image_column: str = option("image", help="Parquet: the column with the images' bytes")
+    path_column: str | None = option(
+        None, help="CSV or Parquet: the column with the paths or URIs of image files"
+    )
     overwrite: bool = option(False, help="replace the bundle if it exists")
 
     def __post_init__(self) -> None:
@@ -87,8 +88,7 @@ class TrainVae:
             height=self.image_size,
             width=self.image_size,
             channels=self.channels,
-            resize=self.resize,
-            jpeg_draft=self.jpeg_draft,
+            **self.fitting,
         )
 
     @property
@@ -109,12 +109,14 @@ class TrainVae:
 
 def train_vae(options: TrainVae) -> Summary:
     """Decode the catalog's images with Spark, train, write the bundle."""
+    check_exists(options.catalog)
     check_output(options.output, options.overwrite, MANIFEST, [options.catalog])
     watch = Stopwatch()
     source = CatalogSource(
         options.catalog,
         id_column=options.id_column,
         image_column=options.image_column,
+        path_column=options.path_column,
         payload_columns=(),
     )
     folder = absolute(options.checkpoints or f"{absolute(options.output)}.training")

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import re
-import shlex
-import subprocess
-import sys
+import functools
+import io
+import pickle
 from argparse import Namespace
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 from tests.support import elsewhere
-from tests.support.exports import source, trained
+from tests.support.exports import SPEC, pictures, source, trained
+from tests.support.tolerances import assert_same_float32, terms_of
 from vaeudf.errors import BundleError
+from vaeudf.model.bundle import load_bundle
 from vaeudf.model.export.api import export_bundle
 from vaeudf.model.export.probe import Probe
+from vaeudf.model.pixels import PixelScaler
 
 
 @pytest.mark.parametrize(
@@ -44,13 +47,166 @@ def test_weights_of_torch_save(tmp_path, wrap):
         assert any(torch.equal(state[name], kept) for kept in (tensor, tensor.half().float()))
 
 
-def test_weights_of_a_part(tmp_path):
-    state = {f"vae.{k}": v for k, v in trained("Pair").state_dict().items()}
-    torch.save({"state_dict": {**state, "loss.weight": torch.ones(3)}}, tmp_path / "w.ckpt")
-    given = {"weights": tmp_path / "w.ckpt", "variance": "log_var"}
-    with pytest.raises(BundleError, match=r"w.ckpt does not fit the model: 8 missing.*prefix"):
-        Probe(source(**given))
-    Probe(source(**given, weights_prefix="vae."))
+def states(kind="Pair", **changes):
+    """Weights of a model, and others of the same model."""
+    return trained(kind, seed=3).state_dict(), trained(kind, seed=4).state_dict()
+
+
+def loaded(path, kind="Pair", **said):
+    """A model with the weights of a file, and what is said of which these are."""
+    probe = Probe(source(kind, weights=path, variance="log_var", **said))
+    return probe.model.state_dict(), probe.taken
+
+
+def assert_equal(found, expected):
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+
+
+def prefixed(prefix, state):
+    return {f"{prefix}{name}": tensor for name, tensor in state.items()}
+
+
+@pytest.mark.parametrize(
+    ("saved", "said"),
+    [
+        (lambda w, e: {"state_dict": {**prefixed("vae.", w), "loss.weight": torch.ones(3)}}, "vae"),
+        (lambda w, e: {**prefixed("gan.vae.", w), "gan.critic": torch.ones(3)}, "gan.vae"),
+        (lambda w, e: {"epoch": 3, **w}, None),
+        (
+            lambda w, e: {"trainer": {"nets": {"generator": w}}, "epoch": 3},
+            "trainer.nets.generator",
+        ),
+        (lambda w, e: {"n_averaged": torch.tensor(9), **prefixed("module.", w)}, None),
+        (lambda w, e: {"optimizer": {"state": {0: {"exp_avg": torch.ones(3)}}}, "m": w}, "m"),
+        (lambda w, e: {"ema": e, "model": w}, "'model'; 'ema' fits, too: --weights-key ema takes"),
+        (lambda w, e: {"state_dict": w, "state_dict_ema": e}, "too: --weights-key state_dict_ema"),
+        (lambda w, e: {"net": w, "ema": {"decay": 0.99, "shadow": e}}, "--weights-key ema.shadow"),
+        (
+            lambda w, e: {**prefixed("ema_model.", e), **prefixed("online_model.", w)},
+            "'online_model.'; the names after 'ema_model.' fits, too: --weights-prefix ema_model.",
+        ),
+        (lambda w, e: {"ema": w, "optimizer": {}}, "'ema'"),
+    ],
+)
+def test_where_training_scripts_put_weights(tmp_path, saved, said):
+    weights, averaged = states()
+    torch.save(saved(weights, averaged), tmp_path / "w.ckpt")
+    found, taken = loaded(tmp_path / "w.ckpt")
+    assert_equal(found, weights)
+    assert (said or "") in taken and bool(said) == bool(taken)
+
+
+def test_averaged_weights_are_taken_if_asked_for(tmp_path):
+    weights, averaged = states()
+    torch.save({"model": weights, "ema": {"shadow": averaged}}, tmp_path / "a.pt")
+    torch.save({**prefixed("ema_model.", averaged), **prefixed("m.", weights)}, tmp_path / "b.pt")
+    for key in ("ema", "ema.shadow"):
+        assert_equal(loaded(tmp_path / "a.pt", weights_key=key)[0], averaged)
+    assert_equal(loaded(tmp_path / "b.pt", weights_prefix="ema_model.")[0], averaged)
+    with pytest.raises(BundleError, match=r"has no weights at 'none'; it has 'ema\.shadow', 'mod"):
+        loaded(tmp_path / "a.pt", weights_key="none")
+
+
+def test_which_weights_were_taken_is_kept(tmp_path):
+    weights, averaged = states()
+    torch.save({"model": weights, "ema": averaged}, tmp_path / "w.pt")
+    given = source(weights=tmp_path / "w.pt", variance="log_var")
+    facts = export_bundle(tmp_path / "b", given).manifest.training["exported"]
+    assert facts["weights"] == "'model'; 'ema' fits, too: --weights-key ema takes that"
+
+
+def test_counts_of_batches_may_be_missing(tmp_path):
+    state, _ = states("Normed")
+    torch.save({k: v for k, v in state.items() if "num_batches" not in k}, tmp_path / "w.pt")
+    assert_equal(loaded(tmp_path / "w.pt", "Normed")[0], state)
+    torch.save({k: v for k, v in state.items() if "running_mean" not in k}, tmp_path / "w.pt")
+    with pytest.raises(BundleError, match=r"1 missing, such as features\.1\.running_mean"):
+        loaded(tmp_path / "w.pt", "Normed")
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [("encoder", "decoder"), ("encoder_state_dict", "decoder_state_dict"), ("enc", "dec")],
+)
+@pytest.mark.parametrize("below", [False, True])
+def test_two_state_dicts_for_a_pair(tmp_path, keys, below):
+    pair = elsewhere.two()
+    saved = {key: part.state_dict() for key, part in zip(keys, pair, strict=True)}
+    torch.save({"models": saved, "epoch": 1} if below else saved, tmp_path / "w.pt")
+    given = {"factory": "tests.support.elsewhere:two", "arguments": {}, "activation": "sigmoid"}
+    found, _ = loaded(tmp_path / "w.pt", **given)
+    expected = {f"encoder.{k}": v for k, v in pair[0].state_dict().items()}
+    assert_equal(found, expected | {f"decoder.{k}": v for k, v in pair[1].state_dict().items()})
+
+
+@pytest.mark.parametrize("with_weights", [True, False])
+def test_lazy_modules(tmp_path, with_weights):
+    theirs = elsewhere.make("Lazy")
+    theirs.encode(torch.rand(8, 3, 16, 16))
+    torch.save(theirs.eval().state_dict(), tmp_path / "w.pt")
+    given = {"weights": tmp_path / "w.pt"} if with_weights else {}
+    export_bundle(tmp_path / "b", source("Lazy", variance="log_var", **given), pictures())
+    bundle = load_bundle(tmp_path / "b", trust_model=True)
+    if with_weights:
+        with torch.no_grad():
+            expected, _ = theirs.encode(PixelScaler(SPEC).scale_array(pictures()))
+        mu, _ = bundle.encoder.encode(pictures())
+        assert_same_float32(mu, expected, terms=terms_of(theirs))
+    wrong = {**theirs.state_dict(), "spread.bias": torch.ones(5)}
+    torch.save(wrong, tmp_path / "w.pt")
+    with pytest.raises(BundleError, match=r"spread\.bias is \(5,\); the model expects \(3,\)"):
+        loaded(tmp_path / "w.pt", "Lazy")
+
+
+class Options(Namespace):
+    """Hyper-parameters that are objects."""
+
+
+class Attributes(dict):
+    """A dictionary of a class of its own, as many libraries have."""
+
+
+FORMATS = {
+    "zip": {},
+    "legacy": {"_use_new_zipfile_serialization": False},
+    "protocol 4": {"pickle_protocol": 4},
+}
+
+
+@pytest.mark.parametrize("form", FORMATS.values(), ids=FORMATS)
+@pytest.mark.parametrize("whole", [False, True])
+def test_files_with_objects_in_them(tmp_path, form, whole):
+    """Options, metrics, enums, paths; and the whole module, in the place of its weights."""
+    model = trained("Normed")
+    saved = {
+        "state_dict": model if whole else Attributes(model.state_dict()),
+        "hyper_parameters": Options(lr=1e-3, nested=Attributes(a=[Path("/x")])),
+        "loss": np.float64(0.5),
+        "history": defaultdict(list, {"kl": [np.float32(1)]}),
+        "callbacks": {"checkpoint": {"best": Path("/y"), "seen": {1, 2}}},
+        "activation": functools.partial(torch.relu),
+        "pytorch-lightning_version": "2.0",
+    }
+    torch.save(saved, tmp_path / "w.ckpt", **form)
+    assert_equal(loaded(tmp_path / "w.ckpt", "Normed")[0], model.state_dict())
+    torch.save(model if whole else model.state_dict(), tmp_path / "w.pt", **form)
+    assert_equal(loaded(tmp_path / "w.pt", "Normed")[0], model.state_dict())
+
+
+def test_pickles_without_torch(tmp_path):
+    state = trained("Pair").state_dict()
+    for saved in (state, {"model": trained("Pair"), "options": Options(a=1)}):
+        (tmp_path / "w.pkl").write_bytes(pickle.dumps(saved))
+        assert_equal(loaded(tmp_path / "w.pkl")[0], state)
+
+
+def test_safetensors_under_another_name(tmp_path):
+    state = trained("Pair").state_dict()
+    safetensors.torch.save_file(state, tmp_path / "w.bin")
+    assert_equal(loaded(tmp_path / "w.bin")[0], state)
+    torch.save(state, tmp_path / "w.safetensors")
+    assert_equal(loaded(tmp_path / "w.safetensors")[0], state)
 
 
 def test_weights_that_do_not_fit(tmp_path):
@@ -90,27 +246,30 @@ class Runs:
         return (open, (self.path, "w"))
 
 
-def test_a_checkpoint_with_code_in_it_is_not_run(tmp_path):
-    torch.save({"state_dict": Runs(tmp_path / "ran")}, tmp_path / "w.pt")
-    with pytest.raises(
-        BundleError, match=r"w\.pt holds more than weights: it holds \S*open, and op"
-    ):
-        Probe(source(weights=tmp_path / "w.pt"))
-    torch.save(trained("Pair"), tmp_path / "whole.pt")  # a whole module
-    with pytest.raises(
-        BundleError, match=r"it holds tests\.support\.elsewhere\.Pair, and op"
-    ) as error:
-        Probe(source(weights=tmp_path / "whole.pt"))
+@pytest.mark.parametrize("form", FORMATS.values(), ids=FORMATS)
+def test_a_checkpoint_with_code_in_it_is_not_run(tmp_path, form):
+    state = trained("Pair").state_dict()
+    hostile = {"state_dict": state, "extra": Runs(tmp_path / "ran")}
+    torch.save(hostile, tmp_path / "w.pt", **form)
+    assert_equal(loaded(tmp_path / "w.pt")[0], state)
+    torch.save({"state_dict": Runs(tmp_path / "ran")}, tmp_path / "w.pt", **form)
+    with pytest.raises(BundleError, match=r"w\.pt holds a dict of 'state_dict'; expected a st"):
+        loaded(tmp_path / "w.pt")
+    (tmp_path / "w.pkl").write_bytes(pickle.dumps(hostile))
+    assert_equal(loaded(tmp_path / "w.pkl")[0], state)
     assert not (tmp_path / "ran").exists()
-    # What it says to do, for whoever trusts the file, does it.
-    loss = {"model_state_dict": trained("Pair").state_dict(), "loss": np.float64(0.1)}
-    torch.save({**loss, "options": Namespace(a=1)}, tmp_path / "more.pt")
-    importable = {**os.environ, "PYTHONPATH": str(Path(elsewhere.__file__).parents[2])}
-    for name in ("whole.pt", "more.pt"):
-        with pytest.raises(BundleError) as error:
-            Probe(source(weights=tmp_path / name))
-        command = re.search(r"weights out: python (-c .*)$", str(error.value))
-        subprocess.run(
-            [sys.executable, *shlex.split(command[1])], cwd=tmp_path, env=importable, check=True
-        )
-        assert Probe(source(weights=tmp_path / "weights.pt", variance="log_var"))
+
+
+def test_pickles_inside_of_tensors_are_not_run(tmp_path):
+    """What a tensor without torch.save is made of, torch would unpickle without any care."""
+    inner = io.BytesIO()
+    torch.save(Runs(tmp_path / "ran"), inner)
+
+    class Hidden:
+        def __reduce__(self):
+            return (torch.storage._load_from_bytes, (inner.getvalue(),))
+
+    (tmp_path / "w.pkl").write_bytes(pickle.dumps({"weight": Hidden()}))
+    with pytest.raises(BundleError, match=r"w\.pkl is not a checkpoint that can be read"):
+        loaded(tmp_path / "w.pkl")
+    assert not (tmp_path / "ran").exists()

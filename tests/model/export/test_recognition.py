@@ -54,7 +54,7 @@ def test_a_name_that_is_given_stands_and_the_other_is_recognised(tmp_path):
         ("Isotropic", r"tensor of shape \(4, 1\); expected the same shape\. One sigma for all"),
         ("Point", r"tensor of shape \(4, 3\): where are mu and the variance in it\? .*first-half"),
         ("KerasStyle", r"a list of 3: .*: which are mu and the variance\? .*--mu-output 0"),
-        ("Odd", r"decoder gives a tensor of shape \(2, 768\); expected \(2, 3, 16, 16\)"),
+        ("Odd", r"decoder gives a tensor of shape \(2, 700\); expected \(2, 3, 16, 16\)"),
     ],
 )
 def test_models_that_are_refused(kind, message):

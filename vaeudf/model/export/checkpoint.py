@@ -2,48 +2,55 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from vaeudf.errors import BundleError
 from vaeudf.model.answers import describe
+from vaeudf.model.export.file_kinds import damaged, is_safetensors, other_kind
+from vaeudf.model.export.saved_objects import Placeholder, read_torch_save
+from vaeudf.model.export.state_dicts import StateDict, find_state_dicts, fits, fitted, parts_of
 from vaeudf.model.weights import check_tensors, different_names, read_safetensors
 
-# Where training scripts put the state_dict in what they save.
-_STATE_KEYS = ("state_dict", "model_state_dict", "model", "net", "vae", "ema")
-# What wrappers put before every name: DistributedDataParallel, torch.compile, Lightning.
-_PREFIXES = ("module.", "_orig_mod.", "model.", "vae.", "net.")
 
-
-def load_checkpoint(model: nn.Module, path: Path, prefix: str | None) -> None:
+def load_checkpoint(
+    model: nn.Module, path: Path, prefix: str | None = None, key: str | None = None
+) -> str:
     """Load the weights in a file into a model.
+
+    What in the file has the model's names and shapes is taken, wherever it is. If several things
+    have them, it is the first that is no average.
 
     Args:
         model: The model.
-        path: A safetensors file, or one of ``torch.save`` with a state_dict.
+        path: A safetensors file, or one of ``torch.save``.
         prefix: What to take off the names in the file; those without it are left out. If None,
             prefixes that wrappers are known to put before all names are taken off.
+        key: Where in the file the weights are; None to look for them.
+
+    Returns:
+        What was taken, in words, if the file has more than one state_dict's names and tensors.
 
     Raises:
         BundleError: The file is something else, or has other weights than the model.
     """
-    state = _read(path)
+    found = _named(_state_dicts(path), path, key)
     if prefix:
-        state = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-    state = _without_wrappers(state, model)
-    different = zip(("missing", "surplus"), different_names(state, model), strict=True)
-    if listed := [
-        f"{len(names)} {what}, such as {', '.join(names[:3])}" for what, names in different if names
-    ]:
-        raise BundleError(
-            f"{path} does not fit the model: {'; '.join(listed)}. Are the factory's arguments "
-            "right? If the model is a part of what was saved, name its prefix with "
-            "--weights-prefix."
-        )
+        found = [part for state in found for part in _with_prefix(state, prefix)] or found[:1]
+    own = model.state_dict()
+    candidates = [*found, *(part for state in found for part in parts_of(state))]
+    named = [(one, fitted(one.tensors, model, own)) for one in candidates]
+    good = [(one, state) for one, state in named if fits(state, own)]
+    if good:
+        good.sort(key=lambda pair: pair[0].is_average)
+        chosen, state = good[0]
+    else:
+        # What it is most likely meant to be, for the message.
+        chosen, state = max(named[: len(found)], key=lambda pair: len(set(pair[1]) & set(own)))
+        _check_names(state or dict(chosen.tensors), model, path)
     check_tensors(
         state,
         model,
@@ -53,41 +60,72 @@ def load_checkpoint(model: nn.Module, path: Path, prefix: str | None) -> None:
         advice=" Are the factory's arguments right?",
     )
     model.load_state_dict(state)
+    others = [one for one, other in good[1:] if one.option and not _is_same(other, state)]
+    beside = f"; {others[0]} fits, too: {others[0].option} takes that" if others else ""
+    return f"{chosen or 'all of the file'}{beside}" if str(chosen) or beside else ""
 
 
-def _without_wrappers(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    expected = set(model.state_dict())
-    while state and not set(state) & expected:
-        common = next((p for p in _PREFIXES if all(k.startswith(p) for k in state)), None)
-        if common is None:
-            break
-        state = {name.removeprefix(common): tensor for name, tensor in state.items()}
-    return state
+def _is_same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    """Whether two state_dicts are the same tensors of the file, found in two ways."""
+    return all(one[name] is tensor for name, tensor in other.items())
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def _check_names(state: Mapping[str, Tensor], model: nn.Module, path: Path) -> None:
+    different = zip(("missing", "surplus"), different_names(state, model), strict=True)
+    if listed := [
+        f"{len(names)} {what}, such as {', '.join(names[:3])}" for what, names in different if names
+    ]:
+        raise BundleError(
+            f"{path} does not fit the model: {'; '.join(listed)}. Are the factory's arguments "
+            "right? If the model is a part of what was saved, name its prefix with "
+            "--weights-prefix."
+        )
+
+
+def _named(found: list[StateDict], path: Path, key: str | None) -> list[StateDict]:
+    """Return what is in one place of a file."""
+    if not key:
+        return found
+    chosen = [one for one in found if one.key == key or one.key.startswith(f"{key}.")]
+    if not chosen:
+        keys = ", ".join(sorted({repr(one.key) for one in found if one.key})) or "none below others"
+        raise BundleError(f"{path} has no weights at {key!r}; it has {keys}. See --weights-key.")
+    return chosen
+
+
+def _with_prefix(state: StateDict, prefix: str) -> list[StateDict]:
+    inner = {k.removeprefix(prefix): v for k, v in state.tensors.items() if k.startswith(prefix)}
+    return [StateDict(inner, state.key, prefix)] if inner else []
+
+
+def _state_dicts(path: Path) -> list[StateDict]:
+    """Return all that is names and tensors in a file; there is something."""
+    if path.is_dir():
+        files = sorted(one.name for one in path.iterdir() if one.is_file())
+        inside = f", such as {', '.join(files[:3])}" if files else ""
+        raise BundleError(f"{path} is a folder; name the file of weights in it{inside}.")
     if not path.is_file():
         raise BundleError(f"{path} does not exist; expected a file of weights.")
-    if path.suffix == ".safetensors":
-        return read_safetensors(path, str(path))
+    saved = _read(path)
+    found = find_state_dicts(saved)
+    if not found:
+        held = describe(dict(saved) if isinstance(saved, Placeholder) and saved else saved)
+        raise BundleError(f"{path} holds {held}; expected a state_dict: names and tensors.")
+    return found
+
+
+def _read(path: Path) -> Any:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # pickle can raise anything
-        kind = re.search(r"GLOBAL (\S+)", str(error))
-        held = kind[1] if kind else "something else"
-        raise BundleError(
-            f"{path} holds more than weights: it holds {held}, and opening that can run code. "
-            "If you trust the file, take its weights out: python -c 'import torch; "
-            f'c = torch.load("{path.name}", weights_only=False); '
-            'torch.save(c["model_state_dict"] if isinstance(c, dict) else c.state_dict(), '
-            '"weights.pt")\''
-        ) from None
-    for key in _STATE_KEYS:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    tensors = isinstance(content, Mapping) and all(isinstance(v, Tensor) for v in content.values())
-    if not tensors or not content:
-        raise BundleError(
-            f"{path} holds {describe(content)}; expected a state_dict: names and tensors."
-        )
-    return dict(content)
+        if is_safetensors(path):
+            return read_safetensors(path, str(path))
+        other = other_kind(path)
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror}.") from None
+    if other is not None:
+        raise BundleError(f"{path} {other}")
+    try:
+        return read_torch_save(path)
+    except Exception:  # pickle can raise anything
+        if path.suffix == ".safetensors":
+            return read_safetensors(path, str(path))  # which says what is wrong
+        raise BundleError(f"{path} {damaged(path)}") from None

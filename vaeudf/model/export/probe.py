@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
 from vaeudf.errors import BundleError
 from vaeudf.images.spec import Scaling
 from vaeudf.model.bundle import Bundle, save_bundle
 from vaeudf.model.encoder import answer_to_noise
 from vaeudf.model.export.calling import find_interface
-from vaeudf.model.export.checkpoint import load_checkpoint
 from vaeudf.model.export.checks import check_decoder, check_encoder, takes_channels_last
-from vaeudf.model.export.families import check_family
 from vaeudf.model.export.foreign_model import ForeignModel
 from vaeudf.model.export.recognition import Recognised
 from vaeudf.model.export.trial import Trial
-from vaeudf.model.foreign import build_foreign, networks_of
+from vaeudf.model.foreign import networks_of
 from vaeudf.model.manifest import Manifest
 from vaeudf.model.pixels import PixelScaler
 from vaeudf.model.variance import VARIANCES, Variance
@@ -39,6 +34,7 @@ class Probe:
     Attributes:
         source: What a person says of it.
         model: The model, with its weights.
+        taken: Which weights of the file these are, in words, if it has several.
         recognised: Where its posterior is.
         interface: How it is called.
         variance: How its variance is read: as said, or as its family does; None if neither.
@@ -57,10 +53,8 @@ class Probe:
             BundleError: It cannot be made, the weights do not fit, or it has no diagonal Gaussian.
         """
         self.source = source
-        self.model = build_foreign(source.factory, source.arguments)
-        check_family(self.model)
-        if source.weights is not None:
-            load_checkpoint(self.model, Path(source.weights), source.weights_prefix)
+        self._origin = source.origin
+        self.model, self._facts, self.taken = self._origin.make()
         # For checks, channel-first in memory, which every model takes.
         self._scaler = PixelScaler(source.image, channels_last=False)
         shape = (_CHECKED, source.image.height, source.image.width, source.image.channels)
@@ -69,7 +63,7 @@ class Probe:
             self.model, source, self._scaler.scale_array(noise)
         )
         self.variance = _variance(source.variance, self.recognised)
-        self._networks = networks_of(self.model, self.interface)
+        self._networks = networks_of(self.model, self.interface, source.image)
         self._has_pictures = False
         self._try(noise)
 
@@ -123,13 +117,13 @@ class Probe:
             z_range = ends.astype(np.float64).round(3).tolist()
         scaler = PixelScaler(self.source.image, channels_last=self.interface.channels_last)
         manifest = Manifest(
-            architecture=self.source.factory,
-            arguments=dict(self.source.arguments),
+            architecture=self._origin.architecture,
+            arguments=self._origin.arguments,
             latent_dim=self.interface.latent_dim,
             image=self.source.image,
             variance=self.variance,
             z_range=z_range,
-            training={"exported": self._facts()},
+            training={"exported": {"recognised": self.recognised.family, **self._facts}},
             interface=self.interface,
             # save_bundle compares it with what the loaded bundle gives.
             test_vector=answer_to_noise(self._networks.encoder, scaler),
@@ -158,14 +152,6 @@ class Probe:
         self.interface = replace(self.interface, channels_last=faster)
         self.trial = Trial(self._networks, self.interface, self.source.image, pixels)
 
-    def _facts(self) -> dict[str, Any]:
-        return {
-            "model": type(self.model).__qualname__,
-            "recognised": self.recognised.family,
-            "package": _package(self.source.factory),
-            **_scaling_factors(self.model),
-        }
-
 
 def _variance(said: Variance | None, recognised: Recognised) -> Variance | None:
     if said is not None and recognised.variance not in (None, said):
@@ -174,18 +160,3 @@ def _variance(said: Variance | None, recognised: Recognised) -> Variance | None:
             f"which it is {recognised.variance}. Leave --variance out."
         )
     return said or recognised.variance
-
-
-def _package(factory: str) -> str:
-    package = factory.split(":")[0].split(".")[0]
-    try:
-        return f"{package} {importlib.metadata.version(package)}"
-    except importlib.metadata.PackageNotFoundError:
-        return package
-
-
-def _scaling_factors(model: nn.Module) -> dict[str, float]:
-    """Return what a model of diffusers says of its latents' scale."""
-    config = getattr(model, "config", None)
-    found = {name: getattr(config, name, None) for name in ("scaling_factor", "shift_factor")}
-    return {name: value for name, value in found.items() if isinstance(value, int | float)}

@@ -6,14 +6,15 @@ from types only: an output called ``logvar`` may still be log sigma.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any
 
 from torch import Tensor, distributions, nn
 
 from vaeudf.errors import BundleError
-from vaeudf.model.answers import describe, pick
+from vaeudf.model.answers import Outputs, describe, pick
 from vaeudf.model.export.families import DETERMINISTIC, FLOW, HYPERBOLIC, SPHERE
 from vaeudf.model.variance import Variance
 
@@ -65,7 +66,10 @@ def find_decoder(model: nn.Module) -> str | None:
 
 
 def recognise(
-    answer: Any, mu_output: str | None = None, variance_output: str | None = None
+    answer: Any,
+    mu_output: str | None = None,
+    variance_output: str | None = None,
+    pixels: Tensor | None = None,
 ) -> Recognised:
     """Return where mu and the variance are in an encoder's answer.
 
@@ -73,6 +77,7 @@ def recognise(
         answer: What the encoder gave.
         mu_output: Path of mu, if a person has named it.
         variance_output: Path of what states the variance, likewise.
+        pixels: What it was called with: what is as large is no latent, but a reconstruction.
 
     Raises:
         BundleError: The answer has no diagonal Gaussian, its place is not recognised, or mu and the
@@ -83,10 +88,10 @@ def recognise(
     if mu_output is not None and variance_output is not None:
         found = Recognised(mu=mu_output, spread=variance_output)
     elif mu_output is None and variance_output is None:
-        return _recognise(answer)
+        return _recognise(answer, pixels)
     else:
         try:
-            recognised = _recognise(answer)
+            recognised = _recognise(answer, pixels)
         except BundleError:
             raise BundleError(
                 f"the encoder gives {describe(answer)}, and only one of mu and the variance is "
@@ -113,7 +118,7 @@ def _check_path(answer: Any, path: str | None) -> None:
             _in_distribution(inner)
 
 
-def _recognise(answer: Any) -> Recognised:
+def _recognise(answer: Any, pixels: Tensor | None = None) -> Recognised:
     if isinstance(answer, distributions.Distribution):
         return _in_distribution(answer)
     if type(answer).__name__ == "IdentityDistribution":
@@ -134,8 +139,11 @@ def _recognise(answer: Any) -> Recognised:
     named = _by_name(answer)
     if named is not None:
         return named
+    if isinstance(answer, Outputs):
+        found, names = _in_sequence(list(answer.values()), pixels, answer), list(answer)
+        return replace(found, mu=names[int(found.mu)], spread=names[int(found.spread)])
     if isinstance(answer, tuple | list):
-        return _in_sequence(answer)
+        return _in_sequence(answer, pixels, answer)
     halves = ", as first-half and second-half if they stand side by side"
     raise BundleError(
         f"the encoder gives {describe(answer)}: where are mu and the variance in it? Name their "
@@ -154,6 +162,8 @@ def find_picture(answer: Any) -> str:
         return ""
     if isinstance(answer, distributions.Distribution):
         return "mean"
+    if isinstance(answer, Outputs):
+        return next(iter(answer))
     for name in ("sample", "reconstruction", "recon", "x_hat", "x_recon", "recon_x", "image"):
         found = _member(answer, name)
         if isinstance(found, Tensor):
@@ -195,7 +205,9 @@ def _in_distribution(answer: distributions.Distribution) -> Recognised:
     )
 
 
-def _in_sequence(answer: tuple[Any, ...] | list[Any]) -> Recognised:
+def _in_sequence(
+    answer: tuple[Any, ...] | list[Any], pixels: Tensor | None, described: Any
+) -> Recognised:
     dists = [i for i, part in enumerate(answer) if isinstance(part, distributions.Distribution)]
     if len(dists) == 1:
         return _below(str(dists[0]), _recognise(answer[dists[0]]))
@@ -204,10 +216,35 @@ def _in_sequence(answer: tuple[Any, ...] | list[Any]) -> Recognised:
     two = len(answer) == 2 and all(isinstance(part, Tensor) for part in answer)
     if two and answer[0].ndim == answer[1].ndim:
         return Recognised(mu="0", spread="1", family="a pair")
+    latents = _latents(answer, pixels)
+    if len(latents) == 2 and _same_shape(answer, *latents):
+        mu, spread = map(str, latents)
+        return Recognised(mu=mu, spread=spread, family="a pair beside a reconstruction")
+    alike = [pair for pair in combinations(latents, 2) if _same_shape(answer, *pair)]
+    places = list(described) if isinstance(described, Outputs) else range(len(answer))
+    first, second = (places[i] for i in (alike[0] if alike else (0, 1)))
     raise BundleError(
-        f"the encoder gives {describe(answer)}: which are mu and the variance? Name their places, "
-        "as --mu-output 0 --variance-output 1."
+        f"the encoder gives {describe(described)}: which are mu and the variance? Name their "
+        f"places, as --mu-output {first} --variance-output {second}."
     )
+
+
+def _same_shape(answer: Sequence[Tensor], first: int, second: int) -> bool:
+    return answer[first].shape == answer[second].shape
+
+
+def _latents(answer: tuple[Any, ...] | list[Any], pixels: Tensor | None) -> list[int]:
+    """Return the places of tensors with less numbers than the pictures, one row for each."""
+    if pixels is None:
+        return []
+    return [
+        i
+        for i, part in enumerate(answer)
+        if isinstance(part, Tensor)
+        and part.ndim >= 2
+        and len(part) == len(pixels)
+        and part.numel() < pixels.numel()
+    ]
 
 
 def _by_name(answer: Any) -> Recognised | None:

@@ -1,0 +1,124 @@
+"""Files that are no checkpoints are called by their name, and what the messages advise works."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import re
+import shlex
+import subprocess
+import sys
+import tarfile
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+
+from tests.support.exports import source, trained
+from vaeudf.errors import BundleError
+from vaeudf.model.export.probe import Probe
+
+
+def archive(**names):
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as content:
+        for name, text in names.items():
+            content.writestr(name.replace("__", "."), text)
+    return data.getvalue()
+
+
+def numpy_archive():
+    data = io.BytesIO()
+    np.savez(data, a=np.zeros(3), b=np.ones(2))
+    return data.getvalue()
+
+
+def tar(*names):
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as content:
+        for name in names:
+            content.addfile(tarfile.TarInfo(name), io.BytesIO())
+    return data.getvalue()
+
+
+def saved(**form):
+    data = io.BytesIO()
+    torch.save(trained("Pair").state_dict(), data, **form)
+    return data.getvalue()
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+ONNX = b"\x08\x08\x12\x07pytorch\x1a\x052.0.1:\x03\x0a\x01a"
+DAMAGED = r"is not a checkpoint that can be read: of its [\d,]+ bytes some are missing or damaged"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("w.pt", b"", r"is empty\. Copy or download it again"),
+        ("w.safetensors", POINTER, r"is a Git LFS pointer, .* 'git lfs pull' in its repository"),
+        ("w.pt", b"\n<!DOCTYPE html><html>", r"is a web page\. A server has answered"),
+        ("w.pt", b"<HTML><head>", "is a web page"),
+        ("w.pt", b'<?xml version="1.0"?><Error>', "is a web page"),
+        ("w.h5", b"\x89HDF\r\n\x1a\n" + bytes(40), r"is HDF5, such as Keras writes\. .*--onnx"),
+        (
+            "w.keras",
+            archive(config__json="{}", model__weights__h5="x"),
+            r"model of Keras\. .*--o",
+        ),
+        ("w.pt", ONNX, r"is an ONNX model\. Name it with --onnx \S*w\.pt in place of --factory"),
+        ("w.npz", numpy_archive(), r"is arrays of NumPy"),
+        ("w.npy", b"\x93NUMPY\x01\x00", r"is an array of NumPy"),
+        ("w.msgpack", b"\x81\xa6params\x80", r"is weights of Flax\. .*--onnx"),
+        ("saved_model.pb", b"\x08\x01\x12\x01x", r"is a model of TensorFlow\. .*tf2onnx"),
+        ("w.pt.gz", gzip.compress(saved()), r"is compressed with gzip\. Unpack it"),
+        ("w.tar", tar("w.pt", "x"), r"is an archive of w\.pt, x and more\. Unpack it, and name"),
+        ("w.zip", archive(w__pt="x"), r"is an archive of 1 files, such as w\.pt\. Unpack it"),
+        ("config.json", b'{"in_channels": 3}', r"is JSON, such as .* file of weights beside it"),
+        ("w.gguf", b"GGUF\x03", "is GGUF"),
+        ("w.pt", saved()[:-100], DAMAGED),
+        ("w.pt", saved()[:2000], DAMAGED),
+        ("w.pt", saved(_use_new_zipfile_serialization=False)[:-500], DAMAGED),
+        ("w.pt", b"nothing that anybody knows", DAMAGED),
+    ],
+)
+def test_what_is_no_checkpoint(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(BundleError, match=message) as error:
+        Probe(source(weights=tmp_path / name, variance="log_var"))
+    assert str(error.value).startswith(str(tmp_path / name))
+
+
+def test_a_folder(tmp_path):
+    (tmp_path / "vae").mkdir()
+    (tmp_path / "vae" / "model.safetensors").write_bytes(b"x")
+    with pytest.raises(BundleError, match=r"is a folder; name the .* in it, such as model\.safet"):
+        Probe(source(weights=tmp_path / "vae"))
+
+
+def take_weights_out(path, folder):
+    """Run the command that a message prints, and return the file that it makes."""
+    with pytest.raises(BundleError) as error:
+        Probe(source(weights=path))
+    command = re.search(r"python (-c .*)$", str(error.value))
+    subprocess.run([sys.executable, *shlex.split(command[1])], cwd=folder, check=True)
+    return folder / "weights.pt"
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")
+def test_weights_of_torchscript(tmp_path):
+    theirs = trained("Pair")
+    torch.jit.trace_module(theirs, {"encode": torch.rand(2, 3, 16, 16)}).save(tmp_path / "m.pt")
+    weights = take_weights_out(tmp_path / "m.pt", tmp_path)
+    found = Probe(source(weights=weights, variance="log_var")).model.state_dict()
+    assert torch.equal(found["head.weight"], theirs.state_dict()["head.weight"])
+
+
+@pytest.mark.slow
+def test_weights_of_a_program_of_torch_export(tmp_path):
+    theirs = trained("Encoder")
+    program = torch.export.export(theirs, (torch.rand(2, 3, 16, 16),))
+    torch.export.save(program, tmp_path / "m.pt2")
+    weights = take_weights_out(tmp_path / "m.pt2", tmp_path)
+    assert set(torch.load(weights, weights_only=True)) <= set(theirs.state_dict())

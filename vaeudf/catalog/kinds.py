@@ -1,0 +1,90 @@
+"""What a file is, by its name, and by its first bytes where the name does not say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vaeudf.errors import InputError
+from vaeudf.images.formats import FORMAT_NAMES, IMAGE_SUFFIXES, kind_of
+from vaeudf.storage.locations import absolute, filesystem
+
+FileKind = Literal["image", "parquet", "csv", "archive", "unnamed", "other"]
+
+PARQUET_SUFFIXES = ("parquet", "parq")
+CSV_SUFFIXES = ("csv", "tsv")
+ARCHIVE_SUFFIXES = ("tar", "tar.gz", "tgz", "zip")
+
+_BY_SUFFIX: dict[FileKind, Sequence[str]] = {
+    "image": IMAGE_SUFFIXES,
+    "parquet": PARQUET_SUFFIXES,
+    "csv": CSV_SUFFIXES,
+    "archive": ARCHIVE_SUFFIXES,
+}
+# Not a suffix are digits, such as a date's, and what has more in it than letters and digits.
+_SUFFIX = r"[.][A-Za-z0-9]*[A-Za-z][A-Za-z0-9]*~?\z"
+_HEAD_BYTES = 32
+_BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
+# A store takes some 50 ms to answer, however many requests there are.
+_THREADS = 32
+
+
+def kinds_by_name(paths: pa.Array) -> list[FileKind]:
+    """Return what files are by their suffixes; ``unnamed`` for those that have none."""
+    kinds: list[FileKind] = ["other"] * len(paths)
+    unnamed = pc.invert(pc.match_substring_regex(paths, f"(?s){_SUFFIX}"))
+    for kind, mask in [
+        ("unnamed", unnamed),
+        *((kind, _has_suffix(paths, suffixes)) for kind, suffixes in _BY_SUFFIX.items()),
+    ]:
+        for row in pc.indices_nonzero(mask).to_pylist():
+            kinds[row] = kind
+    return kinds
+
+
+def _has_suffix(paths: pa.Array, suffixes: Sequence[str]) -> pa.Array:
+    pattern = "|".join(map(re.escape, suffixes))
+    return pc.match_substring_regex(paths, rf"(?i)[.]({pattern})\z")
+
+
+def kinds_by_content(paths: Iterable[str]) -> Iterator[FileKind]:
+    """Yield what files are by their first bytes: ``image``, ``parquet`` or ``other``.
+
+    A file that cannot be read is ``other``.
+    """
+    with ThreadPoolExecutor(_THREADS) as pool:
+        yield from pool.map(_kind_by_content, paths)
+
+
+def are_images(paths: pa.Array) -> pa.Array:
+    """Return which files are images: by their suffix, or without one by their first bytes."""
+    kinds = kinds_by_name(paths)
+    unnamed = [row for row, kind in enumerate(kinds) if kind == "unnamed"]
+    names = paths.take(pa.array(unnamed, pa.int64())).to_pylist()
+    for row, kind in zip(unnamed, kinds_by_content(names), strict=True):
+        kinds[row] = kind
+    return pa.array([kind == "image" for kind in kinds], pa.bool_())
+
+
+def _kind_by_content(path: str) -> FileKind:
+    try:
+        if path.startswith("/"):
+            with open(path, "rb") as file:
+                head = file.read(_HEAD_BYTES)
+        else:
+            files, inner = filesystem(absolute(path))
+            with files.open_input_file(inner) as stream:
+                head = stream.read_at(_HEAD_BYTES, 0)
+    except (OSError, pa.ArrowException, InputError):
+        return "other"
+    if head.startswith(b"PAR1"):
+        return "parquet"
+    kind = kind_of(head) if head else ""
+    if kind == "BMP" and int.from_bytes(head[14:18], "little") not in _BMP_HEADERS:
+        return "other"  # two letters are a beginning of many texts
+    return "image" if kind in FORMAT_NAMES else "other"

@@ -1,0 +1,258 @@
+"""A catalog whose rows name image files: CSV, Parquet or a Delta table with a column of paths."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+import stat
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import NamedTuple
+from urllib.parse import unquote
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import fs
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import DoubleType, LongType, StringType, StructField, StructType
+
+from vaeudf.catalog.csv_files import read_csv, read_csv_header, with_numbers
+from vaeudf.catalog.kind import CatalogSource, KnownFormat
+from vaeudf.catalog.kinds import kinds_by_name
+from vaeudf.catalog.listing import PATH, listed_files, root_of
+from vaeudf.catalog.parquet import NAMED_PATH, ParquetCatalog
+from vaeudf.catalog.reader import Place
+from vaeudf.errors import InputError, raised_in_task
+from vaeudf.schema import ITEM_ID, PLACE, SOURCE_VERSION, check_payload_names
+from vaeudf.spark.cluster import Cluster
+from vaeudf.storage.locations import absolute, filesystem
+
+MISSING = "missing"
+"""The source_version of an item whose file is not there."""
+
+# Beside the payload's columns, which may have any names.
+_FOLDER = "__vaeudf_folder"
+_WEB = r"(?i)^\s*https?://"
+_STORE = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^/]*)/*(.*)", re.DOTALL)
+# A store takes some 50 ms to answer, however many requests there are.
+_THREADS = 32
+_TASKS_PER_CORE = 2
+
+
+class PathsCatalog:
+    """Rows of CSV, Parquet or a Delta table, each with the path or URI of an image file."""
+
+    has_hashed_versions = False
+
+    def __init__(self, source: CatalogSource) -> None:
+        """Take what the options say, the format among it; nothing is read yet."""
+        self._source = source
+
+    @property
+    def format(self) -> KnownFormat:
+        """What the rows are in."""
+        return "csv" if self._source.format == "csv" else "parquet"
+
+    def stored_image_column(self, spark: SparkSession) -> str:
+        """Return any name: every image is a file."""
+        return self._source.image_column
+
+    def list_items(self, spark: SparkSession, *, versions: bool) -> DataFrame:
+        """Return the rows, with the times and lengths of their files as versions.
+
+        Raises:
+            InputError: A column is missing, or holds web addresses; or a file cannot be read.
+        """
+        return self._located(self._rows(spark, self._source))
+
+    def find_items(self, spark: SparkSession, item_ids: Sequence[str]) -> dict[str, Place]:
+        """Return where some items' images are; items that are not there are left out."""
+        # Nothing is needed of the other columns, which may have gone since.
+        bare = replace(self._source, payload_columns=(), version_column=None)
+        rows = self._rows(spark, bare)
+        if not item_ids:
+            return {}
+        rows = rows.where(F.col(ITEM_ID).isin(list(item_ids)))
+        try:
+            found = self._located(rows).select(ITEM_ID, *PLACE).collect()
+        except PySparkException as error:
+            raise raised_in_task(error) or error from None
+        return {row[ITEM_ID]: tuple(row[name] for name in PLACE) for row in found}
+
+    def count_ignored(self, spark: SparkSession) -> int:
+        """Return 0: what else is there may be the images."""
+        return 0
+
+    def _rows(self, spark: SparkSession, source: CatalogSource) -> DataFrame:
+        """Return item_id, source_version, the payload, the path, and what it is relative to."""
+        if source.path_column is None:
+            tables = _csv_files(spark, source.path)
+            raise InputError(ask_for_path_column(source.path, tables))
+        if self.format == "csv":
+            return _read_csv(spark, source, source.path_column)
+        rows = ParquetCatalog(source).list_paths(spark)
+        return rows.withColumn(_FOLDER, F.lit(root_of(source.path)))
+
+    def _located(self, rows: DataFrame) -> DataFrame:
+        """Look the files up, in tasks."""
+        own = (ITEM_ID, SOURCE_VERSION, NAMED_PATH, _FOLDER)
+        payload = [name for name in rows.columns if name not in own]
+        has_versions = self._source.version_column is not None
+        types = {field.name: field for field in rows.schema.fields}
+        place = zip(PLACE, (StringType(), LongType(), LongType(), DoubleType()), strict=True)
+        schema = StructType(
+            [
+                *(types[name] for name in (ITEM_ID, SOURCE_VERSION, *payload)),
+                *(StructField(name, kind) for name, kind in place),
+            ]
+        )
+        about = f"column {self._source.path_column!r} of catalog {self._source.path}"
+
+        def locate(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            with ThreadPoolExecutor(_THREADS) as pool:
+                for batch in batches:
+                    _check_no_web(about, batch.column(NAMED_PATH))
+                    named = batch.column(NAMED_PATH).to_pylist(), batch.column(_FOLDER).to_pylist()
+                    found = list(pool.map(_look_up, map(_absolute, *named)))
+                    versions = pa.array([file.version for file in found], pa.string())
+                    yield pa.RecordBatch.from_arrays(
+                        [
+                            batch.column(ITEM_ID),
+                            batch.column(SOURCE_VERSION) if has_versions else versions,
+                            *(batch.column(name) for name in payload),
+                            pa.array([file.uri for file in found], pa.string()),
+                            pa.nulls(len(found), pa.int64()),
+                            pa.array([file.length for file in found], pa.int64()),
+                            pa.array([file.modified for file in found], pa.float64()),
+                        ],
+                        names=schema.names,
+                    )
+
+        cores = Cluster(rows.sparkSession).num_cores
+        return rows.repartition(_TASKS_PER_CORE * cores).mapInArrow(locate, schema)
+
+
+def ask_for_path_column(path: str, tables: Sequence[str]) -> str:
+    """Return what to say of CSV files where no option names the column with the paths."""
+    names = ", ".join(map(repr, read_csv_header(tables[0])))
+    return (
+        f"catalog {path} is CSV, such as {posixpath.basename(tables[0])}; name the column with the "
+        f"paths or URIs of the image files: --path-column. Its columns are {names}."
+    )
+
+
+def _read_csv(spark: SparkSession, source: CatalogSource, path_column: str) -> DataFrame:
+    own = [source.id_column, path_column]
+    own += [] if source.version_column is None else [source.version_column]
+    wanted = [*own, *(source.payload_columns or ())]
+    tables = []
+    for uri in _csv_files(spark, source.path):
+        table = read_csv(uri, wanted)
+        folder = pa.array([posixpath.dirname(uri)]).take(pa.array([0] * table.num_rows))
+        tables.append(table.append_column(_FOLDER, folder))
+    table = pa.concat_tables(tables, promote_options="default")
+    _check_no_web(f"column {path_column!r} of catalog {source.path}", table[path_column])
+    payload = source.payload_columns
+    if payload is None:
+        payload = [name for name in table.column_names if name not in (*own, _FOLDER)]
+    check_payload_names(list(payload))
+    versions = pa.nulls(table.num_rows, pa.string())
+    if source.version_column is not None:
+        versions = table[source.version_column]
+    columns = {
+        ITEM_ID: table[source.id_column],
+        SOURCE_VERSION: versions,
+        **{name: table[name] for name in payload},
+    }
+    with_types = with_numbers(table.select(list(payload)))
+    columns.update(zip(with_types.column_names, with_types.columns, strict=True))
+    columns |= {NAMED_PATH: table[path_column], _FOLDER: table[_FOLDER]}
+    # In one chunk: of a table in several, createDataFrame may drop rows (PySpark 4.3).
+    return spark.createDataFrame(pa.table(columns).combine_chunks())
+
+
+def _csv_files(spark: SparkSession, path: str) -> list[str]:
+    """Return the files named as CSV; where none is, all files."""
+    names = sorted(listed_files(spark, path)[PATH].to_pylist())
+    if not names:
+        raise InputError(f"catalog {path} has no files in it; expected CSV files.")
+    kinds = kinds_by_name(pa.array(names, pa.string()))
+    return [name for name, kind in zip(names, kinds, strict=True) if kind == "csv"] or names
+
+
+def _check_no_web(about: str, paths: pa.Array | pa.ChunkedArray) -> None:
+    web = paths.filter(pc.fill_null(pc.match_substring_regex(paths, _WEB), False))
+    if len(web):
+        raise InputError(
+            f"{about} holds web addresses, such as {web[0].as_py().strip()}; expected paths, or "
+            "URIs of a store (s3://, hdfs://, file://): a night must not depend on who serves "
+            "them. Download them first, as with img2dataset --output_format parquet, and encode "
+            "what it writes."
+        )
+
+
+class _File(NamedTuple):
+    """A file as it is now.
+
+    Attributes:
+        uri: Where; empty if the catalog has no path.
+        version: When it was written and its length; `MISSING` if it is not there.
+        length: Bytes.
+        modified: Seconds since 1970.
+    """
+
+    uri: str
+    version: str = MISSING
+    length: int = 0
+    modified: float = 0.0
+
+
+def _absolute(path: str | None, folder: str) -> str:
+    """Return where a path leads that a row of a file in a folder names; empty for none."""
+    if not path:
+        return ""
+    if path.startswith(("/", "~", "file:")) or _STORE.match(path):
+        return absolute(path)
+    joined = f"{folder.rstrip('/')}/{path}"
+    store = _STORE.fullmatch(joined)
+    # A store knows no two dots, as in ../photos/1.jpg.
+    return f"{store[1]}/{posixpath.normpath(store[2])}" if store else joined
+
+
+def _look_up(uri: str) -> _File:
+    if not uri:
+        return _File(uri)
+    if uri.startswith("/"):
+        found = _look_up_local(uri)
+        if found.version == MISSING and "%" in uri:
+            # URIs of files are percent-encoded by most programs that write them.
+            decoded = _look_up_local(unquote(uri))
+            return found if decoded.version == MISSING else decoded
+        return found
+    try:
+        files, inner = filesystem(uri)
+        info = files.get_file_info(inner)
+    except (OSError, pa.ArrowException, InputError):
+        return _File(uri)  # who reads it will say what is wrong
+    if info.type != fs.FileType.File:
+        return _File(uri)
+    return _found(uri, info.size, info.mtime_ns or 0)
+
+
+def _look_up_local(path: str) -> _File:
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return _File(path)
+    if not stat.S_ISREG(status.st_mode):
+        return _File(path)
+    return _found(path, status.st_size, status.st_mtime_ns)
+
+
+def _found(uri: str, length: int, nanoseconds: int) -> _File:
+    milliseconds = nanoseconds // 10**6
+    return _File(uri, f"{milliseconds * 1000}-{length}", length, milliseconds / 1000.0)
