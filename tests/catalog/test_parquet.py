@@ -42,7 +42,7 @@ def write(path: Path, **columns: object) -> str:
 def payload(spark, path: Path | str, **options: object) -> dict[str, dict[str, object]]:
     """The payload of each item."""
     rows = list_items(spark, CatalogSource(str(path), **options)).drop(*PLACE)
-    return {row["item_id"]: row.drop(OWN) if False else row.asDict(True) for row in rows.collect()}
+    return {row["item_id"]: row.asDict(True) for row in rows.collect()}
 
 
 TYPES = {

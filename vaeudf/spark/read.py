@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pyarrow as pa
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
@@ -36,21 +36,18 @@ def read_items_once(spark: SparkSession, table: PosteriorTable) -> DataFrame:
     return rows.dropDuplicates([ITEM_ID]) if changed_by_others(table) else rows
 
 
-def read_snapshot(spark: SparkSession, snapshot: Snapshot, *extra: Column) -> DataFrame:
+def read_snapshot(spark: SparkSession, snapshot: Snapshot) -> DataFrame:
     """Return a version's rows, without those that deletion vectors delete.
 
     Args:
         spark: The session.
         snapshot: The version.
-        extra: Columns that are wanted besides, of Spark's hidden column ``_metadata``.
     """
     files = [spark_literal(uri) for uri in snapshot.files]
     columns = snapshot.columns
     if columns is None:
-        rows = spark.read.parquet(*files)
-        return rows.select("*", *extra) if extra else rows
+        return spark.read.parquet(*files)
     if not files:
-        # There is nothing that has a place in a file.
         return spark.createDataFrame([], from_arrow_schema(columns.schema))
     # Files that were written before a column was added lack it: Spark must not ask one of them.
     rows = spark.read.schema(from_arrow_schema(columns.stored_schema)).parquet(*files)
@@ -60,19 +57,15 @@ def read_snapshot(spark: SparkSession, snapshot: Snapshot, *extra: Column) -> Da
         if name not in columns.partitions
     ]
     if not (snapshot.deleted or columns.partitions):
-        return rows.select(*wanted, *extra)
-    place = F.substring_index(file_path(), "/", -tail_depth(snapshot.files))
-    row = F.col("_metadata.row_index")
-    rows = rows.select(*wanted, *extra, place.alias(_TAIL), row.alias(_ROW))
-    rows = _with_partitions(_without_deleted(rows, snapshot), snapshot).drop(_TAIL, _ROW)
-    others = [name for name in rows.columns if name not in columns.schema.names]
-    return rows.select(*(F.col(quoted(name)) for name in [*columns.schema.names, *others]))
-
-
-def file_path() -> Column:
-    """Return the column with the path of the file that a row is from."""
-    # Spark encodes it, but not a plus, which url_decode takes for a blank.
-    return F.url_decode(F.replace(F.col("_metadata.file_path"), F.lit("+"), F.lit("%2B")))
+        return rows.select(*wanted)
+    # Not by the name alone: the table may have a column of that name.
+    hidden = rows.metadataColumn("_metadata")
+    # Spark encodes the path, but not a plus, which url_decode takes for a blank.
+    path = F.url_decode(F.replace(hidden.getField("file_path"), F.lit("+"), F.lit("%2B")))
+    place = F.substring_index(path, "/", -tail_depth(snapshot.files))
+    rows = rows.select(*wanted, place.alias(_TAIL), hidden.getField("row_index").alias(_ROW))
+    rows = _with_partitions(_without_deleted(rows, snapshot), snapshot)
+    return rows.select(*(F.col(quoted(name)) for name in columns.schema.names))
 
 
 def _without_deleted(rows: DataFrame, snapshot: Snapshot) -> DataFrame:
