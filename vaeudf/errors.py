@@ -68,6 +68,41 @@ def raised_in_task(error: BaseException) -> VaeUdfError | None:
     return None
 
 
+def damaged_file(error: BaseException) -> TableError | None:
+    """Return what to say of an error of Spark's that a damaged or lost Parquet file has caused.
+
+    Other errors of reading, such as a store that does not answer, may be gone at another try.
+    """
+    text = str(error)
+    lost = re.search(r"\[PATH_NOT_FOUND\] Path does not exist: (\S+?)\.? SQLSTATE", text)
+    if lost is not None:
+        return TableError(f"{_plain_path(lost[1])} does not exist any more; {_PUT_BACK}")
+    read = re.search(
+        r"\[FAILED_READ_FILE\S*\] Encountered error while reading file (\S+?)\.?\s", text
+    )
+    if read is None or not re.search(_DAMAGE, text):
+        return None
+    cause = root_cause(error).rstrip(".")
+    # Of bytes that are no Parquet page, Spark says which of its classes they do not fit.
+    found = "" if "org.apache" in cause else f" ({cause})"
+    return TableError(f"{_plain_path(read[1])} is damaged{found}; {_PUT_BACK}")
+
+
+_PUT_BACK = (
+    "expected a Parquet file that can be read. Put it back; of a posterior table, maintain_table "
+    "can also roll back to a version before it."
+)
+_DAMAGE = (
+    r"is not a Parquet file|ChecksumException|can not read class org\.apache\.parquet|"
+    r"serialized data! Struct: org\.apache\.parquet|TProtocolException|"
+    r"ParquetDecodingException|FAILED_READ_FILE\.FILE_NOT_EXIST|Snappy|ZstdException"
+)
+
+
+def _plain_path(uri: str) -> str:
+    return re.sub(r"^file:/+", "/", uri)
+
+
 def was_interrupted(error: BaseException) -> bool:
     """Whether Ctrl-C caused an error; py4j raises one of its own when it is interrupted."""
     found: BaseException | None = error
@@ -93,4 +128,7 @@ def root_cause(error: BaseException) -> str:
         return causes[-1].split(": ", 1)[-1]
     if len(lines) > 1 and lines[0].startswith("An error occurred while calling"):
         return lines[1].removeprefix(": ")
-    return lines[0] if lines else "no message"
+    if not lines:
+        return "no message"
+    # What pyarrow says of bytes that are no metadata of Parquet's.
+    return "its metadata are damaged" if "deserialize thrift" in lines[0] else lines[0]

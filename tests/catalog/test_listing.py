@@ -10,9 +10,10 @@ import pytest
 
 from vaeudf.catalog.listing import first_file, list_files, root_of
 from vaeudf.catalog.reader import ImageReader
-from vaeudf.catalog.source import CatalogSource, list_items
+from vaeudf.catalog.source import CatalogSource, count_ignored, list_items
 from vaeudf.errors import InputError
 from vaeudf.images.formats import IMAGE_SUFFIXES
+from vaeudf.schema import PLACE
 from vaeudf.storage.locations import spark_literal, spark_uri
 
 pytestmark = pytest.mark.spark
@@ -69,7 +70,8 @@ def theirs(spark, location):
 
 
 def ours(spark, path):
-    return sorted((r.path, r.length, r.modified * 1000) for r in list_files(spark, path).collect())
+    rows = list_files(spark, str(path)).collect()
+    return sorted((row.path, row.length, row.modified * 1000) for row in rows)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -130,10 +132,57 @@ def test_links_and_pipes(spark, tmp_path):
     (tmp_path / "a" / "x.jpg").write_bytes(b"x")
     (tmp_path / "b").symlink_to("a")
     (tmp_path / "link.jpg").symlink_to("a/x.jpg")
-    (tmp_path / "broken.jpg").symlink_to("nowhere.jpg")
     os.mkfifo(tmp_path / "pipe.jpg")
-    names = [path[len(str(tmp_path)) + 1 :] for path, _, _ in ours(spark, str(tmp_path))]
-    assert names == ["a/x.jpg", "b/x.jpg", "link.jpg"]
+    (tmp_path / "to a pipe.jpg").symlink_to("pipe.jpg")
+    found = [(path[len(str(tmp_path)) + 1 :], length) for path, length, _ in ours(spark, tmp_path)]
+    assert found == [("a/x.jpg", 1), ("b/x.jpg", 1), ("link.jpg", 1)]
+
+
+def test_links_to_nowhere_are_items_that_cannot_be_read(spark, tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "gone.jpg").symlink_to("nowhere.jpg")
+    (tmp_path / "a" / "itself.jpg").symlink_to("itself.jpg")
+    (tmp_path / "not an image").symlink_to("nowhere")
+    (tmp_path / ".hidden.jpg").symlink_to("nowhere")
+    (tmp_path / "good.jpg").write_bytes(b"good")
+    source = CatalogSource(str(tmp_path), format="images")
+    rows = {row.item_id: row for row in list_items(spark, source).collect()}
+    assert sorted(rows) == ["a/gone.jpg", "a/itself.jpg", "good.jpg"]
+    assert count_ignored(spark, source) == 1
+    reader = ImageReader("image")
+    images = {name: reader.read(*(row[place] for place in PLACE)) for name, row in rows.items()}
+    assert images.pop("good.jpg") == b"good"
+    for name, failure in images.items():
+        assert failure.reason == "unavailable"
+        assert failure.message.startswith(f"{tmp_path}/{name} could not be read: ")
+    # Once the file is there, the item has another version.
+    (tmp_path / "a" / "nowhere.jpg").write_bytes(b"back")
+    again = {row.item_id: row for row in list_items(spark, source).collect()}
+    assert again["a/gone.jpg"].source_version != rows["a/gone.jpg"].source_version
+    assert again["a/gone.jpg"].image_length == 4
+
+
+def test_circles_of_links_are_walked_once(spark, tmp_path):
+    root = tmp_path / "photos"
+    for name in ("a/x.jpg", "b/deep/y.jpg", "z.jpg"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"x")
+    (tmp_path / "beside.jpg").write_bytes(b"x")
+    (root / "itself").symlink_to(".")
+    (root / "b" / "deep" / "top").symlink_to(root)
+    (root / "a" / "to_b").symlink_to("../b")
+    (root / "b" / "to_a").symlink_to("../a")
+    (root / "a" / "outside").symlink_to("../..")
+    names = [path[len(str(root)) + 1 :] for path, _, _ in ours(spark, root)]
+    assert names == [
+        "a/outside/beside.jpg",
+        "a/to_b/deep/y.jpg",
+        "a/x.jpg",
+        "b/deep/y.jpg",
+        "b/to_a/outside/beside.jpg",
+        "b/to_a/x.jpg",
+        "z.jpg",
+    ]
 
 
 def test_names_that_are_not_utf_8(spark, tmp_path):
@@ -156,7 +205,9 @@ def test_folders_whose_names_are_not_utf_8(spark, tmp_path):
         file.write(b"image")
     os.symlink("nowhere", os.fsencode(tmp_path) + b"/a/\xfe.jpg")
     rows = list_items(spark, CatalogSource(str(tmp_path), format="images")).collect()
-    assert [(row.item_id, row.image_length) for row in rows] == [("a/\ufffd/b/c.jpg", 5)]
+    found = sorted((row.item_id, row.image_length) for row in rows)
+    # The link's own length is that of the name it leads to.
+    assert found == [("a/\ufffd.jpg", 7), ("a/\ufffd/b/c.jpg", 5)]
 
 
 def test_a_glob_with_two_dots(spark, tmp_path, monkeypatch):

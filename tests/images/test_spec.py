@@ -15,6 +15,11 @@ from vaeudf.images.spec import ImageSpec, check_pixels
 
 # ---- the spec
 
+RESIZES = (
+    "pad, crop, stretch, or torchvision's steps with sizes from 1 to 4096: Resize(n), "
+    "Resize((height, width)), CenterCrop(m), CenterCrop((height, width)), separated by commas."
+)
+
 
 @pytest.mark.parametrize(
     ("change", "message"),
@@ -25,8 +30,8 @@ from vaeudf.images.spec import ImageSpec, check_pixels
         ({"height": True}, "ImageSpec.height is True; expected an integer from 1 to 4096."),
         ({"channels": 4}, "ImageSpec.channels is 4; expected 1 or 3."),
         ({"channels": True}, "ImageSpec.channels is True; expected 1 or 3."),
-        ({"resize": "fit"}, "ImageSpec.resize is 'fit'; expected one of pad, crop, stretch."),
-        ({"resize": ["pad"]}, "ImageSpec.resize is ['pad']; expected one of pad, crop, stretch."),
+        ({"resize": "fit"}, f"ImageSpec.resize is 'fit'; expected one of {RESIZES}"),
+        ({"resize": ["pad"]}, f"ImageSpec.resize is ['pad']; expected one of {RESIZES}"),
         (
             {"scaling": "imagenet"},
             "ImageSpec.scaling is 'imagenet'; expected one of zero_one, minus_one_one, mean_std.",

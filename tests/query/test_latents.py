@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from vaeudf.errors import InputError
-from vaeudf.query.latents import Latents, from_rows, parse_z, read_latents
+from vaeudf.query.files import read_latents
+from vaeudf.query.latents import Latents, from_rows, parse_z
 
 ROWS = [[1.0, -2.5, 0.0], [0.25, 4.0, -1e-3]]
 
@@ -235,13 +236,12 @@ def test_ragged_empty_and_missing_vectors(write, rows, message):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("q.csv", "z0,z1\n1,x\n", "query '0' is (1, 'x'); expected a list of numbers."),
-        ("q.csv", "z0\n1\nNA\n", "query '1' is ('NA',); expected a list of numbers."),
-        ("q.csv", "z0\n2020-01-01\n", "query '0' is (datetime.date(2020, 1, 1),); expected a list"),
-        ("q.csv", 'z\n"[1, 2]"\n', "query '0' is '[1, 2]'; expected a list of numbers."),
-        ("q.csv", "z\n1\n", "query '0' has shape (); expected (n,), a list of n numbers."),
+        ("q.csv", "z0,z1\n1,x\n", "have z1 = 'x' in row 0; expected a number."),
+        ("q.csv", "z0\n1\nNA\n", "have z0 = 'NA' in row 1; expected a number."),
+        ("q.csv", "z0\n2020-01-01\n", "have z0 = '2020-01-01' in row 0; expected a number."),
+        ("q.csv", "z\n1 a\n", "z is '1 a' in row 0; expected numbers with commas between"),
         ("q.jsonl", '{"z": [[1], [2]]}', "query '0' has shape (2, 1); expected (n,)"),
-        ("q.jsonl", '{"z": {"a": 1}}', "query '0' is {'a': 1}; expected a list of numbers."),
+        ("q.jsonl", '{"z": {"a": 1}}', "query '0' is {'a': '1'}; expected a list of numbers."),
         ("q.jsonl", '{"z": ["a"]}', "query '0' is ['a']; expected a list of numbers."),
     ],
 )
@@ -277,18 +277,14 @@ def test_no_rows(write, name, content):
 @pytest.mark.parametrize(
     ("name", "content", "why"),
     [
-        ("q.csv", b"", "Empty CSV file"),
-        ("q.csv", b"z0,z1\n1\n", "Expected 2 columns, got 1"),
-        ("q.csv", "query_id,z0\né,1\n".encode("latin1"), "UTF8"),
-        ("q.csv", b"z,z\n1,2\n", "exists 2 times"),
-        ("q.csv", b"query_id,query_id,z0\na,b,1\n", "exists 2 times"),
-        ("q.jsonl", b"", "Empty JSON file"),
-        ("q.jsonl", b'{"z": [1, 2}\n', "JSON parse error"),
-        ("q.json", b'[{"z": [1, 2]}]\n', "from object to array"),
-        ("q.jsonl", b'{"query_id": 1, "z": [1]}\n{"query_id": "b", "z": [1]}', "number to string"),
+        ("q.csv", b"z0,z1\n1\n", "line 2 has 1 fields and the first line 2; expected as many"),
+        ("q.csv", b'z0,z1\n1,"2\n', "line 2: unexpected end of data"),
+        ("q.csv", "query_id,z0\né,1\n".encode("latin1"), "line 2 is not UTF-8; expected text"),
+        ("q.jsonl", b'{"z": [1, 2}\n', "line 1 is not JSON .*; expected objects such as"),
+        ("q.jsonl", b'{"z": [1]}\n{"z": [2]\n', "line 2 is not JSON .*, one a line, or a list"),
+        ("q.json", b'[\n{"z": [1]},\n{"z": [2}]\n', "line 3 is not JSON"),
         ("q.parquet", b"", "Parquet"),
         ("q.parquet", b"PAR1 and then something else", "Parquet"),
-        ("q.parquet", pa.table({"z": lists([[1]]), "query_id": [[1]]}), "cast from list"),
         ("q.npy", b"", "expected 8 bytes got 0"),
         ("q.npy", npy(np.eye(50))[:500], "Failed to read all data|bytes|cannot reshape"),
         ("q.npy", b"1,2\n3,4,5\n", "magic string is not correct"),
@@ -351,23 +347,9 @@ def test_no_such_file(tmp_path):
     )
 
 
-@pytest.mark.parametrize("name", ["q.txt", "q", "q.csv.gz", "parquet.d"])
-def test_unknown_formats(write, name):
-    path = write(name, "z0\n1\n")
-    assert refusal(path) == (
-        f"queries {path} have an unknown format; expected Parquet (.parquet), CSV (.csv), "
-        "JSON lines (.jsonl, .ndjson, .json) or NumPy (.npy)."
-    )
-
-
-def test_a_folder_where_a_file_should_be(tmp_path):
-    (tmp_path / "q.csv").mkdir()
-    assert "cannot be read: " in refusal(str(tmp_path / "q.csv"))
-
-
 @pytest.mark.parametrize(
     "header",
-    ["x,y", "z1,z2,z4", "z0,z_0", "z-0,z-1", "zz0", "Z0,Z1", "query_id,x", "z0;z1", "z0,z0"],
+    ["x,y", "z1,z2,z4", "z0,z_0", "z-0,z-1", "zz0", "Z0,Z1", "query_id,x"],
 )
 def test_columns_of_other_names_are_listed(write, header):
     path = write("q.csv", header + "\n" + ",".join("1" for _ in header.split(",")))
@@ -540,8 +522,8 @@ def test_gaussians_that_are_none(write, mu, log_var, message):
 
 def test_gaussians_that_are_no_numbers(write):
     text = "mu0,log_var0\n1,2\n1,x\n"
-    message = "log_var of query '1' is ('x',); expected a list of numbers."
-    assert refusal(write("q.csv", text)) == message
+    path = write("q.csv", text)
+    assert refusal(path) == f"queries {path} have log_var0 = 'x' in row 1; expected a number."
 
 
 def test_from_rows_of_gaussians():

@@ -271,7 +271,7 @@ def test_a_catalog_whose_parents_may_not_be_looked_at(bucket, monkeypatch):
             raise OSError("AWS Error ACCESS_DENIED during HeadObject operation")
         return False
 
-    monkeypatch.setattr("vaeudf.catalog.source.has_commits", has_commits)
+    monkeypatch.setattr("vaeudf.catalog.delta.has_commits", has_commits)
     assert resolve_format(None, CatalogSource(f"{bucket}/photos")) == "images"
 
 

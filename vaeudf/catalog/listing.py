@@ -5,18 +5,17 @@ Not with ``binaryFile``, Spark's own reader of images, which passes over empty f
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Container, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import pyarrow as pa
 from pyarrow import fs
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 
+from vaeudf.catalog.local_folders import LocalFolder, first_on_its_way, list_folder
 from vaeudf.errors import InputError, root_cause
 from vaeudf.spark.cluster import Cluster
 from vaeudf.spark.tasks import numbered_tasks
@@ -37,11 +36,24 @@ _TASKS_PER_CORE = 2
 
 
 class Folder(NamedTuple):
-    """What to list: a folder, or some of the files in it."""
+    """What to list: a folder, or some of the files in it.
+
+    Attributes:
+        path: Where it is.
+        recursive: Whether the folders in it are listed, too.
+        names: Of the files that are asked for; None for all.
+        way: Of a local folder, the way to it; see `vaeudf.catalog.local_folders.LocalFolder`.
+    """
 
     path: str
     recursive: bool
     names: frozenset[str] | None = None
+    way: tuple[str, ...] = ()
+
+    @property
+    def asks_for_few(self) -> bool:
+        """Whether to ask for files one by one."""
+        return self.names is not None and len(self.names) <= _FEW
 
 
 def list_files(spark: SparkSession, path: str) -> DataFrame:
@@ -68,13 +80,13 @@ def list_files(spark: SparkSession, path: str) -> DataFrame:
     # Not a task for each folder: a Python task takes long to start, however little it does.
     cluster = Cluster(spark)
     num_tasks = min(len(folders), _TASKS_PER_CORE * cluster.num_cores)
-    paths = cluster.share(
-        [[folder.path for folder in folders[i::num_tasks]] for i in range(num_tasks)]
+    shares = cluster.share(
+        [[(folder.path, folder.way) for folder in folders[i::num_tasks]] for i in range(num_tasks)]
     )
 
     def list_all(task: int) -> Iterator[pa.RecordBatch]:
-        for path in paths.value[task]:
-            files, _ = _list(Folder(path, recursive=True))
+        for path, way in shares.value[task]:
+            files, _ = _list(Folder(path, recursive=True, way=way))
             yield from files.to_batches(_ROWS_PER_BATCH)
 
     return here.unionByName(numbered_tasks(spark, num_tasks, list_all, from_arrow_schema(_SCHEMA)))
@@ -115,6 +127,25 @@ def spark_location(path: str) -> str:
     return spark_uri(path) if is_glob(path) else spark_literal(path)
 
 
+def check_exists(path: str) -> None:
+    """Refuse a path at which nothing is; what a glob matches only Spark can tell.
+
+    Raises:
+        InputError: Nothing is there.
+    """
+    try:
+        found = bool(_GLOB.search(path)) or exists(path)
+    except OSError as error:
+        raise InputError(f"catalog {path} cannot be read: {root_cause(error)}.") from None
+    if not found:
+        _refuse_nothing(path)
+
+
+def _refuse_nothing(path: str) -> NoReturn:
+    found = "matches nothing" if _GLOB.search(path) else "does not exist"
+    raise InputError(f"catalog {path} {found}; expected a folder, a glob or a file.")
+
+
 def _folders_at(spark: SparkSession, path: str) -> list[Folder]:
     """Return what a path or a glob names."""
     try:
@@ -127,8 +158,7 @@ def _folders_at(spark: SparkSession, path: str) -> list[Folder]:
     except OSError as error:
         raise InputError(f"catalog {path} cannot be read: {root_cause(error)}.") from None
     if not matches:
-        found = "matches nothing" if _GLOB.search(path) else "does not exist"
-        raise InputError(f"catalog {path} {found}; expected a folder, a glob or a file.")
+        _refuse_nothing(path)
     whole = {match for match, alone in matches.items() if not alone}
     names: dict[str, set[str]] = {}
     for match, alone in matches.items():
@@ -188,68 +218,61 @@ def _list(folder: Folder) -> tuple[pa.Table, list[Folder]]:
     """
     try:
         files, inner = filesystem(folder.path)
-        if folder.names is not None and len(folder.names) <= _FEW:
-            found = files.get_file_info([f"{inner}/{name}" for name in sorted(folder.names)])
+        if isinstance(files, fs.LocalFileSystem) and not folder.asks_for_few:
+            rows, below = _list_local(folder, inner)
         else:
-            selector = fs.FileSelector(inner, recursive=folder.recursive)
-            found = files.get_file_info(selector)
+            rows, below = _list_store(folder, files, inner)
     except OSError as error:
         raise InputError(f"folder {folder.path} cannot be listed: {root_cause(error)}.") from None
-    # The store's own path of the folder gives way to the one that says which store it is.
     start = len(inner.rstrip("/"))
-    rows, below, odd = [], [], False
-    for info in found:
-        if info.type not in (fs.FileType.File, fs.FileType.Directory):
-            continue  # a pipe, or a file that has gone since
-        try:
-            rest = info.path[start:]
-        except UnicodeDecodeError:
-            odd = True
-            continue
-        if folder.names is not None and rest[1:] not in folder.names:
-            continue
-        if info.type == fs.FileType.File:
-            rows.append((rest, info.size, info.mtime_ns))
-        elif not _hidden(rest):
-            below.append(Folder(folder.path.rstrip("/") + rest, recursive=True))
-    if odd:
-        rows += _undecodable(inner, recursive=folder.recursive)
     # What is asked for by name is not passed over.
-    rows = sorted(row for row in rows if folder.names is not None or not _hidden(row[0]))
+    rows = sorted(
+        (path[start:], length, time)
+        for path, length, time in rows
+        if (path[start + 1 :] in folder.names if folder.names else not _hidden(path[start:]))
+    )
+    # The store's own path of the folder gives way to the one that says which store it is.
+    above = folder.path.rstrip("/")
     columns = [
-        [folder.path.rstrip("/") + rest for rest, _, _ in rows],
+        [above + rest for rest, _, _ in rows],
         [length for _, length, _ in rows],
         [None if time is None else time // 10**6 for _, _, time in rows],
     ]
-    return pa.table(columns, schema=_SCHEMA), sorted(below)
+    folders = [
+        Folder(above + path[start:], recursive=True, way=way)
+        for path, way in below
+        if not _hidden(path[start:])
+    ]
+    return pa.table(columns, schema=_SCHEMA), sorted(folders)
 
 
-def _undecodable(inner: str, *, recursive: bool) -> Iterator[tuple[str, int, int | None]]:
-    """Yield a local folder's files whose names are not UTF-8, which pyarrow cannot name.
-
-    The names have replacement characters, and no file can be opened by them. Each is listed all the
-    same: as an item that cannot be read, it comes to quarantine and is not lost in silence.
-    """
-    root = os.fsencode(inner)
-    for parent, folders, names in os.walk(root):
-        if not recursive and parent == root:
-            # The other folders are listed in their turn; these have no name to list them by.
-            folders[:] = filter(_is_undecodable, folders)
-        for name in names:
-            path = os.path.join(parent, name)
-            if _is_undecodable(path):
-                with suppress(OSError):  # a link to nowhere
-                    status = os.stat(path)
-                    rest = path.decode(errors="replace")[len(inner.rstrip("/")) :]
-                    yield rest, status.st_size, status.st_mtime_ns
+_Rows = list[tuple[str, int, int | None]]
+_Below = list[tuple[str, tuple[str, ...]]]
 
 
-def _is_undecodable(name: bytes) -> bool:
-    try:
-        name.decode()
-    except UnicodeDecodeError:
-        return True
-    return False
+def _list_store(folder: Folder, files: fs.FileSystem, inner: str) -> tuple[_Rows, _Below]:
+    if folder.asks_for_few:
+        found = files.get_file_info([f"{inner}/{name}" for name in sorted(folder.names or ())])
+    else:
+        found = files.get_file_info(fs.FileSelector(inner, recursive=folder.recursive))
+    # Neither a file nor a folder is a pipe, or a file that has gone since.
+    rows = [(i.path, i.size, i.mtime_ns) for i in found if i.type == fs.FileType.File]
+    return rows, [(info.path, ()) for info in found if info.type == fs.FileType.Directory]
+
+
+def _list_local(folder: Folder, inner: str) -> tuple[_Rows, _Below]:
+    rows: _Rows = []
+    top = inner.rstrip("/") or "/"
+    waiting = [LocalFolder(top, folder.way) if folder.way else first_on_its_way(top)]
+    while waiting:
+        # By name, files are asked for that are hidden otherwise.
+        hidden = _hidden if folder.names is None else lambda name: False
+        found, below = list_folder(waiting.pop(), hidden)
+        rows += found
+        if not folder.recursive:
+            return rows, [(path, way) for path, way in below]
+        waiting += below
+    return rows, []
 
 
 def _hidden(rest: str) -> bool:

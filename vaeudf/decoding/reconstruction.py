@@ -15,11 +15,9 @@ from pyspark.sql import functions as F
 from vaeudf.catalog.reader import ImageReader
 from vaeudf.catalog.source import (
     CatalogSource,
-    has_hashed_versions,
     hashed_version,
     in_file_order,
-    list_items,
-    stored_image_column,
+    open_catalog,
 )
 from vaeudf.decoding.udf import (
     PictureFolder,
@@ -98,15 +96,16 @@ def reconstruct(
         BundleError: The model has no decoder.
     """
     spark = items.sparkSession
-    hashed = has_hashed_versions(spark, catalog)
-    listing = list_items(spark, catalog, versions=False)
+    opened = open_catalog(spark, catalog)
+    hashed = opened.has_hashed_versions
+    listing = opened.list_items(spark, versions=False)
     listing = listing.select(ITEM_ID, F.col(SOURCE_VERSION).alias(_VERSION_NOW), *PLACE)
     known = F.col(SOURCE_VERSION) if SOURCE_VERSION in items.columns else F.lit(None)
     wanted = items.select(ITEM_ID, MU, known.cast("string").alias(SOURCE_VERSION))
     tasks = tasks_for(count, bundle, Cluster(spark).num_cores)
     placed = in_file_order(wanted.join(listing, ITEM_ID, "left"), tasks)
     model = decoder_on_executors(items, bundle, hardware)
-    image_column = stored_image_column(catalog)
+    image_column = opened.stored_image_column()
     kept = _PICTURES[keep]
     fields = [*_ERRORS, *((name, *kept) for name in (ORIGINAL, RECONSTRUCTION) if kept)]
     schema = pa.schema([(name, kind) for name, kind, _ in fields])

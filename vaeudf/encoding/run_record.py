@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from vaeudf.errors import TableError, root_cause
 from vaeudf.storage.locations import filesystem, make_folder
 from vaeudf.table.runs import RUNS
 
@@ -112,11 +113,23 @@ def last_runs(table: str, count: int) -> list[dict[str, Any]]:
     """Return the records of a table's last runs, the oldest first: the columns of :data:`SCHEMA`.
 
     Raises:
-        OSError: They cannot be read.
+        TableError: One of them is damaged.
     """
     files, inner = filesystem(posixpath.join(table, RUNS))
     found = files.get_file_info(fs.FileSelector(inner, allow_not_found=True))
     # Their names begin with the time when they started.
     paths = sorted(entry.path for entry in found if entry.extension == "parquet")[-count:]
-    tables = [pq.read_table(path, filesystem=files, schema=SCHEMA) for path in paths]
-    return [row for one in tables for row in one.to_pylist()]
+    return [row for path in paths for row in _read_record(files, path)]
+
+
+def _read_record(files: fs.FileSystem, path: str) -> list[dict[str, Any]]:
+    try:
+        rows: list[dict[str, Any]] = pq.read_table(
+            path, filesystem=files, schema=SCHEMA
+        ).to_pylist()
+    except pa.ArrowInvalid as error:
+        raise TableError(
+            f"run record {path} cannot be read as Parquet ({root_cause(error)}); remove the "
+            "file, which the table does not need."
+        ) from None
+    return rows

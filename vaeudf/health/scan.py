@@ -19,7 +19,7 @@ from pyspark import StorageLevel
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from vaeudf.errors import TableError
+from vaeudf.errors import TableError, root_cause
 from vaeudf.health.census import Census, Scale
 from vaeudf.health.findings import Copies, Duplicates
 from vaeudf.schema import ITEM_ID, LOG_VAR, MU
@@ -121,8 +121,8 @@ def _read_rows(
                 )
     except (OSError, pa.ArrowException) as error:
         raise TableError(
-            f"data file {group.file} cannot be read as Parquet ({error}). If the table was "
-            "vacuumed since it was opened, run again."
+            f"data file {group.file} cannot be read as Parquet ({root_cause(error)}). If the table "
+            "was vacuumed since it was opened, run again."
         ) from None
     mu, log_var = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
     return mu, log_var

@@ -8,9 +8,9 @@ bytes. What is done to a picture, in this order:
 3. 16-bit samples are scaled to 8 bits. Floats in [0, 1] are scaled by 255; other floats, and
    integers beyond 16 bits, have no known scale and are refused.
 4. Transparent pixels are blended with ``ImageSpec.background``.
-5. Resize (antialiased) to ``ImageSpec.height`` × ``width``, then EXIF orientation. JPEG's ``draft``
-   mode is used only where the spec says that the model was trained so: it is faster on big photos,
-   but gives other pixels.
+5. It is brought to ``ImageSpec.height`` × ``width`` and upright by `vaeudf.images.fitting`. JPEG's
+   ``draft`` mode is used only where the spec says that the model was trained so: it is faster on
+   big photos, but gives other pixels.
 
 Memory, measured on 50 megapixels: 4 bytes a pixel for RGB, 8 with transparency or CMYK, 16 for
 WebP, whose decoder keeps canvases of its own.
@@ -30,6 +30,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from vaeudf.errors import InputError
+from vaeudf.images.containers import num_scans, without_metadata
+from vaeudf.images.fitting import TURNS, TooManyPixelsError, fitted, fitting, scaled, upright
 from vaeudf.images.formats import FORMAT_NAMES, kind_of, register_formats
 from vaeudf.images.spec import ImageSpec
 
@@ -104,14 +106,18 @@ def decode_image(
         InputError: ``data`` is not bytes, or the program allows truncated files in Pillow.
     """
 
+    def heeded(orientation: int) -> int:
+        return orientation if spec.exif == "apply" else 1
+
     def fit(picture: Image.Image, orientation: int) -> NDArray[np.uint8]:
-        return _fit(picture, orientation, spec)
+        try:
+            return fitted(picture, heeded(orientation), spec)
+        except TooManyPixelsError as error:
+            raise _Refused("too_many_pixels", str(error)) from None
 
     def draft(im: ImageFile.ImageFile) -> None:
         # The smallest of the decoder's sizes that the resize still makes smaller.
-        (width, height), (left, top, right, bottom) = _placed(im.size, _orientation(im), spec)
-        w, h = im.size
-        im.draft(None, (round(w * width / (right - left)), round(h * height / (bottom - top))))
+        im.draft(None, fitting(spec).draft_size(im.size, heeded(_orientation(im))))
 
     before = draft if spec.jpeg_draft else None
     return _decode(data, spec.background, max_bytes, max_pixels, fit, before)
@@ -136,10 +142,10 @@ def thumbnail(data: bytes | None, max_side: int) -> bytes | None:
     def shrink(picture: Image.Image, orientation: int) -> bytes:
         longest = max(picture.size)
         if longest > max_side:
-            width, height = (_scaled(side, max_side, longest) for side in picture.size)
+            width, height = (scaled(side, max_side, longest) for side in picture.size)
             picture = picture.resize((width, height), Image.Resampling.BICUBIC)
         out = io.BytesIO()
-        _upright(picture, orientation).save(out, "JPEG", quality=90, subsampling=0)
+        upright(picture, orientation).save(out, "JPEG", quality=90, subsampling=0)
         return out.getvalue()
 
     result = _decode(data, (255, 255, 255), MAX_BYTES, MAX_PIXELS, shrink)
@@ -183,8 +189,27 @@ def _decode(
     kind = kind_of(data)
     if kind not in FORMAT_NAMES:
         return ImageFailure("unsupported_format", f"{kind}; expected {', '.join(FORMAT_NAMES)}.")
-    if kind == "JPEG" and (scans := data.count(b"\xff\xda")) > _MAX_SCANS:
+    if kind == "JPEG" and (scans := num_scans(data)) > _MAX_SCANS:
         return ImageFailure("unreadable", f"a JPEG of {scans:,} scans; at most {_MAX_SCANS}.")
+    first = _open(data, kind, background, max_pixels, finish, before)
+    if not isinstance(first, ImageFailure) or first.reason not in ("unreadable", "truncated"):
+        return first
+    # What is wrong may be said beside the picture, and the pixels be sound.
+    bare = without_metadata(data, kind)
+    if bare is None:
+        return first
+    second = _open(bare, kind, background, max_pixels, finish, before)
+    return first if isinstance(second, ImageFailure) else second
+
+
+def _open(
+    data: bytes,
+    kind: str,
+    background: tuple[int, int, int],
+    max_pixels: int,
+    finish: Callable[[Image.Image, int], _T],
+    before: Callable[[ImageFile.ImageFile], None] | None,
+) -> _T | ImageFailure:
     stream = io.BytesIO(data)
     try:
         with without_warnings(), Image.open(stream, formats=[kind]) as im:
@@ -311,58 +336,4 @@ def _orientation(im: ImageFile.ImageFile) -> int:
         orientation = int(im.getexif().get(0x0112, 1))
     except Exception:  # a picture with damaged metadata is still a picture
         return 1
-    return orientation if orientation in _TURNS else 1
-
-
-_TURNS = {
-    1: None,
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-
-
-def _upright(picture: Image.Image, orientation: int) -> Image.Image:
-    turn = _TURNS[orientation]
-    return picture if turn is None else picture.transpose(turn)
-
-
-def _scaled(side: int, numerator: int, denominator: int) -> int:
-    """``side * numerator / denominator``, rounded, at least 1."""
-    return max(1, (2 * side * numerator + denominator) // (2 * denominator))
-
-
-def _placed(
-    picture: tuple[int, int], orientation: int, spec: ImageSpec
-) -> tuple[tuple[int, int], tuple[float, float, float, float]]:
-    """The size that a picture is resized to, as it is stored, and the part of it that is."""
-    width, height = spec.width, spec.height
-    if orientation >= 5:
-        width, height = height, width
-    w, h = picture
-    size, box = (width, height), (0.0, 0.0, float(w), float(h))
-    wider = w * height > h * width
-    if spec.resize == "pad":
-        size = (width, _scaled(h, width, w)) if wider else (_scaled(w, height, h), height)
-    elif spec.resize == "crop" and wider:
-        margin = (w - h * width / height) / 2
-        box = (margin, 0.0, w - margin, float(h))
-    elif spec.resize == "crop":
-        margin = (h - w * height / width) / 2
-        box = (0.0, margin, float(w), h - margin)
-    return size, box
-
-
-def _fit(picture: Image.Image, orientation: int, spec: ImageSpec) -> NDArray[np.uint8]:
-    """Resizes as stored, turns the small result: all placements are centred, so this commutes."""
-    size, box = _placed(picture.size, orientation, spec)
-    method = Image.Resampling[spec.interpolation.upper()]
-    small = _upright(picture.resize(size, method, box), orientation)
-    canvas = Image.new("RGB", (spec.width, spec.height), spec.background)
-    canvas.paste(small, ((spec.width - small.width) // 2, (spec.height - small.height) // 2))
-    pixels = np.array(canvas if spec.channels == 3 else canvas.convert("L"), np.uint8)
-    return pixels.reshape(spec.height, spec.width, spec.channels)
+    return orientation if orientation in TURNS else 1

@@ -10,11 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaeudf.errors import InputError
+from vaeudf.images.resampling import KERNELS
+from vaeudf.images.steps import MAX_SIDE, format_steps, output_size, parse_steps
 
-Resize = Literal["pad", "crop", "stretch"]
+RESIZES = ("pad", "crop", "stretch")
+"""The ways to fit a picture that have a name; the others are torchvision's steps."""
+
 Scaling = Literal["zero_one", "minus_one_one", "mean_std"]
 Interpolation = Literal["bicubic", "bilinear", "lanczos", "box", "nearest"]
-
+Exif = Literal["apply", "ignore"]
 
 _BATCH_SIZE = 128
 _PIXELS_PER_BATCH = _BATCH_SIZE * 128 * 128
@@ -29,15 +33,22 @@ class ImageSpec:
         width: Pixels, 1 to 4096.
         channels: 3 (RGB) or 1 (grey, ITU-R 601 luma).
         resize: ``pad`` keeps the aspect and centres the picture on the background, ``crop`` keeps
-            the aspect and cuts what sticks out, ``stretch`` does not keep the aspect.
+            the aspect and cuts what sticks out, ``stretch`` does not keep the aspect. Or the steps
+            of torchvision that the model was trained with, such as ``Resize(256),
+            CenterCrop(224)``; see `vaeudf.images.steps`.
         background: RGB under transparent pixels and in the padding.
         scaling: What the network gets for a byte x: x / 255 (``zero_one``), x / 127.5 - 1
             (``minus_one_one``), or (x / 255 - mean) / std (``mean_std``).
-        interpolation: Pillow's filter for the resize; all but ``nearest`` are antialiased.
+        interpolation: Pillow's filter for the resize; all but ``nearest`` are antialiased. None,
+            as which it is never kept, is ``bicubic``, and for torchvision's steps ``bilinear``,
+            which is their default.
         jpeg_draft: Let the JPEG decoder halve the picture, up to three times, before the resize:
             faster on big photos, but other pixels. Only for models that were trained so.
         mean: For ``mean_std``, per channel, of pixels in [0, 1].
         std: As ``mean``; above 0.
+        antialias: Whether the filter spans all pixels that become one; False for ``bilinear`` and
+            ``bicubic`` of models whose pictures were resized as tensors, without antialiasing.
+        exif: Whether the EXIF orientation is applied, or ignored, as by torchvision's loaders.
 
     Raises:
         InputError: A value is of the wrong type or out of range.
@@ -46,13 +57,15 @@ class ImageSpec:
     height: int
     width: int
     channels: int = 3
-    resize: Resize = "pad"
+    resize: str = "pad"
     background: tuple[int, int, int] = (255, 255, 255)
     scaling: Scaling = "zero_one"
-    interpolation: Interpolation = "bicubic"
+    interpolation: Interpolation = None  # type: ignore[assignment]
     jpeg_draft: bool = False
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    antialias: bool = True
+    exif: Exif = "apply"
 
     def __post_init__(self) -> None:
         def need(name: str, ok: bool, expected: str) -> None:
@@ -65,7 +78,20 @@ class ImageSpec:
             value = getattr(self, name)
             need(name, type(value) is int and 1 <= value <= 4096, "an integer from 1 to 4096")
         need("channels", type(self.channels) is int and self.channels in (1, 3), "1 or 3")
-        kinds = {"resize": Resize, "scaling": Scaling, "interpolation": Interpolation}
+        steps = parse_steps(self.resize) if isinstance(self.resize, str) else None
+        if steps is not None:
+            object.__setattr__(self, "resize", format_steps(steps))
+        if self.interpolation is None:
+            default = "bicubic" if steps is None else "bilinear"
+            object.__setattr__(self, "interpolation", default)
+        need(
+            "resize",
+            steps is not None or self.resize in RESIZES,
+            f"one of {', '.join(RESIZES)}, or torchvision's steps with sizes from 1 to {MAX_SIDE}: "
+            "Resize(n), Resize((height, width)), CenterCrop(m), CenterCrop((height, width)), "
+            "separated by commas",
+        )
+        kinds = {"scaling": Scaling, "interpolation": Interpolation, "exif": Exif}
         for name, kind in kinds.items():
             allowed = get_args(kind)
             need(name, getattr(self, name) in allowed, "one of " + ", ".join(allowed))
@@ -73,7 +99,19 @@ class ImageSpec:
         is_rgb = isinstance(rgb, tuple) and len(rgb) == 3
         is_rgb = is_rgb and all(type(level) is int and 0 <= level <= 255 for level in rgb)
         need("background", is_rgb, "a tuple of three integers from 0 to 255")
-        need("jpeg_draft", isinstance(self.jpeg_draft, bool), "True or False")
+        for name in ("jpeg_draft", "antialias"):
+            need(name, isinstance(getattr(self, name), bool), "True or False")
+        if not self.antialias:
+            names = ", ".join(KERNELS)
+            expected = f"one of {names}, because antialias is False"
+            need("interpolation", self.interpolation in KERNELS, expected)
+        if steps is not None:
+            size, ours = output_size(steps), (self.width, self.height)
+            found = "pictures of many sizes" if size is None else "{1} × {0} pixels".format(*size)
+            expected = f"steps that end with {self.height} × {self.width} pixels, not with {found}"
+            need("resize", size == ours, expected)
+            expected = "False, because the steps of resize begin with the whole picture"
+            need("jpeg_draft", not self.jpeg_draft, expected)
         if self.scaling == "mean_std":
             expected = f"a tuple of {self.channels} finite numbers, because scaling is mean_std"
             need("mean", self._are_numbers(self.mean), expected)
@@ -112,11 +150,17 @@ class ImageSpec:
         return divisor, offset
 
     def to_dict(self) -> dict[str, object]:
-        """The spec as JSON can hold it; `from_dict` reads it back."""
-        as_lists = {
-            name: list(value) for name, value in vars(self).items() if isinstance(value, tuple)
+        """The spec as JSON can hold it; `from_dict` reads it back.
+
+        What came after the first bundles is left out where it is as it was for them, so that the
+        same model has the same id as then.
+        """
+        later = {"antialias": True, "exif": "apply"}
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self).items()
+            if name not in later or value != later[name]
         }
-        return {**asdict(self), **as_lists}
 
     @classmethod
     def from_dict(cls, d: Mapping[str, Any]) -> ImageSpec:

@@ -10,6 +10,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from vaeudf.schema import ITEM_ID, quoted
 from vaeudf.storage.locations import spark_literal
 from vaeudf.table.evolution import changed_by_others
+from vaeudf.table.footers import read_row_groups
 from vaeudf.table.open import PosteriorTable
 from vaeudf.table.snapshot import Snapshot, tail, tail_depth
 
@@ -19,7 +20,13 @@ _MOST_BROADCAST = 5_000_000
 
 
 def read_table(spark: SparkSession, table: PosteriorTable) -> DataFrame:
-    """Return a posterior table's version as a DataFrame, payload included."""
+    """Return a posterior table's version as a DataFrame, payload included.
+
+    Raises:
+        TableError: A data file cannot be read.
+    """
+    # Spark takes an empty file, or a folder in its place, for one without rows.
+    read_row_groups(table.snapshot)
     return read_snapshot(spark, table.snapshot)
 
 

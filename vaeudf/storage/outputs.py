@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import uuid
 from collections.abc import Iterator, Sequence
@@ -55,6 +56,7 @@ def check_output(path: str, overwrite: bool, marker: str, inputs: Sequence[str] 
             )
     if is_whole_store(path):
         raise InputError(f"{path} is a whole store; name a folder in it.")
+    _check_parents(path)
     if not exists(path) or is_empty_folder(path):
         return
     if not overwrite:
@@ -65,6 +67,22 @@ def check_output(path: str, overwrite: bool, marker: str, inputs: Sequence[str] 
         raise InputError(
             f"{path} is not the output of such a job (it has no {marker}), so --overwrite does "
             "not replace it; name another folder."
+        )
+
+
+def _check_parents(path: str) -> None:
+    """Refuse a folder that cannot be made, where there are real folders."""
+    files, inner = filesystem(path)
+    parent = posixpath.dirname(inner.rstrip("/"))
+    if not has_folders(files):
+        return
+    while files.get_file_info(parent).type == fs.FileType.NotFound:
+        parent = posixpath.dirname(parent)
+    if files.get_file_info(parent).type == fs.FileType.File:
+        raise InputError(f"{path} cannot be made, for {parent} is a file; name another folder.")
+    if files.type_name == "local" and not os.access(parent, os.W_OK | os.X_OK):
+        raise InputError(
+            f"{path} cannot be made, for this user may not write to {parent}; name another folder."
         )
 
 

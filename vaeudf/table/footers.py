@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from vaeudf.errors import TableError
+from vaeudf.errors import TableError, root_cause
 from vaeudf.numerics.boxes import Boxes
 from vaeudf.schema import MU
 from vaeudf.storage.locations import filesystem
@@ -106,8 +106,9 @@ def read_footer(uri: str) -> list[RowGroup]:
         footer = pq.read_metadata(inner, filesystem=system)
     except (OSError, pa.ArrowInvalid) as error:
         raise TableError(
-            f"data file {uri} cannot be read as Parquet ({error}). If the table was vacuumed since "
-            "it was opened, open it again."
+            f"data file {uri} cannot be read as Parquet ({root_cause(error)}). If the table was "
+            "vacuumed since it was opened, open it again; else put the file back, or roll the "
+            "table back to a version before it with maintain_table."
         ) from None
     boxes = _boxes(uri, footer)
     groups = (footer.row_group(i) for i in range(footer.num_row_groups))

@@ -18,6 +18,7 @@ from vaeudf.table.delta import (
     latest_version,
     open_delta,
 )
+from vaeudf.table.footers import read_row_groups
 from vaeudf.table.plain_parquet import examine, parquet_files
 from vaeudf.table.protocol import check_writable
 from vaeudf.table.runs import holds_only_runs
@@ -111,7 +112,7 @@ def open_for_publishing(uri: str, latent_dim: int) -> PosteriorTable | None:
 
     Raises:
         TableError: The folder holds something else, the table has another latent_dim, or it uses a
-            feature of Delta's with which vaeudf cannot write.
+            feature of Delta's with which vaeudf cannot write, or a data file cannot be read.
     """
     if "%" in absolute(uri):
         raise TableError(
@@ -132,6 +133,8 @@ def open_for_publishing(uri: str, latent_dim: int) -> PosteriorTable | None:
             f"table {uri} holds posteriors of latent_dim {table.latent_dim}, but the model has "
             f"latent_dim {latent_dim}; publish them to another --table."
         )
+    # Spark takes an empty file for one without rows, and all its items would be encoded again.
+    read_row_groups(table.snapshot)
     return table
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from vaeudf.errors import TableError
+from vaeudf.errors import TableError, root_cause
 from vaeudf.schema import ITEM_ID, LOG_VAR, MU
 from vaeudf.storage.locations import filesystem
 
@@ -53,7 +53,7 @@ def _examine_file(uri: str) -> tuple[int, int]:
     try:
         parquet = pq.ParquetFile(inner, filesystem=system)
     except (OSError, pa.ArrowInvalid) as error:
-        raise TableError(f"{uri} cannot be read as Parquet ({error}).") from None
+        raise TableError(f"{uri} cannot be read as Parquet ({root_cause(error)}).") from None
     with parquet:
         names = parquet.schema_arrow.names
         missing = [name for name in (ITEM_ID, MU, LOG_VAR) if name not in names]
@@ -65,6 +65,12 @@ def _examine_file(uri: str) -> tuple[int, int]:
         num_rows = parquet.metadata.num_rows
         if num_rows == 0:
             return 0, 0
+        kind = parquet.schema_arrow.field(ITEM_ID).type
+        if not _is_id(kind):
+            raise TableError(
+                f"{uri} has a column item_id of type {kind}, of which the same text does not come "
+                "back everywhere; expected text or whole numbers: cast it."
+            )
         for name in (MU, LOG_VAR):
             kind = parquet.schema_arrow.field(name).type
             if not _is_list_of_numbers(kind):
@@ -73,6 +79,14 @@ def _examine_file(uri: str) -> tuple[int, int]:
                 )
         first = next(parquet.iter_batches(1, columns=[MU]))
         return num_rows, len(first.column(MU)[0].as_py() or ())
+
+
+def _is_id(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    checks = (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer)
+    others = (pa.types.is_decimal, pa.types.is_date, pa.types.is_boolean)
+    return any(check(kind) for check in checks + others)
 
 
 def _is_list_of_numbers(kind: pa.DataType) -> bool:

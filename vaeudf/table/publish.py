@@ -308,7 +308,9 @@ def _check_files(location: str, files: Sequence[DataFile], schema: pa.Schema) ->
             found = footer.schema.to_arrow_schema()
             groups = read_footer(posixpath.join(location, file.path))
         except (OSError, pa.ArrowInvalid) as error:
-            raise TableError(f"data file {file.path} cannot be read ({error}).") from None
+            raise TableError(
+                f"data file {file.path} cannot be read ({root_cause(error)})."
+            ) from None
         finite = all(group.box is None or group.box.is_finite for group in groups)
         if footer.num_rows != file.num_rows or not found.equals(schema) or not finite:
             raise TableError(

@@ -190,7 +190,9 @@ def _footer(uri: str) -> pq.FileMetaData:
     try:
         return pq.read_metadata(inner, filesystem=system)
     except (OSError, pa.ArrowInvalid) as error:
-        raise TableError(f"data file {uri} cannot be read as Parquet ({error}).") from None
+        raise TableError(
+            f"data file {uri} cannot be read as Parquet ({root_cause(error)})."
+        ) from None
 
 
 def _check_ids(files: tuple[str, ...], columns: FileColumns, ids: Mapping[str, int]) -> None:

@@ -12,11 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from vaeudf.errors import InputError, TableError
+from vaeudf.errors import InputError, TableError, root_cause
 from vaeudf.numerics.boxes import Boxes
 from vaeudf.schema import ITEM_ID, LOG_VAR, MU
 from vaeudf.storage.locations import filesystem
 from vaeudf.table.footers import RowGroup
+from vaeudf.table.ids import ids_as_text
 from vaeudf.table.snapshot import FileColumns
 from vaeudf.table.vectors import to_matrix
 
@@ -183,7 +184,8 @@ class SplitReader:
             if names.null_count:
                 raise InputError("the posteriors have an item_id that is null.")
             place = table.schema.get_field_index(ITEM_ID)
-            self._items = table.set_column(place, ITEM_ID, names.cast(pa.string()))
+            texts = ids_as_text(names, "the posteriors have item_id")
+            self._items = table.set_column(place, ITEM_ID, texts)
             # A folder's files may differ; what one of them lacks is null, as Spark reads it.
             there = [name for name in self._columns if name in table.column_names]
             self._items = self._items.select(there)
@@ -197,9 +199,9 @@ class SplitReader:
             rows = file.read_row_groups(split.indices, columns=names)
         except (OSError, pa.ArrowException) as error:
             raise TableError(
-                f"data file {split.file} cannot be read as Parquet ({error}). If the table was "
-                "vacuumed since the query began, run it again; else the file is damaged: roll back "
-                "to a version without it, or encode again with --full."
+                f"data file {split.file} cannot be read as Parquet ({root_cause(error)}). If the "
+                "table was vacuumed since the query began, run it again; else the file is damaged: "
+                "roll back to a version without it, or encode again with --full."
             ) from None
         if len(split.deleted) > len(self.deleted):
             live = np.ones(rows.num_rows, bool)

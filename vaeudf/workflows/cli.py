@@ -14,7 +14,14 @@ from typing import Any, TypeVar
 
 from jsonargparse import ActionYesNo, ArgumentParser
 
-from vaeudf.errors import InputError, VaeUdfError, raised_in_task, root_cause, was_interrupted
+from vaeudf.errors import (
+    InputError,
+    VaeUdfError,
+    damaged_file,
+    raised_in_task,
+    root_cause,
+    was_interrupted,
+)
 
 Options = TypeVar("Options")
 Summary = dict[str, Any]
@@ -82,7 +89,7 @@ def main(
     except (Exception, KeyboardInterrupt) as error:
         if was_interrupted(error):
             _fail("interrupted; no partial results were left.", 130, debug=debug)
-        known = raised_in_task(error)
+        known = raised_in_task(error) or damaged_file(error)
         if known is not None:
             _fail(str(known), known.exit_code, debug=debug)
         message = f"{type(error).__name__}: {root_cause(error)}"

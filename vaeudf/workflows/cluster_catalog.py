@@ -31,7 +31,7 @@ from vaeudf.table.open import PosteriorTable, open_posteriors
 from vaeudf.workflows.cli import Summary, option
 from vaeudf.workflows.cluster_page import ClusterPage
 from vaeudf.workflows.option_groups import PageOptions, VersionOptions
-from vaeudf.workflows.pictures import find_pictures, load_decoder, places_read
+from vaeudf.workflows.pictures import check_pictures, find_pictures, load_decoder, places_read
 
 log = logging.getLogger(__name__)
 
@@ -121,6 +121,7 @@ def cluster_catalog(options: ClusterCatalog) -> Summary:
         decoder = load_decoder(
             table, options.model, options.catalog, trust_model=options.trust_model
         )
+        check_pictures(table, options.catalog)
     inputs = places_read(table, options.table, options.catalog, options.model)
     options.check_outputs(options.output, CLUSTERS_MARK, inputs)
 

@@ -12,6 +12,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from vaeudf.catalog.listing import check_exists
 from vaeudf.catalog.source import (
     CatalogSource,
     Format,
@@ -126,6 +127,7 @@ class EncodeCatalog(CodeOptions):
 
 def encode_catalog(options: EncodeCatalog) -> Summary:
     """List, compare, encode, check, lay out and publish, in this order."""
+    check_exists(options.catalog)
     use_py_files(options.py_files)
     bundle = load_bundle(options.model, options.trust_model)
     previous = open_for_publishing(options.table, bundle.latent_dim)
@@ -296,7 +298,7 @@ class _EncodeRun:
         encode_chunks(
             changes.todo,
             self._bundle,
-            stored_image_column(source),
+            stored_image_column(spark, source),
             hashed=has_hashed_versions(spark, source),
             num_chunks=chunks_for(
                 changes.num_todo,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vaeudf.catalog.collect import collect_pixels
 from vaeudf.catalog.source import CatalogSource, list_items, stored_image_column
 from vaeudf.errors import BundleError, InputError
-from vaeudf.images.spec import ImageSpec, Interpolation, Resize, Scaling
+from vaeudf.images.spec import ImageSpec, Scaling
 from vaeudf.model.export.foreign_model import ForeignModel
 from vaeudf.model.export.origin import OnnxFiles
 from vaeudf.model.export.probe import Probe
@@ -25,6 +25,7 @@ from vaeudf.spark.session import spark_session
 from vaeudf.storage.locations import absolute
 from vaeudf.storage.outputs import check_output
 from vaeudf.workflows.cli import Summary, check_goes_with, option
+from vaeudf.workflows.option_groups import FittingOptions
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ _BAD_RECONSTRUCTION = 0.05
 
 
 @dataclass(frozen=True)
-class ExportModel:
+class ExportModel(FittingOptions):
     """Make a model bundle of a VAE that was trained elsewhere, from a Python factory and weights.
 
     Or from ONNX. The factory's code is run; ONNX has none. Options that are left out are
@@ -72,9 +73,6 @@ class ExportModel:
     height: int | None = option(None, help="height, if it is not the width")
     width: int | None = option(None, help="width, if it is not the height")
     channels: int = option(3, help="3 for RGB, 1 for grey")
-    resize: Resize = option("pad", help="how pictures of another shape are fitted")
-    interpolation: Interpolation = option("bicubic", help="the filter they are resized with")
-    jpeg_draft: bool = option(False, help="the model was trained on JPEGs decoded in draft mode")
     background: str | None = option(
         None, help="RGB under transparent pixels and in the padding, as 0,0,0 (default: white)"
     )
@@ -114,8 +112,7 @@ class ExportModel:
                 f"a model is made by --factory, or read from --onnx, and {found}; name one of them."
             )
         check_goes_with(self, "onnx", ["onnx_decoder"])
-        height, width = self.height or self.image_size, self.width or self.image_size
-        if height is None or width is None:
+        if not all(self._size):
             raise InputError(
                 "the size of the model's pictures is not known; name it with --image-size, or "
                 "--height and --width."
@@ -125,16 +122,14 @@ class ExportModel:
     @property
     def model(self) -> ForeignModel:
         """The model, and what the options say of it."""
-        size = self.image_size or 0
+        height, width = self._size
         image = ImageSpec(
-            height=self.height or size,
-            width=self.width or size,
+            height=height,
+            width=width,
             channels=self.channels,
-            resize=self.resize,
             background=self._background,
             scaling=self.scaling,
-            interpolation=self.interpolation,
-            jpeg_draft=self.jpeg_draft,
+            **self.fitting,
             mean=_numbers("mean", self.mean),
             std=_numbers("std", self.std),
         )
@@ -161,6 +156,13 @@ class ExportModel:
             latent_scale=self.latent_scale,
             latent_shift=self.latent_shift,
         )
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        """Height and width of the pictures; zero what is not known."""
+        height, width = self.size_of_steps
+        size = self.image_size or 0
+        return self.height or size or height, self.width or size or width
 
     @property
     def _background(self) -> tuple[int, int, int]:
@@ -235,7 +237,11 @@ def _sample(options: ExportModel, catalog: str) -> NDArray[np.uint8]:
     with spark_session("export_model") as spark:
         items = list_items(spark, source, versions=False)
         pixels, _ = collect_pixels(
-            items, stored_image_column(source), options.model.image, options.sample, options.seed
+            items,
+            stored_image_column(spark, source),
+            options.model.image,
+            options.sample,
+            options.seed,
         )
     return pixels
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from vaeudf.errors import InputError
+from vaeudf.images.spec import Exif, Interpolation
+from vaeudf.images.steps import output_size, parse_steps
 from vaeudf.storage.outputs import PAGE_MARK, check_output
 from vaeudf.workflows.cli import check_goes_with, option
 
@@ -27,6 +30,39 @@ class CatalogOptions:
     """The catalog."""
 
     catalog: str | None = option(None, help="where the pictures are (default: the table's own)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittingOptions:
+    """How pictures are brought to the model's size."""
+
+    resize: str = option(
+        "pad",
+        help="pad, crop, stretch, or the steps of torchvision that the training had, such as "
+        "'Resize(256), CenterCrop(224)'",
+    )
+    interpolation: Interpolation | None = option(
+        None, help="the filter they are resized with (default: bicubic, for steps bilinear)"
+    )
+    antialias: bool = option(
+        True, help="filter as Pillow does; --no-antialias: as tensors are by default interpolated"
+    )
+    exif: Exif = option("apply", help="whether photos are turned upright, or taken as stored")
+    jpeg_draft: bool = option(
+        False, help="decode JPEGs at a half to an eighth of their size: faster, but other pixels"
+    )
+
+    @property
+    def fitting(self) -> dict[str, Any]:
+        """The arguments of an ImageSpec."""
+        names = ("resize", "interpolation", "antialias", "exif", "jpeg_draft")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def size_of_steps(self) -> tuple[int, int]:
+        """Height and width that steps end with; zeros where they do not say."""
+        width, height = output_size(parse_steps(self.resize) or ()) or (0, 0)
+        return height, width
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from vaeudf.catalog.listing import root_of
+from vaeudf.catalog.listing import check_exists, root_of
 from vaeudf.catalog.source import CatalogSource, read_images, resolve_format
 from vaeudf.errors import BundleError, InputError
 from vaeudf.schema import (
@@ -87,23 +88,45 @@ def load_model_of(table: PosteriorTable, path: str, *, trust_model: bool = False
     return bundle
 
 
+def check_pictures(table: PosteriorTable, catalog: str | None) -> None:
+    """Refuse a catalog that does not exist, before Spark starts.
+
+    Raises:
+        InputError: Nothing is there.
+    """
+    with _page_needs_it():
+        check_exists(_catalog_of(table, catalog).path)
+
+
 def find_pictures(spark: SparkSession, table: PosteriorTable, catalog: str | None) -> CatalogSource:
-    """Return the catalog of the page's pictures, after checking that it exists."""
-    if CATALOG_KEY in table.provenance:
-        source = CatalogSource.from_json(table.provenance[CATALOG_KEY])
-        if catalog is not None:
-            source = source.moved_to(catalog)
-    else:
-        source = CatalogSource(str(catalog))
-    try:
+    """Return the catalog of the page's pictures, after checking that it can be read.
+
+    Raises:
+        InputError: It cannot.
+    """
+    source = _catalog_of(table, catalog)
+    with _page_needs_it():
         first = resolve_format(spark, replace(source, format="auto"))  # is anything there?
         if (first if source.format == "auto" else source.format) == "parquet":
             read_images(spark, source, [])  # does it have the columns?
+    return source
+
+
+def _catalog_of(table: PosteriorTable, catalog: str | None) -> CatalogSource:
+    if CATALOG_KEY not in table.provenance:
+        return CatalogSource(str(catalog))
+    source = CatalogSource.from_json(table.provenance[CATALOG_KEY])
+    return source if catalog is None else source.moved_to(catalog)
+
+
+@contextmanager
+def _page_needs_it() -> Iterator[None]:
+    try:
+        yield
     except InputError as error:
         raise InputError(
             f"{error} The page shows its pictures: name the catalog with --catalog."
         ) from None
-    return source
 
 
 def read_facts(

@@ -23,7 +23,8 @@ from vaeudf.errors import InputError, root_cause
 from vaeudf.gaussian.scores import SCORES
 from vaeudf.model.py_files import use_py_files
 from vaeudf.query.bulk import BulkQuery, plan, posteriors_of
-from vaeudf.query.latents import Latents, parse_z, read_latents
+from vaeudf.query.files import read_latents
+from vaeudf.query.latents import Latents, parse_z
 from vaeudf.query.options import QueryOptions
 from vaeudf.schema import (
     COSTLIEST,
@@ -42,7 +43,7 @@ from vaeudf.storage.outputs import RESULTS_MARK, replacing
 from vaeudf.table.open import PosteriorTable, open_posteriors
 from vaeudf.workflows.cli import Summary, option
 from vaeudf.workflows.option_groups import PageOptions, VersionOptions
-from vaeudf.workflows.pictures import find_pictures, load_decoder, places_read
+from vaeudf.workflows.pictures import check_pictures, find_pictures, load_decoder, places_read
 from vaeudf.workflows.query_page import QueryPage
 
 log = logging.getLogger(__name__)
@@ -124,6 +125,7 @@ def query_topk(options: QueryTopk) -> Summary:
         decoder = load_decoder(
             table, options.model, options.catalog, trust_model=options.trust_model
         )
+        check_pictures(table, options.catalog)
     inputs = places_read(table, options.table, options.queries, options.catalog, options.model)
     options.check_outputs(options.output, RESULTS_MARK, inputs)
 

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from pyspark.sql import SparkSession
 
 from vaeudf.catalog.collect import collect_pixels
+from vaeudf.catalog.listing import check_exists
 from vaeudf.catalog.source import CatalogSource, list_items, stored_image_column
 from vaeudf.errors import InputError
-from vaeudf.images.spec import ImageSpec, Resize
+from vaeudf.images.spec import ImageSpec
 from vaeudf.model.bundle import save_bundle
 from vaeudf.model.devices import Device, choose_device
 from vaeudf.model.manifest import MANIFEST
@@ -28,6 +29,7 @@ from vaeudf.training.distributed import OUTCOME, PIXELS, train_together, whole_g
 from vaeudf.training.loop import Trained, reconstruct, train
 from vaeudf.training.plan import TrainingPlan, check_share
 from vaeudf.workflows.cli import Summary, option
+from vaeudf.workflows.option_groups import FittingOptions
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +38,7 @@ _SHOWN = 32
 
 
 @dataclass(frozen=True)
-class TrainVae:
+class TrainVae(FittingOptions):
     """Train a convolutional VAE on a catalog of images and write it as a model bundle."""
 
     catalog: str = option(help="folder or glob of images, or Parquet with the images' bytes")
@@ -44,7 +46,6 @@ class TrainVae:
     latent_dim: int = option(10, help="number of latent dimensions")
     image_size: int = option(64, help="height and width the model works at, a multiple of 16")
     channels: int = option(3, help="3 for RGB, 1 for grey")
-    resize: Resize = option("pad", help="how pictures of another shape are fitted")
     epochs: int = option(15, help="passes over the images")
     batch_size: int = option(32, help="images per step")
     learning_rate: float = option(2e-3, help="peak of the one-cycle schedule")
@@ -60,9 +61,6 @@ class TrainVae:
     device: Device = option("auto", help="auto: GPUs where torch has them, else CPUs")
     checkpoints: str | None = option(
         None, help="folder to go on from if killed (default: OUTPUT.training, removed at the end)"
-    )
-    jpeg_draft: bool = option(
-        False, help="decode JPEGs at a half to an eighth of their size: faster on big photos"
     )
     max_images: int = option(50_000, help="train on at most this many, drawn at random")
     seed: int = option(0, help="seeds the draw, the split, the weights and the noise")
@@ -87,8 +85,7 @@ class TrainVae:
             height=self.image_size,
             width=self.image_size,
             channels=self.channels,
-            resize=self.resize,
-            jpeg_draft=self.jpeg_draft,
+            **self.fitting,
         )
 
     @property
@@ -109,6 +106,7 @@ class TrainVae:
 
 def train_vae(options: TrainVae) -> Summary:
     """Decode the catalog's images with Spark, train, write the bundle."""
+    check_exists(options.catalog)
     check_output(options.output, options.overwrite, MANIFEST, [options.catalog])
     watch = Stopwatch()
     source = CatalogSource(
@@ -122,7 +120,11 @@ def train_vae(options: TrainVae) -> Summary:
         with progress(spark, watch), watch.phase("read"):
             items = list_items(spark, source, versions=False)
             pixels, unreadable = collect_pixels(
-                items, stored_image_column(source), options.spec, options.max_images, options.seed
+                items,
+                stored_image_column(spark, source),
+                options.spec,
+                options.max_images,
+                options.seed,
             )
         if unreadable:
             log.info("%d images could not be decoded and were left out.", unreadable)

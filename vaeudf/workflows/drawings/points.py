@@ -15,7 +15,8 @@ from vaeudf.decoding.udf import SAMPLE, samples_of, with_samples
 from vaeudf.errors import InputError, root_cause
 from vaeudf.model.bundle import Bundle
 from vaeudf.pages.decode_page import Picture, Tiles
-from vaeudf.query.latents import Latents, from_rows, parse_z, read_latents
+from vaeudf.query.files import read_latents
+from vaeudf.query.latents import Latents, from_rows, parse_z
 from vaeudf.schema import LOG_VAR, MU, QUERY_ID, Z
 from vaeudf.storage.locations import exists, is_file, spark_literal
 from vaeudf.workflows.drawings.drawing import NOTES, Context, Drawn

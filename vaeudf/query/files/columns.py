@@ -1,0 +1,189 @@
+"""Which columns of a table are queries: ids, points or Gaussians, in lists or one by one."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Sequence
+from typing import NoReturn
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import ArrayLike, NDArray
+
+from vaeudf.errors import InputError
+from vaeudf.query.files.vectors import vectors
+from vaeudf.query.latents import Latents, from_rows
+from vaeudf.schema import LOG_VAR, MU, QUERY_ID
+from vaeudf.table.ids import ids_as_text
+
+log = logging.getLogger(__name__)
+
+_Z = "z"
+_LOG_SIGMA = "log_sigma"
+
+
+def has_vectors(names: Iterable[str]) -> bool:
+    """Whether some of these columns hold points or Gaussians, or parts of them."""
+    names = list(names)
+    return any(_has(names, stem) for stem in (_Z, MU, LOG_VAR))
+
+
+def queries_of(table: pa.Table, path: str) -> Latents:
+    """Return the queries of a table.
+
+    Args:
+        table: Has a column ``z`` of vectors, or one per dimension named z0, z1, …; or ``mu`` and
+            ``log_var`` in the same two ways; and optionally ``query_id``. Numbers may be text.
+        path: Where it is from, for messages.
+
+    Raises:
+        InputError: It has other columns, or values of other kinds.
+    """
+    names = table.column_names
+    ids = _ids(table.column(QUERY_ID), path) if QUERY_ID in names else None
+    if ids is None:
+        _tell_names(names, path)
+    if not (_has(names, MU) or _has(names, LOG_VAR)):
+        return from_rows(_rows(table, _Z, path), ids)
+    _check_gaussian_columns(names, path)
+    return from_rows(_rows(table, MU, path), ids, _rows(table, LOG_VAR, path))
+
+
+def _tell_names(names: Sequence[str], path: str) -> None:
+    """Say that the queries are numbered, if a column might have been meant to name them."""
+    stems = [stem for stem in (_Z, MU, LOG_VAR, _LOG_SIGMA) if _has(names, stem)]
+    numbered = {name for stem in stems for _, name in _numbered(names, stem)}
+    others = [name for name in names if name and name not in numbered and name not in stems]
+    if others:
+        log.info(
+            "queries %s have no column query_id and are named 0, 1, 2, …; not used: %s.",
+            path,
+            ", ".join(map(repr, others)),
+        )
+
+
+def _ids(column: pa.ChunkedArray, path: str) -> list[str]:
+    """Return the ids as text, as they are written."""
+    if column.null_count:
+        raise InputError(f"queries {path}: query_id is null in {column.null_count} rows.")
+    texts: list[str] = ids_as_text(column, f"queries {path} have query_id").to_pylist()
+    return texts
+
+
+def _check_gaussian_columns(names: Sequence[str], path: str) -> None:
+    """Raise InputError unless these are the columns of Gaussians, and of nothing else."""
+    found = MU if _has(names, MU) else LOG_VAR
+    if _has(names, _Z):
+        raise InputError(
+            f"queries {path} have both z and {found}; expected z alone for points, or mu and "
+            "log_var alone for Gaussians: take out or rename the rest."
+        )
+    if not _has(names, MU):
+        raise InputError(
+            f"queries {path} have log_var but no mu; expected both for Gaussian queries: add the "
+            "means as mu."
+        )
+    if not _has(names, LOG_VAR):
+        if _has(names, _LOG_SIGMA):
+            raise InputError(
+                f"queries {path} have mu and log_sigma but no log_var; expected "
+                "log_var = 2·log_sigma: write that instead."
+            )
+        raise InputError(
+            f"queries {path} have mu but no log_var; expected both for Gaussian queries: add "
+            "log_var = log sigma², or name the column z if points are meant."
+        )
+
+
+def _rows(table: pa.Table, stem: str, path: str) -> Sequence[ArrayLike]:
+    """Return the vectors of a column, or else of the columns numbered after its name."""
+    if stem in table.column_names:
+        return vectors(table.column(stem), f"queries {path}: {stem}")
+    numbered = _numbered(table.column_names, stem)
+    numbers = [number for number, _ in numbered]
+    other = "; or mu and log_var in the same way, for Gaussians" if stem == _Z else ""
+    if not numbers or numbers != list(range(numbers[0], numbers[0] + len(numbers))):
+        raise InputError(
+            f"queries {path} have the columns {', '.join(table.column_names)}; expected {stem}, a "
+            f"list of numbers, or {stem}0, {stem}1, …, one column per dimension{other}."
+        )
+    columns = {name: table.column(name) for _, name in numbered}
+    point = _decimal_point(list(columns.values()), path)
+    return list(
+        np.stack([_numbers(column, name, point, path) for name, column in columns.items()], axis=1)
+    )
+
+
+def _decimal_point(columns: Sequence[pa.ChunkedArray], path: str) -> str:
+    """Return what stands before the decimals of numbers that are text."""
+    texts = [column for column in columns if pa.types.is_string(column.type)]
+    with_comma, with_point = _first_with(",", texts), _first_with(".", texts)
+    if with_comma is None:
+        return "."
+    if with_point is not None:
+        raise InputError(
+            f"queries {path} have the numbers {with_comma!r} and {with_point!r}; expected the same "
+            "decimal point in all. Write them with points, such as 0.25, and no signs between "
+            "thousands."
+        )
+    return ","
+
+
+def _first_with(sign: str, columns: Sequence[pa.ChunkedArray]) -> str | None:
+    for column in columns:
+        found = column.filter(pc.match_substring(column, sign))
+        if len(found):
+            return str(found[0].as_py())
+    return None
+
+
+def _numbers(column: pa.ChunkedArray, name: str, point: str, path: str) -> NDArray[np.float64]:
+    """Return a column's numbers, NaN for what is missing."""
+    numbers = column
+    if pa.types.is_string(column.type):
+        numbers = pc.utf8_trim_whitespace(numbers)
+        numbers = pc.if_else(pc.equal(numbers, ""), None, numbers)
+        if point != ".":
+            numbers = pc.replace_substring(numbers, point, ".")
+    elif not (_is_numeric(column.type) or pa.types.is_null(column.type)):
+        _refuse(column[0].as_py(), name, 0, path)
+    try:
+        found = pc.cast(numbers, pa.float64()).to_numpy(zero_copy_only=False)
+    except pa.ArrowException:
+        values = column.to_pylist()
+        bad = (i for i, one in enumerate(numbers.to_pylist()) if not _is_number(one))
+        place = next(bad, 0)
+        _refuse(values[place], name, place, path)
+    return np.asarray(found, np.float64)
+
+
+def _is_numeric(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    )
+
+
+def _is_number(value: object) -> bool:
+    try:
+        pc.cast(pa.scalar(value), pa.float64())
+    except pa.ArrowException:
+        return False
+    return True
+
+
+def _refuse(value: object, name: str, place: int, path: str) -> NoReturn:
+    raise InputError(
+        f"queries {path} have {name} = {value!r} in row {place}; expected a number."
+    ) from None
+
+
+def _has(names: Iterable[str], stem: str) -> bool:
+    names = list(names)
+    return stem in names or bool(_numbered(names, stem))
+
+
+def _numbered(names: Iterable[str], stem: str) -> list[tuple[int, str]]:
+    pattern = re.compile(rf"^{stem}_?(\d+)$")
+    return sorted((int(match[1]), name) for name in names if (match := pattern.match(name)))

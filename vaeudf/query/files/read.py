@@ -1,0 +1,88 @@
+"""Read queries from a file, or from a folder of part files as distributed jobs write them."""
+
+from __future__ import annotations
+
+import posixpath
+
+import pyarrow as pa
+from pyarrow import fs
+
+from vaeudf.errors import InputError, root_cause
+from vaeudf.query.files.columns import queries_of
+from vaeudf.query.files.formats import FORMATS, format_of, is_compressed
+from vaeudf.query.latents import Latents
+from vaeudf.storage.locations import absolute, exists, filesystem
+from vaeudf.table.delta import has_commits
+
+# More than any magic bytes.
+_START_BYTES = 1024
+
+
+def read_latents(path: str) -> Latents:
+    """Read queries from a file, or from all files of a folder, in the order of their names.
+
+    Tables have a column ``z`` of lists, or one column per dimension named z0, z1, … (or z_0, …;
+    counting may start at 1), and optionally ``query_id``, which is text and comes back as it is
+    written. For Gaussian queries there are ``mu`` and ``log_var`` = log sigma² instead of ``z``, in
+    either form. ``.npy`` holds points, (Q, n). What else is taken is in ``docs/queries.md``.
+
+    Raises:
+        InputError: There is no such file, or it has an unknown format or other columns.
+    """
+    if not exists(path):
+        raise InputError(f"queries {path} do not exist; expected a file: {FORMATS}.")
+    system, inner = filesystem(path)
+    if system.get_file_info(inner).type == fs.FileType.File:
+        return queries_of(_read(system, inner, path), path)
+    return queries_of(_read_folder(system, inner, path), path)
+
+
+def _read_folder(system: fs.FileSystem, inner: str, path: str) -> pa.Table:
+    """Return the rows of all files in a folder."""
+    if has_commits(absolute(path)):
+        raise InputError(
+            f"queries {path} are a Delta table, whose files may hold deleted rows; write its rows "
+            "as Parquet, such as with spark.read.format('delta').load(…).write.parquet(…), and "
+            "name that."
+        )
+    infos = system.get_file_info(fs.FileSelector(inner, recursive=True))
+    start = len(inner.rstrip("/")) + 1
+    # Spark writes nothing into a part file of CSV or JSON that has no rows.
+    names = sorted(info.path[start:] for info in infos if info.is_file and info.size)
+    names = [name for name in names if not any(part[0] in "._" for part in name.split("/"))]
+    if not names:
+        raise InputError(f"queries {path} are a folder without files; expected {FORMATS}.")
+    tables = [
+        _read(system, posixpath.join(inner, name), posixpath.join(path, name)) for name in names
+    ]
+    for name, table in zip(names, tables, strict=True):
+        missing = set(tables[0].column_names) ^ set(table.column_names)
+        if missing:
+            raise InputError(
+                f"queries {path}: {names[0]} and {name} have different columns; only one of them "
+                f"has {min(missing)!r}. Name one of the files, or give all the same columns."
+            )
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException as error:
+        raise InputError(f"queries {path} have files that differ: {error}.") from None
+
+
+def _read(system: fs.FileSystem, inner: str, path: str) -> pa.Table:
+    name = posixpath.basename(inner)
+    try:
+        with _open(system, inner) as file:
+            start = file.read(_START_BYTES)
+            file.seek(0)
+            return format_of(name, start, path).read(file, path)
+    except (pa.ArrowException, ValueError, OSError, KeyError, MemoryError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"queries {path} cannot be read: {root_cause(error)}.") from None
+
+
+def _open(system: fs.FileSystem, inner: str) -> pa.NativeFile:
+    if not is_compressed(inner):
+        return system.open_input_file(inner)
+    with system.open_input_stream(inner, compression="detect") as stream:
+        return pa.BufferReader(stream.read())

@@ -1,0 +1,98 @@
+"""Vectors as lists, as Spark ML's structs, or as text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import ArrayLike, NDArray
+
+from vaeudf.errors import InputError
+
+_FIELDS = {"type", "size", "indices", "values"}
+# How NumPy and torch print an array: array([0.1, 2.], dtype=float32).
+_PRINTED = re.compile(r"^(?:array|tensor)\((.*?)(?:, *(?:dtype|device|grad_fn)=.*)?\)$", re.DOTALL)
+_SPARSE = re.compile(r"^\((\d+), *\[([^]]*)\], *\[([^]]*)\]\)$")
+_BRACKETS = {"[": "]", "(": ")", "{": "}"}
+_EXPECTED = "expected numbers with commas between, such as [0.1, -2, 0]"
+
+
+def vectors(column: pa.ChunkedArray, what: str) -> list[ArrayLike]:
+    """Return a vector per row; a value of another kind is left as it is, and null is None.
+
+    Args:
+        column: Lists of numbers; structs of Spark ML's vectors, dense or sparse; or text with
+            numbers between commas, semicolons or blanks, with or without brackets.
+        what: The file and the column, for messages.
+
+    Raises:
+        InputError: A text is no list of numbers, or a sparse vector has places that it cannot have.
+    """
+    kind = column.type
+    if isinstance(kind, pa.BaseExtensionType):
+        column, kind = column.cast(kind.storage_type), kind.storage_type
+    if pa.types.is_dictionary(kind):
+        column, kind = column.cast(kind.value_type), kind.value_type
+    rows: list[Any] = column.to_pylist()
+    if _is_text(kind):
+        return [row and _parsed(row, what, place) for place, row in enumerate(rows)]
+    if pa.types.is_struct(kind) and {field.name for field in kind} >= _FIELDS - {"size", "indices"}:
+        return [row and _unpacked(row, what, place) for place, row in enumerate(rows)]
+    return rows
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _parsed(text: str, what: str, place: int) -> list[float] | NDArray[np.float64]:
+    """Return the numbers of a text."""
+    printed = _PRINTED.match(text.strip())
+    inner = printed[1] if printed else text.strip()
+    sparse = _SPARSE.match(inner)
+    if sparse:
+        indices, values = ([part for part in sparse[i].split(",") if part] for i in (2, 3))
+        return _scattered(sparse[1], indices, values, what, place)
+    if inner[:1] in _BRACKETS and inner.endswith(_BRACKETS[inner[0]]):
+        inner = inner[1:-1]
+    try:
+        return [float(part) for part in _parts(inner)]
+    except ValueError:
+        shown = text if len(text) <= 60 else text[:59] + "…"
+        raise InputError(f"{what} is {shown!r} in row {place}; {_EXPECTED}.") from None
+
+
+def _parts(text: str) -> list[str]:
+    """Split at semicolons, else at commas, else at blanks."""
+    if ";" in text:
+        # Then a comma is where another country's numbers have the point.
+        parts = text.split(";")
+        return parts if "." in text else [part.replace(",", ".") for part in parts]
+    return text.split(",") if "," in text else text.split()
+
+
+def _unpacked(
+    row: Mapping[str, Any], what: str, place: int
+) -> Sequence[float] | NDArray[np.float64]:
+    """Return a vector of Spark ML: type 1 is dense, type 0 has the values that are not zero."""
+    if str(row["type"]) == "1":
+        values: Sequence[float] = row["values"]
+        return values
+    return _scattered(row.get("size"), row.get("indices"), row["values"], what, place)
+
+
+def _scattered(
+    size: Any, indices: Sequence[Any] | None, values: Sequence[Any], what: str, place: int
+) -> NDArray[np.float64]:
+    try:
+        vector = np.zeros(int(size))
+        vector[np.array(indices, np.int64)] = np.array(values, np.float64)
+    except (TypeError, ValueError, IndexError):
+        raise InputError(
+            f"{what} has a sparse vector in row {place} with size {size}, indices {indices} and "
+            f"values {values}; expected as many indices as values, each from 0 below the size."
+        ) from None
+    return vector
