@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,6 +18,8 @@ _FIELDS = {"type", "size", "indices", "values"}
 _PRINTED = re.compile(r"^(?:array|tensor)\((.*?)(?:, *(?:dtype|device|grad_fn)=.*)?\)$", re.DOTALL)
 _SPARSE = re.compile(r"^\((\d+), *\[([^]]*)\], *\[([^]]*)\]\)$")
 _BRACKETS = {"[": "]", "(": ")", "{": "}"}
+# What stands for a dimension that is left open.
+_OPEN = ("", "*", "null", "None")
 _EXPECTED = "expected numbers with commas between, such as [0.1, -2, 0]"
 
 
@@ -59,10 +62,14 @@ def _parsed(text: str, what: str, place: int) -> list[float] | NDArray[np.float6
     if inner[:1] in _BRACKETS and inner.endswith(_BRACKETS[inner[0]]):
         inner = inner[1:-1]
     try:
-        return [float(part) for part in _parts(inner)]
+        return [_number(part) for part in _parts(inner)]
     except ValueError:
         shown = text if len(text) <= 60 else text[:59] + "…"
         raise InputError(f"{what} is {shown!r} in row {place}; {_EXPECTED}.") from None
+
+
+def _number(text: str) -> float:
+    return math.nan if text.strip() in _OPEN else float(text)
 
 
 def _parts(text: str) -> list[str]:
