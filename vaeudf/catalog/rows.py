@@ -265,7 +265,10 @@ def _rows(
         columns.append(pa.repeat(file.modified, count))
         rows = pa.RecordBatch.from_arrays(columns, schema=schema)
         if part.deleted is not None:
-            rows = rows.filter(pa.array(~np.isin(numbers, part.deleted)))
+            start, end = np.searchsorted(part.deleted, [first, first + count])
+            live = np.ones(count, dtype=bool)
+            live[part.deleted[start:end] - first] = False
+            rows = rows.filter(pa.array(live))
         yield rows
 
 
