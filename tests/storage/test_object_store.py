@@ -26,8 +26,11 @@ from pyarrow import fs
 import vaeudf
 from tests.cluster.standalone import free_port
 from tests.support.chunks import rows as chunk
+from tests.support.files import SAMPLES
 from tests.support.jobs import ROOT
 from tests.support.scene import png
+from vaeudf.catalog.kinds import are_images
+from vaeudf.catalog.named_files import MISSING, look_up_all
 from vaeudf.catalog.reader import ImageReader
 from vaeudf.catalog.source import CatalogSource, resolve_format
 from vaeudf.encoding.run_record import RunRecord, write_run_record
@@ -273,6 +276,38 @@ def test_a_catalog_whose_parents_may_not_be_looked_at(bucket, monkeypatch):
 
     monkeypatch.setattr("vaeudf.catalog.delta.has_commits", has_commits)
     assert resolve_format(None, CatalogSource(f"{bucket}/photos")) == "images"
+
+
+def test_files_that_a_catalog_names(bucket):
+    for name in ("shop/photos/a b%41.jpg", "far.jpg"):
+        files, inner = filesystem(f"{bucket}/{name}")
+        with files.open_output_stream(inner) as stream:
+            stream.write(name.encode())
+    folder = f"{bucket}/shop/export"
+    for path, name in {
+        "../photos/a b%41.jpg": "shop/photos/a b%41.jpg",
+        "./../../far.jpg": "far.jpg",
+        f"{bucket}/far.jpg": "far.jpg",
+        f"{bucket.replace('s3://', 's3a://')}//far.jpg": "far.jpg",
+    }.items():
+        (found,) = look_up_all([(path, folder)])
+        assert found.length == len(name) and re.fullmatch(rf"\d+000-{len(name)}", found.version)
+        image = ImageReader("image").read(found.uri, None, found.length, found.modified)
+        assert image == name.encode()
+    for path in ("../photos/gone.jpg", "../photos", f"{bucket}-of-nobody/a.jpg", "ftp://x/a.jpg"):
+        (found,) = look_up_all([(path, folder)])
+        assert (found.version, found.length) == (MISSING, 0)
+        failure = ImageReader("image").read(found.uri, None, found.length, found.modified)
+        assert failure.reason == "unavailable"
+
+
+def test_images_without_a_suffix_in_a_store(bucket):
+    for name, content in {"0042": SAMPLES["png"], "0043": b"text", "a.jpg": b"x"}.items():
+        files, inner = filesystem(f"{bucket}/photos/{name}")
+        with files.open_output_stream(inner) as stream:
+            stream.write(content)
+    names = pa.array([f"{bucket}/photos/{name}" for name in ("0042", "0043", "a.jpg", "gone")])
+    assert are_images(names).to_pylist() == [True, False, True, False]
 
 
 def test_folders_that_are_replaced(bucket):

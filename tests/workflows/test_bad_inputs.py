@@ -248,3 +248,75 @@ def test_a_catalog_that_is_not_there_is_found_before_spark_starts(
         assert found.startswith(
             f"catalog {none} does not exist; expected a folder, a glob or a file."
         )
+
+
+# ---- catalogs
+
+
+GARMENT = {"item_id": ["a", "b"], "image": [b"x", b"y"]}
+
+
+def written(table, **options):
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(table), sink, **options)
+    return sink.getvalue().to_pybytes()
+
+
+def unreadable_codec():
+    # Codec 3, LZO, which no library writes and pyarrow does not read: field 4 of each column chunk.
+    data = written(GARMENT, compression="snappy", use_dictionary=False)
+    start = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    footer = data[start:-8].replace(b"\x15\x02\x16", b"\x15\x06\x16")
+    assert footer != data[start:-8]
+    return data[:start] + footer + data[-8:]
+
+
+CATALOGS = {
+    "truncated.parquet": written(GARMENT)[:-20],
+    "empty.parquet": b"",
+    "html.parquet": b"<!doctype html><p>404",
+    "half.parquet": b"PAR1" + bytes(500),
+    "codec.parquet": unreadable_codec(),
+    "no-id.parquet": written({"image": [b"x"]}),
+    "no-image.parquet": written({"item_id": ["a"]}),
+    "text-image.parquet": written({"item_id": ["a"], "image": ["x"]}),
+    "numbers.parquet": written({"item_id": ["a"], "image": [1]}),
+    "list-ids.parquet": written({"item_id": [["a"]], "image": [b"x"]}),
+    "struct-ids.parquet": written({"item_id": [{"a": 1}], "image": [b"x"]}),
+    "bytes-ids.parquet": written({"item_id": [b"\xff\xfe"], "image": [b"x"]}),
+    "null-id.parquet": written({"item_id": ["a", None], "image": [b"x", b"y"]}),
+    "twice.parquet": written({"item_id": ["a", "a"], "image": [b"x", b"y"]}),
+    "no-rows.parquet": written({"item_id": pa.array([], pa.string()), "image": [b"x"][:0]}),
+    "notes.txt": b"no catalog",
+    "shards.tar": bytes(1024),
+    "list.csv": b"item_id,price\na,1\n",
+    "empty.csv": b"",
+    "latin1.csv": "item_id,path\né,x.jpg\n".encode("latin1"),
+}
+
+
+@pytest.mark.parametrize("name", CATALOGS)
+def test_catalogs_that_are_none(refused, bundle_path, tmp_path, name):
+    folder = tmp_path / "catalog"
+    folder.mkdir()
+    (folder / name).write_bytes(CATALOGS[name])
+    for catalog in (folder / name, folder):
+        found = refused(
+            "encode_catalog",
+            "--catalog",
+            catalog,
+            "--model",
+            bundle_path,
+            "--table",
+            tmp_path / "t",
+        )
+        assert str(folder) in found or name in found or "item_ids" in found or "empty" in found
+
+
+@pytest.mark.parametrize(
+    "name", ["truncated.parquet", "no-image.parquet", "notes.txt", "empty.csv"]
+)
+def test_training_and_exporting_on_such_catalogs(refused, tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(CATALOGS[name])
+    refused("train_vae", "--catalog", path, "--output", tmp_path / "out")

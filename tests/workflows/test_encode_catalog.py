@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -72,6 +73,39 @@ def test_folder_of_images(spark, image_folder, bundle_path, table):
     summary = encode_catalog(EncodeCatalog(image_folder, bundle_path, table))
     assert (summary["encoded"], summary["ignored_files"]) == (NUM_ITEMS, 1)
     assert read(table)["item_id"][0].as_py().startswith("bag/bag-")
+
+
+def test_csv_with_the_paths_of_images(spark, image_folder, bundle_path, table, tmp_path, garments):
+    """Files that are missing are in quarantine, tried again by every run, and in the end there."""
+    lines = ["sku;photo;price"]
+    for i, row in enumerate(garments.to_pylist()):
+        lines.append(f"{i:04d};{row['category']}/{row['item_id']} é.png;{row['price']}")
+    lines += ["9998;bag/gone.png;1", "9999;;2"]
+    shop = tmp_path / "shop"
+    shutil.copytree(image_folder, shop)
+    (shop / "items.csv").write_text("\n".join(lines))
+    options = EncodeCatalog(
+        *(f"{shop}/items.csv", bundle_path, table),
+        **{"id_column": "sku", "path_column": "photo", "max_error_fraction": 0.1},
+    )
+    summary = encode_catalog(options)
+    assert (summary["read"], summary["encoded"]) == (NUM_ITEMS + 2, NUM_ITEMS)
+    assert summary["quarantined"] == {"unavailable": 2} and summary["ignored_files"] == 0
+    rows = read(table)
+    assert rows.column_names == ["item_id", "mu", "log_var", "source_version", "price"]
+    assert sorted(rows["item_id"].to_pylist()) == [f"{i:04d}" for i in range(NUM_ITEMS)]
+    assert encode_catalog(options)["outcome"] == "nothing to do"
+    shutil.copy(shop / lines[1].split(";")[1], shop / "bag" / "gone.png")
+    third = encode_catalog(options)
+    assert (third["encoded"], third["carried"]) == (1, NUM_ITEMS)
+    assert third["quarantined"] == {"unavailable": 1}
+    mu = dict(zip(read(table)["item_id"].to_pylist(), matrix(read(table), "mu"), strict=True))
+    assert_same_float32(mu["9998"], mu["0000"], terms=ENCODER_TERMS)
+    refused(
+        replace(options, path_column="foto"),
+        InputError,
+        "items.csv has no column 'foto'; its columns are 'sku', 'photo', 'price'",
+    )
 
 
 def test_what_others_read(spark, catalog_table):

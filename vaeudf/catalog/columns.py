@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import pyarrow as pa
+import pyarrow.types as is_
 
 from vaeudf.catalog.files import CatalogFile
 from vaeudf.catalog.kind import CatalogSource
@@ -232,9 +233,15 @@ class CatalogColumns:
                 f"column {name!r} of catalog {self._path} cannot be read: {column.why}. Convert "
                 f"it, or name another column with {flag}."
             )
+        if is_.is_nested(column.kind):
+            raise InputError(
+                f"column {name!r} of catalog {self._path} holds {column.kind}; expected text or "
+                f"numbers. Convert it, or name another column with {flag}."
+            )
         if column.values is None:
             self._check_everywhere(f"column {name!r}", [own is not None for own in column.stored])
-        return column
+        # Text that was written as bytes; what is not UTF-8 does not become text.
+        return replace(column, kind=pa.string()) if is_.is_binary(column.kind) else column
 
     def _all_but(self, own: set[str], item_id: Column, version: Column | None) -> Chosen:
         """Return what is carried of all other columns."""

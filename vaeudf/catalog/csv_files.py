@@ -65,6 +65,8 @@ def read_csv(uri: str, wanted: Sequence[str]) -> pa.Table:
     with _opened(uri) as text:
         dialect = _dialect(text.read(_HEAD_CHARACTERS), wanted)
     names = dialect.names
+    if not any(names):
+        raise InputError(f"{uri} is empty; expected a first line with the names of its columns.")
     for name in wanted:
         if names.count(name) != 1:
             found = "no column" if name not in names else f"{names.count(name)} columns called"
@@ -141,7 +143,7 @@ def _rows(uri: str, text: io.TextIOWrapper, dialect: _Dialect) -> Iterator[list[
         text,
         delimiter=dialect.delimiter,
         skipinitialspace=dialect.has_blanks,
-        strict=True,
+        strict=not dialect.has_blanks,  # else a blank after a quote is an error
     )
     width = len(dialect.names)
     try:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vaeudf.catalog.prefetch import call_all
 from vaeudf.errors import InputError
 from vaeudf.images.formats import FORMAT_NAMES, IMAGE_SUFFIXES, kind_of
 from vaeudf.storage.locations import absolute, filesystem
@@ -30,8 +30,6 @@ _BY_SUFFIX: dict[FileKind, Sequence[str]] = {
 _SUFFIX = r"[.][A-Za-z0-9]*[A-Za-z][A-Za-z0-9]*~?\z"
 _HEAD_BYTES = 32
 _BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
-# A store takes some 50 ms to answer, however many requests there are.
-_THREADS = 32
 
 
 def kinds_by_name(paths: pa.Array) -> list[FileKind]:
@@ -52,13 +50,13 @@ def _has_suffix(paths: pa.Array, suffixes: Sequence[str]) -> pa.Array:
     return pc.match_substring_regex(paths, rf"(?i)[.]({pattern})\z")
 
 
-def kinds_by_content(paths: Iterable[str]) -> Iterator[FileKind]:
-    """Yield what files are by their first bytes: ``image``, ``parquet`` or ``other``.
+def kinds_by_content(paths: Sequence[str]) -> list[FileKind]:
+    """Return what files are by their first bytes: ``image``, ``parquet`` or ``other``.
 
     A file that cannot be read is ``other``.
     """
-    with ThreadPoolExecutor(_THREADS) as pool:
-        yield from pool.map(_kind_by_content, paths)
+    waits = [not path.startswith("/") for path in paths]
+    return call_all(_kind_by_content, [(path,) for path in paths], waits)
 
 
 def are_images(paths: pa.Array) -> pa.Array:

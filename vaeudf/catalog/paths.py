@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import posixpath
-import re
-import stat
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import NamedTuple
-from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import fs
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -24,22 +17,16 @@ from vaeudf.catalog.csv_files import read_csv, read_csv_header, with_numbers
 from vaeudf.catalog.kind import CatalogSource, KnownFormat
 from vaeudf.catalog.kinds import kinds_by_name
 from vaeudf.catalog.listing import PATH, listed_files, root_of
+from vaeudf.catalog.named_files import look_up_all
 from vaeudf.catalog.parquet import NAMED_PATH, ParquetCatalog
 from vaeudf.catalog.reader import Place
 from vaeudf.errors import InputError, raised_in_task
 from vaeudf.schema import ITEM_ID, PLACE, SOURCE_VERSION, check_payload_names
 from vaeudf.spark.cluster import Cluster
-from vaeudf.storage.locations import absolute, filesystem
-
-MISSING = "missing"
-"""The source_version of an item whose file is not there."""
 
 # Beside the payload's columns, which may have any names.
 _FOLDER = "__vaeudf_folder"
 _WEB = r"(?i)^\s*https?://"
-_STORE = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^/]*)/*(.*)", re.DOTALL)
-# A store takes some 50 ms to answer, however many requests there are.
-_THREADS = 32
 _TASKS_PER_CORE = 2
 
 
@@ -113,24 +100,23 @@ class PathsCatalog:
         about = f"column {self._source.path_column!r} of catalog {self._source.path}"
 
         def locate(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            with ThreadPoolExecutor(_THREADS) as pool:
-                for batch in batches:
-                    _check_no_web(about, batch.column(NAMED_PATH))
-                    named = batch.column(NAMED_PATH).to_pylist(), batch.column(_FOLDER).to_pylist()
-                    found = list(pool.map(_look_up, map(_absolute, *named)))
-                    versions = pa.array([file.version for file in found], pa.string())
-                    yield pa.RecordBatch.from_arrays(
-                        [
-                            batch.column(ITEM_ID),
-                            batch.column(SOURCE_VERSION) if has_versions else versions,
-                            *(batch.column(name) for name in payload),
-                            pa.array([file.uri for file in found], pa.string()),
-                            pa.nulls(len(found), pa.int64()),
-                            pa.array([file.length for file in found], pa.int64()),
-                            pa.array([file.modified for file in found], pa.float64()),
-                        ],
-                        names=schema.names,
-                    )
+            for batch in batches:
+                _check_no_web(about, batch.column(NAMED_PATH))
+                named = batch.column(NAMED_PATH).to_pylist(), batch.column(_FOLDER).to_pylist()
+                found = look_up_all(list(zip(*named, strict=True)))
+                versions = pa.array([file.version for file in found], pa.string())
+                yield pa.RecordBatch.from_arrays(
+                    [
+                        batch.column(ITEM_ID),
+                        batch.column(SOURCE_VERSION) if has_versions else versions,
+                        *(batch.column(name) for name in payload),
+                        pa.array([file.uri for file in found], pa.string()),
+                        pa.nulls(len(found), pa.int64()),
+                        pa.array([file.length for file in found], pa.int64()),
+                        pa.array([file.modified for file in found], pa.float64()),
+                    ],
+                    names=schema.names,
+                )
 
         cores = Cluster(rows.sparkSession).num_cores
         return rows.repartition(_TASKS_PER_CORE * cores).mapInArrow(locate, schema)
@@ -141,7 +127,7 @@ def ask_for_path_column(path: str, tables: Sequence[str]) -> str:
     names = ", ".join(map(repr, read_csv_header(tables[0])))
     return (
         f"catalog {path} is CSV, such as {posixpath.basename(tables[0])}; name the column with the "
-        f"paths or URIs of the image files: --path-column. Its columns are {names}."
+        f"paths or URIs of the image files: --path-column. Its columns are {names or 'none'}."
     )
 
 
@@ -152,7 +138,7 @@ def _read_csv(spark: SparkSession, source: CatalogSource, path_column: str) -> D
     tables = []
     for uri in _csv_files(spark, source.path):
         table = read_csv(uri, wanted)
-        folder = pa.array([posixpath.dirname(uri)]).take(pa.array([0] * table.num_rows))
+        folder = pa.repeat(posixpath.dirname(uri), table.num_rows)
         tables.append(table.append_column(_FOLDER, folder))
     table = pa.concat_tables(tables, promote_options="default")
     _check_no_web(f"column {path_column!r} of catalog {source.path}", table[path_column])
@@ -193,66 +179,3 @@ def _check_no_web(about: str, paths: pa.Array | pa.ChunkedArray) -> None:
             "them. Download them first, as with img2dataset --output_format parquet, and encode "
             "what it writes."
         )
-
-
-class _File(NamedTuple):
-    """A file as it is now.
-
-    Attributes:
-        uri: Where; empty if the catalog has no path.
-        version: When it was written and its length; `MISSING` if it is not there.
-        length: Bytes.
-        modified: Seconds since 1970.
-    """
-
-    uri: str
-    version: str = MISSING
-    length: int = 0
-    modified: float = 0.0
-
-
-def _absolute(path: str | None, folder: str) -> str:
-    """Return where a path leads that a row of a file in a folder names; empty for none."""
-    if not path:
-        return ""
-    if path.startswith(("/", "~", "file:")) or _STORE.match(path):
-        return absolute(path)
-    joined = f"{folder.rstrip('/')}/{path}"
-    store = _STORE.fullmatch(joined)
-    # A store knows no two dots, as in ../photos/1.jpg.
-    return f"{store[1]}/{posixpath.normpath(store[2])}" if store else joined
-
-
-def _look_up(uri: str) -> _File:
-    if not uri:
-        return _File(uri)
-    if uri.startswith("/"):
-        found = _look_up_local(uri)
-        if found.version == MISSING and "%" in uri:
-            # URIs of files are percent-encoded by most programs that write them.
-            decoded = _look_up_local(unquote(uri))
-            return found if decoded.version == MISSING else decoded
-        return found
-    try:
-        files, inner = filesystem(uri)
-        info = files.get_file_info(inner)
-    except (OSError, pa.ArrowException, InputError):
-        return _File(uri)  # who reads it will say what is wrong
-    if info.type != fs.FileType.File:
-        return _File(uri)
-    return _found(uri, info.size, info.mtime_ns or 0)
-
-
-def _look_up_local(path: str) -> _File:
-    try:
-        status = os.stat(path)
-    except (OSError, ValueError):
-        return _File(path)
-    if not stat.S_ISREG(status.st_mode):
-        return _File(path)
-    return _found(path, status.st_size, status.st_mtime_ns)
-
-
-def _found(uri: str, length: int, nanoseconds: int) -> _File:
-    milliseconds = nanoseconds // 10**6
-    return _File(uri, f"{milliseconds * 1000}-{length}", length, milliseconds / 1000.0)

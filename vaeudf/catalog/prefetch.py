@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 Result = TypeVar("Result")
+
+STORE_THREADS = 32
+"""Requests to a store at a time: it takes some 50 ms to answer, however many there are."""
 
 
 class LookAhead(Generic[Result]):
@@ -51,3 +54,26 @@ class LookAhead(Generic[Result]):
         future, num_bytes = self._calls.popleft()
         self._held -= num_bytes
         return future.result()
+
+
+def call_all(
+    function: Callable[..., Result], calls: Sequence[tuple[object, ...]], waits: Sequence[bool]
+) -> list[Result]:
+    """Return the results of calls, those that wait for a store made by threads.
+
+    The others are made here: a thread takes several times as long as to open a local file.
+
+    Args:
+        function: What is called.
+        calls: Its arguments, for each call.
+        waits: Whether a call waits for a store.
+    """
+    with ThreadPoolExecutor(STORE_THREADS) as pool:
+        waiting = [
+            pool.submit(function, *call) if wait else None
+            for call, wait in zip(calls, waits, strict=True)
+        ]
+        return [
+            function(*call) if future is None else future.result()
+            for call, future in zip(calls, waiting, strict=True)
+        ]

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pyarrow.types as is_
 from numpy.typing import NDArray
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
@@ -282,6 +283,11 @@ def _converted(array: pa.Array, field: Field, part: FileRows) -> pa.Array:
     try:
         return converted(array, field.kind)
     except pa.ArrowException as error:
+        if is_.is_string(field.kind):
+            raise InputError(
+                f"column {field.name!r} has bytes in {part.file.uri} that are not text in UTF-8: "
+                f"{root_cause(error)}. Convert it to text, or name another column."
+            ) from None
         raise InputError(
             f"column {field.name!r} is {array.type} in {part.file.uri}, and other files of the "
             f"catalog need {field.kind}, which does not hold all of its values: "

@@ -29,7 +29,9 @@ class ImageFormat:
 
 
 FORMATS = (
-    ImageFormat("JPEG", ("jpg", "jpeg"), re.compile(rb"\xff\xd8\xff"), "JpegImagePlugin"),
+    ImageFormat(
+        "JPEG", ("jpg", "jpeg", "jfif", "jpe"), re.compile(rb"\xff\xd8\xff"), "JpegImagePlugin"
+    ),
     ImageFormat("PNG", ("png",), re.compile(rb"\x89PNG\r\n\x1a\n"), "PngImagePlugin"),
     ImageFormat("WEBP", ("webp",), re.compile(rb"RIFF....WEBP", re.DOTALL), "WebPImagePlugin"),
     ImageFormat("BMP", ("bmp",), re.compile(rb"BM"), "BmpImagePlugin"),

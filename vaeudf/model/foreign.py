@@ -168,9 +168,11 @@ def _find(factory: str) -> Callable[..., Any]:
             "along with --py-files."
         ) from None
     except Exception as error:  # somebody else's code may raise anything
+        relative = "relative import" in str(error) and isinstance(error, ImportError)
+        why = " It is a part of a package: name that, as --factory package.module:callable "
         raise BundleError(
             f"factory {factory}: module {module_name} cannot be imported: "
-            f"{type(error).__name__}: {error}"
+            f"{type(error).__name__}: {error}{f'.{why}--py-files package/.' if relative else ''}"
         ) from error
     for name in path.split("."):
         if not hasattr(found, name):

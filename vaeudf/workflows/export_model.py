@@ -211,6 +211,13 @@ def export_model(options: ExportModel) -> Summary:
         more = "" if options.catalog else " With --catalog, each reading is tried on its images."
         raise BundleError(probe.question() + more)
     bundle = probe.save(options.output)
+    if options.factory is not None and bundle.manifest.architecture != options.factory:
+        file = options.factory.rpartition(":")[0]
+        log.info(
+            "the bundle names %s; jobs that use it need --py-files %s, too.",
+            bundle.manifest.architecture,
+            file,
+        )
     return {
         "model": absolute(options.output),
         "model_id": bundle.model_id,

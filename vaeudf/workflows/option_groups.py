@@ -71,7 +71,7 @@ class CodeOptions:
 
     trust_model: bool = option(False, help="run code that is not vaeudf's, if the model needs it")
     py_files: list[str] | None = option(
-        None, help="module or archive with such a model's code; repeat it"
+        None, help="module, archive or package folder with such a model's code; repeat it"
     )
 
 

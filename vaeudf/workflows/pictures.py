@@ -107,7 +107,7 @@ def find_pictures(spark: SparkSession, table: PosteriorTable, catalog: str | Non
     source = _catalog_of(table, catalog)
     with _page_needs_it():
         first = resolve_format(spark, replace(source, format="auto"))  # is anything there?
-        if (first if source.format == "auto" else source.format) == "parquet":
+        if (first if source.format == "auto" else source.format) != "images":
             read_images(spark, source, [])  # does it have the columns?
     return source
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import functools
 import io
 import pickle
+import re
+import shlex
+import subprocess
+import sys
 from argparse import Namespace
 from collections import defaultdict
 from pathlib import Path
@@ -70,7 +74,10 @@ def prefixed(prefix, state):
 @pytest.mark.parametrize(
     ("saved", "said"),
     [
-        (lambda w, e: {"state_dict": {**prefixed("vae.", w), "loss.weight": torch.ones(3)}}, "vae"),
+        (
+            lambda w, e: {"state_dict": {**prefixed("vae.", w), "loss.weight": torch.ones(3)}},
+            "'state_dict' without loss",
+        ),
         (lambda w, e: {**prefixed("gan.vae.", w), "gan.critic": torch.ones(3)}, "gan.vae"),
         (lambda w, e: {"epoch": 3, **w}, None),
         (
@@ -87,6 +94,18 @@ def prefixed(prefix, state):
             "'online_model.'; the names after 'ema_model.' fits, too: --weights-prefix ema_model.",
         ),
         (lambda w, e: {"ema": w, "optimizer": {}}, "'ema'"),
+        (lambda w, e: [w, {"step": 3}], "'0'"),
+        (lambda w, e: {"nets": [{"lr": 1}, w]}, "'nets.1'"),
+        (lambda w, e: {k.replace(".", "._orig_mod.", 1): v for k, v in w.items()}, None),
+        (lambda w, e: {k.replace(".", ".module.", 1): v for k, v in w.items()}, None),
+        (
+            lambda w, e: {
+                **w,
+                **prefixed("loss.perceptual_loss.", e),
+                **{"model_ema.headweight": torch.ones(3), "model_ema.decay": torch.ones(())},
+            },
+            "all of the file without loss, model_ema",
+        ),
     ],
 )
 def test_where_training_scripts_put_weights(tmp_path, saved, said):
@@ -138,6 +157,22 @@ def test_two_state_dicts_for_a_pair(tmp_path, keys, below):
     found, _ = loaded(tmp_path / "w.pt", **given)
     expected = {f"encoder.{k}": v for k, v in pair[0].state_dict().items()}
     assert_equal(found, expected | {f"decoder.{k}": v for k, v in pair[1].state_dict().items()})
+
+
+def test_weights_of_one_part_alone(tmp_path):
+    """What the message says to do puts the files of a pair together."""
+    encoder, decoder = elsewhere.two()
+    given = {"factory": "tests.support.elsewhere:two", "arguments": {}, "activation": "sigmoid"}
+    torch.save({"state_dict": encoder.state_dict()}, tmp_path / "first.pt")
+    torch.save(decoder.state_dict(), tmp_path / "decoder.pt")
+    message = "has the weights of 'encoder' alone; those of 'decoder' are missing. Put all into one"
+    with pytest.raises(BundleError, match=message) as error:
+        loaded(tmp_path / "first.pt", **given)
+    command = re.search(r"python (-c .*)$", str(error.value))
+    subprocess.run([sys.executable, *shlex.split(command[1])], cwd=tmp_path, check=True)
+    found, _ = loaded(tmp_path / "weights.pt", **given)
+    assert torch.equal(found["encoder.head.bias"], encoder.state_dict()["head.bias"])
+    assert torch.equal(found["decoder.layer.bias"], decoder.state_dict()["layer.bias"])
 
 
 @pytest.mark.parametrize("with_weights", [True, False])

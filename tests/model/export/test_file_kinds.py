@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import io
+import pickle
 import re
 import shlex
+import struct
 import subprocess
 import sys
 import tarfile
@@ -113,6 +115,48 @@ def test_weights_of_torchscript(tmp_path):
     weights = take_weights_out(tmp_path / "m.pt", tmp_path)
     found = Probe(source(weights=weights, variance="log_var")).model.state_dict()
     assert torch.equal(found["head.weight"], theirs.state_dict()["head.weight"])
+
+
+class InTar(pickle.Pickler):
+    """Tensors are in other files of the tar."""
+
+    def persistent_id(self, found):
+        return found.key if isinstance(found, Name) else None
+
+
+class Name:
+    def __init__(self, key):
+        self.key = key
+
+
+def first_years(state, path):
+    """Write weights as torch.save did at first: storages, tensors, and a pickle in a tar file."""
+    storages, tensors, names = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    for file in (storages, tensors):
+        pickle.dump(len(state), file, protocol=2)
+    for number, tensor in enumerate(state.values()):
+        pickle.dump((1000 + number, "cpu", torch.FloatStorage), storages, protocol=2)
+        storages.write(struct.pack("<q", tensor.numel()) + tensor.numpy().tobytes())
+        pickle.dump((number, 1000 + number, torch.FloatTensor), tensors, protocol=2)
+        tensors.write(struct.pack("<i4x", tensor.ndim))
+        for sizes in (tensor.shape, tensor.stride(), (0,)):
+            tensors.write(struct.pack(f"<{len(sizes)}q", *sizes))
+    pickle.dump([], storages, protocol=2)
+    InTar(names, protocol=2).dump({name: Name(str(i)) for i, name in enumerate(state)})
+    files = {"sys_info": io.BytesIO(), "pickle": names, "tensors": tensors, "storages": storages}
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as content:
+        for name, file in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(file.getvalue())
+            content.addfile(member, io.BytesIO(file.getvalue()))
+
+
+def test_weights_of_the_first_format(tmp_path):
+    state = trained("Pair").state_dict()
+    first_years(state, tmp_path / "m.pth")
+    weights = take_weights_out(tmp_path / "m.pth", tmp_path)
+    found = Probe(source(weights=weights, variance="log_var")).model.state_dict()
+    assert all(torch.equal(found[name], tensor) for name, tensor in state.items())
 
 
 @pytest.mark.slow

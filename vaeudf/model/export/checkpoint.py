@@ -12,7 +12,15 @@ from vaeudf.errors import BundleError
 from vaeudf.model.answers import describe
 from vaeudf.model.export.file_kinds import damaged, is_safetensors, other_kind
 from vaeudf.model.export.saved_objects import Placeholder, read_torch_save
-from vaeudf.model.export.state_dicts import StateDict, find_state_dicts, fits, fitted, parts_of
+from vaeudf.model.export.state_dicts import (
+    StateDict,
+    find_state_dicts,
+    fits,
+    fitted,
+    left_out,
+    part_of,
+    parts_of,
+)
 from vaeudf.model.weights import check_tensors, different_names, read_safetensors
 
 
@@ -42,7 +50,7 @@ def load_checkpoint(
         found = [part for state in found for part in _with_prefix(state, prefix)] or found[:1]
     own = model.state_dict()
     candidates = [*found, *(part for state in found for part in parts_of(state))]
-    named = [(one, fitted(one.tensors, model, own)) for one in candidates]
+    named = [(one, fitted(one.tensors, model, own, all_of_it=one.is_joined)) for one in candidates]
     good = [(one, state) for one, state in named if fits(state, own)]
     if good:
         good.sort(key=lambda pair: pair[0].is_average)
@@ -50,6 +58,7 @@ def load_checkpoint(
     else:
         # What it is most likely meant to be, for the message.
         chosen, state = max(named[: len(found)], key=lambda pair: len(set(pair[1]) & set(own)))
+        _check_part(chosen.tensors, model, path)
         _check_names(state or dict(chosen.tensors), model, path)
     check_tensors(
         state,
@@ -62,12 +71,31 @@ def load_checkpoint(
     model.load_state_dict(state)
     others = [one for one, other in good[1:] if one.option and not _is_same(other, state)]
     beside = f"; {others[0]} fits, too: {others[0].option} takes that" if others else ""
-    return f"{chosen or 'all of the file'}{beside}" if str(chosen) or beside else ""
+    left = sorted({name.split(".")[0] for name in left_out(chosen.tensors, own)})
+    without = f" without {', '.join(left)}" if left else ""
+    if not (str(chosen) or beside or without):
+        return ""
+    return f"{str(chosen) or 'all of the file'}{without}{beside}"
 
 
 def _is_same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
     """Whether two state_dicts are the same tensors of the file, found in two ways."""
     return all(one[name] is tensor for name, tensor in other.items())
+
+
+def _check_part(state: Mapping[str, Tensor], model: nn.Module, path: Path) -> None:
+    """Say what to do about a file that has the weights of one part of a model."""
+    part = part_of(state, model)
+    if part is None:
+        return
+    others = [name for name, one in model.named_children() if name != part and one.state_dict()]
+    files = {part: path.name, **{name: f"{name}.pt" for name in others}}
+    read = ", ".join(f'"{name}": torch.load("{file}")' for name, file in files.items())
+    raise BundleError(
+        f"{path} has the weights of {part!r} alone; those of {' and '.join(map(repr, others))} are "
+        "missing. Put all into one file, each under the name of its part: python -c 'import torch; "
+        f'torch.save({{{read}}}, "weights.pt")\''
+    )
 
 
 def _check_names(state: Mapping[str, Tensor], model: nn.Module, path: Path) -> None:

@@ -72,6 +72,7 @@ def advice(factory: str, encoder: str, decoder: str | None, names: list[str]) ->
         f"{encoder or 'the model'} takes {' and '.join(map(repr, names))} besides pictures, as a "
         f"conditional VAE does; vaeudf gives it pictures alone. Fix {'it' if one else 'them'} in a "
         "factory of your own, in a file such as fixed.py, and name it with --factory "
-        "fixed.py:make; 0 is the label here, and a one-hot label would be torch.eye(10)[0]. Every "
-        "picture is then encoded with this label:\n\n" + "\n".join(lines) + "\n"
+        "fixed.py:make (and with --py-files what it imports); 0 is the label here, and a one-hot "
+        "label would be torch.eye(10)[0]. Every picture is then encoded with this "
+        "label:\n\n" + "\n".join(lines) + "\n"
     )

@@ -128,8 +128,8 @@ def _kind_of_tar(path: Path) -> str:
         names = [member.name for member in archive.getmembers()[:20]]
     if {"storages", "tensors", "pickle"} <= set(names):
         return (
-            "is of PyTorch before 0.4, and opening that can run code. If you trust it, save it "
-            f'anew: python -c \'import torch; torch.save(torch.load("{path.name}", '
+            "is a tar file of PyTorch's first years, and opening that can run code. If you trust "
+            f'it, save it anew: python -c \'import torch; torch.save(torch.load("{path.name}", '
             'weights_only=False, map_location="cpu"), "weights.pt")\''
         )
     return (

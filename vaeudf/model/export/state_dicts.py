@@ -24,7 +24,13 @@ _AVERAGED = re.compile(r"ema|shadow|averag|swa|polyak", re.IGNORECASE)
 # Numbers that are no weights: whether they are saved depends on the version, or on a wrapper.
 _COUNTS = re.compile(r"(?:.*\.)?num_batches_tracked")
 _WRAPPERS_OWN = {"n_averaged", "initted", "step"}
+# The same, where a part of a model was wrapped.
+_INNER_PREFIX = re.compile(r"(?<=\.)(?:module|_orig_mod)\.")
+# Parts that training alone needs, and saves beside the model's.
+_TRAINING = re.compile(r"loss|lpips|perceptual|disc|critic|metric|vgg|ema(?:_|$)|.*_ema$", re.I)
 _DEEPEST = 4
+# Of a list or tuple, this many are looked into.
+_LONGEST = 16
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,11 @@ def find_state_dicts(saved: Any) -> list[StateDict]:
 
 
 def fitted(
-    state: Mapping[str, Tensor], model: nn.Module, own: Mapping[str, Tensor]
+    state: Mapping[str, Tensor],
+    model: nn.Module,
+    own: Mapping[str, Tensor],
+    *,
+    all_of_it: bool = False,
 ) -> dict[str, Tensor]:
     """Return tensors by the names of a model, as far as what wrappers do explains the difference.
 
@@ -75,8 +85,10 @@ def fitted(
         state: Names and tensors.
         model: The model.
         own: Its state_dict.
+        all_of_it: Whether nothing may be left out.
     """
-    named = {k: v for k, v in state.items() if k in own or k not in _WRAPPERS_OWN}
+    left = {*_WRAPPERS_OWN, *([] if all_of_it else left_out(state, own))}
+    named = {k: v for k, v in state.items() if k in own or k not in left}
     while named and not set(named) & set(own):
         common = next((p for p in _PREFIXES if all(k.startswith(p) for k in named)), None)
         if common is None:
@@ -88,6 +100,7 @@ def fitted(
             if {f"{part}.{name}" for name in named} & set(own):
                 named = {f"{part}.{name}": tensor for name, tensor in named.items()}
                 break
+    named = {k if k in own else _INNER_PREFIX.sub("", k): v for k, v in named.items()}
     # Tensors with two names are saved under one of them by some.
     given = {_place(own[name]): tensor for name, tensor in named.items() if name in own}
     twins = {
@@ -97,6 +110,22 @@ def fitted(
     }
     counts = {k: v for k, v in own.items() if k not in named and _COUNTS.fullmatch(k)}
     return {**named, **twins, **counts} if named else {}
+
+
+def left_out(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
+    """Return the names of what training alone needs, such as a loss: the model has no such part."""
+    parts = {name.split(".")[0] for name in own}
+    firsts = {name: name.split(".")[0] for name in state if "." in name}
+    return [k for k, first in firsts.items() if first not in parts and _TRAINING.match(first)]
+
+
+def part_of(state: Mapping[str, Tensor], model: nn.Module) -> str | None:
+    """Return the part of a model that tensors are the weights of; None if there is none."""
+    for name, part in model.named_children():
+        own = part.state_dict()
+        if own and fits(fitted(state, part, own), own):
+            return name
+    return None
 
 
 def _place(tensor: Tensor) -> tuple[Any, ...]:
@@ -145,10 +174,12 @@ def _walk(saved: Any, path: tuple[str, ...], depth: int) -> Iterator[StateDict]:
     tensors = {k: v for k, v in held.items() if isinstance(k, str) and isinstance(v, Tensor)}
     if tensors:
         yield StateDict(tensors, key)
+    if isinstance(saved, tuple | list):
+        held = {str(i): part for i, part in enumerate(saved[:_LONGEST])}
     inside = {
         name: list(_walk(value, (*path, name), depth + 1))
         for name, value in held.items()
-        if isinstance(name, str) and isinstance(value, Mapping)
+        if isinstance(name, str) and isinstance(value, Mapping | tuple | list)
     }
     yield from _joined(key, inside)
     for found in inside.values():

@@ -1,0 +1,306 @@
+"""Catalogs whose rows name image files: CSV as shops export it, Parquet, Delta tables."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+from deltalake import write_deltalake
+from pyspark.errors import PySparkException
+
+from vaeudf.catalog.csv_files import read_csv, read_csv_header
+from vaeudf.catalog.reader import ImageReader
+from vaeudf.catalog.source import (
+    CatalogSource,
+    check_items,
+    count_ignored,
+    has_hashed_versions,
+    list_items,
+    read_images,
+    resolve_format,
+)
+from vaeudf.errors import InputError, raised_in_task
+from vaeudf.schema import PLACE
+
+pytestmark = pytest.mark.spark
+
+TIME = 1_700_000_000_123
+
+
+@pytest.fixture
+def shop(tmp_path):
+    """A folder with three pictures, a and b beside the table's folder, and one far off."""
+    for name in ("photos/a.jpg", "photos/b ü%41.jpg", "far/c"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(name.encode())
+        os.utime(path, ns=(0, TIME * 10**6))
+    (tmp_path / "export").mkdir()
+    return tmp_path
+
+
+def listed(spark, source: CatalogSource) -> dict[str, tuple[str, bytes | str]]:
+    """Versions and images by item_id; for an image that is not there, the reason."""
+    reader = ImageReader("image")
+    found = {}
+    for row in list_items(spark, source).collect():
+        image = reader.read(*(row[name] for name in PLACE))
+        found[row.item_id] = (
+            row.source_version,
+            image if isinstance(image, bytes) else image.reason,
+        )
+    return found
+
+
+def version(length: int) -> str:
+    return f"{TIME * 1000}-{length}"
+
+
+def rows(shop: Path) -> list[tuple[str, str | None]]:
+    return [
+        ("007", "../photos/a.jpg"),
+        ("1e5", "../photos/b ü%41.jpg"),
+        ("3", f"{shop}/far/c"),
+        ("4", f"file://{shop}/photos/a.jpg"),
+        ("5", f"file://{shop}/photos/b%20%C3%BC%2541.jpg"),
+        ("6", "../photos/gone.jpg"),
+        ("7", None),
+        ("8", "../photos"),
+    ]
+
+
+EXPECTED = {
+    "007": (version(12), b"photos/a.jpg"),
+    "1e5": (version(18), "photos/b ü%41.jpg".encode()),
+    "3": (version(5), b"far/c"),
+    "4": (version(12), b"photos/a.jpg"),
+    "5": (version(18), "photos/b ü%41.jpg".encode()),
+    "6": ("missing", "unavailable"),
+    "7": ("missing", "unavailable"),
+    "8": ("missing", "unavailable"),
+}
+
+
+def csv_text(shop: Path, delimiter: str = ",") -> str:
+    lines = [delimiter.join(("sku", "file", "price", "name"))]
+    for i, (sku, path) in enumerate(rows(shop)):
+        name = f'"Dress{delimiter} ""{i}"""'
+        lines.append(delimiter.join((sku, path or "", f"{i}.5", name)))
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_csv(spark, shop, delimiter, encoding):
+    path = shop / "export" / "items.csv"
+    text = csv_text(shop, delimiter).replace("\n", "\r\n" if encoding == "utf-16" else "\n")
+    path.write_bytes(text.encode(encoding))
+    source = CatalogSource(str(path), id_column="sku", path_column="file")
+    assert resolve_format(spark, source) == "csv"
+    assert not has_hashed_versions(spark, source) and count_ignored(spark, source) == 0
+    assert listed(spark, source) == EXPECTED
+    items = list_items(spark, source)
+    assert items.columns == ["item_id", "source_version", "price", "name", *PLACE]
+    assert items.select("price", "name").dtypes == [("price", "double"), ("name", "string")]
+    (row,) = items.where("item_id = '1e5'").collect()
+    assert (row.price, row.name) == (1.5, f'Dress{delimiter} "1"')
+    assert check_items(items) == 8
+    images = read_images(spark, source, ["3", "6", "nobody's"])
+    assert images == {"3": b"far/c", "6": None}
+
+
+def test_parquet_and_a_delta_table(spark, shop):
+    ids, paths = zip(*rows(shop), strict=True)
+    # Relative to the catalog's folder, also from files in partitions.
+    table = pa.table({"sku": ids, "file": paths, "stock": range(len(ids)), "kind": ["x"] * 8})
+    pq.write_table(table, shop / "export" / "items.parquet")
+    (shop / "export" / "README.md").write_text("x")
+    source = CatalogSource(f"{shop}/export", id_column="sku", path_column="file")
+    assert resolve_format(spark, source) == "parquet"
+    assert listed(spark, source) == EXPECTED
+    assert list_items(spark, source).columns[2:4] == ["stock", "kind"]
+    assert read_images(spark, source, ["3"]) == {"3": b"far/c"}
+    write_deltalake(str(shop / "delta"), table, partition_by=["kind"])
+    source = CatalogSource(f"{shop}/delta", id_column="sku", path_column="file")
+    assert listed(spark, source) == EXPECTED
+    assert sorted(list_items(spark, source).columns[2:4]) == ["kind", "stock"]
+
+
+def test_ids_are_as_they_are_written(spark, shop):
+    ids = ["1", "01", " 1", "1.0", "1e3", "9007199254740993", "NA", "null", "true", "-", "ß"]
+    lines = "".join(f"{one},../photos/a.jpg\n" for one in ids)
+    (shop / "export" / "items.csv").write_text("id,file\n" + lines)
+    source = CatalogSource(f"{shop}/export/items.csv", id_column="id", path_column="file")
+    assert sorted(listed(spark, source)) == sorted(ids)
+    both = CatalogSource(f"{shop}/export/items.csv", id_column="file", path_column="file")
+    with pytest.raises(InputError, match=r"'\.\./photos/a\.jpg' \(11 times\)"):
+        check_items(list_items(spark, both))
+
+
+def test_versions_follow_the_file_or_a_column(spark, shop):
+    (shop / "export" / "items.csv").write_text("item_id,file,stamp\na,../photos/a.jpg,v1\n")
+    source = CatalogSource(f"{shop}/export/items.csv", path_column="file")
+    before = listed(spark, source)
+    (shop / "photos" / "a.jpg").write_bytes(b"new")
+    assert listed(spark, source)["a"] != before["a"]
+    by_column = CatalogSource(source.path, path_column="file", version_column="stamp")
+    (row,) = list_items(spark, by_column).collect()
+    assert row.source_version == "v1" and row.image_length == 3
+    assert not source.agrees_with(CatalogSource(source.path))
+    assert CatalogSource.from_json(source.to_json()) == source
+
+
+def test_a_folder_of_csv_files_beside_its_pictures(spark, shop):
+    photos = shop / "photos"
+    (photos / "train").mkdir()
+    (photos / "train" / "d.jpg").write_bytes(b"d")
+    (photos / "one.csv").write_text("item_id,file_name,size\na,a.jpg,1\n")
+    # Paths are relative to the folder of their own file; a column may come later.
+    (photos / "train" / "two.CSV").write_text("file_name,item_id,size,color\nd.jpg,d,x1,red\n")
+    source = CatalogSource(str(photos), path_column="file_name")
+    images = {name: image for name, (_, image) in listed(spark, source).items()}
+    assert images == {"a": b"photos/a.jpg", "d": b"d"}
+    items = list_items(spark, source)
+    assert items.dtypes[2:4] == [("size", "string"), ("color", "string")]
+    some = CatalogSource(str(photos), path_column="file_name", payload_columns=["size"])
+    assert list_items(spark, some).columns == ["item_id", "source_version", "size", *PLACE]
+
+
+def test_without_the_option_a_folder_with_labels_is_one_of_images(spark, shop):
+    (shop / "photos" / "labels.csv").write_text("file,label\na.jpg,1\n")
+    source = CatalogSource(f"{shop}/photos")
+    assert resolve_format(spark, source) == "images"
+    assert count_ignored(spark, source) == 1
+
+
+def refused(spark, source: CatalogSource, message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        check_items(list_items(spark, source))
+
+
+def test_what_is_refused(spark, shop):
+    path = shop / "export" / "items.csv"
+
+    def written(text: str | bytes, **options: str) -> CatalogSource:
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return CatalogSource(str(path), **{"path_column": "file", **options})
+
+    source = written("sku;file\n1;a.jpg\n")
+    refused(
+        spark,
+        source,
+        f"{path} has no column 'item_id'; its columns are 'sku', 'file'. Name them with "
+        "--id-column, --path-column and --payload-columns.",
+    )
+    for form in ("auto", "csv"):
+        refused(
+            spark,
+            CatalogSource(str(path), form),
+            f"catalog {path} is CSV, such as items.csv; name the column with the paths or URIs of "
+            "the image files: --path-column. Its columns are 'sku', 'file'.",
+        )
+    refused(
+        spark,
+        written("item_id,file\n1,a.jpg\n2,Dress, red\n"),
+        f"{path} has 3 fields in line 3, but 2 in its header; expected as many, separated by ','. "
+        "A field with a separator in it must stand in quotes.",
+    )
+    refused(spark, written('item_id,file\n1,"a"b\n'), f"{path} is no CSV in line 2: ")
+    refused(spark, written("item_id,file,file\n1,a,b\n"), f"{path} has 2 columns called 'file'")
+    refused(
+        spark,
+        written("item_id,file\n1,Chemisé.jpg\n".encode("latin-1")),
+        f"{path} is not UTF-8: it has the byte 0xe9 where no character has it. Save it as UTF-8",
+    )
+    refused(
+        spark,
+        written("item_id,file\n1,a.jpg\n2, https://shop.example/a.jpg\n"),
+        f"column 'file' of catalog {path} holds web addresses, such as "
+        "https://shop.example/a.jpg; expected paths, or URIs of a store",
+    )
+    refused(spark, written("item_id,file,mu\n1,a,0\n"), "payload column 'mu' clashes with 'mu'")
+    refused(spark, written("item_id,file\n"), "the catalog is empty")
+    refused(
+        spark, written(""), f"{path} is empty; expected a first line with the names of its columns."
+    )
+    pq.write_table(pa.table({"item_id": ["1"], "file": [1]}), shop / "export" / "n.parquet")
+    refused(
+        spark,
+        CatalogSource(f"{shop}/export", path_column="file"),
+        f"catalog {shop}/export has 1 CSV files and 1 Parquet files; say which have the column "
+        "'file': --format csv or --format parquet.",
+    )
+    refused(
+        spark,
+        CatalogSource(f"{shop}/export", "parquet", path_column="file"),
+        f"column 'file' of catalog {shop}/export holds int64; expected text: the paths or URIs of "
+        "image files. For images in the rows, use --image-column.",
+    )
+    refused(
+        spark,
+        CatalogSource(f"{shop}/export", "parquet", path_column="path"),
+        "has no column 'path'; it has item_id, file. Name them with --id-column, --path-column",
+    )
+    refused(
+        spark,
+        CatalogSource(f"{shop}/photos", path_column="file"),
+        "has 2 files (2 .jpg); expected CSV or Parquet with the column 'file' (--path-column)",
+    )
+
+
+def test_web_addresses_in_parquet(spark, shop):
+    table = pa.table({"item_id": ["1"], "url": ["HTTP://shop.example/a.jpg"]})
+    pq.write_table(table, shop / "export" / "items.parquet")
+    source = CatalogSource(f"{shop}/export", path_column="url")
+    with pytest.raises(PySparkException) as caught:
+        list_items(spark, source).collect()
+    assert "column 'url' of catalog" in str(raised_in_task(caught.value))
+    with pytest.raises(InputError, match="such as HTTP://shop"):
+        read_images(spark, source, ["1"])
+
+
+def test_csv_as_people_write_it(tmp_path):
+    path = tmp_path / "x.csv"
+
+    def columns(text: str) -> dict[str, list[str | None]]:
+        path.write_text(text)
+        return read_csv(str(path), ["id", "file"]).to_pydict()
+
+    expected = {"id": ["1", "2"], "file": ["a,b.jpg", None]}
+    assert columns('id,file\n1,"a,b.jpg"\n\n2,\n') == expected
+    assert columns('id, file\n1, "a,b.jpg"\n2, \n') == expected
+    assert columns('"id" ; "file" \n1 ; "a,b.jpg" \n2 ; "" \n') == expected
+    assert columns("id\tfile\t\n1\ta,b.jpg\tx\n2\t\t\n") == expected
+    # More of another delimiter in the header than of the file's own.
+    assert columns("id|file|a,b,c,d,e\n1|a,b.jpg|\n2||\n") == {
+        **expected,
+        "a,b,c,d,e": [None, None],
+    }
+    assert columns('id,"fi\nle",file\n1,x,"a\nb"\n') == {
+        "id": ["1"],
+        "fi\nle": ["x"],
+        "file": ["a\nb"],
+    }
+    assert read_csv_header(str(path)) == ["id", "fi\nle", "file"]
+
+
+def test_columns_of_numbers_are_numbers(spark, shop):
+    header = "item_id,file,whole,decimal,zeros,plus,mixed,huge,none,exponent\n"
+    lines = "a,x,1,1,007,+1,1,12345678901234567890123,,1e-3\n"
+    lines += "b,x,-20,2.50,1,2,n/a,1,,-2E+10\nc,x,,,,,,,,\n"
+    (shop / "export" / "items.csv").write_text(header + lines)
+    source = CatalogSource(f"{shop}/export/items.csv", path_column="file")
+    items = list_items(spark, source).drop(*PLACE)
+    assert dict(items.dtypes[2:]) == {
+        **{"whole": "bigint", "decimal": "double", "zeros": "string", "plus": "string"},
+        **{"mixed": "string", "huge": "double", "none": "string", "exponent": "double"},
+    }
+    first, second, third = sorted(items.collect())
+    assert (first.whole, first.decimal, first.zeros) == (1, 1.0, "007")
+    assert (second.whole, second.decimal, second.exponent) == (-20, 2.5, -2e10)
+    assert third.whole is None and third.zeros is None

@@ -1,0 +1,98 @@
+"""Files that a catalog's rows name, by paths or URIs as people write them."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+import stat
+from collections.abc import Sequence
+from typing import NamedTuple
+from urllib.parse import unquote
+
+import pyarrow as pa
+from pyarrow import fs
+
+from vaeudf.catalog.prefetch import call_all
+from vaeudf.errors import InputError
+from vaeudf.storage.locations import absolute, filesystem
+
+MISSING = "missing"
+"""The source_version of an item whose file is not there."""
+
+_STORE = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^/]*)/*(.*)", re.DOTALL)
+
+
+class NamedFile(NamedTuple):
+    """A file as it is now.
+
+    Attributes:
+        uri: Where; empty if the catalog has no path.
+        version: When it was written and its length; `MISSING` if it is not there.
+        length: Bytes.
+        modified: Seconds since 1970.
+    """
+
+    uri: str
+    version: str = MISSING
+    length: int = 0
+    modified: float = 0.0
+
+
+def look_up_all(named: Sequence[tuple[str | None, str]]) -> list[NamedFile]:
+    """Return what is known of files; nothing about a path raises.
+
+    Args:
+        named: Of each, its path as it is written, absolute, a URI, percent-encoded or not, or
+            relative to a folder; and the folder, a local one or a URI.
+    """
+    uris = [_absolute(path, folder) for path, folder in named]
+    waits = [bool(_STORE.match(uri)) for uri in uris]
+    return call_all(_look_up, [(uri,) for uri in uris], waits)
+
+
+def _absolute(path: str | None, folder: str) -> str:
+    """Return where a path leads that a row of a file in a folder names; empty for none."""
+    if not path:
+        return ""
+    if path.startswith(("/", "~", "file:")) or _STORE.match(path):
+        return absolute(path)
+    joined = f"{folder.rstrip('/')}/{path}"
+    store = _STORE.fullmatch(joined)
+    # A store knows no two dots, as in ../photos/1.jpg.
+    return f"{store[1]}/{posixpath.normpath(store[2])}" if store else joined
+
+
+def _look_up(uri: str) -> NamedFile:
+    if not uri:
+        return NamedFile(uri)
+    if uri.startswith("/"):
+        found = _local(uri)
+        if found.version == MISSING and "%" in uri:
+            # URIs of files are percent-encoded by most programs that write them.
+            decoded = _local(unquote(uri))
+            return found if decoded.version == MISSING else decoded
+        return found
+    try:
+        files, inner = filesystem(uri)
+        info = files.get_file_info(inner)
+    except (OSError, pa.ArrowException, InputError):
+        return NamedFile(uri)  # who reads it will say what is wrong
+    if info.type != fs.FileType.File:
+        return NamedFile(uri)
+    return _found(uri, info.size, info.mtime_ns or 0)
+
+
+def _local(path: str) -> NamedFile:
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return NamedFile(path)
+    if not stat.S_ISREG(status.st_mode):
+        return NamedFile(path)
+    return _found(path, status.st_size, status.st_mtime_ns)
+
+
+def _found(uri: str, length: int, nanoseconds: int) -> NamedFile:
+    milliseconds = nanoseconds // 10**6
+    return NamedFile(uri, f"{milliseconds * 1000}-{length}", length, milliseconds / 1000.0)
