@@ -123,6 +123,13 @@ def test_ids_are_the_text_that_spark_makes_of_them(spark, tmp_path, column, text
         assert found == {row.item_id for row in rows.collect()}
 
 
+def test_ids_of_sixteen_bytes_are_no_uuids(spark, tmp_path):
+    ids = [b"0123456789abcdef", b"another item's i", b"one more of them"]
+    path = write(tmp_path / "a.parquet", item_id=pa.array(ids, pa.binary(16)))
+    found = {row.item_id for row in list_items(spark, CatalogSource(path)).collect()}
+    assert found == {item_id.decode() for item_id in ids}
+
+
 def test_types_that_spark_does_not_read(spark, tmp_path, caplog):
     path = write(
         tmp_path / "a.parquet",
