@@ -13,6 +13,7 @@ import pytest
 from deltalake import write_deltalake
 
 from vaeudf.catalog.csv_files import read_csv, read_csv_header
+from vaeudf.catalog.named_files import MISSING, look_up_all
 from vaeudf.catalog.reader import ImageReader
 from vaeudf.catalog.source import (
     CatalogSource,
@@ -24,6 +25,7 @@ from vaeudf.catalog.source import (
     resolve_format,
 )
 from vaeudf.errors import InputError
+from vaeudf.images.decode import ImageFailure
 from vaeudf.schema import PLACE
 
 pytestmark = pytest.mark.spark
@@ -269,6 +271,42 @@ def test_web_addresses_in_parquet(spark, shop):
     source = CatalogSource(f"{shop}/export", path_column="url")
     with pytest.raises(InputError, match=r"^column 'url' of catalog .* such as HTTP://shop"):
         read_images(spark, source, ["1"])
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("a\0b", "x" * 5000, "foo://x/y.jpg", "s3://", "file:", "file://", "~nobody/a.jpg", "."),
+        *("C:\\photos\\a.jpg", "file://host/a.jpg", "data:image/png;base64,AAAA", "%", "//", "~"),
+        *("hdfs:", "s3:/bucket/a.jpg", "gs://", "a\nb"),
+    ],
+)
+def test_paths_that_lead_nowhere(tmp_path, path):
+    (found,) = look_up_all([(path, str(tmp_path))])
+    assert (found.version, found.length) == (MISSING, 0)
+    failure = ImageReader("image").read(found.uri, None, found.length, found.modified)
+    assert isinstance(failure, ImageFailure) and failure.reason == "unavailable"
+    assert "Error" not in failure.message
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"PK\3\4zipped",
+        b"\x1f\x8b\x08gz",
+        bytes(100),
+        b"\xff\xfe\xff",
+        b"item_id,file\n\0,\n",
+        b"\n\n",
+    ],
+)
+def test_files_that_are_no_csv(tmp_path, content):
+    path = tmp_path / "x.csv"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=rf"^{path} "):
+        read_csv(str(path), ["item_id", "file", "price"])
+    with pytest.raises(InputError, match=rf"^{tmp_path}/none.csv cannot be read: "):
+        read_csv_header(f"{tmp_path}/none.csv")
 
 
 def test_csv_as_people_write_it(tmp_path):
