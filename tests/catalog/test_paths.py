@@ -11,9 +11,9 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 from deltalake import write_deltalake
-from pyspark.errors import PySparkException
 
 from vaeudf.catalog.csv_files import read_csv, read_csv_header
+from vaeudf.catalog.named_files import MISSING, look_up_all
 from vaeudf.catalog.reader import ImageReader
 from vaeudf.catalog.source import (
     CatalogSource,
@@ -24,7 +24,8 @@ from vaeudf.catalog.source import (
     read_images,
     resolve_format,
 )
-from vaeudf.errors import InputError, raised_in_task
+from vaeudf.errors import InputError
+from vaeudf.images.decode import ImageFailure
 from vaeudf.schema import PLACE
 
 pytestmark = pytest.mark.spark
@@ -94,12 +95,9 @@ def csv_text(shop: Path, delimiter: str = ",") -> str:
     return "\n".join(lines) + "\n"
 
 
-@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_csv(spark, shop, delimiter, encoding):
+def test_csv(spark, shop):
     path = shop / "export" / "items.csv"
-    text = csv_text(shop, delimiter).replace("\n", "\r\n" if encoding == "utf-16" else "\n")
-    path.write_bytes(text.encode(encoding))
+    path.write_text(csv_text(shop, ";"))
     source = CatalogSource(str(path), id_column="sku", path_column="file")
     assert resolve_format(spark, source) == "csv"
     assert not has_hashed_versions(spark, source) and count_ignored(spark, source) == 0
@@ -108,10 +106,24 @@ def test_csv(spark, shop, delimiter, encoding):
     assert items.columns == ["item_id", "source_version", "price", "name", *PLACE]
     assert items.select("price", "name").dtypes == [("price", "double"), ("name", "string")]
     (row,) = items.where("item_id = '1e5'").collect()
-    assert (row.price, row.name) == (1.5, f'Dress{delimiter} "1"')
+    assert (row.price, row.name) == (1.5, 'Dress; "1"')
     assert check_items(items) == 8
     images = read_images(spark, source, ["3", "6", "nobody's"])
     assert images == {"3": b"far/c", "6": None}
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_delimiters_and_encodings(shop, delimiter, encoding, newline):
+    path = shop / "export" / "items.csv"
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    text = mark + csv_text(shop, delimiter).replace("\n", newline)
+    path.write_bytes(text.encode(encoding))
+    found = read_csv(str(path), ["sku", "file"])
+    assert list(zip(*found.select(["sku", "file"]).to_pydict().values(), strict=True)) == rows(shop)
+    assert found["name"].to_pylist() == [f'Dress{delimiter} "{i}"' for i in range(8)]
+    assert read_csv_header(str(path)) == ["sku", "file", "price", "name"]
 
 
 def test_parquet_and_a_delta_table(spark, shop):
@@ -257,11 +269,44 @@ def test_web_addresses_in_parquet(spark, shop):
     table = pa.table({"item_id": ["1"], "url": ["HTTP://shop.example/a.jpg"]})
     pq.write_table(table, shop / "export" / "items.parquet")
     source = CatalogSource(f"{shop}/export", path_column="url")
-    with pytest.raises(PySparkException) as caught:
-        list_items(spark, source).collect()
-    assert "column 'url' of catalog" in str(raised_in_task(caught.value))
-    with pytest.raises(InputError, match="such as HTTP://shop"):
+    with pytest.raises(InputError, match=r"^column 'url' of catalog .* such as HTTP://shop"):
         read_images(spark, source, ["1"])
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("a\0b", "x" * 5000, "foo://x/y.jpg", "s3://", "file:", "file://", "~nobody/a.jpg", "."),
+        *("C:\\photos\\a.jpg", "file://host/a.jpg", "data:image/png;base64,AAAA", "%", "//", "~"),
+        *("hdfs:", "s3:/bucket/a.jpg", "gs://", "a\nb"),
+    ],
+)
+def test_paths_that_lead_nowhere(tmp_path, path):
+    (found,) = look_up_all([(path, str(tmp_path))])
+    assert (found.version, found.length) == (MISSING, 0)
+    failure = ImageReader("image").read(found.uri, None, found.length, found.modified)
+    assert isinstance(failure, ImageFailure) and failure.reason == "unavailable"
+    assert "Error" not in failure.message
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"PK\3\4zipped",
+        b"\x1f\x8b\x08gz",
+        bytes(100),
+        b"\xff\xfe\xff",
+        b"item_id,file\n\0,\n",
+        b"\n\n",
+    ],
+)
+def test_files_that_are_no_csv(tmp_path, content):
+    path = tmp_path / "x.csv"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=rf"^{path} "):
+        read_csv(str(path), ["item_id", "file", "price"])
+    with pytest.raises(InputError, match=rf"^{tmp_path}/none.csv cannot be read: "):
+        read_csv_header(f"{tmp_path}/none.csv")
 
 
 def test_csv_as_people_write_it(tmp_path):

@@ -50,9 +50,9 @@ def open_catalog(spark: SparkSession, source: CatalogSource) -> Catalog:
     Raises:
         InputError: There is nothing that can be a catalog.
     """
-    form = resolve_format(spark, source)
+    form, found = _look(spark, source)
     if form == "images":
-        return FolderCatalog(source)
+        return FolderCatalog(source, found)
     if source.path_column is not None or form == "csv":
         return PathsCatalog(replace(source, format=form))
     return ParquetCatalog(source)
@@ -64,11 +64,20 @@ def resolve_format(spark: SparkSession, source: CatalogSource) -> KnownFormat:
     Raises:
         InputError: There is nothing that can be a catalog.
     """
+    return _look(spark, source)[0]
+
+
+def _look(spark: SparkSession, source: CatalogSource) -> tuple[KnownFormat, Survey | None]:
+    """Return the format, and what is there, if that was looked at."""
     if source.format != "auto":
-        return source.format
+        return source.format, None
     if is_delta(source.path):
-        return "parquet"
+        return "parquet", None
     found = survey(spark, source.path)
+    return _format_of(found, source), found
+
+
+def _format_of(found: Survey, source: CatalogSource) -> KnownFormat:
     if source.path_column is not None:
         return _format_of_paths(found, source.path_column)
     parquet, images = found.files("parquet"), found.files("image")
