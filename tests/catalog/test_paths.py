@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 from pathlib import Path
@@ -334,6 +335,73 @@ def test_csv_as_people_write_it(tmp_path):
     assert read_csv_header(str(path)) == ["id", "fi\nle", "file"]
 
 
+def test_csv_as_programs_write_it(tmp_path):
+    """A line for Excel, UTF-16 without a mark, lines of old Macs, and very long fields."""
+    expected = {"id": ["1", "2"], "file": ["a,b.jpg", None]}
+
+    def check(data: bytes, name: str = "x.csv") -> None:
+        path = tmp_path / name
+        path.write_bytes(data)
+        assert read_csv_header(str(path)) == ["id", "file"]
+        assert read_csv(str(path), ["id", "file"]).to_pydict() == expected
+
+    text = "id;file\r\n1;a,b.jpg\r\n2;\r\n"
+    check(f"sep=;\r\n{text}".encode("utf-8-sig"))
+    check(f'"sep=;"\n{text}'.encode("utf-16"))
+    check(b"sep=^\nid^file\n1^a,b.jpg\n2^\n")
+    check(text.encode("utf-16-le"))
+    check(text.encode("utf-16-be"))
+    check(text.replace("\r\n", "\r").encode())
+    check(text.replace("2;", "  \r\n2;").encode())
+    check(gzip.compress(text.encode()), "x.csv.gz")
+    long = "," * 200_000
+    (tmp_path / "x.csv").write_text(f'id,file\n1,"{long}"\n')
+    assert read_csv(str(tmp_path / "x.csv"), ["id"])["file"].to_pylist() == [long]
+
+
+def test_compressed_csv_is_known_by_its_name(spark, shop):
+    path = shop / "export" / "items.csv.gz"
+    path.write_bytes(gzip.compress(csv_text(shop).encode()))
+    for catalog in (path, path.parent):
+        source = CatalogSource(str(catalog), id_column="sku", path_column="file")
+        assert listed(spark, source) == EXPECTED
+
+
+def test_paths_that_other_systems_write(spark, shop):
+    """Backslashes, and accents that macOS takes apart."""
+    composed, apart = "é.jpg", "e\u0301.jpg"
+    for name in (f"photos/{apart}", f"far/{composed}", "far/back\\slash"):
+        (shop / name).write_bytes(name.encode())
+    paths = [
+        "..\\photos\\a.jpg",
+        "..\\photos\\b ü%41.jpg",
+        f"../photos/{composed}",
+        f"..\\far\\{apart}",
+        "../far/back\\slash",
+        "..\\photos\\gone.jpg",
+    ]
+    path = shop / "export" / "items.csv"
+    path.write_text("item_id,file\n" + "".join(f"{i},{one}\n" for i, one in enumerate(paths)))
+    source = CatalogSource(str(path), path_column="file")
+    found = listed(spark, source)
+    assert [found[str(i)][1] for i in range(len(paths))] == [
+        b"photos/a.jpg",
+        "photos/b ü%41.jpg".encode(),
+        f"photos/{apart}".encode(),
+        f"far/{composed}".encode(),
+        b"far/back\\slash",
+        "unavailable",
+    ]
+    for absolute in ("C:\\shop\\a.jpg", "d:/shop/a.jpg", "\\\\server\\shop\\a.jpg"):
+        path.write_text(f"item_id,file\n1,{absolute}\n")
+        with pytest.raises(PySparkException) as caught:
+            list_items(spark, source).collect()
+        assert str(raised_in_task(caught.value)).startswith(
+            f"column 'file' of catalog {path} holds paths of Windows, such as {absolute}; expected "
+            "paths that this machine has. Cut off what stands before the folder"
+        )
+
+
 def test_columns_of_numbers_are_numbers(spark, shop):
     header = "item_id,file,whole,decimal,zeros,plus,mixed,huge,none,exponent\n"
     lines = "a,x,1,1,007,+1,1,12345678901234567890123,,1e-3\n"
@@ -343,7 +411,7 @@ def test_columns_of_numbers_are_numbers(spark, shop):
     items = list_items(spark, source).drop(*PLACE)
     assert dict(items.dtypes[2:]) == {
         **{"whole": "bigint", "decimal": "double", "zeros": "string", "plus": "string"},
-        **{"mixed": "string", "huge": "double", "none": "string", "exponent": "double"},
+        **{"mixed": "string", "huge": "string", "none": "string", "exponent": "double"},
     }
     first, second, third = sorted(items.collect())
     assert (first.whole, first.decimal, first.zeros) == (1, 1.0, "007")

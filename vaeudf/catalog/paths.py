@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -17,7 +18,7 @@ from vaeudf.catalog.csv_files import read_csv, read_csv_header, with_numbers
 from vaeudf.catalog.kind import CatalogSource, KnownFormat
 from vaeudf.catalog.kinds import kinds_by_name
 from vaeudf.catalog.listing import PATH, listed_files, root_of
-from vaeudf.catalog.named_files import look_up_all
+from vaeudf.catalog.named_files import MISSING, NamedFile, look_up_all
 from vaeudf.catalog.parquet import NAMED_PATH, ParquetCatalog
 from vaeudf.catalog.reader import Place
 from vaeudf.errors import InputError, raised_in_task
@@ -27,6 +28,7 @@ from vaeudf.spark.cluster import Cluster
 # Beside the payload's columns, which may have any names.
 _FOLDER = "__vaeudf_folder"
 _WEB = r"(?i)^\s*https?://"
+_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 _TASKS_PER_CORE = 2
 
 
@@ -104,6 +106,7 @@ class PathsCatalog:
                 _check_no_web(about, batch.column(NAMED_PATH))
                 named = batch.column(NAMED_PATH).to_pylist(), batch.column(_FOLDER).to_pylist()
                 found = look_up_all(list(zip(*named, strict=True)))
+                _check_no_windows(about, named[0], found)
                 versions = pa.array([file.version for file in found], pa.string())
                 yield pa.RecordBatch.from_arrays(
                     [
@@ -179,3 +182,13 @@ def _check_no_web(about: str, paths: pa.Array | pa.ChunkedArray) -> None:
             "them. Download them first, as with img2dataset --output_format parquet, and encode "
             "what it writes."
         )
+
+
+def _check_no_windows(about: str, paths: Sequence[str | None], found: Sequence[NamedFile]) -> None:
+    for path, file in zip(paths, found, strict=True):
+        if file.version == MISSING and _WINDOWS.match(path or ""):
+            raise InputError(
+                f"{about} holds paths of Windows, such as {path}; expected paths that this machine "
+                "has. Cut off what stands before the folder with the catalog: paths may be "
+                "relative to it, and backslashes may stay."
+            )
