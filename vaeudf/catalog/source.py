@@ -68,9 +68,10 @@ def resolve_format(spark: SparkSession, source: CatalogSource) -> KnownFormat:
         return source.format
     if is_delta(source.path):
         return "parquet"
-    found = survey(spark, source.path)
     if source.path_column is not None:
+        found = survey(spark, source.path, ("csv", "parquet"))
         return _format_of_paths(found, source.path_column)
+    found = survey(spark, source.path, ("image", "parquet"))
     parquet, images = found.files("parquet"), found.files("image")
     if parquet and (not images or may_hold_images(parquet[0], source.image_column)):
         if found.files("archive") and not may_hold_images(parquet[0], source.image_column):
