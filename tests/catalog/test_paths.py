@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import re
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 from deltalake import write_deltalake
+from pyspark.errors import PySparkException
 
 from vaeudf.catalog.csv_files import read_csv, read_csv_header
 from vaeudf.catalog.named_files import MISSING, look_up_all
@@ -25,7 +27,7 @@ from vaeudf.catalog.source import (
     read_images,
     resolve_format,
 )
-from vaeudf.errors import InputError
+from vaeudf.errors import InputError, raised_in_task
 from vaeudf.images.decode import ImageFailure
 from vaeudf.schema import PLACE
 
@@ -47,13 +49,16 @@ def shop(tmp_path):
 
 
 def listed(spark, source: CatalogSource) -> dict[str, tuple[str, bytes | str]]:
-    """Versions and images by item_id; for an image that is not there, the reason."""
+    """Versions and images by item_id; for an image that is not there, the reason.
+
+    Of versions time and length, without what is of the path.
+    """
     reader = ImageReader("image")
     found = {}
     for row in list_items(spark, source).collect():
         image = reader.read(*(row[name] for name in PLACE))
         found[row.item_id] = (
-            row.source_version,
+            re.sub(r"\A(\d+-\d+)-[0-9a-f]{8}\Z", r"\1", row.source_version),
             image if isinstance(image, bytes) else image.reason,
         )
     return found
@@ -166,6 +171,44 @@ def test_versions_follow_the_file_or_a_column(spark, shop):
     assert row.source_version == "v1" and row.image_length == 3
     assert not source.agrees_with(CatalogSource(source.path))
     assert CatalogSource.from_json(source.to_json()) == source
+
+
+def test_a_row_that_names_another_file_has_another_version(spark, shop):
+    """Pictures of raw pixels have one length, and those of one archive one time."""
+    for name in ("photos/x.bmp", "photos/y.bmp", "export/x.bmp", "export/deep/x.bmp"):
+        (shop / name).parent.mkdir(exist_ok=True)
+        (shop / name).write_bytes(b"12")
+        os.utime(shop / name, ns=(0, TIME * 10**6))
+
+    def written(folder: Path, path: str) -> str:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "items.csv").write_text(f"item_id,file\na,{path}\n")
+        source = CatalogSource(f"{shop}/export", path_column="file")
+        (row,) = list_items(spark, source).collect()
+        (folder / "items.csv").unlink()
+        assert row.source_version.startswith(version(2))
+        return row.source_version
+
+    export = shop / "export"
+    x = written(export, "../photos/x.bmp")
+    assert written(export, "../photos/x.bmp") == x
+    found = [x, written(export, "../photos/y.bmp"), written(export, f"{shop}/photos/x.bmp")]
+    found += [written(export, "x.bmp"), written(export / "deep", "x.bmp")]
+    assert len(set(found)) == len(found)
+    # A catalog that has moved with its files has the same versions.
+    for by in ("csv", "parquet"):
+        folder = shop / by
+        folder.mkdir()
+        shutil.copy2(shop / "photos" / "x.bmp", folder)
+        if by == "csv":
+            (folder / "items.csv").write_text("item_id,file\na,x.bmp\n")
+        else:
+            pq.write_table(pa.table({"item_id": ["a"], "file": ["x.bmp"]}), folder / "1.parquet")
+        before = list_items(spark, CatalogSource(str(folder), path_column="file")).collect()
+        os.rename(folder, shop / "moved")
+        after = list_items(spark, CatalogSource(f"{shop}/moved", path_column="file")).collect()
+        assert [row.source_version for row in after] == [row.source_version for row in before]
+        shutil.rmtree(shop / "moved")
 
 
 def test_a_folder_of_csv_files_beside_its_pictures(spark, shop):

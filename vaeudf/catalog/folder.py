@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import BooleanType, StructField, StructType
 
 from vaeudf.catalog.kind import CatalogSource, KnownFormat
-from vaeudf.catalog.kinds import are_images, kinds_by_name
+from vaeudf.catalog.kinds import kinds_by_name, of_kind
 from vaeudf.catalog.listing import LENGTH, MODIFIED, PATH, Looked, as_frame, root_of
 from vaeudf.catalog.reader import Place
 from vaeudf.catalog.survey import Survey, check_not_empty, survey
@@ -98,7 +98,7 @@ class FolderCatalog:
         found = self._found or survey(spark, self._source.path)
         names = found.looked.files[PATH].combine_chunks()
         if found.is_complete and kinds_by_name(names).count("unnamed") <= _FEW:
-            is_image = are_images(names)
+            is_image = of_kind(names, "image")
             if not pc.any(is_image).as_py():
                 check_not_empty(found, _EXPECTED)
             return spark.createDataFrame(found.looked.files.append_column(_IS_IMAGE, is_image))
@@ -110,7 +110,7 @@ def _looked_into(spark: SparkSession, looked: Looked) -> DataFrame:
 
     def look_into(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            yield batch.append_column(_IS_IMAGE, are_images(batch.column(PATH)))
+            yield batch.append_column(_IS_IMAGE, of_kind(batch.column(PATH), "image"))
 
     files = as_frame(spark, looked).repartition(_TASKS_PER_CORE * Cluster(spark).num_cores)
     fields = [*files.schema.fields, StructField(_IS_IMAGE, BooleanType())]

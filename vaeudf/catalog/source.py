@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 from vaeudf.catalog.delta import is_delta
 from vaeudf.catalog.folder import FolderCatalog
 from vaeudf.catalog.kind import Catalog, CatalogSource, Format, KnownFormat
+from vaeudf.catalog.kinds import FileKind
 from vaeudf.catalog.parquet import ParquetCatalog
 from vaeudf.catalog.paths import PathsCatalog, ask_for_path_column
 from vaeudf.catalog.reader import hashed_version
@@ -73,7 +74,10 @@ def _look(spark: SparkSession, source: CatalogSource) -> tuple[KnownFormat, Surv
         return source.format, None
     if is_delta(source.path):
         return "parquet", None
-    found = survey(spark, source.path)
+    wanted: tuple[FileKind, ...] = ("image", "parquet")
+    if source.path_column is not None:
+        wanted = ("csv", "parquet")
+    found = survey(spark, source.path, wanted)
     return _format_of(found, source), found
 
 
