@@ -37,6 +37,7 @@ def test_the_commands_are_those_tested_here():
         "./spark-submit.sh query_topk",
         "./spark-submit.sh query_topk",
         "./spark-submit.sh query_topk",
+        "./spark-submit.sh query_topk",
         "./spark-submit.sh inspect_table",
         "./spark-submit.sh cluster_catalog",
         "./spark-submit.sh decode_latents",
@@ -78,6 +79,9 @@ def test_your_own_catalog_and_model(tmp_path):
     assert outputs[4].splitlines()[0].split() == ["query_id", "rank", "item_id", "kl"]
     assert len(outputs[4].splitlines()) == 1 + 10 + 1
     assert outputs[4].count("dress/0042.jpg") == 10
+    photo, rank, nearest, divergence = outputs[5].splitlines()[1].split()
+    assert (photo, rank, nearest) == ("photos/dress/0042.jpg", "1", "dress/0042.jpg")
+    assert divergence == "0.0000"
     assert json.loads((tmp_path / "health" / "health.json").read_text())["items"] == 60
     assert pq.read_table(tmp_path / "clusters" / "items").num_rows == 60
     for folder in ("health", "clusters-page", "traversal"):
