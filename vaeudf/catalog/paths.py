@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import posixpath
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -17,7 +19,7 @@ from vaeudf.catalog.csv_files import read_csv, read_csv_header, with_numbers
 from vaeudf.catalog.kind import CatalogSource, KnownFormat
 from vaeudf.catalog.kinds import kinds_by_name
 from vaeudf.catalog.listing import PATH, listed_files, root_of
-from vaeudf.catalog.named_files import look_up_all
+from vaeudf.catalog.named_files import MISSING, NamedFile, look_up_all
 from vaeudf.catalog.parquet import NAMED_PATH, ParquetCatalog
 from vaeudf.catalog.reader import Place
 from vaeudf.errors import InputError, raised_in_task
@@ -27,7 +29,10 @@ from vaeudf.spark.cluster import Cluster
 # Beside the payload's columns, which may have any names.
 _FOLDER = "__vaeudf_folder"
 _WEB = r"(?i)^\s*https?://"
+_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 _TASKS_PER_CORE = 2
+# Two paths of one item are compared, not all paths of a catalog.
+_PATH_DIGITS = 8
 
 
 class PathsCatalog:
@@ -98,13 +103,21 @@ class PathsCatalog:
             ]
         )
         about = f"column {self._source.path_column!r} of catalog {self._source.path}"
+        root = root_of(self._source.path)
 
         def locate(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             for batch in batches:
                 _check_no_web(about, batch.column(NAMED_PATH))
                 named = batch.column(NAMED_PATH).to_pylist(), batch.column(_FOLDER).to_pylist()
                 found = look_up_all(list(zip(*named, strict=True)))
-                versions = pa.array([file.version for file in found], pa.string())
+                _check_no_windows(about, named[0], found)
+                versions = pa.array(
+                    [
+                        _version(file, path, folder.removeprefix(root))
+                        for file, path, folder in zip(found, *named, strict=True)
+                    ],
+                    pa.string(),
+                )
                 yield pa.RecordBatch.from_arrays(
                     [
                         batch.column(ITEM_ID),
@@ -120,6 +133,22 @@ class PathsCatalog:
 
         cores = Cluster(rows.sparkSession).num_cores
         return rows.repartition(_TASKS_PER_CORE * cores).mapInArrow(locate, schema)
+
+
+def _version(file: NamedFile, path: str | None, folder: str) -> str:
+    """Return what changes when a row's image does, or the row names another file.
+
+    Files of raw pixels are of one length, and those of one archive or import of one time.
+
+    Args:
+        file: As it is now.
+        path: As it is written in the row, so that a catalog may be moved with its files.
+        folder: What the path is relative to, below the catalog's own folder.
+    """
+    if file.version == MISSING:
+        return MISSING
+    place = f"{folder}/{path}".encode()
+    return f"{file.version}-{hashlib.sha256(place).hexdigest()[:_PATH_DIGITS]}"
 
 
 def ask_for_path_column(path: str, tables: Sequence[str]) -> str:
@@ -179,3 +208,13 @@ def _check_no_web(about: str, paths: pa.Array | pa.ChunkedArray) -> None:
             "them. Download them first, as with img2dataset --output_format parquet, and encode "
             "what it writes."
         )
+
+
+def _check_no_windows(about: str, paths: Sequence[str | None], found: Sequence[NamedFile]) -> None:
+    for path, file in zip(paths, found, strict=True):
+        if file.version == MISSING and _WINDOWS.match(path or ""):
+            raise InputError(
+                f"{about} holds paths of Windows, such as {path}; expected paths that this machine "
+                "has. Cut off what stands before the folder with the catalog: paths may be "
+                "relative to it, and backslashes may stay."
+            )
