@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 from pathlib import Path
 
@@ -119,3 +120,24 @@ def test_a_parquet_file_that_is_another_by_now(tmp_path):
     # A picture's file is read as it is: the next listing tells that it has changed.
     (tmp_path / "a.png").write_bytes(b"x")
     assert ImageReader("image").read(str(tmp_path / "a.png"), None, 7, 0.0) == b"x"
+
+
+def test_nothing_is_kept_of_a_file_that_is_done(tmp_path):
+    """A page of images, and a file may be one page, is large."""
+    paths = [str(tmp_path / f"{number}.parquet") for number in range(2)]
+    for path in paths:
+        pq.write_table(pa.table({"image": [b"x", b"y"]}), path)
+    reader = ImageReader("image")
+
+    def opened() -> int:
+        return sum(type(one) is pq.ParquetFile for one in gc.get_objects())
+
+    gc.collect()
+    before = opened()
+    gc.disable()
+    try:
+        for path in paths:
+            assert reader.read(path, 0, *state(path)) == b"x"
+        assert opened() == before + 1
+    finally:
+        gc.enable()

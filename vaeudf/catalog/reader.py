@@ -192,7 +192,7 @@ class ParquetImages:
         group = int(np.searchsorted(self._starts, row, side="right")) - 1
         if group != self._group or row < self._first:
             self._group, self._first, self._images = group, int(self._starts[group]), ()
-            self._batches = self._batches_of(group, self._path)
+            self._batches = _batches_of(self._file, group, self._path)
         while row >= self._first + len(self._images):
             self._first += len(self._images)
             self._images = next(self._batches)
@@ -209,25 +209,29 @@ class ParquetImages:
             if self._path is None:
                 yield from [None] * int(self._starts[group + 1] - self._starts[group])
                 continue
-            for images in self._batches_of(group, self._path):
+            for images in _batches_of(self._file, group, self._path):
                 yield from (image.as_py() for image in images)
 
-    def _batches_of(self, group: int, path: tuple[str, ...]) -> Iterator[pa.Array]:
-        for batch in self._file.iter_batches(
-            self._rows_per_batch(group, path),
-            row_groups=[group],
-            columns=[".".join(path)],
-            use_threads=False,
-        ):
-            column = batch.column(path[0])
-            for name in path[1:]:
-                column = pc.struct_field(column, name)
-            yield column
 
-    def _rows_per_batch(self, group: int, path: tuple[str, ...]) -> int:
-        footer = self._file.metadata.row_group(group)
-        columns = (footer.column(i) for i in range(footer.num_columns))
-        name = ".".join(path)
-        size = sum(c.total_uncompressed_size for c in columns if c.path_in_schema == name)
-        mean = max(1, int(size) // max(1, int(footer.num_rows)))
-        return max(1, min(_MOST_ROWS_PER_BATCH, _BYTES_PER_BATCH // mean))
+# No methods: a generator that knew its ParquetImages, and was known to it, would keep a page of
+# images in memory after the last use, until garbage is collected.
+def _batches_of(file: pq.ParquetFile, group: int, path: tuple[str, ...]) -> Iterator[pa.Array]:
+    for batch in file.iter_batches(
+        _rows_per_batch(file, group, path),
+        row_groups=[group],
+        columns=[".".join(path)],
+        use_threads=False,
+    ):
+        column = batch.column(path[0])
+        for name in path[1:]:
+            column = pc.struct_field(column, name)
+        yield column
+
+
+def _rows_per_batch(file: pq.ParquetFile, group: int, path: tuple[str, ...]) -> int:
+    footer = file.metadata.row_group(group)
+    columns = (footer.column(i) for i in range(footer.num_columns))
+    name = ".".join(path)
+    size = sum(c.total_uncompressed_size for c in columns if c.path_in_schema == name)
+    mean = max(1, int(size) // max(1, int(footer.num_rows)))
+    return max(1, min(_MOST_ROWS_PER_BATCH, _BYTES_PER_BATCH // mean))

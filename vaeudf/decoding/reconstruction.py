@@ -133,24 +133,29 @@ def _compare(
     """Return a row for each item, with pixels as the pictures."""
     there = [row for row in rows if row[IMAGE_FILE] is not None]
     places = (tuple(row[name] for name in PLACE) for row in there)
-    images = dict(zip((row[ITEM_ID] for row in there), reader.read_all(places), strict=True))  # type: ignore[arg-type]
+    # Decoded one by one: the files of a batch may be far larger than what the model sees of them.
+    seen = {}
+    for row, data in zip(there, reader.read_all(places), strict=True):  # type: ignore[arg-type]
+        now = row[_VERSION_NOW]
+        if hashed and isinstance(data, bytes):
+            now = hashed_version(data)
+        seen[row[ITEM_ID]] = (
+            data if isinstance(data, ImageFailure) else decode_image(data, decoder.spec),
+            now,
+        )
     names = [str(row[ITEM_ID]) for row in rows]
     decoded = np.concatenate(list(decode_rows([row[MU] for row in rows], decoder, names, ITEM_ID)))  # type: ignore[misc]
     found: list[dict[str, object]] = []
     for row, picture in zip(rows, decoded, strict=True):
         result: dict[str, object] = {ITEM_ID: row[ITEM_ID], RECONSTRUCTION: picture}
         found.append(result)
-        if row[ITEM_ID] not in images:
+        if row[ITEM_ID] not in seen:
             result |= {REASON: MISSING, MESSAGE: "the item is not in the catalog any more."}
             continue
-        data = images[row[ITEM_ID]]
-        original = data if isinstance(data, ImageFailure) else decode_image(data, decoder.spec)
+        original, now = seen[row[ITEM_ID]]
         if isinstance(original, ImageFailure):
             result |= {REASON: original.reason, MESSAGE: original.message}
             continue
-        now = row[_VERSION_NOW]
-        if hashed and isinstance(data, bytes):
-            now = hashed_version(data)
         known = row[SOURCE_VERSION] is not None and now is not None
         result |= {
             SQUARED_ERROR: squared_error(original, picture),
