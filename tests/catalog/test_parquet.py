@@ -222,6 +222,9 @@ def test_a_struct_instead_of_bytes_says_which_field_has_them(spark, tmp_path):
     assert str(caught.value).endswith(
         "expected binary: the bytes of an image file. Its field is: --image-column image.bytes."
     )
+    path = write(tmp_path / "a.parquet", image=["a.jpg", "b.jpg", "c.jpg"])
+    with pytest.raises(InputError, match=r"If it holds paths of .* --path-column image\.$"):
+        list_items(spark, CatalogSource(path))
 
 
 # ---- files that differ
@@ -365,6 +368,17 @@ def test_a_delta_table_whose_columns_were_added_later(spark, tmp_path):
         list_items(spark, CatalogSource(uri, image_column="photo"))
     with pytest.raises(InputError, match=r"column 'price' of catalog .* holds int64; expected bin"):
         list_items(spark, CatalogSource(uri, image_column="price"))
+
+
+def test_ids_that_are_folders_are_as_they_are_written(spark, tmp_path):
+    image = pa.table({"image": [b"x"]})
+    for folder in ("sku=007/v=1e1", "sku=7/v=01"):
+        path = tmp_path / folder / "f.parquet"
+        path.parent.mkdir(parents=True)
+        pq.write_table(image, path)
+    source = CatalogSource(str(tmp_path), id_column="sku", version_column="v")
+    rows = list_items(spark, source).select("item_id", "source_version").collect()
+    assert sorted(map(tuple, rows)) == [("007", "1e1"), ("7", "01")]
 
 
 def test_many_files_are_looked_at_by_tasks(spark, tmp_path, monkeypatch):

@@ -206,6 +206,8 @@ class CatalogColumns:
                 fields = kind if pa.types.is_struct(kind) else ()
                 inner = [f.name for f in fields if carried_type(f.type) == pa.binary()]
                 hint = f" Its field is: --image-column {name}.{inner[0]}." if inner else ""
+                if carried_type(kind) == pa.string():
+                    hint = f" If it holds paths of image files: --path-column {name}."
                 raise InputError(
                     f"column {name!r} of catalog {self._path} holds {kind}{where}; "
                     f"expected binary: the bytes of an image file.{hint}"

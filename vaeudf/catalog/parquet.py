@@ -119,7 +119,8 @@ class ParquetCatalog:
         files = read_footers(
             spark, [Listed(uri, length, (time or 0) / 1000.0) for uri, length, time in chosen]
         )
-        values = partition_values([file.uri for file in files], _bases(path, files))
+        texts = (self._source.id_column, self._source.version_column)
+        values = partition_values([file.uri for file in files], _bases(path, files), texts)
         columns = CatalogColumns(path, files, values)
         return _Opened(None, files, columns, len(rows) - len(chosen))
 

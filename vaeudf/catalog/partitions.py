@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from decimal import Decimal, InvalidOperation
 from urllib.parse import unquote
 
@@ -23,12 +23,15 @@ _MOST_DIGITS = 38
 _DIGITS = {pa.int32(): 10, pa.int64(): 20}
 
 
-def partition_values(files: Sequence[str], bases: Sequence[str]) -> pa.Table | None:
+def partition_values(
+    files: Sequence[str], bases: Sequence[str], as_written: Collection[str | None] = ()
+) -> pa.Table | None:
     """Return the values that are in the folders' names, typed as Spark types them.
 
     Args:
         files: The files' paths.
         bases: The folder of each below which names count.
+        as_written: Names whose values stay text, such as an id: 007 is not 7.
 
     Returns:
         A row for each file, and a column for each name; None if there are none.
@@ -47,7 +50,14 @@ def partition_values(files: Sequence[str], bases: Sequence[str]) -> pa.Table | N
             )
     if not names:
         return None
-    return pa.table({name: _typed([row[name] for row in rows]) for name in names})
+    texts = {name.lower() for name in as_written if name}
+    columns = {name: [row[name] for row in rows] for name in names}
+    return pa.table(
+        {
+            name: _texts(values) if name.lower() in texts else _typed(values)
+            for name, values in columns.items()
+        }
+    )
 
 
 def _pairs(path: str) -> dict[str, str | None]:
@@ -57,6 +67,10 @@ def _pairs(path: str) -> dict[str, str | None]:
         if separator and name:
             found[unquote(name)] = None if value == _NULL else value
     return found
+
+
+def _texts(values: Sequence[str | None]) -> pa.Array:
+    return pa.array([value and unquote(value) for value in values], pa.string())
 
 
 def _typed(values: Sequence[str | None]) -> pa.Array:

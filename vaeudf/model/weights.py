@@ -80,7 +80,8 @@ def check_tensors(
         advice: What they say to do about a wrong shape.
 
     Raises:
-        BundleError: A tensor has another shape or type, or a number that is not finite.
+        BundleError: A tensor has another shape or type, is sparse, or has a number that is not
+            finite.
     """
 
     def described(tensor: Tensor) -> str:
@@ -95,8 +96,23 @@ def check_tensors(
                 f"{name}: {key} is {described(found)}; the {owner} expects "
                 f"{described(expected)}.{advice}"
             )
-        if not torch.isfinite(found).all():
+        if unlike := _unlike_numbers(found, expected):
+            raise BundleError(f"{name}: {key} is {unlike}; expected plain floating-point numbers.")
+        # Of numbers of one byte, torch does not know which are finite.
+        wide = found.float() if found.is_floating_point() and found.itemsize == 1 else found
+        if not torch.isfinite(wide).all():
             raise BundleError(f"{name}: {key} has NaN or infinite weights.")
+
+
+def _unlike_numbers(found: Tensor, expected: Tensor) -> str | None:
+    """Return what a tensor is that a network's floats cannot be copied from without loss."""
+    if found.is_meta:
+        return "without numbers (torch's meta device)"
+    if found.layout != torch.strided:
+        return f"sparse ({found.layout})"
+    if expected.is_floating_point() and not found.is_floating_point():
+        return str(found.dtype)
+    return None
 
 
 def load_weights(network: nn.Module, content: bytes, name: str) -> None:

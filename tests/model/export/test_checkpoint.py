@@ -98,6 +98,13 @@ def prefixed(prefix, state):
         (lambda w, e: {"nets": [{"lr": 1}, w]}, "'nets.1'"),
         (lambda w, e: {k.replace(".", "._orig_mod.", 1): v for k, v in w.items()}, None),
         (lambda w, e: {k.replace(".", ".module.", 1): v for k, v in w.items()}, None),
+        (lambda w, e: prefixed("_fsdp_wrapped_module.", w), None),
+        (
+            lambda w, e: {
+                k.replace(".", "._checkpoint_wrapped_module.", 1): v for k, v in w.items()
+            },
+            None,
+        ),
         (
             lambda w, e: {
                 **w,
@@ -125,6 +132,29 @@ def test_averaged_weights_are_taken_if_asked_for(tmp_path):
     assert_equal(loaded(tmp_path / "b.pt", weights_prefix="ema_model.")[0], averaged)
     with pytest.raises(BundleError, match=r"has no weights at 'none'; it has 'ema\.shadow', 'mod"):
         loaded(tmp_path / "a.pt", weights_key="none")
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda w: w.to("meta"), "without numbers"),
+        (lambda w: w.to_sparse(), r"sparse \(torch.sparse_coo\)"),
+        (lambda w: w.to(torch.complex64), "torch.complex64"),
+        (lambda w: w.to(torch.int8), "torch.int8"),
+    ],
+)
+def test_numbers_of_another_kind(tmp_path, change, found):
+    state = trained("Pair").state_dict()
+    torch.save({**state, "head.weight": change(state["head.weight"])}, tmp_path / "w.pt")
+    expected = rf"w\.pt: head\.weight is {found}.*; expected plain floating-point numbers\."
+    with pytest.raises(BundleError, match=expected):
+        loaded(tmp_path / "w.pt")
+
+
+def test_floats_of_one_byte(tmp_path):
+    state = {k: v.to(torch.float8_e4m3fn) for k, v in trained("Pair").state_dict().items()}
+    torch.save(state, tmp_path / "w.pt")
+    assert_equal(loaded(tmp_path / "w.pt")[0], {k: v.float() for k, v in state.items()})
 
 
 def test_which_weights_were_taken_is_kept(tmp_path):

@@ -83,6 +83,8 @@ DAMAGED = r"is not a checkpoint that can be read: of its [\d,]+ bytes some are m
         ("w.pt", saved()[:2000], DAMAGED),
         ("w.pt", saved(_use_new_zipfile_serialization=False)[:-500], DAMAGED),
         ("w.pt", b"nothing that anybody knows", DAMAGED),
+        ("w.pt", bytes(5000), DAMAGED),
+        ("w.mlmodel", b"\x08\x04\x12\x0a" + bytes(20), r"is a model of Core ML\. .*--onnx"),
     ],
 )
 def test_what_is_no_checkpoint(tmp_path, name, content, message):

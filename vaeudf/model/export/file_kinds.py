@@ -41,6 +41,7 @@ _SUFFIXES = {
     ".msgpack": ("weights of Flax", f"{_TO_ONNX}."),
     ".pb": ("a model of TensorFlow", f"{_TO_ONNX}, with tf2onnx."),
     ".index": ("a part of a checkpoint of TensorFlow", f"{_TO_ONNX}, with tf2onnx."),
+    ".mlmodel": ("a model of Core ML", f"{_TO_ONNX}."),
     ".tflite": ("a model of TensorFlow Lite", f"{_TO_ONNX}, with tf2onnx."),
 }
 _LONGEST_BEGINNING = 512
@@ -77,7 +78,8 @@ def other_kind(path: Path) -> str | None:
         return f"is {what}. {advice}"
     if is_onnx(begins):
         return f"is an ONNX model. Name it with --onnx {path} in place of --factory and --weights."
-    if tarfile.is_tarfile(path):
+    # To tarfile, zeros are an archive without files.
+    if begins.strip(b"\0") and tarfile.is_tarfile(path):
         return _kind_of_tar(path)
     return None
 

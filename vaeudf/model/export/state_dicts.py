@@ -17,15 +17,18 @@ from torch.nn.parameter import is_lazy
 
 from vaeudf.model.export.saved_objects import Placeholder, module_weights
 
-# What wrappers put before every name: DistributedDataParallel, torch.compile, Lightning.
-_PREFIXES = ("module.", "_orig_mod.", "model.", "vae.", "net.")
+# What wrappers put before a part's name: DistributedDataParallel, torch.compile, FSDP, activation
+# checkpoints.
+_WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+# What stands before every name: of a wrapper, or of a Lightning module.
+_PREFIXES = (*(f"{name}." for name in _WRAPPERS), "model.", "vae.", "net.")
 # What is called so is an average over the training, and not the weights as they were last.
 _AVERAGED = re.compile(r"ema|shadow|averag|swa|polyak", re.IGNORECASE)
 # Numbers that are no weights: whether they are saved depends on the version, or on a wrapper.
 _COUNTS = re.compile(r"(?:.*\.)?num_batches_tracked")
 _WRAPPERS_OWN = {"n_averaged", "initted", "step"}
 # The same, where a part of a model was wrapped.
-_INNER_PREFIX = re.compile(r"(?<=\.)(?:module|_orig_mod)\.")
+_INNER_PREFIX = re.compile(rf"(?<=\.)(?:{'|'.join(_WRAPPERS)})\.")
 # Parts that training alone needs, and saves beside the model's.
 _TRAINING = re.compile(r"loss|lpips|perceptual|disc|critic|metric|vgg|ema(?:_|$)|.*_ema$", re.I)
 _DEEPEST = 4
