@@ -55,7 +55,8 @@ def _absolute(path: str | None, folder: str) -> str:
     """Return where a path leads that a row of a file in a folder names; empty for none."""
     if not path:
         return ""
-    if path.startswith(("/", "~", "file:")) or _STORE.match(path):
+    # ~$photo.jpg is a file's name, as Office writes them.
+    if path.startswith(("/", "~/", "file:")) or _STORE.match(path):
         return absolute(path)
     joined = f"{folder.rstrip('/')}/{path}"
     store = _STORE.fullmatch(joined)
