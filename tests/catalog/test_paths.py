@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ from deltalake import write_deltalake
 from pyspark.errors import PySparkException
 
 from vaeudf.catalog.csv_files import read_csv, read_csv_header
+from vaeudf.catalog.named_files import MISSING, look_up_all
 from vaeudf.catalog.reader import ImageReader
 from vaeudf.catalog.source import (
     CatalogSource,
@@ -26,6 +28,7 @@ from vaeudf.catalog.source import (
     resolve_format,
 )
 from vaeudf.errors import InputError, raised_in_task
+from vaeudf.images.decode import ImageFailure
 from vaeudf.schema import PLACE
 
 pytestmark = pytest.mark.spark
@@ -98,12 +101,9 @@ def csv_text(shop: Path, delimiter: str = ",") -> str:
     return "\n".join(lines) + "\n"
 
 
-@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_csv(spark, shop, delimiter, encoding):
+def test_csv(spark, shop):
     path = shop / "export" / "items.csv"
-    text = csv_text(shop, delimiter).replace("\n", "\r\n" if encoding == "utf-16" else "\n")
-    path.write_bytes(text.encode(encoding))
+    path.write_text(csv_text(shop, ";"))
     source = CatalogSource(str(path), id_column="sku", path_column="file")
     assert resolve_format(spark, source) == "csv"
     assert not has_hashed_versions(spark, source) and count_ignored(spark, source) == 0
@@ -112,10 +112,24 @@ def test_csv(spark, shop, delimiter, encoding):
     assert items.columns == ["item_id", "source_version", "price", "name", *PLACE]
     assert items.select("price", "name").dtypes == [("price", "double"), ("name", "string")]
     (row,) = items.where("item_id = '1e5'").collect()
-    assert (row.price, row.name) == (1.5, f'Dress{delimiter} "1"')
+    assert (row.price, row.name) == (1.5, 'Dress; "1"')
     assert check_items(items) == 8
     images = read_images(spark, source, ["3", "6", "nobody's"])
     assert images == {"3": b"far/c", "6": None}
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_delimiters_and_encodings(shop, delimiter, encoding, newline):
+    path = shop / "export" / "items.csv"
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    text = mark + csv_text(shop, delimiter).replace("\n", newline)
+    path.write_bytes(text.encode(encoding))
+    found = read_csv(str(path), ["sku", "file"])
+    assert list(zip(*found.select(["sku", "file"]).to_pydict().values(), strict=True)) == rows(shop)
+    assert found["name"].to_pylist() == [f'Dress{delimiter} "{i}"' for i in range(8)]
+    assert read_csv_header(str(path)) == ["sku", "file", "price", "name"]
 
 
 def test_parquet_and_a_delta_table(spark, shop):
@@ -308,11 +322,44 @@ def test_web_addresses_in_parquet(spark, shop):
     table = pa.table({"item_id": ["1"], "url": ["HTTP://shop.example/a.jpg"]})
     pq.write_table(table, shop / "export" / "items.parquet")
     source = CatalogSource(f"{shop}/export", path_column="url")
-    with pytest.raises(PySparkException) as caught:
-        list_items(spark, source).collect()
-    assert "column 'url' of catalog" in str(raised_in_task(caught.value))
-    with pytest.raises(InputError, match="such as HTTP://shop"):
+    with pytest.raises(InputError, match=r"^column 'url' of catalog .* such as HTTP://shop"):
         read_images(spark, source, ["1"])
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("a\0b", "x" * 5000, "foo://x/y.jpg", "s3://", "file:", "file://", "~nobody/a.jpg", "."),
+        *("C:\\photos\\a.jpg", "file://host/a.jpg", "data:image/png;base64,AAAA", "%", "//", "~"),
+        *("hdfs:", "s3:/bucket/a.jpg", "gs://", "a\nb"),
+    ],
+)
+def test_paths_that_lead_nowhere(tmp_path, path):
+    (found,) = look_up_all([(path, str(tmp_path))])
+    assert (found.version, found.length) == (MISSING, 0)
+    failure = ImageReader("image").read(found.uri, None, found.length, found.modified)
+    assert isinstance(failure, ImageFailure) and failure.reason == "unavailable"
+    assert "Error" not in failure.message
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"PK\3\4zipped",
+        b"\x1f\x8b\x08gz",
+        bytes(100),
+        b"\xff\xfe\xff",
+        b"item_id,file\n\0,\n",
+        b"\n\n",
+    ],
+)
+def test_files_that_are_no_csv(tmp_path, content):
+    path = tmp_path / "x.csv"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=rf"^{path} "):
+        read_csv(str(path), ["item_id", "file", "price"])
+    with pytest.raises(InputError, match=rf"^{tmp_path}/none.csv cannot be read: "):
+        read_csv_header(f"{tmp_path}/none.csv")
 
 
 def test_csv_as_people_write_it(tmp_path):
@@ -340,6 +387,73 @@ def test_csv_as_people_write_it(tmp_path):
     assert read_csv_header(str(path)) == ["id", "fi\nle", "file"]
 
 
+def test_csv_as_programs_write_it(tmp_path):
+    """A line for Excel, UTF-16 without a mark, lines of old Macs, and very long fields."""
+    expected = {"id": ["1", "2"], "file": ["a,b.jpg", None]}
+
+    def check(data: bytes, name: str = "x.csv") -> None:
+        path = tmp_path / name
+        path.write_bytes(data)
+        assert read_csv_header(str(path)) == ["id", "file"]
+        assert read_csv(str(path), ["id", "file"]).to_pydict() == expected
+
+    text = "id;file\r\n1;a,b.jpg\r\n2;\r\n"
+    check(f"sep=;\r\n{text}".encode("utf-8-sig"))
+    check(f'"sep=;"\n{text}'.encode("utf-16"))
+    check(b"sep=^\nid^file\n1^a,b.jpg\n2^\n")
+    check(text.encode("utf-16-le"))
+    check(text.encode("utf-16-be"))
+    check(text.replace("\r\n", "\r").encode())
+    check(text.replace("2;", "  \r\n2;").encode())
+    check(gzip.compress(text.encode()), "x.csv.gz")
+    long = "," * 200_000
+    (tmp_path / "x.csv").write_text(f'id,file\n1,"{long}"\n')
+    assert read_csv(str(tmp_path / "x.csv"), ["id"])["file"].to_pylist() == [long]
+
+
+def test_compressed_csv_is_known_by_its_name(spark, shop):
+    path = shop / "export" / "items.csv.gz"
+    path.write_bytes(gzip.compress(csv_text(shop).encode()))
+    for catalog in (path, path.parent):
+        source = CatalogSource(str(catalog), id_column="sku", path_column="file")
+        assert listed(spark, source) == EXPECTED
+
+
+def test_paths_that_other_systems_write(spark, shop):
+    """Backslashes, and accents that macOS takes apart."""
+    composed, apart = "é.jpg", "e\u0301.jpg"
+    for name in (f"photos/{apart}", f"far/{composed}", "far/back\\slash"):
+        (shop / name).write_bytes(name.encode())
+    paths = [
+        "..\\photos\\a.jpg",
+        "..\\photos\\b ü%41.jpg",
+        f"../photos/{composed}",
+        f"..\\far\\{apart}",
+        "../far/back\\slash",
+        "..\\photos\\gone.jpg",
+    ]
+    path = shop / "export" / "items.csv"
+    path.write_text("item_id,file\n" + "".join(f"{i},{one}\n" for i, one in enumerate(paths)))
+    source = CatalogSource(str(path), path_column="file")
+    found = listed(spark, source)
+    assert [found[str(i)][1] for i in range(len(paths))] == [
+        b"photos/a.jpg",
+        "photos/b ü%41.jpg".encode(),
+        f"photos/{apart}".encode(),
+        f"far/{composed}".encode(),
+        b"far/back\\slash",
+        "unavailable",
+    ]
+    for absolute in ("C:\\shop\\a.jpg", "d:/shop/a.jpg", "\\\\server\\shop\\a.jpg"):
+        path.write_text(f"item_id,file\n1,{absolute}\n")
+        with pytest.raises(PySparkException) as caught:
+            list_items(spark, source).collect()
+        assert str(raised_in_task(caught.value)).startswith(
+            f"column 'file' of catalog {path} holds paths of Windows, such as {absolute}; expected "
+            "paths that this machine has. Cut off what stands before the folder"
+        )
+
+
 def test_columns_of_numbers_are_numbers(spark, shop):
     header = "item_id,file,whole,decimal,zeros,plus,mixed,huge,none,exponent\n"
     lines = "a,x,1,1,007,+1,1,12345678901234567890123,,1e-3\n"
@@ -349,7 +463,7 @@ def test_columns_of_numbers_are_numbers(spark, shop):
     items = list_items(spark, source).drop(*PLACE)
     assert dict(items.dtypes[2:]) == {
         **{"whole": "bigint", "decimal": "double", "zeros": "string", "plus": "string"},
-        **{"mixed": "string", "huge": "double", "none": "string", "exponent": "double"},
+        **{"mixed": "string", "huge": "string", "none": "string", "exponent": "double"},
     }
     first, second, third = sorted(items.collect())
     assert (first.whole, first.decimal, first.zeros) == (1, 1.0, "007")

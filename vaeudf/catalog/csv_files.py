@@ -19,10 +19,15 @@ from vaeudf.storage.locations import filesystem
 _DELIMITERS = (",", ";", "\t", "|")
 _BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 _HEAD_CHARACTERS = 2**20
+# A field may be an embedding, or a picture in base64; the csv module's own limit is 128 KiB.
+_LONGEST_FIELD = 2**31 - 1
+# What Excel takes for the delimiter, in a line before the header.
+_DECLARED = re.compile('\ufeff?"?sep=(.)"?[\r\n]')
 _ROWS_PER_CHUNK = 50_000
 # Only what is written as a number is written: 007 and +1 are texts.
 _WHOLE = r"\A-?(0|[1-9][0-9]{0,17})\z"
-_DECIMAL = r"\A-?(0|[1-9][0-9]*)([.][0-9]+)?([eE][+-]?[0-9]{1,2})?\z"
+# More digits before the point than a double holds are rather a code's.
+_DECIMAL = r"\A-?(0|[1-9][0-9]{0,14})([.][0-9]+)?([eE][+-]?[0-9]{1,2})?\z"
 
 
 class _Dialect(NamedTuple):
@@ -45,25 +50,25 @@ def read_csv_header(uri: str) -> list[str]:
     Raises:
         InputError: The file cannot be read as text.
     """
-    with _opened(uri) as text:
-        return _dialect(text.read(_HEAD_CHARACTERS), ()).names
+    with _opened(uri) as (text, declared):
+        return _dialect(text.read(_HEAD_CHARACTERS), (), declared).names
 
 
 def read_csv(uri: str, wanted: Sequence[str]) -> pa.Table:
     """Return a CSV file's columns as text; an empty field is null. Columns without a name are not.
 
-    The delimiter, a comma, a semicolon, a tab or a bar, is the one with which the header has the
-    columns that are wanted.
+    The delimiter is what a line ``sep=;`` before the header says; else a comma, a semicolon, a tab
+    or a bar: the one with which the header has the columns that are wanted.
 
     Args:
-        uri: The file: UTF-8, or UTF-16 with a byte order mark.
+        uri: The file: UTF-8 or UTF-16; compressed if its name says so, as ``.csv.gz``.
         wanted: Columns that it must have.
 
     Raises:
         InputError: It cannot be read, lacks a column, or a line has too many or too few fields.
     """
-    with _opened(uri) as text:
-        dialect = _dialect(text.read(_HEAD_CHARACTERS), wanted)
+    with _opened(uri) as (text, declared):
+        dialect = _dialect(text.read(_HEAD_CHARACTERS), wanted, declared)
     names = dialect.names
     if not any(names):
         raise InputError(f"{uri} is empty; expected a first line with the names of its columns.")
@@ -77,7 +82,7 @@ def read_csv(uri: str, wanted: Sequence[str]) -> pa.Table:
     kept = [i for i, name in enumerate(names) if name and name not in names[:i]]
     schema = pa.schema([(names[i], pa.string()) for i in kept])
     chunks = []
-    with _opened(uri) as text:
+    with _opened(uri) as (text, _):
         rows = _rows(uri, text, dialect)
         while some := list(islice(rows, _ROWS_PER_CHUNK)):
             columns = list(zip(*some, strict=True))
@@ -89,8 +94,9 @@ def read_csv(uri: str, wanted: Sequence[str]) -> pa.Table:
 def with_numbers(table: pa.Table) -> pa.Table:
     """Return a table of texts with the columns that hold nothing but numbers as numbers.
 
-    bigint, where all are whole numbers of up to 18 digits; else double. A number with leading zeros
-    or a plus is a text, and so is its whole column.
+    bigint, where all are whole numbers of up to 18 digits; else double, where none has more than 15
+    digits before the point. A number with leading zeros or a plus is a text, and so is its whole
+    column.
     """
     columns = []
     for column in table.columns:
@@ -105,16 +111,19 @@ def with_numbers(table: pa.Table) -> pa.Table:
 
 
 @contextmanager
-def _opened(uri: str) -> Iterator[io.TextIOWrapper]:
+def _opened(uri: str) -> Iterator[tuple[io.TextIOWrapper, str | None]]:
+    """Open a file at its header; gives the delimiter as well, if a line before that says it."""
     try:
         files, inner = filesystem(uri)
         with files.open_input_stream(inner) as stream:
-            head = stream.read(4)
-        encoding = next(
-            (name for mark, name in _BYTE_ORDER_MARKS.items() if head.startswith(mark)), "utf-8"
-        )
+            head = stream.read(64)
+        encoding = _encoding(head)
+        declared = _DECLARED.match(head.decode(encoding, "ignore"))
         with files.open_input_stream(inner) as stream:
-            yield io.TextIOWrapper(stream, encoding=encoding, newline="")
+            text = io.TextIOWrapper(stream, encoding=encoding, newline="")
+            if declared:
+                text.readline()
+            yield text, declared[1] if declared else None
     except UnicodeDecodeError as error:
         found = error.object[error.start : error.start + 1].hex()
         raise InputError(
@@ -125,16 +134,28 @@ def _opened(uri: str) -> Iterator[io.TextIOWrapper]:
         raise InputError(f"{uri} cannot be read: {root_cause(error)}.") from None
 
 
-def _dialect(head: str, wanted: Sequence[str]) -> _Dialect:
+def _encoding(head: bytes) -> str:
+    for mark, name in _BYTE_ORDER_MARKS.items():
+        if head.startswith(mark):
+            return name
+    # Without a mark: names of columns begin with ASCII, of which UTF-16 makes one byte of two 0.
+    if head[1:2] == b"\0":
+        return "utf-16-le"
+    return "utf-16-be" if head[:1] == b"\0" else "utf-8"
+
+
+def _dialect(head: str, wanted: Sequence[str], declared: str | None) -> _Dialect:
+    csv.field_size_limit(_LONGEST_FIELD)
+
     def read(delimiter: str) -> _Dialect:
         try:
-            header = next(csv.reader(io.StringIO(head), delimiter=delimiter), [])
+            header = next(csv.reader(io.StringIO(head, newline=""), delimiter=delimiter), [])
         except csv.Error:
             header = []
         names = [_bare(name) for name in header]
         return _Dialect(delimiter, names, names != header)
 
-    dialects = [read(delimiter) for delimiter in _DELIMITERS]
+    dialects = [read(delimiter) for delimiter in ([declared] if declared else _DELIMITERS)]
     return max(dialects, key=lambda one: (set(wanted) <= set(one.names), len(one.names)))
 
 
@@ -149,7 +170,7 @@ def _rows(uri: str, text: io.TextIOWrapper, dialect: _Dialect) -> Iterator[list[
     try:
         next(reader, None)
         for row in reader:
-            if not row:
+            if not row or (len(row) == 1 < width and not row[0].strip()):
                 continue  # an empty line
             if len(row) != width:
                 raise InputError(

@@ -17,7 +17,9 @@ from vaeudf.storage.locations import absolute, filesystem
 FileKind = Literal["image", "parquet", "csv", "archive", "unnamed", "unreadable", "other"]
 
 PARQUET_SUFFIXES = ("parquet", "parq", "pq", "parquet.gzip", "parquet.snappy")
-CSV_SUFFIXES = ("csv", "tsv")
+CSV_SUFFIXES = tuple(
+    f"{name}{packed}" for name in ("csv", "tsv") for packed in ("", ".gz", ".bz2", ".zst")
+)
 ARCHIVE_SUFFIXES = ("tar", "tar.gz", "tgz", "zip")
 
 _BY_SUFFIX: dict[FileKind, Sequence[str]] = {

@@ -6,6 +6,7 @@ import os
 import posixpath
 import re
 import stat
+import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -46,15 +47,14 @@ def look_up_all(named: Sequence[tuple[str | None, str]]) -> list[NamedFile]:
         named: Of each, its path as it is written, absolute, a URI, percent-encoded or not, or
             relative to a folder; and the folder, a local one or a URI.
     """
-    uris = [_absolute(path, folder) for path, folder in named]
+    uris = [_absolute(path, folder) if path else "" for path, folder in named]
     waits = [bool(_STORE.match(uri)) for uri in uris]
-    return call_all(_look_up, [(uri,) for uri in uris], waits)
+    calls = [(uri, *one) for uri, one in zip(uris, named, strict=True)]
+    return call_all(_look_up, calls, waits)
 
 
-def _absolute(path: str | None, folder: str) -> str:
-    """Return where a path leads that a row of a file in a folder names; empty for none."""
-    if not path:
-        return ""
+def _absolute(path: str, folder: str) -> str:
+    """Return where a path leads that a row of a file in a folder names."""
     # ~$photo.jpg is a file's name, as Office writes them.
     if path.startswith(("/", "~/", "file:")) or _STORE.match(path):
         return absolute(path)
@@ -64,16 +64,35 @@ def _absolute(path: str | None, folder: str) -> str:
     return f"{store[1]}/{posixpath.normpath(store[2])}" if store else joined
 
 
-def _look_up(uri: str) -> NamedFile:
+def _look_up(uri: str, path: str | None, folder: str) -> NamedFile:
+    """Return the file that a path names, as it is written or else as it may be called here."""
+    found = _look_up_as(uri)
+    if path and found.version == MISSING:
+        for other in _other_spellings(uri, path, folder):
+            now = _look_up_as(other)
+            if now.version != MISSING:
+                return now
+    return found
+
+
+def _other_spellings(uri: str, path: str, folder: str) -> list[str]:
+    """Return where the path may lead besides.
+
+    Windows writes backslashes, most programs percent-encode the URIs of local files, and macOS
+    takes accents apart from their letters when it unpacks an archive.
+    """
+    paths = [path, path.replace("\\", "/")]
+    paths += [unicodedata.normalize(form, one) for form in ("NFC", "NFD") for one in paths]
+    uris = [_absolute(one, folder) for one in paths]
+    uris += [unquote(one) for one in uris if one.startswith("/")]
+    return [one for one in dict.fromkeys(uris) if one != uri]
+
+
+def _look_up_as(uri: str) -> NamedFile:
     if not uri:
         return NamedFile(uri)
     if uri.startswith("/"):
-        found = _local(uri)
-        if found.version == MISSING and "%" in uri:
-            # URIs of files are percent-encoded by most programs that write them.
-            decoded = _local(unquote(uri))
-            return found if decoded.version == MISSING else decoded
-        return found
+        return _local(uri)
     try:
         files, inner = filesystem(uri)
         info = files.get_file_info(inner)

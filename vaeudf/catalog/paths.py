@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -28,6 +29,7 @@ from vaeudf.spark.cluster import Cluster
 # Beside the payload's columns, which may have any names.
 _FOLDER = "__vaeudf_folder"
 _WEB = r"(?i)^\s*https?://"
+_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 _TASKS_PER_CORE = 2
 # Two paths of one item are compared, not all paths of a catalog.
 _PATH_DIGITS = 8
@@ -108,6 +110,7 @@ class PathsCatalog:
                 _check_no_web(about, batch.column(NAMED_PATH))
                 named = batch.column(NAMED_PATH).to_pylist(), batch.column(_FOLDER).to_pylist()
                 found = look_up_all(list(zip(*named, strict=True)))
+                _check_no_windows(about, named[0], found)
                 versions = pa.array(
                     [
                         _version(file, path, folder.removeprefix(root))
@@ -205,3 +208,13 @@ def _check_no_web(about: str, paths: pa.Array | pa.ChunkedArray) -> None:
             "them. Download them first, as with img2dataset --output_format parquet, and encode "
             "what it writes."
         )
+
+
+def _check_no_windows(about: str, paths: Sequence[str | None], found: Sequence[NamedFile]) -> None:
+    for path, file in zip(paths, found, strict=True):
+        if file.version == MISSING and _WINDOWS.match(path or ""):
+            raise InputError(
+                f"{about} holds paths of Windows, such as {path}; expected paths that this machine "
+                "has. Cut off what stands before the folder with the catalog: paths may be "
+                "relative to it, and backslashes may stay."
+            )

@@ -117,7 +117,10 @@ def _read_file(uri: str, length: float) -> bytes | ImageFailure:
 
 
 def _unavailable(uri: str, error: Exception) -> ImageFailure:
-    return ImageFailure(UNAVAILABLE, f"{uri} could not be read: {root_cause(error)}.")
+    cause = root_cause(error)
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        cause = error.strerror.lower()  # without the path once more, and Python's number
+    return ImageFailure(UNAVAILABLE, f"{uri} could not be read: {cause}.")
 
 
 def check_unchanged(uri: str, length: float, modified: float) -> None:

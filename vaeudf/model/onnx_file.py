@@ -46,17 +46,18 @@ def read_whole(path: Path) -> bytes:
     Raises:
         BundleError: It is no such file, or a file that it names is missing or elsewhere.
     """
-    if not path.is_file():
-        raise BundleError(f"{path} does not exist; expected a model of ONNX.")
-    if path.stat().st_size > MOST_BYTES:
-        raise BundleError(
-            f"{path} has {path.stat().st_size:,} bytes; an ONNX file has at most {MOST_BYTES:,}."
-        )
 
     def read_beside(entry: dict[str, str]) -> bytes:
         return _read_beside(path, entry)
 
     try:
+        if not path.is_file():
+            raise BundleError(f"{path} does not exist; expected a model of ONNX.")
+        if path.stat().st_size > MOST_BYTES:
+            raise BundleError(
+                f"{path} has {path.stat().st_size:,} bytes; an ONNX file has at most "
+                f"{MOST_BYTES:,}."
+            )
         content = path.read_bytes()
     except OSError as error:
         raise BundleError(f"{path} cannot be read: {error.strerror}.") from None

@@ -58,6 +58,10 @@ TABLES = [
     "query_id;z0;z1;z2\na;1;-2,5;0\nb;0,25;4;-1e-3\n",
     "query_id;z0;z1;z2;\na;1;-2.5;0;\nb;0.25;4;-0.001;\n",
     "query_id\tz0\tz1\tz2\na\t1\t-2.5\t0\nb\t0.25\t4\t-1e-3\n",
+    "sep=;\nquery_id;z0;z1;z2\na;1;-2,5;0\nb;0,25;4;-1e-3\n",
+    '"sep=^"\r\nquery_id^z0^z1^z2\r\na^1^-2.5^0\r\nb^0.25^4^-1e-3\r\n',
+    "query_id,z0,z1,z2\ra,1,-2.5,0\rb,0.25,4,-1e-3\r",
+    "query_id z0 z1 z2\na 1 -2.5 0\nb 0.25  4 -1e-3\n",
     "query_id\tz0\tz1\tz2\na\t1\t-2,5\t0\nb\t0,25\t4\t-1e-3\n",
     "query_id|z0|z1|z2\na|1|-2.5|0\nb|0.25|4|-.001\n",
     'query_id,z0,z1,z2\na,"1","-2,5","0"\nb,"0,25","4","-1e-3"\n',
@@ -290,7 +294,9 @@ def test_text_in_json_may_hold_any_sign(write):
         ),
         ('{"z": [1]}\n{"z": 7}\n', 'have \'z\' of different kinds, such as ["1"] and "7";'),
         ('{"z": {"type": 0, "size": 1, "indices": [4], "values": [1]}}', "a sparse vector in row"),
-        ('{"z": [NaN]}', "query '0' has nan in dimension 0; expected finite numbers only."),
+        ('{"z": [NaN]}', "query '0' leaves every dimension open; expected a finite number in at"),
+        ("[" * 50_000, "line 1 is not JSON (too many brackets within brackets); expected obj"),
+        ('{"query_id": "\\ud83d", "z": [1]}', "have 'query_id' with half of a character"),
     ],
 )
 def test_json_that_is_refused(write, text, why):
@@ -377,6 +383,41 @@ def test_what_numpy_writes(write):
     stream = io.StringIO()
     np.savetxt(stream, ROWS, delimiter=",", header="z0,z1,z2")
     check(read_latents(write("q.csv", stream.getvalue())))
+    stream = io.StringIO()
+    np.savetxt(stream, ROWS, header="z0 z1 z2")
+    check(read_latents(write("q.csv", stream.getvalue())))
+    stream = io.StringIO()
+    np.savetxt(stream, ROWS)
+    assert refusal(write("q.txt", stream.getvalue())).endswith("there: add the line z0 z1 z2.")
+
+
+@pytest.mark.parametrize("shown", ["np.float32({})", "np.float64({})", "tensor({})"])
+def test_lists_of_printed_numbers(write, shown):
+    texts = ["[" + ", ".join(shown.format(number) for number in row) + "]" for row in ROWS]
+    check(read_latents(write("q.csv", pd.DataFrame({"z": texts}).to_csv())))
+
+
+def test_fields_beyond_the_limit_of_the_csv_module(write):
+    embedding = ",".join(["0.5"] * 50_000)
+    path = write("q.csv", f'query_id,z,embedding\na,"{ROWS[0]}","{embedding}"\n')
+    check(read_latents(path), "a", ROWS[:1])
+
+
+TEXTS = [pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())]
+
+
+@pytest.mark.parametrize("kind", TEXTS)
+def test_text_of_any_type(write, kind):
+    """Polars and DuckDB write large strings and views, pandas dictionaries."""
+    columns = {f"z{i}": pa.array(map(str, column)) for i, column in enumerate(np.array(ROWS).T)}
+    columns = {name: column.cast(kind) for name, column in columns.items()}
+    check(read_latents(write("q.parquet", pa.table(columns))))
+    lists = pa.array(map(str, ROWS)).cast(kind)
+    check(read_latents(write("q.parquet", pa.table({"z": lists}))))
+
+
+def test_signs_between_thousands_are_refused(write):
+    assert "z is '1_0;2' in row 0; expected numbers" in refusal(write("q.csv", "z\n1_0;2\n"))
 
 
 # ---- files and folders
@@ -386,7 +427,10 @@ def test_compressed_files(write):
     text = b"query_id,z0,z1,z2\na,1,-2.5,0\nb,0.25,4,-1e-3\n"
     check(read_latents(write("q.csv.gz", gzip.compress(text))), ["a", "b"])
     check(read_latents(write("q.csv.bz2", bz2.compress(text))), ["a", "b"])
-    assert "cannot be read: " in refusal(write("q.csv.gz", b"z0\n1\n"))
+    # What a file is follows from its bytes: browsers unpack, and keep the name.
+    check(read_latents(write("q.csv", gzip.compress(text))), ["a", "b"])
+    check(read_latents(write("q.csv.gz", text)), ["a", "b"])
+    assert "cannot be read: " in refusal(write("q.csv.gz", gzip.compress(text)[:-9]))
 
 
 @pytest.mark.parametrize("name", ["queries", "q.parquet", "q.csv", "a b"])

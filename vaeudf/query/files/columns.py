@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 
 from vaeudf.errors import InputError
-from vaeudf.query.files.vectors import vectors
+from vaeudf.query.files.vectors import plain_text, vectors
 from vaeudf.query.latents import Latents, from_rows
 from vaeudf.schema import LOG_VAR, MU, QUERY_ID
 from vaeudf.table.ids import ids_as_text
@@ -109,7 +109,7 @@ def _rows(table: pa.Table, stem: str, path: str) -> Sequence[ArrayLike]:
             f"queries {path} have the columns {', '.join(table.column_names)}; expected {stem}, a "
             f"list of numbers, or {stem}0, {stem}1, …, one column per dimension{other}."
         )
-    columns = {name: table.column(name) for _, name in numbered}
+    columns = {name: plain_text(table.column(name)) for _, name in numbered}
     point = _decimal_point(list(columns.values()), path)
     return list(
         np.stack([_numbers(column, name, point, path) for name, column in columns.items()], axis=1)

@@ -13,6 +13,10 @@ from vaeudf.errors import InputError
 from vaeudf.query.files.columns import has_vectors
 
 _DELIMITERS = (",", ";", "\t", "|")
+# What Excel takes for the delimiter, in a line before the names.
+_DECLARED = re.compile(r'"?sep=(.)"?\Z')
+# A field may be an embedding; the csv module's own limit is 128 KiB.
+_LONGEST_FIELD = 2**31 - 1
 _NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?")
 # How many names of columns a message writes out.
 _NAMES_SHOWN = 4
@@ -23,8 +27,9 @@ Rows = list[list[str]]
 def read_delimited(text: str, path: str) -> pa.Table:
     """Read a table whose first line has the columns' names.
 
-    Fields are separated by commas, semicolons, tabs or bars: by what makes columns of the first
-    line that queries have, and as many fields of every other line.
+    Fields are separated by what a line ``sep=;`` before the names says; else by commas, semicolons,
+    tabs or bars: by what makes columns of the first line that queries have, and as many fields of
+    every other line. Where none of these is in the first line, blanks are taken.
 
     Args:
         text: What is in the file.
@@ -36,18 +41,30 @@ def read_delimited(text: str, path: str) -> pa.Table:
     Raises:
         InputError: It has no names of columns, one of them twice, or lines with other fields.
     """
-    first = text.lstrip("\n\r").split("\n", 1)[0].rstrip("\r")
+    csv.field_size_limit(_LONGEST_FIELD)
+    delimiters: tuple[str, ...] = _DELIMITERS
+    text = text.lstrip("\n\r")
+    if declared := _DECLARED.match(_first_line(text)):
+        delimiters = (declared[1],)
+        text = text[declared.end() :].lstrip("\n\r")
+    first = _first_line(text)
     if not first.strip():
         raise InputError(f"queries {path} are empty; expected a first line with names of columns.")
-    names = {delimiter: _names(first, delimiter) for delimiter in _DELIMITERS}
-    known = [delimiter for delimiter in _DELIMITERS if has_vectors(names[delimiter])]
+    if not any(delimiter in first for delimiter in delimiters):
+        blanks = _names(first.removeprefix("#").strip(), " ")
+        if len(blanks) > 1 and (has_vectors(blanks) or all(map(_NUMBER.fullmatch, blanks))):
+            delimiters = (" ",)  # as numpy.savetxt writes
+            text = re.sub(r"\A# *", "", text)
+            first = _first_line(text)
+    names = {delimiter: _names(first, delimiter) for delimiter in delimiters}
+    known = [delimiter for delimiter in delimiters if has_vectors(names[delimiter])]
     # Of a table with one column, every delimiter is right that does not occur in it.
     known.sort(key=lambda delimiter: -len(names[delimiter]))
     if not known:
         # The comma last: with another delimiter it is a decimal point.
-        for delimiter in reversed(_DELIMITERS):
+        for delimiter in reversed(delimiters):
             _check_has_names(names[delimiter], delimiter, path)
-        known = [max(_DELIMITERS, key=first.count)]
+        known = [max(delimiters, key=first.count)]
     refusals = []
     for delimiter in known:
         try:
@@ -55,6 +72,10 @@ def read_delimited(text: str, path: str) -> pa.Table:
         except InputError as error:
             refusals.append(error)
     raise refusals[0]
+
+
+def _first_line(text: str) -> str:
+    return re.split("[\r\n]", text, maxsplit=1)[0]
 
 
 def _names(first: str, delimiter: str) -> list[str]:
@@ -85,7 +106,7 @@ def _rows(text: str, delimiter: str, path: str) -> Rows:
         InputError: A line has not as many fields as the first, or quotes that do not end.
     """
     # Blanks after delimiters belong to an id, unless the names have them as well.
-    blanks = bool(re.search(re.escape(delimiter) + " ", text.lstrip("\n\r").split("\n", 1)[0]))
+    blanks = delimiter == " " or f"{delimiter} " in _first_line(text)
     reader = csv.reader(
         io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=blanks, strict=True
     )

@@ -20,7 +20,12 @@ from vaeudf.query.files.text import decode
 from vaeudf.schema import QUERY_ID
 
 FORMATS = "Parquet (.parquet), CSV (.csv), JSON lines (.jsonl, .ndjson, .json) or NumPy (.npy)"
-_COMPRESSED = (".gz", ".bz2", ".zst", ".lz4")
+_COMPRESSED = {
+    "gzip": (".gz", b"\x1f\x8b"),
+    "bz2": (".bz2", b"BZh"),
+    "zstd": (".zst", b"\x28\xb5\x2f\xfd"),
+    "lz4": (".lz4", b"\x04\x22\x4d\x18"),
+}
 
 
 @dataclass(frozen=True)
@@ -115,11 +120,12 @@ def format_of(name: str, start: bytes, path: str) -> Format:
     return _JSON if first in (b"{", b"[") else _CSV
 
 
-def is_compressed(name: str) -> bool:
-    """Whether a file's name says that it is compressed, as gzip and others name files."""
-    return name.lower().endswith(_COMPRESSED)
+def compression(start: bytes) -> str | None:
+    """Return what pyarrow calls a file's compression, whatever its name; None if it has none."""
+    return next((name for name, (_, magic) in _COMPRESSED.items() if start.startswith(magic)), None)
 
 
 def _suffix(name: str) -> str:
-    stem = posixpath.splitext(name)[0] if is_compressed(name) else name
-    return posixpath.splitext(stem.lower())[1][1:]
+    stem, suffix = posixpath.splitext(name.lower())
+    packed = {ending for ending, _ in _COMPRESSED.values()}
+    return (posixpath.splitext(stem)[1] if suffix in packed else suffix)[1:]

@@ -51,7 +51,7 @@ def _rows(text: str, path: str) -> list[object]:
     if not text.strip():
         raise InputError(f"queries {path} are empty; {_EXPECTED}.")
     try:
-        whole = _DECODER.decode(text)
+        whole = _decoded(text)
     except ValueError as error:
         first = text.strip().split("\n", 1)[0]
         if not _is_json(first):
@@ -63,9 +63,16 @@ def _rows(text: str, path: str) -> list[object]:
     return [whole]
 
 
+def _decoded(text: str) -> object:
+    try:
+        return _DECODER.decode(text)
+    except RecursionError:
+        raise ValueError("too many brackets within brackets") from None
+
+
 def _is_json(line: str) -> bool:
     try:
-        _DECODER.decode(line)
+        _decoded(line)
     except ValueError:
         return False
     return True
@@ -75,7 +82,7 @@ def _lines(text: str, path: str) -> Iterator[object]:
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
-                yield _DECODER.decode(line)
+                yield _decoded(line)
             except ValueError as error:
                 _refuse(number, error, path)
 
@@ -91,7 +98,12 @@ def _refuse(number: int, error: ValueError, path: str) -> NoReturn:
 def _array(name: str, values: list[object], path: str) -> pa.Array:
     try:
         return pa.array(values)
-    except (pa.ArrowException, TypeError):
+    except UnicodeEncodeError:
+        raise InputError(
+            f"queries {path} have {name!r} with half of a character (such as \\ud83d alone); "
+            "expected whole ones."
+        ) from None
+    except (pa.ArrowException, TypeError, RecursionError):
         known = [value for value in values if value is not None]
         other = next((value for value in known if type(value) is not type(known[0])), known[-1])
         raise InputError(

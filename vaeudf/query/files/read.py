@@ -9,7 +9,7 @@ from pyarrow import fs
 
 from vaeudf.errors import InputError, root_cause
 from vaeudf.query.files.columns import queries_of
-from vaeudf.query.files.formats import FORMATS, format_of, is_compressed
+from vaeudf.query.files.formats import FORMATS, compression, format_of
 from vaeudf.query.latents import Latents
 from vaeudf.storage.locations import absolute, exists, filesystem
 from vaeudf.table.delta import has_commits
@@ -82,7 +82,11 @@ def _read(system: fs.FileSystem, inner: str, path: str) -> pa.Table:
 
 
 def _open(system: fs.FileSystem, inner: str) -> pa.NativeFile:
-    if not is_compressed(inner):
-        return system.open_input_file(inner)
-    with system.open_input_stream(inner, compression="detect") as stream:
+    """Open a file for reading what is in it, decompressed."""
+    file = system.open_input_file(inner)
+    packed = compression(file.read(_START_BYTES))
+    file.seek(0)
+    if packed is None:
+        return file
+    with pa.CompressedInputStream(file, packed) as stream:
         return pa.BufferReader(stream.read())

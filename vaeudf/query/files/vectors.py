@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,8 +16,12 @@ from vaeudf.errors import InputError
 _FIELDS = {"type", "size", "indices", "values"}
 # How NumPy and torch print an array: array([0.1, 2.], dtype=float32).
 _PRINTED = re.compile(r"^(?:array|tensor)\((.*?)(?:, *(?:dtype|device|grad_fn)=.*)?\)$", re.DOTALL)
+# How NumPy and torch print one number of a list: np.float32(0.1), tensor(0.1).
+_PRINTED_NUMBER = re.compile(r"\b(?:(?:np|numpy)\.float\d+|tensor)\(([^(),\s]+)\)")
 _SPARSE = re.compile(r"^\((\d+), *\[([^]]*)\], *\[([^]]*)\]\)$")
 _BRACKETS = {"[": "]", "(": ")", "{": "}"}
+# What stands for a dimension that is left open.
+_OPEN = ("", "*", "null", "None")
 _EXPECTED = "expected numbers with commas between, such as [0.1, -2, 0]"
 
 
@@ -34,18 +39,24 @@ def vectors(column: pa.ChunkedArray, what: str) -> list[ArrayLike]:
     kind = column.type
     if isinstance(kind, pa.BaseExtensionType):
         column, kind = column.cast(kind.storage_type), kind.storage_type
-    if pa.types.is_dictionary(kind):
-        column, kind = column.cast(kind.value_type), kind.value_type
+    column = plain_text(column)
+    kind = column.type
     rows: list[Any] = column.to_pylist()
-    if _is_text(kind):
+    if pa.types.is_string(kind):
         return [row and _parsed(row, what, place) for place, row in enumerate(rows)]
     if pa.types.is_struct(kind) and {field.name for field in kind} >= _FIELDS - {"size", "indices"}:
         return [row and _unpacked(row, what, place) for place, row in enumerate(rows)]
     return rows
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+def plain_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column without a dictionary, and of text of any kind as strings."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        kind = pa.string()
+    return column.cast(kind) if kind != column.type else column
 
 
 def _parsed(text: str, what: str, place: int) -> list[float] | NDArray[np.float64]:
@@ -56,13 +67,20 @@ def _parsed(text: str, what: str, place: int) -> list[float] | NDArray[np.float6
     if sparse:
         indices, values = ([part for part in sparse[i].split(",") if part] for i in (2, 3))
         return _scattered(sparse[1], indices, values, what, place)
+    inner = _PRINTED_NUMBER.sub(r"\1", inner)
     if inner[:1] in _BRACKETS and inner.endswith(_BRACKETS[inner[0]]):
         inner = inner[1:-1]
     try:
-        return [float(part) for part in _parts(inner)]
+        return [_number(part) for part in _parts(inner)]
     except ValueError:
         shown = text if len(text) <= 60 else text[:59] + "…"
         raise InputError(f"{what} is {shown!r} in row {place}; {_EXPECTED}.") from None
+
+
+def _number(text: str) -> float:
+    if "_" in text:
+        raise ValueError(text)  # which Python takes for a sign between thousands
+    return math.nan if text.strip() in _OPEN else float(text)
 
 
 def _parts(text: str) -> list[str]:
