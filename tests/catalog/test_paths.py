@@ -211,6 +211,15 @@ def test_a_row_that_names_another_file_has_another_version(spark, shop):
         shutil.rmtree(shop / "moved")
 
 
+def test_names_that_begin_with_a_tilde(spark, shop):
+    (shop / "export" / "~$a.jpg").write_bytes(b"1")
+    lines = "a,~$a.jpg\nb,~nobody-here/b.jpg\nc,~\n"
+    (shop / "export" / "items.csv").write_text("item_id,file\n" + lines)
+    found = listed(spark, CatalogSource(f"{shop}/export", path_column="file"))
+    images = {name: image for name, (_, image) in found.items()}
+    assert images == {"a": b"1", "b": "unavailable", "c": "unavailable"}
+
+
 def test_a_folder_of_csv_files_beside_its_pictures(spark, shop):
     photos = shop / "photos"
     (photos / "train").mkdir()

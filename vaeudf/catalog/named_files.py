@@ -55,7 +55,8 @@ def look_up_all(named: Sequence[tuple[str | None, str]]) -> list[NamedFile]:
 
 def _absolute(path: str, folder: str) -> str:
     """Return where a path leads that a row of a file in a folder names."""
-    if path.startswith(("/", "~", "file:")) or _STORE.match(path):
+    # ~$photo.jpg is a file's name, as Office writes them.
+    if path.startswith(("/", "~/", "file:")) or _STORE.match(path):
         return absolute(path)
     joined = f"{folder.rstrip('/')}/{path}"
     store = _STORE.fullmatch(joined)

@@ -331,6 +331,13 @@ def test_vectors_of_spark_ml(write):
     )
 
 
+@pytest.mark.parametrize("vector", ["(3,[-1],[5])", "(3,[0,1],[5])", "(3,[3],[5])"])
+def test_sparse_vectors_with_places_that_there_are_not(write, vector):
+    assert "expected as many indices as values, each from 0 below the size." in refusal(
+        write("q.csv", f'z\n"{vector}"\n')
+    )
+
+
 def test_other_columns_need_not_be_readable(write):
     times = pa.array([0, 1], pa.time64("ns"))
     half = pa.array(np.float16([1, 2]))

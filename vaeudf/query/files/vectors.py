@@ -107,7 +107,10 @@ def _scattered(
 ) -> NDArray[np.float64]:
     try:
         vector = np.zeros(int(size))
-        vector[np.array(indices, np.int64)] = np.array(values, np.float64)
+        places = [int(place) for place in indices or ()]
+        if len(places) != len(values) or any(place < 0 for place in places):
+            raise ValueError
+        vector[places] = np.array(values, np.float64)
     except (TypeError, ValueError, IndexError):
         raise InputError(
             f"{what} has a sparse vector in row {place} with size {size}, indices {indices} and "
