@@ -130,7 +130,7 @@ def _read(file: Listed) -> CatalogFile:
             columns = _columns(footer, schema)
     except (OSError, pa.ArrowException) as error:
         raise InputError(
-            f"file {file.uri} of the catalog cannot be read as Parquet: {root_cause(error)} "
+            f"file {file.uri} of the catalog cannot be read as Parquet: {root_cause(error).rstrip('.')}. "
             "Mend it, or move it away."
         ) from None
     groups = tuple(footer.row_group(i).num_rows for i in range(footer.num_row_groups))
