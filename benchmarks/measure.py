@@ -7,7 +7,7 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -56,17 +56,23 @@ class PeakMemory:
 
     def _watch(self) -> None:
         while not self._stop.wait(0.2):
-            ours = {os.getpid()}
-            # A process has a higher number than the one that started it.
-            for number in sorted(int(e.name) for e in Path("/proc").iterdir() if e.name.isdigit()):
-                found = _process(Path(f"/proc/{number}"))
-                if found is None or found["PPid"] not in ours:
+            entries = [entry for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+            running = {int(entry.name): _process(entry) for entry in entries}
+            known = {number: found for number, found in running.items() if found is not None}
+            for number, found in known.items():
+                if not _is_below(number, os.getpid(), known):
                     continue
-                ours.add(number)
                 if found["is_worker"]:
                     self.peak = max(self.peak, found["VmHWM"] * 1024)
                 elif found["is_jvm"]:
                     self.jvm = max(self.jvm, found["VmHWM"] * 1024)
+
+
+def _is_below(number: int, above: int, known: Mapping[int, Mapping[str, int]]) -> bool:
+    """Whether a process was started by another, or by one that it had started."""
+    while number in known and number != above:
+        number = known[number]["PPid"]
+    return number == above
 
 
 def _process(entry: Path) -> dict[str, int] | None:

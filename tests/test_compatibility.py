@@ -533,8 +533,8 @@ def drawn(shop: Shop, overwrite: bool) -> tuple[Any, Any, str]:
 
 def exported(shop: Shop, overwrite: bool) -> tuple[Any, Any, str]:
     options = ExportModel(
-        "shop_vae:ShopVae",
-        shop.own_model,
+        factory="shop_vae:ShopVae",
+        output=shop.own_model,
         arguments={"latent_dim": 2},
         py_files=[shop.code],
         trust_model=True,

@@ -6,9 +6,12 @@ import json
 import re
 import shlex
 
+import numpy as np
+import onnx
 import pytest
 import torch
 
+from tests.support import onnx_models
 from tests.support.jobs import ROOT, submit, summary
 from vaeudf.catalog.garments import draw_garment, sample_garment
 
@@ -26,6 +29,32 @@ def block(language: str, after: str) -> str:
 def commands(after: str) -> list[list[str]]:
     lines = block("sh", after).replace("\\\n", "").splitlines()
     return [shlex.split(line)[1:] for line in lines if line]
+
+
+def test_an_encoder_of_onnx(tmp_path):
+    (tmp_path / "photos").mkdir()
+    for index in range(20):
+        draw_garment(sample_garment(0, index), 48).save(tmp_path / "photos" / f"{index}.png")
+    values = np.random.default_rng(0).normal(size=(5, 3 * 64 * 64)).astype(np.float32) / 100
+    half = [values.T.copy(), (values.T / 9).copy()]
+    for name, shapes, weights in (
+        ("encoder", ([3, 64, 64], [5], [5]), {"mu": half[0], "log_var": half[1]}),
+        ("decoder", ([5], [3 * 64 * 64]), {"picture": values}),
+    ):
+        nodes = [onnx.helper.make_node("Flatten", ["x"], ["flat"])]
+        nodes += [onnx.helper.make_node("MatMul", ["flat", f"{to}_w"], [to]) for to in weights]
+        tensors = [onnx_models.numbers(f"{to}_w", weight) for to, weight in weights.items()]
+        x, *answers = (
+            onnx_models.described(to, ["n", *shape])
+            for to, shape in zip(("x", *weights), shapes, strict=True)
+        )
+        onnx_models.saved(
+            onnx_models.model_of(nodes, [x], answers, tensors), tmp_path / f"{name}.onnx"
+        )
+    (export,) = commands("### ONNX")
+    done = submit(*export, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert summary(done)["latent_dim"] == 5 and summary(done)["reconstruction_error"] is not None
 
 
 def test_a_vae_of_ones_own_in_five_minutes(tmp_path):

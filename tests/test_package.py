@@ -84,6 +84,7 @@ def test_dir_lists_what_is_promised():
             "Bundle",
             "ForeignModel",
             "ImageSpec",
+            "OnnxFiles",
             "PosteriorIndex",
             "cluster",
             "decode",

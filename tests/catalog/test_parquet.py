@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from deltalake import write_deltalake
 
 from vaeudf.catalog.source import (
     CatalogSource,
@@ -120,6 +121,13 @@ def test_ids_are_the_text_that_spark_makes_of_them(spark, tmp_path, column, text
     else:
         rows = spark.read.parquet(path).selectExpr("cast(item_id as string) as item_id")
         assert found == {row.item_id for row in rows.collect()}
+
+
+def test_ids_of_sixteen_bytes_are_no_uuids(spark, tmp_path):
+    ids = [b"0123456789abcdef", b"another item's i", b"one more of them"]
+    path = write(tmp_path / "a.parquet", item_id=pa.array(ids, pa.binary(16)))
+    found = {row.item_id for row in list_items(spark, CatalogSource(path)).collect()}
+    assert found == {item_id.decode() for item_id in ids}
 
 
 def test_types_that_spark_does_not_read(spark, tmp_path, caplog):
@@ -354,6 +362,23 @@ def test_ids_that_are_folders_are_as_they_are_written(spark, tmp_path):
     source = CatalogSource(str(tmp_path), id_column="sku", version_column="v")
     rows = list_items(spark, source).select("item_id", "source_version").collect()
     assert sorted(map(tuple, rows)) == [("007", "1e1"), ("7", "01")]
+
+
+def test_a_delta_table_whose_columns_were_added_later(spark, tmp_path):
+    uri = str(tmp_path / "catalog")
+    first = pa.table({"item_id": ["a"], "price": [1], "s": ["x"]})
+    write_deltalake(uri, first, partition_by=["price"])
+    later = pa.table({"item_id": ["b"], "price": pa.nulls(1, pa.int64()), "image": [b"x"]})
+    write_deltalake(uri, later, mode="append", schema_mode="merge")
+    source = CatalogSource(uri)
+    rows = {row["item_id"]: row for row in list_items(spark, source).collect()}
+    assert {i: (r["price"], r["s"]) for i, r in rows.items()} == {"a": (1, "x"), "b": (None, None)}
+    assert rows["a"].source_version == hashlib.sha256(b"").hexdigest()[:16]
+    assert read_images(spark, source, ["a", "b"]) == {"a": None, "b": b"x"}
+    with pytest.raises(InputError, match=r"has no column 'photo'; it has item_id, s, price, image"):
+        list_items(spark, CatalogSource(uri, image_column="photo"))
+    with pytest.raises(InputError, match=r"column 'price' of catalog .* holds int64; expected bin"):
+        list_items(spark, CatalogSource(uri, image_column="price"))
 
 
 def test_many_files_are_looked_at_by_tasks(spark, tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import re
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,6 +16,7 @@ from deltalake import write_deltalake
 from pyspark.errors import PySparkException
 
 from vaeudf.catalog.csv_files import read_csv, read_csv_header
+from vaeudf.catalog.named_files import MISSING, look_up_all
 from vaeudf.catalog.reader import ImageReader
 from vaeudf.catalog.source import (
     CatalogSource,
@@ -26,6 +28,7 @@ from vaeudf.catalog.source import (
     resolve_format,
 )
 from vaeudf.errors import InputError, raised_in_task
+from vaeudf.images.decode import ImageFailure
 from vaeudf.schema import PLACE
 
 pytestmark = pytest.mark.spark
@@ -46,13 +49,16 @@ def shop(tmp_path):
 
 
 def listed(spark, source: CatalogSource) -> dict[str, tuple[str, bytes | str]]:
-    """Versions and images by item_id; for an image that is not there, the reason."""
+    """Versions and images by item_id; for an image that is not there, the reason.
+
+    Of versions time and length, without what is of the path.
+    """
     reader = ImageReader("image")
     found = {}
     for row in list_items(spark, source).collect():
         image = reader.read(*(row[name] for name in PLACE))
         found[row.item_id] = (
-            row.source_version,
+            re.sub(r"\A(\d+-\d+)-[0-9a-f]{8}\Z", r"\1", row.source_version),
             image if isinstance(image, bytes) else image.reason,
         )
     return found
@@ -95,12 +101,9 @@ def csv_text(shop: Path, delimiter: str = ",") -> str:
     return "\n".join(lines) + "\n"
 
 
-@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_csv(spark, shop, delimiter, encoding):
+def test_csv(spark, shop):
     path = shop / "export" / "items.csv"
-    text = csv_text(shop, delimiter).replace("\n", "\r\n" if encoding == "utf-16" else "\n")
-    path.write_bytes(text.encode(encoding))
+    path.write_text(csv_text(shop, ";"))
     source = CatalogSource(str(path), id_column="sku", path_column="file")
     assert resolve_format(spark, source) == "csv"
     assert not has_hashed_versions(spark, source) and count_ignored(spark, source) == 0
@@ -109,10 +112,24 @@ def test_csv(spark, shop, delimiter, encoding):
     assert items.columns == ["item_id", "source_version", "price", "name", *PLACE]
     assert items.select("price", "name").dtypes == [("price", "double"), ("name", "string")]
     (row,) = items.where("item_id = '1e5'").collect()
-    assert (row.price, row.name) == (1.5, f'Dress{delimiter} "1"')
+    assert (row.price, row.name) == (1.5, 'Dress; "1"')
     assert check_items(items) == 8
     images = read_images(spark, source, ["3", "6", "nobody's"])
     assert images == {"3": b"far/c", "6": None}
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_delimiters_and_encodings(shop, delimiter, encoding, newline):
+    path = shop / "export" / "items.csv"
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    text = mark + csv_text(shop, delimiter).replace("\n", newline)
+    path.write_bytes(text.encode(encoding))
+    found = read_csv(str(path), ["sku", "file"])
+    assert list(zip(*found.select(["sku", "file"]).to_pydict().values(), strict=True)) == rows(shop)
+    assert found["name"].to_pylist() == [f'Dress{delimiter} "{i}"' for i in range(8)]
+    assert read_csv_header(str(path)) == ["sku", "file", "price", "name"]
 
 
 def test_parquet_and_a_delta_table(spark, shop):
@@ -154,6 +171,44 @@ def test_versions_follow_the_file_or_a_column(spark, shop):
     assert row.source_version == "v1" and row.image_length == 3
     assert not source.agrees_with(CatalogSource(source.path))
     assert CatalogSource.from_json(source.to_json()) == source
+
+
+def test_a_row_that_names_another_file_has_another_version(spark, shop):
+    """Pictures of raw pixels have one length, and those of one archive one time."""
+    for name in ("photos/x.bmp", "photos/y.bmp", "export/x.bmp", "export/deep/x.bmp"):
+        (shop / name).parent.mkdir(exist_ok=True)
+        (shop / name).write_bytes(b"12")
+        os.utime(shop / name, ns=(0, TIME * 10**6))
+
+    def written(folder: Path, path: str) -> str:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "items.csv").write_text(f"item_id,file\na,{path}\n")
+        source = CatalogSource(f"{shop}/export", path_column="file")
+        (row,) = list_items(spark, source).collect()
+        (folder / "items.csv").unlink()
+        assert row.source_version.startswith(version(2))
+        return row.source_version
+
+    export = shop / "export"
+    x = written(export, "../photos/x.bmp")
+    assert written(export, "../photos/x.bmp") == x
+    found = [x, written(export, "../photos/y.bmp"), written(export, f"{shop}/photos/x.bmp")]
+    found += [written(export, "x.bmp"), written(export / "deep", "x.bmp")]
+    assert len(set(found)) == len(found)
+    # A catalog that has moved with its files has the same versions.
+    for by in ("csv", "parquet"):
+        folder = shop / by
+        folder.mkdir()
+        shutil.copy2(shop / "photos" / "x.bmp", folder)
+        if by == "csv":
+            (folder / "items.csv").write_text("item_id,file\na,x.bmp\n")
+        else:
+            pq.write_table(pa.table({"item_id": ["a"], "file": ["x.bmp"]}), folder / "1.parquet")
+        before = list_items(spark, CatalogSource(str(folder), path_column="file")).collect()
+        os.rename(folder, shop / "moved")
+        after = list_items(spark, CatalogSource(f"{shop}/moved", path_column="file")).collect()
+        assert [row.source_version for row in after] == [row.source_version for row in before]
+        shutil.rmtree(shop / "moved")
 
 
 def test_a_folder_of_csv_files_beside_its_pictures(spark, shop):
@@ -258,11 +313,44 @@ def test_web_addresses_in_parquet(spark, shop):
     table = pa.table({"item_id": ["1"], "url": ["HTTP://shop.example/a.jpg"]})
     pq.write_table(table, shop / "export" / "items.parquet")
     source = CatalogSource(f"{shop}/export", path_column="url")
-    with pytest.raises(PySparkException) as caught:
-        list_items(spark, source).collect()
-    assert "column 'url' of catalog" in str(raised_in_task(caught.value))
-    with pytest.raises(InputError, match="such as HTTP://shop"):
+    with pytest.raises(InputError, match=r"^column 'url' of catalog .* such as HTTP://shop"):
         read_images(spark, source, ["1"])
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("a\0b", "x" * 5000, "foo://x/y.jpg", "s3://", "file:", "file://", "~nobody/a.jpg", "."),
+        *("C:\\photos\\a.jpg", "file://host/a.jpg", "data:image/png;base64,AAAA", "%", "//", "~"),
+        *("hdfs:", "s3:/bucket/a.jpg", "gs://", "a\nb"),
+    ],
+)
+def test_paths_that_lead_nowhere(tmp_path, path):
+    (found,) = look_up_all([(path, str(tmp_path))])
+    assert (found.version, found.length) == (MISSING, 0)
+    failure = ImageReader("image").read(found.uri, None, found.length, found.modified)
+    assert isinstance(failure, ImageFailure) and failure.reason == "unavailable"
+    assert "Error" not in failure.message
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"PK\3\4zipped",
+        b"\x1f\x8b\x08gz",
+        bytes(100),
+        b"\xff\xfe\xff",
+        b"item_id,file\n\0,\n",
+        b"\n\n",
+    ],
+)
+def test_files_that_are_no_csv(tmp_path, content):
+    path = tmp_path / "x.csv"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=rf"^{path} "):
+        read_csv(str(path), ["item_id", "file", "price"])
+    with pytest.raises(InputError, match=rf"^{tmp_path}/none.csv cannot be read: "):
+        read_csv_header(f"{tmp_path}/none.csv")
 
 
 def test_csv_as_people_write_it(tmp_path):

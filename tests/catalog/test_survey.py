@@ -103,6 +103,50 @@ def test_parquet_without_a_suffix(spark, tmp_path):
     assert ids(spark, source) == ["a"]
 
 
+@pytest.mark.parametrize("by", ["parquet", "csv", "image"])
+def test_folders_above_all_files_are_looked_through(spark, tmp_path, monkeypatch, by):
+    monkeypatch.setattr("vaeudf.catalog.listing._MANY_FOLDERS", 20)
+    monkeypatch.setattr("vaeudf.catalog.survey._FEWEST_FOLDERS", 3)
+    (tmp_path / "README.md").write_text("x")
+    for i in range(40):
+        folder = tmp_path / f"day={i}" / "shop=1"
+        folder.mkdir(parents=True)
+        (folder / "notes.txt").write_text("x")
+        if i == 7:  # the others have none
+            (folder / "x.jpg").write_bytes(PNG)
+            if by == "parquet":
+                parquet_of(folder, "x.parquet", item_id=["a"], image=[PNG])
+            if by == "csv":
+                (folder / "x.csv").write_text("item_id,file\na,x.jpg\n")
+    source = CatalogSource(str(tmp_path), path_column="file" if by == "csv" else None)
+    assert resolve_format(spark, source) == {"image": "images"}.get(by, by)
+    assert ids(spark, source) == (["day=7/shop=1/x.jpg"] if by == "image" else ["a"])
+    others = {"parquet": 42, "csv": 0, "image": 41}
+    assert count_ignored(spark, source) == others[by]
+
+
+def test_parquet_of_several_writers(spark, tmp_path):
+    names = ["a.parquet", "000000_0", "b.pq", "c.parquet.1", "d.PARQ", "e.parquet.gzip"]
+    for name in names:
+        parquet_of(tmp_path, name, item_id=[name], image=[PNG])
+    source = make(tmp_path, text="not Parquet", notes_DOT_txt="x", b_DOT_bak=b"PAR1")
+    assert resolve_format(spark, source) == "parquet"
+    assert ids(spark, source) == sorted(names)
+    assert count_ignored(spark, source) == 3
+
+
+def test_a_file_without_a_suffix_that_cannot_be_read_is_not_lost(spark, tmp_path, monkeypatch):
+    source = make(tmp_path, **{"0042": PNG, "0043": PNG, "a_DOT_jpg": PNG})
+
+    def opened(path, *arguments):
+        if str(path).endswith("0043"):
+            raise OSError("the store does not answer")
+        return open(path, *arguments)
+
+    monkeypatch.setattr("vaeudf.catalog.kinds.open", opened, raising=False)
+    assert ids(spark, source) == ["0042", "0043", "a.jpg"]
+
+
 def refused(spark, source: CatalogSource, message: str) -> None:
     with pytest.raises(InputError, match=f"^{re.escape(message)}"):
         check_items(list_items(spark, source))

@@ -223,6 +223,16 @@ def test_other_posteriors_than_at_the_export(tmp_path, theirs):
     assert "encoder.onnx gives other posteriors here than it did when" in refusal(tmp_path / "b")
 
 
+def test_a_manifest_that_contradicts_itself(tmp_path, theirs):
+    folder = tmp_path / "b"
+    bundle = export_bundle(folder, given(saved(encoder_of(theirs), tmp_path / "e.onnx")))
+    interface = bundle.manifest.interface.to_dict()
+    edit_manifest(folder, interface=None)
+    assert "architecture is 'onnx' and interface is null; expected an interface" in refusal(folder)
+    edit_manifest(folder, interface={**interface, "decoder": "decoder"})
+    assert "files is {'encoder.onnx': " in refusal(folder)  # that of the decoder is missing
+
+
 def custom(theirs):
     model = encoder_of(theirs)
     model.graph.node.append(helper.make_node("Own", ["mu"], ["own"], domain="my.own"))
@@ -253,12 +263,23 @@ def test_models_that_are_refused(tmp_path, theirs, make, message):
         Probe(given(saved(make(theirs), tmp_path / "e.onnx")))
 
 
-@pytest.mark.parametrize("content", [b"", b"nothing", b"\x89HDF\r\n\x1a\n", None])
-def test_files_that_are_no_onnx(tmp_path, theirs, content):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"nothing", "is not an ONNX file, or is damaged"),
+        (None, "is not an ONNX file, or is damaged"),
+        (b"version https://git-lfs.github.com/spec/v1\n", r"is a Git LFS pointer, .*'git lfs pu"),
+        (b"\x89HDF\r\n\x1a\n", r"is HDF5, such as Keras writes\. Export the encoder as ONNX"),
+    ],
+)
+def test_files_that_are_no_onnx(tmp_path, theirs, content, message):
     whole = encoder_of(theirs).SerializeToString()
     (tmp_path / "e.onnx").write_bytes(whole[:-50] if content is None else content)
-    with pytest.raises(BundleError, match=r"e\.onnx is not an ONNX file, or is damaged"):
+    with pytest.raises(BundleError, match=rf"e\.onnx {message}"):
         Probe(given(tmp_path / "e.onnx"))
+    with pytest.raises(BundleError, match="is a folder; name the file of ONNX in it"):
+        Probe(given(tmp_path))
     with pytest.raises(BundleError, match=r"none\.onnx does not exist; expected a model of ONNX"):
         Probe(given(tmp_path / "none.onnx"))
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
@@ -129,6 +131,29 @@ def test_numbers_that_are_elsewhere_or_missing(tmp_path, place, message):
     (folder / "m.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(BundleError, match=message):
         read_whole(folder / "m.onnx")
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        b"\x70\x81\x80\x80\x80\x10",  # 2^32 + 1, of which 32 bits are read
+        b"\x70\x01\x72\x01\x00",  # and then the same field with bytes, which is another one
+        b"\x70\x01\x70\x02",  # and then a place that there is not
+        b"\xf0\x80\x80\x80\x10\x01",  # the field's own number with bits beyond 32
+    ],
+)
+def test_places_that_are_written_in_odd_ways(location):
+    tensor = outside("t", {"location": "n.bin"})
+    tensor.ClearField("data_location")
+    content = tensor.SerializeToString() + location
+    model = model_of([], [], [], []).SerializeToString()
+    graph = b"\x2a" + bytes([len(content)]) + content
+    odd = model + b"\x3a" + bytes([len(graph)]) + graph  # a second part of the graph
+    with suppress(DecodeError):  # what one reader refuses, onnxruntime's may take
+        (read,) = onnx.load_from_string(odd).graph.initializer
+        assert read.data_location == TensorProto.EXTERNAL
+    with pytest.raises(BundleError, match=r"in another file, 'n\.bin'"):
+        check_whole(odd, "m.onnx")
 
 
 @given(st.integers(0, len(WHOLE)), st.integers(0, 255), st.booleans())

@@ -38,6 +38,7 @@ from tests.support.tolerances import (
     score_rounding,
 )
 from vaeudf.errors import InputError, TableError, root_cause
+from vaeudf.gaussian import log_prob
 from vaeudf.gaussian.scores import SCORES
 from vaeudf.query import two_rounds as table_search
 from vaeudf.query.bulk import plan, posteriors_of, top_k
@@ -137,7 +138,7 @@ def refused(message: str, *arguments) -> None:
 def test_bad_arguments(spark, tmp_path):
     frame = spark.createDataFrame(posteriors(5, 2).to_pandas())
     refused("k is 0; expected at least 1", frame, [[0.0, 0.0]], 0)
-    refused("has nan in dimension 1", frame, [[0.0, np.nan]], 1)
+    refused("leaves every dimension open", frame, [[np.nan, np.nan]], 1)
     refused("has inf in dimension 0", frame, [[np.inf, 0.0]], 1)
     refused("there are no queries", frame, np.empty((0, 2)), 1)
     refused("no column log_var; found item_id, mu", frame.drop("log_var"), [[0.0, 0.0]], 1)
@@ -599,3 +600,29 @@ def test_a_posterior_of_another_length(spark, tmp_path):
             "vaeudf.errors.InputError: item 'i5' has a mu of 3 numbers, "
             "but the queries have 2 dimensions."
         )
+
+
+@pytest.mark.parametrize("tolerance", [0.0, (0.3, 0.0, 2.0, 0.1)])
+def test_dimensions_that_are_left_open(spark, tmp_path, tolerance):
+    table = posteriors(3000, 4)
+    z = np.random.default_rng(3).normal(size=(30, 4))
+    z[::2, 1] = z[::3, 0] = z[7:9, 2:] = np.nan
+    path = str(tmp_path / "plain.parquet")
+    pq.write_table(table, path, row_group_size=500)
+    mu, log_var = (np.stack(table[name].to_numpy()) for name in ("mu", "log_var"))
+    reference = log_prob(z, mu, log_var, tolerance)
+    ids = table["item_id"].to_pylist()
+    for source in (path, spark.read.parquet(path)):
+        rows = top_k(source, z, 4, tolerance=tolerance, explain=True).collect()
+        assert len(rows) == 4 * len(z)
+        for number, scores in enumerate(reference):
+            own = sorted(
+                (row for row in rows if row.query_id == str(number)), key=lambda row: row.rank
+            )
+            best = sorted(range(len(ids)), key=lambda i: (-scores[i], ids[i]))[:4]
+            assert [row.item_id for row in own] == [ids[i] for i in best]
+            for row in own:
+                named = {cost.dimension for cost in row.costliest}
+                assert named <= set(np.flatnonzero(~np.isnan(z[number])))
+                assert len(named) == min(3, (~np.isnan(z[number])).sum())
+                assert row.misfit + row.volume == near_score(row.log_likelihood, log_var, dims=4)

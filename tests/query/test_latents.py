@@ -195,9 +195,7 @@ def test_ids_that_are_missing(write):
 # ---- vectors that are none
 
 
-@pytest.mark.parametrize(
-    ("value", "shown"), [(np.nan, "nan"), (np.inf, "inf"), (-np.inf, "-inf"), (None, "nan")]
-)
+@pytest.mark.parametrize(("value", "shown"), [(np.inf, "inf"), (-np.inf, "-inf")])
 def test_numbers_that_are_not_finite(write, value, shown):
     message = f"query 'b' has {shown} in dimension 1; expected finite numbers only."
     rows = [[1.0, 2.0], [1.0, value]]
@@ -206,11 +204,50 @@ def test_numbers_that_are_not_finite(write, value, shown):
     assert refusal(write("q.parquet", table)) == message
     table = pa.table({"query_id": ids, "z0": [1.0, 1.0], "z1": pa.array([2.0, value])})
     assert refusal(write("n.parquet", table)) == message
-    text = f"query_id,z0,z1\na,1,2\nb,1,{'' if value is None else value}\n"
+    text = f"query_id,z0,z1\na,1,2\nb,1,{value}\n"
     assert refusal(write("q.csv", text)) == message
-    if value is not None:
-        found = refusal(write("q.npy", npy(np.array(rows))))
-        assert found == message.replace("'b'", "'1'")
+    found = refusal(write("q.npy", npy(np.array(rows))))
+    assert found == message.replace("'b'", "'1'")
+
+
+def check_open(latents, rows=((1.0, 2.0), (1.0, np.nan))):
+    np.testing.assert_array_equal(latents.z, rows)
+    assert latents.has_open == bool(np.isnan(rows).any())
+    np.testing.assert_array_equal(latents.is_open, np.isnan(rows))
+
+
+@pytest.mark.parametrize("value", [np.nan, None])
+def test_dimensions_that_are_left_open(write, value):
+    rows = [[1.0, 2.0], [1.0, value]]
+    check_open(read_latents(write("q.parquet", pa.table({"z": lists(rows)}))))
+    table = pa.table({"z0": [1.0, 1.0], "z1": pa.array([2.0, value])})
+    check_open(read_latents(write("n.parquet", table)))
+    for text in ("", "NaN", "nan") if value is not None else ("", " "):
+        check_open(read_latents(write("q.csv", f"z0,z1\n1,2\n1,{text}\n")))
+    lines = '{"z": [1, 2]}\n{"z": [1, ' + ("null" if value is None else "NaN") + "]}"
+    check_open(read_latents(write("q.jsonl", lines)))
+    for text in ("1,", "1,*", "[1, null]", "[1. nan]", "[1, None]"):
+        check_open(read_latents(write("q.csv", f'z\n"1,2"\n"{text}"\n')))
+    check_open(read_latents(write("q.npy", npy(np.array(rows, float)))))
+    for text in ("1,", "1,*", " 1 , ", "[1,*]", "1,nan"):
+        check_open(parse_z(["1,2", text]))
+    check_open(parse_z(["1,2", "1,3"]).leaving_open([1]), ((1.0, np.nan), (1.0, np.nan)))
+
+
+def test_dimensions_that_cannot_be_left_open():
+    with pytest.raises(InputError, match=r"^query '0' leaves every dimension open; expected a fin"):
+        parse_z(["*,"])
+    points = parse_z(["1,2,3"])
+    with pytest.raises(InputError, match=r"^there is no dimension 3; expected 0 to 2\.$"):
+        points.leaving_open([0, 3])
+    with pytest.raises(InputError, match=r"^there is no dimension -1; expected 0 to 2\.$"):
+        points.leaving_open([-1])
+    gaussian = from_rows([[0.0]], None, [[0.0]])
+    with pytest.raises(InputError, match="these are Gaussians"):
+        gaussian.leaving_open([0])
+    points.check_closed()
+    with pytest.raises(InputError, match=r"^query '0' leaves dimension 1 open; a picture needs"):
+        points.leaving_open([1, 2]).check_closed()
 
 
 def test_numbers_too_large_for_float64(write):
@@ -600,9 +637,10 @@ def test_parse_z(text, row):
     check(parse_z([text, text]), rows=[row, row])
 
 
-@pytest.mark.parametrize("text", ["", "a", "1,,2", "1,2,", "1 2", "1;2", "1,2e", "0.1,-2,zero"])
+@pytest.mark.parametrize("text", ["a", "1 2", "1;2", "1,2e", "0.1,-2,zero"])
 def test_parse_z_says_what_it_could_not_read(text):
-    message = f"z is {text!r}; expected numbers with commas between, such as 0.1,-2,0."
+    message = f"z is {text!r}; expected numbers with commas between, such as 0.1,-2,0, and "
+    message += "nothing or * for a dimension that is left open."
     with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
         parse_z(["1,2", text])
 
@@ -612,8 +650,6 @@ def test_parse_z_of_different_lengths_and_of_nothing():
         parse_z(["1,2", "3"])
     with pytest.raises(InputError, match=r"^there are no queries"):
         parse_z([])
-    with pytest.raises(InputError, match=r"^query '0' has nan in dimension 1;"):
-        parse_z(["1,nan"])
 
 
 # ---- checks

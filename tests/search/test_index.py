@@ -160,7 +160,7 @@ def test_k_is_a_whole_number(k):
     assert nearest([[0.0]], [[0.0]], [[0.0]], k=np.int32(1))[0].tolist() == [[0]]
 
 
-@pytest.mark.parametrize("name", ["z", "mu", "log_var"])
+@pytest.mark.parametrize("name", ["mu", "log_var"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_numbers_that_are_not_finite(name, value):
     arguments = dict(zip(("z", "mu", "log_var"), data(3, items=20), strict=True))

@@ -29,7 +29,7 @@ from tests.support.chunks import rows as chunk
 from tests.support.files import SAMPLES
 from tests.support.jobs import ROOT
 from tests.support.scene import png
-from vaeudf.catalog.kinds import are_images
+from vaeudf.catalog.kinds import of_kind
 from vaeudf.catalog.named_files import MISSING, look_up_all
 from vaeudf.catalog.reader import ImageReader
 from vaeudf.catalog.source import CatalogSource, resolve_format
@@ -307,7 +307,7 @@ def test_images_without_a_suffix_in_a_store(bucket):
         with files.open_output_stream(inner) as stream:
             stream.write(content)
     names = pa.array([f"{bucket}/photos/{name}" for name in ("0042", "0043", "a.jpg", "gone")])
-    assert are_images(names).to_pylist() == [True, False, True, False]
+    assert of_kind(names, "image").to_pylist() == [True, False, True, False]
 
 
 def test_folders_that_are_replaced(bucket):

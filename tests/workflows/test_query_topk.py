@@ -14,7 +14,7 @@ from tests.support.bulk import oracle
 from tests.support.scene import LATENT_DIM, NUM_ITEMS, make_bundle, tree
 from tests.support.tolerances import assert_same_scores, assert_within, score_bound
 from vaeudf.errors import BundleError, InputError, TableError
-from vaeudf.gaussian import kl_divergence
+from vaeudf.gaussian import kl_divergence, log_prob
 from vaeudf.table.open import open_table
 from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
 from vaeudf.workflows.query_topk import QueryTopk, query_topk
@@ -282,7 +282,7 @@ def test_bad_input(table, tmp_path, bundle_path):
         z=["0,0,0"],
         output=out,
     )
-    refused("query '0' has nan in dimension 2", table=table, z=["0,0,nan,0"], output=out)
+    refused("query '0' leaves every dimension open", table=table, z=["*,*,,nan"], output=out)
     refused("z is 'a,b'; expected numbers", table=table, z=["a,b"], output=out)
     refused(
         "query '0' has z = -6 in dimension 1, outside [-5, 5]",
@@ -406,3 +406,35 @@ def test_pictures_of_a_catalog_that_has_none(table, tmp_path):
     message = "it has item_id. Name them with --id-column, --image-column and --payload-columns. "
     message += "The page shows its pictures: name the catalog with --catalog."
     refused(message, table=table, z=["0,0,0,0"], report=str(tmp_path / "page"), catalog=other)
+
+
+def test_dimensions_that_are_left_open(table, tmp_path, capsys, caplog):
+    caplog.set_level("INFO", "vaeudf")
+    items = items_of(table)
+    mu, log_var = (np.float64(np.stack(items[name].to_numpy())) for name in ("mu", "log_var"))
+    ids = items["item_id"].to_pylist()
+    z, taus = np.array([0.5, np.nan, -0.25, np.nan]), [0.1, 0.0, 0.4, 2.0]
+    scores = log_prob(z, mu, log_var, taus)[0]
+    wanted = [ids[i] for i in np.argsort(-scores, kind="stable")[:5]]
+    asked = [
+        {"z": ["0.5,,-0.25,*"]},
+        {"z": ["0.5,7,-0.25,9"], "ignore_dims": "1,3"},
+    ]
+    for options in asked:
+        summary = query_topk(QueryTopk(table, k=5, tolerance="0.1,0,0.4,2", **options))
+        lines = capsys.readouterr().out.splitlines()
+        assert [line.split()[2] for line in lines[1:]] == wanted
+        assert summary["tolerance"] == tuple(taus)
+        assert caplog.messages[-1] == "1 of 1 queries leave dimensions open."
+    page = tmp_path / "page"
+    query_topk(QueryTopk(table, k=2, z=["0.5,,-0.25,*"], tolerance="0.2", report=str(page)))
+    html = (page / "index.html").read_text()
+    assert html.count('<span class="value">any</span>') == 2
+    for options, message in (
+        ({"tolerance": "a"}, "tolerance is 'a'; expected a number, or one for each dimension"),
+        ({"tolerance": "1,2"}, "tolerance has 2 numbers, but there are 4 latent dimensions"),
+        ({"ignore_dims": "x"}, "ignore-dims is 'x'; expected whole numbers with commas between"),
+        ({"ignore_dims": "4"}, "there is no dimension 4; expected 0 to 3."),
+    ):
+        refused(message, table=table, z=["0,0,0,0"], **options)
+    refused("ignore-dims is for --z and --queries", table=table, like=["a"], ignore_dims="0")

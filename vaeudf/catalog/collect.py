@@ -47,6 +47,8 @@ def collect_pixels(
     """
     one = spec.height * spec.width * spec.channels
     total = items.count()
+    if total == 0:
+        raise InputError("the catalog is empty; expected at least one item.")
     wanted = min(total, max_images)
     if wanted * one > _MAX_BYTES:
         raise InputError(

@@ -136,10 +136,20 @@ class CatalogColumns:
 
     def image_column(self, name: str) -> str:
         """Return what the files call the column with the images."""
-        path = find_column({n: k for n, k in self._declared.items() if k is not None}, name)
+        path = find_column(self._known, name)
         if path is None or self._names is None:
             return name
         return ".".join([self._names.get(path[0], path[0]), *path[1:]])
+
+    @property
+    def _known(self) -> dict[str, pa.DataType]:
+        """The types that a table's log declares."""
+        return {name: kind for name, kind in self._declared.items() if kind is not None}
+
+    def _has_images(self, name: str, image: str) -> bool:
+        if self._names is not None:
+            return find_column(self._known, name) is not None
+        return any(find_column(file.kinds, image) for file in self._files)
 
     def _resolve(self, name: str) -> str:
         found = named_by(name, self.names)
@@ -150,7 +160,7 @@ class CatalogColumns:
         wanted = [source.id_column]
         if source.path_column is not None:
             wanted.append(source.path_column)
-        elif not any(find_column(file.kinds, image) for file in self._files):
+        elif not self._has_images(source.image_column, image):
             wanted.append(source.image_column.split(".")[0])
         wanted += [source.version_column] if source.version_column else []
         wanted += list(source.payload_columns or [])
@@ -177,18 +187,21 @@ class CatalogColumns:
 
     def _check_images(self, name: str, image: str) -> set[str]:
         """Return the columns that the images are in, once every file is known to have them."""
-        paths = [find_column(file.kinds, image) for file in self._files]
+        places = [(f" in {file.uri}", file.kinds, image) for file in self._files]
+        if self._names is not None:
+            # The log says what there is; in a file of before a column was added it is null.
+            places = [("", self._known, name)]
+        paths = [find_column(kinds, column) for _, kinds, column in places]
         if not any(paths):
             root = self._resolve(name.split(".")[0])
-            [(_, kind), *_] = self._kinds(root)
+            [kind, *_] = [kinds[root] for _, kinds, _ in places if root in kinds]
             raise InputError(
                 f"catalog {self._path} has no field {name!r} in its column {root} of type {kind}."
             )
         self._check_everywhere(f"image column {name!r}", [path is not None for path in paths])
-        roots = set()
-        for file, stored, path in zip(self._files, self._stored, paths, strict=True):
+        for (where, kinds, _), path in zip(places, paths, strict=True):
             assert path is not None
-            kind = type_at(file.kinds, path)
+            kind = type_at(kinds, path)
             if carried_type(kind) != pa.binary():
                 fields = kind if pa.types.is_struct(kind) else ()
                 inner = [f.name for f in fields if carried_type(f.type) == pa.binary()]
@@ -196,14 +209,16 @@ class CatalogColumns:
                 if carried_type(kind) == pa.string():
                     hint = f" If it holds paths of image files: --path-column {name}."
                 raise InputError(
-                    f"column {name!r} of catalog {self._path} holds {kind} in {file.uri}; "
+                    f"column {name!r} of catalog {self._path} holds {kind}{where}; "
                     f"expected binary: the bytes of an image file.{hint}"
                 )
-            roots |= {own for own, inside in stored.items() if inside == path[0]}
-        return roots
+        roots = {path[0] for path in paths if path is not None}
+        if self._names is not None:
+            return roots
+        return {own for stored in self._stored for own, inside in stored.items() if inside in roots}
 
     def _check_everywhere(self, what: str, there: Sequence[bool]) -> None:
-        if all(there):
+        if all(there) or self._names is not None:
             return
         lacking = self._files[there.index(False)].uri
         raise InputError(

@@ -13,10 +13,10 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import BooleanType, StructField, StructType
 
 from vaeudf.catalog.kind import CatalogSource, KnownFormat
-from vaeudf.catalog.kinds import are_images, kinds_by_name
+from vaeudf.catalog.kinds import kinds_by_name, of_kind
 from vaeudf.catalog.listing import LENGTH, MODIFIED, PATH, Looked, as_frame, root_of
 from vaeudf.catalog.reader import Place
-from vaeudf.catalog.survey import check_not_empty, survey
+from vaeudf.catalog.survey import Survey, check_not_empty, survey
 from vaeudf.images.formats import IMAGE_SUFFIXES
 from vaeudf.schema import (
     IMAGE_FILE,
@@ -45,9 +45,10 @@ class FolderCatalog:
     format: KnownFormat = "images"
     has_hashed_versions = False
 
-    def __init__(self, source: CatalogSource) -> None:
-        """Take what the options say; nothing is read yet."""
+    def __init__(self, source: CatalogSource, found: Survey | None = None) -> None:
+        """Take what the options say, and what is there, if that is known: nothing is read yet."""
         self._source = source
+        self._found = found
         self._kept: DataFrame | None = None
 
     def stored_image_column(self, spark: SparkSession) -> str:
@@ -94,10 +95,10 @@ class FolderCatalog:
         return self._kept
 
     def _look(self, spark: SparkSession) -> DataFrame:
-        found = survey(spark, self._source.path)
+        found = self._found or survey(spark, self._source.path)
         names = found.looked.files[PATH].combine_chunks()
         if found.is_complete and kinds_by_name(names).count("unnamed") <= _FEW:
-            is_image = are_images(names)
+            is_image = of_kind(names, "image")
             if not pc.any(is_image).as_py():
                 check_not_empty(found, _EXPECTED)
             return spark.createDataFrame(found.looked.files.append_column(_IS_IMAGE, is_image))
@@ -109,7 +110,7 @@ def _looked_into(spark: SparkSession, looked: Looked) -> DataFrame:
 
     def look_into(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            yield batch.append_column(_IS_IMAGE, are_images(batch.column(PATH)))
+            yield batch.append_column(_IS_IMAGE, of_kind(batch.column(PATH), "image"))
 
     files = as_frame(spark, looked).repartition(_TASKS_PER_CORE * Cluster(spark).num_cores)
     fields = [*files.schema.fields, StructField(_IS_IMAGE, BooleanType())]

@@ -14,9 +14,9 @@ from vaeudf.errors import InputError
 from vaeudf.images.formats import FORMAT_NAMES, IMAGE_SUFFIXES, kind_of
 from vaeudf.storage.locations import absolute, filesystem
 
-FileKind = Literal["image", "parquet", "csv", "archive", "unnamed", "other"]
+FileKind = Literal["image", "parquet", "csv", "archive", "unnamed", "unreadable", "other"]
 
-PARQUET_SUFFIXES = ("parquet", "parq")
+PARQUET_SUFFIXES = ("parquet", "parq", "pq", "parquet.gzip", "parquet.snappy")
 CSV_SUFFIXES = tuple(
     f"{name}{packed}" for name in ("csv", "tsv") for packed in ("", ".gz", ".bz2", ".zst")
 )
@@ -55,20 +55,24 @@ def _has_suffix(paths: pa.Array, suffixes: Sequence[str]) -> pa.Array:
 def kinds_by_content(paths: Sequence[str]) -> list[FileKind]:
     """Return what files are by their first bytes: ``image``, ``parquet`` or ``other``.
 
-    A file that cannot be read is ``other``.
+    A file that is not there is ``other``, and one that cannot be read ``unreadable``.
     """
     waits = [not path.startswith("/") for path in paths]
     return call_all(_kind_by_content, [(path,) for path in paths], waits)
 
 
-def are_images(paths: pa.Array) -> pa.Array:
-    """Return which files are images: by their suffix, or without one by their first bytes."""
+def of_kind(paths: pa.Array, kind: FileKind) -> pa.Array:
+    """Return which files are of a kind: by their suffix, or without one by their first bytes.
+
+    One without a suffix that cannot be read may be of this kind, and counts as such: what is wrong
+    may be gone tomorrow, and an item must not be lost until then without a word.
+    """
     kinds = kinds_by_name(paths)
-    unnamed = [row for row, kind in enumerate(kinds) if kind == "unnamed"]
+    unnamed = [row for row, found in enumerate(kinds) if found == "unnamed"]
     names = paths.take(pa.array(unnamed, pa.int64())).to_pylist()
-    for row, kind in zip(unnamed, kinds_by_content(names), strict=True):
-        kinds[row] = kind
-    return pa.array([kind == "image" for kind in kinds], pa.bool_())
+    for row, found in zip(unnamed, kinds_by_content(names), strict=True):
+        kinds[row] = kind if found == "unreadable" else found
+    return pa.array([found == kind for found in kinds], pa.bool_())
 
 
 def _kind_by_content(path: str) -> FileKind:
@@ -80,8 +84,10 @@ def _kind_by_content(path: str) -> FileKind:
             files, inner = filesystem(absolute(path))
             with files.open_input_file(inner) as stream:
                 head = stream.read_at(_HEAD_BYTES, 0)
-    except (OSError, pa.ArrowException, InputError):
+    except FileNotFoundError:
         return "other"
+    except (OSError, pa.ArrowException, InputError):
+        return "unreadable"
     if head.startswith(b"PAR1"):
         return "parquet"
     kind = kind_of(head) if head else ""

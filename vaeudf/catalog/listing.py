@@ -6,7 +6,7 @@ Not with ``binaryFile``, Spark's own reader of images, which passes over empty f
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, NoReturn
 
@@ -77,6 +77,17 @@ def look(spark: SparkSession, path: str) -> Looked:
         InputError: As of :func:`list_files`.
     """
     return _look(_folders_at(spark, path))
+
+
+def look_further(folders: Sequence[Folder]) -> Looked:
+    """List folders that :func:`look` has left, without those in them.
+
+    Raises:
+        InputError: As of :func:`list_files`.
+    """
+    with ThreadPoolExecutor(_THREADS) as pool:
+        levels = list(pool.map(_list, (folder._replace(recursive=False) for folder in folders)))
+    return _joined(levels, [folder for one in levels for folder in one.folders])
 
 
 def list_files(spark: SparkSession, path: str) -> DataFrame:
@@ -217,6 +228,10 @@ def _look(folders: list[Folder]) -> Looked:
             looked = list(pool.map(_list, (folder._replace(recursive=False) for folder in deep)))
             levels += looked
             deep = [folder for one in looked for folder in one.folders]
+    return _joined(levels, deep)
+
+
+def _joined(levels: Sequence[Looked], deep: list[Folder]) -> Looked:
     # In one chunk: of a table in several, some of them empty, createDataFrame silently drops rows
     # (PySpark 4.3).
     tables = [_SCHEMA.empty_table(), *(one.files for one in levels)]

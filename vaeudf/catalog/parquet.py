@@ -15,7 +15,7 @@ from vaeudf.catalog.columns import CatalogColumns, Chosen, Column
 from vaeudf.catalog.delta import delta_snapshot
 from vaeudf.catalog.files import CatalogFile, Listed, read_footers
 from vaeudf.catalog.kind import CatalogSource, KnownFormat
-from vaeudf.catalog.kinds import kinds_by_name
+from vaeudf.catalog.kinds import of_kind
 from vaeudf.catalog.listing import LENGTH, MODIFIED, PATH, is_glob, listed_files, root_of
 from vaeudf.catalog.partitions import partition_values
 from vaeudf.catalog.reader import Place
@@ -111,10 +111,9 @@ class ParquetCatalog:
         path = self._source.path
         listed = listed_files(spark, path).sort_by(PATH)
         rows = list(zip(*(listed[n].to_pylist() for n in (PATH, LENGTH, MODIFIED)), strict=True))
-        kinds = kinds_by_name(listed[PATH].combine_chunks())
-        named = [row for row, kind in zip(rows, kinds, strict=True) if kind == "parquet"]
-        # Some engines give their files no suffix.
-        chosen = named or rows
+        are_parquet = of_kind(listed[PATH].combine_chunks(), "parquet").to_pylist()
+        # If none is, who reads them says what is wrong.
+        chosen = [row for row, is_one in zip(rows, are_parquet, strict=True) if is_one] or rows
         if not chosen:
             raise InputError(f"catalog {path} has no files in it; expected Parquet files.")
         files = read_footers(

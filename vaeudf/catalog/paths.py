@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import posixpath
 import re
 from collections.abc import Iterator, Sequence
@@ -30,6 +31,8 @@ _FOLDER = "__vaeudf_folder"
 _WEB = r"(?i)^\s*https?://"
 _WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 _TASKS_PER_CORE = 2
+# Two paths of one item are compared, not all paths of a catalog.
+_PATH_DIGITS = 8
 
 
 class PathsCatalog:
@@ -100,6 +103,7 @@ class PathsCatalog:
             ]
         )
         about = f"column {self._source.path_column!r} of catalog {self._source.path}"
+        root = root_of(self._source.path)
 
         def locate(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             for batch in batches:
@@ -107,7 +111,13 @@ class PathsCatalog:
                 named = batch.column(NAMED_PATH).to_pylist(), batch.column(_FOLDER).to_pylist()
                 found = look_up_all(list(zip(*named, strict=True)))
                 _check_no_windows(about, named[0], found)
-                versions = pa.array([file.version for file in found], pa.string())
+                versions = pa.array(
+                    [
+                        _version(file, path, folder.removeprefix(root))
+                        for file, path, folder in zip(found, *named, strict=True)
+                    ],
+                    pa.string(),
+                )
                 yield pa.RecordBatch.from_arrays(
                     [
                         batch.column(ITEM_ID),
@@ -123,6 +133,22 @@ class PathsCatalog:
 
         cores = Cluster(rows.sparkSession).num_cores
         return rows.repartition(_TASKS_PER_CORE * cores).mapInArrow(locate, schema)
+
+
+def _version(file: NamedFile, path: str | None, folder: str) -> str:
+    """Return what changes when a row's image does, or the row names another file.
+
+    Files of raw pixels are of one length, and those of one archive or import of one time.
+
+    Args:
+        file: As it is now.
+        path: As it is written in the row, so that a catalog may be moved with its files.
+        folder: What the path is relative to, below the catalog's own folder.
+    """
+    if file.version == MISSING:
+        return MISSING
+    place = f"{folder}/{path}".encode()
+    return f"{file.version}-{hashlib.sha256(place).hexdigest()[:_PATH_DIGITS]}"
 
 
 def ask_for_path_column(path: str, tables: Sequence[str]) -> str:

@@ -256,7 +256,7 @@ def _rows(
             elif name is None:
                 columns.append(pa.nulls(count, field.kind))
             else:
-                columns.append(_converted(batch.column(name), field, part))
+                columns.append(_converted(batch.column(name), name, field, part))
         if images is not None:
             columns.append(pa.array(islice(images, count), pa.string()))
         numbers = np.arange(first, first + count)
@@ -266,7 +266,10 @@ def _rows(
         columns.append(pa.repeat(file.modified, count))
         rows = pa.RecordBatch.from_arrays(columns, schema=schema)
         if part.deleted is not None:
-            rows = rows.filter(pa.array(~np.isin(numbers, part.deleted)))
+            start, end = np.searchsorted(part.deleted, [first, first + count])
+            live = np.ones(count, dtype=bool)
+            live[part.deleted[start:end] - first] = False
+            rows = rows.filter(pa.array(live))
         yield rows
 
 
@@ -276,9 +279,12 @@ def _hashes(file: CatalogFile, image: str, groups: Sequence[int]) -> Iterator[st
             yield hashed_version(data)
 
 
-def _converted(array: pa.Array, field: Field, part: FileRows) -> pa.Array:
+def _converted(array: pa.Array, name: str, field: Field, part: FileRows) -> pa.Array:
     try:
-        return converted(array, field.kind)
+        # First to the file's own carried type: of 16 bytes, that says whether they are a UUID.
+        carried = part.file.columns[name].carried
+        own = array if carried is None else converted(array, carried)
+        return converted(own, field.kind)
     except pa.ArrowException as error:
         if is_.is_string(field.kind):
             raise InputError(

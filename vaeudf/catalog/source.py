@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 from vaeudf.catalog.delta import is_delta
 from vaeudf.catalog.folder import FolderCatalog
 from vaeudf.catalog.kind import Catalog, CatalogSource, Format, KnownFormat
+from vaeudf.catalog.kinds import FileKind
 from vaeudf.catalog.parquet import ParquetCatalog
 from vaeudf.catalog.paths import PathsCatalog, ask_for_path_column
 from vaeudf.catalog.reader import hashed_version
@@ -50,9 +51,9 @@ def open_catalog(spark: SparkSession, source: CatalogSource) -> Catalog:
     Raises:
         InputError: There is nothing that can be a catalog.
     """
-    form = resolve_format(spark, source)
+    form, found = _look(spark, source)
     if form == "images":
-        return FolderCatalog(source)
+        return FolderCatalog(source, found)
     if source.path_column is not None or form == "csv":
         return PathsCatalog(replace(source, format=form))
     return ParquetCatalog(source)
@@ -64,11 +65,23 @@ def resolve_format(spark: SparkSession, source: CatalogSource) -> KnownFormat:
     Raises:
         InputError: There is nothing that can be a catalog.
     """
+    return _look(spark, source)[0]
+
+
+def _look(spark: SparkSession, source: CatalogSource) -> tuple[KnownFormat, Survey | None]:
+    """Return the format, and what is there, if that was looked at."""
     if source.format != "auto":
-        return source.format
+        return source.format, None
     if is_delta(source.path):
-        return "parquet"
-    found = survey(spark, source.path)
+        return "parquet", None
+    wanted: tuple[FileKind, ...] = ("image", "parquet")
+    if source.path_column is not None:
+        wanted = ("csv", "parquet")
+    found = survey(spark, source.path, wanted)
+    return _format_of(found, source), found
+
+
+def _format_of(found: Survey, source: CatalogSource) -> KnownFormat:
     if source.path_column is not None:
         return _format_of_paths(found, source.path_column)
     parquet, images = found.files("parquet"), found.files("image")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -14,13 +14,14 @@ import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
 from vaeudf.catalog.kinds import FileKind, kinds_by_content, kinds_by_name
-from vaeudf.catalog.listing import PATH, Looked, look
+from vaeudf.catalog.listing import PATH, Looked, look, look_further
 from vaeudf.errors import InputError
 from vaeudf.storage.locations import filesystem
 
 # Of the files without a suffix, so many are looked into to find out what they are.
 _LOOKED_INTO = 1_000
 _KINDS_NAMED = 5
+_FEWEST_FOLDERS = 16
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Survey:
         unnamed = list(islice((i for i, k in enumerate(kinds) if k == "unnamed"), _LOOKED_INTO))
         contents = kinds_by_content(self._names(unnamed))
         for row, kind in zip(unnamed, contents, strict=True):
-            kinds[row] = "unnamed" if kind == "other" else kind
+            kinds[row] = kind if kind in ("image", "parquet") else "unnamed"
         return kinds
 
     def files(self, kind: FileKind) -> list[str]:
@@ -75,13 +76,29 @@ class Survey:
         return names
 
 
-def survey(spark: SparkSession, path: str) -> Survey:
+def survey(spark: SparkSession, path: str, wanted: Collection[FileKind] = ()) -> Survey:
     """Look at what is at a path.
+
+    Args:
+        spark: The session.
+        path: Where.
+        wanted: If folders are left that have not been listed, more of them are, until there is a
+            file of one of these kinds. Above the files of some catalogs are folders alone.
 
     Raises:
         InputError: The path does not exist, or a folder cannot be listed.
     """
-    return Survey(path, look(spark, path))
+    looked = look(spark, path)
+    found = new = Survey(path, looked)
+    count = _FEWEST_FOLDERS
+    while wanted and not found.is_complete and not set(wanted) & set(new.kinds):
+        more = look_further(found.looked.folders[:count])
+        new = Survey(path, more)
+        files = pa.concat_tables([found.looked.files, more.files]).combine_chunks()
+        left = [*more.folders, *found.looked.folders[count:]]
+        found = Survey(path, Looked(files, left, found.looked.hidden + more.hidden))
+        count *= 2
+    return found
 
 
 def check_not_empty(found: Survey, expected: str) -> None:

@@ -11,6 +11,9 @@ from vaeudf.errors import InputError
 
 _Array = NDArray[np.float64]
 
+Tolerance = float | tuple[float, ...]
+"""tau: how precisely z is meant, in units of z; one number, or one for each dimension."""
+
 
 def check_shapes(
     z: ArrayLike, mu: ArrayLike, log_var: ArrayLike
@@ -74,18 +77,54 @@ def check_mean_shapes(
     return queries, means
 
 
-def check_tolerance(tolerance: float) -> float:
-    """Return the tolerance tau.
+def check_tolerance(tolerance: ArrayLike, latent_dim: int | None = None) -> Tolerance:
+    """Return the tolerance tau: a number, or one for each dimension.
+
+    Args:
+        tolerance: A number, or an array of shape (n,).
+        latent_dim: n, where it is known.
 
     Raises:
-        InputError: It is negative or not finite.
+        InputError: It is negative or not finite, or there are not n of them.
     """
-    if not 0 <= tolerance < math.inf:
+    taus = np.asarray(tolerance, np.float64)
+    if taus.ndim > 1 or not ((taus >= 0) & (taus < math.inf)).all():
+        each = " for each dimension" if taus.ndim else ""
         raise InputError(
-            f"tolerance is {tolerance}; expected a finite number of at least 0, in units of z "
-            "(0 takes z exactly as it stands)."
+            f"tolerance is {taus.tolist()}; expected a finite number of at least 0{each}, in units "
+            "of z (0 takes z exactly as it stands)."
         )
-    return float(tolerance)
+    if taus.ndim == 0:
+        return float(taus)
+    if taus.size == 0 or taus.size != (latent_dim or taus.size):
+        raise InputError(
+            f"tolerance has {taus.size} numbers, but there are {latent_dim} latent dimensions; "
+            "expected one number, or one for each dimension."
+        )
+    return tuple(taus.tolist())
+
+
+def check_points(z: _Array) -> None:
+    """Refuse points that are infinite somewhere, or NaN, which is open, everywhere.
+
+    Args:
+        z: Shape (Q, n).
+
+    Raises:
+        InputError: There is such a point.
+    """
+    infinite = np.flatnonzero(np.isinf(z).any(axis=1))
+    if infinite.size:
+        raise InputError(
+            f"z has an infinite value in row {infinite[0]} ({infinite.size} such rows of {len(z)});"
+            " expected finite numbers, or NaN in dimensions that are left open."
+        )
+    empty = np.flatnonzero(np.isnan(z).all(axis=1))
+    if empty.size:
+        raise InputError(
+            f"z leaves every dimension open in row {empty[0]} ({empty.size} such rows of {len(z)});"
+            " expected a finite number in at least one dimension."
+        )
 
 
 def check_k(k: int) -> int:

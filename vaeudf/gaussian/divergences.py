@@ -30,7 +30,7 @@ def expected_log_prob(
     query_log_var: ArrayLike,
     mu: ArrayLike,
     log_var: ArrayLike,
-    tolerance: float = 0.0,
+    tolerance: ArrayLike = 0.0,
 ) -> NDArray[np.float64]:
     """Return E_{z ~ query}[log q(z|x)] of every Gaussian query under every item.
 
@@ -70,7 +70,7 @@ def kl_divergence(
     query_log_var: ArrayLike,
     mu: ArrayLike,
     log_var: ArrayLike,
-    tolerance: float = 0.0,
+    tolerance: ArrayLike = 0.0,
 ) -> NDArray[np.float64]:
     """Return KL(query‖item) = E_{z ~ query}[log query(z) - log q(z|x)] of every pair.
 
@@ -106,7 +106,7 @@ def reverse_kl_divergence(
     query_log_var: ArrayLike,
     mu: ArrayLike,
     log_var: ArrayLike,
-    tolerance: float = 0.0,
+    tolerance: ArrayLike = 0.0,
 ) -> NDArray[np.float64]:
     """Return KL(item‖query) = E_{z ~ q(z|x)}[log q(z|x) - log query(z)] of every pair.
 
@@ -141,7 +141,7 @@ def jeffreys_divergence(
     query_log_var: ArrayLike,
     mu: ArrayLike,
     log_var: ArrayLike,
-    tolerance: float = 0.0,
+    tolerance: ArrayLike = 0.0,
 ) -> NDArray[np.float64]:
     """Return KL(query‖item) + KL(item‖query) of every pair.
 
@@ -183,7 +183,7 @@ def wasserstein2_distance(
     query_log_var: ArrayLike,
     mu: ArrayLike,
     log_var: ArrayLike,
-    tolerance: float = 0.0,
+    tolerance: ArrayLike = 0.0,
 ) -> NDArray[np.float64]:
     """Return the 2-Wasserstein distance of every pair.
 
@@ -218,7 +218,7 @@ def bhattacharyya_distance(
     query_log_var: ArrayLike,
     mu: ArrayLike,
     log_var: ArrayLike,
-    tolerance: float = 0.0,
+    tolerance: ArrayLike = 0.0,
 ) -> NDArray[np.float64]:
     """Return the Bhattacharyya distance -log ∫ sqrt(query(z) q(z|x)) dz of every pair.
 
@@ -255,7 +255,7 @@ def _blurred_pair(
     query_log_var: ArrayLike,
     mu: ArrayLike,
     log_var: ArrayLike,
-    tolerance: float,
+    tolerance: ArrayLike,
 ) -> tuple[_Array, _Array, _Array, _Array]:
     m, log_v, means, log_s = check_gaussian_shapes(query_mu, query_log_var, mu, log_var)
     return m, blurred(log_v, tolerance), means, blurred(log_s, tolerance)

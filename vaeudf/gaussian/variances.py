@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from vaeudf.gaussian.checks import check_tolerance
 
@@ -17,24 +15,29 @@ _Array = NDArray[np.float64]
 MAX_LOG_SIGMA = 700.0
 
 
-def log_tau2(tolerance: float) -> float:
-    """Return log tau² of a tolerance tau, -inf for 0.
+def log_tau2(tolerance: ArrayLike) -> _Array:
+    """Return log tau² of a tolerance tau, -inf for 0; of shape () or (n,).
 
     Raises:
         InputError: The tolerance is negative or not finite.
     """
-    return 2.0 * math.log(tolerance) if check_tolerance(tolerance) > 0 else -math.inf
+    with np.errstate(divide="ignore"):
+        return np.asarray(2.0 * np.log(np.asarray(check_tolerance(tolerance))))
 
 
-def blurred(log_var: NDArray[np.floating], tolerance: float) -> _Array:
+def blurred(log_var: NDArray[np.floating], tolerance: ArrayLike) -> _Array:
     """Return log(sigma² + tau²), without leaving the logarithm: neither end of sigma is lost.
+
+    Args:
+        log_var: log sigma², shape (…, n).
+        tolerance: tau, a number, or one for each dimension.
 
     Raises:
         InputError: The tolerance is negative or not finite.
     """
     log_vars = np.asarray(log_var, np.float64)
     tau2 = log_tau2(tolerance)
-    return log_vars if tau2 == -math.inf else np.asarray(np.logaddexp(log_vars, tau2))
+    return log_vars if np.isneginf(tau2).all() else np.asarray(np.logaddexp(log_vars, tau2))
 
 
 def sigma(log_var: _Array) -> _Array:

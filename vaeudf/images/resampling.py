@@ -64,19 +64,19 @@ def resize_without_antialias(
     channels = len(picture.getbands())
     out = np.empty((height, width, channels), np.uint8)
     # In strips, so that of the picture nothing of full size is made a second time.
-    span = picture.width * max(1.0, (bottom - top) / height)
+    span = max(picture.width * (bottom - top) / height, columns.size * len(rows))
     step = max(1, int(_PIXELS_PER_STRIP / span))
     for start in range(0, height, step):
         strip = slice(start, min(start + step, height))
         first, last = int(rows[:, strip].min()), int(rows[:, strip].max())
         pixels = np.asarray(picture.crop((0, first, picture.width, last + 1)))
         pixels = pixels.reshape(last + 1 - first, picture.width, channels)
-        total = np.zeros((strip.stop - start, width, channels))
-        for row, weight in zip(rows[:, strip] - first, down[:, strip], strict=True):
-            line = np.zeros_like(total)
-            for column, share in zip(columns, across, strict=True):
-                line += share[:, None] * pixels[row[:, None], column]
-            total += weight[:, None, None] * line
+        taken = pixels.take((rows[:, strip] - first).ravel(), axis=0)
+        lines = np.zeros((len(taken), width, channels))
+        for column, share in zip(columns, across, strict=True):
+            lines += taken.take(column, axis=1) * share[:, None]
+        lines = lines.reshape(len(rows), -1, width, channels) * down[:, strip, None, None]
+        total = lines.sum(axis=0)
         out[strip] = np.clip(np.rint(total), 0, 255)
     return Image.fromarray(out[..., 0] if channels == 1 else out)
 

@@ -35,6 +35,7 @@ _RAW_DATA, _EXTERNAL_DATA, _DATA_LOCATION = 9, 13, 14
 _EXTERNAL = 1
 _VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
 _DEEPEST = 100
+_32_BITS = 2**32 - 1
 
 _Read = Callable[[dict[str, str]], bytes]
 
@@ -45,17 +46,18 @@ def read_whole(path: Path) -> bytes:
     Raises:
         BundleError: It is no such file, or a file that it names is missing or elsewhere.
     """
-    if not path.is_file():
-        raise BundleError(f"{path} does not exist; expected a model of ONNX.")
-    if path.stat().st_size > MOST_BYTES:
-        raise BundleError(
-            f"{path} has {path.stat().st_size:,} bytes; an ONNX file has at most {MOST_BYTES:,}."
-        )
 
     def read_beside(entry: dict[str, str]) -> bytes:
         return _read_beside(path, entry)
 
     try:
+        if not path.is_file():
+            raise BundleError(f"{path} does not exist; expected a model of ONNX.")
+        if path.stat().st_size > MOST_BYTES:
+            raise BundleError(
+                f"{path} has {path.stat().st_size:,} bytes; an ONNX file has at most "
+                f"{MOST_BYTES:,}."
+            )
         content = path.read_bytes()
     except OSError as error:
         raise BundleError(f"{path} cannot be read: {error.strerror}.") from None
@@ -120,8 +122,14 @@ def _rewritten(message: memoryview, kind: str, read: _Read, depth: int) -> bytes
 
 def _rewritten_tensor(message: memoryview, read: _Read) -> bytes | None:
     fields = list(_fields(message))
-    places = [_varint(value, 0)[0] for number, _, _, value in fields if number == _DATA_LOCATION]
-    if places[-1:] != [_EXTERNAL]:
+    # Of several places the last one counts, if it is one that protocol buffers know, as a number of
+    # 32 bits. Any that may count is enough here.
+    places = [
+        _varint(value, 0)[0] & _32_BITS
+        for number, wire, _, value in fields
+        if number == _DATA_LOCATION and wire == _VARINT
+    ]
+    if _EXTERNAL not in places:
         return None
     entry: dict[str, str] = {}
     for number, _, _, value in fields:
@@ -169,7 +177,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int, memoryview, memoryv
     while place < len(message):
         start = place
         tag, place = _varint(message, place)
-        number, wire = tag >> 3, tag & 7
+        number, wire = (tag & _32_BITS) >> 3, tag & 7  # further bits are dropped in reading it
         if wire == _VARINT:
             begin, (_, place) = place, _varint(message, place)
         elif wire == _BYTES:

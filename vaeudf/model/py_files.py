@@ -86,7 +86,10 @@ def split_factory(factory: str) -> tuple[str, str | None]:
 
 def _checked(path: str) -> Path:
     file = Path(path).expanduser().absolute()
-    is_package = file.is_dir() and any(file.glob("*.py"))
+    try:
+        is_package = file.is_dir() and any(file.glob("*.py"))
+    except OSError as error:
+        raise InputError(f"--py-files names {path}, which cannot be read: {error}.") from None
     if not is_package and not (file.suffix in _SUFFIXES and file.is_file()):
         if file.is_dir():
             why = "is a folder without modules"

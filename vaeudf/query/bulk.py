@@ -16,6 +16,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from vaeudf.errors import InputError
+from vaeudf.gaussian.checks import check_tolerance
 from vaeudf.gaussian.scores import Score
 from vaeudf.query.frame_search import search_frame
 from vaeudf.query.latents import Latents, from_rows
@@ -56,7 +57,7 @@ def top_k(
     k: int = 10,
     *,
     score: str | None = None,
-    tolerance: float = 0.0,
+    tolerance: ArrayLike = 0.0,
     min_score: float | None = None,
     columns: Sequence[str] = (),
     explain: bool = False,
@@ -76,7 +77,7 @@ def top_k(
         k: How many items per query; all of them if there are fewer.
         score: One of :data:`vaeudf.gaussian.scores.SCORES`; unless given, ``log_likelihood`` for
             points and ``kl`` for Gaussians.
-        tolerance: tau, in units of z: how precisely z is meant.
+        tolerance: tau, in units of z: how precisely z is meant; a number, or one per dimension.
         min_score: Leave out items that score worse than this.
         columns: Payload columns to carry into the result.
         explain: Take each log-likelihood apart: ``misfit`` + ``volume``, and the three
@@ -101,7 +102,7 @@ def top_k(
     options = QueryOptions(
         k=k,
         score=score,
-        tolerance=tolerance,
+        tolerance=check_tolerance(tolerance),
         min_score=min_score,
         columns=tuple(columns),
         explain=explain,

@@ -7,6 +7,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vaeudf.gaussian import LOG_2PI
+from vaeudf.gaussian.checks import Tolerance
 from vaeudf.gaussian.variances import blurred
 from vaeudf.schema import COSTLIEST, MISFIT, VOLUME
 
@@ -18,7 +19,7 @@ def explain(
     z: NDArray[np.float64],
     mu: NDArray[np.floating],
     log_var: NDArray[np.floating],
-    tolerance: float,
+    tolerance: Tolerance,
 ) -> pa.Table:
     """Add to items what their log-likelihoods are made of.
 
@@ -26,24 +27,28 @@ def explain(
 
     Args:
         items: m rows.
-        z: The query of each, shape (m, n).
+        z: The query of each, shape (m, n), NaN in dimensions that are left open, which cost
+            nothing and have no volume.
         mu: The mean of each, shape (m, n).
         log_var: log sigma² of each, shape (m, n).
         tolerance: tau.
     """
     log_vars = blurred(log_var, tolerance)
-    costs = 0.5 * np.square((z - mu) * np.exp(-0.5 * log_vars))
-    n = costs.shape[1]
-    worst = np.argsort(-costs, axis=1, kind="stable")[:, : min(_DIMENSIONS_EXPLAINED, n)]
+    closed = ~np.isnan(z)
+    costs = np.where(closed, 0.5 * np.square((z - mu) * np.exp(-0.5 * log_vars)), 0.0)
+    # Dimensions that are left open come last, and are left out.
+    worst = np.argsort(np.where(closed, -costs, np.inf), axis=1, kind="stable")
+    worst = worst[:, :_DIMENSIONS_EXPLAINED]
+    shown = np.take_along_axis(closed, worst, axis=1)
     costliest = pa.StructArray.from_arrays(
         [
-            pa.array(worst.ravel().astype(np.int32)),
-            pa.array(np.take_along_axis(costs, worst, axis=1).ravel()),
+            pa.array(worst[shown].astype(np.int32)),
+            pa.array(np.take_along_axis(costs, worst, axis=1)[shown]),
         ],
         ["dimension", "nats"],
     )
-    offsets = np.arange(0, worst.size + 1, worst.shape[1], dtype=np.int32)
-    volumes = -0.5 * (log_vars.sum(axis=1) + n * LOG_2PI)
+    offsets = np.append(0, np.cumsum(shown.sum(axis=1))).astype(np.int32)
+    volumes = -0.5 * np.where(closed, log_vars + LOG_2PI, 0.0).sum(axis=1)
     return (
         items.append_column(MISFIT, pa.array(-costs.sum(axis=1)))
         .append_column(VOLUME, pa.array(volumes))

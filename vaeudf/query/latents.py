@@ -5,6 +5,7 @@ A query is a point z, or a Gaussian N(mu, diag sigma²), stated by mu and log_va
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,7 +24,8 @@ class Latents:
 
     Attributes:
         ids: One name per query, unique.
-        z: Shape (Q, n) float64, all finite: the points, or the means of the Gaussians.
+        z: Shape (Q, n) float64: the points, NaN in dimensions that are left open, or the means of
+            the Gaussians, all finite.
         log_var: log sigma² of the Gaussians, the same shape, all finite; None for points.
     """
 
@@ -40,7 +42,7 @@ class Latents:
                 raise InputError(f"query_id {name!r} occurs more than once; expected unique ids.")
             seen.add(name)
         if self.log_var is None:
-            self._check_finite(self.z, "")
+            self._check_points()
             return
         if self.z.shape != self.log_var.shape:
             raise InputError(
@@ -49,6 +51,15 @@ class Latents:
             )
         self._check_finite(self.z, "mu = ")
         self._check_finite(self.log_var, "log_var = ")
+
+    def _check_points(self) -> None:
+        self._check_finite(np.where(self.is_open, 0.0, self.z), "")
+        whole = np.flatnonzero(self.is_open.all(axis=1))
+        if len(whole):
+            raise InputError(
+                f"query {self.ids[whole[0]]!r} leaves every dimension open; expected a finite "
+                "number in at least one."
+            )
 
     def _check_finite(self, array: NDArray[np.float64], label: str) -> None:
         bad = np.argwhere(~np.isfinite(array))
@@ -66,6 +77,45 @@ class Latents:
     def latent_dim(self) -> int:
         """The number of dimensions n."""
         return int(self.z.shape[1])
+
+    @property
+    def is_open(self) -> NDArray[np.bool_]:
+        """Which dimensions of which points are left open, shape (Q, n)."""
+        return np.isnan(self.z)
+
+    @property
+    def has_open(self) -> bool:
+        """Whether a point leaves a dimension open."""
+        return bool(self.is_open.any())
+
+    def check_closed(self) -> None:
+        """Raise InputError if a point leaves a dimension open: no picture belongs to it."""
+        places = np.argwhere(self.is_open)
+        if len(places):
+            row, dim = places[0]
+            raise InputError(
+                f"query {self.ids[row]!r} leaves dimension {dim} open; a picture needs a number in "
+                "each dimension."
+            )
+
+    def leaving_open(self, dims: Sequence[int]) -> Latents:
+        """Return the points with these dimensions left open, too.
+
+        Raises:
+            InputError: There is no such dimension, nothing is left, or these are Gaussians.
+        """
+        if self.is_gaussian:
+            raise InputError(
+                "dimensions can be left open in queries that are points z; these are Gaussians."
+            )
+        for dim in dims:
+            if not 0 <= dim < self.latent_dim:
+                raise InputError(
+                    f"there is no dimension {dim}; expected 0 to {self.latent_dim - 1}."
+                )
+        z = self.z.copy()
+        z[:, list(dims)] = np.nan
+        return Latents(self.ids, z)
 
     @property
     def is_gaussian(self) -> bool:
@@ -171,9 +221,14 @@ def parse_z(texts: Sequence[str]) -> Latents:
     rows = []
     for text in texts:
         try:
-            rows.append([float(part) for part in text.strip("[]() ").split(",")])
+            rows.append([_coordinate(part) for part in text.strip("[]() ").split(",")])
         except ValueError:
             raise InputError(
-                f"z is {text!r}; expected numbers with commas between, such as 0.1,-2,0."
+                f"z is {text!r}; expected numbers with commas between, such as 0.1,-2,0, and "
+                "nothing or * for a dimension that is left open."
             ) from None
     return from_rows(rows)
+
+
+def _coordinate(text: str) -> float:
+    return math.nan if text.strip() in ("", "*") else float(text)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vaeudf.errors import InputError
-from vaeudf.gaussian.checks import check_k, check_tolerance
+from vaeudf.gaussian.checks import Tolerance, check_k, check_tolerance
 from vaeudf.gaussian.scores import Score, choose_score, score_named
 from vaeudf.query.latents import Latents
 from vaeudf.query.request import Request
@@ -21,7 +21,7 @@ class QueryOptions:
     Attributes:
         k: How many items per query; all of them if there are fewer.
         score: Name of the score; None for the one that such queries are ranked by.
-        tolerance: tau, in units of z: how precisely z is meant.
+        tolerance: tau, in units of z: how precisely z is meant; a number, or one per dimension.
         min_score: Leave out items that score worse than this.
         columns: Payload columns to carry into the result.
         explain: Whether to take each log-likelihood apart.
@@ -31,7 +31,7 @@ class QueryOptions:
 
     k: int = 10
     score: str | None = None
-    tolerance: float = 0.0
+    tolerance: Tolerance = 0.0
     min_score: float | None = None
     columns: tuple[str, ...] = ()
     explain: bool = False
@@ -73,6 +73,7 @@ class QueryOptions:
             InputError: As :meth:`score_for`.
         """
         score = self.score_for(queries)
+        check_tolerance(self.tolerance, queries.latent_dim)
         return Request(
             queries=queries,
             # The item itself is left out after the tasks' results are merged.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vaeudf.gaussian.checks import Tolerance
 from vaeudf.gaussian.scores import Score
 from vaeudf.numerics.boxes import Boxes
 from vaeudf.query.latents import Latents
@@ -38,7 +39,7 @@ class Request:
     queries: Latents
     k: int
     score: Score
-    tolerance: float
+    tolerance: Tolerance
     floors: NDArray[np.float64]
     columns: tuple[str, ...] = ()
     explain: bool = False

@@ -41,6 +41,7 @@ class Fold:
         self.request = request
         self.group = group
         self._queries = request.prepared_queries(group)
+        self._masked = self._queries.closed.shape[1] > 0
         self._best = TopK(request.k, request.floors[group])
         self.work = Work()
         self._cuts = None if request.cuts is None else request.cuts[group]
@@ -155,7 +156,16 @@ class Fold:
         num_queries: int,
     ) -> Prepared:
         score, tau = self.request.score, self.request.tolerance
-        return prepare(score, mu, log_var, labels, tau, num_queries=num_queries, work=self.work)
+        return prepare(
+            score,
+            mu,
+            log_var,
+            labels,
+            tau,
+            masked=self._masked,
+            num_queries=num_queries,
+            work=self.work,
+        )
 
     def best_values(
         self,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vaeudf.errors import InputError
-from vaeudf.gaussian.checks import check_k, check_tolerance
+from vaeudf.gaussian.checks import check_k, check_points, check_tolerance
 from vaeudf.gaussian.scores import Score, choose_score
 from vaeudf.numerics.kd_tree import kd_order, typical_sigma
 from vaeudf.search import engine
@@ -24,7 +24,7 @@ def nearest(
     *,
     query_log_var: ArrayLike | None = None,
     score: str = "log_likelihood",
-    tolerance: float = 0.0,
+    tolerance: ArrayLike = 0.0,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the k items that score best for every query, exactly; by default by log q(z|x).
 
@@ -38,13 +38,15 @@ def nearest(
     ([[0]], [[-2.338]])
 
     Args:
-        z: Queries, shape (Q, n), or (n,) for one; for Gaussian queries their means.
+        z: Queries, shape (Q, n), or (n,) for one, NaN in dimensions that are left open; for
+            Gaussian queries their means.
         mu: Means, shape (N, n).
         log_var: log sigma², shape (N, n).
         k: How many items per query. If there are only N < k, all N come back, with a warning.
         query_log_var: log sigma² of Gaussian queries, shape (Q, n).
         score: One of :data:`vaeudf.gaussian.scores.SCORES`.
-        tolerance: tau: how precisely z is meant; sigma² + tau² takes the place of sigma².
+        tolerance: tau: how precisely z is meant, one number or one for each dimension, shape (n,);
+            sigma² + tau² takes the place of sigma².
 
     Returns:
         Row numbers of mu, shape (Q, k) int64, best first, equal scores by row number; and their
@@ -55,11 +57,13 @@ def nearest(
             or one between Gaussians for queries that are points.
     """
     means, log_vars = _items(mu, log_var)
-    kind, queries, spreads = _queries(z, query_log_var, means.shape[1], score, tolerance)
+    kind, queries, spreads = _queries(z, query_log_var, means.shape[1], score)
+    tau = check_tolerance(tolerance, means.shape[1])
     labels = np.arange(len(means))
     _warn_of_few(k, len(means))
-    prepared = prepare(kind, means, log_vars, labels, tolerance, num_queries=len(queries))
-    found = prepare_queries(kind, queries, spreads, tolerance)
+    masked = bool(np.isnan(queries).any())
+    prepared = prepare(kind, means, log_vars, labels, tau, masked=masked, num_queries=len(queries))
+    found = prepare_queries(kind, queries, spreads, tau)
     values, indices, _ = engine.search(prepared, found, k)
     return indices, kind.from_values(values)
 
@@ -131,7 +135,7 @@ class PosteriorIndex:
         *,
         query_log_var: ArrayLike | None = None,
         score: str = "log_likelihood",
-        tolerance: float = 0.0,
+        tolerance: ArrayLike = 0.0,
     ) -> tuple[NDArray[Any], NDArray[np.float64]]:
         """Return the k items that score best for every query, as :func:`nearest` does.
 
@@ -139,11 +143,12 @@ class PosteriorIndex:
         kept until a search by another.
 
         Args:
-            z: Queries, shape (Q, n), or (n,) for one; for Gaussian queries their means.
+            z: Queries, shape (Q, n), or (n,) for one, NaN in dimensions that are left open; for
+                Gaussian queries their means.
             k: How many items per query. If there are only N < k, all N come back, with a warning.
             query_log_var: log sigma² of Gaussian queries, shape (Q, n).
             score: One of :data:`vaeudf.gaussian.scores.SCORES`.
-            tolerance: tau: how precisely z is meant.
+            tolerance: tau: how precisely z is meant, one number or one for each dimension.
 
         Returns:
             Ids (or row numbers), shape (Q, k), best first, equal scores by id; and their scores.
@@ -151,13 +156,15 @@ class PosteriorIndex:
         Raises:
             InputError: As :func:`nearest`.
         """
-        kind, queries, spreads = _queries(z, query_log_var, self.latent_dim, score, tolerance)
+        kind, queries, spreads = _queries(z, query_log_var, self.latent_dim, score)
+        wanted = (kind, check_tolerance(tolerance, self.latent_dim), bool(np.isnan(queries).any()))
         _warn_of_few(k, len(self))
         prepared = self._prepared
-        if prepared is None or (prepared.score, prepared.tolerance) != (kind, tolerance):
-            prepared = prepare(kind, self._mu, self._log_var, self._labels, tolerance)
+        if prepared is None or (prepared.score, prepared.tolerance, prepared.masked) != wanted:
+            _, tau, masked = wanted
+            prepared = prepare(kind, self._mu, self._log_var, self._labels, tau, masked=masked)
             self._prepared = prepared
-        found = prepare_queries(kind, queries, spreads, tolerance)
+        found = prepare_queries(kind, queries, spreads, prepared.tolerance)
         values, labels, _ = engine.search(prepared, found, k)
         return labels if self._ids is None else self._ids[labels], kind.from_values(values)
 
@@ -187,20 +194,20 @@ def _items(mu: ArrayLike, log_var: ArrayLike) -> tuple[NDArray[Any], NDArray[Any
 
 
 def _queries(
-    z: ArrayLike, log_var: ArrayLike | None, latent_dim: int, score: str, tolerance: float
+    z: ArrayLike, log_var: ArrayLike | None, latent_dim: int, score: str
 ) -> tuple[Score, NDArray[np.float64], NDArray[np.float64] | None]:
     gaussian = log_var is not None
     kind = choose_score(score, gaussian=gaussian, remedy="give query_log_var")
-    check_tolerance(tolerance)
     queries = np.atleast_2d(np.asarray(z, dtype=np.float64))
     if queries.ndim != 2 or queries.shape[1] != latent_dim:
         raise InputError(
             f"z has shape {np.shape(z)}; expected (Q, {latent_dim}), "
             f"because mu and log_var have {latent_dim} latent dimensions."
         )
-    _check_finite("z", queries)
     if log_var is None:
+        check_points(queries)
         return kind, queries, None
+    _check_finite("z", queries)
     spreads = np.atleast_2d(np.asarray(log_var, dtype=np.float64))
     if spreads.shape != queries.shape:
         raise InputError(

@@ -36,17 +36,17 @@ FAN_OUT = 16
 # The fields of the records by their places: whoever changes them, changes this file, and numba
 # compiles anew. Otherwise what it keeps on disk would go on reading the old places.
 _FIELDS = (
-    (Features._fields, "forward weighted backward log_volume constant with_sigma"),
+    (Features._fields, "forward weighted backward log_volume constant with_sigma masked"),
     (Items._fields, "code features log_tau2 mu log_var labels base psi centres magnitudes"),
     (Nodes._fields, "starts low high forward backward widest peak"),
     (
         Queries._fields,
         "mu log_var points spread weights constant unfiltered "
-        "point_down point_up spread_down weight_down",
+        "point_down point_up spread_down weight_down closed",
     ),
     (Heaps._fields, "values labels counts floors cuts sums tally"),
     (Local._fields, "phi offsets lifts thresholds places scores"),
-    (Level._fields, "places down up spread weight"),
+    (Level._fields, "places down up spread weight closed"),
 )
 for _found, _expected in _FIELDS:
     if _found != tuple(_expected.split()):
@@ -146,11 +146,11 @@ def exact_value(code, query_mu, query_log_var, mu, log_var, log_tau2):
 
     Args:
         code: The score's.
-        query_mu: z, or a Gaussian query's mean, (n,).
+        query_mu: z, NaN in a dimension that is left open, or a Gaussian query's mean, (n,).
         query_log_var: A Gaussian query's log sigma², tolerance included, (n,).
         mu: The item's mean, (n,).
         log_var: The item's log sigma² as stored, (n,).
-        log_tau2: Log of the squared tolerance.
+        log_tau2: Log of the squared tolerance of each dimension, (n,).
 
     Raises:
         ValueError: No score here has this code.
@@ -158,36 +158,41 @@ def exact_value(code, query_mu, query_log_var, mu, log_var, log_tau2):
     total = 0.0
     n = len(mu)
     if code == LOG_LIKELIHOOD:
+        closed = 0
         for i in range(n):
-            blurred = _blurred(np.float64(log_var[i]), log_tau2)
-            total += _scaled_square(query_mu[i] - mu[i], blurred) + blurred
-        return -0.5 * (total + n * _LOG_2PI)
+            if not math.isnan(query_mu[i]):
+                blurred = _blurred(np.float64(log_var[i]), log_tau2[i])
+                total += _scaled_square(query_mu[i] - mu[i], blurred) + blurred
+                closed += 1
+        return -0.5 * (total + closed * _LOG_2PI)
     if code == MAHALANOBIS:
         for i in range(n):
-            blurred = _blurred(np.float64(log_var[i]), log_tau2)
-            total += _scaled_square(query_mu[i] - mu[i], blurred)
+            if not math.isnan(query_mu[i]):
+                blurred = _blurred(np.float64(log_var[i]), log_tau2[i])
+                total += _scaled_square(query_mu[i] - mu[i], blurred)
         return _half_square(total)
     if code == EUCLIDEAN:
         for i in range(n):
-            distance = query_mu[i] - mu[i]
-            total += distance * distance
+            if not math.isnan(query_mu[i]):
+                distance = query_mu[i] - mu[i]
+                total += distance * distance
         return _half_square(total)
     if code == KL:
         for i in range(n):
-            blurred = _blurred(np.float64(log_var[i]), log_tau2)
+            blurred = _blurred(np.float64(log_var[i]), log_tau2[i])
             difference = query_log_var[i] - blurred
             total += _scaled_square(query_mu[i] - mu[i], blurred) + _excess(difference)
         return -0.5 * total
     if code == REVERSE_KL:
         for i in range(n):
-            blurred = _blurred(np.float64(log_var[i]), log_tau2)
+            blurred = _blurred(np.float64(log_var[i]), log_tau2[i])
             difference = blurred - query_log_var[i]
             total += _scaled_square(query_mu[i] - mu[i], query_log_var[i]) + _excess(difference)
         return -0.5 * total
     if code == JEFFREYS:
         for i in range(n):
             distance = query_mu[i] - mu[i]
-            blurred = _blurred(np.float64(log_var[i]), log_tau2)
+            blurred = _blurred(np.float64(log_var[i]), log_tau2[i])
             difference = query_log_var[i] - blurred
             total += _scaled_square(distance, blurred) + _excess(difference)
             total += _scaled_square(distance, query_log_var[i]) + _excess(-difference)
@@ -195,13 +200,13 @@ def exact_value(code, query_mu, query_log_var, mu, log_var, log_tau2):
     if code == WASSERSTEIN2:
         for i in range(n):
             distance = query_mu[i] - mu[i]
-            blurred = _blurred(np.float64(log_var[i]), log_tau2)
+            blurred = _blurred(np.float64(log_var[i]), log_tau2[i])
             spread = _sigma(query_log_var[i]) - _sigma(blurred)
             total += distance * distance + spread * spread
         return _half_square(total)
     if code == BHATTACHARYYA:
         for i in range(n):
-            blurred = _blurred(np.float64(log_var[i]), log_tau2)
+            blurred = _blurred(np.float64(log_var[i]), log_tau2[i])
             difference = query_log_var[i] - blurred
             # Log of the mean variance, by the larger of the two: exp cannot overflow.
             largest = max(query_log_var[i], blurred)
@@ -221,7 +226,7 @@ def _coordinates(with_sigma, mu, log_var, log_tau2, points, log_vars):
     n = len(mu)
     for i in range(n):
         points[i] = mu[i]
-        log_vars[i] = _blurred(np.float64(log_var[i]), log_tau2)
+        log_vars[i] = _blurred(np.float64(log_var[i]), log_tau2[i])
         if with_sigma:
             points[n + i] = _sigma(log_vars[i])
             log_vars[n + i] = log_vars[i]
@@ -239,6 +244,7 @@ def fill_features(items):
     if not forward and not backward:  # every item is scored by the formula
         return
     weighted = items.features.weighted
+    masked = items.features.masked
     log_volume = items.features.log_volume
     per_dimension = items.features.constant
     psi = items.psi
@@ -259,7 +265,7 @@ def fill_features(items):
         block = row // BLOCK
         j = row % BLOCK
         parent = block // FAN_OUT
-        constant = per_dimension * d
+        constant = 0.0 if masked else per_dimension * d
         size = abs(constant)
         f = 0
         for i in range(d):
@@ -268,13 +274,22 @@ def fill_features(items):
                 precision = math.exp(-log_vars[i]) if weighted else 1.0
                 along = precision * x
                 square = 0.5 * along * x
-                constant -= square
-                size += square
                 psi[block, f, j] = precision
                 psi[block, f + 1, j] = along
                 magnitudes[parent, f] = max(magnitudes[parent, f], precision)
                 magnitudes[parent, f + 1] = max(magnitudes[parent, f + 1], abs(along))
                 f += 2
+                volume = log_volume * log_vars[i]
+                if masked:
+                    psi[block, f, j] = per_dimension - square + volume
+                    # What is added up, for it may cancel.
+                    added = abs(per_dimension) + square + abs(volume)
+                    if not added < magnitudes[parent, f]:  # NaN too
+                        magnitudes[parent, f] = added if added == added else np.inf
+                    f += 1
+                else:
+                    constant += volume - square
+                    size += square + abs(volume)
             if backward:
                 square = 0.5 * (x * x + math.exp(log_vars[i]))
                 psi[block, f, j] = x
@@ -282,8 +297,9 @@ def fill_features(items):
                 magnitudes[parent, f] = max(magnitudes[parent, f], abs(x))
                 magnitudes[parent, f + 1] = max(magnitudes[parent, f + 1], square)
                 f += 2
-            constant += log_volume * log_vars[i]
-            size += abs(log_volume * log_vars[i])
+                if not forward:
+                    constant += log_volume * log_vars[i]
+                    size += abs(log_volume * log_vars[i])
         items.base[block, j] = constant
         if not size < magnitudes[parent, width]:  # NaN too
             magnitudes[parent, width] = size if size == size else np.inf
@@ -388,7 +404,7 @@ def flatten(heaps):
 
 
 @compiled(fastmath={"contract"})
-def bounds(nodes, node, down, up, spread, weight, count, out):
+def bounds(nodes, node, down, up, spread, weight, closed, count, out):
     """Write an upper bound of every query's value over one box, certified in float32.
 
     Args:
@@ -398,6 +414,7 @@ def bounds(nodes, node, down, up, spread, weight, count, out):
         up: The same rounded up.
         spread: Variances to add to the squared distances, (d, ≥ count); (d, 0) for none.
         weight: 1 / variance for the backward terms, (d, ≥ count); (d, 0) for none.
+        closed: 1, or 0 for a coordinate that a query leaves open, (d, ≥ count); (d, 0) for none.
         count: Queries.
         out: Filled up to ``count``.
     """
@@ -427,7 +444,21 @@ def bounds(nodes, node, down, up, spread, weight, count, out):
             m1 = nodes.forward[node, i, 3]
             p2 = nodes.forward[node, i, 4]
             m2 = nodes.forward[node, i, 5]
-            if spread.shape[1] == 0:
+            if closed.shape[1] > 0:
+                # Only points leave dimensions open: they have no spreads.
+                for s in range(count):
+                    a = low - up[i, s]
+                    b = down[i, s] - high
+                    a = a if a > b else b
+                    a = a if a > _NEAREST else _ZERO
+                    t = a * a
+                    x = p0 + m0 * t
+                    y = p1 + m1 * t
+                    z = p2 + m2 * t
+                    x = x if x > y else y
+                    x = x if x > z else z
+                    out[s] += x if closed[i, s] > _ZERO else _ZERO
+            elif spread.shape[1] == 0:
                 # A loop of its own for the most usual scores: no spreads to read.
                 for s in range(count):
                     a = low - up[i, s]
@@ -672,6 +703,21 @@ def _query_features(features, queries, q, centre, magnitudes, phi, s):
     d = len(centre)
     constant = queries.constant[q]
     size = magnitudes[phi.shape[1]]
+    if features.masked:
+        for i in range(d):
+            f = 3 * i
+            if queries.closed[q, i] == 0:
+                phi[s, f] = 0
+                phi[s, f + 1] = 0
+                phi[s, f + 2] = 0
+                continue
+            x = queries.points[q, i] - centre[i]
+            square = 0.5 * (x * x)
+            phi[s, f] = -square
+            phi[s, f + 1] = x
+            phi[s, f + 2] = 1
+            size += square * magnitudes[f] + abs(x) * magnitudes[f + 1] + magnitudes[f + 2]
+        return constant, size
     if not features.backward:
         if features.forward:
             for i in range(d):
@@ -802,12 +848,14 @@ def _new_level(queries, count):
     d = queries.points.shape[1]
     spreads = count if queries.spread_down.shape[1] else 0
     weights = count if queries.weight_down.shape[1] else 0
+    masks = count if queries.closed.shape[1] else 0
     return Level(
         np.empty(count, np.int64),
         np.empty((d, count), np.float32),
         np.empty((d, count), np.float32),
         np.empty((d, spreads), np.float32),
         np.empty((d, weights), np.float32),
+        np.empty((d, masks), np.float32),
     )
 
 
@@ -830,6 +878,11 @@ def _gather(queries, level, count):
             q = level.places[s]
             for i in range(d):
                 level.weight[i, s] = queries.weight_down[q, i]
+    if level.closed.shape[1]:
+        for s in range(count):
+            q = level.places[s]
+            for i in range(d):
+                level.closed[i, s] = queries.closed[q, i]
 
 
 @compiled()
@@ -849,6 +902,8 @@ def descend(items, nodes, queries, chosen, heaps):
     weights = total if queries.weight_down.shape[1] else 0
     spread = np.empty((num_levels, d, spreads), np.float32)
     weight = np.empty((num_levels, d, weights), np.float32)
+    masks = total if queries.closed.shape[1] else 0
+    closed = np.empty((num_levels, d, masks), np.float32)
     counts = np.zeros(num_levels, np.int64)
     next_child = np.zeros(num_levels, np.int64)
     last_child = np.zeros(num_levels, np.int64)
@@ -863,7 +918,7 @@ def descend(items, nodes, queries, chosen, heaps):
     counts[level] = total
     _gather(
         queries,
-        Level(places[level], down[level], up[level], spread[level], weight[level]),
+        Level(places[level], down[level], up[level], spread[level], weight[level], closed[level]),
         total,
     )
     next_child[level] = 0
@@ -887,6 +942,7 @@ def descend(items, nodes, queries, chosen, heaps):
             up[level],
             spread[level],
             weight[level],
+            closed[level],
             count,
             bound,
         )
@@ -916,7 +972,7 @@ def descend(items, nodes, queries, chosen, heaps):
         )
         _gather(
             queries,
-            Level(below, down[level], up[level], spread[level], weight[level]),
+            Level(below, down[level], up[level], spread[level], weight[level], closed[level]),
             kept,
         )
         if level == 0:
@@ -939,7 +995,7 @@ def reaching(nodes, node, queries, floors):
     here = _level_of_all(queries)
     count = len(floors)
     bound = np.empty(count, np.float32)
-    bounds(nodes, node, here.down, here.up, here.spread, here.weight, count, bound)
+    bounds(nodes, node, here.down, here.up, here.spread, here.weight, here.closed, count, bound)
     kept = 0
     for s in range(count):
         here.places[kept] = s
@@ -955,7 +1011,9 @@ def count_reaching(nodes, which, queries, floors):
     bound = np.empty(count, np.float32)
     reached = np.zeros(len(which), np.int64)
     for i in range(len(which)):
-        bounds(nodes, which[i], here.down, here.up, here.spread, here.weight, count, bound)
+        bounds(
+            nodes, which[i], here.down, here.up, here.spread, here.weight, here.closed, count, bound
+        )
         for s in range(count):
             reached[i] += not _cannot_matter(bound[s], floors[s], queries.constant[s])
     return reached
@@ -970,7 +1028,7 @@ def most_promising(nodes, queries, number):
     best = np.full((total, number), np.float32(-np.inf))
     found = np.zeros((total, number), np.int64)
     for node in range(len(nodes.low)):
-        bounds(nodes, node, here.down, here.up, here.spread, here.weight, total, bound)
+        bounds(nodes, node, here.down, here.up, here.spread, here.weight, here.closed, total, bound)
         for s in range(total):
             if node >= number and not bound[s] > best[s, number - 1]:
                 continue
@@ -1019,6 +1077,7 @@ def promising(nodes, queries, target, chosen, found):
                     here.up,
                     here.spread,
                     here.weight,
+                    here.closed,
                     count,
                     bound,
                 )

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vaeudf.gaussian.checks import Tolerance
 from vaeudf.gaussian.scores import Score
 from vaeudf.gaussian.variances import log_tau2
 from vaeudf.numerics.boxes import Boxes
@@ -48,13 +49,15 @@ class Prepared:
     Attributes:
         score: What to rank by.
         tolerance: tau.
+        masked: Whether the queries may leave dimensions open.
         items: The items; without blocks if they are to be scored by the direct formula alone.
         nodes: The tree of boxes over the blocks, if one was made.
         work: What searches of these items have done.
     """
 
     score: Score
-    tolerance: float
+    tolerance: Tolerance
+    masked: bool
     items: Items
     nodes: Nodes | None
     work: Work = field(default_factory=Work)
@@ -73,8 +76,9 @@ def prepare(
     mu: NDArray[Any],
     log_var: NDArray[Any],
     labels: NDArray[np.int64],
-    tolerance: float = 0.0,
+    tolerance: Tolerance = 0.0,
     *,
+    masked: bool = False,
     num_queries: int | None = None,
     bounds: bool = True,
     work: Work | None = None,
@@ -89,6 +93,7 @@ def prepare(
         labels: What a search returns and breaks ties by, shape (N,); items whose label is negative
             are passed over.
         tolerance: tau.
+        masked: Whether queries may leave dimensions open.
         num_queries: How many queries there will be in all; many unless given.
         bounds: Whether to make the tree of boxes.
         work: What the searches add to.
@@ -97,14 +102,15 @@ def prepare(
     num_rows, n = mu.shape
     work = Work() if work is None else work
     few = num_queries is not None and (num_queries <= 1 or num_queries * num_rows <= _SMALL)
-    d = 2 * n if score.features.with_sigma else n
-    width = max(8, -(-score.features.per_coordinate * d // 4) * 4)
+    features = score.features_for(masked=masked)
+    d = 2 * n if features.with_sigma else n
+    width = max(8, -(-features.per_coordinate * d // 4) * 4)
     num_blocks = 0 if few else -(-num_rows // BLOCK)
     num_parents = -(-num_blocks // FAN_OUT)
     items = Items(
         code=score.code,
-        features=score.features,
-        log_tau2=log_tau2(tolerance),
+        features=features,
+        log_tau2=np.broadcast_to(log_tau2(tolerance), (n,)).copy(),
         mu=mu,
         log_var=log_var,
         labels=labels,
@@ -114,14 +120,14 @@ def prepare(
         magnitudes=np.zeros((num_parents, width + 1)),
     )
     if num_blocks == 0:
-        return Prepared(score, tolerance, items, None, work)
+        return Prepared(score, tolerance, masked, items, None, work)
     blocks = Boxes.of_blocks(mu, log_var, BLOCK)
     around = _in_space_of(score, tolerance, blocks.coarsen(FAN_OUT))
     items.centres[:] = 0.5 * around.low + 0.5 * around.high
     fill_features(items)
     _allow_for_rounding(score, items, around.high)
     nodes = _tree(score, tolerance, blocks) if bounds else None
-    return Prepared(score, tolerance, items, nodes, work)
+    return Prepared(score, tolerance, masked, items, nodes, work)
 
 
 def _allow_for_rounding(score: Score, items: Items, highest: NDArray[np.float64]) -> None:
@@ -136,7 +142,7 @@ def _allow_for_rounding(score: Score, items: Items, highest: NDArray[np.float64]
     magnitudes[beyond | ~(magnitudes.max(axis=1) < _LARGEST_FEATURE)] = np.inf
 
 
-def _tree(score: Score, tolerance: float, blocks: Boxes) -> Nodes:
+def _tree(score: Score, tolerance: Tolerance, blocks: Boxes) -> Nodes:
     """Return the tree of boxes over blocks."""
     levels = [blocks]
     while len(levels[-1]) > FAN_OUT:
@@ -145,7 +151,7 @@ def _tree(score: Score, tolerance: float, blocks: Boxes) -> Nodes:
     return _nodes(score, tolerance, Boxes.concatenate(levels), starts)
 
 
-def nodes_of_boxes(score: Score, tolerance: float, boxes: Boxes) -> Nodes:
+def nodes_of_boxes(score: Score, tolerance: Tolerance, boxes: Boxes) -> Nodes:
     """Return boxes of posteriors, such as those of row groups, as a tree of one level."""
     return _nodes(score, tolerance, boxes, np.array([0, len(boxes)]))
 
@@ -167,7 +173,7 @@ class _SpaceBoxes:
     log_high: NDArray[np.float64]
 
 
-def _in_space_of(score: Score, tolerance: float, boxes: Boxes) -> _SpaceBoxes:
+def _in_space_of(score: Score, tolerance: Tolerance, boxes: Boxes) -> _SpaceBoxes:
     log_low = score.blurred(boxes.log_var_min, tolerance)
     log_high = score.blurred(boxes.log_var_max, tolerance)
     return _SpaceBoxes(
@@ -178,7 +184,7 @@ def _in_space_of(score: Score, tolerance: float, boxes: Boxes) -> _SpaceBoxes:
     )
 
 
-def _nodes(score: Score, tolerance: float, boxes: Boxes, starts: NDArray[np.int64]) -> Nodes:
+def _nodes(score: Score, tolerance: Tolerance, boxes: Boxes, starts: NDArray[np.int64]) -> Nodes:
     inside = _in_space_of(score, tolerance, boxes)
     num_nodes, d = inside.low.shape
     terms = score.box_terms(inside.log_low, inside.log_high)
@@ -229,13 +235,21 @@ def _down(numbers: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 def prepare_queries(
-    score: Score, mu: NDArray[np.float64], log_var: NDArray[np.float64] | None, tolerance: float
+    score: Score, mu: NDArray[np.float64], log_var: NDArray[np.float64] | None, tolerance: Tolerance
 ) -> Queries:
-    """Make queries ready: z of shape (Q, n), or Gaussians with log_var of the same shape."""
+    """Make queries ready.
+
+    Args:
+        score: What to rank by.
+        mu: z, shape (Q, n), NaN in dimensions that are left open; or the means of Gaussians.
+        log_var: log sigma² of Gaussians, shape (Q, n).
+        tolerance: tau.
+    """
     blurred = np.zeros_like(mu)
     if log_var is not None and score.between_gaussians:
         blurred = score.blurred(log_var, tolerance)
-    terms = score.query_terms(mu, blurred)
+    is_open = np.isnan(mu)
+    terms = score.query_terms(np.where(is_open, 0.0, mu), blurred)
     points = terms.points
     nothing = np.zeros_like(points)
     spread = nothing if terms.spread is None else terms.spread
@@ -255,6 +269,7 @@ def prepare_queries(
         point_up=_up(points),
         spread_down=unread if terms.spread is None else np.maximum(_down(spread), 0),
         weight_down=unread if terms.weights is None else np.maximum(_down(weights), 0),
+        closed=(~is_open).astype(np.float32) if is_open.any() else unread,
     )
 
 

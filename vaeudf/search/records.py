@@ -21,7 +21,7 @@ class Items(NamedTuple):
     Attributes:
         code: That of the score's formula.
         features: The score's features.
-        log_tau2: Log of the squared tolerance, -inf for none.
+        log_tau2: Log of the squared tolerance of each dimension, (n,), -inf for none.
         mu: Means as stored, (N, n).
         log_var: log sigma² as stored, (N, n).
         labels: What the heaps hold and break ties by, (N,) int64; an item is passed over if
@@ -36,7 +36,7 @@ class Items(NamedTuple):
 
     code: int
     features: Features
-    log_tau2: float
+    log_tau2: NDArray[np.float64]
     mu: NDArray[np.floating]
     log_var: NDArray[np.floating]
     labels: NDArray[np.int64]
@@ -75,7 +75,7 @@ class Queries(NamedTuple):
     """Queries, as the kernels read them.
 
     Attributes:
-        mu: z, or a Gaussian query's mean, (Q, n).
+        mu: z, NaN in a dimension that is left open, or a Gaussian query's mean, (Q, n).
         log_var: A Gaussian query's log sigma², tolerance included, (Q, n); zeros for points.
         points: Where the query is in the space of the boxes, (Q, d).
         spread: What is added to the squared distance in the forward terms, (Q, d), or 0.
@@ -86,6 +86,7 @@ class Queries(NamedTuple):
         point_up: points rounded upwards.
         spread_down: spread rounded downwards; (Q, 0) if the score has none.
         weight_down: weights rounded downwards; (Q, 0) if the score has none.
+        closed: 1, or 0 for a coordinate that is left open, (Q, d); (Q, 0) if no query leaves any.
     """
 
     mu: NDArray[np.float64]
@@ -99,6 +100,7 @@ class Queries(NamedTuple):
     point_up: NDArray[np.float32]
     spread_down: NDArray[np.float32]
     weight_down: NDArray[np.float32]
+    closed: NDArray[np.float32]
 
 
 class Heaps(NamedTuple):
@@ -155,6 +157,7 @@ class Level(NamedTuple):
         up: Rounded up.
         spread: (d, S), or (d, 0) where the score needs none.
         weight: The weights in the same way.
+        closed: 1 or 0 for each coordinate, (d, S); (d, 0) if no query leaves any open.
     """
 
     places: NDArray[np.int64]
@@ -162,3 +165,4 @@ class Level(NamedTuple):
     up: NDArray[np.float32]
     spread: NDArray[np.float32]
     weight: NDArray[np.float32]
+    closed: NDArray[np.float32]

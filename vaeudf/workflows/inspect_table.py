@@ -93,7 +93,9 @@ class InspectTable(VersionOptions, CatalogOptions):
     def tolerances(self) -> list[float]:
         """The tolerances to try, ascending."""
         try:
-            found = {check_tolerance(float(text)) for text in str(self.taus).split(",")}
+            found = {float(text) for text in str(self.taus).split(",")}
+            for tau in found:
+                check_tolerance(tau)
         except ValueError as error:
             if isinstance(error, InputError):
                 raise

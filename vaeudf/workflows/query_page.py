@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 from pyspark.sql import Row, SparkSession
 
 from vaeudf.catalog.source import CatalogSource, read_thumbnails
@@ -67,7 +68,9 @@ class QueryPage:
         item_ids = sorted({row[ITEM_ID] for row in rows})
         images = read_thumbnails(spark, self.pictures, item_ids, THUMBNAIL_SIDE)
         facts = read_facts(spark, table, item_ids)
-        decoded = self.decoder.decode(latents.z[: len(shown)])
+        # A dimension that is left open is shown at 0, the prior's mean.
+        z = np.nan_to_num(latents.z)
+        decoded = self.decoder.decode(z[: len(shown)])
         photos = read_photos(shown) if self.photos else {}
         results = []
         for place, query_id in enumerate(shown):
@@ -82,8 +85,8 @@ class QueryPage:
                 for row in rows
                 if row[QUERY_ID] == query_id
             ]
-            z, picture = latents.z[place], decoded[place]
-            results.append(Result(query_id, z, picture, own, photos.get(query_id)))
+            photo = photos.get(query_id)
+            results.append(Result(query_id, latents.z[place], decoded[place], own, photo))
         return write_query_page(
             self.folder,
             results,
@@ -91,7 +94,7 @@ class QueryPage:
             num_items=summary["items"],
             score=score,
             facts=_facts_of_run(summary),
-            slider_range=self.slider_range or slider_range(self.decoder, latents.z),
+            slider_range=self.slider_range or slider_range(self.decoder, z),
             omitted=len(latents) - len(shown),
         )
 
@@ -102,7 +105,7 @@ def _facts_of_run(summary: Summary) -> list[tuple[str, str]]:
         ("queries", f"{summary['queries']:,}"),
         ("items", f"{summary['items']:,}"),
         ("ranked by", summary["score"]),
-        ("tolerance", f"{summary['tolerance']:g}"),
+        ("tolerance", ", ".join(f"{tau:g}" for tau in np.atleast_1d(summary["tolerance"]))),
         ("pairs scored", f"{summary['scored_fraction']:.2%}"),
         ("rows shuffled per query", f"{summary['rows_shuffled_per_query']:g}"),
     ]

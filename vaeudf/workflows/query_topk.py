@@ -20,6 +20,7 @@ from pyspark.sql import functions as F
 from tabulate import tabulate
 
 from vaeudf.errors import InputError, root_cause
+from vaeudf.gaussian.checks import Tolerance, check_tolerance
 from vaeudf.gaussian.scores import SCORES
 from vaeudf.model.py_files import use_py_files
 from vaeudf.query.bulk import BulkQuery, plan, posteriors_of
@@ -74,8 +75,11 @@ class QueryTopk(VersionOptions, PageOptions):
         None,
         help=f"{', '.join(SCORES)} (default: log_likelihood for z, kl for Gaussians)",
     )
-    tolerance: float = option(
-        0.0, help="how precisely z is meant: score N(z, T² I) against every item"
+    tolerance: str = option(
+        "0", help="how precisely z is meant, T or T,T,… by dimension: score N(z, T²) against all"
+    )
+    ignore_dims: str | None = option(
+        None, help='dimensions that z says nothing of, such as "0,7"; also --z "0.4,,*,-1"'
     )
     min_score: float | None = option(None, help="leave out items that score worse")
     exclude_self: bool = option(False, help="with --like: leave out the item itself")
@@ -91,11 +95,14 @@ class QueryTopk(VersionOptions, PageOptions):
 
     def __post_init__(self) -> None:
         self.query_options()
+        self.open_dims  # noqa: B018 - checks that they are numbers
         if sum((self.queries is not None, bool(self.z), bool(self.like), bool(self.image))) != 1:
             raise InputError(
                 "expected queries, from one of --queries FILE, --z, --like and --image, and from "
                 "one only."
             )
+        if self.ignore_dims is not None and (self.like or self.image):
+            raise InputError("ignore-dims is for --z and --queries: other queries are Gaussians.")
         if self.exclude_self and not self.like:
             raise InputError("exclude-self is for --like: a z has no item of its own.")
         self.check_version()
@@ -103,12 +110,36 @@ class QueryTopk(VersionOptions, PageOptions):
             raise InputError(f"report-queries is {self.report_queries}; expected at least 1.")
         self.check_page("report_queries", encodes=bool(self.image))
 
+    @property
+    def _tolerance(self) -> Tolerance:
+        try:
+            taus = [float(text) for text in str(self.tolerance).strip("[]() ").split(",")]
+        except ValueError:
+            raise InputError(
+                f"tolerance is {self.tolerance!r}; expected a number, or one for each dimension "
+                "with commas between, such as 0.2,0.5."
+            ) from None
+        return check_tolerance(taus if len(taus) > 1 else taus[0])
+
+    @property
+    def open_dims(self) -> list[int]:
+        """The dimensions that no query says anything of."""
+        if self.ignore_dims is None:
+            return []
+        try:
+            return [int(text) for text in self.ignore_dims.strip("[]() ").split(",")]
+        except ValueError:
+            raise InputError(
+                f"ignore-dims is {self.ignore_dims!r}; expected whole numbers with commas between, "
+                "such as 0,7."
+            ) from None
+
     def query_options(self) -> QueryOptions:
         """Return what is asked for of every query."""
         return QueryOptions(
             k=self.k,
             score=self.score,
-            tolerance=self.tolerance,
+            tolerance=self._tolerance,
             min_score=self.min_score,
             columns=tuple(self.columns or ()),
             explain=self.explain,
@@ -194,7 +225,12 @@ def _read_queries(options: QueryTopk, table: PosteriorTable) -> Latents | None:
         return photos_as_queries(
             options.image, table, options.model, trust_model=options.trust_model
         )
-    return read_latents(options.queries) if options.queries else parse_z(options.z or [])
+    latents = read_latents(options.queries) if options.queries else parse_z(options.z or [])
+    latents = latents.leaving_open(options.open_dims) if options.open_dims else latents
+    if latents.has_open:
+        count = int(latents.is_open.any(axis=1).sum())
+        log.info("%d of %d queries leave dimensions open.", count, len(latents))
+    return latents
 
 
 def _check_queries(latents: Latents, table: PosteriorTable, options: QueryTopk) -> None:
@@ -247,7 +283,7 @@ def _summary(
         "items": items,
         "k": options.k,
         "score": query.score.name,
-        "tolerance": options.tolerance,
+        "tolerance": options.query_options().tolerance,
         "table": table.uri,
         "version": table.version,
         "scored_fraction": round(query.counts.scored.value / max(1, len(latents) * items), 6),
@@ -264,7 +300,7 @@ def _summary(
             log.info(
                 "item %r is among the hits of %.0f %% of the queries: where z is far from all "
                 "items, those with the widest posteriors win. If z is meant only roughly, say how "
-                "roughly with --tolerance (now %g), such as a hundredth of the sliders' range.",
+                "roughly with --tolerance (now %s), such as a hundredth of the sliders' range.",
                 item_id,
                 100 * share,
                 options.tolerance,

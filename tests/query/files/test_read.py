@@ -294,7 +294,7 @@ def test_text_in_json_may_hold_any_sign(write):
         ),
         ('{"z": [1]}\n{"z": 7}\n', 'have \'z\' of different kinds, such as ["1"] and "7";'),
         ('{"z": {"type": 0, "size": 1, "indices": [4], "values": [1]}}', "a sparse vector in row"),
-        ('{"z": [NaN]}', "query '0' has nan in dimension 0; expected finite numbers only."),
+        ('{"z": [NaN]}', "query '0' leaves every dimension open; expected a finite number in at"),
         ("[" * 50_000, "line 1 is not JSON (too many brackets within brackets); expected obj"),
         ('{"query_id": "\\ud83d", "z": [1]}', "have 'query_id' with half of a character"),
     ],

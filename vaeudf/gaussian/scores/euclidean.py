@@ -12,7 +12,9 @@ from vaeudf.gaussian.scores.score import BoxTerms, Features, Score
 _Array = NDArray[np.float64]
 
 
-def _distance(z: ArrayLike, mu: ArrayLike, log_var: ArrayLike, tolerance: float = 0.0) -> _Array:
+def _distance(
+    z: ArrayLike, mu: ArrayLike, log_var: ArrayLike, tolerance: ArrayLike = 0.0
+) -> _Array:
     return euclidean_distance(z, mu, tolerance)
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from vaeudf.gaussian.variances import blurred, sigma
 
@@ -45,6 +45,8 @@ class Features(NamedTuple):
         log_volume: What log s is multiplied by.
         constant: What each dimension adds.
         with_sigma: Whether items are points (mu, sigma) with 2n coordinates, and not mu alone.
+        masked: Whether queries may leave dimensions open: what an item adds to a dimension whatever
+            the query is, is then a product of its own, which such a query multiplies by 0.
     """
 
     forward: bool = False
@@ -53,11 +55,12 @@ class Features(NamedTuple):
     log_volume: float = 0.0
     constant: float = 0.0
     with_sigma: bool = False
+    masked: bool = False
 
     @property
     def per_coordinate(self) -> int:
         """How many products there are for each coordinate; 0 if there is no filter."""
-        return 2 * (self.forward + self.backward)
+        return 2 * (self.forward + self.backward) + self.masked
 
 
 NO_FEATURES = Features()
@@ -148,7 +151,7 @@ class Score:
             return -0.5 * score * score if score >= 0 else math.inf
         return -score if self.ascending else score
 
-    def blurred(self, log_var: NDArray[np.floating], tolerance: float) -> _Array:
+    def blurred(self, log_var: NDArray[np.floating], tolerance: ArrayLike) -> _Array:
         """Return log variances, shape (…, n), as the score sees them with a tolerance."""
         if not self.sees_variance:
             return np.asarray(log_var, np.float64)
@@ -170,6 +173,13 @@ class Score:
         if not self.features.with_sigma:
             return means
         return np.concatenate([means, sigma(log_var)], axis=1)
+
+    def features_for(self, *, masked: bool) -> Features:
+        """Return the products of the filter for queries that may leave dimensions open, or not.
+
+        Open dimensions are those of points z.
+        """
+        return self.features._replace(masked=masked and self.features.forward)
 
     def query_terms(self, mu: _Array, log_var: _Array) -> QueryTerms:
         """Return what the features and bounds take from queries.

@@ -128,13 +128,16 @@ def _with_prefix(state: StateDict, prefix: str) -> list[StateDict]:
 
 def _state_dicts(path: Path) -> list[StateDict]:
     """Return all that is names and tensors in a file; there is something."""
-    if path.is_dir():
-        files = sorted(one.name for one in path.iterdir() if one.is_file())
-        inside = f", such as {', '.join(files[:3])}" if files else ""
-        raise BundleError(f"{path} is a folder; name the file of weights in it{inside}.")
-    if not path.is_file():
-        raise BundleError(f"{path} does not exist; expected a file of weights.")
-    saved = _read(path)
+    try:
+        if path.is_dir():
+            files = sorted(one.name for one in path.iterdir() if one.is_file())
+            inside = f", such as {', '.join(files[:3])}" if files else ""
+            raise BundleError(f"{path} is a folder; name the file of weights in it{inside}.")
+        if not path.is_file():
+            raise BundleError(f"{path} does not exist; expected a file of weights.")
+        saved = _read(path)
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror}.") from None
     found = find_state_dicts(saved)
     if not found:
         held = describe(dict(saved) if isinstance(saved, Placeholder) and saved else saved)
@@ -143,12 +146,9 @@ def _state_dicts(path: Path) -> list[StateDict]:
 
 
 def _read(path: Path) -> Any:
-    try:
-        if is_safetensors(path):
-            return read_safetensors(path, str(path))
-        other = other_kind(path)
-    except OSError as error:
-        raise BundleError(f"{path} cannot be read: {error.strerror}.") from None
+    if is_safetensors(path):
+        return read_safetensors(path, str(path))
+    other = other_kind(path)
     if other is not None:
         raise BundleError(f"{path} {other}")
     try:

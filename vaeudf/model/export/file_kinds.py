@@ -76,13 +76,18 @@ def other_kind(path: Path) -> str | None:
     if path.suffix in _SUFFIXES:
         what, advice = _SUFFIXES[path.suffix]
         return f"is {what}. {advice}"
-    # A model of ONNX begins with its version, a small number, and then texts, numbers or a graph.
-    if re.match(rb"\x08[\x01-\x1f][\x12\x1a\x22\x28\x32\x3a\x42]", begins):
+    if is_onnx(begins):
         return f"is an ONNX model. Name it with --onnx {path} in place of --factory and --weights."
     # To tarfile, zeros are an archive without files.
     if begins.strip(b"\0") and tarfile.is_tarfile(path):
         return _kind_of_tar(path)
     return None
+
+
+def is_onnx(begins: bytes) -> bool:
+    """Whether a file that begins so may be a model of ONNX."""
+    # A model of ONNX begins with its version, a small number, and then texts, numbers or a graph.
+    return re.match(rb"\x08[\x01-\x1f][\x12\x1a\x22\x28\x32\x3a\x42]", begins) is not None
 
 
 def damaged(path: Path) -> str:

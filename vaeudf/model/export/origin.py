@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
+from vaeudf.errors import BundleError
 from vaeudf.model.export.checkpoint import load_checkpoint
 from vaeudf.model.export.families import check_family
+from vaeudf.model.export.file_kinds import is_onnx, other_kind
 from vaeudf.model.foreign import build_foreign
 from vaeudf.model.manifest import ONNX
 from vaeudf.model.onnx import OnnxNetwork
@@ -128,11 +130,29 @@ class OnnxFiles(Origin):
         for part, path in (("encoder", self.encoder), ("decoder", self.decoder)):
             if path is not None:
                 network = OnnxNetwork(str(path))
+                _check_kind(Path(path))
                 network.load(read_whole(Path(path)))
                 model[part] = network
         encoder = model["encoder"]
         assert isinstance(encoder, OnnxNetwork)
         return Made(model, {"model": Path(self.encoder).name, **encoder.facts})
+
+
+def _check_kind(path: Path) -> None:
+    """Refuse a file that is something else by its name, such as a pointer of Git LFS."""
+    try:
+        if path.is_dir():
+            raise BundleError(f"{path} is a folder; name the file of ONNX in it.")
+        if not path.is_file():
+            return  # said where it is read
+        with open(path, "rb") as file:
+            if is_onnx(file.read(3)):
+                return
+        other = other_kind(path)
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror}.") from None
+    if other is not None:
+        raise BundleError(f"{path} {other}")
 
 
 def _package(factory: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,6 +20,8 @@ _PRINTED = re.compile(r"^(?:array|tensor)\((.*?)(?:, *(?:dtype|device|grad_fn)=.
 _PRINTED_NUMBER = re.compile(r"\b(?:(?:np|numpy)\.float\d+|tensor)\(([^(),\s]+)\)")
 _SPARSE = re.compile(r"^\((\d+), *\[([^]]*)\], *\[([^]]*)\]\)$")
 _BRACKETS = {"[": "]", "(": ")", "{": "}"}
+# What stands for a dimension that is left open.
+_OPEN = ("", "*", "null", "None")
 _EXPECTED = "expected numbers with commas between, such as [0.1, -2, 0]"
 
 
@@ -77,7 +80,7 @@ def _parsed(text: str, what: str, place: int) -> list[float] | NDArray[np.float6
 def _number(text: str) -> float:
     if "_" in text:
         raise ValueError(text)  # which Python takes for a sign between thousands
-    return float(text)
+    return math.nan if text.strip() in _OPEN else float(text)
 
 
 def _parts(text: str) -> list[str]:

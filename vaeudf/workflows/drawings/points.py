@@ -64,6 +64,7 @@ class Points:
         if self._latents is None:
             return
         self._latents.check_latent_dim(bundle.latent_dim, "the model has")
+        self._latents.check_closed()
         self._check_samples(self._latents.is_gaussian)
         clashing = [name for name in self._latents.ids if SAMPLE in name]
         if self.samples and clashing:
