@@ -431,6 +431,7 @@ def test_paths_that_other_systems_write(spark, shop):
         f"..\\far\\{apart}",
         "../far/back\\slash",
         "..\\photos\\gone.jpg",
+        " ../photos/a.jpg ",
     ]
     path = shop / "export" / "items.csv"
     path.write_text("item_id,file\n" + "".join(f"{i},{one}\n" for i, one in enumerate(paths)))
@@ -443,6 +444,7 @@ def test_paths_that_other_systems_write(spark, shop):
         f"far/{composed}".encode(),
         b"far/back\\slash",
         "unavailable",
+        b"photos/a.jpg",
     ]
     for absolute in ("C:\\shop\\a.jpg", "d:/shop/a.jpg", "\\\\server\\shop\\a.jpg"):
         path.write_text(f"item_id,file\n1,{absolute}\n")

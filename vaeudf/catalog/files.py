@@ -129,8 +129,9 @@ def _read(file: Listed) -> CatalogFile:
             footer, schema = opened.metadata, opened.schema_arrow
             columns = _columns(footer, schema)
     except (OSError, pa.ArrowException) as error:
+        cause = root_cause(error).rstrip(".")
         raise InputError(
-            f"file {file.uri} of the catalog cannot be read as Parquet: {root_cause(error)} "
+            f"file {file.uri} of the catalog cannot be read as Parquet: {cause}. "
             "Mend it, or move it away."
         ) from None
     groups = tuple(footer.row_group(i).num_rows for i in range(footer.num_row_groups))

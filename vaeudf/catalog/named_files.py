@@ -78,10 +78,10 @@ def _look_up(uri: str, path: str | None, folder: str) -> NamedFile:
 def _other_spellings(uri: str, path: str, folder: str) -> list[str]:
     """Return where the path may lead besides.
 
-    Windows writes backslashes, most programs percent-encode the URIs of local files, and macOS
-    takes accents apart from their letters when it unpacks an archive.
+    People leave blanks around it, Windows writes backslashes, most programs percent-encode the URIs
+    of local files, and macOS takes accents apart from their letters when it unpacks an archive.
     """
-    paths = [path, path.replace("\\", "/")]
+    paths = [path, path.strip(), path.strip().replace("\\", "/")]
     paths += [unicodedata.normalize(form, one) for form in ("NFC", "NFD") for one in paths]
     uris = [_absolute(one, folder) for one in paths]
     uris += [unquote(one) for one in uris if one.startswith("/")]

@@ -120,7 +120,7 @@ def _unavailable(uri: str, error: Exception) -> ImageFailure:
     cause = root_cause(error)
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         cause = error.strerror.lower()  # without the path once more, and Python's number
-    return ImageFailure(UNAVAILABLE, f"{uri} could not be read: {cause}.")
+    return ImageFailure(UNAVAILABLE, f"{uri} could not be read: {cause.rstrip('.')}.")
 
 
 def check_unchanged(uri: str, length: float, modified: float) -> None:
