@@ -16,6 +16,7 @@ from tests.support.tolerances import assert_same_scores, assert_within, score_bo
 from vaeudf.errors import BundleError, InputError, TableError
 from vaeudf.gaussian import kl_divergence, log_prob
 from vaeudf.table.open import open_table
+from vaeudf.workflows.cli import parse
 from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
 from vaeudf.workflows.query_topk import QueryTopk, query_topk
 
@@ -438,3 +439,25 @@ def test_dimensions_that_are_left_open(table, tmp_path, capsys, caplog):
     ):
         refused(message, table=table, z=["0,0,0,0"], **options)
     refused("ignore-dims is for --z and --queries", table=table, like=["a"], ignore_dims="0")
+
+
+@pytest.mark.parametrize(
+    ("written", "tolerance", "dims"),
+    [
+        ("tolerance: 0.1\nignore_dims: 1", 0.1, [1]),
+        ("tolerance: 2\nignore_dims: '0,1'", 2.0, [0, 1]),
+        ("tolerance: 0.1,0,0.5\nignore_dims: 0,1", (0.1, 0.0, 0.5), [0, 1]),
+        ("", 0.0, []),
+    ],
+)
+def test_tolerances_and_open_dimensions_in_a_config_file(tmp_path, written, tolerance, dims):
+    config = tmp_path / "query.yaml"
+    config.write_text(f"table: t\nz: ['0,0,0']\n{written}\n")
+    options = parse(QueryTopk, ["--config", str(config)])
+    assert options.query_options().tolerance == tolerance
+    assert options.open_dims == dims
+    flags = [f"--{line.replace(': ', '=').replace('_', '-')}" for line in written.splitlines()]
+    options = parse(
+        QueryTopk, ["--table", "t", "--z", "0,0,0", *(f.replace("'", "") for f in flags)]
+    )
+    assert (options.query_options().tolerance, options.open_dims) == (tolerance, dims)

@@ -75,10 +75,10 @@ class QueryTopk(VersionOptions, PageOptions):
         None,
         help=f"{', '.join(SCORES)} (default: log_likelihood for z, kl for Gaussians)",
     )
-    tolerance: str = option(
-        "0", help="how precisely z is meant, T or T,T,… by dimension: score N(z, T²) against all"
+    tolerance: float | str = option(
+        0.0, help="how precisely z is meant, T or T,T,… by dimension: score N(z, T²) against all"
     )
-    ignore_dims: str | None = option(
+    ignore_dims: int | str | None = option(
         None, help='dimensions that z says nothing of, such as "0,7"; also --z "0.4,,*,-1"'
     )
     min_score: float | None = option(None, help="leave out items that score worse")
@@ -127,7 +127,7 @@ class QueryTopk(VersionOptions, PageOptions):
         if self.ignore_dims is None:
             return []
         try:
-            return [int(text) for text in self.ignore_dims.strip("[]() ").split(",")]
+            return [int(text) for text in str(self.ignore_dims).strip("[]() ").split(",")]
         except ValueError:
             raise InputError(
                 f"ignore-dims is {self.ignore_dims!r}; expected whole numbers with commas between, "
