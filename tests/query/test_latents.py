@@ -637,7 +637,7 @@ def test_parse_z(text, row):
     check(parse_z([text, text]), rows=[row, row])
 
 
-@pytest.mark.parametrize("text", ["a", "1 2", "1;2", "1,2e", "0.1,-2,zero"])
+@pytest.mark.parametrize("text", ["a", "1_0,2", "1 2", "1;2", "1,2e", "0.1,-2,zero"])
 def test_parse_z_says_what_it_could_not_read(text):
     message = f"z is {text!r}; expected numbers with commas between, such as 0.1,-2,0, and "
     message += "nothing or * for a dimension that is left open."

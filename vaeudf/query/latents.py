@@ -16,6 +16,8 @@ from vaeudf.errors import InputError
 from vaeudf.schema import MU
 
 _Z = "z"
+# What stands for a dimension that is left open.
+_OPEN = ("", "*", "null", "None")
 
 
 @dataclass(frozen=True)
@@ -221,7 +223,7 @@ def parse_z(texts: Sequence[str]) -> Latents:
     rows = []
     for text in texts:
         try:
-            rows.append([_coordinate(part) for part in text.strip("[]() ").split(",")])
+            rows.append([coordinate(part) for part in text.strip("[]() ").split(",")])
         except ValueError:
             raise InputError(
                 f"z is {text!r}; expected numbers with commas between, such as 0.1,-2,0, and "
@@ -230,5 +232,12 @@ def parse_z(texts: Sequence[str]) -> Latents:
     return from_rows(rows)
 
 
-def _coordinate(text: str) -> float:
-    return math.nan if text.strip() in ("", "*") else float(text)
+def coordinate(text: str) -> float:
+    """Return a coordinate of z that is written as text; NaN for one that is left open.
+
+    Raises:
+        ValueError: It is no number.
+    """
+    if "_" in text:
+        raise ValueError(text)  # which Python takes for a sign between thousands
+    return math.nan if text.strip() in _OPEN else float(text)

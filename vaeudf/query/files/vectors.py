@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 from vaeudf.errors import InputError
+from vaeudf.query.latents import coordinate
 
 _FIELDS = {"type", "size", "indices", "values"}
 # How NumPy and torch print an array: array([0.1, 2.], dtype=float32).
@@ -20,8 +20,6 @@ _PRINTED = re.compile(r"^(?:array|tensor)\((.*?)(?:, *(?:dtype|device|grad_fn)=.
 _PRINTED_NUMBER = re.compile(r"\b(?:(?:np|numpy)\.float\d+|tensor)\(([^(),\s]+)\)")
 _SPARSE = re.compile(r"^\((\d+), *\[([^]]*)\], *\[([^]]*)\]\)$")
 _BRACKETS = {"[": "]", "(": ")", "{": "}"}
-# What stands for a dimension that is left open.
-_OPEN = ("", "*", "null", "None")
 _EXPECTED = "expected numbers with commas between, such as [0.1, -2, 0]"
 
 
@@ -71,16 +69,10 @@ def _parsed(text: str, what: str, place: int) -> list[float] | NDArray[np.float6
     if inner[:1] in _BRACKETS and inner.endswith(_BRACKETS[inner[0]]):
         inner = inner[1:-1]
     try:
-        return [_number(part) for part in _parts(inner)]
+        return [coordinate(part) for part in _parts(inner)]
     except ValueError:
         shown = text if len(text) <= 60 else text[:59] + "…"
         raise InputError(f"{what} is {shown!r} in row {place}; {_EXPECTED}.") from None
-
-
-def _number(text: str) -> float:
-    if "_" in text:
-        raise ValueError(text)  # which Python takes for a sign between thousands
-    return math.nan if text.strip() in _OPEN else float(text)
 
 
 def _parts(text: str) -> list[str]:
