@@ -91,6 +91,18 @@ def test_a_query_by_photo(folder_table, rows, image_folder, capsys):
     assert "log_likelihood" in capsys.readouterr().out.splitlines()[0]
 
 
+def test_a_page_may_stand_beside_what_a_glob_matches(folder_table, image_folder, tmp_path):
+    name = next(Path(image_folder).rglob("*.png"))
+    shutil.copy(name, tmp_path / "photo.png")
+    for path, report in ((f"{tmp_path}/*.png", "one"), (f"{tmp_path}/photo.png", "two")):
+        query_topk(QueryTopk(folder_table, image=[path], k=1, report=str(tmp_path / report)))
+        assert (tmp_path / report / "index.html").is_file()
+    with pytest.raises(InputError, match="one is inside the other"):
+        query_topk(
+            QueryTopk(folder_table, image=[str(tmp_path)], k=1, report=str(tmp_path / "three"))
+        )
+
+
 def test_the_page_shows_the_photo(folder_table, rows, image_folder, tmp_path):
     photo = Path(image_folder, sorted(rows)[3])
     query_topk(QueryTopk(folder_table, image=[str(photo)], k=2, report=str(tmp_path / "page")))

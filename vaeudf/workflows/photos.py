@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import glob
 import posixpath
-import re
 from collections.abc import Sequence
 
 from pyarrow import fs
 
+from vaeudf.catalog.listing import is_glob
 from vaeudf.catalog.reader import ImageReader
 from vaeudf.errors import InputError
 from vaeudf.images.formats import IMAGE_SUFFIXES
 from vaeudf.query.latents import Latents, from_rows
 from vaeudf.schema import IMAGE, MODEL_PATH_KEY, PRECISION_KEY
-from vaeudf.storage.locations import exists, filesystem
+from vaeudf.storage.locations import filesystem
 from vaeudf.table.open import PosteriorTable
 from vaeudf.workflows.pictures import load_model_of
-
-_GLOB = re.compile(r"[*?\[]")
 
 
 def photos_as_queries(
@@ -68,7 +66,7 @@ def read_photos(paths: Sequence[str]) -> dict[str, bytes]:
 
 def _files_at(path: str) -> dict[str, int]:
     """Return the images at a path, and their bytes."""
-    if _GLOB.search(path) and not exists(path):
+    if is_glob(path):
         names = sorted(name for name in glob.glob(path, recursive=True) if not _is_folder(name))
         if not names:
             raise InputError(f"image {path} matches no file; expected a file, a folder or a glob.")

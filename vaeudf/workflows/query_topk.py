@@ -19,6 +19,7 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 from tabulate import tabulate
 
+from vaeudf.catalog.listing import is_glob
 from vaeudf.errors import InputError, root_cause
 from vaeudf.gaussian.checks import Tolerance, check_tolerance
 from vaeudf.gaussian.scores import SCORES
@@ -163,7 +164,9 @@ def query_topk(options: QueryTopk) -> Summary:
         )
         check_pictures(table, options.catalog)
     named = (options.table, options.queries, options.catalog, options.model)
-    inputs = places_read(table, *named, *(options.image or ()))
+    # What a glob matches is beside other things, such as an earlier page.
+    photos = [path for path in options.image or () if not is_glob(path)]
+    inputs = places_read(table, *named, *photos)
     options.check_outputs(options.output, RESULTS_MARK, inputs)
 
     written = None
