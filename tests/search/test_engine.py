@@ -231,7 +231,7 @@ def search_every_way(monkeypatch, name, mu, log_var, labels, queries, k, toleran
     expected = engine.search(directly, queries, k, floors)
     prepared = prepare(score, mu, log_var, labels, tolerance)
     assert prepared.nodes is not None
-    alone = Prepared(score, tolerance, False, prepared.items, None)
+    alone = Prepared(score, tolerance, prepared.items, None)
     for fewest, worth in [(1, 2.0), (engine._FEWEST_FOR_BOUNDS, engine._WORTH_BOUNDS)]:
         with monkeypatch.context() as patch:
             # Bounds for as few items as there are, whether they pay or not; then as it comes.

@@ -49,7 +49,6 @@ class Prepared:
     Attributes:
         score: What to rank by.
         tolerance: tau.
-        masked: Whether the queries may leave dimensions open.
         items: The items; without blocks if they are to be scored by the direct formula alone.
         nodes: The tree of boxes over the blocks, if one was made.
         work: What searches of these items have done.
@@ -57,13 +56,17 @@ class Prepared:
 
     score: Score
     tolerance: Tolerance
-    masked: bool
     items: Items
     nodes: Nodes | None
     work: Work = field(default_factory=Work)
 
     def __len__(self) -> int:
         return len(self.items.labels)
+
+    @property
+    def masked(self) -> bool:
+        """Whether the queries may leave dimensions open."""
+        return self.items.features.masked
 
     @property
     def has_features(self) -> bool:
@@ -120,14 +123,14 @@ def prepare(
         magnitudes=np.zeros((num_parents, width + 1)),
     )
     if num_blocks == 0:
-        return Prepared(score, tolerance, masked, items, None, work)
+        return Prepared(score, tolerance, items, None, work)
     blocks = Boxes.of_blocks(mu, log_var, BLOCK)
     around = _in_space_of(score, tolerance, blocks.coarsen(FAN_OUT))
     items.centres[:] = 0.5 * around.low + 0.5 * around.high
     fill_features(items)
     _allow_for_rounding(score, items, around.high)
     nodes = _tree(score, tolerance, blocks) if bounds else None
-    return Prepared(score, tolerance, masked, items, nodes, work)
+    return Prepared(score, tolerance, items, nodes, work)
 
 
 def _allow_for_rounding(score: Score, items: Items, highest: NDArray[np.float64]) -> None:
