@@ -10,6 +10,7 @@ import numpy as np
 from pyspark.sql import Row, SparkSession
 
 from vaeudf.catalog.source import CatalogSource, read_thumbnails
+from vaeudf.gaussian.checks import Tolerance
 from vaeudf.gaussian.scores import Score
 from vaeudf.pages.page import THUMBNAIL_SIDE
 from vaeudf.pages.query_page import Hit, Result, write_query_page
@@ -99,13 +100,18 @@ class QueryPage:
         )
 
 
+def tolerance_text(tolerance: Tolerance) -> str:
+    """Return a tolerance, or one for each dimension, as people read it."""
+    return ", ".join(f"{tau:g}" for tau in np.atleast_1d(tolerance))
+
+
 def _facts_of_run(summary: Summary) -> list[tuple[str, str]]:
     """Return what a page says of the run."""
     facts = [
         ("queries", f"{summary['queries']:,}"),
         ("items", f"{summary['items']:,}"),
         ("ranked by", summary["score"]),
-        ("tolerance", ", ".join(f"{tau:g}" for tau in np.atleast_1d(summary["tolerance"]))),
+        ("tolerance", tolerance_text(summary["tolerance"])),
         ("pairs scored", f"{summary['scored_fraction']:.2%}"),
         ("rows shuffled per query", f"{summary['rows_shuffled_per_query']:g}"),
     ]

@@ -47,7 +47,7 @@ from vaeudf.workflows.cli import Summary, option
 from vaeudf.workflows.option_groups import PageOptions, VersionOptions
 from vaeudf.workflows.photos import photos_as_queries
 from vaeudf.workflows.pictures import check_pictures, find_pictures, load_decoder, places_read
-from vaeudf.workflows.query_page import QueryPage
+from vaeudf.workflows.query_page import QueryPage, tolerance_text
 
 log = logging.getLogger(__name__)
 
@@ -306,7 +306,7 @@ def _summary(
                 "roughly with --tolerance (now %s), such as a hundredth of the sliders' range.",
                 item_id,
                 100 * share,
-                options.tolerance,
+                tolerance_text(summary["tolerance"]),
             )
     return summary
 
