@@ -57,9 +57,17 @@ for _found, _expected in _FIELDS:
 
 # The codes of the scores' formulas: those that the scores' objects have. A new score gets its name,
 # in capitals, at the end, and range counts one more.
-LOG_LIKELIHOOD, MAHALANOBIS, EUCLIDEAN, KL, REVERSE_KL, JEFFREYS, WASSERSTEIN2, BHATTACHARYYA = (
-    range(8)
-)
+(
+    LOG_LIKELIHOOD,
+    MAHALANOBIS,
+    EUCLIDEAN,
+    KL,
+    REVERSE_KL,
+    JEFFREYS,
+    WASSERSTEIN2,
+    BHATTACHARYYA,
+    MLS,
+) = range(9)
 
 # exp(709.8) overflows float64; the same clip as vaeudf.gaussian's.
 _MAX_LOG_SIGMA = 700.0
@@ -214,6 +222,14 @@ def exact_value(code, query_mu, query_log_var, mu, log_var, log_tau2):
             total += 0.25 * _scaled_square(query_mu[i] - mu[i], middle)
             total += _log_cosh(0.5 * difference)
         return -0.5 * total
+    if code == MLS:
+        for i in range(n):
+            blurred = _blurred(np.float64(log_var[i]), log_tau2[i])
+            largest = max(query_log_var[i], blurred)
+            both = largest + math.log1p(math.exp(-abs(query_log_var[i] - blurred)))
+            middle = both - math.log(2.0)
+            total += 0.5 * _scaled_square(query_mu[i] - mu[i], middle) + both
+        return -0.5 * (total + n * _LOG_2PI)
     raise ValueError("the score has a code without a formula in vaeudf.search.kernels.exact_value")
 
 

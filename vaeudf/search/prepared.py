@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -133,6 +133,14 @@ def prepare(
     return Prepared(score, tolerance, items, nodes, work)
 
 
+def with_labels(prepared: Prepared, labels: NDArray[np.int64]) -> Prepared:
+    """Return the same items with other labels, shape (N,): those with negative ones are no items.
+
+    Nothing is made ready anew, and the work is added to that of the items given.
+    """
+    return replace(prepared, items=prepared.items._replace(labels=labels))
+
+
 def _allow_for_rounding(score: Score, items: Items, highest: NDArray[np.float64]) -> None:
     """Raise the magnitudes by what float32 and float64 may lose; highest: points, (parents, d)."""
     magnitudes = items.magnitudes
@@ -238,7 +246,12 @@ def _down(numbers: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 def prepare_queries(
-    score: Score, mu: NDArray[np.float64], log_var: NDArray[np.float64] | None, tolerance: Tolerance
+    score: Score,
+    mu: NDArray[np.float64],
+    log_var: NDArray[np.float64] | None,
+    tolerance: Tolerance,
+    *,
+    masked: bool = False,
 ) -> Queries:
     """Make queries ready.
 
@@ -247,6 +260,8 @@ def prepare_queries(
         mu: z, shape (Q, n), NaN in dimensions that are left open; or the means of Gaussians.
         log_var: log sigma² of Gaussians, shape (Q, n).
         tolerance: tau.
+        masked: Whether the items were made ready for queries that leave dimensions open; those that
+            leave none open may then come as well.
     """
     blurred = np.zeros_like(mu)
     if log_var is not None and score.between_gaussians:
@@ -272,7 +287,7 @@ def prepare_queries(
         point_up=_up(points),
         spread_down=unread if terms.spread is None else np.maximum(_down(spread), 0),
         weight_down=unread if terms.weights is None else np.maximum(_down(weights), 0),
-        closed=(~is_open).astype(np.float32) if is_open.any() else unread,
+        closed=(~is_open).astype(np.float32) if masked or is_open.any() else unread,
     )
 
 
