@@ -222,19 +222,27 @@ def _raise_floors(
 ) -> None:
     """Give every query a floor from the node where it starts, and leave the heaps empty."""
     heaps = heaps._replace(cuts=np.full(len(heaps.counts), np.inf))
-    everyone = np.arange(len(queries.mu))
-    for members in np.split(everyone, np.flatnonzero(np.diff(starts)) + 1):
-        kernels.raise_floors(
-            prepared.items,
-            queries,
-            level,
-            starts[members[0]],
-            members,
-            heaps,
-        )
-    # The search will score those items again.
-    heaps.counts[:] = 0
-    heaps.tally[0] = 0
+    chosen = np.arange(len(queries.mu))
+    while True:
+        here = np.flatnonzero(np.diff(starts[chosen])) + 1
+        for members in np.split(chosen, here):
+            kernels.raise_floors(
+                prepared.items,
+                queries,
+                level,
+                starts[members[0]],
+                members,
+                heaps,
+            )
+        # The search will score those items again.
+        heaps.counts[:] = 0
+        heaps.tally[0] = 0
+        # Near items often have the same value, and then a node has fewer than k that are allowed.
+        chosen = chosen[np.isneginf(heaps.floors[chosen])]
+        everything = BLOCK * FAN_OUT ** (level + 1) >= len(prepared)
+        if len(heaps.codes) == 0 or len(chosen) == 0 or everything:
+            return
+        level, starts = level + 1, starts // FAN_OUT
 
 
 def _bounds_pay(prepared: Prepared, queries: Queries, heaps: Heaps) -> bool:
