@@ -23,6 +23,7 @@ from vaeudf.query.options import QueryOptions
 from vaeudf.query.per_value import Per
 from vaeudf.query.task import Fold
 from vaeudf.search import engine, prepared
+from vaeudf.search.index import PosteriorIndex, nearest
 
 
 def greedy(pairs, value_of, k: int, at_most: int, ascending: bool = False) -> list[str]:
@@ -207,6 +208,34 @@ def test_how_it_is_written(given_as, column, at_most):
 def test_what_is_refused(given_as, message):
     with pytest.raises(InputError, match=f"^{re.escape(message)}"):
         Per.of(given_as)
+
+
+# ---- in memory
+
+
+def test_in_memory():
+    rng = np.random.default_rng(11)
+    ids, mu, log_var = posteriors(3_000, 3, copies=2)
+    values = rng.choice(["a", "b", "c", "d"], 3_000)
+    z = rng.normal(size=(300, 3))
+    scores = reference_scores("log_likelihood", z, None, mu, log_var, tolerance=0.0)
+    names, _ = PosteriorIndex(mu, log_var, ids=ids).search(z, 6, per=(values, 2))
+    rows, _ = nearest(z, mu, log_var, 6, per=(values, 2))
+    places = [f"{row:04}" for row in range(3_000)]
+    for query, row in enumerate(scores.tolist()):
+        pairs, by_row = (list(zip(some, row, strict=True)) for some in (ids, places))
+        value_of = dict(zip(ids, values.tolist(), strict=True))
+        assert names[query].tolist() == greedy(pairs, value_of, 6, 2)
+        value_of = dict(zip(places, values.tolist(), strict=True))
+        assert [f"{at:04}" for at in rows[query]] == greedy(by_row, value_of, 6, 2)
+    with pytest.warns(UserWarning, match="^k = 10 but per allows only 8 items: returning these"):
+        assert nearest(z, mu, log_var, 10, per=(values, 2))[0].shape == (300, 8)
+    message = "per has values of shape (2,); expected (3000,), one per item."
+    with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
+        nearest(z, mu, log_var, per=(["a", "b"], 2))
+    message = "per allows 0 items of a value; expected at least 1."
+    with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
+        nearest(z, mu, log_var, per=(values, 0))
 
 
 # ---- on Spark

@@ -13,6 +13,7 @@ from vaeudf.gaussian.checks import check_k, check_points, check_tolerance
 from vaeudf.gaussian.scores import Score, choose_score
 from vaeudf.numerics.kd_tree import kd_order, typical_sigma
 from vaeudf.search import engine
+from vaeudf.search.per_value import per_value, warn_of_few_allowed
 from vaeudf.search.prepared import Prepared, prepare, prepare_queries
 
 
@@ -25,6 +26,7 @@ def nearest(
     query_log_var: ArrayLike | None = None,
     score: str = "log_likelihood",
     tolerance: ArrayLike = 0.0,
+    per: tuple[ArrayLike, int] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the k items that score best for every query, exactly; by default by log q(z|x).
 
@@ -47,6 +49,8 @@ def nearest(
         score: One of :data:`vaeudf.gaussian.scores.SCORES`.
         tolerance: tau: how precisely z is meant, one number or one for each dimension, shape (n,);
             sigma² + tau² takes the place of sigma².
+        per: A value for each item, shape (N,), and how many items of one value may be returned.
+            If that leaves fewer than k, these come back, with a warning.
 
     Returns:
         Row numbers of mu, shape (Q, k) int64, best first, equal scores by row number; and their
@@ -64,7 +68,9 @@ def nearest(
     masked = bool(np.isnan(queries).any())
     prepared = prepare(kind, means, log_vars, labels, tau, masked=masked, num_queries=len(queries))
     found = prepare_queries(kind, queries, spreads, tau)
-    values, indices, _ = engine.search(prepared, found, k)
+    limit = per_value(per, None, len(means))
+    values, indices, _ = engine.search(prepared, found, k, per=limit)
+    warn_of_few_allowed(limit, k, indices.shape[1], len(means))
     return indices, kind.from_values(values)
 
 
@@ -97,6 +103,7 @@ class PosteriorIndex:
         labels = np.arange(len(means))
         if ids is not None:
             self._ids, labels = _ranked(ids, len(means))
+        self._label_of_row = None if ids is None else labels
         order = kd_order(means, scale=_scale(log_vars))
         self._mu, self._log_var, self._labels = means[order], log_vars[order], labels[order]
         self._prepared: Prepared | None = None
@@ -136,6 +143,7 @@ class PosteriorIndex:
         query_log_var: ArrayLike | None = None,
         score: str = "log_likelihood",
         tolerance: ArrayLike = 0.0,
+        per: tuple[ArrayLike, int] | None = None,
     ) -> tuple[NDArray[Any], NDArray[np.float64]]:
         """Return the k items that score best for every query, as :func:`nearest` does.
 
@@ -149,6 +157,8 @@ class PosteriorIndex:
             query_log_var: log sigma² of Gaussian queries, shape (Q, n).
             score: One of :data:`vaeudf.gaussian.scores.SCORES`.
             tolerance: tau: how precisely z is meant, one number or one for each dimension.
+            per: A value for each item, in the order in which the index was given them, shape (N,),
+                and how many items of one value may be returned.
 
         Returns:
             Ids (or row numbers), shape (Q, k), best first, equal scores by id; and their scores.
@@ -165,7 +175,9 @@ class PosteriorIndex:
             prepared = prepare(kind, self._mu, self._log_var, self._labels, tau, masked=masked)
             self._prepared = prepared
         found = prepare_queries(kind, queries, spreads, prepared.tolerance)
-        values, labels, _ = engine.search(prepared, found, k)
+        limit = per_value(per, self._label_of_row, len(self))
+        values, labels, _ = engine.search(prepared, found, k, per=limit)
+        warn_of_few_allowed(limit, k, labels.shape[1], len(self))
         return labels if self._ids is None else self._ids[labels], kind.from_values(values)
 
 
