@@ -102,6 +102,27 @@ def test_closed_queries_after_open_ones():
             np.testing.assert_array_equal(rows[q], expected[0] if closed.any() else np.arange(7))
 
 
+def test_a_mask_and_a_limit_per_value(tmp_path):
+    names = np.array([f"{i * 7919 % N:05d}" for i in range(N)])
+    index, mu, log_var = index_of(ids=names)
+    index.save(str(tmp_path / "index"))
+    rng = np.random.default_rng(4)
+    mask, values = rng.random(N) < 0.2, rng.integers(0, 6, N)
+    z = rng.normal(size=(20, 5))
+    rows, _ = best(z, mu, log_var, mask, N)
+    for one in (index, PosteriorIndex.open(str(tmp_path / "index"))):
+        found, _ = one.search(z, k=9, where=mask, per=(values, 2))
+        for q in range(len(z)):
+            # Ties go by name.
+            scores = SCORES["log_likelihood"].reference(z[q], mu[rows[q]], log_var[rows[q]])[0]
+            in_order = rows[q][np.lexsort((names[rows[q]], -scores))]
+            taken = []
+            for row in in_order:
+                if sum(values[row] == values[other] for other in taken) < 2 and len(taken) < 9:
+                    taken.append(row)
+            assert found[q].tolist() == names[taken].tolist()
+
+
 def test_a_mask_that_does_not_fit():
     index, mu, _ = index_of()
     message = (

@@ -13,6 +13,7 @@ from vaeudf.gaussian.checks import Tolerance, check_k, check_points, check_toler
 from vaeudf.gaussian.scores import Score, choose_score
 from vaeudf.numerics.kd_tree import kd_order, typical_sigma
 from vaeudf.search import engine
+from vaeudf.search.per_value import per_value, warn_of_few_allowed
 from vaeudf.search.prepared import Prepared, prepare, prepare_queries, with_labels
 from vaeudf.search.saved import map_arrays, write_arrays
 
@@ -26,6 +27,7 @@ def nearest(
     query_log_var: ArrayLike | None = None,
     score: str = "log_likelihood",
     tolerance: ArrayLike = 0.0,
+    per: tuple[ArrayLike, int] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the k items that score best for every query, exactly; by default by log q(z|x).
 
@@ -48,6 +50,8 @@ def nearest(
         score: One of :data:`vaeudf.gaussian.scores.SCORES`.
         tolerance: tau: how precisely z is meant, one number or one for each dimension, shape (n,);
             sigma² + tau² takes the place of sigma².
+        per: A value for each item, shape (N,), and how many items of one value may be returned.
+            If that leaves fewer than k, these come back, with a warning.
 
     Returns:
         Row numbers of mu, shape (Q, k) int64, best first, equal scores by row number; and their
@@ -65,7 +69,9 @@ def nearest(
     masked = bool(np.isnan(queries).any())
     prepared = prepare(kind, means, log_vars, labels, tau, masked=masked, num_queries=len(queries))
     found = prepare_queries(kind, queries, spreads, tau)
-    values, indices, _ = engine.search(prepared, found, k)
+    limit = per_value(per, None, len(means))
+    values, indices, _ = engine.search(prepared, found, k, per=limit)
+    warn_of_few_allowed(limit, k, indices.shape[1], len(means))
     return indices, kind.from_values(values)
 
 
@@ -201,6 +207,7 @@ class PosteriorIndex:
         score: str = "log_likelihood",
         tolerance: ArrayLike = 0.0,
         where: ArrayLike | None = None,
+        per: tuple[ArrayLike, int] | None = None,
     ) -> tuple[NDArray[Any], NDArray[np.float64]]:
         """Return the k items that score best for every query, as :func:`nearest` does.
 
@@ -217,6 +224,8 @@ class PosteriorIndex:
             tolerance: tau: how precisely z is meant, one number or one for each dimension.
             where: Which items to search, shape (N,) of bool, in the order of :attr:`ids`; all of
                 them unless given.
+            per: A value for each item, in the order in which the index was given them, shape (N,),
+                and how many items of one value may be returned.
 
         Returns:
             Ids (or row numbers), shape (Q, k), best first, equal scores by id; and their scores.
@@ -232,7 +241,9 @@ class PosteriorIndex:
         found = prepare_queries(kind, queries, spreads, tau, masked=prepared.masked)
         if wanted is not None:
             prepared = with_labels(prepared, np.where(wanted, self._labels, -1))
-        values, labels, _ = engine.search(prepared, found, min(k, count))
+        limit = None if per is None else per_value(per, self._label_of_row(), len(self))
+        values, labels, _ = engine.search(prepared, found, min(k, count), per=limit)
+        warn_of_few_allowed(limit, k, labels.shape[1], count)
         return labels if self._ids is None else self._ids[labels], kind.from_values(values)
 
     def _prepare(self, kind: Score, tau: Tolerance, *, masked: bool) -> Prepared:
@@ -243,6 +254,12 @@ class PosteriorIndex:
             prepared = prepare(kind, self._mu, self._log_var, self._labels, tau, masked=masked)
             self._prepared = prepared
         return prepared
+
+    def _label_of_row(self) -> NDArray[np.int64]:
+        """Return the items' labels in the order in which the index was given them."""
+        labels = np.empty(len(self), np.int64)
+        labels[self._rows] = self._labels
+        return labels
 
     def _wanted(self, where: ArrayLike | None) -> tuple[NDArray[np.bool_] | None, int]:
         """Return which items to search, in k-d order, and how many they are."""
