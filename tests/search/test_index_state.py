@@ -10,6 +10,7 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 
+from tests.support.reference import assert_same_score
 from tests.support.tolerances import assert_same_scores
 from vaeudf.errors import InputError
 from vaeudf.gaussian.scores import SCORES
@@ -121,6 +122,29 @@ def test_a_mask_and_a_limit_per_value(tmp_path):
                 if sum(values[row] == values[other] for other in taken) < 2 and len(taken) < 9:
                     taken.append(row)
             assert found[q].tolist() == names[taken].tolist()
+
+
+@pytest.mark.parametrize("score", list(SCORES))
+def test_other_tolerances_from_one_search_to_the_next(score):
+    # Enough items for bounds to be computed.
+    rng = np.random.default_rng(8)
+    mu = rng.normal(size=(9_000, 3)).astype(np.float32)
+    log_var = rng.normal(-2, 1, size=(9_000, 3)).astype(np.float32)
+    index = PosteriorIndex(mu, log_var)
+    kind = SCORES[score]
+    spreads = rng.normal(-2, 1, size=(3, 3)) if kind.between_gaussians else None
+    tolerances = [0.0, 0.2, 0.2, (0.1, 0.0, 3.0), 0.0, 1.0, 1e3, (0.0, 0.0, 0.5)]
+    for place, tolerance in enumerate(tolerances):
+        z = rng.normal(size=(3, 3)) * (1 + place)
+        found, scores = index.search(
+            z, k=6, query_log_var=spreads, score=score, tolerance=tolerance
+        )
+        queries = (z,) if spreads is None else (z, spreads)
+        expected = kind.reference(*queries, mu, log_var, tolerance=tolerance)
+        in_order = np.argsort(expected if kind.ascending else -expected, axis=1, kind="stable")
+        np.testing.assert_array_equal(found, in_order[:, :6])
+        best_scores = np.take_along_axis(expected, in_order[:, :6], axis=1)
+        assert_same_score(score, scores, best_scores, spreads, mu, log_var, np.max(tolerance))
 
 
 def test_a_mask_that_does_not_fit():

@@ -14,8 +14,11 @@ from vaeudf.gaussian.scores import Score, choose_score
 from vaeudf.numerics.kd_tree import kd_order, typical_sigma
 from vaeudf.search import engine
 from vaeudf.search.per_value import per_value, warn_of_few_allowed
-from vaeudf.search.prepared import Prepared, prepare, prepare_queries, with_labels
+from vaeudf.search.prepared import Prepared, prepare, prepare_queries, with_labels, with_tolerance
 from vaeudf.search.saved import map_arrays, write_arrays
+
+# So many queries are answered sooner without a filter than items are made ready for one.
+_FEW_QUERIES = 4
 
 
 def nearest(
@@ -108,6 +111,7 @@ class PosteriorIndex:
         self._mu, self._log_var, self._labels = means[order], log_vars[order], labels[order]
         self._rows = np.asarray(order, np.int64)
         self._prepared: Prepared | None = None
+        self._last_tolerance: Tolerance | None = None
 
     @classmethod
     def open(cls, folder: str) -> PosteriorIndex:
@@ -129,7 +133,7 @@ class PosteriorIndex:
         index._mu, index._log_var = arrays["mu"], arrays["log_var"]
         index._labels, index._rows = arrays["labels"], arrays["rows"]
         index._ids = arrays.get("ids")
-        index._prepared = None
+        index._prepared = index._last_tolerance = None
         return index
 
     def save(self, folder: str, *, overwrite: bool = False) -> None:
@@ -213,7 +217,9 @@ class PosteriorIndex:
 
         The first search by a score and tolerance, or with open dimensions, prepares the items for
         it; what is prepared is kept until a search that needs something else. Which dimensions are
-        open, and which items are searched, may change from one search to the next.
+        open, and which items are searched, may change from one search to the next. A few queries
+        with another tolerance than before are answered without preparing; if they are followed by
+        more with that tolerance, the items are prepared for it.
 
         Args:
             z: Queries, shape (Q, n), or (n,) for one, NaN in dimensions that are left open; for
@@ -237,8 +243,11 @@ class PosteriorIndex:
         tau = check_tolerance(tolerance, self.latent_dim)
         wanted, count = self._wanted(where)
         _warn_of_few(k, count)
-        prepared = self._prepare(kind, tau, masked=bool(np.isnan(queries).any()))
-        found = prepare_queries(kind, queries, spreads, tau, masked=prepared.masked)
+        masked = bool(np.isnan(queries).any())
+        prepared = self._prepare(kind, tau, masked=masked, num_queries=len(queries))
+        found = prepare_queries(
+            kind, queries, spreads, tau, masked=prepared.masked, filtered=prepared.filtered
+        )
         if wanted is not None:
             prepared = with_labels(prepared, np.where(wanted, self._labels, -1))
         limit = None if per is None else per_value(per, self._label_of_row(), len(self))
@@ -246,13 +255,18 @@ class PosteriorIndex:
         warn_of_few_allowed(limit, k, labels.shape[1], count)
         return labels if self._ids is None else self._ids[labels], kind.from_values(values)
 
-    def _prepare(self, kind: Score, tau: Tolerance, *, masked: bool) -> Prepared:
+    def _prepare(self, kind: Score, tau: Tolerance, *, masked: bool, num_queries: int) -> Prepared:
         """Return the items made ready: as they are already, if that will do."""
         prepared = self._prepared
-        ready = prepared is not None and (prepared.score, prepared.tolerance) == (kind, tau)
-        if prepared is None or not ready or (masked and not prepared.masked):
-            prepared = prepare(kind, self._mu, self._log_var, self._labels, tau, masked=masked)
-            self._prepared = prepared
+        if prepared is not None and prepared.score is kind and (prepared.masked or not masked):
+            if prepared.tolerance == tau:
+                return prepared
+            few = num_queries <= _FEW_QUERIES and prepared.nodes is not None
+            if few and self._last_tolerance != tau:
+                self._last_tolerance = tau
+                return with_tolerance(prepared, tau)
+        prepared = prepare(kind, self._mu, self._log_var, self._labels, tau, masked=masked)
+        self._prepared, self._last_tolerance = prepared, tau
         return prepared
 
     def _label_of_row(self) -> NDArray[np.int64]:
