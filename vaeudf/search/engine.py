@@ -136,7 +136,7 @@ def _search_groups(
         kernels.promising(nodes, queries, level, order, starts)
         # Queries that go the same way go together.
         order = np.argsort(starts, kind="stable")
-    by_products = items.psi.shape[1] >= _WIDE
+    by_products = items.psi.shape[1] >= _WIDE and not items.features.added
     most = _QUERIES_PER_PRODUCT if by_products else _QUERIES_PER_GROUP
     group_size = max(1, min(most, _HEAP_BYTES // (16 * keep)))
     for begin in range(0, num_queries, group_size):

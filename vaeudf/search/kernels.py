@@ -36,9 +36,9 @@ FAN_OUT = 16
 # The fields of the records by their places: whoever changes them, changes this file, and numba
 # compiles anew. Otherwise what it keeps on disk would go on reading the old places.
 _FIELDS = (
-    (Features._fields, "forward weighted backward log_volume constant with_sigma masked"),
+    (Features._fields, "forward weighted backward log_volume constant with_sigma masked added"),
     (Items._fields, "code features log_tau2 mu log_var labels base psi centres magnitudes"),
-    (Nodes._fields, "starts low high forward backward widest peak"),
+    (Nodes._fields, "starts low high forward backward added narrowest widest peak"),
     (
         Queries._fields,
         "mu log_var points spread weights constant unfiltered "
@@ -79,6 +79,16 @@ _EPS32 = 2.0**-24
 _NEAREST = np.float32(1e-18)
 # Sums beyond this are not trusted to float32.
 _LARGEST_SUM = 1e37
+# Where variances are added, four of them are multiplied: float32 is not trusted beyond these.
+_NARROWEST, _WIDEST = 1e-7, 1e8
+# A float32 x > 0, its bits read as a whole number b, has 2^-23 b - 127 ≤ log2 x, and is at most
+# 0.0861 above that; the filter takes the middle.
+_PER_BIT = np.float32(2.0**-23)
+_BIAS = np.float32(127)
+_MIDDLE = np.float32(127 - 0.04304)
+_OFF_MIDDLE = 0.0431
+_LOG_2 = math.log(2.0)
+_SMALLEST_NORMAL = np.float32(1.2e-38)
 
 
 def compiled(**options):
@@ -249,6 +259,42 @@ def _coordinates(with_sigma, mu, log_var, log_tau2, points, log_vars):
 
 
 @compiled()
+def _fill_added(items):
+    """Write the features for added variances: coordinates, variances, and the base."""
+    psi = items.psi
+    magnitudes = items.magnitudes
+    d = items.centres.shape[1]
+    width = psi.shape[1]
+    log_volume = items.features.log_volume
+    points = np.empty(d)
+    log_vars = np.empty(d)
+    # What is beyond the last dimension or item has the variance 1.
+    for block in range(len(psi)):
+        for f in range(1, width, 2):
+            for j in range(BLOCK):
+                psi[block, f, j] = 1
+    for row in range(len(items.mu)):
+        _coordinates(False, items.mu[row], items.log_var[row], items.log_tau2, points, log_vars)
+        block = row // BLOCK
+        j = row % BLOCK
+        parent = block // FAN_OUT
+        constant = 0.0
+        size = 0.0
+        for i in range(d):
+            x = points[i] - items.centres[parent, i]
+            variance = math.exp(log_vars[i])
+            psi[block, 2 * i, j] = x
+            psi[block, 2 * i + 1, j] = variance
+            magnitudes[parent, 2 * i] = max(magnitudes[parent, 2 * i], abs(x))
+            magnitudes[parent, 2 * i + 1] = max(magnitudes[parent, 2 * i + 1], variance)
+            constant += log_volume * log_vars[i]
+            size += abs(log_volume * log_vars[i])
+        items.base[block, j] = constant
+        if not size < magnitudes[parent, width]:  # NaN too
+            magnitudes[parent, width] = size if size == size else np.inf
+
+
+@compiled()
 def fill_features(items):
     """Write the filter's features of all items; those of the queries are in _query_features.
 
@@ -257,6 +303,9 @@ def fill_features(items):
     """
     forward = items.features.forward
     backward = items.features.backward
+    if items.features.added > 0:
+        _fill_added(items)
+        return
     if not forward and not backward:  # every item is scored by the formula
         return
     weighted = items.features.weighted
@@ -511,6 +560,50 @@ def flatten(heaps):
 # ---- bounds
 
 
+@compiled(fastmath={"contract"}, error_model="numpy")
+def _bounds_of_added(nodes, node, down, up, spread, count, out):
+    """Add up an upper bound of the terms with added variances over one box.
+
+    With u = s + v, the term -½ (t / u + log u) is highest where u is nearest to t. If the squared
+    distance t counts half and ¼ log s is added, the two parts are highest at the largest s, and
+    where s is nearest to v.
+    """
+    half = np.float32(0.5) * nodes.added
+    whole = nodes.added == np.float32(1)
+    by_log = np.float32((0.5 if whole else 0.25) * _LOG_2)
+    factors = np.empty(count, np.float32)
+    bits = factors.view(np.int32)
+    infinite = np.float32(np.inf)
+    for i in range(nodes.low.shape[1]):
+        low = nodes.low[node, i]
+        high = nodes.high[node, i]
+        narrowest = nodes.narrowest[node, i]
+        widest = nodes.widest[node, i]
+        for s in range(count):
+            a = low - up[i, s]
+            b = down[i, s] - high
+            a = a if a > b else b
+            a = a if a > _NEAREST else _ZERO
+            t = a * a
+            v = spread[i, s]
+            u = widest + v
+            if whole:
+                u = t if t < u else u
+                least = narrowest + v
+                u = u if u > least else least
+                factor = u
+            else:
+                own = v if v < widest else widest
+                own = own if own > narrowest else narrowest
+                factor = (own + v) * ((own + v) / own)
+            # Below the normal numbers the bits are no logarithm.
+            usual = factor > _SMALLEST_NORMAL
+            factors[s] = factor
+            out[s] -= half * (t / u) if usual else infinite
+        for s in range(count):
+            out[s] -= by_log * (np.float32(bits[s]) * _PER_BIT - _BIAS)
+
+
 @compiled(fastmath={"contract"})
 def bounds(nodes, node, down, up, spread, weight, closed, count, out):
     """Write an upper bound of every query's value over one box, certified in float32.
@@ -528,23 +621,15 @@ def bounds(nodes, node, down, up, spread, weight, closed, count, out):
     """
     d = nodes.low.shape[1]
     half = np.float32(0.5)
-    quarter = np.float32(-0.25)
-    by_widest = len(nodes.widest) > 0
     forward = len(nodes.forward) > 0
     backward = len(nodes.backward) > 0
     for s in range(count):
         out[s] = _ZERO
+    if len(nodes.widest) > 0:
+        _bounds_of_added(nodes, node, down, up, spread, count, out)
     for i in range(d):
         low = nodes.low[node, i]
         high = nodes.high[node, i]
-        if by_widest:
-            widest = nodes.widest[node, i]
-            for s in range(count):
-                a = low - up[i, s]
-                b = down[i, s] - high
-                a = a if a > b else b
-                a = a if a > _NEAREST else _ZERO
-                out[s] += quarter * (a * a) / (spread[i, s] + widest)
         if forward:
             p0 = nodes.forward[node, i, 0]
             m0 = nodes.forward[node, i, 1]
@@ -731,6 +816,68 @@ def _filter(psi, base, phi, thresholds, chosen, start, count, scores):
     return count, (np.int32(0), np.int32(0), np.int32(0), np.int32(0))
 
 
+@compiled(fastmath={"contract"}, error_model="numpy")
+def _score_added(psi, base, phi, half, numbers, factors):
+    """Score a block for one query by a score with added variances, four dimensions at a time.
+
+    Σ t / u over four dimensions is one fraction, whose denominator is also what log Σ u is taken
+    of, by its bits.
+    """
+    bits = factors.view(np.int32)
+    by_log = np.float32(0.5 * _LOG_2)
+    for j in range(BLOCK):
+        numbers[j] = base[j]
+    for f in range(0, psi.shape[0], 8):
+        y0, v0, y1, v1 = phi[f], phi[f + 1], phi[f + 2], phi[f + 3]
+        y2, v2, y3, v3 = phi[f + 4], phi[f + 5], phi[f + 6], phi[f + 7]
+        for j in range(BLOCK):
+            d0 = psi[f, j] - y0
+            u0 = psi[f + 1, j] + v0
+            d1 = psi[f + 2, j] - y1
+            u1 = psi[f + 3, j] + v1
+            d2 = psi[f + 4, j] - y2
+            u2 = psi[f + 5, j] + v2
+            d3 = psi[f + 6, j] - y3
+            u3 = psi[f + 7, j] + v3
+            first = u0 * u1
+            second = u2 * u3
+            above = (d0 * d0 * u1 + d1 * d1 * u0) * second + (d2 * d2 * u3 + d3 * d3 * u2) * first
+            below = first * second
+            factors[j] = below
+            numbers[j] -= half * (above / below)
+        for j in range(BLOCK):
+            numbers[j] -= by_log * (np.float32(bits[j]) * _PER_BIT - _MIDDLE)
+
+
+@compiled()
+def _filter_added(psi, base, phi, thresholds, chosen, start, count, half, scores):
+    """The same as _filter for a score with added variances."""
+    for at in range(start, count, 4):
+        h0 = np.int32(0)
+        h1 = np.int32(0)
+        h2 = np.int32(0)
+        h3 = np.int32(0)
+        for a in range(min(4, count - at)):
+            c = chosen[at + a]
+            numbers = scores[a]
+            _score_added(psi, base, phi[c], half, numbers, scores[4])
+            threshold = thresholds[c]
+            hits = np.int32(0)
+            for j in range(BLOCK):
+                hits += np.int32(not numbers[j] < threshold)
+            if a == 0:
+                h0 = hits
+            elif a == 1:
+                h1 = hits
+            elif a == 2:
+                h2 = hits
+            else:
+                h3 = hits
+        if h0 + h1 + h2 + h3:
+            return at, (h0, h1, h2, h3)
+    return count, (np.int32(0), np.int32(0), np.int32(0), np.int32(0))
+
+
 @compiled()
 def _visit_block(items, queries, block, chosen, count, local, heaps, exactly):
     """Take one block's items into the heaps of the chosen of a parent's queries.
@@ -741,17 +888,31 @@ def _visit_block(items, queries, block, chosen, count, local, heaps, exactly):
     rows = min(BLOCK, len(items.labels) - first)
     heaps.tally[0] += rows * count
     start = 0
+    half = np.float32(0.5 * items.features.added)
     while True:
-        start, hits = _filter(
-            items.psi[block],
-            items.base[block],
-            local.phi,
-            local.thresholds,
-            chosen,
-            start,
-            count,
-            local.scores,
-        )
+        if half > _ZERO:
+            start, hits = _filter_added(
+                items.psi[block],
+                items.base[block],
+                local.phi,
+                local.thresholds,
+                chosen,
+                start,
+                count,
+                half,
+                local.scores,
+            )
+        else:
+            start, hits = _filter(
+                items.psi[block],
+                items.base[block],
+                local.phi,
+                local.thresholds,
+                chosen,
+                start,
+                count,
+                local.scores,
+            )
         if start >= count:
             return
         for a in range(min(4, count - start)):
@@ -798,7 +959,7 @@ def new_local(num_features, count):
         np.empty(count, np.float64),
         np.empty(count, np.float32),
         np.empty(count, np.int64),
-        np.empty((4, BLOCK), np.float32),
+        np.empty((5, BLOCK), np.float32),
     )
 
 
@@ -811,6 +972,25 @@ def _query_features(features, queries, q, centre, magnitudes, phi, s):
     d = len(centre)
     constant = queries.constant[q]
     size = magnitudes[phi.shape[1]]
+    if features.added > 0:
+        narrowest = np.inf
+        widest = 0.0
+        farthest = 0.0
+        for i in range(d):
+            x = queries.points[q, i] - centre[i]
+            v = queries.spread[q, i]
+            phi[s, 2 * i] = x
+            phi[s, 2 * i + 1] = v
+            distance = abs(x) + magnitudes[2 * i]
+            size += 0.5 * features.added * distance * distance / v if v > 0 else np.inf
+            narrowest = min(narrowest, v)
+            widest = max(widest, v + magnitudes[2 * i + 1])
+            farthest = max(farthest, distance)
+        # Fourfold products of variances, and of three with a squared distance, are normal numbers.
+        usual = narrowest > _NARROWEST and widest < _WIDEST and farthest < 1e5
+        # |½ log u| of each dimension is at most 9.3.
+        size += 10.0 * d
+        return constant, size if usual else np.inf
     if features.masked:
         for i in range(d):
             f = 3 * i
@@ -863,6 +1043,12 @@ def _enter_parent(items, queries, parent, chosen, count, heaps, local):
     and Stability of Numerical Algorithms, §3.1). It is infinite where float32 may overflow.
     """
     relative = (local.phi.shape[1] + 8) * 1.01 * _EPS32
+    beyond = 0.0
+    if items.features.added > 0:
+        # A difference of rounded numbers, its square, a rounded sum, three products and a quotient
+        # on the way of each term; and the logarithms by the bits, one for four dimensions.
+        relative = (local.phi.shape[1] + 40) * 1.01 * _EPS32
+        beyond = (0.5 * _LOG_2 * _OFF_MIDDLE + 1e-5) * (local.phi.shape[1] // 8)
     centre = items.centres[parent]
     magnitudes = items.magnitudes[parent]
     for s in range(count):
@@ -871,7 +1057,7 @@ def _enter_parent(items, queries, parent, chosen, count, heaps, local):
         constant, size = _query_features(
             items.features, queries, q, centre, magnitudes, local.phi, s
         )
-        margin = relative * size + 1e-12 * abs(constant)
+        margin = relative * size + 1e-12 * abs(constant) + beyond
         offset = constant + margin
         if queries.unfiltered[q] or not size < _LARGEST_SUM or not abs(offset) < np.inf:
             offset = np.inf

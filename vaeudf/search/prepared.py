@@ -112,6 +112,9 @@ def prepare(
     features = score.features_for(masked=masked)
     d = 2 * n if features.with_sigma else n
     width = max(8, -(-features.per_coordinate * d // 4) * 4)
+    if features.added:
+        # Four dimensions at a time.
+        width = 8 * -(-d // 4)
     num_blocks = 0 if few else -(-num_rows // BLOCK)
     num_parents = -(-num_blocks // FAN_OUT)
     items = Items(
@@ -231,8 +234,8 @@ def _nodes(score: Score, tolerance: Tolerance, boxes: Boxes, starts: NDArray[np.
     inside = _in_space_of(score, tolerance, boxes)
     num_nodes, d = inside.low.shape
     terms = score.box_terms(inside.log_low, inside.log_high)
-    forward, backward, log_widest = terms.forward, terms.backward, terms.log_widest
-    if forward is None and backward is None and log_widest is None:
+    forward, backward, log_variances = terms.forward, terms.backward, terms.log_variances
+    if forward is None and backward is None and log_variances is None:
         # The value has no bound: every box may hold any value.
         forward = np.zeros((num_nodes, d, 6))
         forward[:, :, ::2] = np.inf
@@ -241,9 +244,12 @@ def _nodes(score: Score, tolerance: Tolerance, boxes: Boxes, starts: NDArray[np.
         if lines is not None:
             peak += np.abs(lines[:, :, ::2]).max(axis=2).sum(axis=1)
     no_lines = np.empty((0, d, 6))
-    widest = np.empty((0, d))
-    if log_widest is not None:
+    narrowest, widest = np.empty((2, 0, d))
+    if log_variances is not None:
+        log_narrowest, log_widest = log_variances
+        peak += d + 0.5 * np.abs(log_narrowest).sum(axis=1)
         with np.errstate(over="ignore"):
+            narrowest = np.exp(log_narrowest)
             # Raised by what float32 may lose of a variance that it holds as a denormal number.
             widest = np.exp(log_widest) + 1e-36
     return Nodes(
@@ -252,6 +258,8 @@ def _nodes(score: Score, tolerance: Tolerance, boxes: Boxes, starts: NDArray[np.
         high=_up(inside.high),
         forward=_rounded(no_lines if forward is None else forward),
         backward=_rounded(no_lines if backward is None else backward),
+        added=np.float32(score.features.added),
+        narrowest=np.maximum(_down(narrowest), 0),
         widest=_up(widest),
         peak=_up(peak),
     )

@@ -28,7 +28,8 @@ class Items(NamedTuple):
             negative: it keeps its place in the tree of boxes, and so do its neighbours.
         base: The filter's constant per item, (blocks, BLOCK) float32; -inf beyond the last row.
             Without blocks, every item is scored by the formula.
-        psi: The filter's features, (blocks, F, BLOCK) float32, F ≥ 8 a multiple of 4.
+        psi: The filter's features, (blocks, F, BLOCK) float32, F ≥ 8 a multiple of 4. With added
+            variances a coordinate, from the centre, and a variance for each dimension.
         centres: What the features are centred on, per parent of FAN_OUT blocks, (parents, d).
         magnitudes: Largest |psi| per feature and, last, of the base's terms, (parents, F + 1);
             infinite where float32 cannot be trusted.
@@ -57,8 +58,10 @@ class Nodes(NamedTuple):
             query's variance), (nodes, d, 6) float32; their maximum bounds the term from above.
             (0, d, 6) if the score has no such terms.
         backward: The same in w = 1 / the query's variance.
-        widest: The largest variance v of the bound -¼ squared distance / (query's variance + v),
-            (nodes, d) float32; (0, d) if the score is not bounded by it.
+        added: The features' number of that name, float32.
+        narrowest: The least variance of the bound with added variances, (nodes, d) float32, rounded
+            down; (0, d) if the score is not bounded by it.
+        widest: The largest one, rounded up.
         peak: Sum over dimensions of the largest |intercept|, (nodes,) float32.
     """
 
@@ -67,6 +70,8 @@ class Nodes(NamedTuple):
     high: NDArray[np.float32]
     forward: NDArray[np.float32]
     backward: NDArray[np.float32]
+    added: np.float32
+    narrowest: NDArray[np.float32]
     widest: NDArray[np.float32]
     peak: NDArray[np.float32]
 
@@ -156,7 +161,8 @@ class Local(NamedTuple):
         lifts: Constant minus margin: what a float32 number lacks to a value that is certain, (S,).
         thresholds: The floors, less the offsets, rounded down to float32, (S,).
         places: Their numbers, (S,).
-        scores: The filter's numbers for four queries, (4, BLOCK).
+        scores: The filter's numbers for four queries, and a row for what is multiplied on the way,
+            (5, BLOCK).
     """
 
     phi: NDArray[np.float32]

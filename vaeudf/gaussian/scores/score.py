@@ -36,6 +36,11 @@ class Features(NamedTuple):
         backward    -½ w (x - y)² - ½ w s
         log_volume · log s + constant
 
+    or, where the two variances are added, of
+
+        added       -½ [ added (x - y)² / (s + v) + log(s + v) ]
+        log_volume · log s + constant
+
     The compiled loops read this record (:mod:`vaeudf.search.kernels`).
 
     Attributes:
@@ -47,6 +52,8 @@ class Features(NamedTuple):
         with_sigma: Whether items are points (mu, sigma) with 2n coordinates, and not mu alone.
         masked: Whether queries may leave dimensions open: what an item adds to a dimension whatever
             the query is, is then a product of its own, which such a query multiplies by 0.
+        added: What the squared distance over the added variances is multiplied by; 0 if they are
+            not added. It is no sum of products, and the filter has a loop of its own for it.
     """
 
     forward: bool = False
@@ -56,11 +63,12 @@ class Features(NamedTuple):
     constant: float = 0.0
     with_sigma: bool = False
     masked: bool = False
+    added: float = 0.0
 
     @property
     def per_coordinate(self) -> int:
-        """How many products there are for each coordinate; 0 if there is no filter."""
-        return 2 * (self.forward + self.backward) + self.masked
+        """How many numbers the filter reads for each coordinate; 0 if there is no filter."""
+        return 2 * (self.forward + self.backward + (self.added > 0)) + self.masked
 
 
 NO_FEATURES = Features()
@@ -72,8 +80,8 @@ class QueryTerms:
 
     Attributes:
         points: The coordinates y, shape (Q, d).
-        spread: The variances v that forward terms add to squared distances, shape (Q, d); None if
-            there are none.
+        spread: The variances v that forward terms add to squared distances, or that are added to
+            the items' variances, shape (Q, d); None if there are none.
         weights: The w of backward terms, shape (Q, d); None if there are none.
         constant: What the value has beyond the terms, shape (Q,).
     """
@@ -95,14 +103,14 @@ class BoxTerms:
     Attributes:
         forward: Lines in t = squared distance to the box + v, shape (B, d, 6).
         backward: Lines in w, to which -½ w times the squared distance is added, shape (B, d, 6).
-        log_widest: Log of the largest variance, shape (B, d), of the bound
-            -¼ squared distance / (v + largest variance).
+        log_variances: Logs of the least and of the largest variance s, each of shape (B, d), for
+            the bound of what features with added variances add up.
         cancelled: What may have cancelled in the intercepts of one box, in absolute value.
     """
 
     forward: _Array | None = None
     backward: _Array | None = None
-    log_widest: _Array | None = None
+    log_variances: tuple[_Array, _Array] | None = None
     cancelled: float = 0.0
 
 
