@@ -10,7 +10,8 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 
-from tests.support.reference import assert_same_score
+import vaeudf
+from tests.support.reference import KINDS, assert_same_score, items_and_queries
 from tests.support.tolerances import assert_same_scores
 from vaeudf.errors import InputError
 from vaeudf.gaussian.scores import SCORES
@@ -145,6 +146,84 @@ def test_other_tolerances_from_one_search_to_the_next(score):
         np.testing.assert_array_equal(found, in_order[:, :6])
         best_scores = np.take_along_axis(expected, in_order[:, :6], axis=1)
         assert_same_score(score, scores, best_scores, spreads, mu, log_var, np.max(tolerance))
+
+
+@pytest.mark.parametrize("shape", ["a number each", "a number for each dimension"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_query_with_its_own_tolerance(kind, shape):
+    mu, log_var, z, _ = items_and_queries(kind, 4, 80, 64, 30)
+    rng = np.random.default_rng(9)
+    taus = 10.0 ** rng.uniform(-6, 2, size=(30, 1 if shape == "a number each" else 4))
+    taus[rng.random(taus.shape) < 0.2] = 0
+    each = np.broadcast_to(taus, z.shape)
+    expected = np.concatenate(
+        [SCORES["log_likelihood"].reference(*pair) for pair in _one_by_one(z, mu, log_var, each)]
+    )
+    for found, scores in (
+        vaeudf.nearest(z, mu, log_var, k=9, tolerance=taus),
+        PosteriorIndex(mu, log_var).search(z, k=9, tolerance=taus),
+    ):
+        same = np.unique(np.concatenate([mu, log_var], axis=1), axis=0, return_inverse=True)[1]
+        for q in range(len(z)):
+            best_scores = np.sort(expected[q])[::-1][:9]
+            tau = each[q]
+            own = expected[q][found[q]]
+            for some in (best_scores, own):
+                assert_same_score("log_likelihood", scores[q], some, None, mu, log_var, tau.max())
+            # Of the same items the first ones.
+            for row in found[q]:
+                twins = np.flatnonzero(same == same[row])
+                assert set(twins[twins < row]) <= set(found[q])
+
+
+def _one_by_one(z, mu, log_var, taus):
+    for one, tau in zip(z, taus, strict=True):
+        yield one[None], mu, log_var, tau
+
+
+def test_a_query_with_its_own_tolerance_is_that_query_with_that_tolerance():
+    index, _, _ = index_of()
+    rng = np.random.default_rng(2)
+    z, taus = rng.normal(size=(40, 5)), rng.uniform(0, 1, size=(40, 5))
+    found, scores = index.search(z, k=6, tolerance=taus)
+    for q in range(40):
+        ids, expected = index.search(z[q], k=6, tolerance=taus[q])
+        assert found[q].tolist() == ids[0].tolist() and scores[q].tolist() == expected[0].tolist()
+
+
+@pytest.mark.parametrize(
+    ("z", "arguments", "message"),
+    [
+        (
+            np.zeros((2, 5)),
+            {"tolerance": np.zeros((3, 1))},
+            "tolerance has shape (3, 1); expected (Q, n) = (2, 5) or (Q, 1), for each query its "
+            "own; or one number, or one for each dimension.",
+        ),
+        (
+            np.zeros((2, 5)),
+            {"tolerance": np.zeros((2, 1)), "score": "mahalanobis"},
+            "a tolerance for each query is for log_likelihood, but the score is mahalanobis.",
+        ),
+        (
+            np.array([[0, np.nan, 0, 0, 0]]),
+            {"tolerance": np.zeros((1, 1))},
+            "z leaves dimensions open, which queries with tolerances of their own cannot; give one "
+            "number, or one for each dimension.",
+        ),
+        (
+            np.zeros((1, 5)),
+            {"tolerance": [[-1.0]]},
+            "tolerance is [-1.0]; expected a finite number of at least 0 for each dimension",
+        ),
+    ],
+)
+def test_tolerances_that_do_not_fit(z, arguments, message):
+    index, mu, log_var = index_of()
+    with pytest.raises(InputError, match=re.escape(message)):
+        index.search(z, **arguments)
+    with pytest.raises(InputError, match=re.escape(message)):
+        vaeudf.nearest(z, mu, log_var, **arguments)
 
 
 def test_a_mask_that_does_not_fit():

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vaeudf.errors import InputError
-from vaeudf.gaussian.checks import Tolerance, check_k, check_points, check_tolerance
-from vaeudf.gaussian.scores import Score, choose_score
+from vaeudf.gaussian.checks import Tolerance, check_tolerance
+from vaeudf.gaussian.scores import LOG_LIKELIHOOD, LOG_LIKELIHOOD_BY_QUERY, Score
 from vaeudf.numerics.kd_tree import kd_order, typical_sigma
 from vaeudf.search import engine
+from vaeudf.search.arguments import (
+    check_items,
+    check_queries,
+    ranked,
+    warn_of_few,
+    with_own_tolerances,
+)
 from vaeudf.search.per_value import per_value, warn_of_few_allowed
 from vaeudf.search.prepared import Prepared, prepare, prepare_queries, with_labels, with_tolerance
 from vaeudf.search.saved import map_arrays, write_arrays
@@ -52,7 +58,7 @@ def nearest(
         query_log_var: log sigma² of Gaussian queries, shape (Q, n).
         score: One of :data:`vaeudf.gaussian.scores.SCORES`.
         tolerance: tau: how precisely z is meant, one number or one for each dimension, shape (n,);
-            sigma² + tau² takes the place of sigma².
+            for each query its own, shape (Q, 1) or (Q, n). sigma² + tau² takes the place of sigma².
         per: A value for each item, shape (N,), and how many items of one value may be returned.
             If that leaves fewer than k, these come back, with a warning.
 
@@ -64,11 +70,14 @@ def nearest(
         InputError: Shapes that do not fit, a number that is not finite, k < 1, an unknown score,
             or one between Gaussians for queries that are points.
     """
-    means, log_vars = _items(mu, log_var)
-    kind, queries, spreads = _queries(z, query_log_var, means.shape[1], score)
+    means, log_vars = check_items(mu, log_var)
+    kind, queries, spreads = check_queries(z, query_log_var, means.shape[1], score)
+    if np.ndim(tolerance) == 2:
+        kind, spreads = with_own_tolerances(kind, queries, tolerance)
+        tolerance = 0.0
     tau = check_tolerance(tolerance, means.shape[1])
     labels = np.arange(len(means))
-    _warn_of_few(k, len(means))
+    warn_of_few(k, len(means))
     masked = bool(np.isnan(queries).any())
     prepared = prepare(kind, means, log_vars, labels, tau, masked=masked, num_queries=len(queries))
     found = prepare_queries(kind, queries, spreads, tau)
@@ -102,16 +111,18 @@ class PosteriorIndex:
         Raises:
             InputError: Shapes that do not fit, a number that is not finite, or an id twice.
         """
-        means, log_vars = _items(mu, log_var)
+        means, log_vars = check_items(mu, log_var)
         self._ids: NDArray[Any] | None = None
         labels = np.arange(len(means))
         if ids is not None:
-            self._ids, labels = _ranked(ids, len(means))
+            self._ids, labels = ranked(ids, len(means))
         order = kd_order(means, scale=_scale(log_vars))
         self._mu, self._log_var, self._labels = means[order], log_vars[order], labels[order]
         self._rows = np.asarray(order, np.int64)
         self._prepared: Prepared | None = None
         self._last_tolerance: Tolerance | None = None
+        # For tolerances that change from query to query.
+        self._by_query: Prepared | None = None
 
     @classmethod
     def open(cls, folder: str) -> PosteriorIndex:
@@ -133,7 +144,7 @@ class PosteriorIndex:
         index._mu, index._log_var = arrays["mu"], arrays["log_var"]
         index._labels, index._rows = arrays["labels"], arrays["rows"]
         index._ids = arrays.get("ids")
-        index._prepared = index._last_tolerance = None
+        index._prepared = index._last_tolerance = index._by_query = None
         return index
 
     def save(self, folder: str, *, overwrite: bool = False) -> None:
@@ -227,7 +238,8 @@ class PosteriorIndex:
             k: How many items per query. If there are only N < k, all N come back, with a warning.
             query_log_var: log sigma² of Gaussian queries, shape (Q, n).
             score: One of :data:`vaeudf.gaussian.scores.SCORES`.
-            tolerance: tau: how precisely z is meant, one number or one for each dimension.
+            tolerance: tau: how precisely z is meant, one number or one for each dimension, shape
+                (n,); for each query its own, shape (Q, 1) or (Q, n).
             where: Which items to search, shape (N,) of bool, in the order of :attr:`ids`; all of
                 them unless given.
             per: A value for each item, in the order in which the index was given them, shape (N,),
@@ -239,11 +251,17 @@ class PosteriorIndex:
         Raises:
             InputError: As :func:`nearest`.
         """
-        kind, queries, spreads = _queries(z, query_log_var, self.latent_dim, score)
+        kind, queries, spreads = check_queries(z, query_log_var, self.latent_dim, score)
+        if np.ndim(tolerance) == 2:
+            kind, spreads = with_own_tolerances(kind, queries, tolerance)
+            tolerance = 0.0
         tau = check_tolerance(tolerance, self.latent_dim)
         wanted, count = self._wanted(where)
-        _warn_of_few(k, count)
+        warn_of_few(k, count)
         masked = bool(np.isnan(queries).any())
+        if kind is LOG_LIKELIHOOD and not masked and self._is_passing(tau, len(queries)):
+            kind, spreads = with_own_tolerances(kind, queries, np.broadcast_to(tau, queries.shape))
+            tau = 0.0
         prepared = self._prepare(kind, tau, masked=masked, num_queries=len(queries))
         found = prepare_queries(
             kind, queries, spreads, tau, masked=prepared.masked, filtered=prepared.filtered
@@ -255,18 +273,31 @@ class PosteriorIndex:
         warn_of_few_allowed(limit, k, labels.shape[1], count)
         return labels if self._ids is None else self._ids[labels], kind.from_values(values)
 
+    def _is_passing(self, tau: Tolerance, num_queries: int) -> bool:
+        """Return whether a few queries have a tolerance that was not asked for before."""
+        prepared = self._prepared
+        if prepared is None or num_queries > _FEW_QUERIES or prepared.nodes is None:
+            return False
+        if prepared.tolerance == tau:
+            return False
+        passing = self._last_tolerance != tau
+        self._last_tolerance = tau
+        return passing
+
     def _prepare(self, kind: Score, tau: Tolerance, *, masked: bool, num_queries: int) -> Prepared:
         """Return the items made ready: as they are already, if that will do."""
-        prepared = self._prepared
+        by_query = kind is LOG_LIKELIHOOD_BY_QUERY
+        prepared = self._by_query if by_query else self._prepared
         if prepared is not None and prepared.score is kind and (prepared.masked or not masked):
             if prepared.tolerance == tau:
                 return prepared
-            few = num_queries <= _FEW_QUERIES and prepared.nodes is not None
-            if few and self._last_tolerance != tau:
-                self._last_tolerance = tau
+            if self._is_passing(tau, num_queries):
                 return with_tolerance(prepared, tau)
         prepared = prepare(kind, self._mu, self._log_var, self._labels, tau, masked=masked)
-        self._prepared, self._last_tolerance = prepared, tau
+        if by_query:
+            self._by_query = prepared
+        else:
+            self._prepared, self._last_tolerance = prepared, tau
         return prepared
 
     def _label_of_row(self) -> NDArray[np.int64]:
@@ -310,71 +341,3 @@ def _scale(log_var: NDArray[Any]) -> NDArray[np.float64] | None:
         scale = typical_sigma(log_var)
     # Their squares are divided by.
     return scale if ((scale > 1e-150) & (scale < 1e150)).all() else None
-
-
-def _items(mu: ArrayLike, log_var: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
-    means, log_vars = np.asarray(mu), np.asarray(log_var)
-    if means.dtype != np.float32 or log_vars.dtype != np.float32:
-        means, log_vars = means.astype(np.float64), log_vars.astype(np.float64)
-    if means.ndim != 2 or means.shape[1] == 0 or means.shape != log_vars.shape:
-        raise InputError(
-            f"mu has shape {means.shape} and log_var {log_vars.shape}; "
-            "expected the same shape (N, n) for both, n ≥ 1."
-        )
-    _check_finite("mu", means)
-    _check_finite("log_var", log_vars)
-    return means, log_vars
-
-
-def _queries(
-    z: ArrayLike, log_var: ArrayLike | None, latent_dim: int, score: str
-) -> tuple[Score, NDArray[np.float64], NDArray[np.float64] | None]:
-    gaussian = log_var is not None
-    kind = choose_score(score, gaussian=gaussian, remedy="give query_log_var")
-    queries = np.atleast_2d(np.asarray(z, dtype=np.float64))
-    if queries.ndim != 2 or queries.shape[1] != latent_dim:
-        raise InputError(
-            f"z has shape {np.shape(z)}; expected (Q, {latent_dim}), "
-            f"because mu and log_var have {latent_dim} latent dimensions."
-        )
-    if log_var is None:
-        check_points(queries)
-        return kind, queries, None
-    _check_finite("z", queries)
-    spreads = np.atleast_2d(np.asarray(log_var, dtype=np.float64))
-    if spreads.shape != queries.shape:
-        raise InputError(
-            f"query_log_var has shape {np.shape(log_var)}; expected that of z, {queries.shape}."
-        )
-    _check_finite("query_log_var", spreads)
-    return kind, queries, spreads
-
-
-def _check_finite(name: str, array: NDArray[Any]) -> None:
-    bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
-    if bad.size:
-        raise InputError(
-            f"{name} has a NaN or infinite value in row {bad[0]} "
-            f"({bad.size} such rows of {len(array)}); expected finite numbers only."
-        )
-
-
-def _warn_of_few(k: int, count: int) -> None:
-    if check_k(k) > count:
-        warnings.warn(f"k = {k} but there are only {count} items: returning all.", stacklevel=3)
-
-
-def _ranked(ids: ArrayLike, count: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Return the ids in order, and each item's place in it."""
-    names = np.asarray(ids)
-    if names.shape != (count,):
-        raise InputError(f"ids have shape {names.shape}; expected ({count},), one per item.")
-    order = np.argsort(names, kind="stable")
-    ordered = names[order]
-    same = np.flatnonzero(ordered[1:] == ordered[:-1])
-    if same.size:
-        [twice] = ordered[same[:1]].tolist()
-        raise InputError(f"id {twice!r} occurs more than once; expected unique ids.")
-    labels = np.empty(count, np.int64)
-    labels[order] = np.arange(count)
-    return ordered, labels

@@ -67,7 +67,8 @@ for _found, _expected in _FIELDS:
     WASSERSTEIN2,
     BHATTACHARYYA,
     MLS,
-) = range(9)
+    LOG_LIKELIHOOD_BY_QUERY,
+) = range(10)
 
 # exp(709.8) overflows float64; the same clip as vaeudf.gaussian's.
 _MAX_LOG_SIGMA = 700.0
@@ -240,6 +241,11 @@ def exact_value(code, query_mu, query_log_var, mu, log_var, log_tau2):
             middle = both - math.log(2.0)
             total += 0.5 * _scaled_square(query_mu[i] - mu[i], middle) + both
         return -0.5 * (total + n * _LOG_2PI)
+    if code == LOG_LIKELIHOOD_BY_QUERY:
+        for i in range(n):
+            blurred = _blurred(np.float64(log_var[i]), query_log_var[i])
+            total += _scaled_square(query_mu[i] - mu[i], blurred) + blurred
+        return -0.5 * (total + n * _LOG_2PI)
     raise ValueError("the score has a code without a formula in vaeudf.search.kernels.exact_value")
 
 
@@ -263,7 +269,7 @@ def _fill_added(items):
     """Write the features for added variances: coordinates, variances, and the base."""
     psi = items.psi
     magnitudes = items.magnitudes
-    d = items.centres.shape[1]
+    d = items.mu.shape[1]
     width = psi.shape[1]
     log_volume = items.features.log_volume
     points = np.empty(d)
@@ -973,6 +979,7 @@ def _query_features(features, queries, q, centre, magnitudes, phi, s):
     constant = queries.constant[q]
     size = magnitudes[phi.shape[1]]
     if features.added > 0:
+        d = queries.points.shape[1]
         narrowest = np.inf
         widest = 0.0
         farthest = 0.0
@@ -982,8 +989,10 @@ def _query_features(features, queries, q, centre, magnitudes, phi, s):
             phi[s, 2 * i] = x
             phi[s, 2 * i + 1] = v
             distance = abs(x) + magnitudes[2 * i]
-            size += 0.5 * features.added * distance * distance / v if v > 0 else np.inf
-            narrowest = min(narrowest, v)
+            # The least of the added variances, lowered by its rounding.
+            least = (v + centre[d + i]) * (1 - 1e-12)
+            size += 0.5 * features.added * distance * distance / least if least > 0 else np.inf
+            narrowest = min(narrowest, least)
             widest = max(widest, v + magnitudes[2 * i + 1])
             farthest = max(farthest, distance)
         # Fourfold products of variances, and of three with a squared distance, are normal numbers.

@@ -126,14 +126,17 @@ def prepare(
         labels=labels,
         base=np.full((num_blocks, BLOCK), -np.inf, np.float32),
         psi=np.zeros((num_blocks, width, BLOCK), np.float32),
-        centres=np.zeros((num_parents, d)),
+        centres=np.zeros((num_parents, 2 * d if features.added else d)),
         magnitudes=np.zeros((num_parents, width + 1)),
     )
     if num_blocks == 0:
         return Prepared(score, tolerance, items, None, work=work)
     blocks = Boxes.of_blocks(mu, log_var, BLOCK)
     around = _in_space_of(score, tolerance, blocks.coarsen(FAN_OUT))
-    items.centres[:] = 0.5 * around.low + 0.5 * around.high
+    items.centres[:, :d] = 0.5 * around.low + 0.5 * around.high
+    if features.added:
+        with np.errstate(over="ignore"):
+            items.centres[:, d:] = np.exp(around.log_low)
     fill_features(items)
     _allow_for_rounding(score, items, around.high)
     if not bounds:

@@ -30,7 +30,8 @@ class Items(NamedTuple):
             Without blocks, every item is scored by the formula.
         psi: The filter's features, (blocks, F, BLOCK) float32, F ≥ 8 a multiple of 4. With added
             variances a coordinate, from the centre, and a variance for each dimension.
-        centres: What the features are centred on, per parent of FAN_OUT blocks, (parents, d).
+        centres: What the features are centred on, per parent of FAN_OUT blocks, (parents, d). With
+            added variances the least variance of each dimension follows, (parents, 2d).
         magnitudes: Largest |psi| per feature and, last, of the base's terms, (parents, F + 1);
             infinite where float32 cannot be trusted.
     """

@@ -12,7 +12,7 @@ from vaeudf.errors import InputError
 from vaeudf.gaussian.scores.bhattacharyya import BHATTACHARYYA
 from vaeudf.gaussian.scores.euclidean import EUCLIDEAN
 from vaeudf.gaussian.scores.kl import JEFFREYS, KL, REVERSE_KL
-from vaeudf.gaussian.scores.log_likelihood import LOG_LIKELIHOOD
+from vaeudf.gaussian.scores.log_likelihood import LOG_LIKELIHOOD, LOG_LIKELIHOOD_BY_QUERY
 from vaeudf.gaussian.scores.mahalanobis import MAHALANOBIS
 from vaeudf.gaussian.scores.mutual_likelihood import MUTUAL_LIKELIHOOD
 from vaeudf.gaussian.scores.score import Score
@@ -24,6 +24,7 @@ __all__ = [
     "JEFFREYS",
     "KL",
     "LOG_LIKELIHOOD",
+    "LOG_LIKELIHOOD_BY_QUERY",
     "MAHALANOBIS",
     "MUTUAL_LIKELIHOOD",
     "REVERSE_KL",

@@ -1,4 +1,8 @@
-"""log q(z|x), the log density of an item's posterior at z: the score that is meant by default."""
+"""log q(z|x), the log density of an item's posterior at z: the score that is meant by default.
+
+With a tolerance tau of each query's own it is the same formula, but tau² is no longer part of what
+items are made ready with: it is added to their variances during the search.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from numpy.typing import NDArray
 
 from vaeudf.gaussian.densities import LOG_2PI, log_prob
 from vaeudf.gaussian.scores.lines import lines_above
-from vaeudf.gaussian.scores.score import BoxTerms, Features, Score
+from vaeudf.gaussian.scores.score import BoxTerms, Features, QueryTerms, Score
 
 _Array = NDArray[np.float64]
 
@@ -29,4 +33,27 @@ LOG_LIKELIHOOD = _LogLikelihood(
     unit="nats",
     is_log_density=True,
     features=Features(forward=True, weighted=True, log_volume=-0.5, constant=-0.5 * LOG_2PI),
+)
+
+
+class _LogLikelihoodByQuery(Score):
+    def query_terms(self, mu: _Array, log_var: _Array) -> QueryTerms:
+        constant = np.full(len(mu), -0.5 * LOG_2PI * mu.shape[1])
+        with np.errstate(over="ignore"):
+            return QueryTerms(mu, np.exp(log_var), None, constant)
+
+    def box_terms(self, log_low: _Array, log_high: _Array) -> BoxTerms:
+        return BoxTerms(log_variances=(log_low, log_high))
+
+
+LOG_LIKELIHOOD_BY_QUERY = _LogLikelihoodByQuery(
+    name="log_likelihood",
+    code=9,
+    reference=log_prob,
+    # To the search, a point with a tolerance is a Gaussian with the variance tau².
+    between_gaussians=True,
+    ascending=False,
+    unit="nats",
+    is_log_density=True,
+    features=Features(added=1.0),
 )

@@ -1,0 +1,125 @@
+"""The arguments of searches in memory: checked, and as the search reads them."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vaeudf.errors import InputError
+from vaeudf.gaussian.checks import check_k, check_points, check_tolerance
+from vaeudf.gaussian.scores import LOG_LIKELIHOOD, LOG_LIKELIHOOD_BY_QUERY, Score, choose_score
+
+
+def check_items(mu: ArrayLike, log_var: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return items as float32, if both are, or float64 arrays of shape (N, n).
+
+    Raises:
+        InputError: Their shapes do not fit, or a number is not finite.
+    """
+    means, log_vars = np.asarray(mu), np.asarray(log_var)
+    if means.dtype != np.float32 or log_vars.dtype != np.float32:
+        means, log_vars = means.astype(np.float64), log_vars.astype(np.float64)
+    if means.ndim != 2 or means.shape[1] == 0 or means.shape != log_vars.shape:
+        raise InputError(
+            f"mu has shape {means.shape} and log_var {log_vars.shape}; "
+            "expected the same shape (N, n) for both, n ≥ 1."
+        )
+    _check_finite("mu", means)
+    _check_finite("log_var", log_vars)
+    return means, log_vars
+
+
+def check_queries(
+    z: ArrayLike, log_var: ArrayLike | None, latent_dim: int, score: str
+) -> tuple[Score, NDArray[np.float64], NDArray[np.float64] | None]:
+    """Return the score, the queries, shape (Q, n), and the log variances of Gaussian ones.
+
+    Raises:
+        InputError: Their shapes do not fit, a number is not finite, or the score is not for such
+            queries.
+    """
+    gaussian = log_var is not None
+    kind = choose_score(score, gaussian=gaussian, remedy="give query_log_var")
+    queries = np.atleast_2d(np.asarray(z, dtype=np.float64))
+    if queries.ndim != 2 or queries.shape[1] != latent_dim:
+        raise InputError(
+            f"z has shape {np.shape(z)}; expected (Q, {latent_dim}), "
+            f"because mu and log_var have {latent_dim} latent dimensions."
+        )
+    if log_var is None:
+        check_points(queries)
+        return kind, queries, None
+    _check_finite("z", queries)
+    spreads = np.atleast_2d(np.asarray(log_var, dtype=np.float64))
+    if spreads.shape != queries.shape:
+        raise InputError(
+            f"query_log_var has shape {np.shape(log_var)}; expected that of z, {queries.shape}."
+        )
+    _check_finite("query_log_var", spreads)
+    return kind, queries, spreads
+
+
+def with_own_tolerances(
+    kind: Score, queries: NDArray[np.float64], tolerance: ArrayLike
+) -> tuple[Score, NDArray[np.float64]]:
+    """Return the score for queries with tolerances of their own, and log tau², shape (Q, n).
+
+    Raises:
+        InputError: The tolerances do not fit, the score is another, or a dimension is left open.
+    """
+    taus = np.asarray(tolerance, np.float64)
+    if taus.shape not in (queries.shape, (len(queries), 1)):
+        raise InputError(
+            f"tolerance has shape {taus.shape}; expected (Q, n) = {queries.shape} or (Q, 1), for "
+            "each query its own; or one number, or one for each dimension."
+        )
+    if kind is not LOG_LIKELIHOOD:
+        raise InputError(
+            f"a tolerance for each query is for log_likelihood, but the score is {kind.name}."
+        )
+    if np.isnan(queries).any():
+        raise InputError(
+            "z leaves dimensions open, which queries with tolerances of their own cannot; give one "
+            "number, or one for each dimension."
+        )
+    check_tolerance(taus.ravel())
+    with np.errstate(divide="ignore"):
+        return LOG_LIKELIHOOD_BY_QUERY, np.broadcast_to(2.0 * np.log(taus), queries.shape).copy()
+
+
+def _check_finite(name: str, array: NDArray[Any]) -> None:
+    bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
+    if bad.size:
+        raise InputError(
+            f"{name} has a NaN or infinite value in row {bad[0]} "
+            f"({bad.size} such rows of {len(array)}); expected finite numbers only."
+        )
+
+
+def warn_of_few(k: int, count: int) -> None:
+    """Warn if there are fewer than k items.
+
+    Raises:
+        InputError: k is no whole number of at least 1.
+    """
+    if check_k(k) > count:
+        warnings.warn(f"k = {k} but there are only {count} items: returning all.", stacklevel=3)
+
+
+def ranked(ids: ArrayLike, count: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Return the ids in order, and each item's place in it."""
+    names = np.asarray(ids)
+    if names.shape != (count,):
+        raise InputError(f"ids have shape {names.shape}; expected ({count},), one per item.")
+    order = np.argsort(names, kind="stable")
+    ordered = names[order]
+    same = np.flatnonzero(ordered[1:] == ordered[:-1])
+    if same.size:
+        [twice] = ordered[same[:1]].tolist()
+        raise InputError(f"id {twice!r} occurs more than once; expected unique ids.")
+    labels = np.empty(count, np.int64)
+    labels[order] = np.arange(count)
+    return ordered, labels
