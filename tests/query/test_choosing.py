@@ -17,6 +17,7 @@ from vaeudf.query import choosing
 from vaeudf.query.bulk import plan, top_k
 from vaeudf.query.latents import from_rows
 from vaeudf.query.options import QueryOptions
+from vaeudf.query.per_value import Per
 
 pytestmark = pytest.mark.spark
 
@@ -150,6 +151,10 @@ def test_hits_are_diverse(spark, catalog, candidates):
         (
             {"distinct": 0.5, "diversify": 0.5},
             "distinct and diversify exclude each other; name one of them.",
+        ),
+        (
+            {"diversify": 0.5, "per": Per.of("price")},
+            "diversify and per exclude each other; name one of them.",
         ),
         (
             {"distinct": 0.5, "columns": ("hidden",)},

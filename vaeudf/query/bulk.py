@@ -22,6 +22,7 @@ from vaeudf.query.choosing import choose
 from vaeudf.query.frame_search import search_frame
 from vaeudf.query.latents import Latents, from_rows
 from vaeudf.query.options import QueryOptions
+from vaeudf.query.per_value import Per
 from vaeudf.query.ranking import ranked, with_responsibilities
 from vaeudf.query.request import Request
 from vaeudf.query.results import Columns
@@ -68,6 +69,7 @@ def top_k(
     distinct: float | None = None,
     diversify: float | None = None,
     candidates: int | None = None,
+    per: str | tuple[str, int] | None = None,
 ) -> DataFrame:
     """Return the k items that score best for every query, by default by log q(z|x).
 
@@ -98,6 +100,9 @@ def top_k(
         diversify: lambda, above 0 and at most 1: choose hits from each query's best by maximal
             marginal relevance (:class:`vaeudf.query.selection.Diversified`).
         candidates: Of how many it chooses; 10 · k unless given.
+        per: At most so many hits of a query may have the same value of a payload column, as
+            ``("category", 2)`` or ``"category:2"``; ``"category"`` means 1. A null is a value.
+            The column is in the result.
 
     Returns:
         ``query_id`` string, ``rank`` int from 1, ``item_id`` string, a column named as the score
@@ -122,6 +127,7 @@ def top_k(
         distinct=distinct,
         diversify=diversify,
         candidates=candidates,
+        per=None if per is None else Per.of(per),
     )
     return plan(posteriors, queries, options).hits
 

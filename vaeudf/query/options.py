@@ -11,6 +11,7 @@ from vaeudf.errors import InputError
 from vaeudf.gaussian.checks import Tolerance, check_k, check_tolerance
 from vaeudf.gaussian.scores import Score, choose_score, score_named
 from vaeudf.query.latents import Latents
+from vaeudf.query.per_value import Per
 from vaeudf.query.request import Request
 from vaeudf.query.selection import Distinct, Diversified, Selection
 from vaeudf.schema import HIDDEN
@@ -32,6 +33,7 @@ class QueryOptions:
         distinct: Hide items nearer than this to a hit, in nats.
         diversify: lambda of maximal marginal relevance.
         candidates: Of how many of each query's best items it chooses; 10 · k unless given.
+        per: At most how many of the items may have the same value of a payload column.
     """
 
     k: int = 10
@@ -45,6 +47,7 @@ class QueryOptions:
     distinct: float | None = None
     diversify: float | None = None
     candidates: int | None = None
+    per: Per | None = None
 
     def __post_init__(self) -> None:
         check_k(self.k)
@@ -56,8 +59,10 @@ class QueryOptions:
         self._check_selection()
 
     def _check_selection(self) -> None:
-        if self.distinct is not None and self.diversify is not None:
-            raise InputError("distinct and diversify exclude each other; name one of them.")
+        rules = ("distinct", "diversify", "per")
+        named = [name for name in rules if getattr(self, name) is not None]
+        if len(named) > 1:
+            raise InputError(f"{' and '.join(named)} exclude each other; name one of them.")
         if self.distinct is not None and not (math.isfinite(self.distinct) and self.distinct > 0):
             raise InputError(f"distinct is {self.distinct}; expected a number of nats above 0.")
         if self.distinct is not None and HIDDEN in map(str.lower, self.columns):
@@ -119,14 +124,21 @@ class QueryOptions:
         """
         score = self.score_for(queries)
         check_tolerance(self.tolerance, queries.latent_dim)
+        # The item itself is left out after the tasks' results are merged.
+        k, per = self.k + int(self.exclude_self), self.per
+        if per is not None and self.exclude_self:
+            k, per = per.with_one_more(k)
+        columns = self.columns
+        if per is not None and per.column not in columns:
+            columns = (*columns, per.column)
         return Request(
             queries=queries,
-            # The item itself is left out after the tasks' results are merged.
-            k=self.k + int(self.exclude_self),
+            k=k,
             score=score,
             tolerance=self.tolerance,
             floors=np.full(len(queries), self._floor(score)),
-            columns=self.columns,
+            columns=columns,
+            per=per,
             explain=self.explain,
             cuts=np.full(len(queries), -np.inf) if self.responsibilities else None,
         )
