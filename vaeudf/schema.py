@@ -26,6 +26,8 @@ MESSAGE = "message"
 
 QUERY_ID = "query_id"
 RANK = "rank"
+HIDDEN = "hidden"
+"""How many items a hit has hidden that are too near to it."""
 LOG_LIKELIHOOD = "log_likelihood"
 MISFIT = "misfit"
 VOLUME = "volume"

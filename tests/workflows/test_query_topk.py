@@ -131,6 +131,25 @@ def test_conditions_and_explanations(table, tmp_path, garments):
     assert len(found["costliest"].iloc[0]) == 3
 
 
+def test_hits_that_differ(table, tmp_path, capsys):
+    output = str(tmp_path / "out")
+    options = {"z": ["0,0,0,0", "1,1,1,1"], "k": 3, "distinct": 0.5}
+    printed = query_topk(QueryTopk(table, **options))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["query_id", "rank", "item_id", "log_likelihood", "hidden"]
+    written = query_topk(QueryTopk(table, **options, output=output))
+    rows = pq.read_table(output).to_pylist()
+    rows.sort(key=lambda row: (row["query_id"], row["rank"]))
+    assert [line.split()[2] for line in lines[1:]] == [row["item_id"] for row in rows]
+    assert printed["hidden"] == written["hidden"] == sum(row["hidden"] for row in rows)
+    diverse = query_topk(QueryTopk(table, z=["0,0,0,0"], k=3, diversify=0.5, candidates=4))
+    assert "hidden" not in diverse
+    lines = capsys.readouterr().out.splitlines()
+    ((best, *_),) = expected(table, np.zeros((1, 4)), 1)
+    assert lines[0].split() == ["query_id", "rank", "item_id", "log_likelihood"]
+    assert lines[1].split()[2] == best[0]
+
+
 def test_no_worse_than(table, tmp_path):
     z = np.array([[0.0, 0.0, 0.0, 0.0]])
     ((*hits,),) = expected(table, z, NUM_ITEMS)

@@ -18,11 +18,13 @@ from pyspark.sql import functions as F
 from vaeudf.errors import InputError
 from vaeudf.gaussian.checks import check_tolerance
 from vaeudf.gaussian.scores import Score
+from vaeudf.query.choosing import choose
 from vaeudf.query.frame_search import search_frame
 from vaeudf.query.latents import Latents, from_rows
 from vaeudf.query.options import QueryOptions
 from vaeudf.query.per_value import Per
 from vaeudf.query.ranking import ranked, with_responsibilities
+from vaeudf.query.request import Request
 from vaeudf.query.results import Columns
 from vaeudf.query.two_rounds import search_table
 from vaeudf.schema import ITEM_ID, LOG_VAR, MU
@@ -64,6 +66,9 @@ def top_k(
     explain: bool = False,
     exclude_self: bool = False,
     responsibilities: bool = False,
+    distinct: float | None = None,
+    diversify: float | None = None,
+    candidates: int | None = None,
     per: str | tuple[str, int] | None = None,
 ) -> DataFrame:
     """Return the k items that score best for every query, by default by log q(z|x).
@@ -89,6 +94,12 @@ def top_k(
             items x', and for each query ``log_aggregate_posterior``, log of the mean of q(z|x')
             over them, in nats; ``log_aggregate_posterior_error`` is how much higher it may be
             for what was passed over.
+        distinct: Hide items whose Bhattacharyya distance from a better hit is below this, in nats;
+            ``hidden`` says how many each hit has hidden. The tolerance blurs both. The search runs
+            at once, in as many rounds as it takes.
+        diversify: lambda, above 0 and at most 1: choose hits from each query's best by maximal
+            marginal relevance (:class:`vaeudf.query.selection.Diversified`).
+        candidates: Of how many it chooses; 10 · k unless given.
         per: At most so many hits of a query may have the same value of a payload column, as
             ``("category", 2)`` or ``"category:2"``; ``"category"`` means 1. A null is a value.
             The column is in the result.
@@ -113,6 +124,9 @@ def top_k(
         explain=explain,
         exclude_self=exclude_self,
         responsibilities=responsibilities,
+        distinct=distinct,
+        diversify=diversify,
+        candidates=candidates,
         per=None if per is None else Per.of(per),
     )
     return plan(posteriors, queries, options).hits
@@ -128,21 +142,34 @@ def plan(
     request = options.request_for(latents)
     num_groups, num_items = 0, None
     if isinstance(posteriors, DataFrame):
-        counts = Cluster(posteriors.sparkSession).counts()
-        found = search_frame(posteriors, request, Columns.of(request, posteriors), counts)
+        frame = posteriors
+        counts = Cluster(frame.sparkSession).counts()
+
+        def search(request: Request) -> DataFrame:
+            return search_frame(frame, request, Columns.of(request, frame), counts)
     else:
         spark = SparkSession.builder.getOrCreate()
         counts = Cluster(spark).counts()
         table = open_posteriors(posteriors) if isinstance(posteriors, str) else posteriors
         latents.check_latent_dim(table.latent_dim)
-        # Only if needed: Spark opens the files to find the types of the payload.
-        own = Columns.of(request, read_table(spark, table) if request.columns else None)
         groups = read_row_groups(table.snapshot)
         num_groups, num_items = len(groups), table.num_items
-        found = search_table(spark, groups, request, own, counts)
-    if options.responsibilities:
-        found = with_responsibilities(found, request.score, num_items)
-    hits = ranked(found, request.score, options)
+
+        def search(request: Request) -> DataFrame:
+            # Only if needed: Spark opens the files to find the types of the payload.
+            own = Columns.of(request, read_table(spark, table) if request.columns else None)
+            return search_table(spark, groups, request, own, counts)
+
+    def candidates(request: Request) -> DataFrame:
+        found = search(request)
+        if options.responsibilities:
+            return with_responsibilities(found, request.score, num_items)
+        return found
+
+    if options.selection is not None:
+        hits = choose(candidates, request, options)
+    else:
+        hits = ranked(candidates(request), request.score, options)
     return BulkQuery(hits, counts, len(latents), num_groups, request.score)
 
 

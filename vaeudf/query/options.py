@@ -13,6 +13,8 @@ from vaeudf.gaussian.scores import Score, choose_score, score_named
 from vaeudf.query.latents import Latents
 from vaeudf.query.per_value import Per
 from vaeudf.query.request import Request
+from vaeudf.query.selection import Distinct, Diversified, Selection
+from vaeudf.schema import HIDDEN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +30,9 @@ class QueryOptions:
         explain: Whether to take each log-likelihood apart.
         exclude_self: Whether to leave out the item whose item_id is the query's own query_id.
         responsibilities: Whether to add each hit's share of the sum of q(z|x) over all items x.
+        distinct: Hide items nearer than this to a hit, in nats.
+        diversify: lambda of maximal marginal relevance.
+        candidates: Of how many of each query's best items it chooses; 10 · k unless given.
         per: At most how many of the items may have the same value of a payload column.
     """
 
@@ -39,6 +44,9 @@ class QueryOptions:
     explain: bool = False
     exclude_self: bool = False
     responsibilities: bool = False
+    distinct: float | None = None
+    diversify: float | None = None
+    candidates: int | None = None
     per: Per | None = None
 
     def __post_init__(self) -> None:
@@ -48,6 +56,45 @@ class QueryOptions:
             score_named(self.score)
         if self.min_score is not None and not math.isfinite(self.min_score):
             raise InputError(f"min-score is {self.min_score}; expected a finite number.")
+        self._check_selection()
+
+    def _check_selection(self) -> None:
+        rules = ("distinct", "diversify", "per")
+        named = [name for name in rules if getattr(self, name) is not None]
+        if len(named) > 1:
+            raise InputError(f"{' and '.join(named)} exclude each other; name one of them.")
+        if self.distinct is not None and not (math.isfinite(self.distinct) and self.distinct > 0):
+            raise InputError(f"distinct is {self.distinct}; expected a number of nats above 0.")
+        if self.distinct is not None and HIDDEN in map(str.lower, self.columns):
+            raise InputError(
+                f"column {HIDDEN!r} is in the result of distinct already; leave it out."
+            )
+        if self.diversify is not None and not 0 < self.diversify <= 1:
+            raise InputError(
+                f"diversify is {self.diversify}; expected a number above 0 and at most 1."
+            )
+        if self.candidates is None:
+            return
+        if self.diversify is None:
+            raise InputError("candidates goes with diversify; name that, too.")
+        if self.candidates < self.k:
+            raise InputError(
+                f"candidates is {self.candidates}, but k is {self.k}; expected at least as many."
+            )
+
+    @property
+    def selection(self) -> Selection | None:
+        """The rule by which hits are chosen where they depend on each other."""
+        if self.distinct is not None:
+            return Distinct(self.k, self.distinct, self.tolerance)
+        if self.diversify is not None:
+            return Diversified(self.k, self.diversify, self.tolerance)
+        return None
+
+    @property
+    def candidates_wanted(self) -> int | None:
+        """How many candidates the rule chooses from; None for as many as it needs."""
+        return None if self.diversify is None else self.candidates or 10 * self.k
 
     def score_for(self, queries: Latents) -> Score:
         """Return the score that these queries are ranked by.

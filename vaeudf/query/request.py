@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from vaeudf.gaussian.scores import Score
 from vaeudf.numerics.boxes import Boxes
 from vaeudf.query.latents import Latents
 from vaeudf.query.per_value import Per
+from vaeudf.schema import LOG_VAR, MU
 from vaeudf.search.prepared import nodes_of_boxes, prepare_queries
 from vaeudf.search.records import Nodes, Queries
 
@@ -51,9 +52,23 @@ class Request:
 
     def groups(self) -> list[NDArray[np.int64]]:
         """Return the queries in groups whose results fit a task's memory together."""
-        size = max(1, _GROUP_BYTES // (_BYTES_PER_ROW * self.k))
+        vectors = sum(name in (MU, LOG_VAR) for name in self.columns)
+        bytes_per_row = _BYTES_PER_ROW + 8 * vectors * self.queries.latent_dim
+        size = max(1, _GROUP_BYTES // (bytes_per_row * self.k))
         everyone = np.arange(len(self.queries))
         return np.split(everyone, np.arange(size, len(everyone), size))
+
+    def of_queries(self, places: NDArray[np.int64]) -> Request:
+        """Return the request of some of the queries alone, (q,)."""
+        latents = self.queries
+        log_var = None if latents.log_var is None else latents.log_var[places]
+        ids = tuple(latents.ids[place] for place in places)
+        return replace(
+            self,
+            queries=Latents(ids, latents.z[places], log_var),
+            floors=self.floors[places],
+            cuts=None if self.cuts is None else self.cuts[places],
+        )
 
     def prepared_queries(self, group: slice | NDArray[np.int64] = slice(None)) -> Queries:
         """Return the queries, or some of them, as the search reads them."""

@@ -31,6 +31,7 @@ from vaeudf.query.options import QueryOptions
 from vaeudf.query.per_value import Per, tell_of_few
 from vaeudf.schema import (
     COSTLIEST,
+    HIDDEN,
     ITEM_ID,
     LOG_AGGREGATE_POSTERIOR_ERROR,
     QUERY_ID,
@@ -94,6 +95,15 @@ class QueryTopk(VersionOptions, PageOptions):
     responsibilities: bool = option(
         False, help="add each hit's p(x|z), and log of the mean of q(z|x) over the items"
     )
+    distinct: float | None = option(
+        None, help="hide items whose Bhattacharyya distance from a better hit is below this, nats"
+    )
+    diversify: float | None = option(
+        None, help="lambda in (0, 1]: hits unlike each other, by maximal marginal relevance"
+    )
+    candidates: int | None = option(
+        None, help="with --diversify: choose from this many of the best (default: 10 k)"
+    )
     z_bound: float | None = option(None, help="refuse queries outside [-A, A]")
     output: str | None = option(None, help="folder of Parquet to write (default: print a table)")
     report_queries: int = option(50, help="show at most this many queries on the page")
@@ -150,6 +160,9 @@ class QueryTopk(VersionOptions, PageOptions):
             explain=self.explain,
             exclude_self=self.exclude_self,
             responsibilities=self.responsibilities,
+            distinct=self.distinct,
+            diversify=self.diversify,
+            candidates=self.candidates,
             per=None if self.per is None else Per.of(self.per),
         )
 
@@ -192,7 +205,7 @@ def query_topk(options: QueryTopk) -> Summary:
             _check_queries(latents, table, options)
         with watch.phase("plan"):
             query = plan(_searched(spark, table, options), latents, options.query_options())
-        hits = query.hits
+        hits, hidden = query.hits, None
         with watch.phase("search"), _where_is_to_blame(options.where):
             if options.output:
                 with replacing(options.output, RESULTS_MARK) as folder:
@@ -201,12 +214,18 @@ def query_topk(options: QueryTopk) -> Summary:
                 # What follows reads the results instead of searching again.
                 hits = spark.read.parquet(spark_literal(options.output))
                 hub = _hub(hits, len(latents))
+                if options.distinct is not None:
+                    hidden = hits.agg(F.coalesce(F.sum(HIDDEN), F.lit(0))).collect()[0][0]
             else:
                 rows = hits.collect()
                 hub = _hub_of(rows, len(latents))
+                if options.distinct is not None:
+                    hidden = sum(row[HIDDEN] for row in rows)
         if len(latents) == 1:
             hub = None  # all hits of one query are equally frequent
         summary = _summary(options, table, query, latents, hub)
+        if hidden is not None:
+            summary["hidden"] = hidden
         summary["seconds"] = watch.seconds
         if page is not None:
             with watch.phase("report"):
@@ -219,7 +238,7 @@ def query_topk(options: QueryTopk) -> Summary:
     if options.per is not None and options.min_score is None:
         num_hits = hits.count() if options.output else len(rows)
         tell_of_few(options.per, options.k, num_hits, len(latents))
-    elif options.k > summary["items"]:
+    elif options.k > summary["items"] and options.distinct is None:
         log.info("k is %d, but there are %d items: all are returned.", options.k, summary["items"])
     if options.output:
         summary["output"] = absolute(options.output)
