@@ -71,3 +71,13 @@ def bhattacharyya_by_formula(query_mu, query_log_var, mu, log_var):
     added = sigma_v**2 + sigma_s**2
     terms = gap**2 / (4 * added) + np.log(added / (2 * sigma_v * sigma_s)) / 2
     return terms.sum(axis=-1)
+
+
+def mutual_likelihood_by_torch(query_mu, query_log_var, mu, log_var):
+    """The density of the difference of the two, whose variances add up, at zero."""
+    added = np.exp(query_log_var)[:, None] + np.exp(log_var)
+    normal = torch.distributions.Normal(
+        *map(torch.from_numpy, (query_mu[:, None] - mu, added**0.5))
+    )
+    zero = torch.zeros(1, dtype=torch.float64)
+    return torch.distributions.Independent(normal, 1).log_prob(zero).numpy()

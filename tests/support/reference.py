@@ -38,10 +38,6 @@ def _small_squares(relative, n, log_vars):
     return np.sqrt(n * np.finfo(float).tiny)
 
 
-def _nothing(relative, n, log_vars):
-    return 0.0
-
-
 class Form(NamedTuple):
     """What a score is, said once more, by code that it shares nothing with.
 
@@ -69,7 +65,7 @@ FORMS = {
     "log_likelihood": Form(oracles.log_density_by_torch, False, "higher", "nats", _cancelling),
     "mahalanobis": Form(oracles.mahalanobis_by_scipy, False, "lower", "distance", _small_squares),
     "euclidean": Form(
-        oracles.euclidean_by_scipy, False, "lower", "distance", _nothing, sees_variance=False
+        oracles.euclidean_by_scipy, False, "lower", "distance", _small_squares, sees_variance=False
     ),
     "kl": Form(oracles.kl_by_torch, True, "lower", "nats", _log_ratios),
     "reverse_kl": Form(oracles.reverse_kl_by_torch, True, "lower", "nats", _log_ratios),
@@ -78,6 +74,7 @@ FORMS = {
         oracles.wasserstein2_by_scipy, True, "lower", "distance", _last_digit_of_sigma
     ),
     "bhattacharyya": Form(oracles.bhattacharyya_by_formula, True, "lower", "nats", _log_ratios),
+    "mls": Form(oracles.mutual_likelihood_by_torch, True, "higher", "nats", _cancelling),
 }
 
 FILTERED = [name for name in SCORES if SCORES[name].features.per_coordinate]

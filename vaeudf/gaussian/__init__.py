@@ -17,6 +17,7 @@ from vaeudf.gaussian.divergences import (
     expected_log_prob,
     jeffreys_divergence,
     kl_divergence,
+    mutual_log_likelihood,
     reverse_kl_divergence,
     wasserstein2_distance,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "kl_divergence",
     "log_prob",
     "mahalanobis_distance",
+    "mutual_log_likelihood",
     "reverse_kl_divergence",
     "wasserstein2_distance",
 ]

@@ -250,6 +250,44 @@ def bhattacharyya_distance(
     return sum_over_dims(term, (m, log_v), (means, log_s))
 
 
+def mutual_log_likelihood(
+    query_mu: ArrayLike,
+    query_log_var: ArrayLike,
+    mu: ArrayLike,
+    log_var: ArrayLike,
+    tolerance: ArrayLike = 0.0,
+) -> NDArray[np.float64]:
+    """Return log ∫ query(z) q(z|x) dz of every pair: how likely both say the same z.
+
+    For Gaussians it is log N(m; mu, v + s) = -½ Σ_i [ (m_i - mu_i)² / (v_i + s_i) + log(v_i + s_i)
+    + log 2π ] (Shi & Jain, 2019, Probabilistic Face Embeddings, eq. 3: the mutual likelihood
+    score). It is not a divergence: an item need not be its own nearest.
+
+    Args:
+        query_mu: Means of the queries, shape (Q, n), or (n,) for one.
+        query_log_var: log sigma² of the queries, the same shape.
+        mu: Means of the items, shape (N, n).
+        log_var: log sigma² of the items, shape (N, n).
+        tolerance: tau ≥ 0, in units of z. tau² is added to the variances of both sides, as both are
+            blurred by the same N(0, tau² I).
+
+    Returns:
+        Log-likelihoods in nats, shape (Q, N), symmetric; higher is nearer.
+
+    Raises:
+        InputError: The shapes do not fit each other, or the tolerance is invalid.
+    """
+    m, log_v, means, log_s = _blurred_pair(query_mu, query_log_var, mu, log_var, tolerance)
+
+    def term(m: _Array, log_v: _Array, mu: _Array, log_s: _Array) -> _Array:
+        # The mean of the variances, unlike their sum, is never wider than both.
+        log_mean = np.logaddexp(log_v, log_s) - math.log(2.0)
+        misfit = 0.5 * np.square((m - mu) * inverse_sigma(log_mean))
+        return -0.5 * (misfit + log_mean + math.log(2.0) + LOG_2PI)
+
+    return sum_over_dims(term, (m, log_v), (means, log_s))
+
+
 def _blurred_pair(
     query_mu: ArrayLike,
     query_log_var: ArrayLike,

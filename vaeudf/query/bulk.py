@@ -21,6 +21,7 @@ from vaeudf.gaussian.scores import Score
 from vaeudf.query.frame_search import search_frame
 from vaeudf.query.latents import Latents, from_rows
 from vaeudf.query.options import QueryOptions
+from vaeudf.query.per_value import Per
 from vaeudf.query.ranking import ranked, with_responsibilities
 from vaeudf.query.results import Columns
 from vaeudf.query.two_rounds import search_table
@@ -63,6 +64,7 @@ def top_k(
     explain: bool = False,
     exclude_self: bool = False,
     responsibilities: bool = False,
+    per: str | tuple[str, int] | None = None,
 ) -> DataFrame:
     """Return the k items that score best for every query, by default by log q(z|x).
 
@@ -87,6 +89,9 @@ def top_k(
             items x', and for each query ``log_aggregate_posterior``, log of the mean of q(z|x')
             over them, in nats; ``log_aggregate_posterior_error`` is how much higher it may be
             for what was passed over.
+        per: At most so many hits of a query may have the same value of a payload column, as
+            ``("category", 2)`` or ``"category:2"``; ``"category"`` means 1. A null is a value.
+            The column is in the result.
 
     Returns:
         ``query_id`` string, ``rank`` int from 1, ``item_id`` string, a column named as the score
@@ -108,6 +113,7 @@ def top_k(
         explain=explain,
         exclude_self=exclude_self,
         responsibilities=responsibilities,
+        per=None if per is None else Per.of(per),
     )
     return plan(posteriors, queries, options).hits
 
@@ -130,7 +136,7 @@ def plan(
         table = open_posteriors(posteriors) if isinstance(posteriors, str) else posteriors
         latents.check_latent_dim(table.latent_dim)
         # Only if needed: Spark opens the files to find the types of the payload.
-        own = Columns.of(request, read_table(spark, table) if options.columns else None)
+        own = Columns.of(request, read_table(spark, table) if request.columns else None)
         groups = read_row_groups(table.snapshot)
         num_groups, num_items = len(groups), table.num_items
         found = search_table(spark, groups, request, own, counts)

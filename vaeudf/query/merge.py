@@ -8,6 +8,7 @@ import pyarrow.compute
 from numpy.typing import NDArray
 
 from vaeudf.gaussian.checks import check_k
+from vaeudf.query.per_value import Per
 from vaeudf.schema import ITEM_ID
 
 # Candidates that may wait to be merged. Merging sorts all there are: the fewer times the better.
@@ -26,9 +27,13 @@ class TopK:
             as candidates arrive, in steps.
     """
 
-    def __init__(self, k: int, floors: NDArray[np.float64]) -> None:
-        """Start with no candidates, and with floors that are known already, or -inf."""
+    def __init__(self, k: int, floors: NDArray[np.float64], per: Per | None = None) -> None:
+        """Start with no candidates, and with floors that are known already, or -inf.
+
+        With ``per``, at most so many of the items kept for a query have the same value of a column.
+        """
         self.k = check_k(k)
+        self._per = per
         self.floors = floors.copy()
         self._queries = np.empty(0, np.int64)
         self._values = np.empty(0)
@@ -69,6 +74,8 @@ class TopK:
         items = pa.concat_tables(tables, promote_options="permissive")
         self._waiting, self._num_waiting = [], 0
         order = _best_first(queries, values, items)
+        if self._per is not None:
+            order = order[self._per.allows(queries[order], self._per.codes(items)[order])]
         ordered = queries[order]
         # The place of each candidate among those of its own query.
         firsts = np.flatnonzero(np.diff(ordered, prepend=-1))

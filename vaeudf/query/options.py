@@ -11,6 +11,7 @@ from vaeudf.errors import InputError
 from vaeudf.gaussian.checks import Tolerance, check_k, check_tolerance
 from vaeudf.gaussian.scores import Score, choose_score, score_named
 from vaeudf.query.latents import Latents
+from vaeudf.query.per_value import Per
 from vaeudf.query.request import Request
 
 
@@ -27,6 +28,7 @@ class QueryOptions:
         explain: Whether to take each log-likelihood apart.
         exclude_self: Whether to leave out the item whose item_id is the query's own query_id.
         responsibilities: Whether to add each hit's share of the sum of q(z|x) over all items x.
+        per: At most how many of the items may have the same value of a payload column.
     """
 
     k: int = 10
@@ -37,6 +39,7 @@ class QueryOptions:
     explain: bool = False
     exclude_self: bool = False
     responsibilities: bool = False
+    per: Per | None = None
 
     def __post_init__(self) -> None:
         check_k(self.k)
@@ -74,14 +77,21 @@ class QueryOptions:
         """
         score = self.score_for(queries)
         check_tolerance(self.tolerance, queries.latent_dim)
+        # The item itself is left out after the tasks' results are merged.
+        k, per = self.k + int(self.exclude_self), self.per
+        if per is not None and self.exclude_self:
+            k, per = per.with_one_more(k)
+        columns = self.columns
+        if per is not None and per.column not in columns:
+            columns = (*columns, per.column)
         return Request(
             queries=queries,
-            # The item itself is left out after the tasks' results are merged.
-            k=self.k + int(self.exclude_self),
+            k=k,
             score=score,
             tolerance=self.tolerance,
             floors=np.full(len(queries), self._floor(score)),
-            columns=self.columns,
+            columns=columns,
+            per=per,
             explain=self.explain,
             cuts=np.full(len(queries), -np.inf) if self.responsibilities else None,
         )

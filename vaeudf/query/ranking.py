@@ -60,6 +60,8 @@ def ranked(candidates: DataFrame, score: Score, options: QueryOptions) -> DataFr
         candidates = candidates.where(column <= limit if score.ascending else column >= limit)
     best = F.asc(score.name) if score.ascending else F.desc(score.name)
     best_first = Window.partitionBy(QUERY_ID).orderBy(best, ITEM_ID)
+    if options.per is not None:
+        candidates = options.per.limited(candidates, (best, ITEM_ID))
     rows = candidates.withColumn(RANK, F.row_number().over(best_first))
     others = [F.col(quoted(name)) for name in candidates.columns if name != QUERY_ID]
     return rows.where(F.col(RANK) <= options.k).select(QUERY_ID, RANK, *others)

@@ -11,6 +11,7 @@ from vaeudf.gaussian.checks import Tolerance
 from vaeudf.gaussian.scores import Score
 from vaeudf.numerics.boxes import Boxes
 from vaeudf.query.latents import Latents
+from vaeudf.query.per_value import Per
 from vaeudf.search.prepared import nodes_of_boxes, prepare_queries
 from vaeudf.search.records import Nodes, Queries
 
@@ -34,6 +35,7 @@ class Request:
         cuts: Values below which an item is left out of the sums of q(z|x) over all items, shape
             (Q,); None if no sums are wanted.
         log_num_items: Log of how many items there are, where it is known.
+        per: At most how many of the items may have the same value of a column, one of ``columns``.
     """
 
     queries: Latents
@@ -45,6 +47,7 @@ class Request:
     explain: bool = False
     cuts: NDArray[np.float64] | None = None
     log_num_items: float = 0.0
+    per: Per | None = None
 
     def groups(self) -> list[NDArray[np.int64]]:
         """Return the queries in groups whose results fit a task's memory together."""

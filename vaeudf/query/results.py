@@ -98,6 +98,8 @@ class Columns:
         if payload is not None and request.columns:
             carried = payload.select(*(F.col(quoted(name)) for name in request.columns))
             arrow = carried.limit(0).toArrow().schema
+            if request.per is not None:
+                request.per.check_type(carried.schema[request.per.column].dataType)
             for field in carried.schema:
                 types[field.name] = (field.dataType, arrow.field(field.name).type)
         if request.cuts is not None:

@@ -18,7 +18,7 @@ from vaeudf.query.request import Request
 from vaeudf.schema import ITEM_ID
 from vaeudf.search import engine, kernels
 from vaeudf.search.prepared import Prepared, Work, prepare, take_queries
-from vaeudf.search.records import Nodes
+from vaeudf.search.records import Nodes, PerValue
 
 # Each item left out of a sum over N items is below e^-30 / N of the k-th largest: all of them
 # together change no digit that is shown.
@@ -42,7 +42,7 @@ class Fold:
         self.group = group
         self._queries = request.prepared_queries(group)
         self._masked = self._queries.closed.shape[1] > 0
-        self._best = TopK(request.k, request.floors[group])
+        self._best = TopK(request.k, request.floors[group], request.per)
         self.work = Work()
         self._cuts = None if request.cuts is None else request.cuts[group]
         self.sums = None if request.cuts is None else LogSums(len(group))
@@ -133,8 +133,9 @@ class Fold:
         prepared = self._prepare(mu, log_var, labels, len(reaching))
         sums = None if self.sums is None else LogSums(len(reaching))
         cuts = None if self._cuts is None else self._cuts[reaching]
+        per = self._per_value(items, len(mu))
         places, values, rows, tied = engine.candidates(
-            prepared, queries, k, floors, sums=sums, cuts=cuts
+            prepared, queries, k, floors, sums=sums, cuts=cuts, per=per
         )
         if self.sums is not None and sums is not None:
             self.sums.add_scaled(sums.largest, sums.scaled, reaching)
@@ -144,7 +145,9 @@ class Fold:
             ranks[labels < 0] = -1
             # The same pairs are scored again, but counted once.
             ranked = replace(prepared, items=prepared.items._replace(labels=ranks), work=Work())
-            places, values, found, _ = engine.candidates(ranked, queries, k, floors)
+            if per is not None:
+                per = per._replace(codes=per.codes[by_name])
+            places, values, found, _ = engine.candidates(ranked, queries, k, floors, per=per)
             rows = by_name[found]
         return reaching[places], values, rows
 
@@ -167,21 +170,36 @@ class Fold:
             work=self.work,
         )
 
+    def _per_value(
+        self, items: Callable[[NDArray[np.int64]], pa.Table] | None, num_rows: int
+    ) -> PerValue | None:
+        """Return which value each row of a batch has, if some of a value are enough."""
+        per = self.request.per
+        if per is None:
+            return None
+        assert items is not None
+        return PerValue(per.codes(items(np.arange(num_rows))), per.at_most)
+
     def best_values(
         self,
         mu: NDArray[np.floating],
         log_var: NDArray[np.floating],
         deleted: NDArray[np.int64] = _NONE,
+        items: Callable[[NDArray[np.int64]], pa.Table] | None = None,
     ) -> NDArray[np.float64]:
         """Return the best values of a batch for every query, best first, (Q, min(k, B)).
+
+        There are fewer if the batch has fewer items than may be kept of its values.
 
         Args:
             mu: Means, shape (B, n).
             log_var: log sigma², shape (B, n).
             deleted: The rows of the batch that are no items; -inf is in the place of missing ones.
+            items: Gives the payload of some rows of the batch, which a limit per value needs.
         """
         prepared = self._prepare(mu, log_var, _labels(len(mu), deleted), len(self.group))
-        return engine.search(prepared, self._queries, self.request.k)[0]
+        per = self._per_value(items, len(mu))
+        return engine.search(prepared, self._queries, self.request.k, per=per)[0]
 
 
 def _labels(num_rows: int, deleted: NDArray[np.int64]) -> NDArray[np.int64]:

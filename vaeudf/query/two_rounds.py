@@ -156,19 +156,25 @@ def _best_of_seeds(
     counts: Counts,
 ) -> Iterator[pa.RecordBatch]:
     request, tasks = shared.value
-    reader = SplitReader(request.queries.latent_dim, (), in_place=True)
+    per, k = request.per, request.k
+    reader = SplitReader(
+        request.queries.latent_dim, () if per is None else (per.column,), in_place=True
+    )
     for members in request.groups():
-        best = BestValues(request.k)
+        # Values without their items cannot be merged if the items of a column's value are counted.
+        # The k-th of one split is a floor by itself then, if the split has k that are allowed.
+        best = BestValues(k if per is None else 1)
         for split, queries in tasks[number]:
             first, last = np.searchsorted(queries, [members[0], members[-1] + 1])
             asked = queries[first:last]
             if len(asked):
                 mu, log_var = reader.posteriors(split)
-                values = Fold(request, asked).best_values(mu, log_var, reader.deleted)
-                best.add(asked, values)
+                values = Fold(request, asked).best_values(mu, log_var, reader.deleted, reader.items)
+                best.add(asked, values if per is None else values[:, k - 1 : k])
         sent = best.weighted(_VALUES_SENT)
+        weights = sent[2] if per is None else np.full(len(sent[2]), k, np.int32)
         yield pa.RecordBatch.from_arrays(
-            [pa.array(sent[0].astype(np.int32)), pa.array(sent[1]), pa.array(sent[2])],
+            [pa.array(sent[0].astype(np.int32)), pa.array(sent[1]), pa.array(weights)],
             names=["query", "value", "weight"],
         )
     counts.add(num_bytes=reader.num_bytes)

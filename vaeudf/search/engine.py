@@ -16,7 +16,7 @@ from vaeudf.numerics.log_sums import LogSums
 from vaeudf.search import kernels
 from vaeudf.search.kernels import BLOCK, FAN_OUT
 from vaeudf.search.prepared import Prepared, take_queries
-from vaeudf.search.records import Heaps, Items, Queries
+from vaeudf.search.records import Heaps, Items, PerValue, Queries
 
 # Memory of the heaps of one group of queries, and the most queries in one. The larger the group,
 # the less often the items are read from memory.
@@ -41,6 +41,7 @@ def search(
     queries: Queries,
     k: int,
     floors: NDArray[np.float64] | None = None,
+    per: PerValue | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
     """Return the k items of the highest value for every query.
 
@@ -49,16 +50,17 @@ def search(
         queries: The queries.
         k: How many items per query.
         floors: Values below which nothing is wanted, shape (Q,).
+        per: At most how many of them may have the same value of some column.
 
     Returns:
-        Values (Q, m), best first, with m = min(k, N); labels (Q, m); and how many entries of each
-        row are filled, (Q,): all m unless a floor left fewer.
+        Values (Q, m), best first, with m = min(k, N), or as many as ``per`` allows; labels (Q, m);
+        and how many entries of each row are filled, (Q,): all m unless a floor left fewer.
     """
-    num_queries, keep = len(queries.mu), min(k, len(prepared))
+    num_queries, keep = len(queries.mu), _most(prepared, k, per)
     values = np.full((num_queries, keep), -np.inf)
     labels = np.zeros((num_queries, keep), np.int64)
     counts = np.zeros(num_queries, np.int64)
-    for group, heaps in _search_groups(prepared, queries, keep, floors):
+    for group, heaps in _search_groups(prepared, queries, keep, floors, per=per):
         _sort(heaps)
         values[group], labels[group], counts[group] = heaps.values, heaps.labels, heaps.counts
     return values, labels, counts
@@ -72,6 +74,7 @@ def candidates(
     *,
     sums: LogSums | None = None,
     cuts: NDArray[np.float64] | None = None,
+    per: PerValue | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64], bool]:
     """Return the items that can be among each query's k best, as flat arrays in no order.
 
@@ -82,15 +85,16 @@ def candidates(
         floors: Values below which nothing is wanted, shape (Q,).
         sums: Sums of e^value over items, one per query, to add these items to.
         cuts: Values below which an item is left out of the sums, shape (Q,); given if sums are.
+        per: At most how many of them may have the same value of some column.
 
     Returns:
         Places of the queries, values and labels, each of shape (m,); and whether labels decided
         between items of equal value.
     """
-    keep = min(k, len(prepared))
+    keep = _most(prepared, k, per)
     parts = []
     tied = False
-    for group, heaps in _search_groups(prepared, queries, keep, floors, sums, cuts):
+    for group, heaps in _search_groups(prepared, queries, keep, floors, sums, cuts, per):
         places, values, labels = kernels.flatten(heaps)
         parts.append((group[places], values, labels))
         tied |= bool(heaps.tally[3])
@@ -100,6 +104,15 @@ def candidates(
     return places, values, labels, tied
 
 
+def _most(prepared: Prepared, k: int, per: PerValue | None) -> int:
+    """Return how many of the k items there can be."""
+    if per is None or len(prepared) == 0:
+        return min(k, len(prepared))
+    labels = prepared.items.labels
+    counts = np.bincount(per.codes[labels[labels >= 0]])
+    return min(k, int(np.minimum(counts, per.at_most).sum()))
+
+
 def _search_groups(
     prepared: Prepared,
     queries: Queries,
@@ -107,6 +120,7 @@ def _search_groups(
     floors: NDArray[np.float64] | None,
     sums: LogSums | None = None,
     cuts: NDArray[np.float64] | None = None,
+    per: PerValue | None = None,
 ) -> Iterator[tuple[NDArray[np.int64], Heaps]]:
     """Search for some queries at a time; yield which, and what was found, not in order."""
     num_queries = len(queries.mu)
@@ -132,6 +146,7 @@ def _search_groups(
             keep,
             None if floors is None else floors[group],
             None if cuts is None else cuts[group],
+            per,
         )
         own = take_queries(queries, group)
         if seeded:
@@ -160,6 +175,7 @@ def _new_heaps(
     keep: int,
     floors: NDArray[np.float64] | None = None,
     cuts: NDArray[np.float64] | None = None,
+    per: PerValue | None = None,
 ) -> Heaps:
     return Heaps(
         np.empty((num_queries, keep)),
@@ -169,6 +185,9 @@ def _new_heaps(
         np.full(num_queries, np.inf) if cuts is None else cuts.copy(),
         np.tile([-np.inf, 0.0], (num_queries, 1)),
         np.zeros(4, np.int64),
+        np.empty(0, np.int32) if per is None else per.codes,
+        np.empty((num_queries, 0 if per is None else keep), np.int32),
+        keep if per is None else per.at_most,
     )
 
 
@@ -203,19 +222,27 @@ def _raise_floors(
 ) -> None:
     """Give every query a floor from the node where it starts, and leave the heaps empty."""
     heaps = heaps._replace(cuts=np.full(len(heaps.counts), np.inf))
-    everyone = np.arange(len(queries.mu))
-    for members in np.split(everyone, np.flatnonzero(np.diff(starts)) + 1):
-        kernels.raise_floors(
-            prepared.items,
-            queries,
-            level,
-            starts[members[0]],
-            members,
-            heaps,
-        )
-    # The search will score those items again.
-    heaps.counts[:] = 0
-    heaps.tally[0] = 0
+    chosen = np.arange(len(queries.mu))
+    while True:
+        here = np.flatnonzero(np.diff(starts[chosen])) + 1
+        for members in np.split(chosen, here):
+            kernels.raise_floors(
+                prepared.items,
+                queries,
+                level,
+                starts[members[0]],
+                members,
+                heaps,
+            )
+        # The search will score those items again.
+        heaps.counts[:] = 0
+        heaps.tally[0] = 0
+        # Near items often have the same value, and then a node has fewer than k that are allowed.
+        chosen = chosen[np.isneginf(heaps.floors[chosen])]
+        everything = BLOCK * FAN_OUT ** (level + 1) >= len(prepared)
+        if len(heaps.codes) == 0 or len(chosen) == 0 or everything:
+            return
+        level, starts = level + 1, starts // FAN_OUT
 
 
 def _bounds_pay(prepared: Prepared, queries: Queries, heaps: Heaps) -> bool:

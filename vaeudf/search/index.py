@@ -9,11 +9,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vaeudf.errors import InputError
-from vaeudf.gaussian.checks import check_k, check_points, check_tolerance
+from vaeudf.gaussian.checks import Tolerance, check_k, check_points, check_tolerance
 from vaeudf.gaussian.scores import Score, choose_score
 from vaeudf.numerics.kd_tree import kd_order, typical_sigma
 from vaeudf.search import engine
-from vaeudf.search.prepared import Prepared, prepare, prepare_queries
+from vaeudf.search.per_value import per_value, warn_of_few_allowed
+from vaeudf.search.prepared import Prepared, prepare, prepare_queries, with_labels, with_tolerance
+from vaeudf.search.saved import map_arrays, write_arrays
+
+# So many queries are answered sooner without a filter than items are made ready for one.
+_FEW_QUERIES = 4
 
 
 def nearest(
@@ -25,6 +30,7 @@ def nearest(
     query_log_var: ArrayLike | None = None,
     score: str = "log_likelihood",
     tolerance: ArrayLike = 0.0,
+    per: tuple[ArrayLike, int] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the k items that score best for every query, exactly; by default by log q(z|x).
 
@@ -47,6 +53,8 @@ def nearest(
         score: One of :data:`vaeudf.gaussian.scores.SCORES`.
         tolerance: tau: how precisely z is meant, one number or one for each dimension, shape (n,);
             sigma² + tau² takes the place of sigma².
+        per: A value for each item, shape (N,), and how many items of one value may be returned.
+            If that leaves fewer than k, these come back, with a warning.
 
     Returns:
         Row numbers of mu, shape (Q, k) int64, best first, equal scores by row number; and their
@@ -64,7 +72,9 @@ def nearest(
     masked = bool(np.isnan(queries).any())
     prepared = prepare(kind, means, log_vars, labels, tau, masked=masked, num_queries=len(queries))
     found = prepare_queries(kind, queries, spreads, tau)
-    values, indices, _ = engine.search(prepared, found, k)
+    limit = per_value(per, None, len(means))
+    values, indices, _ = engine.search(prepared, found, k, per=limit)
+    warn_of_few_allowed(limit, k, indices.shape[1], len(means))
     return indices, kind.from_values(values)
 
 
@@ -77,8 +87,8 @@ class PosteriorIndex:
     >>> ids.tolist()
     [['dress']]
 
-    It takes about 2 · (4n + 4n) bytes per item, for float32 posteriors. Searches are safe to run
-    from several threads, and release Python's lock.
+    It takes about 2 · (4n + 4n) + 16 bytes per item, for float32 posteriors. Searches are safe to
+    run from several threads, and release Python's lock.
     """
 
     def __init__(self, mu: ArrayLike, log_var: ArrayLike, ids: ArrayLike | None = None) -> None:
@@ -99,7 +109,62 @@ class PosteriorIndex:
             self._ids, labels = _ranked(ids, len(means))
         order = kd_order(means, scale=_scale(log_vars))
         self._mu, self._log_var, self._labels = means[order], log_vars[order], labels[order]
+        self._rows = np.asarray(order, np.int64)
         self._prepared: Prepared | None = None
+        self._last_tolerance: Tolerance | None = None
+
+    @classmethod
+    def open(cls, folder: str) -> PosteriorIndex:
+        """Open an index that :meth:`save` has written.
+
+        Its arrays are mapped into memory: opening takes no time, and what searches look at is read
+        when they do. Processes that open the same folder share the memory.
+
+        Raises:
+            InputError: There is no index, or it is damaged, or another version of vaeudf wrote it.
+        """
+        arrays = map_arrays(folder)
+        if not _fit(arrays):
+            raise InputError(
+                f"the index in {folder} is damaged: its arrays do not fit each other; save it "
+                "again."
+            )
+        index = cls.__new__(cls)
+        index._mu, index._log_var = arrays["mu"], arrays["log_var"]
+        index._labels, index._rows = arrays["labels"], arrays["rows"]
+        index._ids = arrays.get("ids")
+        index._prepared = index._last_tolerance = None
+        return index
+
+    def save(self, folder: str, *, overwrite: bool = False) -> None:
+        """Write the items to a folder on this machine, in their order, for :meth:`open`.
+
+        It takes 8n + 16 bytes per item for float32 posteriors, and what the ids take. What was
+        prepared for a score is not written.
+
+        Args:
+            folder: Where to; it must not exist, unless an index is overwritten.
+            overwrite: Whether to replace an index that is there. Those who have it open keep the
+                old one.
+
+        Raises:
+            InputError: Something is there already, the parent folder is not there, or the ids are
+                Python objects.
+        """
+        arrays = {
+            "mu": self._mu,
+            "log_var": self._log_var,
+            "labels": self._labels,
+            "rows": self._rows,
+        }
+        if self._ids is not None:
+            if self._ids.dtype.hasobject:
+                raise InputError(
+                    "ids are Python objects, which are not saved; make the index with an array of "
+                    "strings or numbers."
+                )
+            arrays["ids"] = self._ids
+        write_arrays(folder, arrays, overwrite=overwrite)
 
     @classmethod
     def from_table(cls, uri: str, version: int | None = None) -> PosteriorIndex:
@@ -128,6 +193,15 @@ class PosteriorIndex:
         """The number of dimensions n."""
         return int(self._mu.shape[1])
 
+    @property
+    def ids(self) -> NDArray[Any]:
+        """The ids, shape (N,), in the order in which the items were given; else row numbers."""
+        if self._ids is None:
+            return np.arange(len(self))
+        given = np.empty_like(self._ids)
+        given[self._rows] = self._ids[self._labels]
+        return given
+
     def search(
         self,
         z: ArrayLike,
@@ -136,11 +210,16 @@ class PosteriorIndex:
         query_log_var: ArrayLike | None = None,
         score: str = "log_likelihood",
         tolerance: ArrayLike = 0.0,
+        where: ArrayLike | None = None,
+        per: tuple[ArrayLike, int] | None = None,
     ) -> tuple[NDArray[Any], NDArray[np.float64]]:
         """Return the k items that score best for every query, as :func:`nearest` does.
 
-        The first search by a score and tolerance prepares the items for it; what is prepared is
-        kept until a search by another.
+        The first search by a score and tolerance, or with open dimensions, prepares the items for
+        it; what is prepared is kept until a search that needs something else. Which dimensions are
+        open, and which items are searched, may change from one search to the next. A few queries
+        with another tolerance than before are answered without preparing; if they are followed by
+        more with that tolerance, the items are prepared for it.
 
         Args:
             z: Queries, shape (Q, n), or (n,) for one, NaN in dimensions that are left open; for
@@ -149,6 +228,10 @@ class PosteriorIndex:
             query_log_var: log sigma² of Gaussian queries, shape (Q, n).
             score: One of :data:`vaeudf.gaussian.scores.SCORES`.
             tolerance: tau: how precisely z is meant, one number or one for each dimension.
+            where: Which items to search, shape (N,) of bool, in the order of :attr:`ids`; all of
+                them unless given.
+            per: A value for each item, in the order in which the index was given them, shape (N,),
+                and how many items of one value may be returned.
 
         Returns:
             Ids (or row numbers), shape (Q, k), best first, equal scores by id; and their scores.
@@ -157,16 +240,66 @@ class PosteriorIndex:
             InputError: As :func:`nearest`.
         """
         kind, queries, spreads = _queries(z, query_log_var, self.latent_dim, score)
-        wanted = (kind, check_tolerance(tolerance, self.latent_dim), bool(np.isnan(queries).any()))
-        _warn_of_few(k, len(self))
-        prepared = self._prepared
-        if prepared is None or (prepared.score, prepared.tolerance, prepared.masked) != wanted:
-            _, tau, masked = wanted
-            prepared = prepare(kind, self._mu, self._log_var, self._labels, tau, masked=masked)
-            self._prepared = prepared
-        found = prepare_queries(kind, queries, spreads, prepared.tolerance)
-        values, labels, _ = engine.search(prepared, found, k)
+        tau = check_tolerance(tolerance, self.latent_dim)
+        wanted, count = self._wanted(where)
+        _warn_of_few(k, count)
+        masked = bool(np.isnan(queries).any())
+        prepared = self._prepare(kind, tau, masked=masked, num_queries=len(queries))
+        found = prepare_queries(
+            kind, queries, spreads, tau, masked=prepared.masked, filtered=prepared.filtered
+        )
+        if wanted is not None:
+            prepared = with_labels(prepared, np.where(wanted, self._labels, -1))
+        limit = None if per is None else per_value(per, self._label_of_row(), len(self))
+        values, labels, _ = engine.search(prepared, found, min(k, count), per=limit)
+        warn_of_few_allowed(limit, k, labels.shape[1], count)
         return labels if self._ids is None else self._ids[labels], kind.from_values(values)
+
+    def _prepare(self, kind: Score, tau: Tolerance, *, masked: bool, num_queries: int) -> Prepared:
+        """Return the items made ready: as they are already, if that will do."""
+        prepared = self._prepared
+        if prepared is not None and prepared.score is kind and (prepared.masked or not masked):
+            if prepared.tolerance == tau:
+                return prepared
+            few = num_queries <= _FEW_QUERIES and prepared.nodes is not None
+            if few and self._last_tolerance != tau:
+                self._last_tolerance = tau
+                return with_tolerance(prepared, tau)
+        prepared = prepare(kind, self._mu, self._log_var, self._labels, tau, masked=masked)
+        self._prepared, self._last_tolerance = prepared, tau
+        return prepared
+
+    def _label_of_row(self) -> NDArray[np.int64]:
+        """Return the items' labels in the order in which the index was given them."""
+        labels = np.empty(len(self), np.int64)
+        labels[self._rows] = self._labels
+        return labels
+
+    def _wanted(self, where: ArrayLike | None) -> tuple[NDArray[np.bool_] | None, int]:
+        """Return which items to search, in k-d order, and how many they are."""
+        if where is None:
+            return None, len(self)
+        mask = np.asarray(where)
+        if mask.dtype != np.bool_ or mask.shape != (len(self),):
+            raise InputError(
+                f"where is an array of {mask.dtype} and shape {mask.shape}; expected bool and "
+                f"shape ({len(self)},), one for each item in the order of ids."
+            )
+        return mask[self._rows], int(np.count_nonzero(mask))
+
+
+def _fit(arrays: dict[str, NDArray[Any]]) -> bool:
+    """Return whether the arrays of a saved index are there and fit each other."""
+    if not {"mu", "log_var", "labels", "rows"} <= arrays.keys():
+        return False
+    mu, log_var, labels, rows = (arrays[name] for name in ("mu", "log_var", "labels", "rows"))
+    return (
+        mu.ndim == 2
+        and mu.dtype in (np.float32, np.float64)
+        and (mu.shape, mu.dtype) == (log_var.shape, log_var.dtype)
+        and labels.shape == rows.shape == arrays.get("ids", rows).shape == mu.shape[:1]
+        and labels.dtype == rows.dtype == np.int64
+    )
 
 
 def _scale(log_var: NDArray[Any]) -> NDArray[np.float64] | None:

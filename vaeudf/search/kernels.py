@@ -44,7 +44,7 @@ _FIELDS = (
         "mu log_var points spread weights constant unfiltered "
         "point_down point_up spread_down weight_down closed",
     ),
-    (Heaps._fields, "values labels counts floors cuts sums tally"),
+    (Heaps._fields, "values labels counts floors cuts sums tally codes held at_most"),
     (Local._fields, "phi offsets lifts thresholds places scores"),
     (Level._fields, "places down up spread weight closed"),
 )
@@ -57,9 +57,17 @@ for _found, _expected in _FIELDS:
 
 # The codes of the scores' formulas: those that the scores' objects have. A new score gets its name,
 # in capitals, at the end, and range counts one more.
-LOG_LIKELIHOOD, MAHALANOBIS, EUCLIDEAN, KL, REVERSE_KL, JEFFREYS, WASSERSTEIN2, BHATTACHARYYA = (
-    range(8)
-)
+(
+    LOG_LIKELIHOOD,
+    MAHALANOBIS,
+    EUCLIDEAN,
+    KL,
+    REVERSE_KL,
+    JEFFREYS,
+    WASSERSTEIN2,
+    BHATTACHARYYA,
+    MLS,
+) = range(9)
 
 # exp(709.8) overflows float64; the same clip as vaeudf.gaussian's.
 _MAX_LOG_SIGMA = 700.0
@@ -214,6 +222,14 @@ def exact_value(code, query_mu, query_log_var, mu, log_var, log_tau2):
             total += 0.25 * _scaled_square(query_mu[i] - mu[i], middle)
             total += _log_cosh(0.5 * difference)
         return -0.5 * total
+    if code == MLS:
+        for i in range(n):
+            blurred = _blurred(np.float64(log_var[i]), log_tau2[i])
+            largest = max(query_log_var[i], blurred)
+            both = largest + math.log1p(math.exp(-abs(query_log_var[i] - blurred)))
+            middle = both - math.log(2.0)
+            total += 0.5 * _scaled_square(query_mu[i] - mu[i], middle) + both
+        return -0.5 * (total + n * _LOG_2PI)
     raise ValueError("the score has a code without a formula in vaeudf.search.kernels.exact_value")
 
 
@@ -309,8 +325,100 @@ def fill_features(items):
 
 
 @compiled()
+def _sink(values, labels, held, i, count, value, label, code):
+    """Put an item in place i of a heap, or below it: it is not worse than the one there."""
+    while True:
+        child = 2 * i + 1
+        if child >= count:
+            break
+        right = child + 1
+        if right < count and (
+            values[right] < values[child]
+            or (values[right] == values[child] and labels[right] > labels[child])
+        ):
+            child = right
+        worse = values[child] < value or (values[child] == value and labels[child] > label)
+        if not worse:
+            break
+        values[i] = values[child]
+        labels[i] = labels[child]
+        held[i] = held[child]
+        i = child
+    values[i] = value
+    labels[i] = label
+    held[i] = code
+
+
+@compiled()
+def _push_per_value(heaps, q, value, label):
+    """Take an item into a query's heap, which holds at most so many items of one code."""
+    values = heaps.values[q]
+    labels = heaps.labels[q]
+    held = heaps.held[q]
+    k = len(values)
+    count = heaps.counts[q]
+    if count == k and (value < values[0] or (value == values[0] and label > labels[0])):
+        if value == values[0]:
+            heaps.tally[3] = 1
+        return
+    code = heaps.codes[label]
+    # A scan of the codes takes less time than a count of each would, which needs room for all codes
+    # and all queries.
+    same = 0
+    for i in range(count):
+        if held[i] == code:
+            same += 1
+    if same >= heaps.at_most:
+        worst = -1
+        equal = 0
+        for i in range(count):
+            if held[i] != code:
+                continue
+            if worst < 0 or values[i] < values[worst]:
+                worst = i
+                equal = 0
+            if values[i] == values[worst]:
+                equal += 1
+                if labels[i] > labels[worst]:
+                    worst = i
+        if value < values[worst]:
+            return
+        if value == values[worst] or equal > 1:
+            heaps.tally[3] = 1
+        if value == values[worst] and label > labels[worst]:
+            return
+        _sink(values, labels, held, worst, count, value, label, code)
+    elif count < k:
+        i = count
+        heaps.counts[q] = count + 1
+        while i > 0:
+            parent = (i - 1) >> 1
+            worse = value < values[parent] or (value == values[parent] and label > labels[parent])
+            if not worse:
+                break
+            values[i] = values[parent]
+            labels[i] = labels[parent]
+            held[i] = held[parent]
+            i = parent
+        values[i] = value
+        labels[i] = label
+        held[i] = code
+    else:
+        dropped = values[0]
+        _sink(values, labels, held, 0, count, value, label, code)
+        if value == dropped or values[0] == dropped:
+            heaps.tally[3] = 1
+    # The k-th of any k items that the codes allow is not above that of the k best.
+    if heaps.counts[q] == k and values[0] > heaps.floors[q]:
+        heaps.floors[q] = values[0]
+
+
+@compiled()
 def _push(heaps, q, value, label):
     """Take an item into a query's heap, if it is among the k best so far."""
+    if len(heaps.codes):
+        _push_per_value(heaps, q, value, label)
+        return
     values = heaps.values[q]
     labels = heaps.labels[q]
     k = len(values)

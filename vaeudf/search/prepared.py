@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,8 @@ class Prepared:
         tolerance: tau.
         items: The items; without blocks if they are to be scored by the direct formula alone.
         nodes: The tree of boxes over the blocks, if one was made.
+        boxes: The boxes of the tree, whatever the score and tolerance; None without nodes.
+        filtered: Whether the filter's numbers are those of the tolerance.
         work: What searches of these items have done.
     """
 
@@ -58,6 +60,8 @@ class Prepared:
     tolerance: Tolerance
     items: Items
     nodes: Nodes | None
+    boxes: Boxes | None = None
+    filtered: bool = True
     work: Work = field(default_factory=Work)
 
     def __len__(self) -> int:
@@ -113,7 +117,7 @@ def prepare(
     items = Items(
         code=score.code,
         features=features,
-        log_tau2=np.broadcast_to(log_tau2(tolerance), (n,)).copy(),
+        log_tau2=_each_log_tau2(tolerance, n),
         mu=mu,
         log_var=log_var,
         labels=labels,
@@ -123,14 +127,50 @@ def prepare(
         magnitudes=np.zeros((num_parents, width + 1)),
     )
     if num_blocks == 0:
-        return Prepared(score, tolerance, items, None, work)
+        return Prepared(score, tolerance, items, None, work=work)
     blocks = Boxes.of_blocks(mu, log_var, BLOCK)
     around = _in_space_of(score, tolerance, blocks.coarsen(FAN_OUT))
     items.centres[:] = 0.5 * around.low + 0.5 * around.high
     fill_features(items)
     _allow_for_rounding(score, items, around.high)
-    nodes = _tree(score, tolerance, blocks) if bounds else None
-    return Prepared(score, tolerance, items, nodes, work)
+    if not bounds:
+        return Prepared(score, tolerance, items, None, work=work)
+    boxes, starts = _tree(blocks)
+    nodes = _nodes(score, tolerance, boxes, starts)
+    return Prepared(score, tolerance, items, nodes, boxes, work=work)
+
+
+def with_labels(prepared: Prepared, labels: NDArray[np.int64]) -> Prepared:
+    """Return the same items with other labels, shape (N,): those with negative ones are no items.
+
+    Nothing is made ready anew, and the work is added to that of the items given.
+    """
+    return replace(prepared, items=prepared.items._replace(labels=labels))
+
+
+def with_tolerance(prepared: Prepared, tolerance: Tolerance) -> Prepared:
+    """Return the same items with another tolerance: with new bounds, but without a filter.
+
+    For a few queries that is much faster than to make all items ready anew: what the bounds let
+    pass is scored by the formula. The queries are to be made ready with ``filtered`` false.
+
+    Args:
+        prepared: Items with a tree of boxes.
+        tolerance: tau.
+    """
+    assert prepared.nodes is not None and prepared.boxes is not None
+    n = prepared.items.mu.shape[1]
+    return replace(
+        prepared,
+        tolerance=tolerance,
+        items=prepared.items._replace(log_tau2=_each_log_tau2(tolerance, n)),
+        nodes=_nodes(prepared.score, tolerance, prepared.boxes, prepared.nodes.starts),
+        filtered=False,
+    )
+
+
+def _each_log_tau2(tolerance: Tolerance, n: int) -> NDArray[np.float64]:
+    return np.broadcast_to(log_tau2(tolerance), (n,)).copy()
 
 
 def _allow_for_rounding(score: Score, items: Items, highest: NDArray[np.float64]) -> None:
@@ -145,13 +185,13 @@ def _allow_for_rounding(score: Score, items: Items, highest: NDArray[np.float64]
     magnitudes[beyond | ~(magnitudes.max(axis=1) < _LARGEST_FEATURE)] = np.inf
 
 
-def _tree(score: Score, tolerance: Tolerance, blocks: Boxes) -> Nodes:
-    """Return the tree of boxes over blocks."""
+def _tree(blocks: Boxes) -> tuple[Boxes, NDArray[np.int64]]:
+    """Return the boxes of a tree over blocks, level by level, and where each level begins."""
     levels = [blocks]
     while len(levels[-1]) > FAN_OUT:
         levels.append(levels[-1].coarsen(FAN_OUT))
     starts = np.cumsum([0] + [len(level) for level in levels])
-    return _nodes(score, tolerance, Boxes.concatenate(levels), starts)
+    return Boxes.concatenate(levels), starts
 
 
 def nodes_of_boxes(score: Score, tolerance: Tolerance, boxes: Boxes) -> Nodes:
@@ -238,7 +278,13 @@ def _down(numbers: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 def prepare_queries(
-    score: Score, mu: NDArray[np.float64], log_var: NDArray[np.float64] | None, tolerance: Tolerance
+    score: Score,
+    mu: NDArray[np.float64],
+    log_var: NDArray[np.float64] | None,
+    tolerance: Tolerance,
+    *,
+    masked: bool = False,
+    filtered: bool = True,
 ) -> Queries:
     """Make queries ready.
 
@@ -247,6 +293,9 @@ def prepare_queries(
         mu: z, shape (Q, n), NaN in dimensions that are left open; or the means of Gaussians.
         log_var: log sigma² of Gaussians, shape (Q, n).
         tolerance: tau.
+        masked: Whether the items were made ready for queries that leave dimensions open; those that
+            leave none open may then come as well.
+        filtered: Whether the items have a filter for this tolerance.
     """
     blurred = np.zeros_like(mu)
     if log_var is not None and score.between_gaussians:
@@ -267,12 +316,12 @@ def prepare_queries(
         spread=spread,
         weights=weights,
         constant=terms.constant,
-        unfiltered=~(extreme < _LARGEST_POINT) | (not has_filter),
+        unfiltered=~(extreme < _LARGEST_POINT) | (not (has_filter and filtered)),
         point_down=_down(points),
         point_up=_up(points),
         spread_down=unread if terms.spread is None else np.maximum(_down(spread), 0),
         weight_down=unread if terms.weights is None else np.maximum(_down(weights), 0),
-        closed=(~is_open).astype(np.float32) if is_open.any() else unread,
+        closed=(~is_open).astype(np.float32) if masked or is_open.any() else unread,
     )
 
 

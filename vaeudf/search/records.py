@@ -103,6 +103,18 @@ class Queries(NamedTuple):
     closed: NDArray[np.float32]
 
 
+class PerValue(NamedTuple):
+    """At most how many items of each value may be among the k best.
+
+    Attributes:
+        codes: Which value each item has, by its label, int32.
+        at_most: How many items of one value.
+    """
+
+    codes: NDArray[np.int32]
+    at_most: int
+
+
 class Heaps(NamedTuple):
     """The running top-k of every query: binary heaps, the worst of the kept at the root.
 
@@ -117,6 +129,10 @@ class Heaps(NamedTuple):
             (Q, 2).
         tally: Pairs scored by the filter (or at once by the direct formula), pairs rescored, bounds
             computed, and whether labels decided between equal values which item to keep.
+        codes: Which value of a column each item has, by its label, int32; empty if items of one
+            value may be any number.
+        held: The codes of the labels, (Q, k); (Q, 0) without codes.
+        at_most: How many items of one code a heap may hold.
     """
 
     values: NDArray[np.float64]
@@ -126,6 +142,9 @@ class Heaps(NamedTuple):
     cuts: NDArray[np.float64]
     sums: NDArray[np.float64]
     tally: NDArray[np.int64]
+    codes: NDArray[np.int32]
+    held: NDArray[np.int32]
+    at_most: int
 
 
 class Local(NamedTuple):

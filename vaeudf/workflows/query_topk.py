@@ -28,6 +28,7 @@ from vaeudf.query.bulk import BulkQuery, plan, posteriors_of
 from vaeudf.query.files import read_latents
 from vaeudf.query.latents import Latents, parse_z
 from vaeudf.query.options import QueryOptions
+from vaeudf.query.per_value import Per, tell_of_few
 from vaeudf.schema import (
     COSTLIEST,
     ITEM_ID,
@@ -86,6 +87,9 @@ class QueryTopk(VersionOptions, PageOptions):
     exclude_self: bool = option(False, help="with --like: leave out the item itself")
     where: str | None = option(None, help="search only items that fulfil this SQL condition")
     columns: list[str] | None = option(None, help="a payload column to add; repeat it for more")
+    per: str | None = option(
+        None, help="at most N hits for each value of a payload column: COLUMN:N (COLUMN: 1)"
+    )
     explain: bool = option(False, help="add misfit, volume and the costliest dimensions")
     responsibilities: bool = option(
         False, help="add each hit's p(x|z), and log of the mean of q(z|x) over the items"
@@ -146,6 +150,7 @@ class QueryTopk(VersionOptions, PageOptions):
             explain=self.explain,
             exclude_self=self.exclude_self,
             responsibilities=self.responsibilities,
+            per=None if self.per is None else Per.of(self.per),
         )
 
 
@@ -211,7 +216,10 @@ def query_topk(options: QueryTopk) -> Summary:
                 written = page.write(spark, table, latents, rows, query.score, summary)
     if not options.output and not options.report:
         _print_table(rows, hits.columns, latents)
-    if options.k > summary["items"]:
+    if options.per is not None and options.min_score is None:
+        num_hits = hits.count() if options.output else len(rows)
+        tell_of_few(options.per, options.k, num_hits, len(latents))
+    elif options.k > summary["items"]:
         log.info("k is %d, but there are %d items: all are returned.", options.k, summary["items"])
     if options.output:
         summary["output"] = absolute(options.output)

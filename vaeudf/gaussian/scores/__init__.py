@@ -14,6 +14,7 @@ from vaeudf.gaussian.scores.euclidean import EUCLIDEAN
 from vaeudf.gaussian.scores.kl import JEFFREYS, KL, REVERSE_KL
 from vaeudf.gaussian.scores.log_likelihood import LOG_LIKELIHOOD
 from vaeudf.gaussian.scores.mahalanobis import MAHALANOBIS
+from vaeudf.gaussian.scores.mutual_likelihood import MUTUAL_LIKELIHOOD
 from vaeudf.gaussian.scores.score import Score
 from vaeudf.gaussian.scores.wasserstein2 import WASSERSTEIN2
 
@@ -24,6 +25,7 @@ __all__ = [
     "KL",
     "LOG_LIKELIHOOD",
     "MAHALANOBIS",
+    "MUTUAL_LIKELIHOOD",
     "REVERSE_KL",
     "SCORES",
     "WASSERSTEIN2",
@@ -41,6 +43,7 @@ _ALL = (
     JEFFREYS,
     WASSERSTEIN2,
     BHATTACHARYYA,
+    MUTUAL_LIKELIHOOD,
 )
 SCORES = {score.name: score for score in _ALL}
 """All scores by name, in the order in which they are listed for people."""

@@ -1,0 +1,99 @@
+"""An index in a folder: arrays that are mapped into memory when it is opened."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import uuid
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaeudf.errors import InputError
+
+_MANIFEST = "index.json"
+_FORMAT = 1
+
+
+def write_arrays(folder: str, arrays: dict[str, NDArray[Any]], *, overwrite: bool) -> None:
+    """Write arrays to a folder, whole or not at all.
+
+    Args:
+        folder: Where to; its parent must exist.
+        arrays: By name.
+        overwrite: Whether to replace an index that is there.
+
+    Raises:
+        InputError: Something is there already, or the parent is not.
+    """
+    target = Path(folder)
+    if target.exists() or target.is_symlink():
+        if not (target / _MANIFEST).is_file():
+            raise InputError(
+                f"{folder} is there already and is no saved index; choose another folder."
+            )
+        if not overwrite:
+            raise InputError(
+                f"{folder} holds an index already; choose another folder, or give overwrite=True."
+            )
+    if not target.parent.is_dir():
+        raise InputError(f"the folder {target.parent} does not exist; create it first.")
+    # Beside the target, so that one rename makes it appear.
+    new = target.parent / f".{target.name}-{uuid.uuid4().hex}"
+    new.mkdir()
+    try:
+        for name, array in arrays.items():
+            np.save(new / f"{name}.npy", array, allow_pickle=False)
+        manifest = {"format": _FORMAT, "arrays": sorted(arrays)}
+        (new / _MANIFEST).write_text(json.dumps(manifest) + "\n", encoding="utf-8")
+        if target.exists():
+            # An index that is open keeps its files until it is closed.
+            old = target.parent / f".{target.name}-{uuid.uuid4().hex}"
+            target.rename(old)
+            new.rename(target)
+            shutil.rmtree(old)
+        else:
+            new.rename(target)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def map_arrays(folder: str) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a folder, mapped into memory: what is not looked at is not read.
+
+    Raises:
+        InputError: There is no index, or it is damaged, or of another version.
+    """
+    path = Path(folder)
+    try:
+        manifest = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(
+            f"{folder} holds no saved index: {_MANIFEST} is missing. Save one with "
+            "PosteriorIndex.save, or make one from a table with PosteriorIndex.from_table."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise _damaged(folder, f"{_MANIFEST} cannot be read") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != _FORMAT:
+        raise InputError(
+            f"the index in {folder} is not of format {_FORMAT}, which this version of vaeudf "
+            "reads; save it again."
+        )
+    names = manifest.get("arrays")
+    if not isinstance(names, list):
+        raise _damaged(folder, f"{_MANIFEST} names no arrays")
+    arrays = {}
+    for name in names:
+        try:
+            # Copied where written to: the compiled loops take arrays that can be written to.
+            mapped = np.load(path / f"{name}.npy", mmap_mode="c", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise _damaged(folder, f"{name}.npy is missing or cut short") from error
+        arrays[str(name)] = np.asarray(mapped)
+    return arrays
+
+
+def _damaged(folder: str, found: str) -> InputError:
+    return InputError(f"the index in {folder} is damaged: {found}; save it again.")
