@@ -318,6 +318,83 @@ def test_what_is_refused(spark, shop):
     )
 
 
+# ---- paths that are made of columns, or are fields
+
+
+def test_a_path_with_columns_in_braces(spark, shop):
+    """As in a table of styles beside a folder of images that are called by their ids."""
+    for name in ("7.jpg", "red-8.jpg", "-9.jpg"):
+        (shop / "export" / name).write_bytes(name.encode())
+    text = "id,color\n7,red\n8,red\n9,\n"
+    (shop / "export" / "styles.csv").write_text(text)
+    table = pa.table({"id": pa.array([7, 8, 9], pa.int32()), "color": ["red", "red", None]})
+    pq.write_table(table, shop / "export" / "styles.parquet")
+
+    def images(form: str, path: str) -> list[bytes | None]:
+        source = CatalogSource(f"{shop}/export", form, id_column="id", path_column=path)
+        assert list_items(spark, source).columns[2:-4] == ["color"]
+        return list(read_images(spark, source, ["7", "8"]).values())
+
+    for form in ("csv", "parquet"):
+        assert images(form, "{id}.jpg") == [b"7.jpg", None]
+        assert images(form, "../export/{color}-{id}.jpg") == [None, b"red-8.jpg"]
+        refused(
+            spark,
+            CatalogSource(f"{shop}/export", form, id_column="id", path_column="{Nr}/{id}.jpg"),
+            "has no column 'Nr' for --path-column {Nr}/{id}.jpg; its columns are 'id', 'color'. "
+            "Each name in braces must be one of them.",
+        )
+        # A value that is missing makes no path.
+        source = CatalogSource(
+            f"{shop}/export", form, id_column="id", path_column="{color}-{id}.jpg"
+        )
+        assert listed(spark, source)["9"] == ("missing", "unavailable")
+
+
+def test_a_column_with_braces_in_its_name(spark, shop):
+    (shop / "export" / "items.csv").write_text("item_id,{item_id}\na,../photos/a.jpg\n")
+    table = pa.table({"item_id": ["a"], "{item_id}": ["../photos/a.jpg"]})
+    pq.write_table(table, shop / "export" / "items.parquet")
+    for form in ("csv", "parquet"):
+        source = CatalogSource(f"{shop}/export", form, path_column="{item_id}")
+        assert listed(spark, source) == {"a": (version(12), b"photos/a.jpg")}
+
+
+def test_paths_in_a_field_of_a_struct(spark, shop):
+    pictures = [{"bytes": b"x" * 100, "path": "../photos/a.jpg"}, None]
+    columns = {"item_id": ["a", "b"], "photo": pictures, "price": [1, 2]}
+    pq.write_table(pa.table(columns), shop / "export" / "1.parquet")
+    write_deltalake(str(shop / "delta"), pa.table(columns))
+    for catalog in ("export", "delta"):
+        source = CatalogSource(f"{shop}/{catalog}", path_column="photo.path")
+        assert list_items(spark, source).columns[2:-4] == ["price"]
+        assert listed(spark, source) == {
+            "a": (version(12), b"photos/a.jpg"),
+            "b": ("missing", "unavailable"),
+        }
+    refused(
+        spark,
+        CatalogSource(f"{shop}/export", path_column="photo"),
+        "expected text: the paths or URIs of image files. Its field is: --path-column photo.path.",
+    )
+    refused(
+        spark,
+        CatalogSource(f"{shop}/export", path_column="photo.bytes"),
+        f"column 'photo.bytes' of catalog {shop}/export holds binary; expected text",
+    )
+    # Another file writes the field's name in capitals.
+    other = [{"PATH": f"{shop}/far/c", "n": 1}]
+    pq.write_table(pa.table({"item_id": ["c"], "photo": other}), shop / "export" / "2.parquet")
+    source = CatalogSource(f"{shop}/export", path_column="photo.path", payload_columns=[])
+    assert listed(spark, source)["c"] == (version(5), b"far/c")
+    os.unlink(shop / "export" / "2.parquet")
+    # A column of that very name comes first.
+    literal = pa.table({**columns, "photo.path": [f"{shop}/far/c", None]})
+    pq.write_table(literal, shop / "export" / "1.parquet")
+    source = CatalogSource(f"{shop}/export", path_column="photo.path", payload_columns=[])
+    assert listed(spark, source)["a"] == (version(5), b"far/c")
+
+
 def test_web_addresses_in_parquet(spark, shop):
     table = pa.table({"item_id": ["1"], "url": ["HTTP://shop.example/a.jpg"]})
     pq.write_table(table, shop / "export" / "items.parquet")

@@ -13,6 +13,7 @@ import pyarrow.types as is_
 from vaeudf.catalog.files import CatalogFile
 from vaeudf.catalog.kind import CatalogSource
 from vaeudf.catalog.names import find_column, named_by, type_at
+from vaeudf.catalog.path_template import check_template_columns, path_template
 from vaeudf.catalog.types import carried_type, has_nulls_only, same_text, widest
 from vaeudf.errors import InputError
 from vaeudf.schema import RESERVED, check_payload_names
@@ -31,12 +32,14 @@ class Column:
         kind: The type that holds the values of all files.
         stored: What each file calls it; None in a file that does not have it.
         values: Its value in each file, instead, if the folders or the table's log have it.
+        inner: If it is a field of a struct: for each file, the fields' names below the stored one.
     """
 
     name: str
     kind: pa.DataType
     stored: tuple[str | None, ...]
     values: pa.Array | None = None
+    inner: tuple[tuple[str, ...], ...] = ()
 
 
 class LeftOut(NamedTuple):
@@ -55,14 +58,17 @@ class Chosen:
         version: The one that changes when the image does; None if there is none.
         payload: Those that are carried along.
         left_out: Those that would be, if that were possible.
-        path: The one with the paths of image files, where the images are not in the rows.
+        path: Where the images are files, and not in the rows: the columns that their paths are
+            made of.
+        path_texts: What stands before, between and behind these in a path.
     """
 
     item_id: Column
     version: Column | None
     payload: list[Column]
     left_out: list[LeftOut] = field(default_factory=list)
-    path: Column | None = None
+    path: tuple[Column, ...] = ()
+    path_texts: tuple[str, ...] = ()
 
 
 class CatalogColumns:
@@ -112,15 +118,18 @@ class CatalogColumns:
         """
         image = self.image_column(source.image_column)
         self._check_names(source, image)
-        path = None if source.path_column is None else self._path_column(source.path_column)
-        own = self._check_images(source.image_column, image) if path is None else {path.name}
+        path, texts = self._path_columns(source.path_column)
+        own = set() if path else self._check_images(source.image_column, image)
+        if len(texts) == 2 and not any(texts):  # not a template's, which may be payload as well
+            own = {name for column in path for name in self._roots(column)}
         item_id = self._text(source.id_column, "--id-column")
         version = None
         if source.version_column:
             version = self._text(source.version_column, "--version-column")
         if source.payload_columns is None:
             own |= {item_id.name, *([] if version is None else [version.name])}
-            return replace(self._all_but(own, item_id, version), path=path)
+            chosen = self._all_but(own, item_id, version)
+            return replace(chosen, path=path, path_texts=texts)
         names = [self._resolve(name) for name in source.payload_columns]
         check_payload_names(names)
         payload = []
@@ -132,7 +141,7 @@ class CatalogColumns:
                     f"{column.why}. Convert it, or leave it out of --payload-columns."
                 )
             payload.append(column)
-        return Chosen(item_id, version, payload, path=path)
+        return Chosen(item_id, version, payload, path=path, path_texts=texts)
 
     def image_column(self, name: str) -> str:
         """Return what the files call the column with the images."""
@@ -159,7 +168,7 @@ class CatalogColumns:
     def _check_names(self, source: CatalogSource, image: str) -> None:
         wanted = [source.id_column]
         if source.path_column is not None:
-            wanted.append(source.path_column)
+            wanted += self._check_path_names(source.path_column)
         elif not self._has_images(source.image_column, image):
             wanted.append(source.image_column.split(".")[0])
         wanted += [source.version_column] if source.version_column else []
@@ -173,17 +182,77 @@ class CatalogColumns:
                 "-column and --payload-columns."
             )
 
+    def _check_path_names(self, name: str) -> list[str]:
+        """Return the column that has the paths, for one more check, if that is a whole column."""
+        template = path_template(name)
+        if named_by(name, self.names) or template is None:
+            return [] if self._path_field(name) else [name]
+        missing = [one for one in template.columns if named_by(one, self.names) is None]
+        check_template_columns(f"catalog {self._path}", name, missing, self.names)
+        return []
+
+    def _path_columns(self, name: str | None) -> tuple[tuple[Column, ...], tuple[str, ...]]:
+        """Return the columns that the paths of image files are made of, and the texts around."""
+        if name is None:
+            return (), ()
+        template = path_template(name)
+        if named_by(name, self.names) or template is None:
+            return (self._path_field(name) or self._path_column(name),), ("", "")
+        columns = tuple(self._text(one, "--path-column") for one in template.columns)
+        return columns, template.texts
+
     def _path_column(self, name: str) -> Column:
         """Return the column with the paths of image files."""
         name = self._resolve(name)
         column = self._column(name, widest, "name another column with --path-column")
         if isinstance(column, LeftOut) or not pa.types.is_string(column.kind):
-            kinds = [str(kind) for _, kind in self._kinds(name)] or ["nothing"]
-            raise InputError(
-                f"column {name!r} of catalog {self._path} holds {kinds[0]}; expected text: the "
-                "paths or URIs of image files. For images in the rows, use --image-column."
-            )
+            kinds = [kind for _, kind in self._kinds(name)]
+            raise self._no_path(name, kinds[0] if kinds else None)
         return column
+
+    def _path_field(self, name: str) -> Column | None:
+        """Return the field of a struct with the paths; None if there is no such field."""
+        if named_by(name, self.names):
+            return None
+        if self._names is not None:
+            path = find_column(self._known, name)
+            if path is None:
+                return None
+            root = self._names.get(path[0], path[0])
+            full = (root, *path[1:])
+            paths = [full if root in file.columns else None for file in self._files]
+            kinds = [type_at(self._known, path)]
+        else:
+            paths = [find_column(file.kinds, name) for file in self._files]
+            pairs = zip(self._files, paths, strict=True)
+            kinds = [type_at(file.kinds, one) for file, one in pairs if one is not None]
+            if not kinds:
+                return None
+            self._check_everywhere(f"path column {name!r}", [one is not None for one in paths])
+        wrong = [kind for kind in kinds if carried_type(kind) != pa.string()]
+        if wrong:
+            raise self._no_path(name, wrong[0])
+        stored = tuple(None if one is None else one[0] for one in paths)
+        inner = tuple(() if one is None else one[1:] for one in paths)
+        return Column(name, pa.string(), stored, inner=inner)
+
+    def _no_path(self, name: str, kind: pa.DataType | None) -> InputError:
+        fields = kind if kind is not None and is_.is_struct(kind) else ()
+        inner = [one.name for one in fields if carried_type(one.type) == pa.string()]
+        hint = f" Its field is: --path-column {name}.{inner[0]}." if inner else ""
+        return InputError(
+            f"column {name!r} of catalog {self._path} holds {kind or 'nothing'}; expected text: "
+            f"the paths or URIs of image files.{hint} For images in the rows, use --image-column."
+        )
+
+    def _roots(self, column: Column) -> set[str]:
+        """Return the catalog's own names of what is, or holds, a column."""
+        return {column.name} | {
+            own
+            for stored, root in zip(self._stored, column.stored, strict=True)
+            for own, inside in stored.items()
+            if inside == root and column.inner
+        }
 
     def _check_images(self, name: str, image: str) -> set[str]:
         """Return the columns that the images are in, once every file is known to have them."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 from pyspark.errors import PySparkException
+from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -138,8 +139,8 @@ class ParquetCatalog:
         columns = [(_ID, chosen.item_id)]
         if chosen.version is not None:
             columns.append((_VERSION, chosen.version))
-        if chosen.path is not None:
-            columns.append((NAMED_PATH, chosen.path))
+        pieces = [f"{NAMED_PATH}_{place}" for place in range(len(chosen.path))]
+        columns += zip(pieces, chosen.path, strict=True)
         columns += [(column.name, column) for column in chosen.payload]
         fields = [Field(name, column.kind) for name, column in columns]
         deleted = {} if opened.snapshot is None else opened.snapshot.deleted
@@ -149,6 +150,11 @@ class ParquetCatalog:
                 tuple(column.stored[number] for _, column in columns),
                 _values(number, [column for _, column in columns]),
                 deleted.get(file.uri),
+                {
+                    i: c.inner[number]
+                    for i, (_, c) in enumerate(columns)
+                    if c.stored[number] and c.inner
+                },
             )
             for number, file in enumerate(opened.files)
         ]
@@ -161,9 +167,17 @@ class ParquetCatalog:
             F.col(_ID).cast("string").alias(ITEM_ID),
             (F.col(HASH) if hashed else version.cast("string")).alias(SOURCE_VERSION),
             *(F.col(quoted(column.name)) for column in chosen.payload),
-            *([] if chosen.path is None else [NAMED_PATH]),
+            *([_joined(chosen.path_texts, pieces).alias(NAMED_PATH)] if pieces else []),
             *PLACE,
         )
+
+
+def _joined(texts: Sequence[str], columns: Sequence[str]) -> SparkColumn:
+    """Return texts and columns by turns as one text; null where a column is null."""
+    parts = [F.lit(texts[0])]
+    for column, text in zip(columns, texts[1:], strict=True):
+        parts += [F.col(column).cast("string"), F.lit(text)]
+    return F.concat(*parts)
 
 
 def _values(number: int, columns: Sequence[Column]) -> dict[int, pa.Scalar]:

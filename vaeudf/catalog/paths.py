@@ -21,6 +21,7 @@ from vaeudf.catalog.kinds import kinds_by_name
 from vaeudf.catalog.listing import PATH, listed_files, root_of
 from vaeudf.catalog.named_files import MISSING, NamedFile, look_up_all
 from vaeudf.catalog.parquet import NAMED_PATH, ParquetCatalog
+from vaeudf.catalog.path_template import PathTemplate, check_template_columns, path_template
 from vaeudf.catalog.reader import Place
 from vaeudf.errors import InputError, raised_in_task
 from vaeudf.schema import ITEM_ID, PLACE, SOURCE_VERSION, check_payload_names
@@ -161,19 +162,25 @@ def ask_for_path_column(path: str, tables: Sequence[str]) -> str:
 
 
 def _read_csv(spark: SparkSession, source: CatalogSource, path_column: str) -> DataFrame:
-    own = [source.id_column, path_column]
+    own = [source.id_column]
     own += [] if source.version_column is None else [source.version_column]
-    wanted = [*own, *(source.payload_columns or ())]
-    tables = []
+    named = [*own, *(source.payload_columns or ())]
+    tables, paths, folders = [], [], []
     for uri in _csv_files(spark, source.path):
-        table = read_csv(uri, wanted)
-        folder = pa.repeat(posixpath.dirname(uri), table.num_rows)
-        tables.append(table.append_column(_FOLDER, folder))
+        template = _template_of(uri, path_column)
+        of_path = [path_column] if template is None else template.columns
+        table = read_csv(uri, [*named, *of_path])
+        values = {name: table[name] for name in of_path}
+        paths.append(values[path_column] if template is None else template.filled(values))
+        folders.append(pa.repeat(posixpath.dirname(uri), table.num_rows))
+        tables.append(table)
     table = pa.concat_tables(tables, promote_options="default")
-    _check_no_web(f"column {path_column!r} of catalog {source.path}", table[path_column])
+    path = pa.chunked_array([chunk for one in paths for chunk in one.chunks], pa.string())
+    own.append(path_column)
+    _check_no_web(f"column {path_column!r} of catalog {source.path}", path)
     payload = source.payload_columns
     if payload is None:
-        payload = [name for name in table.column_names if name not in (*own, _FOLDER)]
+        payload = [name for name in table.column_names if name not in own]
     check_payload_names(list(payload))
     versions = pa.nulls(table.num_rows, pa.string())
     if source.version_column is not None:
@@ -185,9 +192,22 @@ def _read_csv(spark: SparkSession, source: CatalogSource, path_column: str) -> D
     }
     with_types = with_numbers(table.select(list(payload)))
     columns.update(zip(with_types.column_names, with_types.columns, strict=True))
-    columns |= {NAMED_PATH: table[path_column], _FOLDER: table[_FOLDER]}
+    columns |= {NAMED_PATH: path, _FOLDER: pa.chunked_array(folders, pa.string())}
     # In one chunk: of a table in several, createDataFrame may drop rows (PySpark 4.3).
     return spark.createDataFrame(pa.table(columns).combine_chunks())
+
+
+def _template_of(uri: str, path_column: str) -> PathTemplate | None:
+    """Return the path column as a template, unless a file has a column of that very name."""
+    template = path_template(path_column)
+    if template is None:
+        return None
+    names = read_csv_header(uri)
+    if path_column in names:
+        return None
+    missing = [name for name in template.columns if name not in names]
+    check_template_columns(uri, path_column, missing, names)
+    return template
 
 
 def _csv_files(spark: SparkSession, path: str) -> list[str]:

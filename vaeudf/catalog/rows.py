@@ -6,14 +6,16 @@ the images through the JVM to hash them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from dataclasses import field as attribute
 from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pyarrow.types as is_
 from numpy.typing import NDArray
@@ -68,12 +70,14 @@ class FileRows:
         stored: What the file calls the columns that are read; None where it lacks one.
         values: Columns that have the same value in all rows, by their place among the fields.
         deleted: The rows that are left out, ascending.
+        inner: Of what is a field of a struct, the names below the stored one, by its place.
     """
 
     file: CatalogFile
     stored: tuple[str | None, ...]
     values: dict[int, pa.Scalar]
     deleted: NDArray[np.int64] | None = None
+    inner: Mapping[int, tuple[str, ...]] = attribute(default_factory=dict)
 
 
 def list_rows(
@@ -137,7 +141,7 @@ def _with_nanoseconds(part: FileRows) -> list[int]:
 
 def _bytes_per_row(part: FileRows, image: str | None) -> float:
     columns = part.file.columns
-    names = {name for name in part.stored if name is not None}
+    names = {n for place, n in enumerate(part.stored) if n is not None and place not in part.inner}
     size = sum(columns[name].size for name in names)
     if image is not None:
         path = find_column(part.file.kinds, image)
@@ -204,7 +208,7 @@ def _batches(
     starts = np.cumsum([0, *file.groups])
     with _readable(file):
         system, inner = filesystem(file.uri)
-        size = sum(file.columns[name].size for name in names)
+        size = sum(file.columns[name].size for name in names if name in file.columns)
         fetched = size / max(1, len(file.groups)) <= _MOST_BYTES_FETCHED
         with pq.ParquetFile(
             inner,
@@ -242,8 +246,11 @@ def _rows(
     image: str | None,
 ) -> Iterator[pa.RecordBatch]:
     file = part.file
-    names = sorted({name for name in part.stored if name is not None})
-    size = sum(file.columns[name].size for name in names)
+    whole = {n for place, n in enumerate(part.stored) if n is not None and place not in part.inner}
+    # Only the field: a struct with a path in it may have an image's bytes beside that.
+    fields_of = {".".join([str(part.stored[place]), *path]) for place, path in part.inner.items()}
+    names = sorted(whole | fields_of)
+    size = sum(file.columns[name].size for name in whole)
     mean = max(1, size // max(1, file.num_rows))
     most_rows = max(1, min(_ROWS_PER_BATCH, _BYTES_PER_BATCH // mean))
     images = None if image is None else _hashes(file, image, groups)
@@ -255,6 +262,9 @@ def _rows(
                 columns.append(pa.repeat(part.values[place], count))
             elif name is None:
                 columns.append(pa.nulls(count, field.kind))
+            elif place in part.inner:
+                value = pc.struct_field(batch.column(name), list(part.inner[place]))
+                columns.append(converted(value, field.kind))
             else:
                 columns.append(_converted(batch.column(name), name, field, part))
         if images is not None:

@@ -76,7 +76,8 @@ class EncodeCatalog(CodeOptions):
     id_column: str = option("item_id", help="Parquet, CSV: the column with the unique ids")
     image_column: str = option("image", help="Parquet: the column with the images' bytes")
     path_column: str | None = option(
-        None, help="CSV or Parquet: the column with the paths or URIs of image files"
+        None,
+        help="CSV or Parquet: the column with the paths or URIs of image files; or images/{id}.jpg",
     )
     version_column: str | None = option(
         None, help="Parquet: a column that changes when the image does (default: hash the image)"

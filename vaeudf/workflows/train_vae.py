@@ -67,7 +67,8 @@ class TrainVae(FittingOptions):
     id_column: str = option("item_id", help="Parquet, CSV: the column with the unique ids")
     image_column: str = option("image", help="Parquet: the column with the images' bytes")
     path_column: str | None = option(
-        None, help="CSV or Parquet: the column with the paths or URIs of image files"
+        None,
+        help="CSV or Parquet: the column with the paths or URIs of image files; or images/{id}.jpg",
     )
     overwrite: bool = option(False, help="replace the bundle if it exists")
 
