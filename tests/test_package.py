@@ -113,3 +113,10 @@ def test_only_the_spark_package_knows_the_session_inside():
         if path.parent != root / "spark" and inside.search(path.read_text())
     ]
     assert found == []
+
+
+def test_the_engine_is_compiled_without_pyspark():
+    # The environment that is packed for a cluster has none: the cluster has its own.
+    code = "import sys; sys.modules['pyspark'] = None; import vaeudf.precompile"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -246,7 +246,7 @@ def test_points_and_tolerances_that_are_refused():
         "tolerance has 2 numbers, but there are 3 latent dimensions; expected one number, or one "
         "for each dimension."
     )
-    for bad in (-0.1, [0.1, -1, 0], [0, np.nan, 0], np.inf, [[0.1] * 3]):
+    for bad in (-0.1, [0.1, -1, 0], [0, np.nan, 0], np.inf, [[[0.1] * 3]]):
         found = refusal(z, mu, log_var, tolerance=bad)
         assert re.match(r"^tolerance is .*; expected a finite number", found)
 

@@ -7,45 +7,16 @@ k best, the best under the limit of a union are those of the union of its parts'
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import NDArray
-from pyspark.sql import DataFrame, Window
-from pyspark.sql import functions as F
-from pyspark.sql.types import (
-    BooleanType,
-    DataType,
-    DateType,
-    DecimalType,
-    IntegralType,
-    StringType,
-    TimestampNTZType,
-    TimestampType,
-)
 
 from vaeudf.errors import InputError
-from vaeudf.schema import QUERY_ID, quoted
-
-if TYPE_CHECKING:
-    from pyspark.sql._typing import ColumnOrName
 
 log = logging.getLogger(__name__)
-
-_TYPES = (
-    BooleanType,
-    DateType,
-    DecimalType,
-    IntegralType,
-    StringType,
-    TimestampNTZType,
-    TimestampType,
-)
-_PLACE = "__vaeudf_place_in_value"
 
 
 @dataclass(frozen=True)
@@ -121,24 +92,6 @@ class Per:
         allowed = np.empty(len(order), bool)
         allowed[order] = ranks < self.at_most
         return allowed
-
-    def limited(self, candidates: DataFrame, best_first: Sequence[ColumnOrName]) -> DataFrame:
-        """Return the best candidates of every query and value, at most so many of each."""
-        value = Window.partitionBy(QUERY_ID, quoted(self.column)).orderBy(*best_first)
-        places = candidates.withColumn(_PLACE, F.row_number().over(value))
-        return places.where(F.col(_PLACE) <= self.at_most).drop(_PLACE)
-
-    def check_type(self, kind: DataType) -> None:
-        """Check that values of this type are the same or not.
-
-        Raises:
-            InputError: They are lists, structs, bytes, or numbers with rounding errors.
-        """
-        if not isinstance(kind, _TYPES):
-            raise InputError(
-                f"per is the column {self.column!r}, which holds {kind.simpleString()}; expected "
-                "text, whole numbers, decimals, booleans, dates or times."
-            )
 
 
 def tell_of_few(per: str, k: int, num_hits: int, num_queries: int) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from vaeudf.gaussian.scores import Score
 from vaeudf.query.options import QueryOptions
+from vaeudf.query.per_value import Per
 from vaeudf.query.results import LOG_SKIPPED, LOG_SUM, NUM_ITEMS
 from vaeudf.schema import (
     ITEM_ID,
@@ -19,6 +21,15 @@ from vaeudf.schema import (
     RESPONSIBILITY,
     quoted,
 )
+
+_PLACE = "__vaeudf_place_in_value"
+
+
+def limited(candidates: DataFrame, per: Per, best_first: Sequence[Column | str]) -> DataFrame:
+    """Return the best candidates of every query and value, at most so many of each."""
+    value = Window.partitionBy(QUERY_ID, quoted(per.column)).orderBy(*best_first)
+    places = candidates.withColumn(_PLACE, F.row_number().over(value))
+    return places.where(F.col(_PLACE) <= per.at_most).drop(_PLACE)
 
 
 def with_responsibilities(found: DataFrame, score: Score, num_items: int | None) -> DataFrame:
@@ -61,7 +72,7 @@ def ranked(candidates: DataFrame, score: Score, options: QueryOptions) -> DataFr
     best = F.asc(score.name) if score.ascending else F.desc(score.name)
     best_first = Window.partitionBy(QUERY_ID).orderBy(best, ITEM_ID)
     if options.per is not None:
-        candidates = options.per.limited(candidates, (best, ITEM_ID))
+        candidates = limited(candidates, options.per, (best, ITEM_ID))
     rows = candidates.withColumn(RANK, F.row_number().over(best_first))
     others = [F.col(quoted(name)) for name in candidates.columns if name != QUERY_ID]
     return rows.where(F.col(RANK) <= options.k).select(QUERY_ID, RANK, *others)

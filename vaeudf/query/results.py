@@ -12,16 +12,23 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import (
     ArrayType,
+    BooleanType,
     DataType,
+    DateType,
+    DecimalType,
     DoubleType,
     IntegerType,
+    IntegralType,
     LongType,
     StringType,
     StructField,
     StructType,
+    TimestampNTZType,
+    TimestampType,
 )
 
 from vaeudf.errors import InputError
+from vaeudf.query.per_value import Per
 from vaeudf.query.request import Request
 from vaeudf.query.task import Fold
 from vaeudf.schema import (
@@ -99,7 +106,7 @@ class Columns:
             carried = payload.select(*(F.col(quoted(name)) for name in request.columns))
             arrow = carried.limit(0).toArrow().schema
             if request.per is not None:
-                request.per.check_type(carried.schema[request.per.column].dataType)
+                _check_type(request.per, carried.schema[request.per.column].dataType)
             for field in carried.schema:
                 types[field.name] = (field.dataType, arrow.field(field.name).type)
         if request.cuts is not None:
@@ -152,3 +159,27 @@ def _batches(
     ]
     table = pa.table(arrays, schema=schema).combine_chunks()
     yield from table.to_batches(max_chunksize=_ROWS_PER_BATCH)
+
+
+_TYPES_WITH_SAME_VALUES = (
+    BooleanType,
+    DateType,
+    DecimalType,
+    IntegralType,
+    StringType,
+    TimestampNTZType,
+    TimestampType,
+)
+
+
+def _check_type(per: Per, kind: DataType) -> None:
+    """Check that values of this type are the same or not.
+
+    Raises:
+        InputError: They are lists, structs, bytes, or numbers with rounding errors.
+    """
+    if not isinstance(kind, _TYPES_WITH_SAME_VALUES):
+        raise InputError(
+            f"per is the column {per.column!r}, which holds {kind.simpleString()}; expected "
+            "text, whole numbers, decimals, booleans, dates or times."
+        )
