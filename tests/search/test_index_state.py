@@ -20,7 +20,7 @@ from vaeudf.search.index import PosteriorIndex
 N = 3_000
 
 
-def index_of(n=5, *, ids=None, seed=0, kind="near"):
+def index_of(n=5, *, ids=None, seed=0):
     rng = np.random.default_rng([n, seed])
     mu = rng.normal(size=(N, n)).astype(np.float32)
     mu[1::7] = mu[0]
@@ -101,7 +101,7 @@ def test_closed_queries_after_open_ones():
         for q, one in enumerate(queries):
             closed = ~np.isnan(one)
             expected, _ = best(one[None, closed], mu[:, closed], log_var[:, closed], everyone, 7)
-            np.testing.assert_array_equal(rows[q], expected[0] if closed.any() else np.arange(7))
+            np.testing.assert_array_equal(rows[q], expected[0])
 
 
 def test_a_mask_and_a_limit_per_value(tmp_path):
@@ -134,7 +134,7 @@ def test_other_tolerances_from_one_search_to_the_next(score):
     index = PosteriorIndex(mu, log_var)
     kind = SCORES[score]
     spreads = rng.normal(-2, 1, size=(3, 3)) if kind.between_gaussians else None
-    tolerances = [0.0, 0.2, 0.2, (0.1, 0.0, 3.0), 0.0, 1.0, 1e3, (0.0, 0.0, 0.5)]
+    tolerances = [0.0, 0.2, 0.2, (0.1, 0.0, 3.0), 0.0, 1.0, 1e3, 1e3, 1e3, (0.0, 0.0, 0.5)]
     for place, tolerance in enumerate(tolerances):
         z = rng.normal(size=(3, 3)) * (1 + place)
         found, scores = index.search(
@@ -146,6 +146,24 @@ def test_other_tolerances_from_one_search_to_the_next(score):
         np.testing.assert_array_equal(found, in_order[:, :6])
         best_scores = np.take_along_axis(expected, in_order[:, :6], axis=1)
         assert_same_score(score, scores, best_scores, spreads, mu, log_var, np.max(tolerance))
+
+
+@pytest.mark.parametrize("tolerances", [[0.0, 0.3, 0.3, 0.3, 1.0], [0.5, 0.0, 0.0, 0.5]])
+def test_other_tolerances_with_open_dimensions(tolerances):
+    index, mu, log_var = index_of()
+    everyone = np.ones(N, bool)
+    rng = np.random.default_rng(11)
+    for tolerance in tolerances:
+        z = rng.normal(size=(2, 5))
+        z[:, 1] = np.nan
+        closed = ~np.isnan(z[0])
+        found, _ = index.search(z, k=5, tolerance=tolerance)
+        blurred = np.log(np.exp(np.float64(log_var)) + tolerance**2)
+        expected, _ = best(z[:, closed], mu[:, closed], blurred[:, closed], everyone, 5)
+        np.testing.assert_array_equal(found, expected)
+        everything, _ = index.search(np.nan_to_num(z), k=5, tolerance=tolerance)
+        expected, _ = best(np.nan_to_num(z), mu, blurred, everyone, 5)
+        np.testing.assert_array_equal(everything, expected)
 
 
 @pytest.mark.parametrize("shape", ["a number each", "a number for each dimension"])
@@ -287,7 +305,7 @@ def test_what_cannot_be_saved(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
 
-def damage_nothing(folder):
+def without_manifest(folder):
     (folder / "index.json").unlink()
 
 
@@ -311,7 +329,7 @@ def damage_shape(folder):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (damage_nothing, "holds no saved index: index.json is missing. Save one with"),
+        (without_manifest, "holds no saved index: index.json is missing. Save one with"),
         (damage_manifest, "is damaged: index.json cannot be read; save it again."),
         (damage_format, "is not of format 1, which this version of vaeudf reads; save it again."),
         (damage_array, "is damaged: mu.npy is missing or cut short; save it again."),

@@ -142,12 +142,29 @@ def test_hits_that_differ(table, tmp_path, capsys):
     rows.sort(key=lambda row: (row["query_id"], row["rank"]))
     assert [line.split()[2] for line in lines[1:]] == [row["item_id"] for row in rows]
     assert printed["hidden"] == written["hidden"] == sum(row["hidden"] for row in rows)
+    assert printed["distinct"] == 0.5
     diverse = query_topk(QueryTopk(table, z=["0,0,0,0"], k=3, diversify=0.5, candidates=4))
     assert "hidden" not in diverse
+    assert (diverse["diversify"], diverse["candidates"]) == (0.5, 4)
     lines = capsys.readouterr().out.splitlines()
     ((best, *_),) = expected(table, np.zeros((1, 4)), 1)
     assert lines[0].split() == ["query_id", "rank", "item_id", "log_likelihood"]
     assert lines[1].split()[2] == best[0]
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ({"per": "category:2"}, "At most 2 of each category."),
+        ({"distinct": 0.5}, "No two hits are nearer to each other than 0.5 nats; "),
+        ({"diversify": 0.3}, "chosen from the best 30 of each query to be unlike each other."),
+    ],
+)
+def test_a_page_says_by_which_rule_its_hits_were_chosen(table, tmp_path, rule, said):
+    page = tmp_path / "page"
+    summary = query_topk(QueryTopk(table, z=["0,0,0,0"], k=3, report=str(page), **rule))
+    assert rule.items() <= summary.items()
+    assert said in (page / "index.html").read_text(encoding="utf-8")
 
 
 def test_no_worse_than(table, tmp_path):
@@ -410,13 +427,15 @@ def test_versions_that_are_not_there(table):
         QueryTopk(table, z=["0,0,0,0"], version=-1)
 
 
-def test_a_condition_that_does_not_fit_what_is_in_the_columns(table):
+@pytest.mark.parametrize("distinct", [None, 0.5])
+def test_a_condition_that_does_not_fit_what_is_in_the_columns(table, distinct):
     refused(
         "where is 'cast(item_id AS int) > 5', which cannot be evaluated for every item: ",
         InputError,
         table=table,
         z=["0,0,0,0"],
         where="cast(item_id AS int) > 5",
+        distinct=distinct,
     )
 
 

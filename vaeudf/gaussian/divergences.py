@@ -260,8 +260,8 @@ def mutual_log_likelihood(
     """Return log ∫ query(z) q(z|x) dz of every pair: how likely both say the same z.
 
     For Gaussians it is log N(m; mu, v + s) = -½ Σ_i [ (m_i - mu_i)² / (v_i + s_i) + log(v_i + s_i)
-    + log 2π ] (Shi & Jain, 2019, Probabilistic Face Embeddings, eq. 3: the mutual likelihood
-    score). It is not a divergence: an item need not be its own nearest.
+    + log 2π ] (Shi & Jain, 2019, Probabilistic Face Embeddings: the mutual likelihood score). It is
+    not a divergence: an item need not be its own nearest.
 
     Args:
         query_mu: Means of the queries, shape (Q, n), or (n,) for one.

@@ -53,6 +53,7 @@ def write_query_page(
     num_items: int,
     slider_range: float,
     score: Score = LOG_LIKELIHOOD,
+    rule: str = "",
     facts: Sequence[tuple[str, str]] = (),
     omitted: int = 0,
 ) -> str:
@@ -65,6 +66,7 @@ def write_query_page(
         num_items: How many items were searched.
         slider_range: a of the sliders' travel [-a, a].
         score: What the hits are ranked by.
+        rule: By what rule they were chosen besides, as a sentence.
         facts: What to say of the run at the end of the page: labels and values.
         omitted: How many further queries are not on the page.
 
@@ -79,6 +81,7 @@ def write_query_page(
         num_items=num_items,
         slider_range=slider_range,
         score=score,
+        rule=rule,
         facts=facts,
         omitted=omitted,
     )

@@ -96,8 +96,9 @@ class PosteriorIndex:
     >>> ids.tolist()
     [['dress']]
 
-    It takes about 2 · (4n + 4n) + 16 bytes per item, for float32 posteriors. Searches are safe to
-    run from several threads, and release Python's lock.
+    It takes about 2 · (4n + 4n) + 16 bytes per item, for float32 posteriors, and half as much again
+    where tolerances change. Searches are safe to run from several threads, and release Python's
+    lock.
     """
 
     def __init__(self, mu: ArrayLike, log_var: ArrayLike, ids: ArrayLike | None = None) -> None:
@@ -120,9 +121,10 @@ class PosteriorIndex:
         self._mu, self._log_var, self._labels = means[order], log_vars[order], labels[order]
         self._rows = np.asarray(order, np.int64)
         self._prepared: Prepared | None = None
-        self._last_tolerance: Tolerance | None = None
         # For tolerances that change from query to query.
         self._by_query: Prepared | None = None
+        # The last tolerance that was searched with without a filter.
+        self._passing: Tolerance | None = None
 
     @classmethod
     def open(cls, folder: str) -> PosteriorIndex:
@@ -144,7 +146,7 @@ class PosteriorIndex:
         index._mu, index._log_var = arrays["mu"], arrays["log_var"]
         index._labels, index._rows = arrays["labels"], arrays["rows"]
         index._ids = arrays.get("ids")
-        index._prepared = index._last_tolerance = index._by_query = None
+        index._prepared = index._by_query = index._passing = None
         return index
 
     def save(self, folder: str, *, overwrite: bool = False) -> None:
@@ -228,9 +230,9 @@ class PosteriorIndex:
 
         The first search by a score and tolerance, or with open dimensions, prepares the items for
         it; what is prepared is kept until a search that needs something else. Which dimensions are
-        open, and which items are searched, may change from one search to the next. A few queries
-        with another tolerance than before are answered without preparing; if they are followed by
-        more with that tolerance, the items are prepared for it.
+        open, and which items are searched, may change from one search to the next. For a few
+        queries by log_likelihood, all tolerances but the first share one preparation; for a few by
+        other scores, or with open dimensions, the items are prepared when a tolerance comes twice.
 
         Args:
             z: Queries, shape (Q, n), or (n,) for one, NaN in dimensions that are left open; for
@@ -259,10 +261,11 @@ class PosteriorIndex:
         wanted, count = self._wanted(where)
         warn_of_few(k, count)
         masked = bool(np.isnan(queries).any())
-        if kind is LOG_LIKELIHOOD and not masked and self._is_passing(tau, len(queries)):
+        few = len(queries) <= _FEW_QUERIES
+        if kind is LOG_LIKELIHOOD and few and not masked and not self._is_prepared(kind, tau):
             kind, spreads = with_own_tolerances(kind, queries, np.broadcast_to(tau, queries.shape))
             tau = 0.0
-        prepared = self._prepare(kind, tau, masked=masked, num_queries=len(queries))
+        prepared = self._prepare(kind, tau, masked=masked, few=few)
         found = prepare_queries(
             kind, queries, spreads, tau, masked=prepared.masked, filtered=prepared.filtered
         )
@@ -273,31 +276,27 @@ class PosteriorIndex:
         warn_of_few_allowed(limit, k, labels.shape[1], count)
         return labels if self._ids is None else self._ids[labels], kind.from_values(values)
 
-    def _is_passing(self, tau: Tolerance, num_queries: int) -> bool:
-        """Return whether a few queries have a tolerance that was not asked for before."""
+    def _is_prepared(self, kind: Score, tau: Tolerance) -> bool:
+        """Return whether the items are ready for this, or for nothing yet, which will be next."""
         prepared = self._prepared
-        if prepared is None or num_queries > _FEW_QUERIES or prepared.nodes is None:
-            return False
-        if prepared.tolerance == tau:
-            return False
-        passing = self._last_tolerance != tau
-        self._last_tolerance = tau
-        return passing
+        return prepared is None or (prepared.score, prepared.tolerance) == (kind, tau)
 
-    def _prepare(self, kind: Score, tau: Tolerance, *, masked: bool, num_queries: int) -> Prepared:
+    def _prepare(self, kind: Score, tau: Tolerance, *, masked: bool, few: bool) -> Prepared:
         """Return the items made ready: as they are already, if that will do."""
         by_query = kind is LOG_LIKELIHOOD_BY_QUERY
         prepared = self._by_query if by_query else self._prepared
         if prepared is not None and prepared.score is kind and (prepared.masked or not masked):
             if prepared.tolerance == tau:
                 return prepared
-            if self._is_passing(tau, num_queries):
+            # Once it may be in passing; the next time it is worth a filter.
+            if few and prepared.nodes is not None and self._passing != tau:
+                self._passing = tau
                 return with_tolerance(prepared, tau)
         prepared = prepare(kind, self._mu, self._log_var, self._labels, tau, masked=masked)
         if by_query:
             self._by_query = prepared
         else:
-            self._prepared, self._last_tolerance = prepared, tau
+            self._prepared = prepared
         return prepared
 
     def _label_of_row(self) -> NDArray[np.int64]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -40,24 +38,15 @@ def write_arrays(folder: str, arrays: dict[str, NDArray[Any]], *, overwrite: boo
             )
     if not target.parent.is_dir():
         raise InputError(f"the folder {target.parent} does not exist; create it first.")
-    # Beside the target, so that one rename makes it appear.
-    new = target.parent / f".{target.name}-{uuid.uuid4().hex}"
-    new.mkdir()
-    try:
+    # Only now: a search of arrays needs no pyarrow.
+    from vaeudf.storage.outputs import replacing
+
+    with replacing(folder) as new:
+        Path(new).mkdir()
         for name, array in arrays.items():
-            np.save(new / f"{name}.npy", array, allow_pickle=False)
+            np.save(Path(new) / f"{name}.npy", array, allow_pickle=False)
         manifest = {"format": _FORMAT, "arrays": sorted(arrays)}
-        (new / _MANIFEST).write_text(json.dumps(manifest) + "\n", encoding="utf-8")
-        if target.exists():
-            # An index that is open keeps its files until it is closed.
-            old = target.parent / f".{target.name}-{uuid.uuid4().hex}"
-            target.rename(old)
-            new.rename(target)
-            shutil.rmtree(old)
-        else:
-            new.rename(target)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
+        (Path(new) / _MANIFEST).write_text(json.dumps(manifest) + "\n", encoding="utf-8")
 
 
 def map_arrays(folder: str) -> dict[str, NDArray[Any]]:

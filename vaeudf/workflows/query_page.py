@@ -15,6 +15,7 @@ from vaeudf.gaussian.scores import Score
 from vaeudf.pages.page import THUMBNAIL_SIDE
 from vaeudf.pages.query_page import Hit, Result, write_query_page
 from vaeudf.query.latents import Latents
+from vaeudf.query.per_value import Per
 from vaeudf.schema import ITEM_ID, QUERY_ID, RANK
 from vaeudf.table.open import PosteriorTable
 from vaeudf.workflows.cli import Summary
@@ -94,6 +95,7 @@ class QueryPage:
             title="Most like these",
             num_items=summary["items"],
             score=score,
+            rule=_rule(summary),
             facts=_facts_of_run(summary),
             slider_range=self.slider_range or slider_range(self.decoder, z),
             omitted=len(latents) - len(shown),
@@ -103,6 +105,20 @@ class QueryPage:
 def tolerance_text(tolerance: Tolerance) -> str:
     """Return a tolerance, or one for each dimension, as people read it."""
     return ", ".join(f"{tau:g}" for tau in np.atleast_1d(tolerance))
+
+
+def _rule(summary: Summary) -> str:
+    """Return, for the page, by what rule hits were chosen besides their score; "" for none."""
+    if "per" in summary:
+        per = Per.of(summary["per"])
+        return f"At most {per.at_most} of each {per.column}."
+    if "distinct" in summary:
+        hidden = f"{summary['hidden']:,} nearer ones were hidden"
+        return f"No two hits are nearer to each other than {summary['distinct']:g} nats; {hidden}."
+    if "diversify" in summary:
+        count = f"{summary['candidates']:,}"
+        return f"They are chosen from the best {count} of each query to be unlike each other."
+    return ""
 
 
 def _facts_of_run(summary: Summary) -> list[tuple[str, str]]:

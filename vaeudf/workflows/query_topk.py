@@ -203,7 +203,8 @@ def query_topk(options: QueryTopk) -> Summary:
         if latents is None:
             latents = posteriors_of(read_table(spark, table), options.like or [])
             _check_queries(latents, table, options)
-        with watch.phase("plan"):
+        # With --distinct the plan searches already.
+        with watch.phase("plan"), _where_is_to_blame(options.where):
             query = plan(_searched(spark, table, options), latents, options.query_options())
         hits, hidden = query.hits, None
         with watch.phase("search"), _where_is_to_blame(options.where):
@@ -314,6 +315,7 @@ def _summary(
         "k": options.k,
         "score": query.score.name,
         "tolerance": options.query_options().tolerance,
+        **_rule(options),
         "table": table.uri,
         "version": table.version,
         "scored_fraction": round(query.counts.scored.value / max(1, len(latents) * items), 6),
@@ -336,6 +338,18 @@ def _summary(
                 tolerance_text(summary["tolerance"]),
             )
     return summary
+
+
+def _rule(options: QueryTopk) -> dict[str, object]:
+    """Return the rule by which hits are chosen besides their score, if there is one."""
+    rule: dict[str, object] = {
+        name: value
+        for name in ("per", "distinct", "diversify")
+        if (value := getattr(options, name)) is not None
+    }
+    if options.diversify is not None:
+        rule["candidates"] = options.query_options().candidates_wanted
+    return rule
 
 
 def _hub(hits: DataFrame, num_queries: int) -> tuple[str, float] | None:

@@ -12,19 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaeudf.gaussian.divergences import bhattacharyya_distance
-from vaeudf.gaussian.scores.score import BoxTerms, Features, QueryTerms, Score
+from vaeudf.gaussian.scores.added import AddedVariances
+from vaeudf.gaussian.scores.score import Features
 
 _Array = NDArray[np.float64]
 
 
-class _Bhattacharyya(Score):
-    def query_terms(self, mu: _Array, log_var: _Array) -> QueryTerms:
-        constant = (0.25 * log_var + 0.5 * math.log(2.0)).sum(axis=1)
-        with np.errstate(over="ignore"):
-            return QueryTerms(mu, np.exp(log_var), None, constant)
-
-    def box_terms(self, log_low: _Array, log_high: _Array) -> BoxTerms:
-        return BoxTerms(log_variances=(log_low, log_high))
+class _Bhattacharyya(AddedVariances):
+    def constant(self, log_var: _Array) -> _Array:
+        return np.asarray((0.25 * log_var + 0.5 * math.log(2.0)).sum(axis=1))
 
 
 BHATTACHARYYA = _Bhattacharyya(

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaeudf.gaussian.densities import LOG_2PI, log_prob
+from vaeudf.gaussian.scores.added import AddedVariances
 from vaeudf.gaussian.scores.lines import lines_above
-from vaeudf.gaussian.scores.score import BoxTerms, Features, QueryTerms, Score
+from vaeudf.gaussian.scores.score import BoxTerms, Features, Score
 
 _Array = NDArray[np.float64]
 
@@ -36,17 +37,7 @@ LOG_LIKELIHOOD = _LogLikelihood(
 )
 
 
-class _LogLikelihoodByQuery(Score):
-    def query_terms(self, mu: _Array, log_var: _Array) -> QueryTerms:
-        constant = np.full(len(mu), -0.5 * LOG_2PI * mu.shape[1])
-        with np.errstate(over="ignore"):
-            return QueryTerms(mu, np.exp(log_var), None, constant)
-
-    def box_terms(self, log_low: _Array, log_high: _Array) -> BoxTerms:
-        return BoxTerms(log_variances=(log_low, log_high))
-
-
-LOG_LIKELIHOOD_BY_QUERY = _LogLikelihoodByQuery(
+LOG_LIKELIHOOD_BY_QUERY = AddedVariances(
     name="log_likelihood",
     code=9,
     reference=log_prob,
