@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import sys
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -15,9 +13,8 @@ from pyspark.errors import (
     NumberFormatException,
     PySparkException,
 )
-from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from tabulate import tabulate
 
 from vaeudf.catalog.listing import is_glob
 from vaeudf.errors import InputError, root_cause
@@ -30,13 +27,9 @@ from vaeudf.query.latents import Latents, parse_z
 from vaeudf.query.options import QueryOptions
 from vaeudf.query.per_value import Per, tell_of_few
 from vaeudf.schema import (
-    COSTLIEST,
     HIDDEN,
-    ITEM_ID,
-    LOG_AGGREGATE_POSTERIOR_ERROR,
     QUERY_ID,
     RANK,
-    RESPONSIBILITY,
 )
 from vaeudf.spark.progress import progress
 from vaeudf.spark.read import read_table
@@ -46,6 +39,7 @@ from vaeudf.storage.locations import absolute, spark_literal, spark_uri
 from vaeudf.storage.outputs import RESULTS_MARK, replacing
 from vaeudf.table.open import PosteriorTable, open_posteriors
 from vaeudf.workflows.cli import Summary, option
+from vaeudf.workflows.hits import most_frequent, most_frequent_of, print_table
 from vaeudf.workflows.option_groups import PageOptions, VersionOptions
 from vaeudf.workflows.photos import photos_as_queries
 from vaeudf.workflows.pictures import check_pictures, find_pictures, load_decoder, places_read
@@ -214,12 +208,12 @@ def query_topk(options: QueryTopk) -> Summary:
                     ordered.write.parquet(spark_uri(folder))
                 # What follows reads the results instead of searching again.
                 hits = spark.read.parquet(spark_literal(options.output))
-                hub = _hub(hits, len(latents))
+                hub = most_frequent(hits, len(latents))
                 if options.distinct is not None:
                     hidden = hits.agg(F.coalesce(F.sum(HIDDEN), F.lit(0))).collect()[0][0]
             else:
                 rows = hits.collect()
-                hub = _hub_of(rows, len(latents))
+                hub = most_frequent_of(rows, len(latents))
                 if options.distinct is not None:
                     hidden = sum(row[HIDDEN] for row in rows)
         if len(latents) == 1:
@@ -235,7 +229,7 @@ def query_topk(options: QueryTopk) -> Summary:
                     rows = hits.where(F.col(QUERY_ID).isin(list(shown))).collect()
                 written = page.write(spark, table, latents, rows, query.score, summary)
     if not options.output and not options.report:
-        _print_table(rows, hits.columns, latents)
+        print_table(rows, hits.columns, latents)
     if options.per is not None and options.min_score is None:
         num_hits = hits.count() if options.output else len(rows)
         tell_of_few(options.per, options.k, num_hits, len(latents))
@@ -350,42 +344,3 @@ def _rule(options: QueryTopk) -> dict[str, object]:
     if options.diversify is not None:
         rule["candidates"] = options.query_options().candidates_wanted
     return rule
-
-
-def _hub(hits: DataFrame, num_queries: int) -> tuple[str, float] | None:
-    """Return the item that is among the hits of most queries, and of what part of them."""
-    counted = hits.groupBy(ITEM_ID).count().orderBy(F.desc("count"), ITEM_ID).limit(1).collect()
-    return (counted[0][ITEM_ID], counted[0]["count"] / num_queries) if counted else None
-
-
-def _hub_of(hits: Sequence[Row], num_queries: int) -> tuple[str, float] | None:
-    counted = Counter(hit[ITEM_ID] for hit in hits)
-    if not counted:
-        return None
-    item_id, count = min(counted.items(), key=lambda pair: (-pair[1], pair[0]))
-    return item_id, count / num_queries
-
-
-def _print_table(hits: Sequence[Row], columns: Sequence[str], latents: Latents) -> None:
-    """Print every hit as text, queries in the order they were asked in."""
-    order = {name: place for place, name in enumerate(latents.ids)}
-    rows = sorted(hits, key=lambda row: (order[row[QUERY_ID]], row[RANK]))
-    numbers = [
-        all(isinstance(row[name], (int, float)) for row in rows) and bool(rows) for name in columns
-    ]
-    table = tabulate(
-        [[_cell(name, row[name]) for name in columns] for row in rows],
-        headers=columns,
-        tablefmt="plain",
-        disable_numparse=True,
-        colalign=["right" if number else "left" for number in numbers] if rows else None,
-    )
-    sys.stdout.write(table + "\n")
-
-
-def _cell(name: str, value: object) -> str:
-    if name == COSTLIEST and isinstance(value, list):
-        return ", ".join(f"z{cost['dimension']} {cost['nats']:.1f}" for cost in value)
-    if name in (RESPONSIBILITY, LOG_AGGREGATE_POSTERIOR_ERROR):
-        return f"{value:.3g}"
-    return f"{value:.4f}" if isinstance(value, float) else "" if value is None else str(value)
