@@ -17,9 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.made_table import make_table
 from benchmarks.measure import print_table, tell
 from benchmarks.posteriors import KINDS, add_argument, draw_items, draw_queries
-from benchmarks.spark_query import make_table, run
+from benchmarks.spark_query import run
 from tests.support.deletion_vectors import delete_items
 from vaeudf.query.latents import Latents, from_rows
 from vaeudf.spark.session import session_builder

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import statistics
 import sys
 import time
@@ -18,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
+from benchmarks.made_table import make_table
 from benchmarks.measure import PeakMemory, print_table, tell
 from benchmarks.posteriors import KINDS, Posteriors, add_argument, draw_items, draw_queries
 from benchmarks.search import lifted_items, lifted_queries
@@ -28,41 +27,8 @@ from vaeudf.query import two_rounds
 from vaeudf.query.bulk import BulkQuery, plan
 from vaeudf.query.latents import Latents, from_rows
 from vaeudf.query.options import QueryOptions
-from vaeudf.schema import posterior_schema
 from vaeudf.spark.session import session_builder
-from vaeudf.spark.writing import write_data_files
 from vaeudf.table.open import PosteriorTable, open_table
-from vaeudf.table.publish import publish
-from vaeudf.table.runs import new_run_id
-
-_CHUNK = 1_000_000
-
-
-def make_table(spark: SparkSession, path: str, items: Posteriors) -> None:
-    """Write items as a posterior table, as encode_catalog does after encoding."""
-    latent_dim = items.mu.shape[1]
-    provenance = {"vaeudf.model_id": "0" * 64, "vaeudf.model_path": "", "vaeudf.catalog": "{}"}
-    schema = posterior_schema(pa.schema([("price", pa.int32())]), provenance)
-    staging = Path(f"{path}-staging")
-    staging.mkdir(parents=True)
-    for start in range(0, len(items), _CHUNK):
-        stop = min(start + _CHUNK, len(items))
-        vectors = [
-            pa.FixedSizeListArray.from_arrays(pa.array(array[start:stop].ravel()), latent_dim).cast(
-                schema.field("mu").type
-            )
-            for array in (items.mu, items.log_var)
-        ]
-        names = pa.array([f"item-{place:010d}" for place in range(start, stop)])
-        prices = pa.array(np.arange(start, stop, dtype=np.int32))
-        versions = pa.array(["1"] * (stop - start))
-        rows = pa.table([names, *vectors, versions, prices], schema=schema)
-        pq.write_table(rows, staging / f"{start:012d}.parquet")
-    run_id = new_run_id()
-    staged = spark.read.parquet(str(staging))
-    files = write_data_files(staged, len(items), path, run_id, schema)
-    publish(path, None, files, schema, latent_dim, run_id)
-    shutil.rmtree(staging)
 
 
 def run(table: PosteriorTable, queries: Latents, k: int) -> tuple[float, BulkQuery]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vaeudf.model.export.api import export_bundle
     from vaeudf.model.export.foreign_model import ForeignModel
     from vaeudf.model.export.origin import OnnxFiles
+    from vaeudf.query.all_above import all_above
     from vaeudf.query.bulk import top_k
     from vaeudf.search.index import PosteriorIndex, nearest
 
@@ -28,6 +29,7 @@ __all__ = [
     "ImageSpec",
     "OnnxFiles",
     "PosteriorIndex",
+    "all_above",
     "cluster",
     "decode",
     "encode",
@@ -53,6 +55,7 @@ _LAZY = {
     "PosteriorIndex": "vaeudf.search.index",
     "nearest": "vaeudf.search.index",
     "top_k": "vaeudf.query.bulk",
+    "all_above": "vaeudf.query.all_above",
 }
 
 

@@ -156,7 +156,7 @@ def test_a_tie_with_a_floor_counts(way):
 
 def test_an_order_of_its_own(monkeypatch, way):
     """Rows in no order are brought into one; payload, explanations and ties stay with them."""
-    monkeypatch.setattr(folding, "_QUERIES_WORTH_ORDER", 1)
+    monkeypatch.setattr(folding, "QUERIES_WORTH_ORDER", 1)
     orders = []
 
     def remembered(mu):

@@ -209,7 +209,7 @@ def test_floors_are_not_above_what_is_wanted(population, monkeypatch, name, plac
         best_first = -np.sort(-values, axis=1)
         kth = best_first[:, k - 1]
         request = make_request(queries, name, k)
-        floors = table_search._first_round(LocalSpark(4), groups, request, counts)
+        floors = table_search.first_round(LocalSpark(4), groups, request, counts)
         assert (floors <= kth + 1e-13 * np.abs(kth)).all()
         assert np.isfinite(floors).all()
         if rows == NUM_ITEMS and k <= 16:
@@ -223,7 +223,7 @@ def test_floors_are_not_above_what_is_wanted(population, monkeypatch, name, plac
             assert (floors >= lowest - 1e-11 * np.abs(lowest)).all()
     # As many as there are, or fewer rows than are wanted, give none.
     request = make_request(queries_around(population, 2), name, NUM_ITEMS)
-    floors = table_search._first_round(LocalSpark(4), groups, request, counts)
+    floors = table_search.first_round(LocalSpark(4), groups, request, counts)
     assert np.isneginf(floors).all()
 
 
@@ -361,7 +361,7 @@ def test_a_split_with_fewer_rows_than_are_wanted_gives_no_floor(tmp_path, monkey
     groups = read_footers([str(tmp_path / "a.parquet")])
     assert [group.num_rows for group in groups] == sizes
     counts = Counts(*(Count() for _ in Counts.__dataclass_fields__))
-    floors = table_search._first_round(LocalSpark(4), groups, request, counts)
+    floors = table_search.first_round(LocalSpark(4), groups, request, counts)
     assert np.isneginf(floors[0]) and np.isfinite(floors[1])
     columns = Columns.of(request, None)
     tables = search_table(LocalSpark(4), groups, request, columns, counts).tables()

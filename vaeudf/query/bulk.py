@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from vaeudf.errors import InputError
@@ -26,13 +26,11 @@ from vaeudf.query.per_value import Per
 from vaeudf.query.ranking import ranked, with_responsibilities
 from vaeudf.query.request import Request
 from vaeudf.query.results import Columns
+from vaeudf.query.source import Source
 from vaeudf.query.two_rounds import search_table
 from vaeudf.schema import ITEM_ID, LOG_VAR, MU
-from vaeudf.spark.cluster import Cluster
 from vaeudf.spark.counters import Counts
-from vaeudf.spark.read import read_table
-from vaeudf.table.footers import read_row_groups
-from vaeudf.table.open import PosteriorTable, open_posteriors
+from vaeudf.table.open import PosteriorTable
 
 
 @dataclass(frozen=True)
@@ -138,39 +136,27 @@ def plan(
     options: QueryOptions,
 ) -> BulkQuery:
     """Do as :func:`top_k`, and return along with the result what is known of the run."""
-    latents = queries if isinstance(queries, Latents) else from_rows(_rows_of(queries))
+    latents = as_latents(queries)
     request = options.request_for(latents)
-    num_groups, num_items = 0, None
-    if isinstance(posteriors, DataFrame):
-        frame = posteriors
-        counts = Cluster(frame.sparkSession).counts()
+    source = Source.of(posteriors, latents)
 
-        def search(request: Request) -> DataFrame:
-            return search_frame(frame, request, Columns.of(request, frame), counts)
-    else:
-        spark = SparkSession.builder.getOrCreate()
-        counts = Cluster(spark).counts()
-        table = open_posteriors(posteriors) if isinstance(posteriors, str) else posteriors
-        latents.check_latent_dim(table.latent_dim)
-        groups = read_row_groups(table.snapshot)
-        num_groups, num_items = len(groups), table.num_items
-
-        def search(request: Request) -> DataFrame:
-            # Only if needed: Spark opens the files to find the types of the payload.
-            own = Columns.of(request, read_table(spark, table) if request.columns else None)
-            return search_table(spark, groups, request, own, counts)
+    def search(request: Request) -> DataFrame:
+        columns = Columns.of(request, source.payload(request.columns))
+        if source.frame is not None:
+            return search_frame(source.frame, request, columns, source.counts)
+        return search_table(source.spark, list(source.groups), request, columns, source.counts)
 
     def candidates(request: Request) -> DataFrame:
         found = search(request)
         if options.responsibilities:
-            return with_responsibilities(found, request.score, num_items)
+            return with_responsibilities(found, request.score, source.num_items)
         return found
 
     if options.selection is not None:
         hits = choose(candidates, request, options)
     else:
         hits = ranked(candidates(request), request.score, options)
-    return BulkQuery(hits, counts, len(latents), num_groups, request.score)
+    return BulkQuery(hits, source.counts, len(latents), len(source.groups), request.score)
 
 
 def no_such_items(missing: Sequence[str]) -> InputError:
@@ -202,6 +188,15 @@ def posteriors_of(posteriors: DataFrame, item_ids: Sequence[str]) -> Latents:
         list(item_ids),
         [found[name][LOG_VAR] for name in item_ids],
     )
+
+
+def as_latents(queries: Latents | ArrayLike) -> Latents:
+    """Return queries with names.
+
+    Raises:
+        InputError: They are not an array of shape (Q, n).
+    """
+    return queries if isinstance(queries, Latents) else from_rows(_rows_of(queries))
 
 
 def _rows_of(queries: ArrayLike) -> list[NDArray[np.float64]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
@@ -39,20 +39,8 @@ def search_frame(frame: DataFrame, request: Request, columns: Columns, counts: C
     Raises:
         InputError: A column is missing, or does not hold vectors.
     """
-    missing = [name for name in (ITEM_ID, MU, LOG_VAR) if name not in frame.columns]
-    if missing:
-        raise InputError(
-            f"the posteriors have no column {', '.join(missing)}; "
-            f"found {', '.join(frame.columns)}, expected item_id, mu and log_var."
-        )
+    items = searched_columns(frame, request)
     shared = Cluster(frame.sparkSession).share(request)
-    items = frame.select(
-        F.col(ITEM_ID).cast("string"),
-        _vector(frame, MU),
-        _vector(frame, LOG_VAR),
-        # The posteriors themselves may be wanted, or columns with dots, which mapInArrow refuses.
-        *(F.col(quoted(name)).alias(_payload(i)) for i, name in enumerate(request.columns)),
-    )
 
     def fold(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         spare_modules()
@@ -69,18 +57,52 @@ def _fold_rows(
 ) -> Iterator[pa.RecordBatch]:
     request = shared.value
     folds = [Fold(request, members) for members in request.groups()]
+    for mu, log_var, items in gathered(batches, request, counts):
+        for one in folds:
+            one.add(mu, log_var, items, in_order=False)
+    for one in folds:
+        yield from results(one, columns, counts)
+
+
+def searched_columns(frame: DataFrame, request: Request) -> DataFrame:
+    """Return what the tasks read of a DataFrame of posteriors.
+
+    Raises:
+        InputError: A column is missing, or does not hold vectors.
+    """
+    missing = [name for name in (ITEM_ID, MU, LOG_VAR) if name not in frame.columns]
+    if missing:
+        raise InputError(
+            f"the posteriors have no column {', '.join(missing)}; "
+            f"found {', '.join(frame.columns)}, expected item_id, mu and log_var."
+        )
+    return frame.select(
+        F.col(ITEM_ID).cast("string"),
+        _vector(frame, MU),
+        _vector(frame, LOG_VAR),
+        # The posteriors themselves may be wanted, or columns with dots, which mapInArrow refuses.
+        *(F.col(quoted(name)).alias(_payload(i)) for i, name in enumerate(request.columns)),
+    )
+
+
+def gathered(
+    batches: Iterator[pa.RecordBatch], request: Request, counts: Counts
+) -> Iterator[
+    tuple[NDArray[np.floating], NDArray[np.floating], Callable[[NDArray[np.int64]], pa.Table]]
+]:
+    """Yield (mu, log_var, items) of rows that are searched together.
+
+    ``items`` gives the ``item_id`` and payload of some of these rows.
+    """
     latent_dim = request.queries.latent_dim
+    names = [_payload(i) for i in range(len(request.columns))]
     for table in _gather(batches):
         if table.column(ITEM_ID).null_count:
             raise InputError("the posteriors have an item_id that is null.")
         mu, log_var = to_matrix(table, MU, latent_dim), to_matrix(table, LOG_VAR, latent_dim)
         counts.add(num_items=table.num_rows)
-        names = [_payload(i) for i in range(len(request.columns))]
         payload = table.select([ITEM_ID, *names]).rename_columns([ITEM_ID, *request.columns])
-        for one in folds:
-            one.add(mu, log_var, partial(_rows_of_table, payload), in_order=False)
-    for one in folds:
-        yield from results(one, columns, counts)
+        yield mu, log_var, partial(_rows_of_table, payload)
 
 
 def _payload(place: int) -> str:

@@ -62,13 +62,19 @@ def with_responsibilities(found: DataFrame, score: Score, num_items: int | None)
     return found.drop(*own, "__log_skipped")
 
 
-def ranked(candidates: DataFrame, score: Score, options: QueryOptions) -> DataFrame:
-    """Return the k best candidates of every query, with their ranks from 1."""
+def wanted(candidates: DataFrame, score: Score, options: QueryOptions) -> DataFrame:
+    """Return the candidates that reach the least score, without the queries' own items."""
     if options.exclude_self:
         candidates = candidates.where(F.col(ITEM_ID) != F.col(QUERY_ID))
     if options.min_score is not None:
         column, limit = F.col(score.name), options.min_score
         candidates = candidates.where(column <= limit if score.ascending else column >= limit)
+    return candidates
+
+
+def ranked(candidates: DataFrame, score: Score, options: QueryOptions) -> DataFrame:
+    """Return the k best candidates of every query, with their ranks from 1."""
+    candidates = wanted(candidates, score, options)
     best = F.asc(score.name) if score.ascending else F.desc(score.name)
     best_first = Window.partitionBy(QUERY_ID).orderBy(best, ITEM_ID)
     if options.per is not None:

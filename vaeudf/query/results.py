@@ -28,7 +28,6 @@ from pyspark.sql.types import (
 )
 
 from vaeudf.errors import InputError
-from vaeudf.query.per_value import Per
 from vaeudf.query.request import Request
 from vaeudf.query.task import Fold
 from vaeudf.schema import (
@@ -106,7 +105,7 @@ class Columns:
             carried = payload.select(*(F.col(quoted(name)) for name in request.columns))
             arrow = carried.limit(0).toArrow().schema
             if request.per is not None:
-                _check_type(request.per, carried.schema[request.per.column].dataType)
+                check_values("per", request.per.column, carried.schema[request.per.column].dataType)
             for field in carried.schema:
                 types[field.name] = (field.dataType, arrow.field(field.name).type)
         if request.cuts is not None:
@@ -130,9 +129,9 @@ def results(fold: Fold, columns: Columns, counts: Counts) -> Iterator[pa.RecordB
         found = {QUERY_ID: pa.array(ids[queries], pa.string()), ITEM_ID: items.column(ITEM_ID)}
         found[fold.request.score.name] = pa.array(scores)
         found |= {name: items.column(name) for name in items.column_names if name != ITEM_ID}
-        yield from _batches(found, len(queries), columns.schema)
+        yield from batches(found, len(queries), columns.schema)
     if sums is not None:
-        yield from _batches(sums, len(sums[QUERY_ID]), columns.schema)
+        yield from batches(sums, len(sums[QUERY_ID]), columns.schema)
 
 
 def _sums(fold: Fold, ids: NDArray[np.object_]) -> dict[str, pa.Array]:
@@ -148,9 +147,10 @@ def _sums(fold: Fold, ids: NDArray[np.object_]) -> dict[str, pa.Array]:
     }
 
 
-def _batches(
+def batches(
     found: dict[str, pa.Array], num_rows: int, schema: pa.Schema
 ) -> Iterator[pa.RecordBatch]:
+    """Yield columns as the tasks do, with nulls for those that are not there."""
     arrays = [
         found[field.name].cast(field.type)
         if field.name in found
@@ -172,14 +172,19 @@ _TYPES_WITH_SAME_VALUES = (
 )
 
 
-def _check_type(per: Per, kind: DataType) -> None:
-    """Check that values of this type are the same or not.
+def check_values(option: str, column: str, kind: DataType) -> None:
+    """Check that values of a column's type are the same or not.
+
+    Args:
+        option: What the column is named for.
+        column: Its name.
+        kind: Its type.
 
     Raises:
         InputError: They are lists, structs, bytes, or numbers with rounding errors.
     """
     if not isinstance(kind, _TYPES_WITH_SAME_VALUES):
         raise InputError(
-            f"per is the column {per.column!r}, which holds {kind.simpleString()}; expected "
+            f"{option} is the column {column!r}, which holds {kind.simpleString()}; expected "
             "text, whole numbers, decimals, booleans, dates or times."
         )

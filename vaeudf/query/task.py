@@ -25,7 +25,7 @@ from vaeudf.search.records import Nodes, PerValue
 SUM_MARGIN = 30.0
 _NONE = np.empty(0, np.int64)
 # Sorting the rows of a batch takes about as long as scanning them for this many queries.
-_QUERIES_WORTH_ORDER = 500
+QUERIES_WORTH_ORDER = 500
 
 
 class Fold:
@@ -90,12 +90,12 @@ class Fold:
             deleted: The rows of the batch that are no items.
         """
         self.num_items += len(mu) - len(deleted)
-        labels = _labels(len(mu), deleted)
+        labels = row_labels(len(mu), deleted)
         if reaching is None:
             reaching = np.arange(len(self.group))
         if len(mu) == 0 or len(reaching) == 0:
             return
-        if not in_order and len(reaching) >= _QUERIES_WORTH_ORDER:
+        if not in_order and len(reaching) >= QUERIES_WORTH_ORDER:
             order = kd_order(mu)
             mu, log_var, unordered = mu[order], log_var[order], items
             labels = np.where(labels[order] < 0, -1, np.arange(len(mu)))
@@ -197,12 +197,12 @@ class Fold:
             deleted: The rows of the batch that are no items; -inf is in the place of missing ones.
             items: Gives the payload of some rows of the batch, which a limit per value needs.
         """
-        prepared = self._prepare(mu, log_var, _labels(len(mu), deleted), len(self.group))
+        prepared = self._prepare(mu, log_var, row_labels(len(mu), deleted), len(self.group))
         per = self._per_value(items, len(mu))
         return engine.search(prepared, self._queries, self.request.k, per=per)[0]
 
 
-def _labels(num_rows: int, deleted: NDArray[np.int64]) -> NDArray[np.int64]:
+def row_labels(num_rows: int, deleted: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the rows' numbers, negative where a row is no item."""
     labels = np.arange(num_rows)
     labels[deleted] = -1

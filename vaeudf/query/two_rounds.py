@@ -65,13 +65,35 @@ def search_table(
         counts: What the tasks count into.
     """
     groups = [group for group in groups if group.num_rows]
-    floors = _first_round(spark, groups, request, counts)
+    floors = first_round(spark, groups, request, counts)
     request = replace(request, floors=np.maximum(request.floors, floors))
     if request.cuts is not None:
-        num_items = sum(group.num_rows for group in groups)
-        log_num_items = math.log(max(1, num_items))
-        cuts = floors - SUM_MARGIN - log_num_items
+        cuts, log_num_items = cuts_below(floors, groups)
         request = replace(request, cuts=cuts, log_num_items=log_num_items)
+    tasks = deal(spark, groups, request)
+    shared = Cluster(spark).share((request, tasks))
+
+    def fold(number: int) -> Iterator[pa.RecordBatch]:
+        yield from _fold_splits(number, shared, columns, counts)
+
+    return numbered_tasks(spark, len(tasks), fold, columns.struct)
+
+
+def cuts_below(
+    floors: NDArray[np.float64], groups: list[RowGroup]
+) -> tuple[NDArray[np.float64], float]:
+    """Return the values below which items may be left out of sums, and log of how many there are.
+
+    Args:
+        floors: Values that some item of the table reaches, of each query, (Q,).
+        groups: The table's row groups.
+    """
+    log_num_items = math.log(max(1, sum(group.num_rows for group in groups)))
+    return floors - SUM_MARGIN - log_num_items, log_num_items
+
+
+def deal(spark: SparkSession, groups: list[RowGroup], request: Request) -> list[list[Split]]:
+    """Return the splits that can still matter to some query, dealt to tasks by what they cost."""
     reaching = _count_reaching(groups, request)
     planned = [place for place, number in enumerate(reaching) if number]
     splits = join([groups[place] for place in planned], _ROWS_PER_SPLIT)
@@ -81,18 +103,13 @@ def search_table(
     )
     costs = np.array([split.num_rows for split in splits]) * (asked + _COST_OF_READING)
     num_tasks = max(1, min(len(splits), _num_tasks(spark, costs)))
-    shared = Cluster(spark).share((request, spread(splits, costs, num_tasks)))
-
-    def fold(number: int) -> Iterator[pa.RecordBatch]:
-        yield from _fold_splits(number, shared, columns, counts)
-
-    return numbered_tasks(spark, num_tasks, fold, columns.struct)
+    return spread(splits, costs, num_tasks)
 
 
-def _first_round(
+def first_round(
     spark: SparkSession, groups: list[RowGroup], request: Request, counts: Counts
 ) -> NDArray[np.float64]:
-    """Return a floor for every query's k-th value, from a few splits of its own."""
+    """Return a floor for every query's k-th value, from a few splits of its own; -inf for none."""
     num_queries = len(request.queries)
     floors = np.full(num_queries, -np.inf)
     if len(groups) < 2 or sum(group.num_rows for group in groups) <= request.k:

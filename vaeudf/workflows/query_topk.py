@@ -21,6 +21,7 @@ from vaeudf.errors import InputError, root_cause
 from vaeudf.gaussian.checks import Tolerance, check_tolerance
 from vaeudf.gaussian.scores import SCORES
 from vaeudf.model.py_files import use_py_files
+from vaeudf.query.all_above import plan_all
 from vaeudf.query.bulk import BulkQuery, plan, posteriors_of
 from vaeudf.query.files import read_latents
 from vaeudf.query.latents import Latents, parse_z
@@ -38,6 +39,7 @@ from vaeudf.spark.stopwatch import Stopwatch
 from vaeudf.storage.locations import absolute, spark_literal, spark_uri
 from vaeudf.storage.outputs import RESULTS_MARK, replacing
 from vaeudf.table.open import PosteriorTable, open_posteriors
+from vaeudf.workflows.all_hits import check_all, told_of_all
 from vaeudf.workflows.cli import Summary, option
 from vaeudf.workflows.hits import most_frequent, most_frequent_of, print_table
 from vaeudf.workflows.option_groups import PageOptions, VersionOptions
@@ -67,7 +69,8 @@ class QueryTopk(VersionOptions, PageOptions):
     image: list[str] | None = option(
         None, help="a photo, a folder or a glob of photos, to find items like them; repeat it"
     )
-    k: int = option(10, help="items per query")
+    k: int | None = option(None, help=f"items per query (default: {QueryOptions.k})")
+    all: bool = option(False, help="with --min-score: every item that reaches it, not k; unranked")
     score: str | None = option(
         None,
         help=f"{', '.join(SCORES)} (default: log_likelihood for z, kl for Gaussians)",
@@ -114,6 +117,7 @@ class QueryTopk(VersionOptions, PageOptions):
             raise InputError("ignore-dims is for --z and --queries: other queries are Gaussians.")
         if self.exclude_self and not self.like:
             raise InputError("exclude-self is for --like: a z has no item of its own.")
+        check_all(self)
         self.check_version()
         if self.report_queries < 1:
             raise InputError(f"report-queries is {self.report_queries}; expected at least 1.")
@@ -146,7 +150,7 @@ class QueryTopk(VersionOptions, PageOptions):
     def query_options(self) -> QueryOptions:
         """Return what is asked for of every query."""
         return QueryOptions(
-            k=self.k,
+            k=QueryOptions.k if self.k is None else self.k,
             score=self.score,
             tolerance=self._tolerance,
             min_score=self.min_score,
@@ -199,16 +203,17 @@ def query_topk(options: QueryTopk) -> Summary:
             _check_queries(latents, table, options)
         # With --distinct the plan searches already.
         with watch.phase("plan"), _where_is_to_blame(options.where):
-            query = plan(_searched(spark, table, options), latents, options.query_options())
+            searched, asked = _searched(spark, table, options), options.query_options()
+            query = (plan_all if options.all else plan)(searched, latents, asked)
         hits, hidden = query.hits, None
         with watch.phase("search"), _where_is_to_blame(options.where):
             if options.output:
                 with replacing(options.output, RESULTS_MARK) as folder:
-                    ordered = hits.sortWithinPartitions(QUERY_ID, RANK)
+                    ordered = hits if options.all else hits.sortWithinPartitions(QUERY_ID, RANK)
                     ordered.write.parquet(spark_uri(folder))
                 # What follows reads the results instead of searching again.
                 hits = spark.read.parquet(spark_literal(options.output))
-                hub = most_frequent(hits, len(latents))
+                hub = None if options.all else most_frequent(hits, len(latents))
                 if options.distinct is not None:
                     hidden = hits.agg(F.coalesce(F.sum(HIDDEN), F.lit(0))).collect()[0][0]
             else:
@@ -221,6 +226,8 @@ def query_topk(options: QueryTopk) -> Summary:
         summary = _summary(options, table, query, latents, hub)
         if hidden is not None:
             summary["hidden"] = hidden
+        if options.all:
+            summary |= told_of_all(hits, latents)
         summary["seconds"] = watch.seconds
         if page is not None:
             with watch.phase("report"):
@@ -230,11 +237,12 @@ def query_topk(options: QueryTopk) -> Summary:
                 written = page.write(spark, table, latents, rows, query.score, summary)
     if not options.output and not options.report:
         print_table(rows, hits.columns, latents)
+    k = options.query_options().k
     if options.per is not None and options.min_score is None:
         num_hits = hits.count() if options.output else len(rows)
-        tell_of_few(options.per, options.k, num_hits, len(latents))
-    elif options.k > summary["items"] and options.distinct is None:
-        log.info("k is %d, but there are %d items: all are returned.", options.k, summary["items"])
+        tell_of_few(options.per, k, num_hits, len(latents))
+    elif k > summary["items"] and options.distinct is None and not options.all:
+        log.info("k is %d, but there are %d items: all are returned.", k, summary["items"])
     if options.output:
         summary["output"] = absolute(options.output)
     if written is not None:
@@ -306,7 +314,7 @@ def _summary(
     summary: Summary = {
         "queries": len(latents),
         "items": items,
-        "k": options.k,
+        **({"all": True} if options.all else {"k": options.query_options().k}),
         "score": query.score.name,
         "tolerance": options.query_options().tolerance,
         **_rule(options),
