@@ -56,7 +56,7 @@ def test_lazy_names_are_what_they_say():
     import vaeudf.model.bundle
     import vaeudf.query.bulk
 
-    for name in ("encode", "decode", "nearest", "top_k", "all_above", "load_bundle"):
+    for name in ("encode", "decode", "nearest", "top_k", "all_above", "shares", "load_bundle"):
         assert isinstance(getattr(vaeudf, name), types.FunctionType)
         assert getattr(vaeudf, name).__name__ == name
     assert vaeudf.Bundle is vaeudf.model.bundle.Bundle
@@ -95,6 +95,7 @@ def test_dir_lists_what_is_promised():
             "gaussian",
             "load_bundle",
             "nearest",
+            "shares",
             "top_k",
         ]
     )

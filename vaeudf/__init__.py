@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from vaeudf.model.export.origin import OnnxFiles
     from vaeudf.query.all_above import all_above
     from vaeudf.query.bulk import top_k
+    from vaeudf.query.shares import shares
     from vaeudf.search.index import PosteriorIndex, nearest
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "gaussian",
     "load_bundle",
     "nearest",
+    "shares",
     "top_k",
 ]
 __version__ = "0.1.0"
@@ -56,6 +58,7 @@ _LAZY = {
     "nearest": "vaeudf.search.index",
     "top_k": "vaeudf.query.bulk",
     "all_above": "vaeudf.query.all_above",
+    "shares": "vaeudf.query.shares",
 }
 
 

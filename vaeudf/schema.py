@@ -35,6 +35,8 @@ COSTLIEST = "costliest"
 RESPONSIBILITY = "responsibility"
 LOG_AGGREGATE_POSTERIOR = "log_aggregate_posterior"
 LOG_AGGREGATE_POSTERIOR_ERROR = "log_aggregate_posterior_error"
+SHARE = "share"
+SHARE_ERROR = "share_error"
 
 
 Z = "z"

@@ -14,7 +14,7 @@ from tests.support.pages import (
     image_file,
     result,
 )
-from vaeudf.pages.query_page import Hit, write_query_page
+from vaeudf.pages.query_page import Hit, Part, write_query_page
 
 
 def hits(*names, score=-1.5, image=None, facts=()):
@@ -157,6 +157,34 @@ def test_counts(page):
     assert "1 query against 1 item." in page(result(), num_items=1).texts["p"][0]
     text = page(result(), result(), num_items=1234567).texts["p"][0]
     assert "2 queries against 1,234,567 items." in text
+
+
+def test_shares(page):
+    parts = [Part("dress", 0.826), Part("7 & 8", 0.1), Part("2 others", 0.074)]
+    shown = page(result(parts=parts), result(), share_of="category")
+    assert shown.texts["part"] == ["83 % dress", "10 % 7 & 8", "7 % 2 others"]
+    assert shown.texts["h3"] == ["category"]
+    bars = [tag[1]["style"] for tag in shown.tags if tag[1].get("class") == "fill"]
+    assert bars == ["width: 82.6%", "width: 10.0%", "width: 7.4%"]
+    assert "the items of each category have" in shown.texts["p"][1]
+    plain = page(result())
+    assert "part" not in plain.texts and "Beside each query" not in plain.texts["p"][1]
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (1.0, "100 %"),
+        (0.9999, ">99 %"),
+        (0.996, ">99 %"),
+        (0.994, "99 %"),
+        (0.006, "1 %"),
+        (0.004, "<1 %"),
+        (0.0, "0 %"),
+    ],
+)
+def test_shares_are_neither_nothing_nor_all_unless_they_are(share, text):
+    assert Part("dress", share).text == text
 
 
 # ---- what is not on it

@@ -16,7 +16,7 @@ from vaeudf.clustering.divergences import KL
 from vaeudf.pages.cluster_page import ClusterSection, Member, write_cluster_page
 from vaeudf.pages.cluster_plots import choice_of_k
 from vaeudf.pages.health_page import pictured, write_health_page
-from vaeudf.pages.query_page import Hit, write_query_page
+from vaeudf.pages.query_page import Hit, Part, write_query_page
 
 Example = tuple[str, int]
 """A page's file, and how many pictures are on it at least."""
@@ -33,12 +33,14 @@ def query_page(folder: Path) -> Example:
         Hit(rank=13, item_id="x" * 200, score=-3.0),
     ]
     decoded = np.full((16, 16, 3), 90, np.uint8)
+    parts = [Part("coat", 0.83), Part(HOSTILE, 0.12), Part("z" * 200, 0.04), Part("3 others", 0.01)]
     page = write_query_page(
         str(folder),
-        [result(*hits, decoded=decoded, z=np.linspace(-5, 5, 12))],
+        [result(*hits, decoded=decoded, z=np.linspace(-5, 5, 12), parts=parts)],
         title="Most like these",
         num_items=5,
         slider_range=5.0,
+        share_of="category",
         facts=[("queries", "1"), ("seconds", "search 1.0")],
     )
     return page, 13

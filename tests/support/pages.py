@@ -21,8 +21,8 @@ def image_file(colour, kind="PNG", size=(40, 30)):
     return stream.getvalue()
 
 
-def result(*found, query_id="wish", z=(0.5, -1.25), decoded=None):
-    return Result(query_id, np.array(z), decoded, found)
+def result(*found, query_id="wish", z=(0.5, -1.25), decoded=None, parts=()):
+    return Result(query_id, np.array(z), decoded, found, parts=parts)
 
 
 class Page(HTMLParser):

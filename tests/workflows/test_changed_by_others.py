@@ -23,6 +23,7 @@ from deltalake import Field as DeltaField
 import vaeudf
 from tests.support.deletion_vectors import commit, commits
 from tests.support.scene import tree
+from tests.support.tolerances import assert_within
 from tests.support.versions import age
 from vaeudf.catalog.source import CatalogSource, list_items, read_images
 from vaeudf.errors import InputError, TableError
@@ -122,6 +123,24 @@ def test_a_filtered_query_by_the_new_name(copy, tmp_path):
     cheap = [item for item in ALL if prices[item] < limit]
     assert hits["item_id"].to_pylist() == best(cheap, Z, 5)
     assert hits[column].to_pylist() == [prices[item] for item in hits["item_id"].to_pylist()]
+
+
+def test_every_item_and_shares_by_the_new_name(spark):
+    uri, column = str(CHANGED / "mapped-with-vectors"), "in stock"
+    items = live("mapped-with-vectors")
+    stock = dict(zip(ORIGINAL["item_id"].to_pylist(), ORIGINAL["stock"].to_pylist(), strict=True))
+    hits = vaeudf.all_above(uri, [Z], -1e9, columns=[column]).toArrow()
+    found = zip(hits["item_id"].to_pylist(), hits[column].to_pylist(), strict=True)
+    assert sorted(found) == sorted((item, stock[item]) for item in items)
+    densities = dict(zip(hits["item_id"].to_pylist(), np.exp(hits["log_likelihood"]), strict=True))
+    expected: dict[int, float] = {}
+    for item in items:
+        part = densities[item] / sum(densities.values())
+        expected[stock[item]] = expected.get(stock[item], 0.0) + part
+    shares = vaeudf.shares(uri, [Z], column).toArrow()
+    parts = dict(zip(shares[column].to_pylist(), shares["share"].to_pylist(), strict=True))
+    for value, part in expected.items():
+        assert_within(parts.get(value, 0.0), part, 1e-9, why="densities by their sum")
 
 
 @pytest.mark.parametrize("name", some(TABLES, ["mapped-with-vectors"]))

@@ -96,7 +96,7 @@ def test_conditions_and_many_queries(table, tmp_path):
         (
             {"responsibilities": True},
             "--responsibilities does not go with --all: its hits leave the tasks before the sums "
-            "are known.",
+            "are known; --share has sums.",
         ),
         (
             {"report": "page"},

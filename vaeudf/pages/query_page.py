@@ -27,6 +27,26 @@ class Hit(Item):
 
 
 @dataclass(frozen=True)
+class Part:
+    """What part of a query's density the items of one value have.
+
+    Attributes:
+        label: The value.
+        share: From 0 to 1.
+    """
+
+    label: str
+    share: float
+
+    @property
+    def text(self) -> str:
+        """The share in whole per cent, and neither nothing nor all unless it is."""
+        if 0 < self.share < 0.005:
+            return "<1 %"
+        return f"{100 * self.share:.0f} %" if self.share <= 0.995 or self.share == 1 else ">99 %"
+
+
+@dataclass(frozen=True)
 class Result:
     """One query and its hits.
 
@@ -36,6 +56,7 @@ class Result:
         decoded: The picture z stands for, (H, W, C) uint8; None without a decoder.
         hits: Best first.
         photo: The image that is asked with, as the file has it; None unless it is one.
+        parts: Which part of its density the items of which value have, the largest first.
     """
 
     query_id: str
@@ -43,6 +64,7 @@ class Result:
     decoded: NDArray[np.uint8] | None
     hits: Sequence[Hit]
     photo: bytes | None = None
+    parts: Sequence[Part] = ()
 
 
 def write_query_page(
@@ -54,6 +76,7 @@ def write_query_page(
     slider_range: float,
     score: Score = LOG_LIKELIHOOD,
     rule: str = "",
+    share_of: str = "",
     facts: Sequence[tuple[str, str]] = (),
     omitted: int = 0,
 ) -> str:
@@ -67,6 +90,7 @@ def write_query_page(
         slider_range: a of the sliders' travel [-a, a].
         score: What the hits are ranked by.
         rule: By what rule they were chosen besides, as a sentence.
+        share_of: What the results' parts are values of.
         facts: What to say of the run at the end of the page: labels and values.
         omitted: How many further queries are not on the page.
 
@@ -82,6 +106,7 @@ def write_query_page(
         slider_range=slider_range,
         score=score,
         rule=rule,
+        share_of=share_of,
         facts=facts,
         omitted=omitted,
     )

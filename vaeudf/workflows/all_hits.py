@@ -18,7 +18,7 @@ _NOT_WITH_ALL = {
     "per": "it does not choose among the hits",
     "distinct": "it does not choose among the hits",
     "diversify": "it does not choose among the hits",
-    "responsibilities": "its hits leave the tasks before the sums are known",
+    "responsibilities": "its hits leave the tasks before the sums are known; --share has sums",
     "report": "its hits are not ranked, and there may be millions; for a page, ask with --k",
 }
 # Up to so many queries, the summary says how many hits each has.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from vaeudf.catalog.source import CatalogSource, read_thumbnails
 from vaeudf.gaussian.checks import Tolerance
 from vaeudf.gaussian.scores import Score
 from vaeudf.pages.page import THUMBNAIL_SIDE
-from vaeudf.pages.query_page import Hit, Result, write_query_page
+from vaeudf.pages.query_page import Hit, Part, Result, write_query_page
 from vaeudf.query.latents import Latents
 from vaeudf.query.per_value import Per
 from vaeudf.schema import ITEM_ID, QUERY_ID, RANK
@@ -21,9 +21,13 @@ from vaeudf.table.open import PosteriorTable
 from vaeudf.workflows.cli import Summary
 from vaeudf.workflows.photos import read_photos
 from vaeudf.workflows.pictures import closing_facts, read_facts, slider_range
+from vaeudf.workflows.share_table import LEAST_TOLD, Leading
 
 if TYPE_CHECKING:
     from vaeudf.model.bundle import Bundle
+
+# How many values' shares the page has room for beside each query.
+_PARTS = 5
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class QueryPage:
         hits: Sequence[Row],
         score: Score,
         summary: Summary,
+        shares: Mapping[str, Leading],
     ) -> str:
         """Write the page and return its path.
 
@@ -64,6 +69,7 @@ class QueryPage:
             hits: The hits of those that are shown, at least.
             score: What they are ranked by.
             summary: What is known of the run.
+            shares: The leading shares of those that are shown, where they were asked for.
         """
         shown = latents.ids[: self.num_queries]
         rows = sorted((hit for hit in hits if hit[QUERY_ID] in shown), key=lambda hit: hit[RANK])
@@ -88,7 +94,8 @@ class QueryPage:
                 if row[QUERY_ID] == query_id
             ]
             photo = photos.get(query_id)
-            results.append(Result(query_id, latents.z[place], decoded[place], own, photo))
+            parts = _parts(shares.get(query_id), summary.get("share", ""))
+            results.append(Result(query_id, latents.z[place], decoded[place], own, photo, parts))
         return write_query_page(
             self.folder,
             results,
@@ -96,10 +103,24 @@ class QueryPage:
             num_items=summary["items"],
             score=score,
             rule=_rule(summary),
+            share_of=summary.get("share", ""),
             facts=_facts_of_run(summary),
             slider_range=self.slider_range or slider_range(self.decoder, z),
             omitted=len(latents) - len(shown),
         )
+
+
+def _parts(found: Leading | None, column: str) -> list[Part]:
+    """Return a query's shares of a column's values as the page shows them."""
+    if found is None:
+        return []
+    shown = found.values[:_PARTS]
+    parts = [Part(f"no {column}" if value is None else value, share) for value, share in shown]
+    others = found.others + len(found.values) - len(shown)
+    rest = found.rest + sum(share for _, share in found.values[_PARTS:])
+    if others and rest >= LEAST_TOLD:
+        parts.append(Part("1 other" if others == 1 else f"{others:,} others", rest))
+    return parts
 
 
 def tolerance_text(tolerance: Tolerance) -> str:

@@ -27,6 +27,7 @@ from vaeudf.query.files import read_latents
 from vaeudf.query.latents import Latents, parse_z
 from vaeudf.query.options import QueryOptions
 from vaeudf.query.per_value import Per, tell_of_few
+from vaeudf.query.shares import check_share, plan_shares
 from vaeudf.schema import (
     HIDDEN,
     QUERY_ID,
@@ -37,7 +38,7 @@ from vaeudf.spark.read import read_table
 from vaeudf.spark.session import spark_session
 from vaeudf.spark.stopwatch import Stopwatch
 from vaeudf.storage.locations import absolute, spark_literal, spark_uri
-from vaeudf.storage.outputs import RESULTS_MARK, replacing
+from vaeudf.storage.outputs import RESULTS_MARK, check_output, replacing
 from vaeudf.table.open import PosteriorTable, open_posteriors
 from vaeudf.workflows.all_hits import check_all, told_of_all
 from vaeudf.workflows.cli import Summary, option
@@ -46,6 +47,7 @@ from vaeudf.workflows.option_groups import PageOptions, VersionOptions
 from vaeudf.workflows.photos import photos_as_queries
 from vaeudf.workflows.pictures import check_pictures, find_pictures, load_decoder, places_read
 from vaeudf.workflows.query_page import QueryPage, tolerance_text
+from vaeudf.workflows.share_table import leading, print_shares, share_folder, write_shares
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +93,9 @@ class QueryTopk(VersionOptions, PageOptions):
     explain: bool = option(False, help="add misfit, volume and the costliest dimensions")
     responsibilities: bool = option(
         False, help="add each hit's p(x|z), and log of the mean of q(z|x) over the items"
+    )
+    share: str | None = option(
+        None, help="a payload column: add up p(x|z) by its values, such as 83 % dress"
     )
     distinct: float | None = option(
         None, help="hide items whose Bhattacharyya distance from a better hit is below this, nats"
@@ -184,6 +189,9 @@ def query_topk(options: QueryTopk) -> Summary:
     photos = [path for path in options.image or () if not is_glob(path)]
     inputs = places_read(table, *named, *photos)
     options.check_outputs(options.output, RESULTS_MARK, inputs)
+    if options.output and options.share:
+        others = [*inputs, options.output, *([options.report] if options.report else [])]
+        check_output(share_folder(options.output), options.overwrite, RESULTS_MARK, others)
 
     written = None
     with spark_session("query_topk") as spark, progress(spark, watch):
@@ -205,12 +213,17 @@ def query_topk(options: QueryTopk) -> Summary:
         with watch.phase("plan"), _where_is_to_blame(options.where):
             searched, asked = _searched(spark, table, options), options.query_options()
             query = (plan_all if options.all else plan)(searched, latents, asked)
+            shares = None
+            if options.share:
+                shares = plan_shares(searched, latents, options.share, asked)
         hits, hidden = query.hits, None
         with watch.phase("search"), _where_is_to_blame(options.where):
             if options.output:
                 with replacing(options.output, RESULTS_MARK) as folder:
                     ordered = hits if options.all else hits.sortWithinPartitions(QUERY_ID, RANK)
                     ordered.write.parquet(spark_uri(folder))
+                    if shares is not None:
+                        shares = write_shares(spark, shares, options.output)
                 # What follows reads the results instead of searching again.
                 hits = spark.read.parquet(spark_literal(options.output))
                 hub = None if options.all else most_frequent(hits, len(latents))
@@ -221,6 +234,10 @@ def query_topk(options: QueryTopk) -> Summary:
                 hub = most_frequent_of(rows, len(latents))
                 if options.distinct is not None:
                     hidden = sum(row[HIDDEN] for row in rows)
+            told = {}
+            if shares is not None and options.share and (page is not None or not options.output):
+                names = None if page is None else latents.ids[: options.report_queries]
+                told = leading(shares, options.share, names)
         if len(latents) == 1:
             hub = None  # all hits of one query are equally frequent
         summary = _summary(options, table, query, latents, hub)
@@ -234,9 +251,11 @@ def query_topk(options: QueryTopk) -> Summary:
                 if options.output:
                     shown = latents.ids[: options.report_queries]
                     rows = hits.where(F.col(QUERY_ID).isin(list(shown))).collect()
-                written = page.write(spark, table, latents, rows, query.score, summary)
+                written = page.write(spark, table, latents, rows, query.score, summary, told)
     if not options.output and not options.report:
         print_table(rows, hits.columns, latents)
+        if options.share:
+            print_shares(told, options.share, latents)
     k = options.query_options().k
     if options.per is not None and options.min_score is None:
         num_hits = hits.count() if options.output else len(rows)
@@ -245,6 +264,8 @@ def query_topk(options: QueryTopk) -> Summary:
         log.info("k is %d, but there are %d items: all are returned.", k, summary["items"])
     if options.output:
         summary["output"] = absolute(options.output)
+        if options.share:
+            summary["share_output"] = absolute(share_folder(options.output))
     if written is not None:
         summary["report"] = written
     return summary
@@ -268,7 +289,9 @@ def _read_queries(options: QueryTopk, table: PosteriorTable) -> Latents | None:
 
 def _check_queries(latents: Latents, table: PosteriorTable, options: QueryTopk) -> None:
     latents.check_latent_dim(table.latent_dim)
-    options.query_options().score_for(latents)
+    score = options.query_options().score_for(latents)
+    if options.share is not None:
+        check_share(score)
     if options.z_bound is not None:
         latents.check_bound(options.z_bound)
 
@@ -343,10 +366,10 @@ def _summary(
 
 
 def _rule(options: QueryTopk) -> dict[str, object]:
-    """Return the rule by which hits are chosen besides their score, if there is one."""
+    """Return by which rule hits are chosen besides their score, and what shares are of, if any."""
     rule: dict[str, object] = {
         name: value
-        for name in ("per", "distinct", "diversify")
+        for name in ("per", "distinct", "diversify", "share")
         if (value := getattr(options, name)) is not None
     }
     if options.diversify is not None:

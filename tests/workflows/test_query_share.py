@@ -1,0 +1,140 @@
+"""``query_topk --share COLUMN``: what is printed, written and shown on the page."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+import pyarrow.parquet as pq
+import pytest
+from scipy.special import logsumexp
+
+from tests.support.bulk import oracle
+from tests.support.scene import NUM_ITEMS, tree
+from tests.support.tables import matrix, read
+from tests.support.tolerances import assert_within, score_bound
+from vaeudf.errors import InputError
+from vaeudf.workflows.query_topk import QueryTopk, query_topk
+from vaeudf.workflows.share_table import Leading
+
+Z = {"0,0,0,0": [0.0, 0, 0, 0], "0.5,-1,0,2": [0.5, -1, 0, 2]}
+
+
+def expected(items: pa.Table, column: str) -> list[dict[object, float]]:
+    """p(value | z) by torch's densities and SciPy's sums."""
+    value_of = dict(zip(items["item_id"].to_pylist(), items[column].to_pylist(), strict=True))
+    found = []
+    for pairs in oracle(items, np.array(list(Z.values())), len(items)):
+        total = logsumexp([score for _, score in pairs])
+        by_value: dict[object, list[float]] = {}
+        for name, score in pairs:
+            by_value.setdefault(value_of[name], []).append(score)
+        found.append({value: np.exp(logsumexp(s) - total) for value, s in by_value.items()})
+    return found
+
+
+@pytest.mark.spark
+def test_printed(table, capsys):
+    summary = query_topk(QueryTopk(table, z=list(Z), k=1, share="category"))
+    assert summary["share"] == "category" and "share_output" not in summary
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == ["query_id", "rank", "item_id", "log_likelihood"]
+    assert lines[3] == ["query_id", "category", "share"]
+    right = []
+    for query, parts in enumerate(expected(read(table), "category")):
+        ordered = sorted(parts.items(), key=lambda pair: -pair[1])
+        told = [pair for place, pair in enumerate(ordered) if not place or pair[1] >= 0.0005]
+        right += [[str(query), value, f"{share:.1%}"] for value, share in told]
+        rest = sum(share for _, share in ordered[len(told) :])
+        if rest >= 0.0005:
+            right.append([str(query), f"({len(ordered) - len(told)}", "others)", f"{rest:.1%}"])
+    assert lines[4:] == right
+
+
+@pytest.mark.spark
+def test_written_beside_the_hits(table, tmp_path):
+    output = str(tmp_path / "out")
+    asked = {"z": list(Z), "where": "stock < 12", "k": 2, "output": output}
+    summary = query_topk(QueryTopk(table, **asked, share="stock"))
+    assert summary["share_output"] == f"{output}-share"
+    assert pq.read_table(output).num_rows == 4
+    found = pq.read_table(f"{output}-share")
+    assert found.column_names == ["query_id", "stock", "share", "share_error"]
+    items = read(table)
+    items = items.filter(pa.compute.less(items["stock"], 12))
+    right = expected(items, "stock")
+    assert len(right[0]) == 12 and found.num_rows == 24
+    for row in found.to_pylist():
+        share = right[int(row["query_id"])][row["stock"]]
+        log_share = np.log(max(share, 1e-300))
+        near = 4 * score_bound(log_share, matrix(items, "log_var"), dims=4, items=NUM_ITEMS)
+        assert_within(row["share"], share, share * near + 1e-15, why="exp of two log-sums")
+        assert row["share_error"] == 0
+    before = tree(tmp_path)
+    with pytest.raises(InputError, match=r"out exists already; .*--overwrite"):
+        query_topk(QueryTopk(table, **asked, share="stock"))
+    assert tree(tmp_path) == before
+    query_topk(QueryTopk(table, **asked, share="category", overwrite=True))
+    assert pq.read_table(f"{output}-share").column_names[1] == "category"
+
+
+@pytest.mark.spark
+def test_what_stands_in_the_place_of_the_shares_stays(table, tmp_path):
+    output, other = str(tmp_path / "out"), tmp_path / "out-share"
+    other.mkdir()
+    (other / "letter.txt").write_text("dear")
+    options = {"z": ["0,0,0,0"], "share": "category", "output": output, "overwrite": True}
+    with pytest.raises(InputError, match=r"out-share is not the output of such a job"):
+        query_topk(QueryTopk(table, **options))
+    assert [path.name for path in tmp_path.iterdir()] == ["out-share"]
+
+
+@pytest.mark.spark
+def test_with_all(table, tmp_path):
+    output = str(tmp_path / "out")
+    options = {"all": True, "min_score": -1e9, "share": "category", "output": output}
+    summary = query_topk(QueryTopk(table, z=list(Z), **options))
+    assert summary["hits"] == 2 * NUM_ITEMS
+    shares = pq.read_table(f"{output}-share")
+    assert_within(shares["share"].to_numpy().sum(), 2.0, 1e-9, why="all of two queries")
+
+
+@pytest.mark.spark
+def test_on_the_page(table, tmp_path):
+    page = tmp_path / "page"
+    summary = query_topk(QueryTopk(table, z=list(Z), k=2, share="category", report=str(page)))
+    html = Path(summary["report"]).read_text(encoding="utf-8")
+    said = re.findall(r'<span class="part">(.*?)</span>', html)
+    best = [
+        max(parts, key=lambda value: parts[value]) for parts in expected(read(table), "category")
+    ]
+    for value in best:
+        assert any(text.endswith(f" % {value}") for text in said)
+    assert html.count("<h3>category</h3>") == 2
+
+
+@pytest.mark.spark
+def test_what_is_refused(table, tmp_path, items):
+    output = str(tmp_path / "out")
+
+    def refused(message: str, **options) -> None:
+        with pytest.raises(InputError, match=f"^{re.escape(message)}"):
+            query_topk(QueryTopk(table, output=output, **options))
+        assert not list(tmp_path.iterdir())
+
+    like = next(iter(items))
+    refused("share is for log_likelihood, but the score is kl.", like=[like], share="category")
+    refused("share is of 'size', which the posteriors have no", z=["0,0,0,0"], share="size")
+    refused(
+        "share is the column 'mu', which holds array<float>; expected text,",
+        z=["0,0,0,0"],
+        share="mu",
+    )
+
+
+def test_the_rest():
+    assert Leading([("a", 0.75), (None, 0.125)], 3).rest == 0.125
+    assert Leading([("a", 1.0), ("b", 1e-17)], 0).rest == 0.0
