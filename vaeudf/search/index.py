@@ -262,7 +262,7 @@ class PosteriorIndex:
         warn_of_few(k, count)
         masked = bool(np.isnan(queries).any())
         few = len(queries) <= _FEW_QUERIES
-        if kind is LOG_LIKELIHOOD and few and not masked and not self._is_prepared(kind, tau):
+        if kind is LOG_LIKELIHOOD and few and not self._is_prepared(kind, tau):
             kind, spreads = with_own_tolerances(kind, queries, np.broadcast_to(tau, queries.shape))
             tau = 0.0
         prepared = self._prepare(kind, tau, masked=masked, few=few)
