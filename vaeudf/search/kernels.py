@@ -68,7 +68,8 @@ for _found, _expected in _FIELDS:
     BHATTACHARYYA,
     MLS,
     LOG_LIKELIHOOD_BY_QUERY,
-) = range(10)
+    BLEND,
+) = range(11)
 
 # exp(709.8) overflows float64; the same clip as vaeudf.gaussian's.
 _MAX_LOG_SIGMA = 700.0
@@ -168,8 +169,10 @@ def exact_value(code, query_mu, query_log_var, mu, log_var, log_tau2):
 
     Args:
         code: The score's.
-        query_mu: z, NaN in a dimension that is left open, or a Gaussian query's mean, (n,).
-        query_log_var: A Gaussian query's log sigma², tolerance included, (n,).
+        query_mu: z, NaN in a dimension that is left open, or a Gaussian query's mean, (n,); a
+            blend's centre and slopes, (2n,).
+        query_log_var: A Gaussian query's log sigma², tolerance included, (n,); a blend's second
+            moments and weights, (2n,).
         mu: The item's mean, (n,).
         log_var: The item's log sigma² as stored, (n,).
         log_tau2: Log of the squared tolerance of each dimension, (n,).
@@ -252,6 +255,23 @@ def exact_value(code, query_mu, query_log_var, mu, log_var, log_tau2):
                 total += _scaled_square(query_mu[i] - mu[i], blurred) + blurred
                 closed += 1
         return -0.5 * (total + closed * _LOG_2PI)
+    if code == BLEND:
+        weight = 0.0
+        for i in range(n):
+            if not math.isnan(query_mu[i]):
+                blurred = _blurred(np.float64(log_var[i]), log_tau2[i])
+                half = min(max(0.5 * blurred, -_MAX_LOG_SIGMA), _MAX_LOG_SIGMA)
+                by_sigma = math.exp(-half)
+                scaled = (query_mu[i] - mu[i]) * by_sigma
+                share = query_log_var[n + i]
+                square = share * (scaled * scaled)
+                square += 2.0 * (query_mu[n + i] * by_sigma) * scaled
+                square += (query_log_var[i] * by_sigma) * by_sigma
+                total += square + share * blurred
+                weight += share
+        total = -0.5 * (total + weight * _LOG_2PI)
+        # Beyond float64's range, terms of both signs are NaN.
+        return total if total == total else -math.inf
     raise ValueError("the score has a code without a formula in vaeudf.search.kernels.exact_value")
 
 
@@ -656,13 +676,14 @@ def bounds(nodes, node, down, up, spread, weight, closed, count, out):
             p2 = nodes.forward[node, i, 4]
             m2 = nodes.forward[node, i, 5]
             if closed.shape[1] > 0:
-                # Only points leave dimensions open: they have no spreads.
+                # Of these only blends have spreads.
+                spreads = spread.shape[1] > 0
                 for s in range(count):
                     a = low - up[i, s]
                     b = down[i, s] - high
                     a = a if a > b else b
                     a = a if a > _NEAREST else _ZERO
-                    t = a * a
+                    t = a * a + spread[i, s] if spreads else a * a
                     x = p0 + m0 * t
                     y = p1 + m1 * t
                     z = p2 + m2 * t
@@ -1029,19 +1050,25 @@ def _query_features(features, queries, q, centre, magnitudes, phi, s):
                 continue
             x = queries.points[q, i] - centre[i]
             square = 0.5 * (x * x)
-            phi[s, f] = -square
+            half = 0.5 * queries.spread[q, i]
+            phi[s, f] = -(square + half)
             phi[s, f + 1] = x
             phi[s, f + 2] = 1
-            size += square * magnitudes[f] + abs(x) * magnitudes[f + 1] + magnitudes[f + 2]
+            size += (
+                (square + abs(half)) * magnitudes[f]
+                + abs(x) * magnitudes[f + 1]
+                + magnitudes[f + 2]
+            )
         return constant, size
     if not features.backward:
         if features.forward:
             for i in range(d):
                 x = queries.points[q, i] - centre[i]
-                square = 0.5 * (x * x + queries.spread[q, i])
-                phi[s, 2 * i] = -square
+                square = 0.5 * (x * x)
+                half = 0.5 * queries.spread[q, i]
+                phi[s, 2 * i] = -(square + half)
                 phi[s, 2 * i + 1] = x
-                size += square * magnitudes[2 * i] + abs(x) * magnitudes[2 * i + 1]
+                size += (square + abs(half)) * magnitudes[2 * i] + abs(x) * magnitudes[2 * i + 1]
         return constant, size
     step = 4 if features.forward else 2
     f = 0
