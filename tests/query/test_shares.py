@@ -29,8 +29,9 @@ SCHEMA = [("largest", pa.float64()), ("scaled", pa.float64()), ("skipped", pa.fl
 
 
 def log_probs(z, mu, log_var, tolerance=0.0) -> np.ndarray:
-    """log q(z|x) of all pairs; open dimensions are marginal ones."""
-    tau2 = np.broadcast_to(np.square(np.asarray(tolerance, float)), mu.shape[1:])
+    """log q(z|x) of all pairs; what is integrated out over open dimensions is 1."""
+    tau2 = np.square(np.asarray(tolerance, float))
+    tau2 = tau2[:, None] if tau2.ndim == 2 else np.broadcast_to(tau2, mu.shape[1:])
     sigma = torch.sqrt(torch.tensor(np.exp(log_var.astype(float)) + tau2))
     normal = torch.distributions.Normal(torch.tensor(mu.astype(float)), sigma)
     terms = normal.log_prob(torch.tensor(np.nan_to_num(z))[:, None]).numpy()
@@ -220,6 +221,16 @@ def test_deleted_rows_have_no_share(population, tmp_path):
     found = shares(uri, queries, "brand").toArrow()
     scores = log_probs(queries.z, population.mu[left], population.log_var[left])
     check(found, queries, [brands[row] for row in left], scores, "brand", population.log_var)
+
+
+@pytest.mark.spark
+def test_each_query_with_a_tolerance_of_its_own(population):
+    queries = points(queries_around(population, 5))
+    taus = np.array([0.1, 0.5, 1.0, 0.1, 0.2])[:, None]
+    found = shares(population.table, queries, "brand", tolerance=taus).toArrow()
+    scores = log_probs(queries.z, population.mu, population.log_var, taus)
+    values = population.items["brand"].to_pylist()
+    check(found, queries, values, scores, "brand", population.log_var, 2 * np.log(0.1))
 
 
 @pytest.mark.spark

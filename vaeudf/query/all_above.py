@@ -10,9 +10,8 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 from pyspark.sql import DataFrame
 
-from vaeudf.gaussian.checks import check_tolerance
 from vaeudf.query.above import Items, all_pairs
-from vaeudf.query.bulk import BulkQuery, as_latents
+from vaeudf.query.bulk import BulkQuery, as_latents, with_tolerance
 from vaeudf.query.explanation import explain
 from vaeudf.query.latents import Latents
 from vaeudf.query.options import QueryOptions
@@ -50,7 +49,8 @@ def all_above(
         min_score: The least score, in nats; of a distance or divergence, the greatest.
         score: One of :data:`vaeudf.gaussian.scores.SCORES`; unless given, ``log_likelihood`` for
             points and ``kl`` for Gaussians.
-        tolerance: tau, in units of z: how precisely z is meant; a number, or one per dimension.
+        tolerance: tau, in units of z: how precisely z is meant; a number, or one per dimension,
+            shape (n,); for each query its own, shape (Q, 1) or (Q, n).
         columns: Payload columns to carry into the result.
         explain: Take each log-likelihood apart, as :func:`vaeudf.top_k` does.
         exclude_self: Leave out the item whose item_id is the query's own query_id.
@@ -64,15 +64,16 @@ def all_above(
         InputError: As :func:`vaeudf.top_k`.
         TableError: The path does not hold posteriors.
     """
+    latents, tau = with_tolerance(queries, tolerance)
     options = QueryOptions(
         score=score,
-        tolerance=check_tolerance(tolerance),
+        tolerance=tau,
         min_score=float(min_score),
         columns=tuple(columns),
         explain=explain,
         exclude_self=exclude_self,
     )
-    return plan_all(posteriors, queries, options).hits
+    return plan_all(posteriors, latents, options).hits
 
 
 def plan_all(
@@ -119,8 +120,8 @@ class _Rows:
             own, at = queries[some], rows[some]
             items = self._items(at)
             if request.explain:
-                z, mu, log_var = request.queries.z[own], self._mu[at], self._log_var[at]
-                items = explain(items, z, mu, log_var, request.tolerance)
+                log_var = request.blurred(self._log_var[at], own)
+                items = explain(items, request.queries.z[own], self._mu[at], log_var)
             found = {
                 QUERY_ID: self._ids.take(pa.array(own)),
                 request.score.name: pa.array(request.score.from_values(values[some])),

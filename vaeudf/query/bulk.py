@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from vaeudf.errors import InputError
-from vaeudf.gaussian.checks import check_tolerance
+from vaeudf.gaussian.checks import Tolerance, check_tolerance
 from vaeudf.gaussian.scores import Score
 from vaeudf.query.choosing import choose
 from vaeudf.query.frame_search import search_frame
@@ -82,7 +82,8 @@ def top_k(
         k: How many items per query; all of them if there are fewer.
         score: One of :data:`vaeudf.gaussian.scores.SCORES`; unless given, ``log_likelihood`` for
             points and ``kl`` for Gaussians.
-        tolerance: tau, in units of z: how precisely z is meant; a number, or one per dimension.
+        tolerance: tau, in units of z: how precisely z is meant; a number, or one per dimension,
+            shape (n,); for each query its own, shape (Q, 1) or (Q, n).
         min_score: Leave out items that score worse than this.
         columns: Payload columns to carry into the result.
         explain: Take each log-likelihood apart: ``misfit`` + ``volume``, and the three
@@ -96,7 +97,7 @@ def top_k(
             ``hidden`` says how many each hit has hidden. The tolerance blurs both. The search runs
             at once, in as many rounds as it takes.
         diversify: lambda, above 0 and at most 1: choose hits from each query's best by maximal
-            marginal relevance (:class:`vaeudf.query.selection.Diversified`).
+            marginal relevance (:class:`vaeudf.search.selection.Diversified`).
         candidates: Of how many it chooses; 10 · k unless given.
         per: At most so many hits of a query may have the same value of a payload column, as
             ``("category", 2)`` or ``"category:2"``; ``"category"`` means 1. A null is a value.
@@ -113,10 +114,11 @@ def top_k(
             DataFrame's rows shows when the result is evaluated, as an error of Spark's.
         TableError: The path does not hold posteriors.
     """
+    latents, tau = with_tolerance(queries, tolerance)
     options = QueryOptions(
         k=k,
         score=score,
-        tolerance=check_tolerance(tolerance),
+        tolerance=tau,
         min_score=min_score,
         columns=tuple(columns),
         explain=explain,
@@ -127,7 +129,7 @@ def top_k(
         candidates=candidates,
         per=None if per is None else Per.of(per),
     )
-    return plan(posteriors, queries, options).hits
+    return plan(posteriors, latents, options).hits
 
 
 def plan(
@@ -196,11 +198,26 @@ def as_latents(queries: Latents | ArrayLike) -> Latents:
     Raises:
         InputError: They are not an array of shape (Q, n).
     """
-    return queries if isinstance(queries, Latents) else from_rows(_rows_of(queries))
-
-
-def _rows_of(queries: ArrayLike) -> list[NDArray[np.float64]]:
+    if isinstance(queries, Latents):
+        return queries
     try:
-        return list(np.atleast_2d(np.asarray(queries, dtype=np.float64)))
+        return from_rows(list(np.atleast_2d(np.asarray(queries, dtype=np.float64))))
     except (ValueError, TypeError) as error:
         raise InputError(f"queries are not an array of shape (Q, n): {error}.") from None
+
+
+def with_tolerance(queries: Latents | ArrayLike, tolerance: ArrayLike) -> tuple[Latents, Tolerance]:
+    """Return queries with the tolerances of their own, and the tolerance of all of them.
+
+    Args:
+        queries: z vectors, shape (Q, n), or :class:`vaeudf.query.latents.Latents`.
+        tolerance: A number, or one per dimension, shape (n,), for all; or for each query its own,
+            shape (Q, 1) or (Q, n).
+
+    Raises:
+        InputError: One of the two is not as it should be.
+    """
+    latents = as_latents(queries)
+    if np.ndim(tolerance) == 2:
+        return latents.with_tolerance(tolerance), 0.0
+    return latents, check_tolerance(tolerance)

@@ -7,8 +7,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vaeudf.gaussian import LOG_2PI
-from vaeudf.gaussian.checks import Tolerance
-from vaeudf.gaussian.variances import blurred
 from vaeudf.schema import COSTLIEST, MISFIT, VOLUME
 
 _DIMENSIONS_EXPLAINED = 3
@@ -18,8 +16,7 @@ def explain(
     items: pa.Table,
     z: NDArray[np.float64],
     mu: NDArray[np.floating],
-    log_var: NDArray[np.floating],
-    tolerance: Tolerance,
+    log_var: NDArray[np.float64],
 ) -> pa.Table:
     """Add to items what their log-likelihoods are made of.
 
@@ -30,12 +27,10 @@ def explain(
         z: The query of each, shape (m, n), NaN in dimensions that are left open, which cost
             nothing and have no volume.
         mu: The mean of each, shape (m, n).
-        log_var: log sigma² of each, shape (m, n).
-        tolerance: tau.
+        log_var: log s of each, shape (m, n).
     """
-    log_vars = blurred(log_var, tolerance)
     closed = ~np.isnan(z)
-    costs = np.where(closed, 0.5 * np.square((z - mu) * np.exp(-0.5 * log_vars)), 0.0)
+    costs = np.where(closed, 0.5 * np.square((z - mu) * np.exp(-0.5 * log_var)), 0.0)
     # Dimensions that are left open come last, and are left out.
     worst = np.argsort(np.where(closed, -costs, np.inf), axis=1, kind="stable")
     worst = worst[:, :_DIMENSIONS_EXPLAINED]
@@ -48,7 +43,7 @@ def explain(
         ["dimension", "nats"],
     )
     offsets = np.append(0, np.cumsum(shown.sum(axis=1))).astype(np.int32)
-    volumes = -0.5 * np.where(closed, log_vars + LOG_2PI, 0.0).sum(axis=1)
+    volumes = -0.5 * np.where(closed, log_var + LOG_2PI, 0.0).sum(axis=1)
     return (
         items.append_column(MISFIT, pa.array(-costs.sum(axis=1)))
         .append_column(VOLUME, pa.array(volumes))

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from vaeudf.errors import InputError
 from vaeudf.gaussian.checks import Tolerance, check_k, check_tolerance
-from vaeudf.gaussian.scores import Score, choose_score, score_named
+from vaeudf.gaussian.scores import (
+    LOG_LIKELIHOOD,
+    LOG_LIKELIHOOD_BY_QUERY,
+    Score,
+    choose_score,
+    score_named,
+)
 from vaeudf.query.latents import Latents
 from vaeudf.query.per_value import Per
 from vaeudf.query.request import Request
-from vaeudf.query.selection import Distinct, Diversified, Selection
 from vaeudf.schema import HIDDEN
+from vaeudf.search.selection import Choice, Selection
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,38 +69,25 @@ class QueryOptions:
         named = [name for name in rules if getattr(self, name) is not None]
         if len(named) > 1:
             raise InputError(f"{' and '.join(named)} exclude each other; name one of them.")
-        if self.distinct is not None and not (math.isfinite(self.distinct) and self.distinct > 0):
-            raise InputError(f"distinct is {self.distinct}; expected a number of nats above 0.")
+        self._choice.check(self.k)
         if self.distinct is not None and HIDDEN in map(str.lower, self.columns):
             raise InputError(
                 f"column {HIDDEN!r} is in the result of distinct already; leave it out."
             )
-        if self.diversify is not None and not 0 < self.diversify <= 1:
-            raise InputError(
-                f"diversify is {self.diversify}; expected a number above 0 and at most 1."
-            )
-        if self.candidates is None:
-            return
-        if self.diversify is None:
-            raise InputError("candidates goes with diversify; name that, too.")
-        if self.candidates < self.k:
-            raise InputError(
-                f"candidates is {self.candidates}, but k is {self.k}; expected at least as many."
-            )
+
+    @property
+    def _choice(self) -> Choice:
+        return Choice(distinct=self.distinct, diversify=self.diversify, candidates=self.candidates)
 
     @property
     def selection(self) -> Selection | None:
         """The rule by which hits are chosen where they depend on each other."""
-        if self.distinct is not None:
-            return Distinct(self.k, self.distinct, self.tolerance)
-        if self.diversify is not None:
-            return Diversified(self.k, self.diversify, self.tolerance)
-        return None
+        return self._choice.rule(self.k, self.tolerance)
 
     @property
     def candidates_wanted(self) -> int | None:
         """How many candidates the rule chooses from; None for as many as it needs."""
-        return None if self.diversify is None else self.candidates or 10 * self.k
+        return self._choice.candidates_wanted(self.k)
 
     def score_for(self, queries: Latents) -> Score:
         """Return the score that these queries are ranked by.
@@ -114,7 +107,21 @@ class QueryOptions:
         ):
             if wanted and not score.is_log_density:
                 raise InputError(f"{name} is for log_likelihood, but the score is {score.name}.")
-        return score
+        return score if queries.tolerance is None else self._score_by_query(score)
+
+    def _score_by_query(self, score: Score) -> Score:
+        """Return the score that queries with tolerances of their own are ranked by."""
+        if score is not LOG_LIKELIHOOD:
+            raise InputError(
+                f"a tolerance for each query is for log_likelihood, but the score is {score.name}."
+            )
+        if self.selection is not None:
+            name = "distinct" if self.distinct is not None else "diversify"
+            raise InputError(
+                f"{name} blurs all items by one tolerance, but the queries have tolerances of "
+                "their own; leave out one of the two."
+            )
+        return LOG_LIKELIHOOD_BY_QUERY
 
     def request_for(self, queries: Latents) -> Request:
         """Return what the tasks are asked, as long as nothing is known of the items.
@@ -123,7 +130,15 @@ class QueryOptions:
             InputError: As :meth:`score_for`.
         """
         score = self.score_for(queries)
-        check_tolerance(self.tolerance, queries.latent_dim)
+        tolerance = check_tolerance(self.tolerance, queries.latent_dim)
+        if queries.tolerance is not None:
+            own = np.where(np.isnan(queries.tolerance), tolerance, queries.tolerance)
+            if (own == own[0]).all():
+                # One tolerance is part of what items are made ready with, and takes less time.
+                score, queries = LOG_LIKELIHOOD, replace(queries, tolerance=None)
+                tolerance = check_tolerance(own[0])
+            else:
+                queries, tolerance = replace(queries, tolerance=own), 0.0
         # The item itself is left out after the tasks' results are merged.
         k, per = self.k + int(self.exclude_self), self.per
         if per is not None and self.exclude_self:
@@ -135,7 +150,7 @@ class QueryOptions:
             queries=queries,
             k=k,
             score=score,
-            tolerance=self.tolerance,
+            tolerance=tolerance,
             floors=np.full(len(queries), self._floor(score)),
             columns=columns,
             per=per,

@@ -13,10 +13,9 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import DoubleType, StringType, StructType
 
 from vaeudf.errors import InputError
-from vaeudf.gaussian.checks import check_tolerance
 from vaeudf.gaussian.scores import Score
 from vaeudf.query.above import Taker, all_pairs
-from vaeudf.query.bulk import as_latents
+from vaeudf.query.bulk import as_latents, with_tolerance
 from vaeudf.query.latents import Latents
 from vaeudf.query.options import QueryOptions
 from vaeudf.query.request import Request
@@ -51,7 +50,8 @@ def shares(
         queries: z vectors, shape (Q, n), or :class:`vaeudf.query.latents.Latents`; of Gaussians
             their means.
         column: A payload column of text, whole numbers, decimals, booleans, dates or times.
-        tolerance: tau, in units of z: how precisely z is meant; a number, or one per dimension.
+        tolerance: tau, in units of z: how precisely z is meant; a number, or one per dimension,
+            shape (n,); for each query its own, shape (Q, 1) or (Q, n).
 
     Returns:
         ``query_id`` string, the column, ``share`` double from 0 to 1, and ``share_error``: how far
@@ -63,8 +63,9 @@ def shares(
         InputError: As :func:`vaeudf.top_k`; or the column's values are not the same or different.
         TableError: The path does not hold posteriors.
     """
-    options = QueryOptions(score="log_likelihood", tolerance=check_tolerance(tolerance))
-    return plan_shares(posteriors, queries, column, options)
+    latents, tau = with_tolerance(queries, tolerance)
+    options = QueryOptions(score="log_likelihood", tolerance=tau)
+    return plan_shares(posteriors, latents, column, options)
 
 
 def plan_shares(

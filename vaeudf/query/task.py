@@ -110,7 +110,8 @@ class Fold:
         found = items(wanted).take(pa.array(at))
         if self.request.explain:
             z = self._queries.mu[places]
-            found = explain(found, z, mu[rows], log_var[rows], self.request.tolerance)
+            blurred = self.request.blurred(log_var[rows], self.group[places])
+            found = explain(found, z, mu[rows], blurred)
         self._best.add(places, values, found)
 
     def result(self) -> tuple[NDArray[np.int64], NDArray[np.float64], pa.Table | None]:

@@ -75,7 +75,7 @@ class ValueSums:
         # Dense where most queries have most values, else by what there is.
         (q, first), (v, low) = _range(queries), _range(codes)
         keys = (queries - first) * v + (codes - low)
-        if q * v <= 4 * len(keys):
+        if q * v <= 2 * len(keys):
             own = _summed(keys, values, q * v)
             there = np.flatnonzero(own[0] > -np.inf)
             largest, scaled = own[0][there], own[1][there]

@@ -339,7 +339,9 @@ def _summary(
         "items": items,
         **({"all": True} if options.all else {"k": options.query_options().k}),
         "score": query.score.name,
-        "tolerance": options.query_options().tolerance,
+        "tolerance": options.query_options().tolerance
+        if latents.tolerance is None
+        else "of each query",
         **_rule(options),
         "table": table.uri,
         "version": table.version,
