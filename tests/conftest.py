@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import numpy as np
@@ -57,6 +58,8 @@ def spark(request: pytest.FixtureRequest) -> Iterator[SparkSession]:
         .config("spark.driver.host", "127.0.0.1")
         .config("spark.log.level", "OFF")
         .config("spark.sql.execution.arrow.pyspark.enabled", "true")
+        .config("spark.python.daemon.module", "tests.support.daemon")
+        .config("spark.executorEnv.PYTHONPATH", str(Path(__file__).parents[1]))
         .getOrCreate()
     )
     yield session
