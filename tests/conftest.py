@@ -52,6 +52,7 @@ def spark(request: pytest.FixtureRequest) -> Iterator[SparkSession]:
         session_builder("tests")
         .master("local[2,2]")
         .config("spark.ui.enabled", "false")
+        .config("spark.ui.showConsoleProgress", "false")
         .config("spark.sql.shuffle.partitions", "3")
         .config("spark.sql.codegen.wholeStage", str(generates).lower())
         .config("spark.driver.bindAddress", "127.0.0.1")
