@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from vaeudf.gaussian.blends import Blended
 from vaeudf.gaussian.checks import Tolerance
 from vaeudf.gaussian.scores import Score
 from vaeudf.numerics.boxes import Boxes
+from vaeudf.query.blends import Blends
 from vaeudf.query.latents import Latents
 from vaeudf.query.per_value import Per
 from vaeudf.schema import LOG_VAR, MU
@@ -60,21 +62,27 @@ class Request:
 
     def of_queries(self, places: NDArray[np.int64]) -> Request:
         """Return the request of some of the queries alone, (q,)."""
-        latents = self.queries
-        log_var = None if latents.log_var is None else latents.log_var[places]
-        ids = tuple(latents.ids[place] for place in places)
         return replace(
             self,
-            queries=Latents(ids, latents.z[places], log_var),
+            queries=self.queries.subset(places),
             floors=self.floors[places],
             cuts=None if self.cuts is None else self.cuts[places],
         )
 
     def prepared_queries(self, group: slice | NDArray[np.int64] = slice(None)) -> Queries:
         """Return the queries, or some of them, as the search reads them."""
-        latents = self.queries
+        latents, blended = self.queries, self.blended(group)
+        if blended is not None:
+            return prepare_queries(self.score, blended.mu, blended.terms, self.tolerance)
         log_var = None if latents.log_var is None else latents.log_var[group]
         return prepare_queries(self.score, latents.z[group], log_var, self.tolerance)
+
+    def blended(self, group: slice | NDArray[np.int64] = slice(None)) -> Blended | None:
+        """Return the queries, or some of them, if they are blends."""
+        if not isinstance(self.queries, Blends):
+            return None
+        members = self.queries.members.take(np.arange(len(self.queries))[group])
+        return members.blended(self.tolerance, divergence=self.score.ascending)
 
     def nodes(self, boxes: Boxes) -> Nodes:
         """Return row groups' boxes as the search reads them."""

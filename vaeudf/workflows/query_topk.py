@@ -21,8 +21,9 @@ from vaeudf.errors import InputError, root_cause
 from vaeudf.gaussian.checks import Tolerance, check_tolerance
 from vaeudf.gaussian.scores import SCORES
 from vaeudf.model.py_files import use_py_files
+from vaeudf.query.blends import Blends, with_dislikes
 from vaeudf.query.bulk import BulkQuery, plan, posteriors_of
-from vaeudf.query.files import read_latents
+from vaeudf.query.files import read_queries
 from vaeudf.query.latents import Latents, parse_z
 from vaeudf.query.options import QueryOptions
 from vaeudf.query.per_value import Per, tell_of_few
@@ -38,6 +39,7 @@ from vaeudf.spark.stopwatch import Stopwatch
 from vaeudf.storage.locations import absolute, spark_literal, spark_uri
 from vaeudf.storage.outputs import RESULTS_MARK, replacing
 from vaeudf.table.open import PosteriorTable, open_posteriors
+from vaeudf.workflows.blending import blended, check_blending, facts_of
 from vaeudf.workflows.cli import Summary, option
 from vaeudf.workflows.hits import most_frequent, most_frequent_of, print_table
 from vaeudf.workflows.option_groups import PageOptions, VersionOptions
@@ -50,6 +52,7 @@ log = logging.getLogger(__name__)
 # Above this share of the queries an item is a hub, if there are enough queries to tell.
 _HUB_SHARE = 0.1
 _QUERIES_FOR_HUBS = 20
+_UNLIKE_WEIGHT = 0.5
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,13 @@ class QueryTopk(VersionOptions, PageOptions):
     image: list[str] | None = option(
         None, help="a photo, a folder or a glob of photos, to find items like them; repeat it"
     )
+    blend: bool = option(False, help="make one query of all, or of each group of a file")
+    unlike: list[str] | None = option(
+        None, help="an item_id that hits are to be unlike, in one query with the rest; repeat it"
+    )
+    unlike_weight: float = option(
+        _UNLIKE_WEIGHT, help="with --unlike: what these weigh, together, beside 1"
+    )
     k: int = option(10, help="items per query")
     score: str | None = option(
         None,
@@ -79,7 +89,7 @@ class QueryTopk(VersionOptions, PageOptions):
         None, help='dimensions that z says nothing of, such as "0,7"; also --z "0.4,,*,-1"'
     )
     min_score: float | None = option(None, help="leave out items that score worse")
-    exclude_self: bool = option(False, help="with --like: leave out the item itself")
+    exclude_self: bool = option(False, help="with --like or --unlike: leave out the items named")
     where: str | None = option(None, help="search only items that fulfil this SQL condition")
     columns: list[str] | None = option(None, help="a payload column to add; repeat it for more")
     per: str | None = option(
@@ -112,7 +122,8 @@ class QueryTopk(VersionOptions, PageOptions):
             )
         if self.ignore_dims is not None and (self.like or self.image):
             raise InputError("ignore-dims is for --z and --queries: other queries are Gaussians.")
-        if self.exclude_self and not self.like:
+        check_blending(self, _UNLIKE_WEIGHT)
+        if self.exclude_self and not (self.like or self.unlike or (self.blend and self.queries)):
             raise InputError("exclude-self is for --like: a z has no item of its own.")
         self.check_version()
         if self.report_queries < 1:
@@ -168,6 +179,7 @@ def query_topk(options: QueryTopk) -> Summary:
     use_py_files(options.py_files)
     latents = _read_queries(options, table)
     if latents is not None:
+        latents = latents if options.unlike else blended(latents, options)
         _check_queries(latents, table, options)
     decoder = None
     if options.report:
@@ -196,7 +208,14 @@ def query_topk(options: QueryTopk) -> Summary:
             )
         if latents is None:
             latents = posteriors_of(read_table(spark, table), options.like or [])
+            latents = latents if options.unlike else blended(latents, options)
             _check_queries(latents, table, options)
+        if options.unlike:
+            unlikes = posteriors_of(read_table(spark, table), options.unlike)
+            latents = with_dislikes(latents, unlikes, options.unlike_weight)
+            _check_queries(latents, table, options)
+        if isinstance(latents, Blends):
+            latents.tell()
         # With --distinct the plan searches already.
         with watch.phase("plan"), _where_is_to_blame(options.where):
             query = plan(_searched(spark, table, options), latents, options.query_options())
@@ -250,7 +269,10 @@ def _read_queries(options: QueryTopk, table: PosteriorTable) -> Latents | None:
         return photos_as_queries(
             options.image, table, options.model, trust_model=options.trust_model
         )
-    latents = read_latents(options.queries) if options.queries else parse_z(options.z or [])
+    if options.queries:
+        latents = read_queries(options.queries, blend=options.blend)
+    else:
+        latents = parse_z(options.z or [])
     latents = latents.leaving_open(options.open_dims) if options.open_dims else latents
     if latents.has_open:
         count = int(latents.is_open.any(axis=1).sum())
@@ -309,6 +331,7 @@ def _summary(
         "k": options.k,
         "score": query.score.name,
         "tolerance": options.query_options().tolerance,
+        **facts_of(latents),
         **_rule(options),
         "table": table.uri,
         "version": table.version,
