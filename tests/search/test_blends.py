@@ -276,6 +276,24 @@ def test_no_bound_is_below_an_item(kind, n, masked):
         assert kernels.count_reaching(nodes, np.array([node]), queries, floors)[0] == count
 
 
+@pytest.mark.parametrize("half", [1, 5, 4096])
+def test_no_bound_is_below_an_item_where_all_but_cancels(half):
+    # Half the terms are some 1e8 nats, the others as much below 0, and added up a few hundred.
+    rng, count, n = np.random.default_rng(half), 50, 2 * half
+    mu = np.tile(rng.uniform(0.9, 1.1, size=(count, half)), 2).astype(np.float32)
+    log_var = np.full((count, n), -20, np.float32)
+    spreads = np.hstack([-2 * np.square(mu[:, :half].astype(float)), np.zeros((count, half))])
+    zeros, ones = np.zeros((count, n)), np.ones((count, n))
+    score = blend_score("log_likelihood", gaussian=False)
+    queries = prepare_queries(score, np.hstack([zeros, zeros]), np.hstack([spreads, ones]), 0.0)
+    nodes = nodes_of_boxes(score, 0.0, Boxes.of_blocks(mu, log_var, 1))
+    exact = values_of(score, queries, mu, log_var, 0.0)
+    for node in range(count):
+        floors = np.full(count, np.inf)
+        floors[node] = exact[node, node]
+        assert kernels.reaching(nodes, node, queries, floors).tolist() == [node]
+
+
 def test_bounds_are_near_where_a_box_is_one_item():
     # Else a bound that never says anything would pass these tests.
     mu, log_var, blended, score, tolerance = hard_blends("ordinary", 3, 60, 1, 50)

@@ -111,6 +111,22 @@ def test_a_file_of_groups(table, items, tmp_path):
         check(hits, items, own, weights, "kl", own)
 
 
+@pytest.mark.spark
+def test_a_page_of_a_blend(table, items, tmp_path):
+    a, b = list(items)[:2]
+    page = tmp_path / "page"
+    query_topk(QueryTopk(table, like=[a], unlike=[b], k=3, report=str(page)))
+    text = (page / "index.html").read_text(encoding="utf-8")
+    assert f"blend: {a} − {b}" in text
+    assert "what the mean of the blend decodes to" in text
+    assert f"unlike {b}</span>" in text and text.count("<img") == 3 + 2 + 1
+    query_topk(
+        QueryTopk(table, like=[a], unlike=[b], unlike_weight=1.0, report=str(page), overwrite=True)
+    )
+    text = (page / "index.html").read_text(encoding="utf-8")
+    assert "what the mean of what is liked decodes to" in text
+
+
 # ---- what is refused
 
 

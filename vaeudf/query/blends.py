@@ -105,15 +105,26 @@ class Blends(Latents):
                 LEAST_WEIGHT,
             )
 
+    def shown_members(self, query_id: str) -> list[tuple[str, bool]]:
+        """Return (name, whether it is liked) of some of a blend's members, for people."""
+        own = np.flatnonzero(self.members.places == self.ids.index(query_id))[:_SHOWN]
+        return [(self.names[at], bool(self.members.weights[at] >= 0)) for at in own]
+
     def title(self, query_id: str) -> str:
         """Return a blend's name for people: with those of its members, − before disliked ones."""
+        parts = [f"{'+' if liked else '−'} {name}" for name, liked in self.shown_members(query_id)]
+        count = np.count_nonzero(self.members.places == self.ids.index(query_id))
+        more = f" and {count - len(parts)} more" if count > len(parts) else ""
+        return f"{query_id}: {' '.join(parts).removeprefix('+ ')}{more}"
+
+    def caption(self, query_id: str) -> str:
+        """Return what the picture of a blend is, which ``z`` decodes to."""
         place = self.ids.index(query_id)
-        parts = [
-            f"{'−' if self.members.weights[at] < 0 else '+'} {self.names[at]}"
-            for at in np.flatnonzero(self.members.places == place)
-        ]
-        more = f" and {len(parts) - _SHOWN} more" if len(parts) > _SHOWN else ""
-        return f"{query_id}: {' '.join(parts[:_SHOWN]).removeprefix('+ ')}{more}"
+        of = "the blend"
+        if self.members.by_formula[place]:
+            liked = self.members.weights[self.members.places == place] > 0
+            of = "what is liked" if liked.any() else "its members"
+        return f"what the mean of {of} decodes to"
 
 
 def blend(

@@ -205,6 +205,7 @@ def query_topk(options: QueryTopk) -> Summary:
                 options.report_queries,
                 options.z_bound,
                 photos=bool(options.image),
+                items=frozenset([*(options.like or ()), *(options.unlike or ())]),
             )
         if latents is None:
             latents = posteriors_of(read_table(spark, table), options.like or [])
