@@ -301,6 +301,12 @@ def test_what_is_refused():
         refusal(lambda: blends.subset([1]).check_bound(0.1)),
     )
     blends.check_bound(100)
+    own = members.with_tolerance(np.full((7, 1), 0.1))
+    for call in (lambda: blend(own), lambda: with_dislikes(own, asked(gaussian=True), 0.5)):
+        assert refusal(call) == (
+            "the queries have tolerances of their own, which is not for blends, whose members are "
+            "one query; leave them out, and name one tolerance for all."
+        )
     three = from_rows([[1.0, 2.0, 3.0, 4.0]], ["x"], [[0.0] * 4])
     assert refusal(lambda: with_dislikes(members, three, 0.5)) == (
         "query 'x' has 4 dimensions, but what is liked has latent_dim 3."

@@ -142,11 +142,12 @@ def blend(
         names: Those of the members, where they are not the queries' ids.
 
     Raises:
-        InputError: A weight is not finite, all of a blend are 0, or its members leave different
-            dimensions open.
+        InputError: A weight is not finite, all of a blend are 0, its members leave different
+            dimensions open, or they have tolerances of their own.
     """
     if isinstance(members, Blends):
         raise InputError("the queries are blends already; give groups and weights once.")
+    _check_tolerance(members)
     ids = members.ids
     found = members_of(members.z, members.log_var, groups, weights, ids)
     named = [BLEND] if groups is None else [str(groups[at]) for at in found.firsts()]
@@ -158,6 +159,14 @@ def blend(
     )
 
 
+def _check_tolerance(members: Latents) -> None:
+    if members.tolerance is not None:
+        raise InputError(
+            "the queries have tolerances of their own, which is not for blends, whose members are "
+            "one query; leave them out, and name one tolerance for all."
+        )
+
+
 def with_dislikes(likes: Latents, unlikes: Latents, weight: float) -> Blends:
     """Return the mean of likes, less that of unlikes times a weight.
 
@@ -166,6 +175,7 @@ def with_dislikes(likes: Latents, unlikes: Latents, weight: float) -> Blends:
     Raises:
         InputError: The likes leave different dimensions open, or have other dimensions.
     """
+    _check_tolerance(likes)
     unlikes.check_latent_dim(likes.latent_dim, "what is liked has")
     z, log_var = unlikes.z, None
     if likes.log_var is not None and unlikes.log_var is not None:

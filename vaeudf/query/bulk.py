@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -87,7 +87,8 @@ def top_k(
         k: How many items per query; all of them if there are fewer.
         score: One of :data:`vaeudf.gaussian.scores.SCORES`; unless given, ``log_likelihood`` for
             points and ``kl`` for Gaussians.
-        tolerance: tau, in units of z: how precisely z is meant; a number, or one per dimension.
+        tolerance: tau, in units of z: how precisely z is meant; a number, or one per dimension,
+            shape (n,); for each query its own, shape (Q, 1) or (Q, n).
         min_score: Leave out items that score worse than this.
         columns: Payload columns to carry into the result.
         explain: Take each log-likelihood apart: ``misfit`` + ``volume``, and the three
@@ -123,6 +124,9 @@ def top_k(
             DataFrame's rows shows when the result is evaluated, as an error of Spark's.
         TableError: The path does not hold posteriors.
     """
+    latents = _latents(queries)
+    if np.ndim(tolerance) == 2:
+        latents, tolerance = latents.with_tolerance(tolerance), 0.0
     options = QueryOptions(
         k=k,
         score=score,
@@ -138,9 +142,8 @@ def top_k(
         per=None if per is None else Per.of(per),
     )
     if groups is not None or weights is not None:
-        latents = queries if isinstance(queries, Latents) else from_rows(_rows_of(queries))
-        queries = blend(latents, None if groups is None else list(map(str, groups)), weights)
-    return plan(posteriors, queries, options).hits
+        latents = blend(latents, None if groups is None else list(map(str, groups)), weights)
+    return plan(posteriors, latents, options).hits
 
 
 def plan(
@@ -149,7 +152,7 @@ def plan(
     options: QueryOptions,
 ) -> BulkQuery:
     """Do as :func:`top_k`, and return along with the result what is known of the run."""
-    latents = queries if isinstance(queries, Latents) else from_rows(_rows_of(queries))
+    latents = _latents(queries)
     request = options.request_for(latents)
     num_groups, num_items = 0, None
     if isinstance(posteriors, DataFrame):
@@ -215,8 +218,10 @@ def posteriors_of(posteriors: DataFrame, item_ids: Sequence[str]) -> Latents:
     )
 
 
-def _rows_of(queries: ArrayLike) -> list[NDArray[np.float64]]:
+def _latents(queries: Latents | ArrayLike) -> Latents:
+    if isinstance(queries, Latents):
+        return queries
     try:
-        return list(np.atleast_2d(np.asarray(queries, dtype=np.float64)))
+        return from_rows(list(np.atleast_2d(np.asarray(queries, dtype=np.float64))))
     except (ValueError, TypeError) as error:
         raise InputError(f"queries are not an array of shape (Q, n): {error}.") from None

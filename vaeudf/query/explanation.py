@@ -9,8 +9,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vaeudf.gaussian import LOG_2PI
-from vaeudf.gaussian.checks import Tolerance
-from vaeudf.gaussian.variances import blurred
 from vaeudf.schema import COSTLIEST, MISFIT, VOLUME
 
 _DIMENSIONS_EXPLAINED = 3
@@ -36,8 +34,7 @@ def explain(
     items: pa.Table,
     z: NDArray[np.float64],
     mu: NDArray[np.floating],
-    log_var: NDArray[np.floating],
-    tolerance: Tolerance,
+    log_var: NDArray[np.float64],
     blend: BlendTerms | None = None,
 ) -> pa.Table:
     """Add to items what their log-likelihoods are made of.
@@ -49,15 +46,13 @@ def explain(
         z: The query of each, shape (m, n), NaN in dimensions that are left open, which cost
             nothing and have no volume.
         mu: The mean of each, shape (m, n).
-        log_var: log sigma² of each, shape (m, n).
-        tolerance: tau.
+        log_var: log s of each, shape (m, n).
         blend: What blends have beside their means, which z then are.
     """
-    log_vars = blurred(log_var, tolerance)
     closed = ~np.isnan(z)
-    by_sigma = np.exp(-0.5 * log_vars)
+    by_sigma = np.exp(-0.5 * log_var)
     scaled = (z - mu) * by_sigma
-    squares, logs = np.square(scaled), log_vars + LOG_2PI
+    squares, logs = np.square(scaled), log_var + LOG_2PI
     if blend is not None:
         squares = blend.weight * squares + 2.0 * blend.slope * by_sigma * scaled
         squares += blend.second * np.square(by_sigma)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vaeudf.errors import InputError
 from vaeudf.gaussian.checks import Tolerance, check_k, check_tolerance
-from vaeudf.gaussian.scores import Score, choose_score, score_named
+from vaeudf.gaussian.scores import (
+    LOG_LIKELIHOOD,
+    LOG_LIKELIHOOD_BY_QUERY,
+    Score,
+    choose_score,
+    score_named,
+)
 from vaeudf.query.blends import NO_RESPONSIBILITIES, Blends
 from vaeudf.query.latents import Latents
 from vaeudf.query.per_value import Per
@@ -122,7 +128,21 @@ class QueryOptions:
         ):
             if wanted and not score.is_log_density:
                 raise InputError(f"{name} is for log_likelihood, but the score is {score.name}.")
-        return score
+        return score if queries.tolerance is None else self._score_by_query(score)
+
+    def _score_by_query(self, score: Score) -> Score:
+        """Return the score that queries with tolerances of their own are ranked by."""
+        if score is not LOG_LIKELIHOOD:
+            raise InputError(
+                f"a tolerance for each query is for log_likelihood, but the score is {score.name}."
+            )
+        if self.selection is not None:
+            name = "distinct" if self.distinct is not None else "diversify"
+            raise InputError(
+                f"{name} blurs all items by one tolerance, but the queries have tolerances of "
+                "their own; leave out one of the two."
+            )
+        return LOG_LIKELIHOOD_BY_QUERY
 
     def request_for(self, queries: Latents) -> Request:
         """Return what the tasks are asked, as long as nothing is known of the items.
@@ -131,12 +151,20 @@ class QueryOptions:
             InputError: As :meth:`score_for`.
         """
         score = self.score_for(queries)
-        check_tolerance(self.tolerance, queries.latent_dim)
+        tolerance = check_tolerance(self.tolerance, queries.latent_dim)
+        if queries.tolerance is not None:
+            own = np.where(np.isnan(queries.tolerance), tolerance, queries.tolerance)
+            if (own == own[0]).all():
+                # One tolerance is part of what items are made ready with, and takes less time.
+                score, queries = LOG_LIKELIHOOD, replace(queries, tolerance=None)
+                tolerance = check_tolerance(own[0])
+            else:
+                queries, tolerance = replace(queries, tolerance=own), 0.0
         # A query's own items are left out after the tasks' results are merged.
-        own = queries.most_own if self.exclude_self else 0
-        k, per = self.k + own, self.per
-        if per is not None and own:
-            k, per = per.with_more(own, k)
+        num_own = queries.most_own if self.exclude_self else 0
+        k, per = self.k + num_own, self.per
+        if per is not None and num_own:
+            k, per = per.with_more(num_own, k)
         columns = self.columns
         if per is not None and per.column not in columns:
             columns = (*columns, per.column)
@@ -144,7 +172,7 @@ class QueryOptions:
             queries=queries,
             k=k,
             score=score,
-            tolerance=self.tolerance,
+            tolerance=tolerance,
             floors=self._floors(score, queries),
             columns=columns,
             per=per,

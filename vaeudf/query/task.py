@@ -110,7 +110,8 @@ class Fold:
         wanted, at = np.unique(rows, return_inverse=True)
         found = items(wanted).take(pa.array(at))
         if self.request.explain:
-            found = self._explain(found, places, mu[rows], log_var[rows])
+            blurred = self.request.blurred(log_var[rows], self.group[places])
+            found = self._explain(found, places, mu[rows], blurred)
         self._best.add(places, values, found)
 
     def result(self) -> tuple[NDArray[np.int64], NDArray[np.float64], pa.Table | None]:
@@ -125,15 +126,15 @@ class Fold:
         found: pa.Table,
         places: NDArray[np.int64],
         mu: NDArray[np.floating],
-        log_var: NDArray[np.floating],
+        log_var: NDArray[np.float64],
     ) -> pa.Table:
-        tolerance, blended = self.request.tolerance, self._blended
+        blended = self._blended
         if blended is None:
-            return explain(found, self._queries.mu[places], mu, log_var, tolerance)
+            return explain(found, self._queries.mu[places], mu, log_var)
         n, scale = mu.shape[1], blended.scale[places, None]
         mus, terms = blended.mu[places], scale * blended.terms[places]
         beside = BlendTerms(terms[:, :n], scale * mus[:, n:], terms[:, n:])
-        return explain(found, mus[:, :n], mu, log_var, tolerance, beside)
+        return explain(found, mus[:, :n], mu, log_var, beside)
 
     def _search(
         self,

@@ -158,7 +158,7 @@ def with_own_tolerances(
     """Return the score for queries with tolerances of their own, these, and log tau², (Q, n).
 
     Raises:
-        InputError: The tolerances do not fit, the score is another, or a dimension is left open.
+        InputError: The tolerances do not fit, or the score is another.
     """
     taus = np.asarray(tolerance, np.float64)
     if taus.shape not in (queries.shape, (len(queries), 1)):
@@ -169,11 +169,6 @@ def with_own_tolerances(
     if kind is not LOG_LIKELIHOOD:
         raise InputError(
             f"a tolerance for each query is for log_likelihood, but the score is {kind.name}."
-        )
-    if np.isnan(queries).any():
-        raise InputError(
-            "z leaves dimensions open, which queries with tolerances of their own cannot; give one "
-            "number, or one for each dimension."
         )
     check_tolerance(taus.ravel())
     with np.errstate(divide="ignore"):

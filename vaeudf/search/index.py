@@ -269,7 +269,7 @@ class PosteriorIndex:
         warn_of_few(k, count)
         few = len(asked) <= _FEW_QUERIES
         kind, tau = asked.score, asked.tolerance
-        if kind is LOG_LIKELIHOOD and few and not asked.masked and not self._is_prepared(kind, tau):
+        if kind is LOG_LIKELIHOOD and few and not self._is_prepared(kind, tau):
             asked = asked.with_own_tolerances()
             kind, tau = asked.score, asked.tolerance
         prepared = self._prepare(kind, tau, masked=asked.masked, few=few)

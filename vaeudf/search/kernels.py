@@ -83,6 +83,9 @@ _NEAREST = np.float32(1e-18)
 _LARGEST_SUM = 1e37
 # Where variances are added, four of them are multiplied: float32 is not trusted beyond these.
 _NARROWEST, _WIDEST = 1e-7, 1e8
+# There, a dimension that a query leaves open has this variance to add: what differs from one item
+# to the next is then below the margin.
+_OPEN_VARIANCE = 2.0**26
 # A float32 x > 0, its bits read as a whole number b, has 2^-23 b - 127 ≤ log2 x, and is at most
 # 0.0861 above that; the filter takes the middle.
 _PER_BIT = np.float32(2.0**-23)
@@ -245,10 +248,13 @@ def exact_value(code, query_mu, query_log_var, mu, log_var, log_tau2):
             total += 0.5 * _scaled_square(query_mu[i] - mu[i], middle) + both
         return -0.5 * (total + n * _LOG_2PI)
     if code == LOG_LIKELIHOOD_BY_QUERY:
+        closed = 0
         for i in range(n):
-            blurred = _blurred(np.float64(log_var[i]), query_log_var[i])
-            total += _scaled_square(query_mu[i] - mu[i], blurred) + blurred
-        return -0.5 * (total + n * _LOG_2PI)
+            if not math.isnan(query_mu[i]):
+                blurred = _blurred(np.float64(log_var[i]), query_log_var[i])
+                total += _scaled_square(query_mu[i] - mu[i], blurred) + blurred
+                closed += 1
+        return -0.5 * (total + closed * _LOG_2PI)
     if code == BLEND:
         weight = 0.0
         for i in range(n):
@@ -587,7 +593,7 @@ def flatten(heaps):
 
 
 @compiled(fastmath={"contract"}, error_model="numpy")
-def _bounds_of_added(nodes, node, down, up, spread, count, out):
+def _bounds_of_added(nodes, node, down, up, spread, closed, count, out):
     """Add up an upper bound of the terms with added variances over one box.
 
     With u = s + v, the term -½ (t / u + log u) is highest where u is nearest to t. If the squared
@@ -596,6 +602,7 @@ def _bounds_of_added(nodes, node, down, up, spread, count, out):
     """
     half = np.float32(0.5) * nodes.added
     whole = nodes.added == np.float32(1)
+    masked = closed.shape[1] > 0
     by_log = np.float32((0.5 if whole else 0.25) * _LOG_2)
     factors = np.empty(count, np.float32)
     bits = factors.view(np.int32)
@@ -624,8 +631,13 @@ def _bounds_of_added(nodes, node, down, up, spread, count, out):
                 factor = (own + v) * ((own + v) / own)
             # Below the normal numbers the bits are no logarithm.
             usual = factor > _SMALLEST_NORMAL
+            term = half * (t / u) if usual else infinite
+            if masked:
+                is_open = closed[i, s] == _ZERO
+                factor = np.float32(1) if is_open else factor
+                term = _ZERO if is_open else term
             factors[s] = factor
-            out[s] -= half * (t / u) if usual else infinite
+            out[s] -= term
         for s in range(count):
             out[s] -= by_log * (np.float32(bits[s]) * _PER_BIT - _BIAS)
 
@@ -652,7 +664,7 @@ def bounds(nodes, node, down, up, spread, weight, closed, count, out):
     for s in range(count):
         out[s] = _ZERO
     if len(nodes.widest) > 0:
-        _bounds_of_added(nodes, node, down, up, spread, count, out)
+        _bounds_of_added(nodes, node, down, up, spread, closed, count, out)
     for i in range(d):
         low = nodes.low[node, i]
         high = nodes.high[node, i]
@@ -1004,9 +1016,16 @@ def _query_features(features, queries, q, centre, magnitudes, phi, s):
         narrowest = np.inf
         widest = 0.0
         farthest = 0.0
+        masked = queries.closed.shape[1] > 0
         for i in range(d):
             x = queries.points[q, i] - centre[i]
             v = queries.spread[q, i]
+            if masked and queries.closed[q, i] == 0:
+                x, v = 0.0, _OPEN_VARIANCE
+                constant += 0.5 * math.log(v)
+                # What is left of the term, at most ½ (t + s) / v, for log(1 + s / v) ≤ s / v: a
+                # quarter of what the margin adds for this size.
+                size += 0.01 * (magnitudes[2 * i] * magnitudes[2 * i] + magnitudes[2 * i + 1])
             phi[s, 2 * i] = x
             phi[s, 2 * i + 1] = v
             distance = abs(x) + magnitudes[2 * i]

@@ -327,6 +327,9 @@ def prepare_queries(
     is_open = np.isnan(mu)
     terms = score.query_terms(np.where(is_open, 0.0, mu), blurred)
     points = terms.points
+    constant = terms.constant
+    if score.features.added:
+        constant = constant + score.features.constant * np.count_nonzero(~is_open, axis=1)
     nothing = np.zeros_like(points)
     spread = nothing if terms.spread is None else terms.spread
     weights = nothing if terms.weights is None else terms.weights
@@ -340,7 +343,7 @@ def prepare_queries(
         points=_own(points),
         spread=spread,
         weights=weights,
-        constant=terms.constant,
+        constant=constant,
         unfiltered=~(extreme < _LARGEST_POINT) | (not (has_filter and filtered)),
         point_down=_down(points),
         point_up=_up(points),

@@ -129,8 +129,10 @@ class QueryPage:
         )
 
 
-def tolerance_text(tolerance: Tolerance) -> str:
-    """Return a tolerance, or one for each dimension, as people read it."""
+def tolerance_text(tolerance: Tolerance | str) -> str:
+    """Return a tolerance, one for each dimension, or a text instead, as people read it."""
+    if isinstance(tolerance, str):
+        return tolerance
     return ", ".join(f"{tau:g}" for tau in np.atleast_1d(tolerance))
 
 

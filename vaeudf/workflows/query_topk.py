@@ -331,7 +331,9 @@ def _summary(
         "items": items,
         "k": options.k,
         "score": query.score.name,
-        "tolerance": options.query_options().tolerance,
+        "tolerance": options.query_options().tolerance
+        if latents.tolerance is None
+        else "of each query",
         **facts_of(latents),
         **_rule(options),
         "table": table.uri,

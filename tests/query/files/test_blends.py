@@ -125,6 +125,11 @@ def test_other_jobs_read_each_row(write):
             "expected the same ones in all members.",
         ),
         (
+            "group,weight,z,tolerance\na,1,1,0.1\na,1,2,0.1\n",
+            "the queries have tolerances of their own, which is not for blends, whose members are "
+            "one query; leave them out, and name one tolerance for all.",
+        ),
+        (
             "group,weight,z,query_id\na,1,1,hat\na,1,2,hat\n",
             "query_id 'a/hat' occurs more than once; expected unique ids.",
         ),
