@@ -103,7 +103,7 @@ def top_k(
             ``hidden`` says how many each hit has hidden. The tolerance blurs both. The search runs
             at once, in as many rounds as it takes.
         diversify: lambda, above 0 and at most 1: choose hits from each query's best by maximal
-            marginal relevance (:class:`vaeudf.query.selection.Diversified`).
+            marginal relevance (:class:`vaeudf.search.selection.Diversified`).
         candidates: Of how many it chooses; 10 · k unless given.
         per: At most so many hits of a query may have the same value of a payload column, as
             ``("category", 2)`` or ``"category:2"``; ``"category"`` means 1. A null is a value.

@@ -21,8 +21,8 @@ from vaeudf.gaussian.scores import Score
 from vaeudf.query.latents import Latents
 from vaeudf.query.options import QueryOptions
 from vaeudf.query.request import Request
-from vaeudf.query.selection import Selection
 from vaeudf.schema import HIDDEN, ITEM_ID, LOG_VAR, MU, QUERY_ID, RANK, quoted
+from vaeudf.search.selection import Selection
 from vaeudf.spark.worker import spare_modules
 from vaeudf.table.vectors import to_matrix
 

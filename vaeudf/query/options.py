@@ -21,8 +21,8 @@ from vaeudf.query.blends import NO_RESPONSIBILITIES, Blends
 from vaeudf.query.latents import Latents
 from vaeudf.query.per_value import Per
 from vaeudf.query.request import Request
-from vaeudf.query.selection import Distinct, Diversified, Selection
 from vaeudf.schema import HIDDEN
+from vaeudf.search.selection import Choice, Selection
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,38 +72,25 @@ class QueryOptions:
         named = [name for name in rules if getattr(self, name) is not None]
         if len(named) > 1:
             raise InputError(f"{' and '.join(named)} exclude each other; name one of them.")
-        if self.distinct is not None and not (math.isfinite(self.distinct) and self.distinct > 0):
-            raise InputError(f"distinct is {self.distinct}; expected a number of nats above 0.")
+        self._choice.check(self.k)
         if self.distinct is not None and HIDDEN in map(str.lower, self.columns):
             raise InputError(
                 f"column {HIDDEN!r} is in the result of distinct already; leave it out."
             )
-        if self.diversify is not None and not 0 < self.diversify <= 1:
-            raise InputError(
-                f"diversify is {self.diversify}; expected a number above 0 and at most 1."
-            )
-        if self.candidates is None:
-            return
-        if self.diversify is None:
-            raise InputError("candidates goes with diversify; name that, too.")
-        if self.candidates < self.k:
-            raise InputError(
-                f"candidates is {self.candidates}, but k is {self.k}; expected at least as many."
-            )
+
+    @property
+    def _choice(self) -> Choice:
+        return Choice(distinct=self.distinct, diversify=self.diversify, candidates=self.candidates)
 
     @property
     def selection(self) -> Selection | None:
         """The rule by which hits are chosen where they depend on each other."""
-        if self.distinct is not None:
-            return Distinct(self.k, self.distinct, self.tolerance)
-        if self.diversify is not None:
-            return Diversified(self.k, self.diversify, self.tolerance)
-        return None
+        return self._choice.rule(self.k, self.tolerance)
 
     @property
     def candidates_wanted(self) -> int | None:
         """How many candidates the rule chooses from; None for as many as it needs."""
-        return None if self.diversify is None else self.candidates or 10 * self.k
+        return self._choice.candidates_wanted(self.k)
 
     def score_for(self, queries: Latents) -> Score:
         """Return the score that these queries are ranked by.

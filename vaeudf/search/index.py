@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from vaeudf.gaussian.scores import LOG_LIKELIHOOD, LOG_LIKELIHOOD_BY_QUERY, Scor
 from vaeudf.numerics.kd_tree import kd_order, typical_sigma
 from vaeudf.search import engine
 from vaeudf.search.arguments import ask, check_items, ranked, warn_of_few
+from vaeudf.search.chosen import chosen, rule_for
 from vaeudf.search.per_value import per_value, warn_of_few_allowed
 from vaeudf.search.prepared import (
     Prepared,
@@ -23,6 +25,7 @@ from vaeudf.search.prepared import (
     with_tolerance,
 )
 from vaeudf.search.saved import map_arrays, write_arrays
+from vaeudf.search.selection import Choice
 
 # So many queries are answered sooner without a filter than items are made ready for one.
 _FEW_QUERIES = 4
@@ -40,6 +43,9 @@ def nearest(
     per: tuple[ArrayLike, int] | None = None,
     groups: ArrayLike | None = None,
     weights: ArrayLike | None = None,
+    distinct: float | None = None,
+    diversify: float | None = None,
+    candidates: int | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the k items that score best for every query, exactly; by default by log q(z|x).
 
@@ -69,10 +75,16 @@ def nearest(
             the weighted mean of its members' scores, by ``log_likelihood`` or ``kl``.
         weights: Of the members, shape (Q,), negative for what hits are to be unlike; without
             groups, all z are one blend. The weights are divided by the sum of the positive ones.
+        distinct: Hide items whose Bhattacharyya distance from a better hit is below this, in nats;
+            the tolerance blurs both.
+        diversify: lambda, above 0 and at most 1: choose hits from each query's best by maximal
+            marginal relevance (:class:`vaeudf.search.selection.Diversified`).
+        candidates: Of how many it chooses; 10 · k unless given.
 
     Returns:
         Row numbers of mu, shape (Q, k) int64, best first, equal scores by row number; and their
-        scores, shape (Q, k) float64: nats, or a distance.
+        scores, shape (Q, k) float64: nats, or a distance. Where ``distinct`` leaves a query fewer
+        hits than another one, the last are row -1 with the score NaN.
 
     Raises:
         InputError: Shapes that do not fit, a number that is not finite, k < 1, an unknown score,
@@ -80,6 +92,8 @@ def nearest(
     """
     means, log_vars = check_items(mu, log_var)
     asked = ask(z, query_log_var, means.shape[1], score, tolerance, groups, weights)
+    choice = Choice(distinct=distinct, diversify=diversify, candidates=candidates)
+    rule = rule_for(choice, k, asked, per)
     kind, tau = asked.score, asked.tolerance
     labels = np.arange(len(means))
     warn_of_few(k, len(means))
@@ -87,6 +101,9 @@ def nearest(
         kind, means, log_vars, labels, tau, masked=asked.masked, num_queries=len(asked)
     )
     found = prepare_queries(kind, asked.mu, asked.log_var, tau)
+    if rule is not None:
+        indices, values = chosen(rule, prepared, found, lambda rows: (means[rows], log_vars[rows]))
+        return indices, asked.scores(values)
     limit = per_value(per, None, len(means))
     values, indices, _ = engine.search(prepared, found, k, per=limit)
     warn_of_few_allowed(limit, k, indices.shape[1], len(means))
@@ -234,6 +251,9 @@ class PosteriorIndex:
         per: tuple[ArrayLike, int] | None = None,
         groups: ArrayLike | None = None,
         weights: ArrayLike | None = None,
+        distinct: float | None = None,
+        diversify: float | None = None,
+        candidates: int | None = None,
     ) -> tuple[NDArray[Any], NDArray[np.float64]]:
         """Return the k items that score best for every query, as :func:`nearest` does.
 
@@ -257,14 +277,21 @@ class PosteriorIndex:
                 and how many items of one value may be returned.
             groups: Makes one query, a blend, of all z with the same entry, shape (Q,).
             weights: Of the members of blends, shape (Q,), of any sign.
+            distinct: Hide items nearer than this to a better hit, in nats.
+            diversify: lambda of maximal marginal relevance, above 0 and at most 1.
+            candidates: Of how many it chooses; 10 · k unless given.
 
         Returns:
             Ids (or row numbers), shape (Q, k), best first, equal scores by id; and their scores.
+            Where ``distinct`` leaves a query fewer hits than another one, the last scores are NaN,
+            and the ids without meaning (row -1, where items have no ids).
 
         Raises:
             InputError: As :func:`nearest`.
         """
         asked = ask(z, query_log_var, self.latent_dim, score, tolerance, groups, weights)
+        choice = Choice(distinct=distinct, diversify=diversify, candidates=candidates)
+        rule = rule_for(choice, k, asked, per)
         wanted, count = self._wanted(where)
         warn_of_few(k, count)
         few = len(asked) <= _FEW_QUERIES
@@ -278,6 +305,9 @@ class PosteriorIndex:
         )
         if wanted is not None:
             prepared = with_labels(prepared, np.where(wanted, self._labels, -1))
+        if rule is not None:
+            labels, values = chosen(rule, prepared, found, self._posteriors())
+            return labels if self._ids is None else self._ids[labels], asked.scores(values)
         limit = None if per is None else per_value(per, self._label_of_row(), len(self))
         values, labels, _ = engine.search(prepared, found, min(k, count), per=limit)
         warn_of_few_allowed(limit, k, labels.shape[1], count)
@@ -312,6 +342,12 @@ class PosteriorIndex:
         else:
             self._prepared = prepared
         return prepared
+
+    def _posteriors(self) -> Callable[[NDArray[np.int64]], tuple[NDArray[Any], NDArray[Any]]]:
+        """Return what gives mu and log_var of items by their labels."""
+        places = np.empty(len(self), np.int64)
+        places[self._labels] = np.arange(len(self))
+        return lambda labels: (self._mu[places[labels]], self._log_var[places[labels]])
 
     def _label_of_row(self) -> NDArray[np.int64]:
         """Return the items' labels in the order in which the index was given them."""
