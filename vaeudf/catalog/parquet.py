@@ -142,7 +142,9 @@ class ParquetCatalog:
         pieces = [f"{NAMED_PATH}_{place}" for place in range(len(chosen.path))]
         columns += zip(pieces, chosen.path, strict=True)
         columns += [(column.name, column) for column in chosen.payload]
-        fields = [Field(name, column.kind) for name, column in columns]
+        fields = [
+            Field(name, column.kind, column.name, has_ids=name == _ID) for name, column in columns
+        ]
         deleted = {} if opened.snapshot is None else opened.snapshot.deleted
         parts = [
             FileRows(
