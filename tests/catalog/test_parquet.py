@@ -410,6 +410,30 @@ def test_folders_that_are_columns(spark, tmp_path):
         assert payload(spark, tmp_path / path).popitem()[1].keys() == {*OWN, *columns}
 
 
+@pytest.mark.parametrize("name", ["season", "Season"])
+def test_a_folder_and_a_column_of_one_name(spark, tmp_path, caplog, name):
+    for number, season in enumerate(["summer", "winter"]):
+        own = {name: ["x", "summer", None], "item_id": [f"{number}{i}" for i in "abc"]}
+        write(tmp_path / "c" / f"season={season}" / "f.parquet", **own, price=[1, 2, 3])
+    rows = spark.read.parquet(f"{tmp_path}/c").collect()
+    expected = {row.item_id: {"season": row["season"], "price": row.price} for row in rows}
+    assert {row["season"] for row in expected.values()} == {"summer", "winter"}
+    with caplog.at_level(logging.WARNING):
+        found = payload(spark, tmp_path / "c")
+    assert {i: {n: row[n] for n in ("season", "price")} for i, row in found.items()} == expected
+    assert all([*row] == [*OWN, "price", "season"] for row in found.values())
+    assert [record.getMessage() for record in caplog.records] == [
+        f"columns of catalog {tmp_path}/c that files have, too, taken from the folders' names, as "
+        f"Spark does: 'season' (in {tmp_path}/c/season=summer/f.parquet)."
+    ]
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        payload(spark, tmp_path / "c", payload_columns=["price"])
+    assert not caplog.records
+    found = payload(spark, tmp_path / "c", payload_columns=["season"])
+    assert found["1a"]["season"] == "winter"
+
+
 def test_a_delta_table_whose_columns_were_added_later(spark, tmp_path):
     uri = str(tmp_path / "catalog")
     first = pa.table({"item_id": ["a"], "price": [1], "s": ["x"]})

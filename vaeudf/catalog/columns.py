@@ -70,6 +70,12 @@ class Chosen:
     path: tuple[Column, ...] = ()
     path_texts: tuple[str, ...] = ()
 
+    @property
+    def columns(self) -> list[Column]:
+        """All of them."""
+        version = [] if self.version is None else [self.version]
+        return [self.item_id, *version, *self.path, *self.payload]
+
 
 class CatalogColumns:
     """The columns of all files of a catalog."""
@@ -103,12 +109,22 @@ class CatalogColumns:
             self._stored = [
                 {name: stored for name, stored in own if stored in file.columns} for file in files
             ]
+        partitions = [] if values is None else values.column_names
+        self.overlapping = {} if declared is not None else self._drop_stored(partitions)
+        """Columns that the folders' names have and files as well, with one of these."""
         found = dict.fromkeys(name for stored in self._stored for name in stored)
         order = [*self._declared, *(name for name in found if name not in self._declared)]
-        inner = [] if values is None else values.column_names
-        if not self._declared:
-            order = [name for name in order if name not in inner] + inner
-        self.names: list[str] = order
+        self.names: list[str] = [*order, *(name for name in partitions if name not in order)]
+
+    def _drop_stored(self, partitions: Sequence[str]) -> dict[str, str]:
+        """Forget what the files have under the names of the folders' columns, as Spark does."""
+        names = {name.lower(): name for name in partitions}
+        found: dict[str, str] = {}
+        for file, stored in zip(self._files, self._stored, strict=True):
+            for own in [own for own in stored if own.lower() in names]:
+                found.setdefault(names[own.lower()], file.uri)
+                del stored[own]
+        return found
 
     def choose(self, source: CatalogSource) -> Chosen:
         """Return the columns that a catalog's options name, once all is known to fit.

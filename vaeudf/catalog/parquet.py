@@ -67,7 +67,7 @@ class ParquetCatalog:
         """Return the rows, with their payload columns."""
         opened = self._open(spark)
         chosen = opened.columns.choose(self._source)
-        _tell_left_out(self._source.path, chosen)
+        self._tell(opened, chosen)
         hashed = versions and self.has_hashed_versions
         return self._list(spark, opened, chosen, hashed=hashed)
 
@@ -75,7 +75,7 @@ class ParquetCatalog:
         """Return item_id, source_version if a column has it, the payload and `NAMED_PATH`."""
         opened = self._open(spark)
         chosen = opened.columns.choose(self._source)
-        _tell_left_out(self._source.path, chosen)
+        self._tell(opened, chosen)
         return self._list(spark, opened, chosen, hashed=False).drop(*PLACE)
 
     def find_items(self, spark: SparkSession, item_ids: Sequence[str]) -> dict[str, Place]:
@@ -132,6 +132,23 @@ class ParquetCatalog:
         files = read_footers(spark, [Listed(uri) for uri in snapshot.files])
         columns = CatalogColumns(path, files, snapshot.partition_values, snapshot.columns)
         return _Opened(snapshot, files, columns, 0)
+
+    def _tell(self, opened: _Opened, chosen: Chosen) -> None:
+        """Log what of the catalog is not in what is read of it."""
+        path = self._source.path
+        if chosen.left_out:
+            reasons = "; ".join(f"{column.name!r}, for {column.why}" for column in chosen.left_out)
+            log.warning("columns of catalog %s that the table will not have: %s.", path, reasons)
+        used = {column.name for column in chosen.columns}
+        twice = {name: file for name, file in opened.columns.overlapping.items() if name in used}
+        if twice:
+            where = ", ".join(f"{name!r} (in {file})" for name, file in twice.items())
+            log.warning(
+                "columns of catalog %s that files have, too, taken from the folders' names, as "
+                "Spark does: %s.",
+                path,
+                where,
+            )
 
     def _list(
         self, spark: SparkSession, opened: _Opened, chosen: Chosen, *, hashed: bool
@@ -198,12 +215,6 @@ def _bases(path: str, files: Sequence[CatalogFile]) -> list[str]:
     depth = absolute(path).rstrip("/").count("/") + 1
     parts = [file.uri.split("/") for file in files]
     return ["/".join(names[: min(depth, len(names) - 1)]) for names in parts]
-
-
-def _tell_left_out(path: str, chosen: Chosen) -> None:
-    if chosen.left_out:
-        reasons = "; ".join(f"{column.name!r}, for {column.why}" for column in chosen.left_out)
-        log.warning("columns of catalog %s that the table will not have: %s.", path, reasons)
 
 
 def _tell_inexact(spark: SparkSession, fields: Sequence[Field], parts: Sequence[FileRows]) -> None:
