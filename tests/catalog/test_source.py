@@ -229,7 +229,8 @@ def test_payload_named_like_a_column_of_the_table(spark, tmp_path):
     path = str(tmp_path / "c.parquet")
     pq.write_table(pa.table({"item_id": ["a"], "image": [b"x"], "MU": [1.0]}), path)
     source = CatalogSource(path, payload_columns=["MU"])
-    refused(spark, source, "payload column 'MU' clashes with 'mu'")
+    expected = "payload column 'MU' cannot be carried, for the table has a column 'mu' of its own"
+    refused(spark, source, expected)
 
 
 def test_parquet_that_is_none(spark, tmp_path):

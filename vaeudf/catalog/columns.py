@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.types as is_
@@ -14,9 +13,10 @@ from vaeudf.catalog.files import CatalogFile
 from vaeudf.catalog.kind import CatalogSource
 from vaeudf.catalog.names import find_column, named_by, type_at
 from vaeudf.catalog.path_template import check_template_columns, path_template
+from vaeudf.catalog.payload import LeftOut, carried
 from vaeudf.catalog.types import carried_type, has_nulls_only, same_text, widest
 from vaeudf.errors import InputError
-from vaeudf.schema import RESERVED, check_payload_names
+from vaeudf.schema import check_payload_names
 from vaeudf.table.snapshot import FileColumns
 
 _PRUNE = "name with --payload-columns what is to be carried"
@@ -40,13 +40,6 @@ class Column:
     stored: tuple[str | None, ...]
     values: pa.Array | None = None
     inner: tuple[tuple[str, ...], ...] = ()
-
-
-class LeftOut(NamedTuple):
-    """A column that the posterior table cannot have, and why not."""
-
-    name: str
-    why: str
 
 
 @dataclass(frozen=True)
@@ -332,18 +325,8 @@ class CatalogColumns:
 
     def _all_but(self, own: set[str], item_id: Column, version: Column | None) -> Chosen:
         """Return what is carried of all other columns."""
-        taken = {name.lower(): f"the table has a column {name!r} of its own" for name in RESERVED}
-        payload, left_out = [], []
-        for name in self.names:
-            if name in own:
-                continue
-            lower = name.lower()
-            column = LeftOut(name, taken[lower]) if lower in taken else self._column(name)
-            if isinstance(column, LeftOut):
-                left_out.append(column)
-            else:
-                taken[lower] = f"it differs from {name!r} in capitals alone"
-                payload.append(column)
+        names = [name for name in self.names if name not in own]
+        payload, left_out = carried(names, self._column)
         twice = [(name, file) for file in self._files for name in sorted(file.repeated)]
         for name, file in {name: file for name, file in reversed(twice)}.items():
             left_out.append(LeftOut(name, f"{file.uri} has it twice"))

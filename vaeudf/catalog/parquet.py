@@ -19,6 +19,7 @@ from vaeudf.catalog.kind import CatalogSource, KnownFormat
 from vaeudf.catalog.kinds import of_kind
 from vaeudf.catalog.listing import LENGTH, MODIFIED, PATH, is_glob, listed_files, root_of
 from vaeudf.catalog.partitions import partition_values
+from vaeudf.catalog.payload import tell_left_out
 from vaeudf.catalog.reader import Place
 from vaeudf.catalog.rows import HASH, Field, FileRows, find_inexact, list_rows
 from vaeudf.errors import InputError, raised_in_task
@@ -135,10 +136,7 @@ class ParquetCatalog:
 
     def _tell(self, opened: _Opened, chosen: Chosen) -> None:
         """Log what of the catalog is not in what is read of it."""
-        path = self._source.path
-        if chosen.left_out:
-            reasons = "; ".join(f"{column.name!r}, for {column.why}" for column in chosen.left_out)
-            log.warning("columns of catalog %s that the table will not have: %s.", path, reasons)
+        tell_left_out(self._source.path, chosen.left_out)
         used = {column.name for column in chosen.columns}
         twice = {name: file for name, file in opened.columns.overlapping.items() if name in used}
         if twice:
@@ -146,7 +144,7 @@ class ParquetCatalog:
             log.warning(
                 "columns of catalog %s that files have, too, taken from the folders' names, as "
                 "Spark does: %s.",
-                path,
+                self._source.path,
                 where,
             )
 
