@@ -203,7 +203,21 @@ def test_image_column_of_another_type(spark, parquet_catalog):
 
 def test_image_field_that_is_not_there(spark, parquet_catalog):
     source = CatalogSource(parquet_catalog, image_column="image.bytes")
-    refused(spark, source, "'image.bytes'")
+    message = f"catalog {parquet_catalog} has no field 'image.bytes' in its column image of type "
+    refused(spark, source, f"{message}binary.")
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"format": "parquet"}, "Parquet"),
+        ({"format": "csv", "path_column": "file"}, "CSV"),
+        ({"format": "csv"}, "CSV"),
+    ],
+)
+def test_a_folder_without_any_files(spark, tmp_path, options, expected):
+    message = f"catalog {tmp_path} has no files in it; expected {expected} files."
+    refused(spark, CatalogSource(str(tmp_path), **options), message)
 
 
 @pytest.mark.parametrize(

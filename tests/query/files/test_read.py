@@ -463,6 +463,13 @@ def test_files_of_one_folder_that_differ(write, tmp_path):
         f"queries {folder}: 1.csv and 2.csv have different columns; only one of them has "
         "'query_id'. Name one of the files, or give all the same columns."
     )
+    (folder / "2.csv").unlink()
+    write("q/2.parquet", pa.table({"query_id": [["a"]], "z0": [2.0]}))
+    assert refusal(str(folder)) == (
+        f"queries {folder} have files that differ: Unable to merge: Field query_id has "
+        "incompatible types: string vs list<element: string>. Write all of them alike, or name one."
+    )
+    (folder / "2.parquet").unlink()
     write("q/2.csv", "query_id,z0\na,2\n")
     assert refusal(str(folder)) == "query_id 'a' occurs more than once; expected unique ids."
 
