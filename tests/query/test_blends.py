@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.query.test_selection import distances, greedily
 from tests.support.blends import assert_best_of_blend, blend_scores
+from tests.support.selections import distances, greedily
 from tests.support.tolerances import assert_within
 from vaeudf.errors import InputError
 from vaeudf.query.blends import Blends, blend, with_dislikes

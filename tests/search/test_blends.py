@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from tests.support.blends import assert_best_of_blend, blend_scores, score_in_fifty_digits
 from tests.support.reference import items_and_queries
-from tests.support.tolerances import assert_within, score_rounding
+from tests.support.selections import distances, greedily
+from tests.support.tolerances import assert_stated, assert_within, score_rounding
 from vaeudf.errors import InputError
 from vaeudf.gaussian.blends import members_of
 from vaeudf.gaussian.scores import SCORES, blend_score
@@ -158,6 +159,19 @@ def test_one_member_and_equal_members_are_the_plain_query():
         assert scores.tolist() == plain[1].tolist()
 
 
+def test_the_table_in_the_docs():
+    mu, log_var = np.array([[-1.0], [0.0], [0.5], [1.0]]), np.zeros((4, 1))
+    for z, weights, order, expected in (
+        ([[0.0]], None, [1, 2, 0, 3], [-0.919, -1.044, -1.419, -1.419]),
+        ([[0.0], [1.0]], [1, 1], [2, 1, 3, 0], [-1.044, -1.169, -1.169, -2.169]),
+        ([[0.0], [1.0]], [1, -0.5], [0, 1, 2, 3], [0.041, -0.209, -0.522, -0.959]),
+        ([[0.0], [1.0]], [1, -1], [0, 1, 2, 3], [1.5, 0.5, 0.0, -0.5]),
+    ):
+        found, scores = nearest(z, mu, log_var, 4, weights=weights)
+        assert found[0].tolist() == order
+        assert_stated(expected, scores[0], decimals=3)
+
+
 def test_an_item_is_at_zero_from_itself_and_no_divergence_of_likes_is_below():
     _, mu, log_var, _ = population(5, 300)
     found, scores = nearest(
@@ -199,6 +213,27 @@ def test_where_and_per_value(weights):
     assert found[0].tolist() == ids[allowed].tolist()
     found, _ = nearest(z, mu[order], log_var[order], 8, weights=weights, per=(colours[order], 2))
     assert np.array(order)[found[0]].tolist() == allowed
+
+
+@pytest.mark.parametrize("weights", [(1.0, 1.0, -0.5, -0.5), (1.0, 1.0, -1.0, -1.0)])
+@pytest.mark.parametrize("score", ["log_likelihood", "kl"])
+def test_distinct_and_diverse_hits(weights, score):
+    rng, mu, log_var, z = population(2, 400)
+    own = rng.normal(size=z.shape) - 3
+    expected, _ = blend_scores(z, own, weights, mu, log_var, 0.0, score)
+    order = np.argsort(expected if score == "kl" else -expected, kind="stable")
+    between = distances(mu[order].astype(float), log_var[order].astype(float))
+    hits, _ = greedily(between, 6, 1.0)
+    named = {"weights": weights, "score": score, "query_log_var": own}
+    for found, scores in (
+        PosteriorIndex(mu, log_var).search(z, 6, distinct=1.0, **named),
+        nearest(z, mu, log_var, 6, distinct=1.0, **named),
+    ):
+        assert found[0].tolist() == order[hits].tolist()
+        assert np.argsort(expected[found[0]] * (1 if score == "kl" else -1)).tolist() == [*range(6)]
+        assert np.isfinite(scores).all()
+    diverse, _ = nearest(z, mu, log_var, 6, diversify=0.5, candidates=30, **named)
+    assert diverse[0, 0] == order[0] and set(diverse[0]) <= set(order[:30])
 
 
 def test_an_index_from_a_folder(tmp_path):

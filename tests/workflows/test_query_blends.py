@@ -125,6 +125,7 @@ def test_a_page_of_a_blend(table, items, tmp_path):
     )
     text = (page / "index.html").read_text(encoding="utf-8")
     assert "what the mean of what is liked decodes to" in text
+    assert "<dt>blends scored by the formula alone</dt><dd>1 of 1</dd>" in text
 
 
 # ---- what is refused

@@ -160,6 +160,9 @@ def _facts_of_run(summary: Summary) -> list[tuple[str, str]]:
         ("pairs scored", f"{summary['scored_fraction']:.2%}"),
         ("rows shuffled per query", f"{summary['rows_shuffled_per_query']:g}"),
     ]
+    if "without_bound" in summary:
+        count = f"{summary['without_bound']:,} of {summary['queries']:,}"
+        facts.append(("blends scored by the formula alone", count))
     if "row_groups" in summary:
         read = f"{summary['row_groups_read']:,} of {summary['row_groups']:,}"
         facts.append(("row groups read", read))
