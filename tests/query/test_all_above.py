@@ -32,6 +32,7 @@ from vaeudf.query import above as scanning
 from vaeudf.query import two_rounds
 from vaeudf.query.above import Above
 from vaeudf.query.all_above import all_above
+from vaeudf.query.blends import blend
 from vaeudf.query.bulk import top_k
 from vaeudf.query.latents import Latents, from_rows
 from vaeudf.search import prepared
@@ -243,6 +244,29 @@ def test_the_same_rows_as_a_k_without_end(population, places, several_tasks, pla
     )
     assert 1_000 < found.num_rows < 40 * NUM_ITEMS
     assert found.to_pylist() == expected.to_pylist()
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize("name", ["log_likelihood", "kl"])
+def test_blends_without_their_members(population, name):
+    """Weighted means with dislikes: the same rows as a k without end."""
+    ids = population.items["item_id"].to_pylist()
+    members = [7, 2_990, 31, 500, 8, 9]
+    likes = from_rows(
+        population.mu[members], [ids[row] for row in members], population.log_var[members]
+    )
+    queries = blend(likes, ["a", "a", "a", "b", "b", "b"], [1.0, 0.5, -0.3, 1.0, 1.0, 2.0])
+    asked = {"score": name, "tolerance": 0.3, "exclude_self": True}
+    asked["explain"] = name == "log_likelihood"
+    limit = 30.0 if name == "kl" else -30.0
+    hits = all_above(population.table, queries, limit, **asked)
+    expected = top_k(population.table, queries, NUM_ITEMS, min_score=limit, **asked)
+    found, right = (
+        frame.toArrow().sort_by([("query_id", "ascending"), ("item_id", "ascending")])
+        for frame in (hits, expected.drop("rank"))
+    )
+    assert found.num_rows > 10
+    assert found.to_pylist() == right.to_pylist()
 
 
 @pytest.mark.spark

@@ -20,7 +20,8 @@ from vaeudf.errors import InputError
 from vaeudf.query import above as scanning
 from vaeudf.query import two_rounds, value_sums
 from vaeudf.query.above import Above
-from vaeudf.query.latents import Latents
+from vaeudf.query.blends import blend
+from vaeudf.query.latents import Latents, from_rows
 from vaeudf.query.shares import shares
 from vaeudf.query.value_sums import ValueSums
 from vaeudf.search import prepared
@@ -263,3 +264,13 @@ def test_names_with_dots_and_gaussian_queries(spark, population):
 def test_what_is_refused(spark, population, column, message):
     with pytest.raises(InputError, match=f"^{re.escape(message)}"):
         shares(population.table, np.zeros(3), column)
+
+
+def test_blends_are_refused():
+    two = from_rows(np.zeros((2, 3)), ["a", "b"])
+    message = (
+        "share is not for blends, which are no density of one z; leave it out, or ask without "
+        "blending."
+    )
+    with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
+        shares("nowhere", blend(two, None, [1.0, 1.0]), "brand")

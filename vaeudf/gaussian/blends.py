@@ -9,9 +9,12 @@ with the mean m = Σ w_j z_j / W and the second moment v = Σ w_j ((z_j - m)² +
 negative weights may make negative. The divergences Σ w_j KL(q_j‖x) are minus that sum minus the
 members' weighted entropies, which are the same for all items. For W > 0 items rank by the sum over
 W: one query at m with the spread v. Where W is small or not positive there is no such m; the same
-sum around the first member c, with d = c - mu, is
+sum around any point c, with d = c - mu, is
 
     -½ [ (W d² + 2 B d + A) / s + W log 2πs ],  B = Σ w_j (z_j - c),  A = Σ w_j ((z_j - c)² + v_j)
+
+If c is the mean by the absolute weights, none of its terms is larger than what the members' own
+terms add up to.
 
 Weights are divided by the sum of the positive ones; if there are none, by that of their absolute
 values.
@@ -19,6 +22,7 @@ values.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,7 +36,9 @@ from vaeudf.gaussian.variances import blurred
 _Array = NDArray[np.float64]
 
 # Dividing by a smaller W would cost digits of m and v: more than 1 / W² units of float64.
-_LEAST_WEIGHT = 0.05
+LEAST_WEIGHT = 0.05
+# Divided by less than this share of the others, weights could leave float64's range.
+_LEAST_SHARE = 1e-15
 
 
 @dataclass(frozen=True)
@@ -51,26 +57,6 @@ class Members:
     log_var: _Array | None
     weights: _Array
 
-    def __post_init__(self) -> None:
-        bad = np.flatnonzero(~np.isfinite(self.weights))
-        if len(bad):
-            raise InputError(
-                f"member {bad[0]} of the blends has the weight {self.weights[bad[0]]}; expected a "
-                "finite number."
-            )
-        empty = np.flatnonzero(self._largest() == 0)
-        if len(empty):
-            raise InputError(
-                f"all weights of blend {empty[0]} are 0; expected a member that counts."
-            )
-        differs = np.isnan(self.z) != np.isnan(self.z[self.firsts()])[self.places]
-        if differs.any():
-            row, dim = np.argwhere(differs)[0]
-            raise InputError(
-                f"member {row} of the blends leaves other dimensions open than the first of its "
-                f"blend, such as {dim}; expected the same ones in all members of a blend."
-            )
-
     def __len__(self) -> int:
         """Return how many blends there are."""
         return int(self.places.max()) + 1 if len(self.places) else 0
@@ -86,29 +72,35 @@ class Members:
 
     def normalised(self) -> tuple[_Array, _Array]:
         """Return the weights, the positive ones of each blend adding up to 1, and W of each."""
-        # By their largest, no sum of them overflows.
-        weights = self.weights / self._largest()[self.places]
-        positive = np.bincount(self.places, np.maximum(weights, 0), len(self))
-        negative = np.bincount(self.places, np.maximum(-weights, 0), len(self))
+        weights, positive, negative = self.sums()
         by = np.where(positive > 0, positive, negative)
         # Without negative weights W is exactly 1, whatever the others' rounding is.
         return weights / by[self.places], (positive > 0) - negative / by
 
+    def sums(self) -> tuple[_Array, _Array, _Array]:
+        """Return the weights, by their largest, and the sums of those above and below 0."""
+        # So no sum overflows.
+        weights: _Array = self.weights / self.largest()[self.places]
+        positive: _Array = np.zeros(len(self))
+        np.add.at(positive, self.places, np.maximum(weights, 0))
+        negative: _Array = np.zeros(len(self))
+        np.add.at(negative, self.places, np.maximum(-weights, 0))
+        return weights, positive, negative
+
     @property
     def by_formula(self) -> NDArray[np.bool_]:
         """Which blends have no mean to search around, shape (Q,): W is near 0, or below."""
-        return np.asarray(self.normalised()[1] < _LEAST_WEIGHT)
+        return np.asarray(self.normalised()[1] < LEAST_WEIGHT)
 
     def shown(self) -> _Array:
         """Return a point for each blend, shape (Q, n), for people: its mean.
 
         Of blends without one, the mean of those with positive weights, or else of all.
         """
-        weights = self.weights / self._largest()[self.places]
+        weights, positive, _ = self.sums()
         without_mean = self.by_formula
-        liked = np.bincount(self.places, np.maximum(weights, 0), len(self)) > 0
         weights = np.where(without_mean[self.places], np.maximum(weights, 0), weights)
-        weights = np.where(liked[self.places], weights, 1.0)
+        weights = np.where((positive > 0)[self.places], weights, 1.0)
         totals = np.bincount(self.places, weights, len(self))
         return self._sums((weights / totals[self.places])[:, None] * self.z)
 
@@ -143,13 +135,14 @@ class Members:
                 own = np.exp(log_var)
                 entropies = 0.5 * (log_var + (1 + LOG_2PI)).sum(axis=1)
                 shift = shift - np.bincount(self.places, weights * entropies, len(self))
-            centre: _Array = self.z[self.firsts()]
-            slope = self._sums(weights[:, None] * (self.z - centre[self.places]))
             by = np.where(by_formula, 1.0, totals)
-            centre = np.where(by_formula[:, None], centre, centre + slope / by[:, None])
-            slope = np.where(by_formula[:, None], slope, 0.0)
-            squares = np.square(self.z - centre[self.places]) + own
-            second = self._sums((weights / by[self.places])[:, None] * squares)
+            around = np.where(by_formula[self.places], np.abs(weights), weights)
+            first: _Array = self.z[self.firsts()]
+            moved = self._sums(around[:, None] * (self.z - first[self.places]))
+            centre = first + moved / np.bincount(self.places, around, len(self))[:, None]
+            apart = self.z - centre[self.places]
+            slope = np.where(by_formula[:, None], self._sums(weights[:, None] * apart), 0.0)
+            second = self._sums((weights / by[self.places])[:, None] * (np.square(apart) + own))
         in_each = np.where(by_formula, totals, 1.0)[:, None]
         dislikes = np.bincount(self.places, weights < 0, len(self)) > 0
         return Blended(
@@ -160,7 +153,7 @@ class Members:
             least=np.where(dislikes | (not divergence), -np.inf, 0.0),
         )
 
-    def _largest(self) -> _Array:
+    def largest(self) -> _Array:
         """Return the largest absolute weight of each blend."""
         found = np.zeros(len(self))
         np.maximum.at(found, self.places, np.abs(self.weights))
@@ -204,7 +197,11 @@ class Blended:
 
 
 def members_of(
-    z: _Array, log_var: _Array | None, groups: ArrayLike | None, weights: ArrayLike | None
+    z: _Array,
+    log_var: _Array | None,
+    groups: ArrayLike | None,
+    weights: ArrayLike | None,
+    names: Sequence[str] | None = None,
 ) -> Members:
     """Return the members of blends.
 
@@ -213,19 +210,53 @@ def members_of(
         log_var: log sigma² of Gaussians, shape (M, n); None for points.
         groups: Which blend each belongs to, shape (M,), numbered as they first occur; None for one.
         weights: Shape (M,); None for 1.
+        names: What members are called in messages; their numbers unless given.
 
     Raises:
         InputError: Other shapes, a weight that is not finite, a blend whose weights are all 0, or
             whose members leave different dimensions open.
     """
-    names = np.zeros(len(z)) if groups is None else np.asarray(groups)
+    labels = np.zeros(len(z)) if groups is None else np.asarray(groups)
     shares = np.ones(len(z)) if weights is None else _numbers(weights)
-    for name, array in (("groups", names), ("weights", shares)):
+    for name, array in (("groups", labels), ("weights", shares)):
         if array.shape != (len(z),):
             raise InputError(f"{name} have shape {array.shape}; expected ({len(z)},), one per z.")
     number: dict[object, int] = {}
-    places = np.array([number.setdefault(name, len(number)) for name in names.tolist()], np.int64)
-    return Members(places, z, log_var, shares)
+    places = np.array([number.setdefault(label, len(number)) for label in labels.tolist()], int)
+    members = Members(places, z, log_var, shares)
+
+    def called(row: int) -> str:
+        return str(row) if names is None else repr(names[row])
+
+    bad = np.flatnonzero(~np.isfinite(shares))
+    if len(bad):
+        raise InputError(
+            f"member {called(bad[0])} of a blend has the weight {shares[bad[0]]}; expected a "
+            "finite number."
+        )
+    firsts = members.firsts()
+    empty = np.flatnonzero(members.largest() == 0)
+    if len(empty):
+        raise InputError(
+            f"all weights of the blend of member {called(firsts[empty[0]])} are 0; expected a "
+            "member that counts."
+        )
+    _, positive, negative = members.sums()
+    lost = np.flatnonzero((positive > 0) & (positive < _LEAST_SHARE * negative))
+    if len(lost):
+        raise InputError(
+            f"the weights above 0 of the blend of member {called(firsts[lost[0]])} are next to "
+            "nothing beside those below; leave these members out, or give them more weight."
+        )
+    is_open = np.isnan(z)
+    differs = np.argwhere(is_open != is_open[firsts][places])
+    if len(differs):
+        row, dim = differs[0]
+        raise InputError(
+            f"members {called(firsts[places[row]])} and {called(row)} of a blend leave different "
+            f"dimensions open, such as {dim}; expected the same ones in all members."
+        )
+    return members
 
 
 def _numbers(weights: ArrayLike) -> _Array:

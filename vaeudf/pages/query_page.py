@@ -26,6 +26,17 @@ class Hit(Item):
     score: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class BlendMember(Item):
+    """Something that a blend is made of, named by ``item_id``, with its picture.
+
+    Attributes:
+        liked: Whether hits are to be like it, and not unlike.
+    """
+
+    liked: bool
+
+
 @dataclass(frozen=True)
 class Part:
     """What part of a query's density the items of one value have.
@@ -57,6 +68,8 @@ class Result:
         hits: Best first.
         photo: The image that is asked with, as the file has it; None unless it is one.
         parts: Which part of its density the items of which value have, the largest first.
+        members: Of a blend, those with pictures.
+        caption: What the picture is; said by the page itself unless given.
     """
 
     query_id: str
@@ -65,6 +78,8 @@ class Result:
     hits: Sequence[Hit]
     photo: bytes | None = None
     parts: Sequence[Part] = ()
+    members: Sequence[BlendMember] = ()
+    caption: str = ""
 
 
 def write_query_page(
@@ -77,6 +92,7 @@ def write_query_page(
     score: Score = LOG_LIKELIHOOD,
     rule: str = "",
     share_of: str = "",
+    blends: bool = False,
     facts: Sequence[tuple[str, str]] = (),
     omitted: int = 0,
 ) -> str:
@@ -91,6 +107,7 @@ def write_query_page(
         score: What the hits are ranked by.
         rule: By what rule they were chosen besides, as a sentence.
         share_of: What the results' parts are values of.
+        blends: Whether the queries are blends.
         facts: What to say of the run at the end of the page: labels and values.
         omitted: How many further queries are not on the page.
 
@@ -107,6 +124,7 @@ def write_query_page(
         score=score,
         rule=rule,
         share_of=share_of,
+        blends=blends,
         facts=facts,
         omitted=omitted,
     )

@@ -12,13 +12,13 @@ from pyspark.sql import DataFrame
 
 from vaeudf.query.above import Items, all_pairs
 from vaeudf.query.bulk import BulkQuery, as_latents, with_tolerance
-from vaeudf.query.explanation import explain
 from vaeudf.query.latents import Latents
 from vaeudf.query.options import QueryOptions
 from vaeudf.query.ranking import wanted
 from vaeudf.query.request import Request
 from vaeudf.query.results import Columns, batches
 from vaeudf.query.source import Source
+from vaeudf.query.task import explained
 from vaeudf.schema import QUERY_ID
 from vaeudf.spark.counters import Counts
 from vaeudf.table.open import PosteriorTable
@@ -94,7 +94,7 @@ def plan_all(
     columns = Columns.of(request, source.payload(request.columns))
     new_taker = partial(_Rows, schema=columns.schema, counts=source.counts)
     found = all_pairs(source, request, new_taker, columns.struct)
-    hits = wanted(found, request.score, options)
+    hits = wanted(found, request.score, options, latents)
     return BulkQuery(hits, source.counts, len(latents), len(source.groups), request.score)
 
 
@@ -106,6 +106,7 @@ class _Rows:
         self._schema = schema
         self._counts = counts
         self._ids = pa.array(request.queries.ids, pa.string())
+        self._blended = request.blended()
 
     def begin(self, mu: NDArray[np.floating], log_var: NDArray[np.floating], items: Items) -> None:
         self._mu, self._log_var, self._items = mu, log_var, items
@@ -121,13 +122,21 @@ class _Rows:
             items = self._items(at)
             if request.explain:
                 log_var = request.blurred(self._log_var[at], own)
-                items = explain(items, request.queries.z[own], self._mu[at], log_var)
+                z, mu = request.queries.z, self._mu[at]
+                items = explained(items, z, self._blended, own, mu, log_var)
             found = {
                 QUERY_ID: self._ids.take(pa.array(own)),
-                request.score.name: pa.array(request.score.from_values(values[some])),
+                request.score.name: pa.array(self._scores(values[some], own)),
             }
             found |= {name: items.column(name) for name in items.column_names}
             yield from batches(found, len(own), self._schema)
+
+    def _scores(
+        self, values: NDArray[np.float64], queries: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        if self._blended is not None:
+            return self._blended.scores(values, queries)
+        return self._request.score.from_values(values)
 
     def end(self) -> Iterator[pa.RecordBatch]:
         yield from ()

@@ -18,6 +18,7 @@ from pyspark.sql import functions as F
 from vaeudf.errors import InputError
 from vaeudf.gaussian.checks import Tolerance, check_tolerance
 from vaeudf.gaussian.scores import Score
+from vaeudf.query.blends import blend
 from vaeudf.query.choosing import choose
 from vaeudf.query.frame_search import search_frame
 from vaeudf.query.latents import Latents, from_rows
@@ -68,6 +69,8 @@ def top_k(
     diversify: float | None = None,
     candidates: int | None = None,
     per: str | tuple[str, int] | None = None,
+    groups: Sequence[str] | None = None,
+    weights: ArrayLike | None = None,
 ) -> DataFrame:
     """Return the k items that score best for every query, by default by log q(z|x).
 
@@ -88,7 +91,8 @@ def top_k(
         columns: Payload columns to carry into the result.
         explain: Take each log-likelihood apart: ``misfit`` + ``volume``, and the three
             dimensions that cost most, ``costliest``.
-        exclude_self: Leave out the item whose item_id is the query's own query_id.
+        exclude_self: Leave out the item whose item_id is the query's own query_id; of a blend, all
+            items that are members.
         responsibilities: Add each hit's ``responsibility`` p(x|z) = q(z|x) / Σ q(z|x') over all
             items x', and for each query ``log_aggregate_posterior``, log of the mean of q(z|x')
             over them, in nats; ``log_aggregate_posterior_error`` is how much higher it may be
@@ -102,6 +106,10 @@ def top_k(
         per: At most so many hits of a query may have the same value of a payload column, as
             ``("category", 2)`` or ``"category:2"``; ``"category"`` means 1. A null is a value.
             The column is in the result.
+        groups: Makes one query, a blend, of all queries with the same entry, which names it. Its
+            score is the weighted mean of its members' scores, by ``log_likelihood`` or ``kl``.
+        weights: Of the members, negative for what hits are to be unlike; without groups, all are
+            one blend. The weights are divided by the sum of the positive ones.
 
     Returns:
         ``query_id`` string, ``rank`` int from 1, ``item_id`` string, a column named as the score
@@ -129,6 +137,8 @@ def top_k(
         candidates=candidates,
         per=None if per is None else Per.of(per),
     )
+    if groups is not None or weights is not None:
+        latents = blend(latents, None if groups is None else list(map(str, groups)), weights)
     return plan(posteriors, latents, options).hits
 
 
@@ -157,7 +167,7 @@ def plan(
     if options.selection is not None:
         hits = choose(candidates, request, options)
     else:
-        hits = ranked(candidates(request), request.score, options)
+        hits = ranked(candidates(request), request.score, options, latents)
     return BulkQuery(hits, source.counts, len(latents), len(source.groups), request.score)
 
 

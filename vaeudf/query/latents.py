@@ -162,6 +162,15 @@ class Latents:
         """Whether the queries are Gaussians, not points."""
         return self.log_var is not None
 
+    @property
+    def most_own(self) -> int:
+        """How many items at most are a query's own."""
+        return 1
+
+    def own_items(self, query_id: str) -> list[str]:
+        """Return the items that are a query's own: what it asks with, if that is an item."""
+        return [query_id]
+
     def subset(self, indices: slice | Sequence[int] | NDArray[np.integer | np.bool_]) -> Latents:
         """Return some of the queries, in the order of the indices.
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vaeudf.errors import InputError
 from vaeudf.gaussian.checks import Tolerance, check_k, check_tolerance
@@ -16,6 +17,7 @@ from vaeudf.gaussian.scores import (
     choose_score,
     score_named,
 )
+from vaeudf.query.blends import NO_RESPONSIBILITIES, Blends
 from vaeudf.query.latents import Latents
 from vaeudf.query.per_value import Per
 from vaeudf.query.request import Request
@@ -34,7 +36,8 @@ class QueryOptions:
         min_score: Leave out items that score worse than this.
         columns: Payload columns to carry into the result.
         explain: Whether to take each log-likelihood apart.
-        exclude_self: Whether to leave out the item whose item_id is the query's own query_id.
+        exclude_self: Whether to leave out the item whose item_id is the query's own query_id; of
+            blends, those whose item_ids their members have.
         responsibilities: Whether to add each hit's share of the sum of q(z|x) over all items x.
         distinct: Hide items nearer than this to a hit, in nats.
         diversify: lambda of maximal marginal relevance.
@@ -96,11 +99,16 @@ class QueryOptions:
             InputError: It is between Gaussians and the queries are points; or what is asked for
                 besides is not for this score.
         """
-        score = choose_score(
-            self.score,
-            gaussian=queries.is_gaussian,
-            remedy="query with mu and log_var or with --like",
-        )
+        if isinstance(queries, Blends):
+            score = queries.score(self.score)
+            if self.responsibilities:
+                raise InputError(NO_RESPONSIBILITIES)
+        else:
+            score = choose_score(
+                self.score,
+                gaussian=queries.is_gaussian,
+                remedy="query with mu and log_var or with --like",
+            )
         for wanted, name in (
             (self.explain, "explain"),
             (self.responsibilities, "responsibilities"),
@@ -139,10 +147,11 @@ class QueryOptions:
                 tolerance = check_tolerance(own[0])
             else:
                 queries, tolerance = replace(queries, tolerance=own), 0.0
-        # The item itself is left out after the tasks' results are merged.
-        k, per = self.k + int(self.exclude_self), self.per
-        if per is not None and self.exclude_self:
-            k, per = per.with_one_more(k)
+        # A query's own items are left out after the tasks' results are merged.
+        num_own = queries.most_own if self.exclude_self else 0
+        k, per = self.k + num_own, self.per
+        if per is not None and num_own:
+            k, per = per.with_more(num_own, k)
         columns = self.columns
         if per is not None and per.column not in columns:
             columns = (*columns, per.column)
@@ -151,18 +160,21 @@ class QueryOptions:
             k=k,
             score=score,
             tolerance=tolerance,
-            floors=np.full(len(queries), self._floor(score)),
+            floors=self._floors(score, queries),
             columns=columns,
             per=per,
             explain=self.explain,
             cuts=np.full(len(queries), -np.inf) if self.responsibilities else None,
         )
 
-    def _floor(self, score: Score) -> float:
-        """Return a value that no item that is wanted is below."""
+    def _floors(self, score: Score, queries: Latents) -> NDArray[np.float64]:
+        """Return values that no item that is wanted is below, shape (Q,)."""
         if self.min_score is None:
-            return -math.inf
+            return np.full(len(queries), -math.inf)
+        if isinstance(queries, Blends):
+            blended = queries.members.blended(self.tolerance, divergence=score.ascending)
+            return blended.floors(self.min_score)
         value = score.to_value(self.min_score)
         # Rounded there and back, a score may differ in its last digits.
         margin = 1e-9 * abs(value) + 1e-300 if math.isfinite(value) else 0.0
-        return value - margin
+        return np.full(len(queries), value - margin)

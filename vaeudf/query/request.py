@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from vaeudf.gaussian.blends import Blended
 from vaeudf.gaussian.checks import Tolerance
 from vaeudf.gaussian.scores import Score
 from vaeudf.gaussian.variances import blurred
 from vaeudf.numerics.boxes import Boxes
+from vaeudf.query.blends import Blends
 from vaeudf.query.latents import Latents
 from vaeudf.query.per_value import Per
 from vaeudf.schema import LOG_VAR, MU
@@ -70,13 +72,22 @@ class Request:
 
     def prepared_queries(self, group: slice | NDArray[np.int64] = slice(None)) -> Queries:
         """Return the queries, or some of them, as the search reads them."""
-        latents = self.queries
+        latents, blended = self.queries, self.blended(group)
+        if blended is not None:
+            return prepare_queries(self.score, blended.mu, blended.terms, self.tolerance)
         log_var = None if latents.log_var is None else latents.log_var[group]
         if latents.tolerance is not None:
             # To the search, a point with a tolerance is a Gaussian with the variance tau².
             with np.errstate(divide="ignore"):
                 log_var = 2.0 * np.log(latents.tolerance[group])
         return prepare_queries(self.score, latents.z[group], log_var, self.tolerance)
+
+    def blended(self, group: slice | NDArray[np.int64] = slice(None)) -> Blended | None:
+        """Return the queries, or some of them, if they are blends."""
+        if not isinstance(self.queries, Blends):
+            return None
+        members = self.queries.members.take(np.arange(len(self.queries))[group])
+        return members.blended(self.tolerance, divergence=self.score.ascending)
 
     def blurred(
         self, log_var: NDArray[np.floating], places: NDArray[np.int64]

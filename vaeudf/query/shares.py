@@ -15,6 +15,7 @@ from pyspark.sql.types import DoubleType, StringType, StructType
 from vaeudf.errors import InputError
 from vaeudf.gaussian.scores import Score
 from vaeudf.query.above import Taker, all_pairs
+from vaeudf.query.blends import Blends
 from vaeudf.query.bulk import as_latents, with_tolerance
 from vaeudf.query.latents import Latents
 from vaeudf.query.options import QueryOptions
@@ -85,8 +86,7 @@ def plan_shares(
     """
     latents = as_latents(queries)
     own = QueryOptions(k=1, score=options.score, tolerance=options.tolerance)
-    score = own.score_for(latents)
-    check_share(score)
+    check_share(own.score_for(latents), latents)
     request = replace(own.request_for(latents), columns=(column,))
     source = Source.of(posteriors, latents)
     row_type, schema = _columns(source.payload((column,)), column)
@@ -99,12 +99,17 @@ def plan_shares(
     return _merged(found, column)
 
 
-def check_share(score: Score) -> None:
+def check_share(score: Score, queries: Latents) -> None:
     """Check that values of this score can be added up.
 
     Raises:
-        InputError: It is no log density.
+        InputError: It is no log density, or none of one z.
     """
+    if isinstance(queries, Blends):
+        raise InputError(
+            "share is not for blends, which are no density of one z; leave it out, or ask without "
+            "blending."
+        )
     if not score.is_log_density:
         raise InputError(f"share is for log_likelihood, but the score is {score.name}.")
 

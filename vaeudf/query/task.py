@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import NDArray
 
+from vaeudf.gaussian.blends import Blended
 from vaeudf.numerics.kd_tree import kd_order
 from vaeudf.numerics.log_sums import LogSums
-from vaeudf.query.explanation import explain
+from vaeudf.query.explanation import BlendTerms, explain
 from vaeudf.query.merge import TopK
 from vaeudf.query.request import Request
 from vaeudf.schema import ITEM_ID
@@ -41,6 +42,7 @@ class Fold:
         self.request = request
         self.group = group
         self._queries = request.prepared_queries(group)
+        self._blended = request.blended(group)
         self._masked = self._queries.closed.shape[1] > 0
         self._best = TopK(request.k, request.floors[group], request.per)
         self.work = Work()
@@ -109,14 +111,16 @@ class Fold:
         wanted, at = np.unique(rows, return_inverse=True)
         found = items(wanted).take(pa.array(at))
         if self.request.explain:
-            z = self._queries.mu[places]
             blurred = self.request.blurred(log_var[rows], self.group[places])
-            found = explain(found, z, mu[rows], blurred)
+            z = self._queries.mu
+            found = explained(found, z, self._blended, places, mu[rows], blurred)
         self._best.add(places, values, found)
 
     def result(self) -> tuple[NDArray[np.int64], NDArray[np.float64], pa.Table | None]:
         """Return (queries, scores, items) of the best: at most k rows per query."""
         places, values, items = self._best.result()
+        if self._blended is not None:
+            return self.group[places], self._blended.scores(values, places), items
         return self.group[places], self.request.score.from_values(values), items
 
     def _search(
@@ -217,3 +221,29 @@ def _by_name(items: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     ranks = np.empty(len(by_name), np.int64)
     ranks[by_name] = np.arange(len(by_name))
     return by_name, ranks
+
+
+def explained(
+    found: pa.Table,
+    z: NDArray[np.float64],
+    blended: Blended | None,
+    places: NDArray[np.int64],
+    mu: NDArray[np.floating],
+    log_var: NDArray[np.float64],
+) -> pa.Table:
+    """Add to hits what their scores are made of.
+
+    Args:
+        found: m rows.
+        z: All queries, (Q, n).
+        blended: These, if they are blends.
+        places: The query of each row, (m,).
+        mu: The mean of each, shape (m, n).
+        log_var: log(sigma² + tau²) of each, shape (m, n).
+    """
+    if blended is None:
+        return explain(found, z[places], mu, log_var)
+    n, scale = mu.shape[1], blended.scale[places, None]
+    mus, terms = blended.mu[places], scale * blended.terms[places]
+    beside = BlendTerms(terms[:, :n], scale * mus[:, n:], terms[:, n:])
+    return explain(found, mus[:, :n], mu, log_var, beside)

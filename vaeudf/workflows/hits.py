@@ -1,10 +1,11 @@
-"""Hits as text, and the item that is among the hits of most queries."""
+"""Hits as text, the item that is among the hits of most queries, and how hits were chosen."""
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
@@ -59,3 +60,15 @@ def _cell(name: str, value: object) -> str:
     if name in (RESPONSIBILITY, LOG_AGGREGATE_POSTERIOR_ERROR):
         return f"{value:.3g}"
     return f"{value:.4f}" if isinstance(value, float) else "" if value is None else str(value)
+
+
+def rule_of(options: Any) -> dict[str, object]:
+    """Return by which rule hits are chosen besides their score, and what shares are of, if any."""
+    rule: dict[str, object] = {
+        name: value
+        for name in ("per", "distinct", "diversify", "share")
+        if (value := getattr(options, name)) is not None
+    }
+    if options.diversify is not None:
+        rule["candidates"] = options.query_options().candidates_wanted
+    return rule

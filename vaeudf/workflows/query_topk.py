@@ -22,8 +22,9 @@ from vaeudf.gaussian.checks import Tolerance, check_tolerance
 from vaeudf.gaussian.scores import SCORES
 from vaeudf.model.py_files import use_py_files
 from vaeudf.query.all_above import plan_all
+from vaeudf.query.blends import Blends, with_dislikes
 from vaeudf.query.bulk import BulkQuery, plan, posteriors_of
-from vaeudf.query.files import read_latents
+from vaeudf.query.files import read_queries
 from vaeudf.query.latents import Latents, parse_z
 from vaeudf.query.options import QueryOptions
 from vaeudf.query.per_value import Per, tell_of_few
@@ -38,22 +39,30 @@ from vaeudf.spark.read import read_table
 from vaeudf.spark.session import spark_session
 from vaeudf.spark.stopwatch import Stopwatch
 from vaeudf.storage.locations import absolute, spark_literal, spark_uri
-from vaeudf.storage.outputs import RESULTS_MARK, check_output, replacing
+from vaeudf.storage.outputs import RESULTS_MARK, replacing
 from vaeudf.table.open import PosteriorTable, open_posteriors
 from vaeudf.workflows.all_hits import check_all, told_of_all
+from vaeudf.workflows.blending import blended, check_blending, facts_of
 from vaeudf.workflows.cli import Summary, option
-from vaeudf.workflows.hits import most_frequent, most_frequent_of, print_table
+from vaeudf.workflows.hits import most_frequent, most_frequent_of, print_table, rule_of
 from vaeudf.workflows.option_groups import PageOptions, VersionOptions
 from vaeudf.workflows.photos import photos_as_queries
 from vaeudf.workflows.pictures import check_pictures, find_pictures, load_decoder, places_read
 from vaeudf.workflows.query_page import QueryPage, tolerance_text
-from vaeudf.workflows.share_table import leading, print_shares, share_folder, write_shares
+from vaeudf.workflows.share_table import (
+    check_share_output,
+    leading,
+    print_shares,
+    share_folder,
+    write_shares,
+)
 
 log = logging.getLogger(__name__)
 
 # Above this share of the queries an item is a hub, if there are enough queries to tell.
 _HUB_SHARE = 0.1
 _QUERIES_FOR_HUBS = 20
+_UNLIKE_WEIGHT = 0.5
 
 
 @dataclass(frozen=True)
@@ -71,6 +80,13 @@ class QueryTopk(VersionOptions, PageOptions):
     image: list[str] | None = option(
         None, help="a photo, a folder or a glob of photos, to find items like them; repeat it"
     )
+    blend: bool = option(False, help="make one query of all, or of each group of a file")
+    unlike: list[str] | None = option(
+        None, help="an item_id that hits are to be unlike, in one query with the rest; repeat it"
+    )
+    unlike_weight: float = option(
+        _UNLIKE_WEIGHT, help="with --unlike: what these weigh, together, beside 1"
+    )
     k: int | None = option(None, help=f"items per query (default: {QueryOptions.k})")
     all: bool = option(False, help="with --min-score: every item that reaches it, not k; unranked")
     score: str | None = option(
@@ -84,7 +100,7 @@ class QueryTopk(VersionOptions, PageOptions):
         None, help='dimensions that z says nothing of, such as "0,7"; also --z "0.4,,*,-1"'
     )
     min_score: float | None = option(None, help="leave out items that score worse")
-    exclude_self: bool = option(False, help="with --like: leave out the item itself")
+    exclude_self: bool = option(False, help="with --like or --unlike: leave out the items named")
     where: str | None = option(None, help="search only items that fulfil this SQL condition")
     columns: list[str] | None = option(None, help="a payload column to add; repeat it for more")
     per: str | None = option(
@@ -120,7 +136,8 @@ class QueryTopk(VersionOptions, PageOptions):
             )
         if self.ignore_dims is not None and (self.like or self.image):
             raise InputError("ignore-dims is for --z and --queries: other queries are Gaussians.")
-        if self.exclude_self and not self.like:
+        check_blending(self, _UNLIKE_WEIGHT)
+        if self.exclude_self and not (self.like or self.unlike or (self.blend and self.queries)):
             raise InputError("exclude-self is for --like: a z has no item of its own.")
         check_all(self)
         self.check_version()
@@ -177,6 +194,7 @@ def query_topk(options: QueryTopk) -> Summary:
     use_py_files(options.py_files)
     latents = _read_queries(options, table)
     if latents is not None:
+        latents = latents if options.unlike else blended(latents, options)
         _check_queries(latents, table, options)
     decoder = None
     if options.report:
@@ -189,9 +207,7 @@ def query_topk(options: QueryTopk) -> Summary:
     photos = [path for path in options.image or () if not is_glob(path)]
     inputs = places_read(table, *named, *photos)
     options.check_outputs(options.output, RESULTS_MARK, inputs)
-    if options.output and options.share:
-        others = [*inputs, options.output, *([options.report] if options.report else [])]
-        check_output(share_folder(options.output), options.overwrite, RESULTS_MARK, others)
+    check_share_output(options, inputs)
 
     written = None
     with spark_session("query_topk") as spark, progress(spark, watch):
@@ -205,10 +221,18 @@ def query_topk(options: QueryTopk) -> Summary:
                 options.report_queries,
                 options.z_bound,
                 photos=bool(options.image),
+                items=frozenset([*(options.like or ()), *(options.unlike or ())]),
             )
         if latents is None:
             latents = posteriors_of(read_table(spark, table), options.like or [])
+            latents = latents if options.unlike else blended(latents, options)
             _check_queries(latents, table, options)
+        if options.unlike:
+            unlikes = posteriors_of(read_table(spark, table), options.unlike)
+            latents = with_dislikes(latents, unlikes, options.unlike_weight)
+            _check_queries(latents, table, options)
+        if isinstance(latents, Blends):
+            latents.tell()
         # With --distinct the plan searches already.
         with watch.phase("plan"), _where_is_to_blame(options.where):
             searched, asked = _searched(spark, table, options), options.query_options()
@@ -279,7 +303,10 @@ def _read_queries(options: QueryTopk, table: PosteriorTable) -> Latents | None:
         return photos_as_queries(
             options.image, table, options.model, trust_model=options.trust_model
         )
-    latents = read_latents(options.queries) if options.queries else parse_z(options.z or [])
+    if options.queries:
+        latents = read_queries(options.queries, blend=options.blend)
+    else:
+        latents = parse_z(options.z or [])
     latents = latents.leaving_open(options.open_dims) if options.open_dims else latents
     if latents.has_open:
         count = int(latents.is_open.any(axis=1).sum())
@@ -291,7 +318,7 @@ def _check_queries(latents: Latents, table: PosteriorTable, options: QueryTopk) 
     latents.check_latent_dim(table.latent_dim)
     score = options.query_options().score_for(latents)
     if options.share is not None:
-        check_share(score)
+        check_share(score, latents)
     if options.z_bound is not None:
         latents.check_bound(options.z_bound)
 
@@ -342,7 +369,8 @@ def _summary(
         "tolerance": options.query_options().tolerance
         if latents.tolerance is None
         else "of each query",
-        **_rule(options),
+        **facts_of(latents),
+        **rule_of(options),
         "table": table.uri,
         "version": table.version,
         "scored_fraction": round(query.counts.scored.value / max(1, len(latents) * items), 6),
@@ -365,15 +393,3 @@ def _summary(
                 tolerance_text(summary["tolerance"]),
             )
     return summary
-
-
-def _rule(options: QueryTopk) -> dict[str, object]:
-    """Return by which rule hits are chosen besides their score, and what shares are of, if any."""
-    rule: dict[str, object] = {
-        name: value
-        for name in ("per", "distinct", "diversify", "share")
-        if (value := getattr(options, name)) is not None
-    }
-    if options.diversify is not None:
-        rule["candidates"] = options.query_options().candidates_wanted
-    return rule

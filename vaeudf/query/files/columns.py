@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 
 from vaeudf.errors import InputError
+from vaeudf.query.blends import Blends, blend
 from vaeudf.query.files.vectors import plain_text, vectors
 from vaeudf.query.latents import Latents, from_rows
 from vaeudf.schema import LOG_VAR, MU, QUERY_ID
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 
 _Z = "z"
 _LOG_SIGMA = "log_sigma"
+_GROUP = "group"
+_WEIGHT = "weight"
 _TOLERANCE = "tolerance"
 
 
@@ -33,7 +36,9 @@ def has_vectors(names: Iterable[str]) -> bool:
 
 def is_read(name: str) -> bool:
     """Whether a column of this name is one that queries are made from."""
-    return name == QUERY_ID or any(_has([name], stem) for stem in (_Z, MU, LOG_VAR, _TOLERANCE))
+    if name in (QUERY_ID, _GROUP, _WEIGHT):
+        return True
+    return any(_has([name], stem) for stem in (_Z, MU, LOG_VAR, _TOLERANCE))
 
 
 def queries_of(table: pa.Table, path: str) -> Latents:
@@ -59,6 +64,63 @@ def queries_of(table: pa.Table, path: str) -> Latents:
         return points.with_tolerance(_tolerances(table, points, path))
     _check_gaussian_columns(names, path)
     return from_rows(_rows(table, MU, path), ids, _rows(table, LOG_VAR, path))
+
+
+def is_grouped(table: pa.Table) -> bool:
+    """Whether the columns ``group`` and ``weight`` are both there, and make blends of queries."""
+    return {_GROUP, _WEIGHT} <= set(table.column_names)
+
+
+def blends_of(table: pa.Table, path: str) -> Blends:
+    """Return the blends of a table: one for each value of ``group``, or one of all.
+
+    Args:
+        table: As of :func:`queries_of`, perhaps with columns ``group`` and ``weight``. A
+            ``query_id`` names a member, and need not be unique but in its group.
+        path: Where it is from, for messages.
+
+    Raises:
+        InputError: As of :func:`queries_of`; a group is null, a weight no finite number, all of a
+            group are 0, or its members leave different dimensions open.
+    """
+    groups = weights = None
+    if _GROUP in table.column_names:
+        column = table.column(_GROUP)
+        if column.null_count:
+            raise InputError(f"queries {path}: group is null in {column.null_count} rows.")
+        groups = ids_as_text(column, f"queries {path} have group").to_pylist()
+        table = table.drop_columns([_GROUP])
+    if _WEIGHT in table.column_names:
+        column = plain_text(table.column(_WEIGHT))
+        weights = _numbers(column, _WEIGHT, _decimal_point([column], path), path)
+        bad = np.flatnonzero(~np.isfinite(weights))
+        if len(bad):
+            raise InputError(
+                f"queries {path} have weight = {column[int(bad[0])].as_py()!r} in row {bad[0]}; "
+                "expected a finite number."
+            )
+        table = table.drop_columns([_WEIGHT])
+    names = list(map(str, range(table.num_rows)))
+    if QUERY_ID in table.column_names:
+        names = _ids(table.column(QUERY_ID), path)
+        table = table.drop_columns([QUERY_ID])
+    called = names
+    if groups is not None:
+        called = [f"{group}/{name}" for group, name in zip(groups, names, strict=True)]
+    members = queries_of(table.append_column(QUERY_ID, pa.array(called, pa.string())), path)
+    return blend(members, groups, weights, names)
+
+
+def tell_of_blends(table: pa.Table, path: str) -> None:
+    """Say that a column might have been meant to make blends."""
+    for name in (_GROUP, _WEIGHT):
+        if name in table.column_names:
+            log.info(
+                "queries %s have a column %s, which is not used; with --blend, the queries of each "
+                "group are one, weighted by weight.",
+                path,
+                name,
+            )
 
 
 def _tell_names(names: Sequence[str], path: str) -> None:
