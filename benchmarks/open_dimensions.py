@@ -71,6 +71,18 @@ def main() -> None:
                 indices[3].search(asked)
 
             forms[f"{options.open:.0%} open, {masks:,} masks"] = masked
+        taus = np.random.default_rng(1).uniform(0.5, 1.5, size=z.shape) * _TOLERANCE
+
+        def own(z: NDArray[np.float64] = z, taus: NDArray[np.float64] = taus) -> None:
+            indices[2].search(z, tolerance=taus)
+
+        def own_masked(
+            asked: NDArray[np.float64] = asked, taus: NDArray[np.float64] = taus
+        ) -> None:
+            indices[2].search(asked, tolerance=taus)
+
+        forms["tolerances of each query"] = own
+        forms[f"the same, {options.open:.0%} open, {masks:,} masks"] = own_masked
         best = dict.fromkeys(forms, float("inf"))
         for _ in range(options.repeats + 1):
             for name, run in forms.items():

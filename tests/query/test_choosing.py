@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.query.test_selection import distances, greedily, marginally
 from tests.support.oracles import log_density_by_torch
+from tests.support.selections import distances, greedily, marginally
 from vaeudf.errors import InputError
 from vaeudf.query import choosing
 from vaeudf.query.bulk import plan, top_k

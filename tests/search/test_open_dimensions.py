@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.support.reference import assert_same_score, exact_values, items_and_queries
 from vaeudf.errors import InputError
 from vaeudf.gaussian import log_prob
-from vaeudf.gaussian.scores import SCORES
+from vaeudf.gaussian.scores import LOG_LIKELIHOOD_BY_QUERY, SCORES
 from vaeudf.numerics.boxes import Boxes
 from vaeudf.search import engine, kernels
 from vaeudf.search.index import PosteriorIndex, nearest
@@ -201,6 +201,80 @@ def test_the_margin_holds_for_every_item(name, kind, n):
         numbers = numbers[:, : values.shape[1]].astype(np.float64)
         assert (numbers[certain] + local.offsets[certain, None] >= values[certain]).all()
         assert (numbers[certain] + local.lifts[certain, None] <= values[certain]).all()
+
+
+def own_tolerances(z, seed=0):
+    """Log tau² of each query's own, shape (Q, n), some of them -inf, for tolerances of 0."""
+    rng = np.random.default_rng(seed)
+    return np.where(rng.random(z.shape) < 0.3, -np.inf, rng.uniform(-9, 5, z.shape))
+
+
+@pytest.mark.parametrize("kind", ["ordinary", "boxes", "corners", "far", "ends", "denormal"])
+@pytest.mark.parametrize("n", [2, 3, 10])
+def test_no_bound_is_below_an_item_where_tolerances_are_the_queries_own(kind, n):
+    score, runs, size, count = LOG_LIKELIHOOD_BY_QUERY, 40, 4, 60
+    mu, log_var, z, _ = items_and_queries(kind, n, runs, size, count)
+    z = masked(z, np.random.default_rng(0), 0.5)
+    queries = prepare_queries(score, z, own_tolerances(z), 0.0)
+    nodes = nodes_of_boxes(score, 0.0, Boxes.of_blocks(mu, log_var, size))
+    exact = values_by_query(queries, mu, log_var)
+    best = exact.reshape(count, runs, size).max(axis=2)
+    for node in range(runs):
+        floors = np.ascontiguousarray(best[:, node])
+        reached = kernels.count_reaching(nodes, np.array([node]), queries, floors)
+        assert reached[0] == count
+
+
+@pytest.mark.parametrize("kind", ["ordinary", "boxes", "corners", "far", "ends", "denormal"])
+@pytest.mark.parametrize("n", [2, 3, 10, 64])
+def test_the_margin_holds_where_tolerances_are_the_queries_own(kind, n):
+    score, count, items = LOG_LIKELIHOOD_BY_QUERY, 12, BLOCK * FAN_OUT if n <= 10 else 128
+    mu, log_var, z, _ = items_and_queries(kind, n, items // 4, 4, count)
+    z = masked(z, np.random.default_rng(0), 0.4)
+    queries = prepare_queries(score, z, own_tolerances(z), 0.0)
+    prepared = prepare(score, mu, log_var, np.arange(len(mu)), bounds=False)
+    exact = values_by_query(queries, mu, log_var)
+    heaps = engine._new_heaps(count, 1)
+    local = kernels.new_local(prepared.items.psi.shape[1], count)
+    kernels._enter_parent(prepared.items, queries, 0, np.arange(count), count, heaps, local)
+    certain = np.flatnonzero(local.offsets < np.inf)
+    if kind == "ordinary":
+        assert len(certain)
+    numbers, factors = np.empty((2, BLOCK), np.float32)
+    for block in range(len(prepared.items.base)):
+        psi, base = prepared.items.psi[block], prepared.items.base[block]
+        for q in certain:
+            kernels._score_added(psi, base, local.phi[q], np.float32(0.5), numbers, factors)
+            values = exact[q, block * BLOCK : (block + 1) * BLOCK]
+            found = numbers[: len(values)].astype(np.float64)
+            assert (found + local.offsets[q] >= values).all()
+            assert (found + local.lifts[q] <= values).all()
+
+
+def values_by_query(queries, mu, log_var):
+    """The compiled formula of all pairs, which the next test compares with another one."""
+    log_tau2 = np.full(mu.shape[1], -np.inf)
+    code = LOG_LIKELIHOOD_BY_QUERY.code
+    return np.array(
+        [
+            [
+                kernels.exact_value(code, z, own, *item, log_tau2)
+                for item in zip(mu, log_var, strict=True)
+            ]
+            for z, own in zip(queries.mu, queries.log_var, strict=True)
+        ]
+    )
+
+
+def test_the_compiled_formula_with_tolerances_of_the_queries_own():
+    mu, log_var, z, _ = items_and_queries("ordinary", 5, 30, 4, 25)
+    z = masked(z, np.random.default_rng(1), 0.5)
+    logs = own_tolerances(z)
+    exact = values_by_query(prepare_queries(LOG_LIKELIHOOD_BY_QUERY, z, logs, 0.0), mu, log_var)
+    for q, one in enumerate(z):
+        taus = np.exp(0.5 * logs[q])
+        _, expected = brute_force("log_likelihood", one, mu, log_var, taus, len(mu))
+        same("log_likelihood", np.sort(exact[q])[::-1], expected[0], mu, log_var, taus)
 
 
 @pytest.mark.parametrize("name", POINTS)

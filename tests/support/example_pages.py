@@ -5,6 +5,7 @@ A page's example is the function here that is named as the page's module in ``va
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from vaeudf.clustering.divergences import KL
 from vaeudf.pages.cluster_page import ClusterSection, Member, write_cluster_page
 from vaeudf.pages.cluster_plots import choice_of_k
 from vaeudf.pages.health_page import pictured, write_health_page
-from vaeudf.pages.query_page import Hit, write_query_page
+from vaeudf.pages.query_page import BlendMember, Hit, write_query_page
 
 Example = tuple[str, int]
 """A page's file, and how many pictures are on it at least."""
@@ -33,15 +34,23 @@ def query_page(folder: Path) -> Example:
         Hit(rank=13, item_id="x" * 200, score=-3.0),
     ]
     decoded = np.full((16, 16, 3), 90, np.uint8)
+    members = [
+        BlendMember(item_id=HOSTILE, image=image_file("red"), liked=True),
+        BlendMember(item_id="z" * 90, image=image_file("lime", "WEBP"), liked=False),
+        BlendMember(item_id="gone", liked=False),
+    ]
     page = write_query_page(
         str(folder),
-        [result(*hits, decoded=decoded, z=np.linspace(-5, 5, 12))],
+        [
+            result(*hits, decoded=decoded, z=np.linspace(-5, 5, 12)),
+            replace(result(*hits[:2], query_id="blend: a − b"), members=members, caption="what"),
+        ],
         title="Most like these",
         num_items=5,
         slider_range=5.0,
         facts=[("queries", "1"), ("seconds", "search 1.0")],
     )
-    return page, 13
+    return page, 17
 
 
 def cluster_page(folder: Path, count: int = 3) -> Example:

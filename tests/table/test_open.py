@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -38,6 +40,20 @@ def test_what_is_no_table(tmp_path):
     (tmp_path / "broken" / "_delta_log").mkdir(parents=True)
     (tmp_path / "broken" / "_delta_log" / f"{0:020}.json").write_text("{nonsense")
     refused(str(tmp_path / "broken"), "cannot be read as a Delta table")
+
+
+@pytest.mark.parametrize("scheme", ["", "file://", "s3a:/"])
+def test_a_shallow_clone(uri, scheme):
+    put(uri, "r1", ["a"])
+    # As in the log of CREATE TABLE … SHALLOW CLONE.
+    for log in Path(uri, "_delta_log").glob("*.json"):
+        actions = [json.loads(line) for line in log.read_text().splitlines()]
+        for action in actions:
+            if "add" in action:
+                action["add"]["path"] = f"{scheme}{uri}/{action['add']['path']}"
+        log.write_text("\n".join(map(json.dumps, actions)))
+    refused(uri, f"has the data file {scheme}{uri}/r1")
+    refused(uri, "named by a full path: it is a shallow clone, whose files are another table's.")
 
 
 def test_an_unknown_version(uri):

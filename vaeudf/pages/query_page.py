@@ -26,6 +26,17 @@ class Hit(Item):
     score: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class BlendMember(Item):
+    """Something that a blend is made of, named by ``item_id``, with its picture.
+
+    Attributes:
+        liked: Whether hits are to be like it, and not unlike.
+    """
+
+    liked: bool
+
+
 @dataclass(frozen=True)
 class Result:
     """One query and its hits.
@@ -36,6 +47,8 @@ class Result:
         decoded: The picture z stands for, (H, W, C) uint8; None without a decoder.
         hits: Best first.
         photo: The image that is asked with, as the file has it; None unless it is one.
+        members: Of a blend, those with pictures.
+        caption: What the picture is; said by the page itself unless given.
     """
 
     query_id: str
@@ -43,6 +56,8 @@ class Result:
     decoded: NDArray[np.uint8] | None
     hits: Sequence[Hit]
     photo: bytes | None = None
+    members: Sequence[BlendMember] = ()
+    caption: str = ""
 
 
 def write_query_page(
@@ -54,6 +69,7 @@ def write_query_page(
     slider_range: float,
     score: Score = LOG_LIKELIHOOD,
     rule: str = "",
+    blends: bool = False,
     facts: Sequence[tuple[str, str]] = (),
     omitted: int = 0,
 ) -> str:
@@ -67,6 +83,7 @@ def write_query_page(
         slider_range: a of the sliders' travel [-a, a].
         score: What the hits are ranked by.
         rule: By what rule they were chosen besides, as a sentence.
+        blends: Whether the queries are blends.
         facts: What to say of the run at the end of the page: labels and values.
         omitted: How many further queries are not on the page.
 
@@ -82,6 +99,7 @@ def write_query_page(
         slider_range=slider_range,
         score=score,
         rule=rule,
+        blends=blends,
         facts=facts,
         omitted=omitted,
     )

@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from vaeudf.errors import InputError
 from vaeudf.gaussian.checks import check_tolerance
 from vaeudf.gaussian.scores import Score
+from vaeudf.query.blends import blend
 from vaeudf.query.choosing import choose
 from vaeudf.query.frame_search import search_frame
 from vaeudf.query.latents import Latents, from_rows
@@ -70,6 +71,8 @@ def top_k(
     diversify: float | None = None,
     candidates: int | None = None,
     per: str | tuple[str, int] | None = None,
+    groups: Sequence[str] | None = None,
+    weights: ArrayLike | None = None,
 ) -> DataFrame:
     """Return the k items that score best for every query, by default by log q(z|x).
 
@@ -84,12 +87,14 @@ def top_k(
         k: How many items per query; all of them if there are fewer.
         score: One of :data:`vaeudf.gaussian.scores.SCORES`; unless given, ``log_likelihood`` for
             points and ``kl`` for Gaussians.
-        tolerance: tau, in units of z: how precisely z is meant; a number, or one per dimension.
+        tolerance: tau, in units of z: how precisely z is meant; a number, or one per dimension,
+            shape (n,); for each query its own, shape (Q, 1) or (Q, n).
         min_score: Leave out items that score worse than this.
         columns: Payload columns to carry into the result.
         explain: Take each log-likelihood apart: ``misfit`` + ``volume``, and the three
             dimensions that cost most, ``costliest``.
-        exclude_self: Leave out the item whose item_id is the query's own query_id.
+        exclude_self: Leave out the item whose item_id is the query's own query_id; of a blend, all
+            items that are members.
         responsibilities: Add each hit's ``responsibility`` p(x|z) = q(z|x) / Σ q(z|x') over all
             items x', and for each query ``log_aggregate_posterior``, log of the mean of q(z|x')
             over them, in nats; ``log_aggregate_posterior_error`` is how much higher it may be
@@ -98,11 +103,15 @@ def top_k(
             ``hidden`` says how many each hit has hidden. The tolerance blurs both. The search runs
             at once, in as many rounds as it takes.
         diversify: lambda, above 0 and at most 1: choose hits from each query's best by maximal
-            marginal relevance (:class:`vaeudf.query.selection.Diversified`).
+            marginal relevance (:class:`vaeudf.search.selection.Diversified`).
         candidates: Of how many it chooses; 10 · k unless given.
         per: At most so many hits of a query may have the same value of a payload column, as
             ``("category", 2)`` or ``"category:2"``; ``"category"`` means 1. A null is a value.
             The column is in the result.
+        groups: Makes one query, a blend, of all queries with the same entry, which names it. Its
+            score is the weighted mean of its members' scores, by ``log_likelihood`` or ``kl``.
+        weights: Of the members, negative for what hits are to be unlike; without groups, all are
+            one blend. The weights are divided by the sum of the positive ones.
 
     Returns:
         ``query_id`` string, ``rank`` int from 1, ``item_id`` string, a column named as the score
@@ -115,6 +124,9 @@ def top_k(
             DataFrame's rows shows when the result is evaluated, as an error of Spark's.
         TableError: The path does not hold posteriors.
     """
+    latents = _latents(queries)
+    if np.ndim(tolerance) == 2:
+        latents, tolerance = latents.with_tolerance(tolerance), 0.0
     options = QueryOptions(
         k=k,
         score=score,
@@ -129,7 +141,9 @@ def top_k(
         candidates=candidates,
         per=None if per is None else Per.of(per),
     )
-    return plan(posteriors, queries, options).hits
+    if groups is not None or weights is not None:
+        latents = blend(latents, None if groups is None else list(map(str, groups)), weights)
+    return plan(posteriors, latents, options).hits
 
 
 def plan(
@@ -138,7 +152,7 @@ def plan(
     options: QueryOptions,
 ) -> BulkQuery:
     """Do as :func:`top_k`, and return along with the result what is known of the run."""
-    latents = queries if isinstance(queries, Latents) else from_rows(_rows_of(queries))
+    latents = _latents(queries)
     request = options.request_for(latents)
     num_groups, num_items = 0, None
     if isinstance(posteriors, DataFrame):
@@ -169,7 +183,7 @@ def plan(
     if options.selection is not None:
         hits = choose(candidates, request, options)
     else:
-        hits = ranked(candidates(request), request.score, options)
+        hits = ranked(candidates(request), request.score, options, latents)
     return BulkQuery(hits, counts, len(latents), num_groups, request.score)
 
 
@@ -204,8 +218,10 @@ def posteriors_of(posteriors: DataFrame, item_ids: Sequence[str]) -> Latents:
     )
 
 
-def _rows_of(queries: ArrayLike) -> list[NDArray[np.float64]]:
+def _latents(queries: Latents | ArrayLike) -> Latents:
+    if isinstance(queries, Latents):
+        return queries
     try:
-        return list(np.atleast_2d(np.asarray(queries, dtype=np.float64)))
+        return from_rows(list(np.atleast_2d(np.asarray(queries, dtype=np.float64))))
     except (ValueError, TypeError) as error:
         raise InputError(f"queries are not an array of shape (Q, n): {error}.") from None

@@ -18,10 +18,11 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import IntegerType, LongType, StructField, StructType
 
 from vaeudf.gaussian.scores import Score
+from vaeudf.query.latents import Latents
 from vaeudf.query.options import QueryOptions
 from vaeudf.query.request import Request
-from vaeudf.query.selection import Selection
 from vaeudf.schema import HIDDEN, ITEM_ID, LOG_VAR, MU, QUERY_ID, RANK, quoted
+from vaeudf.search.selection import Selection
 from vaeudf.spark.worker import spare_modules
 from vaeudf.table.vectors import to_matrix
 
@@ -49,7 +50,8 @@ def choose(
     wanted = options.candidates_wanted or _FIRST * options.k
     parts: list[DataFrame] = []
     while True:
-        request = replace(request, k=wanted + int(options.exclude_self))
+        own = request.queries.most_own if options.exclude_self else 0
+        request = replace(request, k=wanted + own)
         found = search(request)
         rule = _Rule(
             selection,
@@ -57,7 +59,7 @@ def choose(
             request.k,
             # With a number of candidates of its own, there is no second round.
             once=options.candidates_wanted is not None,
-            exclude_self=options.exclude_self,
+            own=request.queries if options.exclude_self else None,
             min_score=options.min_score,
             latent_dim=request.queries.latent_dim,
         )
@@ -85,7 +87,7 @@ class _Rule:
         score: What the candidates are ranked by.
         asked: How many candidates were asked for; a query with fewer has no more.
         once: Whether that is enough in any case.
-        exclude_self: Whether the item with the query's own name is left out.
+        own: The queries whose own items are left out, if these are.
         min_score: Worse items are left out.
         latent_dim: n.
     """
@@ -94,7 +96,7 @@ class _Rule:
     score: Score
     asked: int
     once: bool
-    exclude_self: bool
+    own: Latents | None
     min_score: float | None
     latent_dim: int
 
@@ -113,9 +115,10 @@ class _Rule:
             more &= passing.num_rows == candidates.num_rows
             candidates = passing
         first = candidates.slice(0, 1)
-        if self.exclude_self:
-            others = pc.not_equal(candidates.column(ITEM_ID), candidates.column(QUERY_ID))
-            candidates = candidates.filter(others)
+        if self.own is not None and candidates.num_rows:
+            own = self.own.own_items(candidates.column(QUERY_ID)[0].as_py())
+            names = candidates.column(ITEM_ID)
+            candidates = candidates.filter(pc.invert(pc.is_in(names, pa.array(own, names.type))))
         mu, log_var = (
             to_matrix(candidates, name, self.latent_dim).astype(np.float64)
             for name in (MU, LOG_VAR)

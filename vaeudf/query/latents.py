@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,11 +29,14 @@ class Latents:
         z: Shape (Q, n) float64: the points, NaN in dimensions that are left open, or the means of
             the Gaussians, all finite.
         log_var: log sigma² of the Gaussians, the same shape, all finite; None for points.
+        tolerance: tau of each point's own, the same shape, NaN where it is that of the whole run;
+            None if all are.
     """
 
     ids: tuple[str, ...]
     z: NDArray[np.float64]
     log_var: NDArray[np.float64] | None = None
+    tolerance: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         if len(self.ids) == 0:
@@ -45,7 +48,13 @@ class Latents:
             seen.add(name)
         if self.log_var is None:
             self._check_points()
+            self._check_tolerance()
             return
+        if self.tolerance is not None:
+            raise InputError(
+                "the queries are Gaussians with tolerances of their own; these are for points z: "
+                "leave them out, or add tau² to the variances yourself."
+            )
         if self.z.shape != self.log_var.shape:
             raise InputError(
                 f"the queries' mu have shape {self.z.shape} and their log_var "
@@ -61,6 +70,18 @@ class Latents:
             raise InputError(
                 f"query {self.ids[whole[0]]!r} leaves every dimension open; expected a finite "
                 "number in at least one."
+            )
+
+    def _check_tolerance(self) -> None:
+        if self.tolerance is None:
+            return
+        bad = np.argwhere(~(np.isnan(self.tolerance) | (self.tolerance >= 0)))
+        bad = bad if len(bad) else np.argwhere(np.isinf(self.tolerance))
+        if len(bad):
+            row, dim = bad[0]
+            raise InputError(
+                f"query {self.ids[row]!r} has tolerance = {self.tolerance[row, dim]:g}; expected a "
+                "finite number of at least 0, in units of z."
             )
 
     def _check_finite(self, array: NDArray[np.float64], label: str) -> None:
@@ -117,12 +138,38 @@ class Latents:
                 )
         z = self.z.copy()
         z[:, list(dims)] = np.nan
-        return Latents(self.ids, z)
+        return replace(self, z=z)
+
+    def with_tolerance(self, tolerance: ArrayLike) -> Latents:
+        """Return the points with tolerances of their own.
+
+        Args:
+            tolerance: Shape (Q, 1) or (Q, n), NaN where it is that of the whole run.
+
+        Raises:
+            InputError: The tolerances have another shape or values, or these are Gaussians.
+        """
+        taus = np.asarray(tolerance, np.float64)
+        if taus.shape not in (self.z.shape, (len(self), 1)):
+            raise InputError(
+                f"tolerance has shape {taus.shape}; expected (Q, n) = {self.z.shape} or (Q, 1), "
+                "for each query its own; or one number, or one for each dimension."
+            )
+        return replace(self, tolerance=np.broadcast_to(taus, self.z.shape).copy())
 
     @property
     def is_gaussian(self) -> bool:
         """Whether the queries are Gaussians, not points."""
         return self.log_var is not None
+
+    @property
+    def most_own(self) -> int:
+        """How many items at most are a query's own."""
+        return 1
+
+    def own_items(self, query_id: str) -> list[str]:
+        """Return the items that are a query's own: what it asks with, if that is an item."""
+        return [query_id]
 
     def subset(self, indices: slice | Sequence[int] | NDArray[np.integer | np.bool_]) -> Latents:
         """Return some of the queries, in the order of the indices.
@@ -139,6 +186,7 @@ class Latents:
             tuple(self.ids[place] for place in places),
             self.z[places],
             None if self.log_var is None else self.log_var[places],
+            None if self.tolerance is None else self.tolerance[places],
         )
 
     def check_latent_dim(self, latent_dim: int, expected: str = "the posteriors have") -> None:

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vaeudf.errors import InputError
 from vaeudf.gaussian.checks import Tolerance, check_k, check_tolerance
-from vaeudf.gaussian.scores import Score, choose_score, score_named
+from vaeudf.gaussian.scores import (
+    LOG_LIKELIHOOD,
+    LOG_LIKELIHOOD_BY_QUERY,
+    Score,
+    choose_score,
+    score_named,
+)
+from vaeudf.query.blends import NO_RESPONSIBILITIES, Blends
 from vaeudf.query.latents import Latents
 from vaeudf.query.per_value import Per
 from vaeudf.query.request import Request
-from vaeudf.query.selection import Distinct, Diversified, Selection
 from vaeudf.schema import HIDDEN
+from vaeudf.search.selection import Choice, Selection
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +36,8 @@ class QueryOptions:
         min_score: Leave out items that score worse than this.
         columns: Payload columns to carry into the result.
         explain: Whether to take each log-likelihood apart.
-        exclude_self: Whether to leave out the item whose item_id is the query's own query_id.
+        exclude_self: Whether to leave out the item whose item_id is the query's own query_id; of
+            blends, those whose item_ids their members have.
         responsibilities: Whether to add each hit's share of the sum of q(z|x) over all items x.
         distinct: Hide items nearer than this to a hit, in nats.
         diversify: lambda of maximal marginal relevance.
@@ -63,38 +72,25 @@ class QueryOptions:
         named = [name for name in rules if getattr(self, name) is not None]
         if len(named) > 1:
             raise InputError(f"{' and '.join(named)} exclude each other; name one of them.")
-        if self.distinct is not None and not (math.isfinite(self.distinct) and self.distinct > 0):
-            raise InputError(f"distinct is {self.distinct}; expected a number of nats above 0.")
+        self._choice.check(self.k)
         if self.distinct is not None and HIDDEN in map(str.lower, self.columns):
             raise InputError(
                 f"column {HIDDEN!r} is in the result of distinct already; leave it out."
             )
-        if self.diversify is not None and not 0 < self.diversify <= 1:
-            raise InputError(
-                f"diversify is {self.diversify}; expected a number above 0 and at most 1."
-            )
-        if self.candidates is None:
-            return
-        if self.diversify is None:
-            raise InputError("candidates goes with diversify; name that, too.")
-        if self.candidates < self.k:
-            raise InputError(
-                f"candidates is {self.candidates}, but k is {self.k}; expected at least as many."
-            )
+
+    @property
+    def _choice(self) -> Choice:
+        return Choice(distinct=self.distinct, diversify=self.diversify, candidates=self.candidates)
 
     @property
     def selection(self) -> Selection | None:
         """The rule by which hits are chosen where they depend on each other."""
-        if self.distinct is not None:
-            return Distinct(self.k, self.distinct, self.tolerance)
-        if self.diversify is not None:
-            return Diversified(self.k, self.diversify, self.tolerance)
-        return None
+        return self._choice.rule(self.k, self.tolerance)
 
     @property
     def candidates_wanted(self) -> int | None:
         """How many candidates the rule chooses from; None for as many as it needs."""
-        return None if self.diversify is None else self.candidates or 10 * self.k
+        return self._choice.candidates_wanted(self.k)
 
     def score_for(self, queries: Latents) -> Score:
         """Return the score that these queries are ranked by.
@@ -103,18 +99,37 @@ class QueryOptions:
             InputError: It is between Gaussians and the queries are points; or what is asked for
                 besides is not for this score.
         """
-        score = choose_score(
-            self.score,
-            gaussian=queries.is_gaussian,
-            remedy="query with mu and log_var or with --like",
-        )
+        if isinstance(queries, Blends):
+            score = queries.score(self.score)
+            if self.responsibilities:
+                raise InputError(NO_RESPONSIBILITIES)
+        else:
+            score = choose_score(
+                self.score,
+                gaussian=queries.is_gaussian,
+                remedy="query with mu and log_var or with --like",
+            )
         for wanted, name in (
             (self.explain, "explain"),
             (self.responsibilities, "responsibilities"),
         ):
             if wanted and not score.is_log_density:
                 raise InputError(f"{name} is for log_likelihood, but the score is {score.name}.")
-        return score
+        return score if queries.tolerance is None else self._score_by_query(score)
+
+    def _score_by_query(self, score: Score) -> Score:
+        """Return the score that queries with tolerances of their own are ranked by."""
+        if score is not LOG_LIKELIHOOD:
+            raise InputError(
+                f"a tolerance for each query is for log_likelihood, but the score is {score.name}."
+            )
+        if self.selection is not None:
+            name = "distinct" if self.distinct is not None else "diversify"
+            raise InputError(
+                f"{name} blurs all items by one tolerance, but the queries have tolerances of "
+                "their own; leave out one of the two."
+            )
+        return LOG_LIKELIHOOD_BY_QUERY
 
     def request_for(self, queries: Latents) -> Request:
         """Return what the tasks are asked, as long as nothing is known of the items.
@@ -123,11 +138,20 @@ class QueryOptions:
             InputError: As :meth:`score_for`.
         """
         score = self.score_for(queries)
-        check_tolerance(self.tolerance, queries.latent_dim)
-        # The item itself is left out after the tasks' results are merged.
-        k, per = self.k + int(self.exclude_self), self.per
-        if per is not None and self.exclude_self:
-            k, per = per.with_one_more(k)
+        tolerance = check_tolerance(self.tolerance, queries.latent_dim)
+        if queries.tolerance is not None:
+            own = np.where(np.isnan(queries.tolerance), tolerance, queries.tolerance)
+            if (own == own[0]).all():
+                # One tolerance is part of what items are made ready with, and takes less time.
+                score, queries = LOG_LIKELIHOOD, replace(queries, tolerance=None)
+                tolerance = check_tolerance(own[0])
+            else:
+                queries, tolerance = replace(queries, tolerance=own), 0.0
+        # A query's own items are left out after the tasks' results are merged.
+        num_own = queries.most_own if self.exclude_self else 0
+        k, per = self.k + num_own, self.per
+        if per is not None and num_own:
+            k, per = per.with_more(num_own, k)
         columns = self.columns
         if per is not None and per.column not in columns:
             columns = (*columns, per.column)
@@ -135,19 +159,22 @@ class QueryOptions:
             queries=queries,
             k=k,
             score=score,
-            tolerance=self.tolerance,
-            floors=np.full(len(queries), self._floor(score)),
+            tolerance=tolerance,
+            floors=self._floors(score, queries),
             columns=columns,
             per=per,
             explain=self.explain,
             cuts=np.full(len(queries), -np.inf) if self.responsibilities else None,
         )
 
-    def _floor(self, score: Score) -> float:
-        """Return a value that no item that is wanted is below."""
+    def _floors(self, score: Score, queries: Latents) -> NDArray[np.float64]:
+        """Return values that no item that is wanted is below, shape (Q,)."""
         if self.min_score is None:
-            return -math.inf
+            return np.full(len(queries), -math.inf)
+        if isinstance(queries, Blends):
+            blended = queries.members.blended(self.tolerance, divergence=score.ascending)
+            return blended.floors(self.min_score)
         value = score.to_value(self.min_score)
         # Rounded there and back, a score may differ in its last digits.
         margin = 1e-9 * abs(value) + 1e-300 if math.isfinite(value) else 0.0
-        return value - margin
+        return np.full(len(queries), value - margin)

@@ -61,13 +61,17 @@ class Per:
             )
         return cls(column, int(number))
 
-    def with_one_more(self, k: int) -> tuple[int, Per]:
-        """Return what to ask for so that without any one item, k - 1 under this limit are left.
+    def with_more(self, number: int, k: int) -> tuple[int, Per]:
+        """Return what to ask for so that without any m items, k - m under this limit are left.
 
-        With N + 1 of each value, a value that fills its places keeps at least N / (N + 1) of them
+        With N + m of each value, a value that fills its places keeps at least N / (N + m) of them
         when the limit is N.
+
+        Args:
+            number: m.
+            k: How many items.
         """
-        more = self.at_most + 1
+        more = self.at_most + number
         return -(-k * more // self.at_most), Per(self.column, more)
 
     def codes(self, items: pa.Table) -> NDArray[np.int32]:

@@ -9,6 +9,8 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from vaeudf.gaussian.scores import Score
+from vaeudf.query.blends import Blends
+from vaeudf.query.latents import Latents
 from vaeudf.query.options import QueryOptions
 from vaeudf.query.per_value import Per
 from vaeudf.query.results import LOG_SKIPPED, LOG_SUM, NUM_ITEMS
@@ -62,10 +64,22 @@ def with_responsibilities(found: DataFrame, score: Score, num_items: int | None)
     return found.drop(*own, "__log_skipped")
 
 
-def ranked(candidates: DataFrame, score: Score, options: QueryOptions) -> DataFrame:
+def _without_own(candidates: DataFrame, queries: Latents) -> DataFrame:
+    """Return the candidates that are no query's own items."""
+    if not isinstance(queries, Blends):
+        return candidates.where(F.col(ITEM_ID) != F.col(QUERY_ID))
+    own = candidates.sparkSession.createDataFrame(
+        queries.pairs(), f"{QUERY_ID} string, {ITEM_ID} string"
+    )
+    return candidates.join(F.broadcast(own), [QUERY_ID, ITEM_ID], "left_anti")
+
+
+def ranked(
+    candidates: DataFrame, score: Score, options: QueryOptions, queries: Latents
+) -> DataFrame:
     """Return the k best candidates of every query, with their ranks from 1."""
     if options.exclude_self:
-        candidates = candidates.where(F.col(ITEM_ID) != F.col(QUERY_ID))
+        candidates = _without_own(candidates, queries)
     if options.min_score is not None:
         column, limit = F.col(score.name), options.min_score
         candidates = candidates.where(column <= limit if score.ascending else column >= limit)

@@ -7,9 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from vaeudf.gaussian.blends import Blended
 from vaeudf.gaussian.checks import Tolerance
 from vaeudf.gaussian.scores import Score
+from vaeudf.gaussian.variances import blurred
 from vaeudf.numerics.boxes import Boxes
+from vaeudf.query.blends import Blends
 from vaeudf.query.latents import Latents
 from vaeudf.query.per_value import Per
 from vaeudf.schema import LOG_VAR, MU
@@ -26,10 +29,10 @@ class Request:
     """A bulk query, as it is sent to the tasks.
 
     Attributes:
-        queries: What is asked for.
+        queries: What is asked for; where they have tolerances of their own, all are given.
         k: How many items per query.
         score: What to rank by.
-        tolerance: tau.
+        tolerance: tau of all queries; 0 where they have tolerances of their own.
         floors: Values below which nothing is wanted, shape (Q,).
         columns: Payload columns to carry into the result.
         explain: Whether to take each hit's score apart.
@@ -60,21 +63,41 @@ class Request:
 
     def of_queries(self, places: NDArray[np.int64]) -> Request:
         """Return the request of some of the queries alone, (q,)."""
-        latents = self.queries
-        log_var = None if latents.log_var is None else latents.log_var[places]
-        ids = tuple(latents.ids[place] for place in places)
         return replace(
             self,
-            queries=Latents(ids, latents.z[places], log_var),
+            queries=self.queries.subset(places),
             floors=self.floors[places],
             cuts=None if self.cuts is None else self.cuts[places],
         )
 
     def prepared_queries(self, group: slice | NDArray[np.int64] = slice(None)) -> Queries:
         """Return the queries, or some of them, as the search reads them."""
-        latents = self.queries
+        latents, blended = self.queries, self.blended(group)
+        if blended is not None:
+            return prepare_queries(self.score, blended.mu, blended.terms, self.tolerance)
         log_var = None if latents.log_var is None else latents.log_var[group]
+        if latents.tolerance is not None:
+            # To the search, a point with a tolerance is a Gaussian with the variance tau².
+            with np.errstate(divide="ignore"):
+                log_var = 2.0 * np.log(latents.tolerance[group])
         return prepare_queries(self.score, latents.z[group], log_var, self.tolerance)
+
+    def blended(self, group: slice | NDArray[np.int64] = slice(None)) -> Blended | None:
+        """Return the queries, or some of them, if they are blends."""
+        if not isinstance(self.queries, Blends):
+            return None
+        members = self.queries.members.take(np.arange(len(self.queries))[group])
+        return members.blended(self.tolerance, divergence=self.score.ascending)
+
+    def blurred(
+        self, log_var: NDArray[np.floating], places: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Return log(sigma² + tau²) of one item for each of some queries, both of shape (q, n)."""
+        own = self.queries.tolerance
+        if own is None:
+            return blurred(log_var, self.tolerance)
+        with np.errstate(divide="ignore"):
+            return np.asarray(np.logaddexp(log_var, 2.0 * np.log(own[places])))
 
     def nodes(self, boxes: Boxes) -> Nodes:
         """Return row groups' boxes as the search reads them."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vaeudf.numerics.kd_tree import kd_order
 from vaeudf.numerics.log_sums import LogSums
-from vaeudf.query.explanation import explain
+from vaeudf.query.explanation import BlendTerms, explain
 from vaeudf.query.merge import TopK
 from vaeudf.query.request import Request
 from vaeudf.schema import ITEM_ID
@@ -41,6 +41,7 @@ class Fold:
         self.request = request
         self.group = group
         self._queries = request.prepared_queries(group)
+        self._blended = request.blended(group)
         self._masked = self._queries.closed.shape[1] > 0
         self._best = TopK(request.k, request.floors[group], request.per)
         self.work = Work()
@@ -109,14 +110,31 @@ class Fold:
         wanted, at = np.unique(rows, return_inverse=True)
         found = items(wanted).take(pa.array(at))
         if self.request.explain:
-            z = self._queries.mu[places]
-            found = explain(found, z, mu[rows], log_var[rows], self.request.tolerance)
+            blurred = self.request.blurred(log_var[rows], self.group[places])
+            found = self._explain(found, places, mu[rows], blurred)
         self._best.add(places, values, found)
 
     def result(self) -> tuple[NDArray[np.int64], NDArray[np.float64], pa.Table | None]:
         """Return (queries, scores, items) of the best: at most k rows per query."""
         places, values, items = self._best.result()
+        if self._blended is not None:
+            return self.group[places], self._blended.scores(values, places), items
         return self.group[places], self.request.score.from_values(values), items
+
+    def _explain(
+        self,
+        found: pa.Table,
+        places: NDArray[np.int64],
+        mu: NDArray[np.floating],
+        log_var: NDArray[np.float64],
+    ) -> pa.Table:
+        blended = self._blended
+        if blended is None:
+            return explain(found, self._queries.mu[places], mu, log_var)
+        n, scale = mu.shape[1], blended.scale[places, None]
+        mus, terms = blended.mu[places], scale * blended.terms[places]
+        beside = BlendTerms(terms[:, :n], scale * mus[:, n:], terms[:, n:])
+        return explain(found, mus[:, :n], mu, log_var, beside)
 
     def _search(
         self,

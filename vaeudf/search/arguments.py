@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vaeudf.errors import InputError
-from vaeudf.gaussian.checks import check_k, check_points, check_tolerance
-from vaeudf.gaussian.scores import LOG_LIKELIHOOD, LOG_LIKELIHOOD_BY_QUERY, Score, choose_score
+from vaeudf.gaussian.blends import Blended, members_of
+from vaeudf.gaussian.checks import Tolerance, check_k, check_points, check_tolerance
+from vaeudf.gaussian.scores import (
+    LOG_LIKELIHOOD,
+    LOG_LIKELIHOOD_BY_QUERY,
+    Score,
+    blend_score,
+    choose_score,
+    score_named,
+)
 
 
 def check_items(mu: ArrayLike, log_var: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -30,6 +39,87 @@ def check_items(mu: ArrayLike, log_var: ArrayLike) -> tuple[NDArray[Any], NDArra
     _check_finite("mu", means)
     _check_finite("log_var", log_vars)
     return means, log_vars
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Queries as :func:`vaeudf.search.prepared.prepare_queries` takes them.
+
+    Attributes:
+        score: What they are ranked by.
+        mu: Points or means, shape (Q, n); of blends shape (Q, 2n).
+        log_var: Log variances, shape (Q, n), or what goes with them; None for points.
+        tolerance: tau, 0 if each query has its own.
+        blended: The blends, if they are blends.
+    """
+
+    score: Score
+    mu: NDArray[np.float64]
+    log_var: NDArray[np.float64] | None
+    tolerance: Tolerance
+    blended: Blended | None = None
+
+    def __len__(self) -> int:
+        return len(self.mu)
+
+    @property
+    def masked(self) -> bool:
+        """Whether a query leaves a dimension open."""
+        return bool(np.isnan(self.mu).any())
+
+    def scores(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the scores that people see, of values (Q, m)."""
+        if self.blended is None:
+            return self.score.from_values(values)
+        return self.blended.scores(values.T, np.arange(len(self))).T
+
+    def with_own_tolerances(self) -> Asked:
+        """Return the same points, each with the tolerance as its own."""
+        taus = np.broadcast_to(self.tolerance, self.mu.shape)
+        return Asked(*with_own_tolerances(self.score, self.mu, taus), 0.0)
+
+
+def ask(
+    z: ArrayLike,
+    log_var: ArrayLike | None,
+    latent_dim: int,
+    score: str,
+    tolerance: ArrayLike,
+    groups: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
+) -> Asked:
+    """Return queries, checked; :func:`vaeudf.nearest` says what the arguments are.
+
+    Raises:
+        InputError: As there.
+    """
+    if groups is not None or weights is not None:
+        return _ask_blends(z, log_var, latent_dim, score, tolerance, groups, weights)
+    kind, queries, spreads = check_queries(z, log_var, latent_dim, score)
+    if np.ndim(tolerance) == 2:
+        return Asked(*with_own_tolerances(kind, queries, tolerance), 0.0)
+    return Asked(kind, queries, spreads, check_tolerance(tolerance, latent_dim))
+
+
+def _ask_blends(
+    z: ArrayLike,
+    log_var: ArrayLike | None,
+    latent_dim: int,
+    score: str,
+    tolerance: ArrayLike,
+    groups: ArrayLike | None,
+    weights: ArrayLike | None,
+) -> Asked:
+    kind = blend_score(score_named(score).name, gaussian=log_var is not None)
+    if np.ndim(tolerance) == 2:
+        raise InputError(
+            "a tolerance for each query is not for blends, whose members are one query; give one "
+            "number, or one for each dimension."
+        )
+    tau = check_tolerance(tolerance, latent_dim)
+    _, means, spreads = check_queries(z, log_var, latent_dim, LOG_LIKELIHOOD.name)
+    blended = members_of(means, spreads, groups, weights).blended(tau, divergence=kind.ascending)
+    return Asked(kind, blended.mu, blended.terms, tau, blended)
 
 
 def check_queries(
@@ -64,11 +154,11 @@ def check_queries(
 
 def with_own_tolerances(
     kind: Score, queries: NDArray[np.float64], tolerance: ArrayLike
-) -> tuple[Score, NDArray[np.float64]]:
-    """Return the score for queries with tolerances of their own, and log tau², shape (Q, n).
+) -> tuple[Score, NDArray[np.float64], NDArray[np.float64]]:
+    """Return the score for queries with tolerances of their own, these, and log tau², (Q, n).
 
     Raises:
-        InputError: The tolerances do not fit, the score is another, or a dimension is left open.
+        InputError: The tolerances do not fit, or the score is another.
     """
     taus = np.asarray(tolerance, np.float64)
     if taus.shape not in (queries.shape, (len(queries), 1)):
@@ -80,14 +170,10 @@ def with_own_tolerances(
         raise InputError(
             f"a tolerance for each query is for log_likelihood, but the score is {kind.name}."
         )
-    if np.isnan(queries).any():
-        raise InputError(
-            "z leaves dimensions open, which queries with tolerances of their own cannot; give one "
-            "number, or one for each dimension."
-        )
     check_tolerance(taus.ravel())
     with np.errstate(divide="ignore"):
-        return LOG_LIKELIHOOD_BY_QUERY, np.broadcast_to(2.0 * np.log(taus), queries.shape).copy()
+        log_tau2 = np.broadcast_to(2.0 * np.log(taus), queries.shape).copy()
+    return LOG_LIKELIHOOD_BY_QUERY, queries, log_tau2
 
 
 def _check_finite(name: str, array: NDArray[Any]) -> None:

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vaeudf.errors import InputError
-from vaeudf.gaussian.checks import Tolerance, check_tolerance
+from vaeudf.gaussian.checks import Tolerance
 from vaeudf.gaussian.scores import LOG_LIKELIHOOD, LOG_LIKELIHOOD_BY_QUERY, Score
 from vaeudf.numerics.kd_tree import kd_order, typical_sigma
 from vaeudf.search import engine
-from vaeudf.search.arguments import (
-    check_items,
-    check_queries,
-    ranked,
-    warn_of_few,
-    with_own_tolerances,
-)
+from vaeudf.search.arguments import ask, check_items, ranked, warn_of_few
+from vaeudf.search.chosen import chosen, rule_for
 from vaeudf.search.per_value import per_value, warn_of_few_allowed
-from vaeudf.search.prepared import Prepared, prepare, prepare_queries, with_labels, with_tolerance
+from vaeudf.search.prepared import (
+    Prepared,
+    prepare,
+    prepare_queries,
+    with_labels,
+    with_score,
+    with_tolerance,
+)
 from vaeudf.search.saved import map_arrays, write_arrays
+from vaeudf.search.selection import Choice
 
 # So many queries are answered sooner without a filter than items are made ready for one.
 _FEW_QUERIES = 4
@@ -37,6 +41,11 @@ def nearest(
     score: str = "log_likelihood",
     tolerance: ArrayLike = 0.0,
     per: tuple[ArrayLike, int] | None = None,
+    groups: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
+    distinct: float | None = None,
+    diversify: float | None = None,
+    candidates: int | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the k items that score best for every query, exactly; by default by log q(z|x).
 
@@ -61,30 +70,44 @@ def nearest(
             for each query its own, shape (Q, 1) or (Q, n). sigma² + tau² takes the place of sigma².
         per: A value for each item, shape (N,), and how many items of one value may be returned.
             If that leaves fewer than k, these come back, with a warning.
+        groups: Makes one query, a blend, of all z with the same entry, shape (Q,), in the order in
+            which the entries first occur; without weights, all weigh the same. A blend's score is
+            the weighted mean of its members' scores, by ``log_likelihood`` or ``kl``.
+        weights: Of the members, shape (Q,), negative for what hits are to be unlike; without
+            groups, all z are one blend. The weights are divided by the sum of the positive ones.
+        distinct: Hide items whose Bhattacharyya distance from a better hit is below this, in nats;
+            the tolerance blurs both.
+        diversify: lambda, above 0 and at most 1: choose hits from each query's best by maximal
+            marginal relevance (:class:`vaeudf.search.selection.Diversified`).
+        candidates: Of how many it chooses; 10 · k unless given.
 
     Returns:
         Row numbers of mu, shape (Q, k) int64, best first, equal scores by row number; and their
-        scores, shape (Q, k) float64: nats, or a distance.
+        scores, shape (Q, k) float64: nats, or a distance. Where ``distinct`` leaves a query fewer
+        hits than another one, the last are row -1 with the score NaN.
 
     Raises:
         InputError: Shapes that do not fit, a number that is not finite, k < 1, an unknown score,
             or one between Gaussians for queries that are points.
     """
     means, log_vars = check_items(mu, log_var)
-    kind, queries, spreads = check_queries(z, query_log_var, means.shape[1], score)
-    if np.ndim(tolerance) == 2:
-        kind, spreads = with_own_tolerances(kind, queries, tolerance)
-        tolerance = 0.0
-    tau = check_tolerance(tolerance, means.shape[1])
+    asked = ask(z, query_log_var, means.shape[1], score, tolerance, groups, weights)
+    choice = Choice(distinct=distinct, diversify=diversify, candidates=candidates)
+    rule = rule_for(choice, k, asked, per)
+    kind, tau = asked.score, asked.tolerance
     labels = np.arange(len(means))
     warn_of_few(k, len(means))
-    masked = bool(np.isnan(queries).any())
-    prepared = prepare(kind, means, log_vars, labels, tau, masked=masked, num_queries=len(queries))
-    found = prepare_queries(kind, queries, spreads, tau)
+    prepared = prepare(
+        kind, means, log_vars, labels, tau, masked=asked.masked, num_queries=len(asked)
+    )
+    found = prepare_queries(kind, asked.mu, asked.log_var, tau)
+    if rule is not None:
+        indices, values = chosen(rule, prepared, found, lambda rows: (means[rows], log_vars[rows]))
+        return indices, asked.scores(values)
     limit = per_value(per, None, len(means))
     values, indices, _ = engine.search(prepared, found, k, per=limit)
     warn_of_few_allowed(limit, k, indices.shape[1], len(means))
-    return indices, kind.from_values(values)
+    return indices, asked.scores(values)
 
 
 class PosteriorIndex:
@@ -123,6 +146,7 @@ class PosteriorIndex:
         self._prepared: Prepared | None = None
         # For tolerances that change from query to query.
         self._by_query: Prepared | None = None
+        self._for_blends: Prepared | None = None
         # The last tolerance that was searched with without a filter.
         self._passing: Tolerance | None = None
 
@@ -146,7 +170,7 @@ class PosteriorIndex:
         index._mu, index._log_var = arrays["mu"], arrays["log_var"]
         index._labels, index._rows = arrays["labels"], arrays["rows"]
         index._ids = arrays.get("ids")
-        index._prepared = index._by_query = index._passing = None
+        index._prepared = index._by_query = index._for_blends = index._passing = None
         return index
 
     def save(self, folder: str, *, overwrite: bool = False) -> None:
@@ -225,6 +249,11 @@ class PosteriorIndex:
         tolerance: ArrayLike = 0.0,
         where: ArrayLike | None = None,
         per: tuple[ArrayLike, int] | None = None,
+        groups: ArrayLike | None = None,
+        weights: ArrayLike | None = None,
+        distinct: float | None = None,
+        diversify: float | None = None,
+        candidates: int | None = None,
     ) -> tuple[NDArray[Any], NDArray[np.float64]]:
         """Return the k items that score best for every query, as :func:`nearest` does.
 
@@ -246,35 +275,43 @@ class PosteriorIndex:
                 them unless given.
             per: A value for each item, in the order in which the index was given them, shape (N,),
                 and how many items of one value may be returned.
+            groups: Makes one query, a blend, of all z with the same entry, shape (Q,).
+            weights: Of the members of blends, shape (Q,), of any sign.
+            distinct: Hide items nearer than this to a better hit, in nats.
+            diversify: lambda of maximal marginal relevance, above 0 and at most 1.
+            candidates: Of how many it chooses; 10 · k unless given.
 
         Returns:
             Ids (or row numbers), shape (Q, k), best first, equal scores by id; and their scores.
+            Where ``distinct`` leaves a query fewer hits than another one, the last scores are NaN,
+            and the ids without meaning (row -1, where items have no ids).
 
         Raises:
             InputError: As :func:`nearest`.
         """
-        kind, queries, spreads = check_queries(z, query_log_var, self.latent_dim, score)
-        if np.ndim(tolerance) == 2:
-            kind, spreads = with_own_tolerances(kind, queries, tolerance)
-            tolerance = 0.0
-        tau = check_tolerance(tolerance, self.latent_dim)
+        asked = ask(z, query_log_var, self.latent_dim, score, tolerance, groups, weights)
+        choice = Choice(distinct=distinct, diversify=diversify, candidates=candidates)
+        rule = rule_for(choice, k, asked, per)
         wanted, count = self._wanted(where)
         warn_of_few(k, count)
-        masked = bool(np.isnan(queries).any())
-        few = len(queries) <= _FEW_QUERIES
-        if kind is LOG_LIKELIHOOD and few and not masked and not self._is_prepared(kind, tau):
-            kind, spreads = with_own_tolerances(kind, queries, np.broadcast_to(tau, queries.shape))
-            tau = 0.0
-        prepared = self._prepare(kind, tau, masked=masked, few=few)
+        few = len(asked) <= _FEW_QUERIES
+        kind, tau = asked.score, asked.tolerance
+        if kind is LOG_LIKELIHOOD and few and not self._is_prepared(kind, tau):
+            asked = asked.with_own_tolerances()
+            kind, tau = asked.score, asked.tolerance
+        prepared = self._prepare(kind, tau, masked=asked.masked, few=few)
         found = prepare_queries(
-            kind, queries, spreads, tau, masked=prepared.masked, filtered=prepared.filtered
+            kind, asked.mu, asked.log_var, tau, masked=prepared.masked, filtered=prepared.filtered
         )
         if wanted is not None:
             prepared = with_labels(prepared, np.where(wanted, self._labels, -1))
+        if rule is not None:
+            labels, values = chosen(rule, prepared, found, self._posteriors())
+            return labels if self._ids is None else self._ids[labels], asked.scores(values)
         limit = None if per is None else per_value(per, self._label_of_row(), len(self))
         values, labels, _ = engine.search(prepared, found, min(k, count), per=limit)
         warn_of_few_allowed(limit, k, labels.shape[1], count)
-        return labels if self._ids is None else self._ids[labels], kind.from_values(values)
+        return labels if self._ids is None else self._ids[labels], asked.scores(values)
 
     def _is_prepared(self, kind: Score, tau: Tolerance) -> bool:
         """Return whether the items are ready for this, or for nothing yet, which will be next."""
@@ -283,6 +320,13 @@ class PosteriorIndex:
 
     def _prepare(self, kind: Score, tau: Tolerance, *, masked: bool, few: bool) -> Prepared:
         """Return the items made ready: as they are already, if that will do."""
+        if kind.blends:
+            # What points are searched with serves blends, too.
+            plain = self._prepare(LOG_LIKELIHOOD, tau, masked=masked, few=few)
+            blends = self._for_blends
+            if blends is None or blends.items.psi is not plain.items.psi or blends.tolerance != tau:
+                self._for_blends = blends = with_score(plain, kind)
+            return blends
         by_query = kind is LOG_LIKELIHOOD_BY_QUERY
         prepared = self._by_query if by_query else self._prepared
         if prepared is not None and prepared.score is kind and (prepared.masked or not masked):
@@ -298,6 +342,12 @@ class PosteriorIndex:
         else:
             self._prepared = prepared
         return prepared
+
+    def _posteriors(self) -> Callable[[NDArray[np.int64]], tuple[NDArray[Any], NDArray[Any]]]:
+        """Return what gives mu and log_var of items by their labels."""
+        places = np.empty(len(self), np.int64)
+        places[self._labels] = np.arange(len(self))
+        return lambda labels: (self._mu[places[labels]], self._log_var[places[labels]])
 
     def _label_of_row(self) -> NDArray[np.int64]:
         """Return the items' labels in the order in which the index was given them."""

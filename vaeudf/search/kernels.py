@@ -68,7 +68,8 @@ for _found, _expected in _FIELDS:
     BHATTACHARYYA,
     MLS,
     LOG_LIKELIHOOD_BY_QUERY,
-) = range(10)
+    BLEND,
+) = range(11)
 
 # exp(709.8) overflows float64; the same clip as vaeudf.gaussian's.
 _MAX_LOG_SIGMA = 700.0
@@ -82,6 +83,9 @@ _NEAREST = np.float32(1e-18)
 _LARGEST_SUM = 1e37
 # Where variances are added, four of them are multiplied: float32 is not trusted beyond these.
 _NARROWEST, _WIDEST = 1e-7, 1e8
+# There, a dimension that a query leaves open has this variance to add: what differs from one item
+# to the next is then below the margin.
+_OPEN_VARIANCE = 2.0**26
 # A float32 x > 0, its bits read as a whole number b, has 2^-23 b - 127 ≤ log2 x, and is at most
 # 0.0861 above that; the filter takes the middle.
 _PER_BIT = np.float32(2.0**-23)
@@ -165,8 +169,10 @@ def exact_value(code, query_mu, query_log_var, mu, log_var, log_tau2):
 
     Args:
         code: The score's.
-        query_mu: z, NaN in a dimension that is left open, or a Gaussian query's mean, (n,).
-        query_log_var: A Gaussian query's log sigma², tolerance included, (n,).
+        query_mu: z, NaN in a dimension that is left open, or a Gaussian query's mean, (n,); a
+            blend's centre and slopes, (2n,).
+        query_log_var: A Gaussian query's log sigma², tolerance included, (n,); a blend's second
+            moments and weights, (2n,).
         mu: The item's mean, (n,).
         log_var: The item's log sigma² as stored, (n,).
         log_tau2: Log of the squared tolerance of each dimension, (n,).
@@ -242,10 +248,30 @@ def exact_value(code, query_mu, query_log_var, mu, log_var, log_tau2):
             total += 0.5 * _scaled_square(query_mu[i] - mu[i], middle) + both
         return -0.5 * (total + n * _LOG_2PI)
     if code == LOG_LIKELIHOOD_BY_QUERY:
+        closed = 0
         for i in range(n):
-            blurred = _blurred(np.float64(log_var[i]), query_log_var[i])
-            total += _scaled_square(query_mu[i] - mu[i], blurred) + blurred
-        return -0.5 * (total + n * _LOG_2PI)
+            if not math.isnan(query_mu[i]):
+                blurred = _blurred(np.float64(log_var[i]), query_log_var[i])
+                total += _scaled_square(query_mu[i] - mu[i], blurred) + blurred
+                closed += 1
+        return -0.5 * (total + closed * _LOG_2PI)
+    if code == BLEND:
+        weight = 0.0
+        for i in range(n):
+            if not math.isnan(query_mu[i]):
+                blurred = _blurred(np.float64(log_var[i]), log_tau2[i])
+                half = min(max(0.5 * blurred, -_MAX_LOG_SIGMA), _MAX_LOG_SIGMA)
+                by_sigma = math.exp(-half)
+                scaled = (query_mu[i] - mu[i]) * by_sigma
+                share = query_log_var[n + i]
+                square = share * (scaled * scaled)
+                square += 2.0 * (query_mu[n + i] * by_sigma) * scaled
+                square += (query_log_var[i] * by_sigma) * by_sigma
+                total += square + share * blurred
+                weight += share
+        total = -0.5 * (total + weight * _LOG_2PI)
+        # Beyond float64's range, terms of both signs are NaN.
+        return total if total == total else -math.inf
     raise ValueError("the score has a code without a formula in vaeudf.search.kernels.exact_value")
 
 
@@ -567,7 +593,7 @@ def flatten(heaps):
 
 
 @compiled(fastmath={"contract"}, error_model="numpy")
-def _bounds_of_added(nodes, node, down, up, spread, count, out):
+def _bounds_of_added(nodes, node, down, up, spread, closed, count, out):
     """Add up an upper bound of the terms with added variances over one box.
 
     With u = s + v, the term -½ (t / u + log u) is highest where u is nearest to t. If the squared
@@ -576,6 +602,7 @@ def _bounds_of_added(nodes, node, down, up, spread, count, out):
     """
     half = np.float32(0.5) * nodes.added
     whole = nodes.added == np.float32(1)
+    masked = closed.shape[1] > 0
     by_log = np.float32((0.5 if whole else 0.25) * _LOG_2)
     factors = np.empty(count, np.float32)
     bits = factors.view(np.int32)
@@ -604,8 +631,13 @@ def _bounds_of_added(nodes, node, down, up, spread, count, out):
                 factor = (own + v) * ((own + v) / own)
             # Below the normal numbers the bits are no logarithm.
             usual = factor > _SMALLEST_NORMAL
+            term = half * (t / u) if usual else infinite
+            if masked:
+                is_open = closed[i, s] == _ZERO
+                factor = np.float32(1) if is_open else factor
+                term = _ZERO if is_open else term
             factors[s] = factor
-            out[s] -= half * (t / u) if usual else infinite
+            out[s] -= term
         for s in range(count):
             out[s] -= by_log * (np.float32(bits[s]) * _PER_BIT - _BIAS)
 
@@ -632,7 +664,7 @@ def bounds(nodes, node, down, up, spread, weight, closed, count, out):
     for s in range(count):
         out[s] = _ZERO
     if len(nodes.widest) > 0:
-        _bounds_of_added(nodes, node, down, up, spread, count, out)
+        _bounds_of_added(nodes, node, down, up, spread, closed, count, out)
     for i in range(d):
         low = nodes.low[node, i]
         high = nodes.high[node, i]
@@ -644,13 +676,14 @@ def bounds(nodes, node, down, up, spread, weight, closed, count, out):
             p2 = nodes.forward[node, i, 4]
             m2 = nodes.forward[node, i, 5]
             if closed.shape[1] > 0:
-                # Only points leave dimensions open: they have no spreads.
+                # Of these only blends have spreads.
+                spreads = spread.shape[1] > 0
                 for s in range(count):
                     a = low - up[i, s]
                     b = down[i, s] - high
                     a = a if a > b else b
                     a = a if a > _NEAREST else _ZERO
-                    t = a * a
+                    t = a * a + spread[i, s] if spreads else a * a
                     x = p0 + m0 * t
                     y = p1 + m1 * t
                     z = p2 + m2 * t
@@ -983,9 +1016,16 @@ def _query_features(features, queries, q, centre, magnitudes, phi, s):
         narrowest = np.inf
         widest = 0.0
         farthest = 0.0
+        masked = queries.closed.shape[1] > 0
         for i in range(d):
             x = queries.points[q, i] - centre[i]
             v = queries.spread[q, i]
+            if masked and queries.closed[q, i] == 0:
+                x, v = 0.0, _OPEN_VARIANCE
+                constant += 0.5 * math.log(v)
+                # What is left of the term, at most ½ (t + s) / v, for log(1 + s / v) ≤ s / v: a
+                # quarter of what the margin adds for this size.
+                size += 0.01 * (magnitudes[2 * i] * magnitudes[2 * i] + magnitudes[2 * i + 1])
             phi[s, 2 * i] = x
             phi[s, 2 * i + 1] = v
             distance = abs(x) + magnitudes[2 * i]
@@ -1010,19 +1050,25 @@ def _query_features(features, queries, q, centre, magnitudes, phi, s):
                 continue
             x = queries.points[q, i] - centre[i]
             square = 0.5 * (x * x)
-            phi[s, f] = -square
+            half = 0.5 * queries.spread[q, i]
+            phi[s, f] = -(square + half)
             phi[s, f + 1] = x
             phi[s, f + 2] = 1
-            size += square * magnitudes[f] + abs(x) * magnitudes[f + 1] + magnitudes[f + 2]
+            size += (
+                (square + abs(half)) * magnitudes[f]
+                + abs(x) * magnitudes[f + 1]
+                + magnitudes[f + 2]
+            )
         return constant, size
     if not features.backward:
         if features.forward:
             for i in range(d):
                 x = queries.points[q, i] - centre[i]
-                square = 0.5 * (x * x + queries.spread[q, i])
-                phi[s, 2 * i] = -square
+                square = 0.5 * (x * x)
+                half = 0.5 * queries.spread[q, i]
+                phi[s, 2 * i] = -(square + half)
                 phi[s, 2 * i + 1] = x
-                size += square * magnitudes[2 * i] + abs(x) * magnitudes[2 * i + 1]
+                size += (square + abs(half)) * magnitudes[2 * i] + abs(x) * magnitudes[2 * i + 1]
         return constant, size
     step = 4 if features.forward else 2
     f = 0

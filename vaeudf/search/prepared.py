@@ -175,6 +175,16 @@ def with_tolerance(prepared: Prepared, tolerance: Tolerance) -> Prepared:
     )
 
 
+def with_score(prepared: Prepared, score: Score) -> Prepared:
+    """Return the same items for another score with the same features: with new bounds."""
+    assert prepared.score.features == score.features
+    nodes = prepared.nodes
+    if nodes is not None and prepared.boxes is not None:
+        nodes = _nodes(score, prepared.tolerance, prepared.boxes, nodes.starts)
+    items = prepared.items._replace(code=score.code)
+    return replace(prepared, score=score, items=items, nodes=nodes)
+
+
 def _each_log_tau2(tolerance: Tolerance, n: int) -> NDArray[np.float64]:
     return np.broadcast_to(log_tau2(tolerance), (n,)).copy()
 
@@ -302,22 +312,29 @@ def prepare_queries(
     Args:
         score: What to rank by.
         mu: z, shape (Q, n), NaN in dimensions that are left open; or the means of Gaussians.
-        log_var: log sigma² of Gaussians, shape (Q, n).
+        log_var: log sigma² of Gaussians, shape (Q, n). Of blends, mu and log_var are what
+            ``Blended`` in :mod:`vaeudf.gaussian.blends` has, shape (Q, 2n).
         tolerance: tau.
         masked: Whether the items were made ready for queries that leave dimensions open; those that
             leave none open may then come as well.
         filtered: Whether the items have a filter for this tolerance.
     """
     blurred = np.zeros_like(mu)
-    if log_var is not None and score.between_gaussians:
+    if log_var is not None and score.blends:
+        blurred = log_var
+    elif log_var is not None and score.between_gaussians:
         blurred = score.blurred(log_var, tolerance)
     is_open = np.isnan(mu)
     terms = score.query_terms(np.where(is_open, 0.0, mu), blurred)
     points = terms.points
+    constant = terms.constant
+    if score.features.added:
+        constant = constant + score.features.constant * np.count_nonzero(~is_open, axis=1)
     nothing = np.zeros_like(points)
     spread = nothing if terms.spread is None else terms.spread
     weights = nothing if terms.weights is None else terms.weights
-    extreme = np.maximum(np.abs(points), np.maximum(spread, weights)).max(axis=1)
+    extreme = np.maximum(np.abs(points), np.maximum(np.abs(spread), weights)).max(axis=1)
+    closed = np.ascontiguousarray(~is_open[:, : points.shape[1]], np.float32)
     has_filter = score.features.per_coordinate > 0
     unread = np.empty((len(mu), 0), np.float32)
     return Queries(
@@ -326,14 +343,26 @@ def prepare_queries(
         points=_own(points),
         spread=spread,
         weights=weights,
-        constant=terms.constant,
+        constant=constant,
         unfiltered=~(extreme < _LARGEST_POINT) | (not (has_filter and filtered)),
         point_down=_down(points),
         point_up=_up(points),
-        spread_down=unread if terms.spread is None else np.maximum(_down(spread), 0),
+        spread_down=unread if terms.spread is None else _spread_down(spread),
         weight_down=unread if terms.weights is None else np.maximum(_down(weights), 0),
-        closed=(~is_open).astype(np.float32) if masked or is_open.any() else unread,
+        closed=closed if masked or is_open.any() else unread,
     )
+
+
+def _spread_down(spread: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return spreads in float32, certainly not above these as the bounds use them.
+
+    Below 0, what is added to a bound may be of any size, and cancel. It is lowered by four times
+    the slack that the bounds have for sums whose positive part is known: for its own rounding, that
+    of the squared distance that it cancels with, that of the slopes, and the sums'.
+    """
+    relative = (8 * spread.shape[1] + 64) * 2.0**-22
+    lowered = spread - relative * np.maximum(-spread, 0)
+    return np.asarray(np.where(spread < 0, _down(lowered), np.maximum(_down(spread), 0)))
 
 
 def _own(array: NDArray[np.float64]) -> NDArray[np.float64]:

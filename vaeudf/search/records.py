@@ -82,9 +82,11 @@ class Queries(NamedTuple):
 
     Attributes:
         mu: z, NaN in a dimension that is left open, or a Gaussian query's mean, (Q, n).
-        log_var: A Gaussian query's log sigma², tolerance included, (Q, n); zeros for points.
+        log_var: A Gaussian query's log sigma², tolerance included, (Q, n); zeros for points. Of
+            blends, these two are what ``Blended`` in :mod:`vaeudf.gaussian.blends` has, (Q, 2n).
         points: Where the query is in the space of the boxes, (Q, d).
-        spread: What is added to the squared distance in the forward terms, (Q, d), or 0.
+        spread: What is added to the squared distance in the forward terms, (Q, d), or 0; below 0
+            in some blends.
         weights: 1 / the query's variance in the backward terms, (Q, d), or 0.
         constant: What the value has beyond the filter's product, (Q,).
         unfiltered: Queries too extreme for float32, (Q,): every item is scored directly.

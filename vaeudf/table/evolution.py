@@ -87,10 +87,10 @@ def changed_by_others(table: PosteriorTable) -> bool:
 
 
 def _kept(field: pa.Field, old: pa.Schema) -> pa.Field:
-    """Return a field with what others have said of it."""
-    if field.name not in old.names:
+    """Return a field with what others have said of it, under whatever capitals."""
+    before = next((one for one in old if one.name.lower() == field.name.lower()), None)
+    if before is None:
         return field
-    before = old.field(field.name)
     theirs = {
         key: value
         for key, value in (before.metadata or {}).items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import unquote
@@ -27,6 +28,8 @@ from vaeudf.table.protocol import (
 )
 
 _FIELD_ID = b"PARQUET:field_id"
+# A path that begins with a scheme, such as s3://.
+_WITH_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,9 @@ def take_snapshot(location: str, delta: DeltaTable) -> Snapshot:
         TableError: The version uses a feature of Delta's that vaeudf does not read.
     """
     check_readable(location, delta)
-    files = tuple(posixpath.join(location, path) for path in data_paths(delta))
+    paths = data_paths(delta)
+    _check_inside(location, delta.version(), paths)
+    files = tuple(posixpath.join(location, path) for path in paths)
     if len(set(files)) < len(files):
         raise TableError(
             f"version {delta.version()} of table {location} has a data file twice: whoever wrote "
@@ -161,6 +166,17 @@ def _nullable(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_struct(kind):
         return pa.struct([pa.field(f.name, _nullable(f.type)) for f in kind.fields])
     return kind
+
+
+def _check_inside(location: str, version: int, paths: Sequence[str]) -> None:
+    """Check that no data file is one of another table, as those of a shallow clone are."""
+    for path in paths:
+        if path.startswith("/") or _WITH_SCHEME.match(path):
+            raise TableError(
+                f"version {version} of table {location} has the data file {path}, named by a full "
+                "path: it is a shallow clone, whose files are another table's. Read that table, or "
+                "write these rows to a table of their own, such as with CREATE TABLE … AS SELECT."
+            )
 
 
 def _deleted_rows(delta: DeltaTable, files: tuple[str, ...]) -> dict[str, NDArray[np.int64]]:

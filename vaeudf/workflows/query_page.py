@@ -13,7 +13,8 @@ from vaeudf.catalog.source import CatalogSource, read_thumbnails
 from vaeudf.gaussian.checks import Tolerance
 from vaeudf.gaussian.scores import Score
 from vaeudf.pages.page import THUMBNAIL_SIDE
-from vaeudf.pages.query_page import Hit, Result, write_query_page
+from vaeudf.pages.query_page import BlendMember, Hit, Result, write_query_page
+from vaeudf.query.blends import Blends
 from vaeudf.query.latents import Latents
 from vaeudf.query.per_value import Per
 from vaeudf.schema import ITEM_ID, QUERY_ID, RANK
@@ -37,6 +38,7 @@ class QueryPage:
         num_queries: How many queries to show at most.
         slider_range: a of the sliders' travel [-a, a]; chosen so that all fits unless given.
         photos: Whether the queries are photos, named by their paths.
+        items: Queries, or members of blends, that are items of the catalog.
     """
 
     folder: str
@@ -45,6 +47,7 @@ class QueryPage:
     num_queries: int
     slider_range: float | None
     photos: bool = False
+    items: frozenset[str] = frozenset()
 
     def write(
         self,
@@ -68,12 +71,18 @@ class QueryPage:
         shown = latents.ids[: self.num_queries]
         rows = sorted((hit for hit in hits if hit[QUERY_ID] in shown), key=lambda hit: hit[RANK])
         item_ids = sorted({row[ITEM_ID] for row in rows})
-        images = read_thumbnails(spark, self.pictures, item_ids, THUMBNAIL_SIDE)
+        blends = latents if isinstance(latents, Blends) else None
+        members = {} if blends is None else {name: blends.shown_members(name) for name in shown}
+        named = {name for some in members.values() for name, _ in some}
+        images = read_thumbnails(
+            spark, self.pictures, sorted({*item_ids, *(named & self.items)}), THUMBNAIL_SIDE
+        )
         facts = read_facts(spark, table, item_ids)
         # A dimension that is left open is shown at 0, the prior's mean.
         z = np.nan_to_num(latents.z)
         decoded = self.decoder.decode(z[: len(shown)])
-        photos = read_photos(shown) if self.photos else {}
+        asked = shown if blends is None else sorted(named - self.items)
+        photos = read_photos(asked) if self.photos else {}
         results = []
         for place, query_id in enumerate(shown):
             own = [
@@ -87,8 +96,25 @@ class QueryPage:
                 for row in rows
                 if row[QUERY_ID] == query_id
             ]
-            photo = photos.get(query_id)
-            results.append(Result(query_id, latents.z[place], decoded[place], own, photo))
+            if blends is None:
+                photo = photos.get(query_id)
+                results.append(Result(query_id, latents.z[place], decoded[place], own, photo))
+                continue
+            pictured = [
+                BlendMember(item_id=name, image=(photos | images).get(name), liked=liked)
+                for name, liked in members[query_id]
+                if name in self.items or name in photos
+            ]
+            results.append(
+                Result(
+                    blends.title(query_id),
+                    latents.z[place],
+                    decoded[place],
+                    own,
+                    members=pictured,
+                    caption=blends.caption(query_id),
+                )
+            )
         return write_query_page(
             self.folder,
             results,
@@ -96,14 +122,17 @@ class QueryPage:
             num_items=summary["items"],
             score=score,
             rule=_rule(summary),
+            blends=blends is not None,
             facts=_facts_of_run(summary),
             slider_range=self.slider_range or slider_range(self.decoder, z),
             omitted=len(latents) - len(shown),
         )
 
 
-def tolerance_text(tolerance: Tolerance) -> str:
-    """Return a tolerance, or one for each dimension, as people read it."""
+def tolerance_text(tolerance: Tolerance | str) -> str:
+    """Return a tolerance, one for each dimension, or a text instead, as people read it."""
+    if isinstance(tolerance, str):
+        return tolerance
     return ", ".join(f"{tau:g}" for tau in np.atleast_1d(tolerance))
 
 
@@ -131,6 +160,9 @@ def _facts_of_run(summary: Summary) -> list[tuple[str, str]]:
         ("pairs scored", f"{summary['scored_fraction']:.2%}"),
         ("rows shuffled per query", f"{summary['rows_shuffled_per_query']:g}"),
     ]
+    if "without_bound" in summary:
+        count = f"{summary['without_bound']:,} of {summary['queries']:,}"
+        facts.append(("blends scored by the formula alone", count))
     if "row_groups" in summary:
         read = f"{summary['row_groups_read']:,} of {summary['row_groups']:,}"
         facts.append(("row groups read", read))

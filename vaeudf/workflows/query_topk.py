@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import sys
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -15,28 +13,24 @@ from pyspark.errors import (
     NumberFormatException,
     PySparkException,
 )
-from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from tabulate import tabulate
 
 from vaeudf.catalog.globs import is_glob
 from vaeudf.errors import InputError, root_cause
 from vaeudf.gaussian.checks import Tolerance, check_tolerance
 from vaeudf.gaussian.scores import SCORES
 from vaeudf.model.py_files import use_py_files
+from vaeudf.query.blends import Blends, with_dislikes
 from vaeudf.query.bulk import BulkQuery, plan, posteriors_of
-from vaeudf.query.files import read_latents
+from vaeudf.query.files import read_queries
 from vaeudf.query.latents import Latents, parse_z
 from vaeudf.query.options import QueryOptions
 from vaeudf.query.per_value import Per, tell_of_few
 from vaeudf.schema import (
-    COSTLIEST,
     HIDDEN,
-    ITEM_ID,
-    LOG_AGGREGATE_POSTERIOR_ERROR,
     QUERY_ID,
     RANK,
-    RESPONSIBILITY,
 )
 from vaeudf.spark.progress import progress
 from vaeudf.spark.read import read_table
@@ -45,7 +39,9 @@ from vaeudf.spark.stopwatch import Stopwatch
 from vaeudf.storage.locations import absolute, spark_literal, spark_uri
 from vaeudf.storage.outputs import RESULTS_MARK, replacing
 from vaeudf.table.open import PosteriorTable, open_posteriors
+from vaeudf.workflows.blending import blended, check_blending, facts_of
 from vaeudf.workflows.cli import Summary, option
+from vaeudf.workflows.hits import most_frequent, most_frequent_of, print_table
 from vaeudf.workflows.option_groups import PageOptions, VersionOptions
 from vaeudf.workflows.photos import photos_as_queries
 from vaeudf.workflows.pictures import check_pictures, find_pictures, load_decoder, places_read
@@ -56,6 +52,7 @@ log = logging.getLogger(__name__)
 # Above this share of the queries an item is a hub, if there are enough queries to tell.
 _HUB_SHARE = 0.1
 _QUERIES_FOR_HUBS = 20
+_UNLIKE_WEIGHT = 0.5
 
 
 @dataclass(frozen=True)
@@ -73,6 +70,13 @@ class QueryTopk(VersionOptions, PageOptions):
     image: list[str] | None = option(
         None, help="a photo, a folder or a glob of photos, to find items like them; repeat it"
     )
+    blend: bool = option(False, help="make one query of all, or of each group of a file")
+    unlike: list[str] | None = option(
+        None, help="an item_id that hits are to be unlike, in one query with the rest; repeat it"
+    )
+    unlike_weight: float = option(
+        _UNLIKE_WEIGHT, help="with --unlike: what these weigh, together, beside 1"
+    )
     k: int = option(10, help="items per query")
     score: str | None = option(
         None,
@@ -85,7 +89,7 @@ class QueryTopk(VersionOptions, PageOptions):
         None, help='dimensions that z says nothing of, such as "0,7"; also --z "0.4,,*,-1"'
     )
     min_score: float | None = option(None, help="leave out items that score worse")
-    exclude_self: bool = option(False, help="with --like: leave out the item itself")
+    exclude_self: bool = option(False, help="with --like or --unlike: leave out the items named")
     where: str | None = option(None, help="search only items that fulfil this SQL condition")
     columns: list[str] | None = option(None, help="a payload column to add; repeat it for more")
     per: str | None = option(
@@ -118,7 +122,8 @@ class QueryTopk(VersionOptions, PageOptions):
             )
         if self.ignore_dims is not None and (self.like or self.image):
             raise InputError("ignore-dims is for --z and --queries: other queries are Gaussians.")
-        if self.exclude_self and not self.like:
+        check_blending(self, _UNLIKE_WEIGHT)
+        if self.exclude_self and not (self.like or self.unlike or (self.blend and self.queries)):
             raise InputError("exclude-self is for --like: a z has no item of its own.")
         self.check_version()
         if self.report_queries < 1:
@@ -174,6 +179,7 @@ def query_topk(options: QueryTopk) -> Summary:
     use_py_files(options.py_files)
     latents = _read_queries(options, table)
     if latents is not None:
+        latents = latents if options.unlike else blended(latents, options)
         _check_queries(latents, table, options)
     decoder = None
     if options.report:
@@ -199,10 +205,18 @@ def query_topk(options: QueryTopk) -> Summary:
                 options.report_queries,
                 options.z_bound,
                 photos=bool(options.image),
+                items=frozenset([*(options.like or ()), *(options.unlike or ())]),
             )
         if latents is None:
             latents = posteriors_of(read_table(spark, table), options.like or [])
+            latents = latents if options.unlike else blended(latents, options)
             _check_queries(latents, table, options)
+        if options.unlike:
+            unlikes = posteriors_of(read_table(spark, table), options.unlike)
+            latents = with_dislikes(latents, unlikes, options.unlike_weight)
+            _check_queries(latents, table, options)
+        if isinstance(latents, Blends):
+            latents.tell()
         # With --distinct the plan searches already.
         with watch.phase("plan"), _where_is_to_blame(options.where):
             query = plan(_searched(spark, table, options), latents, options.query_options())
@@ -214,12 +228,12 @@ def query_topk(options: QueryTopk) -> Summary:
                     ordered.write.parquet(spark_uri(folder))
                 # What follows reads the results instead of searching again.
                 hits = spark.read.parquet(spark_literal(options.output))
-                hub = _hub(hits, len(latents))
+                hub = most_frequent(hits, len(latents))
                 if options.distinct is not None:
                     hidden = hits.agg(F.coalesce(F.sum(HIDDEN), F.lit(0))).collect()[0][0]
             else:
                 rows = hits.collect()
-                hub = _hub_of(rows, len(latents))
+                hub = most_frequent_of(rows, len(latents))
                 if options.distinct is not None:
                     hidden = sum(row[HIDDEN] for row in rows)
         if len(latents) == 1:
@@ -235,7 +249,7 @@ def query_topk(options: QueryTopk) -> Summary:
                     rows = hits.where(F.col(QUERY_ID).isin(list(shown))).collect()
                 written = page.write(spark, table, latents, rows, query.score, summary)
     if not options.output and not options.report:
-        _print_table(rows, hits.columns, latents)
+        print_table(rows, hits.columns, latents)
     if options.per is not None and options.min_score is None:
         num_hits = hits.count() if options.output else len(rows)
         tell_of_few(options.per, options.k, num_hits, len(latents))
@@ -256,7 +270,10 @@ def _read_queries(options: QueryTopk, table: PosteriorTable) -> Latents | None:
         return photos_as_queries(
             options.image, table, options.model, trust_model=options.trust_model
         )
-    latents = read_latents(options.queries) if options.queries else parse_z(options.z or [])
+    if options.queries:
+        latents = read_queries(options.queries, blend=options.blend)
+    else:
+        latents = parse_z(options.z or [])
     latents = latents.leaving_open(options.open_dims) if options.open_dims else latents
     if latents.has_open:
         count = int(latents.is_open.any(axis=1).sum())
@@ -314,7 +331,10 @@ def _summary(
         "items": items,
         "k": options.k,
         "score": query.score.name,
-        "tolerance": options.query_options().tolerance,
+        "tolerance": options.query_options().tolerance
+        if latents.tolerance is None
+        else "of each query",
+        **facts_of(latents),
         **_rule(options),
         "table": table.uri,
         "version": table.version,
@@ -350,42 +370,3 @@ def _rule(options: QueryTopk) -> dict[str, object]:
     if options.diversify is not None:
         rule["candidates"] = options.query_options().candidates_wanted
     return rule
-
-
-def _hub(hits: DataFrame, num_queries: int) -> tuple[str, float] | None:
-    """Return the item that is among the hits of most queries, and of what part of them."""
-    counted = hits.groupBy(ITEM_ID).count().orderBy(F.desc("count"), ITEM_ID).limit(1).collect()
-    return (counted[0][ITEM_ID], counted[0]["count"] / num_queries) if counted else None
-
-
-def _hub_of(hits: Sequence[Row], num_queries: int) -> tuple[str, float] | None:
-    counted = Counter(hit[ITEM_ID] for hit in hits)
-    if not counted:
-        return None
-    item_id, count = min(counted.items(), key=lambda pair: (-pair[1], pair[0]))
-    return item_id, count / num_queries
-
-
-def _print_table(hits: Sequence[Row], columns: Sequence[str], latents: Latents) -> None:
-    """Print every hit as text, queries in the order they were asked in."""
-    order = {name: place for place, name in enumerate(latents.ids)}
-    rows = sorted(hits, key=lambda row: (order[row[QUERY_ID]], row[RANK]))
-    numbers = [
-        all(isinstance(row[name], (int, float)) for row in rows) and bool(rows) for name in columns
-    ]
-    table = tabulate(
-        [[_cell(name, row[name]) for name in columns] for row in rows],
-        headers=columns,
-        tablefmt="plain",
-        disable_numparse=True,
-        colalign=["right" if number else "left" for number in numbers] if rows else None,
-    )
-    sys.stdout.write(table + "\n")
-
-
-def _cell(name: str, value: object) -> str:
-    if name == COSTLIEST and isinstance(value, list):
-        return ", ".join(f"z{cost['dimension']} {cost['nats']:.1f}" for cost in value)
-    if name in (RESPONSIBILITY, LOG_AGGREGATE_POSTERIOR_ERROR):
-        return f"{value:.3g}"
-    return f"{value:.4f}" if isinstance(value, float) else "" if value is None else str(value)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from vaeudf.errors import InputError
 from vaeudf.gaussian.scores.bhattacharyya import BHATTACHARYYA
+from vaeudf.gaussian.scores.blend import blend_score
 from vaeudf.gaussian.scores.euclidean import EUCLIDEAN
 from vaeudf.gaussian.scores.kl import JEFFREYS, KL, REVERSE_KL
 from vaeudf.gaussian.scores.log_likelihood import LOG_LIKELIHOOD, LOG_LIKELIHOOD_BY_QUERY
@@ -31,6 +32,7 @@ __all__ = [
     "SCORES",
     "WASSERSTEIN2",
     "Score",
+    "blend_score",
     "choose_score",
     "score_named",
 ]

@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from vaeudf.gaussian.densities import LOG_2PI
 from vaeudf.gaussian.scores.score import BoxTerms, QueryTerms, Score
 
 _Array = NDArray[np.float64]
 
 
 class AddedVariances(Score):
-    """log N(m; mu, v + s), or what has the same terms beside a constant of the query."""
+    """log N(m; mu, v + s), or what has the same terms besides what the query alone adds."""
 
     def query_terms(self, mu: _Array, log_var: _Array) -> QueryTerms:
         """Return the means, and the variances to add."""
@@ -20,12 +19,12 @@ class AddedVariances(Score):
             return QueryTerms(mu, np.exp(log_var), None, self.constant(log_var))
 
     def constant(self, log_var: _Array) -> _Array:
-        """Return what the value has beyond the added terms, shape (Q,).
+        """Return what the query's variances add besides, shape (Q,).
 
         Args:
             log_var: log variances of the queries, shape (Q, n).
         """
-        return np.full(len(log_var), -0.5 * LOG_2PI * log_var.shape[1])
+        return np.zeros(len(log_var))
 
     def box_terms(self, log_low: _Array, log_high: _Array) -> BoxTerms:
         """Return the least and the largest variances."""

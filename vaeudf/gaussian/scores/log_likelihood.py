@@ -46,5 +46,5 @@ LOG_LIKELIHOOD_BY_QUERY = AddedVariances(
     ascending=False,
     unit="nats",
     is_log_density=True,
-    features=Features(added=1.0),
+    features=Features(added=1.0, constant=-0.5 * LOG_2PI),
 )

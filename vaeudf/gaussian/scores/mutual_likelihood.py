@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vaeudf.gaussian.densities import LOG_2PI
 from vaeudf.gaussian.divergences import mutual_log_likelihood
 from vaeudf.gaussian.scores.added import AddedVariances
 from vaeudf.gaussian.scores.score import Features
@@ -13,5 +14,5 @@ MUTUAL_LIKELIHOOD = AddedVariances(
     between_gaussians=True,
     ascending=False,
     unit="nats",
-    features=Features(added=1.0),
+    features=Features(added=1.0, constant=-0.5 * LOG_2PI),
 )

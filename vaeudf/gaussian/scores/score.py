@@ -132,6 +132,7 @@ class Score:
             to them, and to those of Gaussian queries; where not, it changes nothing.
         is_log_density: Whether it is log q(z|x), which can be explained by dimensions and added up
             over all items.
+        blends: Whether a query is a blend (:mod:`vaeudf.gaussian.blends`).
         features: The products of the filter.
     """
 
@@ -144,6 +145,7 @@ class Score:
     unit: str
     sees_variance: bool = True
     is_log_density: bool = False
+    blends: bool = False
     features: Features = NO_FEATURES
 
     def from_values(self, values: _Array) -> _Array:

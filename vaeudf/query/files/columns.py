@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 
 from vaeudf.errors import InputError
+from vaeudf.query.blends import Blends, blend
 from vaeudf.query.files.vectors import plain_text, vectors
 from vaeudf.query.latents import Latents, from_rows
 from vaeudf.schema import LOG_VAR, MU, QUERY_ID
@@ -22,6 +23,9 @@ log = logging.getLogger(__name__)
 
 _Z = "z"
 _LOG_SIGMA = "log_sigma"
+_GROUP = "group"
+_WEIGHT = "weight"
+_TOLERANCE = "tolerance"
 
 
 def has_vectors(names: Iterable[str]) -> bool:
@@ -30,12 +34,20 @@ def has_vectors(names: Iterable[str]) -> bool:
     return any(_has(names, stem) for stem in (_Z, MU, LOG_VAR))
 
 
+def is_read(name: str) -> bool:
+    """Whether a column of this name is one that queries are made from."""
+    if name in (QUERY_ID, _GROUP, _WEIGHT):
+        return True
+    return any(_has([name], stem) for stem in (_Z, MU, LOG_VAR, _TOLERANCE))
+
+
 def queries_of(table: pa.Table, path: str) -> Latents:
     """Return the queries of a table.
 
     Args:
         table: Has a column ``z`` of vectors, or one per dimension named z0, z1, …; or ``mu`` and
-            ``log_var`` in the same two ways; and optionally ``query_id``. Numbers may be text.
+            ``log_var`` in the same two ways; and optionally ``query_id``, and for points
+            ``tolerance``, a number or as ``z``. Numbers may be text.
         path: Where it is from, for messages.
 
     Raises:
@@ -46,14 +58,74 @@ def queries_of(table: pa.Table, path: str) -> Latents:
     if ids is None:
         _tell_names(names, path)
     if not (_has(names, MU) or _has(names, LOG_VAR)):
-        return from_rows(_rows(table, _Z, path), ids)
+        points = from_rows(_rows(table, _Z, path), ids)
+        if not _has(names, _TOLERANCE):
+            return points
+        return points.with_tolerance(_tolerances(table, points, path))
     _check_gaussian_columns(names, path)
     return from_rows(_rows(table, MU, path), ids, _rows(table, LOG_VAR, path))
 
 
+def is_grouped(table: pa.Table) -> bool:
+    """Whether the columns ``group`` and ``weight`` are both there, and make blends of queries."""
+    return {_GROUP, _WEIGHT} <= set(table.column_names)
+
+
+def blends_of(table: pa.Table, path: str) -> Blends:
+    """Return the blends of a table: one for each value of ``group``, or one of all.
+
+    Args:
+        table: As of :func:`queries_of`, perhaps with columns ``group`` and ``weight``. A
+            ``query_id`` names a member, and need not be unique but in its group.
+        path: Where it is from, for messages.
+
+    Raises:
+        InputError: As of :func:`queries_of`; a group is null, a weight no finite number, all of a
+            group are 0, or its members leave different dimensions open.
+    """
+    groups = weights = None
+    if _GROUP in table.column_names:
+        column = table.column(_GROUP)
+        if column.null_count:
+            raise InputError(f"queries {path}: group is null in {column.null_count} rows.")
+        groups = ids_as_text(column, f"queries {path} have group").to_pylist()
+        table = table.drop_columns([_GROUP])
+    if _WEIGHT in table.column_names:
+        column = plain_text(table.column(_WEIGHT))
+        weights = _numbers(column, _WEIGHT, _decimal_point([column], path), path)
+        bad = np.flatnonzero(~np.isfinite(weights))
+        if len(bad):
+            raise InputError(
+                f"queries {path} have weight = {column[int(bad[0])].as_py()!r} in row {bad[0]}; "
+                "expected a finite number."
+            )
+        table = table.drop_columns([_WEIGHT])
+    names = list(map(str, range(table.num_rows)))
+    if QUERY_ID in table.column_names:
+        names = _ids(table.column(QUERY_ID), path)
+        table = table.drop_columns([QUERY_ID])
+    called = names
+    if groups is not None:
+        called = [f"{group}/{name}" for group, name in zip(groups, names, strict=True)]
+    members = queries_of(table.append_column(QUERY_ID, pa.array(called, pa.string())), path)
+    return blend(members, groups, weights, names)
+
+
+def tell_of_blends(table: pa.Table, path: str) -> None:
+    """Say that a column might have been meant to make blends."""
+    for name in (_GROUP, _WEIGHT):
+        if name in table.column_names:
+            log.info(
+                "queries %s have a column %s, which is not used; with --blend, the queries of each "
+                "group are one, weighted by weight.",
+                path,
+                name,
+            )
+
+
 def _tell_names(names: Sequence[str], path: str) -> None:
     """Say that the queries are numbered, if a column might have been meant to name them."""
-    stems = [stem for stem in (_Z, MU, LOG_VAR, _LOG_SIGMA) if _has(names, stem)]
+    stems = [stem for stem in (_Z, MU, LOG_VAR, _LOG_SIGMA, _TOLERANCE) if _has(names, stem)]
     numbered = {name for stem in stems for _, name in _numbered(names, stem)}
     others = [name for name in names if name and name not in numbered and name not in stems]
     if others:
@@ -75,6 +147,11 @@ def _ids(column: pa.ChunkedArray, path: str) -> list[str]:
 def _check_gaussian_columns(names: Sequence[str], path: str) -> None:
     """Raise InputError unless these are the columns of Gaussians, and of nothing else."""
     found = MU if _has(names, MU) else LOG_VAR
+    if _has(names, _TOLERANCE):
+        raise InputError(
+            f"queries {path} have {found} and tolerance; expected tolerance with points z alone: "
+            "leave it out, and name one with --tolerance for all Gaussians."
+        )
     if _has(names, _Z):
         raise InputError(
             f"queries {path} have both z and {found}; expected z alone for points, or mu and "
@@ -110,10 +187,53 @@ def _rows(table: pa.Table, stem: str, path: str) -> Sequence[ArrayLike]:
             f"list of numbers, or {stem}0, {stem}1, …, one column per dimension{other}."
         )
     columns = {name: plain_text(table.column(name)) for _, name in numbered}
-    point = _decimal_point(list(columns.values()), path)
+    point = _decimal_point(_numbered_columns(table), path)
     return list(
         np.stack([_numbers(column, name, point, path) for name, column in columns.items()], axis=1)
     )
+
+
+def _tolerances(table: pa.Table, points: Latents, path: str) -> NDArray[np.float64]:
+    """Return the points' own tolerances, shape (Q, n) or (Q, 1), NaN for none."""
+    if _TOLERANCE not in table.column_names:
+        rows = _rows(table, _TOLERANCE, path)
+    else:
+        column = plain_text(table.column(_TOLERANCE))
+        beside = _numbered_columns(table) or _semicolon_lists(table)
+        if _is_numeric(column.type) or (beside and _are_single_numbers(column)):
+            point = _decimal_point([column, *beside], path)
+            return _numbers(column, _TOLERANCE, point, path)[:, None]
+        rows = vectors(column, f"queries {path}: {_TOLERANCE}")
+    found = np.full((len(points), points.latent_dim), np.nan)
+    for place, (name, row) in enumerate(zip(points.ids, rows, strict=True)):
+        taus = np.atleast_1d(np.asarray(row if row is not None else np.nan, np.float64))
+        if taus.shape not in ((1,), (points.latent_dim,)):
+            raise InputError(
+                f"queries {path}: tolerance of query {name!r} has {taus.size} numbers, but z has "
+                f"{points.latent_dim}; expected one number, or one for each dimension."
+            )
+        found[place] = taus
+    return found
+
+
+def _numbered_columns(table: pa.Table) -> list[pa.ChunkedArray]:
+    """Return the columns that hold one number of each vector."""
+    stems = (_Z, MU, LOG_VAR, _TOLERANCE)
+    names = [name for stem in stems for _, name in _numbered(table.column_names, stem)]
+    return [plain_text(table.column(name)) for name in names]
+
+
+def _semicolon_lists(table: pa.Table) -> list[pa.ChunkedArray]:
+    """Return a column of lists that are text with semicolons, where a comma is a decimal point."""
+    columns = [plain_text(table.column(name)) for name in (_Z,) if name in table.column_names]
+    return [column for column in columns if _first_with(";", [column]) is not None]
+
+
+def _are_single_numbers(column: pa.ChunkedArray) -> bool:
+    if not pa.types.is_string(column.type):
+        return False
+    single = r"^\s*[+-]?[0-9]*[.,]?[0-9]*([eE][+-]?[0-9]+)?\s*$"
+    return bool(pc.all(pc.match_substring_regex(column, single)).as_py())
 
 
 def _decimal_point(columns: Sequence[pa.ChunkedArray], path: str) -> str:
@@ -133,6 +253,8 @@ def _decimal_point(columns: Sequence[pa.ChunkedArray], path: str) -> str:
 
 def _first_with(sign: str, columns: Sequence[pa.ChunkedArray]) -> str | None:
     for column in columns:
+        if not pa.types.is_string(column.type):
+            continue
         found = column.filter(pc.match_substring(column, sign))
         if len(found):
             return str(found[0].as_py())

@@ -13,11 +13,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vaeudf.errors import InputError
-from vaeudf.query.files.columns import has_vectors
+from vaeudf.query.files.columns import is_read
 from vaeudf.query.files.delimited import read_delimited
 from vaeudf.query.files.json_text import read_json
 from vaeudf.query.files.text import decode
-from vaeudf.schema import QUERY_ID
 
 FORMATS = "Parquet (.parquet), CSV (.csv), JSON lines (.jsonl, .ndjson, .json) or NumPy (.npy)"
 _COMPRESSED = {
@@ -45,7 +44,7 @@ def _parquet(file: pa.NativeFile, path: str) -> pa.Table:
     """Read the columns of queries, which are all that must be readable; the others are null."""
     parquet = pq.ParquetFile(file)
     names = parquet.schema_arrow.names
-    used = [name for name in names if name == QUERY_ID or has_vectors([name])]
+    used = [name for name in names if is_read(name)]
     table = parquet.read(columns=used)
     unused = pa.nulls(parquet.metadata.num_rows)
     return pa.table([table.column(name) if name in used else unused for name in names], names=names)

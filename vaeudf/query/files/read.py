@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import posixpath
 
 import pyarrow as pa
 from pyarrow import fs
 
 from vaeudf.errors import InputError, root_cause
-from vaeudf.query.files.columns import queries_of
+from vaeudf.query.files.columns import blends_of, is_grouped, queries_of, tell_of_blends
 from vaeudf.query.files.formats import FORMATS, compression, format_of
 from vaeudf.query.latents import Latents
 from vaeudf.storage.locations import absolute, exists, filesystem
 from vaeudf.table.delta import has_commits
+
+log = logging.getLogger(__name__)
 
 # More than any magic bytes.
 _START_BYTES = 1024
@@ -29,12 +32,35 @@ def read_latents(path: str) -> Latents:
     Raises:
         InputError: There is no such file, or it has an unknown format or other columns.
     """
+    return queries_of(_table(path), path)
+
+
+def read_queries(path: str, *, blend: bool = False) -> Latents:
+    """Read queries as :func:`read_latents` does, or blends of them.
+
+    With columns ``group`` (text) and ``weight`` (a number), or with ``blend`` and one of them or
+    none, all queries of a group are one, which the group names; without groups, all of the file.
+
+    Raises:
+        InputError: As of :func:`read_latents`, or a group is null, a weight is no finite number,
+            all weights of a group are 0, or its members leave different dimensions open.
+    """
+    table = _table(path)
+    if not blend and not is_grouped(table):
+        tell_of_blends(table, path)
+        return queries_of(table, path)
+    blends = blends_of(table, path)
+    log.info("queries %s: %d rows are asked as %d blends.", path, table.num_rows, len(blends))
+    return blends
+
+
+def _table(path: str) -> pa.Table:
     if not exists(path):
         raise InputError(f"queries {path} do not exist; expected a file: {FORMATS}.")
     system, inner = filesystem(path)
     if system.get_file_info(inner).type == fs.FileType.File:
-        return queries_of(_read(system, inner, path), path)
-    return queries_of(_read_folder(system, inner, path), path)
+        return _read(system, inner, path)
+    return _read_folder(system, inner, path)
 
 
 def _read_folder(system: fs.FileSystem, inner: str, path: str) -> pa.Table:

@@ -5,12 +5,14 @@ A rule takes the candidates of one query, best first, and returns the chosen one
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vaeudf.errors import InputError
 from vaeudf.gaussian.checks import Tolerance
 from vaeudf.gaussian.divergences import bhattacharyya_distance
 
@@ -128,6 +130,63 @@ class Diversified:
             distances = bhattacharyya_distance(mu[hit], log_var[hit], mu, log_var, self.tolerance)
             similar = np.maximum(similar, np.exp(-distances[0]))
         return Chosen(np.array(rows, np.int64))
+
+
+# Candidates per hit that maximal marginal relevance chooses from unless a number is named.
+_CANDIDATES = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """How hits are to differ from each other, as people ask for it; neither rule, or one of two.
+
+    Attributes:
+        distinct: Hide items nearer than this to a hit, in nats.
+        diversify: lambda of maximal marginal relevance.
+        candidates: Of how many of each query's best items it chooses; 10 · k unless given.
+    """
+
+    distinct: float | None = None
+    diversify: float | None = None
+    candidates: int | None = None
+
+    def check(self, k: int) -> None:
+        """Check the numbers, and that there is one rule at most.
+
+        Args:
+            k: How many hits are wanted.
+
+        Raises:
+            InputError: They are not as they should be.
+        """
+        if self.distinct is not None and self.diversify is not None:
+            raise InputError("distinct and diversify exclude each other; name one of them.")
+        if self.distinct is not None and not (math.isfinite(self.distinct) and self.distinct > 0):
+            raise InputError(f"distinct is {self.distinct}; expected a number of nats above 0.")
+        if self.diversify is not None and not 0 < self.diversify <= 1:
+            raise InputError(
+                f"diversify is {self.diversify}; expected a number above 0 and at most 1."
+            )
+        if self.candidates is None:
+            return
+        if self.diversify is None:
+            raise InputError("candidates goes with diversify; name that, too.")
+        if self.candidates < k:
+            raise InputError(
+                f"candidates is {self.candidates}, but k is {k}; expected at least as many."
+            )
+
+    def rule(self, k: int, tolerance: Tolerance) -> Selection | None:
+        """Return the rule that chooses k hits; None if none is asked for."""
+        if self.distinct is not None:
+            return Distinct(k, self.distinct, tolerance)
+        if self.diversify is not None:
+            return Diversified(k, self.diversify, tolerance)
+        return None
+
+    def candidates_wanted(self, k: int) -> int | None:
+        """Return how many candidates the rule chooses from; None for as many as it needs."""
+        return None if self.diversify is None else self.candidates or _CANDIDATES * k
 
 
 def relevance(merits: _Array) -> _Array:
