@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 import torch
 from pyspark.sql import SparkSession
 
+from tests.support import java
 from tests.support.population import Population, make_population
 from tests.support.scene import (
     LATENT_DIM,
@@ -29,8 +31,7 @@ os.environ["PYSPARK_PYTHON"] = sys.executable
 # A loaded machine is not a fault of what is tested.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
-# Nearly half of a JVM's work in a minute of small jobs is optimising code that it then leaves.
-os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+os.environ.setdefault("SPARK_SUBMIT_OPTS", " ".join(java.OPTIONS))
 if "OMP_NUM_THREADS" not in os.environ:
     torch.set_num_threads(1)
 
@@ -43,16 +44,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def spark() -> Iterator[SparkSession]:
+def spark(request: pytest.FixtureRequest) -> Iterator[SparkSession]:
+    # Generating and compiling code for each query takes a fifth of Spark's work on a few rows. Runs
+    # with slow tests, and the jobs in processes of their own, do it as Spark does by default.
+    generates = any(item.get_closest_marker("slow") for item in request.session.items)
     session = (
         session_builder("tests")
         .master("local[2,2]")
         .config("spark.ui.enabled", "false")
+        .config("spark.ui.showConsoleProgress", "false")
         .config("spark.sql.shuffle.partitions", "3")
+        .config("spark.sql.codegen.wholeStage", str(generates).lower())
         .config("spark.driver.bindAddress", "127.0.0.1")
         .config("spark.driver.host", "127.0.0.1")
         .config("spark.log.level", "OFF")
         .config("spark.sql.execution.arrow.pyspark.enabled", "true")
+        .config("spark.python.daemon.module", "tests.support.daemon")
+        .config("spark.executorEnv.PYTHONPATH", str(Path(__file__).parents[1]))
         .getOrCreate()
     )
     yield session

@@ -39,6 +39,12 @@ class ClusterError(VaeUdfError, RuntimeError):
     exit_code = 1
 
 
+class StoreError(VaeUdfError, RuntimeError):
+    """A store, such as S3 or HDFS, does not answer."""
+
+    exit_code = 1
+
+
 class DeviceError(VaeUdfError, RuntimeError):
     """A GPU was asked for, or given, where torch has none."""
 

@@ -67,6 +67,8 @@ RESERVED = (
 )
 """Names that a payload column cannot have, compared without case, as Delta does."""
 
+_OWN_PREFIX = "__vaeudf_"
+
 
 def posterior_schema(payload: pa.Schema, provenance: dict[str, str]) -> pa.Schema:
     """Return the Arrow schema of a posterior table.
@@ -89,13 +91,24 @@ def posterior_schema(payload: pa.Schema, provenance: dict[str, str]) -> pa.Schem
     )
 
 
+def why_reserved(name: str) -> str | None:
+    """Return why no payload column can have a name; None if one can."""
+    if name.lower().startswith(_OWN_PREFIX):
+        return f"names that begin with {_OWN_PREFIX!r} are vaeudf's own"
+    own = {reserved.lower(): reserved for reserved in RESERVED}.get(name.lower())
+    return own and f"the table has a column {own!r} of its own"
+
+
 def check_payload_names(names: list[str]) -> None:
     """Raise InputError if payload columns clash with the table's own or with each other."""
-    taken = {name.lower(): name for name in RESERVED}
+    taken: dict[str, str] = {}
     for name in names:
-        if name.lower() in taken:
+        why = why_reserved(name)
+        if why is None and name.lower() in taken:
+            why = f"{taken[name.lower()]!r} is one already"
+        if why is not None:
             raise InputError(
-                f"payload column {name!r} clashes with {taken[name.lower()]!r}; "
-                "rename it in the catalog, or leave it out with --payload-columns."
+                f"payload column {name!r} cannot be carried, for {why}; rename it in the catalog, "
+                "or leave it out with --payload-columns."
             )
         taken[name.lower()] = name

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import write_deltalake
 
+from tests.support.deletion_vectors import delete_items
 from vaeudf.catalog.source import (
     CatalogSource,
     check_items,
@@ -103,7 +104,8 @@ def test_instants_as_old_spark_writes_them(spark, tmp_path):
     ("column", "texts"),
     [
         (pa.array([1, 20, 200], pa.uint8()), None),
-        (pa.array([1.0, 1e10, 0.1]), None),
+        (pa.array([1.0, -1e10, 2.0**53 - 1]), None),
+        (pa.array([1.0, 1e5, 2.0**24 - 1], pa.float32()), None),
         (pa.array([decimal.Decimal("1.50"), decimal.Decimal("2"), decimal.Decimal("-3")]), None),
         (pa.array([0, 10**15 + 500_000, 10**15 + 1], pa.timestamp("us")), None),
         (pa.array([0, 10**15 + 500_000, 10**15 + 1], pa.timestamp("us", "UTC")), None),
@@ -121,6 +123,61 @@ def test_ids_are_the_text_that_spark_makes_of_them(spark, tmp_path, column, text
     else:
         rows = spark.read.parquet(path).selectExpr("cast(item_id as string) as item_id")
         assert found == {row.item_id for row in rows.collect()}
+
+
+@pytest.mark.parametrize(
+    ("kind", "bits"),
+    [(pa.float16(), 11), (pa.float32(), 24), (pa.float64(), 53)],
+    ids=["half", "float", "double"],
+)
+def test_ids_that_may_have_been_rounded_to_others(spark, tmp_path, kind, bits):
+    ids = pa.array(np.array([3, 1 - 2**bits, 2**bits], kind.to_pandas_dtype()))
+    path = write(tmp_path / "a.parquet", sku=ids)
+    with pytest.raises(InputError) as caught:
+        read_images(spark, CatalogSource(path, id_column="SKU"), ["3.0"])
+    assert str(caught.value) == (
+        f"column 'sku' in {path} has ids of type {kind}, such as {2**bits}; from 2^{bits} on that "
+        "type has no longer every whole number, and an id may have been rounded to another one. "
+        "Write them again, as text or int64, from where they are still exact."
+    )
+    exact = write(tmp_path / "b.parquet", sku=ids.take([0, 1, 1]))
+    source = CatalogSource(exact, id_column="sku")
+    assert read_images(spark, source, ["3.0"]) == {"3.0": b"first"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "number", "shown"),
+    [
+        (pa.float32(), 0.3, "0.3"),
+        (pa.float64(), -7.5, "-7.5"),
+        (pa.float64(), float("nan"), "nan"),
+        (pa.float64(), float("-inf"), "-inf"),
+    ],
+)
+def test_ids_that_are_no_whole_numbers(spark, tmp_path, kind, number, shown):
+    path = write(tmp_path / "a.parquet", item_id=pa.array([1.0, number, 2.0], kind))
+    with pytest.raises(InputError) as caught:
+        read_images(spark, CatalogSource(path), ["1.0"])
+    assert str(caught.value) == (
+        f"column 'item_id' in {path} has ids of type {kind}, such as {shown}; expected text or "
+        "whole numbers. Convert them to text, leave out rows without an id, or name another "
+        "column with --id-column."
+    )
+
+
+def test_ids_of_deleted_rows_do_not_matter(spark, tmp_path):
+    path = str(tmp_path / "table")
+    ids = [1.0, float("nan"), 2.0**60]
+    write_deltalake(path, pa.table({"item_id": ids, "image": IMAGES, "key": ["a", "b", "c"]}))
+    delete_items(path, ["b", "c"], "key")
+    found = list_items(spark, CatalogSource(path)).collect()
+    assert [row.item_id for row in found] == ["1.0"]
+
+
+def test_bytes_that_are_no_text_name_the_column_of_the_catalog(spark, tmp_path):
+    path = write(tmp_path / "a.parquet", sku=pa.array([b"a", b"\xff", b"c"]))
+    with pytest.raises(InputError, match=rf"^column 'sku' has bytes in {path} that are not text"):
+        read_images(spark, CatalogSource(path, id_column="sku"), ["a"])
 
 
 def test_ids_of_sixteen_bytes_are_no_uuids(spark, tmp_path):
@@ -351,6 +408,30 @@ def test_folders_that_are_columns(spark, tmp_path):
     # Below what a glob or a file names, there is no such folder.
     for path, columns in (("c/*/", ["s"]), ("c/year=2025/s=007/f.parquet", [])):
         assert payload(spark, tmp_path / path).popitem()[1].keys() == {*OWN, *columns}
+
+
+@pytest.mark.parametrize("name", ["season", "Season"])
+def test_a_folder_and_a_column_of_one_name(spark, tmp_path, caplog, name):
+    for number, season in enumerate(["summer", "winter"]):
+        own = {name: ["x", "summer", None], "item_id": [f"{number}{i}" for i in "abc"]}
+        write(tmp_path / "c" / f"season={season}" / "f.parquet", **own, price=[1, 2, 3])
+    rows = spark.read.parquet(f"{tmp_path}/c").collect()
+    expected = {row.item_id: {"season": row["season"], "price": row.price} for row in rows}
+    assert {row["season"] for row in expected.values()} == {"summer", "winter"}
+    with caplog.at_level(logging.WARNING):
+        found = payload(spark, tmp_path / "c")
+    assert {i: {n: row[n] for n in ("season", "price")} for i, row in found.items()} == expected
+    assert all([*row] == [*OWN, "price", "season"] for row in found.values())
+    assert [record.getMessage() for record in caplog.records] == [
+        f"columns of catalog {tmp_path}/c that files have, too, taken from the folders' names, as "
+        f"Spark does: 'season' (in {tmp_path}/c/season=summer/f.parquet)."
+    ]
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        payload(spark, tmp_path / "c", payload_columns=["price"])
+    assert not caplog.records
+    found = payload(spark, tmp_path / "c", payload_columns=["season"])
+    assert found["1a"]["season"] == "winter"
 
 
 def test_a_delta_table_whose_columns_were_added_later(spark, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import os
 import re
 import shutil
@@ -288,7 +289,6 @@ def test_what_is_refused(spark, shop):
         f"column 'file' of catalog {path} holds web addresses, such as "
         "https://shop.example/a.jpg; expected paths, or URIs of a store",
     )
-    refused(spark, written("item_id,file,mu\n1,a,0\n"), "payload column 'mu' clashes with 'mu'")
     refused(spark, written("item_id,file\n"), "the catalog is empty")
     refused(
         spark, written(""), f"{path} is empty; expected a first line with the names of its columns."
@@ -319,6 +319,47 @@ def test_what_is_refused(spark, shop):
 
 
 # ---- paths that are made of columns, or are fields
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_names_that_the_table_cannot_have(spark, shop, caplog, form):
+    """Whatever the rows are written in."""
+    path = shop / "export" / f"items.{form}"
+    own = ["__vaeudf_id", "__VAEUDF_PATH", "__vaeudf_folder", "__vaeudf_path_0", "__vaeudf_new"]
+    names = ["sku", "file", "price", *own, "item_id", "Mu", "image", "image_row", "Price"]
+    table = pa.table({name: ["../photos/a.jpg"] for name in names})
+    if form == "csv":
+        pyarrow.csv.write_csv(table, path)
+    else:
+        pq.write_table(table, path)
+    given = {"id_column": "sku", "path_column": "file"}
+    with caplog.at_level(logging.WARNING):
+        listing = list_items(spark, CatalogSource(str(path), **given))
+    assert listing.columns == ["item_id", "source_version", "price", *PLACE]
+    [row] = listing.collect()
+    assert row.item_id == row.price == "../photos/a.jpg" and row.image_file
+    taken = [f"{n!r}, for names that begin with '__vaeudf_' are vaeudf's own" for n in own]
+    taken += [
+        f"{name!r}, for the table has a column {name.lower()!r} of its own"
+        for name in ["item_id", "Mu", "image", "image_row"]
+    ]
+    taken += ["'Price', for it differs from 'price' in capitals alone"]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"columns of catalog {path} that the table will not have: {'; '.join(taken)}."
+    ]
+    for columns, why in [
+        (["__vaeudf_id"], "'__vaeudf_id' cannot be carried, for names that begin with "),
+        (["Mu"], "'Mu' cannot be carried, for the table has a column 'mu' of its own; rename it"),
+        (["Price", "price"], "'price' cannot be carried, for 'Price' is one already; rename it"),
+    ]:
+        source = CatalogSource(str(path), payload_columns=columns, **given)
+        refused(spark, source, f"payload column {why}")
+    # Of an id, a version or a path the table has no more than the values.
+    named = {"id_column": "__vaeudf_id", "version_column": "__vaeudf_folder"}
+    source = CatalogSource(str(path), path_column="__VAEUDF_PATH", payload_columns=[], **named)
+    [row] = list_items(spark, source).collect()
+    assert row.item_id == row.source_version == "../photos/a.jpg"
+    assert row.image_file.endswith("photos/a.jpg")
 
 
 def test_a_path_with_columns_in_braces(spark, shop):

@@ -203,7 +203,21 @@ def test_image_column_of_another_type(spark, parquet_catalog):
 
 def test_image_field_that_is_not_there(spark, parquet_catalog):
     source = CatalogSource(parquet_catalog, image_column="image.bytes")
-    refused(spark, source, "'image.bytes'")
+    message = f"catalog {parquet_catalog} has no field 'image.bytes' in its column image of type "
+    refused(spark, source, f"{message}binary.")
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"format": "parquet"}, "Parquet"),
+        ({"format": "csv", "path_column": "file"}, "CSV"),
+        ({"format": "csv"}, "CSV"),
+    ],
+)
+def test_a_folder_without_any_files(spark, tmp_path, options, expected):
+    message = f"catalog {tmp_path} has no files in it; expected {expected} files."
+    refused(spark, CatalogSource(str(tmp_path), **options), message)
 
 
 @pytest.mark.parametrize(
@@ -229,7 +243,8 @@ def test_payload_named_like_a_column_of_the_table(spark, tmp_path):
     path = str(tmp_path / "c.parquet")
     pq.write_table(pa.table({"item_id": ["a"], "image": [b"x"], "MU": [1.0]}), path)
     source = CatalogSource(path, payload_columns=["MU"])
-    refused(spark, source, "payload column 'MU' clashes with 'mu'")
+    expected = "payload column 'MU' cannot be carried, for the table has a column 'mu' of its own"
+    refused(spark, source, expected)
 
 
 def test_parquet_that_is_none(spark, tmp_path):

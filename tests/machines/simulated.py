@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.machines.table import Machine
+from tests.support import java
 from tests.support.jobs import ROOT
 
 WORK = ROOT / "build" / "machines"
-# As tests/conftest.py has it, where nothing else is said.
-_JAVA = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 _LOCALES = Path("/usr/share/i18n/locales")
 
 
@@ -83,7 +82,7 @@ def simulate(machine: Machine) -> Simulated:
             del variables["LOCPATH"]  # the machine's own locales
         path.append(str(root / "tests" / "machines" / "setlocale"))
     variables["PYTHONPATH"] = os.pathsep.join(path)
-    variables["SPARK_SUBMIT_OPTS"] = " ".join([*_JAVA, *map(placed, machine.java)])
+    variables["SPARK_SUBMIT_OPTS"] = " ".join([*java.OPTIONS, *map(placed, machine.java)])
     variables["VAEUDF_VENV"] = sys.prefix
     prefix = _locked_home(Path(variables["HOME"])) if machine.locked_home else ()
     return Simulated(machine, root, variables, prefix)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -180,3 +181,20 @@ def test_not_a_file(tmp_path):
     for path in (tmp_path, tmp_path / "none"):
         with pytest.raises(BundleError, match="does not exist; expected a model of ONNX"):
             read_whole(Path(path))
+
+
+def test_files_of_more_bytes_than_the_format_has(tmp_path, monkeypatch):
+    most = len(WHOLE) - 1
+    monkeypatch.setattr("vaeudf.model.onnx_file.MOST_BYTES", most)
+    (tmp_path / "m.onnx").write_bytes(WHOLE)
+    expected = f"m.onnx has {len(WHOLE):,} bytes; an ONNX file has at most {most:,}."
+    with pytest.raises(BundleError, match=rf"{re.escape(expected)}$"):
+        read_whole(tmp_path / "m.onnx")
+    # The file itself is small, and large with what it names.
+    (tmp_path / "n").mkdir()
+    model = onnx.load_from_string(WHOLE)
+    path = saved(model, tmp_path / "n" / "n.onnx", location="numbers.bin")
+    assert path.stat().st_size < most
+    monkeypatch.setattr("vaeudf.model.onnx_file.MOST_BYTES", path.stat().st_size)
+    with pytest.raises(BundleError, match=r"n\.onnx has [\d,]+ bytes with the files that it names"):
+        read_whole(path)

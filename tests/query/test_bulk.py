@@ -163,6 +163,15 @@ def test_posteriors_that_do_not_fit(spark, row, message):
         top_k(frame, [[0.0, 0.0]], 1).collect()
 
 
+@pytest.mark.parametrize("kind", ["float", "array<string>"])
+def test_posteriors_that_are_no_arrays_of_numbers(spark, kind):
+    row = "item_id string, mu array<float>, log_var "
+    frame = spark.createDataFrame([], f"{row}{kind}")
+    message = f"column log_var holds {kind}; expected an array of numbers."
+    with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
+        top_k(frame, [[0.0, 0.0]], 1)
+
+
 def test_slices_of_a_larger_batch(spark, tmp_path):
     """Arrow arrays that do not begin at the start of their buffer."""
     table = posteriors(2000, 2)

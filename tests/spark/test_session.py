@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from vaeudf.spark.session import spark_session
 
 SCRIPT = """
@@ -40,6 +42,14 @@ def test_what_spark_submit_says_wins_over_the_defaults(tmp_path):
     assert found == ["mine", "local[1,3]", "7", "UTC"]
 
 
+def test_defaults_of_a_session(spark):
+    """Of the tests' own, which says nothing else of these."""
+    conf = spark.sparkContext.getConf()
+    assert conf.get("spark.sql.files.openCostInBytes") == "65536"
+    assert conf.get("spark.sql.session.timeZone") == "UTC"
+
+
+@pytest.mark.slow
 def test_defaults():
     assert run() == ["mine", "local[*]", "65536", "UTC"]
 

@@ -33,6 +33,26 @@ def test_check_output(tmp_path):
     assert tree(tmp_path) == {"full/a": "x", "ours/marker": "x"}
 
 
+def test_a_folder_that_cannot_be_made(tmp_path, monkeypatch):
+    def refusal(path):
+        with pytest.raises(InputError) as caught:
+            check_output(str(path), overwrite=True, marker="marker")
+        return str(caught.value)
+
+    fill(tmp_path, file="x")
+    path = tmp_path / "file" / "deep" / "er"
+    assert refusal(path) == (
+        f"{path} cannot be made, for {tmp_path}/file is a file; name another folder."
+    )
+    # Root, who runs some tests, may write everywhere.
+    monkeypatch.setattr(os, "access", lambda folder, mode: folder != str(tmp_path))
+    path = tmp_path / "deep" / "er"
+    assert refusal(path) == (
+        f"{path} cannot be made, for this user may not write to {tmp_path}; name another folder."
+    )
+    assert tree(tmp_path) == {"file": "x"}
+
+
 @pytest.mark.parametrize(
     ("output", "source", "clash"),
     [

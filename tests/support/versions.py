@@ -8,9 +8,11 @@ import time
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vaeudf.schema import MODEL_ID_KEY, posterior_schema
+from vaeudf.spark.writing import write_partition
 from vaeudf.table.open import PosteriorTable, open_for_publishing
 from vaeudf.table.publish import DataFile, publish
 from vaeudf.table.rows import read_posteriors
@@ -37,6 +39,19 @@ def put(table: str, run: str, ids: list[str], model: str = "m", payload=PAYLOAD)
     schema = posterior_schema(payload, {MODEL_ID_KEY: model})
     previous = open_for_publishing(table, 2)
     return publish(table, previous, [write_file(table, run, ids, schema)], schema, 2, run)
+
+
+def publish_rows(table: str, run: str, rows: pa.Table, model: str) -> PosteriorTable:
+    """Publish posteriors that are known, with any payload, as the next version."""
+    (latent_dim,) = pc.unique(pc.list_value_length(rows["mu"])).to_pylist()
+    previous = open_for_publishing(table, latent_dim)
+    own = posterior_schema(pa.schema([]), {}).names
+    payload = pa.schema([field for field in rows.schema if field.name not in own])
+    schema = posterior_schema(payload, {MODEL_ID_KEY: model})
+    batches = rows.cast(schema).combine_chunks().to_batches()
+    written = write_partition(iter(batches), table, run, schema)
+    files = [DataFile(**row) for batch in written for row in batch.to_pylist()]
+    return publish(table, previous, files, schema, latent_dim, run)
 
 
 def rows(table: PosteriorTable) -> list[str]:

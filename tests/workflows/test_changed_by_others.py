@@ -369,11 +369,32 @@ CATALOGS = {
 }
 
 
+def items_of(catalog: str) -> list[str]:
+    return [i for i in ALL if catalog != "catalog-with-vectors" or i[-1] != "3"]
+
+
 @pytest.mark.parametrize("name", CATALOGS)
+def test_items_and_images_of_a_delta_table(spark, copy, name):
+    source = CatalogSource(copy(name), image_column=CATALOGS[name])
+    expected = items_of(name)
+    rows = {row["item_id"]: row for row in list_items(spark, source).collect()}
+    assert sorted(rows) == expected
+    assert len({row["source_version"] for row in rows.values()}) > 1
+    category = "the category" if name == "catalog-partitioned" else "category"
+    for row in ORIGINAL.to_pylist():
+        if row["item_id"] in expected:
+            assert rows[row["item_id"]][category] == row["category"]
+            assert rows[row["item_id"]]["stock"] == row["stock"]
+    images = read_images(spark, source, [*expected[:2], "x"])
+    by_id = dict(zip(ORIGINAL["item_id"].to_pylist(), ORIGINAL["image"].to_pylist(), strict=True))
+    assert images == {item: by_id[item] for item in expected[:2]}
+
+
+@pytest.mark.parametrize("name", some(CATALOGS, ["catalog-mapped-by-id"]))
 def test_a_catalog_that_is_a_delta_table(spark, copy, tmp_path, name):
     catalog, table = copy(name), str(tmp_path / "table")
     image = CATALOGS[name]
-    expected = [i for i in ALL if name != "catalog-with-vectors" or i[-1] != "3"]
+    expected = items_of(name)
     found = encode_catalog(EncodeCatalog(catalog, MODEL, table, image_column=image))
     assert found["read"] == found["encoded"] == len(expected)
     rows = content(table)
@@ -389,9 +410,6 @@ def test_a_catalog_that_is_a_delta_table(spark, copy, tmp_path, name):
     # The next night reads the images, to hash them.
     found = encode_catalog(EncodeCatalog(catalog, MODEL, table, image_column=image))
     assert found["outcome"] == "nothing to do"
-    images = read_images(spark, CatalogSource(catalog, image_column=image), [*expected[:2], "x"])
-    by_id = dict(zip(ORIGINAL["item_id"].to_pylist(), ORIGINAL["image"].to_pylist(), strict=True))
-    assert images == {item: by_id[item] for item in expected[:2]}
 
 
 @pytest.mark.parametrize("inside", ["*.parquet", "part*", ""])

@@ -11,13 +11,13 @@ import pytest
 
 from tests.support.drawings import pixels, refused
 from tests.support.scene import LATENT_DIM, make_bundle, tree
+from tests.support.tables import moved
 from vaeudf.errors import BundleError, InputError
 from vaeudf.model.bundle import load_bundle
 from vaeudf.model.manifest import Manifest
 from vaeudf.table.open import open_table
 from vaeudf.workflows.cli import parse
 from vaeudf.workflows.decode_latents import DecodeLatents, decode_latents
-from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
 
 
 def test_options_from_the_command_line_and_a_file(tmp_path):
@@ -151,11 +151,8 @@ def test_bad_input(spark, bundle_path, table, items, parquet_catalog, tmp_path):
 
 
 @pytest.mark.spark
-def test_a_table_whose_model_is_not_there(parquet_catalog, bundle_path, tmp_path):
-    model, table = str(tmp_path / "model"), str(tmp_path / "table")
-    shutil.copytree(bundle_path, model)
-    encode_catalog(EncodeCatalog(parquet_catalog, model, table))
-    shutil.rmtree(model)
+def test_a_table_whose_model_is_not_there(catalog_table, bundle_path, tmp_path):
+    table = moved(catalog_table, str(tmp_path / "table"), model=str(tmp_path / "model"))
     out = str(tmp_path / "out")
     refused("name it with --model", BundleError, table=table, z=["0,0,0,0"], output=out)
     decode_latents(DecodeLatents(table=table, model=bundle_path, z=["0,0,0,0"], output=out))

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.support.scene import LATENT_DIM, NUM_ITEMS, make_bundle, tree
+from tests.support.tables import moved
 from tests.support.tolerances import near_float64
 from vaeudf.errors import InputError, TableError
 from vaeudf.table.open import open_table
@@ -173,12 +174,8 @@ def test_a_quarantine_that_nobody_knows_of(spark, tmp_path, population):
     assert "every item of the catalog was encoded" not in Path(summary["report"]).read_text()
 
 
-def test_pictures_that_are_gone(spark, bundle_path, parquet_catalog, tmp_path, caplog):
-    mine = tmp_path / "catalog"
-    shutil.copytree(parquet_catalog, mine)
-    encoded = str(tmp_path / "table")
-    encode_catalog(EncodeCatalog(str(mine), bundle_path, encoded))
-    shutil.rmtree(mine)
+def test_pictures_that_are_gone(spark, catalog_table, tmp_path, caplog):
+    encoded = moved(catalog_table, str(tmp_path / "table"), catalog=str(tmp_path / "catalog"))
     summary = inspect_table(InspectTable(encoded, str(tmp_path / "health"), **FEW))
     assert "The page has no pictures: " in caplog.text and Path(summary["report"]).exists()
 

@@ -12,12 +12,12 @@ import pytest
 
 from tests.support.bulk import oracle
 from tests.support.scene import LATENT_DIM, NUM_ITEMS, make_bundle, tree
+from tests.support.tables import moved
 from tests.support.tolerances import assert_same_scores, assert_within, score_bound
 from vaeudf.errors import BundleError, InputError, TableError
 from vaeudf.gaussian import kl_divergence, log_prob
 from vaeudf.table.open import open_table
 from vaeudf.workflows.cli import parse
-from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
 from vaeudf.workflows.query_topk import QueryTopk, query_topk
 
 pytestmark = pytest.mark.spark
@@ -263,21 +263,19 @@ def test_report_of_many_queries(table, tmp_path):
     assert "3 further queries are not shown" in page
 
 
-def test_report_when_pictures_are_gone(spark, image_folder, bundle_path, tmp_path):
+def test_report_when_pictures_are_gone(spark, image_folder, folder_table, tmp_path):
     catalog, table = str(tmp_path / "catalog"), str(tmp_path / "table")
-    shutil.copytree(image_folder, catalog)
-    encode_catalog(EncodeCatalog(catalog, bundle_path, table))
-    shutil.rmtree(catalog)
+    moved(folder_table, table, catalog=catalog)
     out, page = str(tmp_path / "out"), str(tmp_path / "page")
     options = QueryTopk(table, z=["0,0,0,0"], k=2, report=page, output=out)
     with pytest.raises(InputError, match=r"catalog .* does not exist.*--catalog"):
         query_topk(options)
     assert not (tmp_path / "page").exists() and not (tmp_path / "out").exists()
     shutil.copytree(image_folder, str(tmp_path / "moved"))
-    moved = QueryTopk(
+    elsewhere = QueryTopk(
         table, z=["0,0,0,0"], k=2, report=str(tmp_path / "page"), catalog=str(tmp_path / "moved")
     )
-    query_topk(moved)
+    query_topk(elsewhere)
     assert "no picture" not in (tmp_path / "page" / "index.html").read_text()
 
 
@@ -385,7 +383,7 @@ def test_an_older_page_is_kept_unless_overwritten(table, tmp_path):
 
 
 def test_overwrite_never_replaces_what_the_job_reads(
-    spark, garments, bundle_path, tmp_path, monkeypatch
+    spark, garments, catalog_table, bundle_path, tmp_path, monkeypatch
 ):
     names = ("catalog", "model", "queries", "posteriors", "page", "results")
     catalog, model, queries, posteriors, page, results = (str(tmp_path / n) for n in names)
@@ -394,7 +392,7 @@ def test_overwrite_never_replaces_what_the_job_reads(
     Path(queries).mkdir()
     queries += "/z.parquet"
     pq.write_table(pa.table({"z": [[0.0] * 4]}), queries)
-    encode_catalog(EncodeCatalog(catalog, model, posteriors))
+    moved(catalog_table, posteriors, catalog=catalog, model=model)
     before = tree(tmp_path)
     for path in (catalog, model, queries, posteriors, f"{catalog}/sub", str(tmp_path)):
         for flag in ("output", "report"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.types as is_
@@ -14,9 +13,10 @@ from vaeudf.catalog.files import CatalogFile
 from vaeudf.catalog.kind import CatalogSource
 from vaeudf.catalog.names import find_column, named_by, type_at
 from vaeudf.catalog.path_template import check_template_columns, path_template
+from vaeudf.catalog.payload import LeftOut, carried
 from vaeudf.catalog.types import carried_type, has_nulls_only, same_text, widest
 from vaeudf.errors import InputError
-from vaeudf.schema import RESERVED, check_payload_names
+from vaeudf.schema import check_payload_names
 from vaeudf.table.snapshot import FileColumns
 
 _PRUNE = "name with --payload-columns what is to be carried"
@@ -42,13 +42,6 @@ class Column:
     inner: tuple[tuple[str, ...], ...] = ()
 
 
-class LeftOut(NamedTuple):
-    """A column that the posterior table cannot have, and why not."""
-
-    name: str
-    why: str
-
-
 @dataclass(frozen=True)
 class Chosen:
     """What is read of a catalog's rows.
@@ -69,6 +62,12 @@ class Chosen:
     left_out: list[LeftOut] = field(default_factory=list)
     path: tuple[Column, ...] = ()
     path_texts: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> list[Column]:
+        """All of them."""
+        version = [] if self.version is None else [self.version]
+        return [self.item_id, *version, *self.path, *self.payload]
 
 
 class CatalogColumns:
@@ -103,12 +102,22 @@ class CatalogColumns:
             self._stored = [
                 {name: stored for name, stored in own if stored in file.columns} for file in files
             ]
+        partitions = [] if values is None else values.column_names
+        self.overlapping = {} if declared is not None else self._drop_stored(partitions)
+        """Columns that the folders' names have and files as well, with one of these."""
         found = dict.fromkeys(name for stored in self._stored for name in stored)
         order = [*self._declared, *(name for name in found if name not in self._declared)]
-        inner = [] if values is None else values.column_names
-        if not self._declared:
-            order = [name for name in order if name not in inner] + inner
-        self.names: list[str] = order
+        self.names: list[str] = [*order, *(name for name in partitions if name not in order)]
+
+    def _drop_stored(self, partitions: Sequence[str]) -> dict[str, str]:
+        """Forget what the files have under the names of the folders' columns, as Spark does."""
+        names = {name.lower(): name for name in partitions}
+        found: dict[str, str] = {}
+        for file, stored in zip(self._files, self._stored, strict=True):
+            for own in [own for own in stored if own.lower() in names]:
+                found.setdefault(names[own.lower()], file.uri)
+                del stored[own]
+        return found
 
     def choose(self, source: CatalogSource) -> Chosen:
         """Return the columns that a catalog's options name, once all is known to fit.
@@ -316,18 +325,8 @@ class CatalogColumns:
 
     def _all_but(self, own: set[str], item_id: Column, version: Column | None) -> Chosen:
         """Return what is carried of all other columns."""
-        taken = {name.lower(): f"the table has a column {name!r} of its own" for name in RESERVED}
-        payload, left_out = [], []
-        for name in self.names:
-            if name in own:
-                continue
-            lower = name.lower()
-            column = LeftOut(name, taken[lower]) if lower in taken else self._column(name)
-            if isinstance(column, LeftOut):
-                left_out.append(column)
-            else:
-                taken[lower] = f"it differs from {name!r} in capitals alone"
-                payload.append(column)
+        names = [name for name in self.names if name not in own]
+        payload, left_out = carried(names, self._column)
         twice = [(name, file) for file in self._files for name in sorted(file.repeated)]
         for name, file in {name: file for name, file in reversed(twice)}.items():
             left_out.append(LeftOut(name, f"{file.uri} has it twice"))

@@ -15,7 +15,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from vaeudf.catalog.prefetch import call_all
-from vaeudf.errors import InputError
+from vaeudf.errors import InputError, StoreError
 from vaeudf.storage.locations import absolute, filesystem
 
 MISSING = "missing"
@@ -96,7 +96,7 @@ def _look_up_as(uri: str) -> NamedFile:
     try:
         files, inner = filesystem(uri)
         info = files.get_file_info(inner)
-    except (OSError, pa.ArrowException, InputError):
+    except (OSError, pa.ArrowException, InputError, StoreError):
         return NamedFile(uri)  # who reads it will say what is wrong
     if info.type != fs.FileType.File:
         return NamedFile(uri)

@@ -19,6 +19,7 @@ from vaeudf.catalog.kind import CatalogSource, KnownFormat
 from vaeudf.catalog.kinds import of_kind
 from vaeudf.catalog.listing import LENGTH, MODIFIED, PATH, is_glob, listed_files, root_of
 from vaeudf.catalog.partitions import partition_values
+from vaeudf.catalog.payload import tell_left_out
 from vaeudf.catalog.reader import Place
 from vaeudf.catalog.rows import HASH, Field, FileRows, find_inexact, list_rows
 from vaeudf.errors import InputError, raised_in_task
@@ -67,7 +68,7 @@ class ParquetCatalog:
         """Return the rows, with their payload columns."""
         opened = self._open(spark)
         chosen = opened.columns.choose(self._source)
-        _tell_left_out(self._source.path, chosen)
+        self._tell(opened, chosen)
         hashed = versions and self.has_hashed_versions
         return self._list(spark, opened, chosen, hashed=hashed)
 
@@ -75,7 +76,7 @@ class ParquetCatalog:
         """Return item_id, source_version if a column has it, the payload and `NAMED_PATH`."""
         opened = self._open(spark)
         chosen = opened.columns.choose(self._source)
-        _tell_left_out(self._source.path, chosen)
+        self._tell(opened, chosen)
         return self._list(spark, opened, chosen, hashed=False).drop(*PLACE)
 
     def find_items(self, spark: SparkSession, item_ids: Sequence[str]) -> dict[str, Place]:
@@ -133,6 +134,20 @@ class ParquetCatalog:
         columns = CatalogColumns(path, files, snapshot.partition_values, snapshot.columns)
         return _Opened(snapshot, files, columns, 0)
 
+    def _tell(self, opened: _Opened, chosen: Chosen) -> None:
+        """Log what of the catalog is not in what is read of it."""
+        tell_left_out(self._source.path, chosen.left_out)
+        used = {column.name for column in chosen.columns}
+        twice = {name: file for name, file in opened.columns.overlapping.items() if name in used}
+        if twice:
+            where = ", ".join(f"{name!r} (in {file})" for name, file in twice.items())
+            log.warning(
+                "columns of catalog %s that files have, too, taken from the folders' names, as "
+                "Spark does: %s.",
+                self._source.path,
+                where,
+            )
+
     def _list(
         self, spark: SparkSession, opened: _Opened, chosen: Chosen, *, hashed: bool
     ) -> DataFrame:
@@ -142,7 +157,9 @@ class ParquetCatalog:
         pieces = [f"{NAMED_PATH}_{place}" for place in range(len(chosen.path))]
         columns += zip(pieces, chosen.path, strict=True)
         columns += [(column.name, column) for column in chosen.payload]
-        fields = [Field(name, column.kind) for name, column in columns]
+        fields = [
+            Field(name, column.kind, column.name, has_ids=name == _ID) for name, column in columns
+        ]
         deleted = {} if opened.snapshot is None else opened.snapshot.deleted
         parts = [
             FileRows(
@@ -196,12 +213,6 @@ def _bases(path: str, files: Sequence[CatalogFile]) -> list[str]:
     depth = absolute(path).rstrip("/").count("/") + 1
     parts = [file.uri.split("/") for file in files]
     return ["/".join(names[: min(depth, len(names) - 1)]) for names in parts]
-
-
-def _tell_left_out(path: str, chosen: Chosen) -> None:
-    if chosen.left_out:
-        reasons = "; ".join(f"{column.name!r}, for {column.why}" for column in chosen.left_out)
-        log.warning("columns of catalog %s that the table will not have: %s.", path, reasons)
 
 
 def _tell_inexact(spark: SparkSession, fields: Sequence[Field], parts: Sequence[FileRows]) -> None:

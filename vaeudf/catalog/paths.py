@@ -22,6 +22,7 @@ from vaeudf.catalog.listing import PATH, listed_files, root_of
 from vaeudf.catalog.named_files import MISSING, NamedFile, look_up_all
 from vaeudf.catalog.parquet import NAMED_PATH, ParquetCatalog
 from vaeudf.catalog.path_template import PathTemplate, check_template_columns, path_template
+from vaeudf.catalog.payload import carried, tell_left_out
 from vaeudf.catalog.reader import Place
 from vaeudf.errors import InputError, raised_in_task
 from vaeudf.schema import ITEM_ID, PLACE, SOURCE_VERSION, check_payload_names
@@ -178,10 +179,13 @@ def _read_csv(spark: SparkSession, source: CatalogSource, path_column: str) -> D
     path = pa.chunked_array([chunk for one in paths for chunk in one.chunks], pa.string())
     own.append(path_column)
     _check_no_web(f"column {path_column!r} of catalog {source.path}", path)
-    payload = source.payload_columns
-    if payload is None:
-        payload = [name for name in table.column_names if name not in own]
-    check_payload_names(list(payload))
+    if source.payload_columns is None:
+        names = [name for name in table.column_names if name not in own]
+        payload, left_out = carried(names, str)
+        tell_left_out(source.path, left_out)
+    else:
+        payload = list(source.payload_columns)
+        check_payload_names(payload)
     versions = pa.nulls(table.num_rows, pa.string())
     if source.version_column is not None:
         versions = table[source.version_column]
@@ -190,7 +194,7 @@ def _read_csv(spark: SparkSession, source: CatalogSource, path_column: str) -> D
         SOURCE_VERSION: versions,
         **{name: table[name] for name in payload},
     }
-    with_types = with_numbers(table.select(list(payload)))
+    with_types = with_numbers(table.select(payload))
     columns.update(zip(with_types.column_names, with_types.columns, strict=True))
     columns |= {NAMED_PATH: path, _FOLDER: pa.chunked_array(folders, pa.string())}
     # In one chunk: of a table in several, createDataFrame may drop rows (PySpark 4.3).

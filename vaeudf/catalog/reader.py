@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from vaeudf.catalog.names import find_column
 from vaeudf.catalog.prefetch import LookAhead
-from vaeudf.errors import InputError, root_cause
+from vaeudf.errors import InputError, StoreError, root_cause
 from vaeudf.images.decode import MAX_BYTES, ImageFailure
 from vaeudf.schema import HASH_DIGITS
 from vaeudf.storage.locations import absolute, filesystem
@@ -112,7 +112,7 @@ def _read_file(uri: str, length: float) -> bytes | ImageFailure:
         system, inner = filesystem(uri)
         with system.open_input_stream(inner) as stream:
             return bytes(stream.read())
-    except (OSError, ValueError, pa.ArrowException, InputError) as error:
+    except (OSError, ValueError, pa.ArrowException, InputError, StoreError) as error:
         return _unavailable(uri, error)
 
 

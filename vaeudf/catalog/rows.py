@@ -31,6 +31,7 @@ from vaeudf.schema import IMAGE_FILE, IMAGE_LENGTH, IMAGE_MODIFIED, IMAGE_ROW
 from vaeudf.spark.cluster import Cluster
 from vaeudf.spark.tasks import numbered_tasks
 from vaeudf.storage.locations import filesystem
+from vaeudf.table.ids import bits_of_whole_numbers
 
 HASH = "__vaeudf_hash"
 """The column with an image's hash."""
@@ -55,10 +56,19 @@ _MOST_BYTES_FETCHED = 64 * 2**20
 
 
 class Field(NamedTuple):
-    """A column of what is read: what it is called, and its type."""
+    """A column of what is read.
+
+    Attributes:
+        name: Its name there.
+        kind: Its type.
+        source: What the catalog calls it.
+        has_ids: Whether its values are the items' ids.
+    """
 
     name: str
     kind: pa.DataType
+    source: str
+    has_ids: bool = False
 
 
 @dataclass(frozen=True)
@@ -280,6 +290,9 @@ def _rows(
             live = np.ones(count, dtype=bool)
             live[part.deleted[start:end] - first] = False
             rows = rows.filter(pa.array(live))
+        for place, field in enumerate(fields):
+            if field.has_ids:
+                _check_ids(rows.column(place), field, part, part.stored[place])
         yield rows
 
 
@@ -298,12 +311,42 @@ def _converted(array: pa.Array, name: str, field: Field, part: FileRows) -> pa.A
     except pa.ArrowException as error:
         if is_.is_string(field.kind):
             raise InputError(
-                f"column {field.name!r} has bytes in {part.file.uri} that are not text in UTF-8: "
+                f"column {field.source!r} has bytes in {part.file.uri} that are not text in UTF-8: "
                 f"{root_cause(error)}. Convert it to text, or name another column."
             ) from None
         raise InputError(
-            f"column {field.name!r} is {array.type} in {part.file.uri}, and other files of the "
+            f"column {field.source!r} is {array.type} in {part.file.uri}, and other files of the "
             f"catalog need {field.kind}, which does not hold all of its values: "
             f"{root_cause(error)} Write all files alike, or name with --payload-columns what is "
             "to be carried."
         ) from None
+
+
+def _check_ids(ids: pa.Array, field: Field, part: FileRows, stored: str | None) -> None:
+    """Refuse ids in floating point that are no whole numbers, or may have been rounded to others.
+
+    Raises:
+        InputError: There are some.
+    """
+    kind = field.kind if stored is None else part.file.columns[stored].kind
+    if is_.is_dictionary(kind):
+        kind = kind.value_type
+    if not (is_.is_floating(kind) and is_.is_floating(ids.type)):
+        return
+    values = pc.drop_null(ids).to_numpy(zero_copy_only=False)
+    numbers = values.astype(np.float64)
+    bits = bits_of_whole_numbers(kind)
+    about = f"column {field.source!r} in {part.file.uri} has ids of type {kind}, such as"
+    rounded = numbers[(np.abs(numbers) >= 2.0**bits) & np.isfinite(numbers)]
+    if len(rounded):
+        raise InputError(
+            f"{about} {rounded[0]:.0f}; from 2^{bits} on that type has no longer every whole "
+            "number, and an id may have been rounded to another one. Write them again, as text or "
+            "int64, from where they are still exact."
+        )
+    wrong = values[~np.isfinite(numbers) | (numbers != np.rint(numbers))]
+    if len(wrong):
+        raise InputError(
+            f"{about} {wrong[0]!s}; expected text or whole numbers. Convert them to text, leave "
+            "out rows without an id, or name another column with --id-column."
+        )

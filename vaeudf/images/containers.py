@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 # What ends a scan's data: FF that is not stuffed, not a restart marker, and not filling.
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-_SCAN, _END, _COMMENT = 0xDA, 0xD9, 0xFE
+SCAN, END, _COMMENT = 0xDA, 0xD9, 0xFE
 # The markers that libjpeg passes over by their length. It stops at others; behind these, and in the
 # header of a scan, scans are looked for in every byte, so that none is hidden.
 _WITH_LENGTH = {*range(0xC0, 0xC8), *range(0xC9, 0xD0), *range(0xDB, 0xDE), *range(0xE0, 0xF0)}
@@ -26,7 +26,7 @@ _PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 _KEY_LENGTHS = {0: 2, 2: 6}
 
 
-class _Segment(NamedTuple):
+class Segment(NamedTuple):
     """A part of a JPEG: a marker and what belongs to it, up to the next one."""
 
     marker: int
@@ -36,7 +36,7 @@ class _Segment(NamedTuple):
 
 def num_scans(data: bytes) -> int:
     """Return how many scans the picture of a JPEG file has, not those behind its end."""
-    return sum(segment.marker == _SCAN for segment in _segments(data))
+    return sum(segment.marker == SCAN for segment in segments(data))
 
 
 def without_metadata(data: bytes, kind: str) -> bytes | None:
@@ -54,7 +54,8 @@ def without_metadata(data: bytes, kind: str) -> bytes | None:
     return None if bare is None or len(bare) == len(data) else bare
 
 
-def _segments(data: bytes) -> Iterator[_Segment]:
+def segments(data: bytes) -> Iterator[Segment]:
+    """Yield the parts of a JPEG file, up to its end if it has one."""
     position = 0
     while True:
         found = _MARKER.search(data, position)
@@ -63,14 +64,14 @@ def _segments(data: bytes) -> Iterator[_Segment]:
         start, position, marker = found.start(), found.end(), data[found.end() - 1]
         if marker in _WITH_LENGTH:
             position += max(2, int.from_bytes(data[position : position + 2], "big"))
-        yield _Segment(marker, start, position)
-        if marker == _END:
+        yield Segment(marker, start, position)
+        if marker == END:
             return
 
 
 def _bare_jpeg(data: bytes) -> bytes:
     kept, end = [], 0
-    for segment in _segments(data):
+    for segment in segments(data):
         is_metadata = 0xE0 <= segment.marker < 0xF0 or segment.marker == _COMMENT
         content = data[segment.start + 4 : segment.start + 8]
         is_seen = segment.marker in (_JFIF, _ADOBE)
@@ -78,7 +79,7 @@ def _bare_jpeg(data: bytes) -> bytes:
             kept.append(data[end : segment.start])
             end = segment.end
         last = segment.end
-        if segment.marker == _END:
+        if segment.marker == END:
             break
     else:
         last = len(data)

@@ -18,6 +18,7 @@ WebP, whose decoder keeps canvases of its own.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -33,6 +34,7 @@ from vaeudf.errors import InputError
 from vaeudf.images.containers import num_scans, without_metadata
 from vaeudf.images.fitting import TURNS, TooManyPixelsError, fitted, fitting, scaled, upright
 from vaeudf.images.formats import FORMAT_NAMES, kind_of, register_formats
+from vaeudf.images.jpeg_end import continuations
 from vaeudf.images.spec import ImageSpec
 
 register_formats()
@@ -195,11 +197,36 @@ def _decode(
     if not isinstance(first, ImageFailure) or first.reason not in ("unreadable", "truncated"):
         return first
     # What is wrong may be said beside the picture, and the pixels be sound.
-    bare = without_metadata(data, kind)
-    if bare is None:
-        return first
-    second = _open(bare, kind, background, max_pixels, finish, before)
+    bare = without_metadata(data, kind) or data
+    second: _T | ImageFailure = first
+    if bare is not data:
+        second = _open(bare, kind, background, max_pixels, finish, before)
+    if kind == "JPEG" and isinstance(second, ImageFailure) and second.reason == "truncated":
+        ended = _with_end(bare, max_pixels)
+        if ended is not None:
+            second = _open(ended, kind, background, max_pixels, finish, before)
     return first if isinstance(second, ImageFailure) else second
+
+
+def _with_end(data: bytes, max_pixels: int) -> bytes | None:
+    """Return a JPEG file with an end, if that is all that it lacks."""
+    ended, found = None, None
+    for ended in continuations(data):
+        digest = _open(ended, "JPEG", (0, 0, 0), max_pixels, _digest, None)
+        if isinstance(digest, ImageFailure) or digest != (found or digest):
+            return None
+        found = digest
+    return ended
+
+
+def _digest(picture: Image.Image, orientation: int) -> bytes:
+    """Return a hash of the pixels, read in strips so that they are not copied at once."""
+    width, height = picture.size
+    step = max(1, _STRIP_PIXELS // width)
+    digest = hashlib.sha256()
+    for top in range(0, height, step):
+        digest.update(picture.crop((0, top, width, min(top + step, height))).tobytes())
+    return digest.digest()
 
 
 def _open(

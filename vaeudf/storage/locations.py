@@ -18,6 +18,7 @@ from urllib.parse import quote
 from pyarrow import ArrowInvalid, fs
 
 from vaeudf.errors import InputError
+from vaeudf.storage.opening import open_in_time
 
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:")
 _STORE = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+://[^/]*)/*(.*)$", re.DOTALL)
@@ -40,6 +41,7 @@ def filesystem(path: str) -> tuple[fs.FileSystem, str]:
 
     Raises:
         InputError: The URI's scheme is unknown, or its store cannot be opened.
+        StoreError: The store does not answer.
     """
     location = absolute(path)
     if not _SCHEME.match(location):
@@ -58,8 +60,7 @@ def filesystem(path: str) -> tuple[fs.FileSystem, str]:
 @lru_cache(maxsize=16)
 def _open_store(uri: str, endpoint: str | None) -> tuple[fs.FileSystem, str]:
     # Kept, and with it its connections. pyarrow knows the endpoint from the environment.
-    files, root = fs.FileSystem.from_uri(f"{uri}/")
-    return files, str(root).rstrip("/") or "/"
+    return open_in_time(uri, endpoint)
 
 
 def delta_uri(path: str) -> str:

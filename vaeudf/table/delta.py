@@ -37,7 +37,9 @@ def open_delta(location: str, version: int | None = None) -> DeltaTable:
         TableNotFoundError: There is no Delta table.
         DeltaError: The log cannot be read.
         OSError: The store cannot be read.
+        StoreError: The store does not answer.
     """
+    filesystem(location)  # which does not wait as long as delta-rs for a store to answer
     return DeltaTable(delta_uri(location), version=version, storage_options=delta_options(location))
 
 

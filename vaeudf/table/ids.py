@@ -9,8 +9,16 @@ import pyarrow.compute as pc
 
 from vaeudf.errors import InputError
 
-# From here on a float64 is not every whole number, and an id may have been rounded to another one.
-_EXACT = 2.0**53
+_BITS_OF_WHOLE_NUMBERS = {pa.float16(): 11, pa.float32(): 24, pa.float64(): 53}
+
+
+def bits_of_whole_numbers(kind: pa.DataType) -> int:
+    """Return how many bits a whole number may have that a floating-point type holds exactly.
+
+    From 2 to that power on the type has not every whole number, and an id may have been rounded to
+    another one.
+    """
+    return _BITS_OF_WHOLE_NUMBERS[kind]
 
 
 def ids_as_text(column: pa.ChunkedArray, what: str) -> pa.ChunkedArray:
@@ -31,12 +39,19 @@ def ids_as_text(column: pa.ChunkedArray, what: str) -> pa.ChunkedArray:
                 None if one is None else str(uuid.UUID(bytes=one)) for one in column.to_pylist()
             ]
             return pa.chunked_array([pa.array(texts, pa.string())])
-    if pa.types.is_floating(kind) and pc.any(pc.greater_equal(pc.abs(column), _EXACT)).as_py():
-        raise InputError(
-            f"{what} of type {kind}, and some of 2^53 or more, where that type has no longer every "
-            "whole number; expected text or int64. Write them again from where they are still "
-            "exact."
-        )
+    if pa.types.is_floating(kind):
+        bits = bits_of_whole_numbers(kind)
+        numbers = pc.cast(column, pa.float64())
+        if pc.any(pc.greater_equal(pc.abs(numbers), 2.0**bits)).as_py():
+            raise InputError(
+                f"{what} of type {kind}, and some of 2^{bits} or more, where that type has no "
+                "longer every whole number; expected text or int64. Write them again from where "
+                "they are still exact."
+            )
+        # Not as 1e+15, which is no text of a whole number.
+        whole = pc.equal(pc.round(numbers), numbers)
+        digits = pc.cast(pc.cast(pc.if_else(whole, numbers, None), pa.int64()), pa.string())
+        return pc.if_else(whole, digits, pc.cast(column, pa.string()))
     try:
         return pc.cast(column, pa.string())
     except pa.ArrowException:

@@ -266,6 +266,64 @@ def test_pickles_without_torch(tmp_path):
         assert_equal(loaded(tmp_path / "w.pkl")[0], state)
 
 
+ARRAYS = {
+    "as they are": lambda array: array,
+    "columns first": lambda array: array.copy("F"),
+    "big-endian": lambda array: array.astype(array.dtype.newbyteorder(">")),
+    "double": lambda array: array.astype(array.dtype.str.replace("f4", "f8")),
+    "transposed twice": lambda array: array.T.copy().T,
+}
+
+
+@pytest.mark.parametrize("change", ARRAYS.values(), ids=ARRAYS)
+def test_arrays_in_place_of_tensors(tmp_path, change):
+    """Also those without an axis, and beside other arrays than numbers."""
+    state = trained("Normed").state_dict()
+    arrays = {name: change(tensor.numpy()) for name, tensor in state.items()}
+    assert any(array.shape == () for array in arrays.values())
+    beside = {"names": np.array(["a", "b"]), "objects": np.array([{}, None]), "loss": np.ones(9)}
+    for form in FORMATS.values():
+        torch.save({"model": arrays, **beside}, tmp_path / "w.pt", **form)
+        assert_equal(loaded(tmp_path / "w.pt", "Normed")[0], state)
+    for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+        (tmp_path / "w.pkl").write_bytes(pickle.dumps(arrays, protocol))
+        assert_equal(loaded(tmp_path / "w.pkl", "Normed")[0], state)
+        old = pickle.dumps(arrays, protocol).replace(b"numpy._core.multi", b"numpy.core.multi")
+        if protocol < 4:  # where names have no lengths before them
+            (tmp_path / "w.pkl").write_bytes(old)
+            assert_equal(loaded(tmp_path / "w.pkl", "Normed")[0], state)
+
+
+def test_arrays_allowed_in_torchs_own_loader(tmp_path):
+    state = trained("Pair").state_dict()
+    torch.save({name: tensor.numpy() for name, tensor in state.items()}, tmp_path / "w.pt")
+    kinds = [np._core.multiarray._reconstruct, np.ndarray, np.dtype, type(np.dtype("f4"))]
+    with torch.serialization.safe_globals(kinds):
+        assert_equal(loaded(tmp_path / "w.pt")[0], state)
+
+
+def test_arrays_that_are_no_weights(tmp_path):
+    state = {name: tensor.numpy() for name, tensor in trained("Pair").state_dict().items()}
+
+    def refused(array):
+        torch.save({**state, "head.bias": array}, tmp_path / "w.pt")
+        with pytest.raises(BundleError) as error:
+            loaded(tmp_path / "w.pt")
+        return str(error.value)
+
+    assert "1 missing, such as head.bias." in refused(np.array(["a", "b", "c"]))
+    assert "1 missing, such as head.bias." in refused(np.array([Runs(tmp_path / "ran")] * 3))
+    assert "1 missing, such as head.bias." in refused(np.zeros(3, [("a", "f4")]))
+    assert "head.bias is (4,); the model expects (3,)" in refused(np.zeros(4, np.float32))
+    assert "head.bias is torch.int64; expected plain floating" in refused(np.zeros(3, np.int64))
+    short = pickle.dumps({"head.bias": np.float32([1, 2, 3])}, 3)
+    (tmp_path / "w.pkl").write_bytes(short.replace(b"K\x03\x85", b"K\x04\x85"))
+    assert short.count(b"K\x03\x85") == 1
+    with pytest.raises(BundleError, match=r"w\.pkl holds a dict of 'head\.bias'; expected a state"):
+        loaded(tmp_path / "w.pkl")
+    assert not (tmp_path / "ran").exists()
+
+
 def test_safetensors_under_another_name(tmp_path):
     state = trained("Pair").state_dict()
     safetensors.torch.save_file(state, tmp_path / "w.bin")

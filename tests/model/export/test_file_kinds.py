@@ -70,7 +70,7 @@ DAMAGED = r"is not a checkpoint that can be read: of its [\d,]+ bytes some are m
             r"model of Keras\. .*--o",
         ),
         ("w.pt", ONNX, r"is an ONNX model\. Name it with --onnx \S*w\.pt in place of --factory"),
-        ("w.npz", numpy_archive(), r"is arrays of NumPy"),
+        ("w.npz", numpy_archive(), r"is arrays of NumPy\. Save them as tensors: python -c"),
         ("w.npy", b"\x93NUMPY\x01\x00", r"is an array of NumPy"),
         ("w.msgpack", b"\x81\xa6params\x80", r"is weights of Flax\. .*--onnx"),
         ("saved_model.pb", b"\x08\x01\x12\x01x", r"is a model of TensorFlow\. .*tf2onnx"),
@@ -92,6 +92,15 @@ def test_what_is_no_checkpoint(tmp_path, name, content, message):
     with pytest.raises(BundleError, match=message) as error:
         Probe(source(weights=tmp_path / name, variance="log_var"))
     assert str(error.value).startswith(str(tmp_path / name))
+
+
+def test_arrays_of_numpy(tmp_path):
+    """What the message says to do makes tensors of them."""
+    state = trained("Pair").state_dict()
+    np.savez(tmp_path / "w.npz", **{name: tensor.numpy() for name, tensor in state.items()})
+    found = torch.load(take_weights_out(tmp_path / "w.npz", tmp_path), weights_only=True)
+    assert found.keys() == state.keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in state.items())
 
 
 def test_a_folder(tmp_path):

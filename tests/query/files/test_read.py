@@ -183,16 +183,22 @@ def test_ids_of_many_digits_are_not_rounded(write):
     check(read_latents(write("d.parquet", pa.table({"query_id": exact, "z": rows}))), LONG, rows)
 
 
-def test_ids_that_were_rounded_before_are_refused(write):
-    ids = pa.array([1.0, 2.0**53])
-    path = write("q.parquet", pa.table({"query_id": ids, "z": [[1.0], [2.0]]}))
+@pytest.mark.parametrize(
+    ("kind", "bits"), [(pa.float16(), 11), (pa.float32(), 24), (pa.float64(), 53)]
+)
+def test_ids_that_were_rounded_before_are_refused(write, kind, bits):
+    def queries(*ids):
+        column = pa.array(np.array(ids, kind.to_pandas_dtype()))
+        return write("q.parquet", pa.table({"query_id": column, "z": [[1.0], [2.0]]}))
+
+    path = queries(1, -(2**bits))
     assert refusal(path) == (
-        f"queries {path} have query_id of type double, and some of 2^53 or more, where that type "
-        "has no longer every whole number; expected text or int64. Write them again from where "
-        "they are still exact."
+        f"queries {path} have query_id of type {kind}, and some of 2^{bits} or more, where that "
+        "type has no longer every whole number; expected text or int64. Write them again from "
+        "where they are still exact."
     )
-    table = pa.table({"query_id": pa.array([1.0, 7.0]), "z": [[1.0], [2.0]]})
-    check(read_latents(write("q.parquet", table)), ["1", "7"], [[1.0], [2.0]])
+    check(read_latents(queries(7, 1 - 2**bits)), ["7", f"{1 - 2**bits}"], [[1.0], [2.0]])
+    check(read_latents(queries(0.5, -0.0)), ["0.5", "0"], [[1.0], [2.0]])
 
 
 def test_json_ids_of_several_kinds_come_back_as_they_are_written(write):
@@ -457,6 +463,13 @@ def test_files_of_one_folder_that_differ(write, tmp_path):
         f"queries {folder}: 1.csv and 2.csv have different columns; only one of them has "
         "'query_id'. Name one of the files, or give all the same columns."
     )
+    (folder / "2.csv").unlink()
+    write("q/2.parquet", pa.table({"query_id": [["a"]], "z0": [2.0]}))
+    assert refusal(str(folder)) == (
+        f"queries {folder} have files that differ: Unable to merge: Field query_id has "
+        "incompatible types: string vs list<element: string>. Write all of them alike, or name one."
+    )
+    (folder / "2.parquet").unlink()
     write("q/2.csv", "query_id,z0\na,2\n")
     assert refusal(str(folder)) == "query_id 'a' occurs more than once; expected unique ids."
 

@@ -11,12 +11,12 @@ import pytest
 
 from tests.support.drawings import pixels
 from tests.support.scene import NUM_ITEMS
+from tests.support.tables import moved
 from tests.support.tolerances import near_float64, near_squared_error, terms_of
 from vaeudf.errors import InputError
 from vaeudf.images.decode import decode_image
 from vaeudf.workflows.decode_latents import DecodeLatents, decode_latents
 from vaeudf.workflows.drawings.reconstructions import parse_number
-from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
 
 
 @pytest.mark.parametrize(("text", "number"), [("all", None), (" all", None), ("7", 7)])
@@ -112,12 +112,11 @@ def test_reconstructions_of_named_items(table, items, image_folder, bundle_path,
 
 
 @pytest.mark.spark
-def test_pictures_that_are_not_there_or_not_the_same(garments, bundle_path, tmp_path, caplog):
+def test_pictures_that_are_not_there_or_not_the_same(garments, catalog_table, tmp_path, caplog):
     catalog, table, out = tmp_path / "catalog", str(tmp_path / "table"), tmp_path / "out"
     catalog.mkdir()
     columns = garments.select(["item_id", "image"])
-    pq.write_table(columns, catalog / "a.parquet")
-    encode_catalog(EncodeCatalog(str(catalog), bundle_path, table))
+    moved(catalog_table, table, catalog=str(catalog))
     rows = columns.to_pylist()
     rows[1]["image"], rows[2]["image"] = b"no picture", rows[3]["image"]
     pq.write_table(pa.Table.from_pylist(rows[1:]), catalog / "a.parquet")

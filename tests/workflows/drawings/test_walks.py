@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from tests.support.tables import moved
 from tests.support.tolerances import SCORE, assert_same_float64, near_stated
 from vaeudf.decoding.paths import fisher_rao_distance, fisher_rao_path, linear_path
 from vaeudf.errors import InputError
 from vaeudf.workflows.decode_latents import DecodeLatents, decode_latents
 from vaeudf.workflows.drawings.walks import Walk
-from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
 
 
 @pytest.mark.parametrize(
@@ -64,12 +63,10 @@ def test_a_walk(table, items, tmp_path, path):
 
 
 @pytest.mark.spark
-def test_a_walk_without_the_catalog(parquet_catalog, bundle_path, tmp_path, caplog):
+def test_a_walk_without_the_catalog(catalog_table, garments, tmp_path, caplog):
     catalog, table, page = (str(tmp_path / name) for name in ("catalog", "table", "page"))
-    shutil.copytree(parquet_catalog, catalog)
-    encode_catalog(EncodeCatalog(catalog, bundle_path, table))
-    ids = pq.read_table(catalog, columns=["item_id"])["item_id"].to_pylist()
-    shutil.rmtree(catalog)
+    moved(catalog_table, table, catalog=catalog)
+    ids = garments["item_id"].to_pylist()
     decode_latents(DecodeLatents(table=table, walk=ids[:2], steps=4, report=page))
     assert Path(page, "index.html").read_text().count("<img ") == 4
     assert "The walk is shown without the two items' own pictures: catalog" in caplog.text

@@ -123,7 +123,11 @@ def _kind_of_archive(path: Path) -> str | None:
     if "model.weights.h5" in names:
         return f"is a model of Keras. {_KERAS}"
     if names and all(name.endswith(".npy") for name in names):
-        return "is arrays of NumPy. Name a state_dict of torch.save, or safetensors."
+        return (
+            "is arrays of NumPy. Save them as tensors: python -c 'import numpy, torch; "
+            f'torch.save({{k: torch.from_numpy(v) for k, v in numpy.load("{name}").items()}}, '
+            '"weights.pt")\''
+        )
     return (
         f"is an archive of {len(names)} files, such as {', '.join(names[:2])}. Unpack it, and name "
         "the file of weights in it."

@@ -1,8 +1,9 @@
 """Files of ``torch.save``, read without running code: tensors are made, other objects are not.
 
 Training scripts save more than weights: options, metrics, whole modules. A pickle names the
-functions and classes that it wants to have called. Here it gets torch's own for tensors, and
-for every other name a :class:`Placeholder`, a class that keeps what it is given and does nothing.
+functions and classes that it wants to have called. Here it gets torch's own for tensors, those of
+:mod:`vaeudf.model.export.saved_arrays` for arrays of NumPy, and for every other name a
+:class:`Placeholder`, a class that keeps what it is given and does nothing.
 """
 
 from __future__ import annotations
@@ -18,6 +19,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from vaeudf.model.export.saved_arrays import (
+    SavedArray,
+    SavedType,
+    array_from_buffer,
+    bytes_of_text,
+)
 
 
 class Placeholder(dict[Any, Any]):
@@ -120,6 +128,8 @@ def _storage(content: Any) -> Any:
     return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
 
 
+# Since version 2, and before.
+_NUMPY = ("numpy._core", "numpy.core")
 # All that a pickle can have called, besides placeholders.
 _CALLABLE: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): collections.OrderedDict,
@@ -134,6 +144,10 @@ _CALLABLE: dict[tuple[str, str], Any] = {
     ("torch", "device"): torch.device,
     ("builtins", "set"): set,
     ("__builtin__", "set"): set,
+    ("_codecs", "encode"): bytes_of_text,
+    ("numpy", "dtype"): SavedType,
+    **{(f"{core}.multiarray", "_reconstruct"): SavedArray for core in _NUMPY},
+    **{(f"{core}.numeric", "_frombuffer"): array_from_buffer for core in _NUMPY},
 }
 
 

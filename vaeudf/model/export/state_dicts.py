@@ -15,6 +15,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from vaeudf.model.export.saved_arrays import tensor_of
 from vaeudf.model.export.saved_objects import Placeholder, module_weights
 
 # What wrappers put before a part's name: DistributedDataParallel, torch.compile, FSDP, activation
@@ -174,7 +175,8 @@ def _walk(saved: Any, path: tuple[str, ...], depth: int) -> Iterator[StateDict]:
     held: dict[Any, Any] = dict(saved) if isinstance(saved, Mapping) else {}
     if isinstance(saved, Placeholder):
         held = {**vars(saved), **held}
-    tensors = {k: v for k, v in held.items() if isinstance(k, str) and isinstance(v, Tensor)}
+    read = {k: tensor_of(v) for k, v in held.items() if isinstance(k, str)}
+    tensors = {k: tensor for k, tensor in read.items() if tensor is not None}
     if tensors:
         yield StateDict(tensors, key)
     if isinstance(saved, tuple | list):

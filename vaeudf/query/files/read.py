@@ -91,7 +91,10 @@ def _read_folder(system: fs.FileSystem, inner: str, path: str) -> pa.Table:
     try:
         return pa.concat_tables(tables, promote_options="permissive")
     except pa.ArrowException as error:
-        raise InputError(f"queries {path} have files that differ: {error}.") from None
+        raise InputError(
+            f"queries {path} have files that differ: {root_cause(error).rstrip('.')}. Write all of "
+            "them alike, or name one."
+        ) from None
 
 
 def _read(system: fs.FileSystem, inner: str, path: str) -> pa.Table:
