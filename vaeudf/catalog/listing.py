@@ -5,55 +5,31 @@ Not with ``binaryFile``, Spark's own reader of images, which passes over empty f
 
 from __future__ import annotations
 
-import re
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 import pyarrow as pa
 from pyarrow import fs
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 
+from vaeudf.catalog.globs import Folder, folders_at, is_hidden
 from vaeudf.catalog.local_folders import LocalFolder, first_on_its_way, list_folder
 from vaeudf.errors import InputError, root_cause
 from vaeudf.spark.cluster import Cluster
 from vaeudf.spark.tasks import numbered_tasks
-from vaeudf.storage.locations import absolute, exists, filesystem, is_file, spark_uri
+from vaeudf.storage.locations import filesystem
 
 PATH, LENGTH, MODIFIED = "path", "length", "modified"
 _SCHEMA = pa.schema([(PATH, pa.string()), (LENGTH, pa.int64()), (MODIFIED, pa.int64())])
-_GLOB = re.compile(r"[*?\[{]")
 # Folders listed at a time; a store answers each after some 50 ms.
 _THREADS = 16
 # The driver has listed a few files before a task would have started. With more files, or more
 # folders still to list, tasks pay.
 _MANY_FILES, _MANY_FOLDERS = 100_000, 1_000
-# Files asked for one by one, rather than by listing the folder that they are in.
-_FEW = 64
 _ROWS_PER_BATCH = 10_000
 _TASKS_PER_CORE = 2
-
-
-class Folder(NamedTuple):
-    """What to list: a folder, or some of the files in it.
-
-    Attributes:
-        path: Where it is.
-        recursive: Whether the folders in it are listed, too.
-        names: Of the files that are asked for; None for all.
-        way: Of a local folder, the way to it; see `vaeudf.catalog.local_folders.LocalFolder`.
-    """
-
-    path: str
-    recursive: bool
-    names: frozenset[str] | None = None
-    way: tuple[str, ...] = ()
-
-    @property
-    def asks_for_few(self) -> bool:
-        """Whether to ask for files one by one."""
-        return self.names is not None and len(self.names) <= _FEW
 
 
 class Looked(NamedTuple):
@@ -76,7 +52,7 @@ def look(spark: SparkSession, path: str) -> Looked:
     Raises:
         InputError: As of :func:`list_files`.
     """
-    return _look(_folders_at(spark, path))
+    return _look(folders_at(spark, path))
 
 
 def look_further(folders: Sequence[Folder]) -> Looked:
@@ -124,20 +100,6 @@ def as_frame(spark: SparkSession, looked: Looked) -> DataFrame:
     return here.unionByName(_listed_by_tasks(spark, looked.folders)) if looked.folders else here
 
 
-def root_of(path: str) -> str:
-    """Return the folder that item_ids are relative to."""
-    location = absolute(path).rstrip("/")
-    glob = _GLOB.search(location) if is_glob(path) else None
-    if glob is not None:
-        return location[: glob.start()].rsplit("/", 1)[0]
-    return location.rsplit("/", 1)[0] if is_file(path) else location
-
-
-def is_glob(path: str) -> bool:
-    """Whether the path is a pattern; what exists under its literal name is not."""
-    return bool(_GLOB.search(path)) and not exists(path)
-
-
 def _listed_by_tasks(spark: SparkSession, folders: list[Folder]) -> DataFrame:
     # Not a task for each folder: a Python task takes long to start, however little it does.
     cluster = Cluster(spark)
@@ -152,70 +114,6 @@ def _listed_by_tasks(spark: SparkSession, folders: list[Folder]) -> DataFrame:
             yield from listed.files.to_batches(_ROWS_PER_BATCH)
 
     return numbered_tasks(spark, num_tasks, list_all, from_arrow_schema(_SCHEMA))
-
-
-def check_exists(path: str) -> None:
-    """Refuse a path at which nothing is; what a glob matches only Spark can tell.
-
-    Raises:
-        InputError: Nothing is there.
-    """
-    try:
-        found = bool(_GLOB.search(path)) or exists(path)
-    except OSError as error:
-        raise InputError(f"catalog {path} cannot be read: {root_cause(error)}.") from None
-    if not found:
-        _refuse_nothing(path)
-
-
-def _refuse_nothing(path: str) -> NoReturn:
-    found = "matches nothing" if _GLOB.search(path) else "does not exist"
-    raise InputError(f"catalog {path} {found}; expected a folder, a glob or a file.")
-
-
-def _folders_at(spark: SparkSession, path: str) -> list[Folder]:
-    """Return what a path or a glob names."""
-    try:
-        if is_glob(path):
-            matches = _matches(spark, path)
-        elif exists(path):
-            matches = {absolute(path).rstrip("/"): is_file(path)}
-        else:
-            matches = {}
-    except OSError as error:
-        raise InputError(f"catalog {path} cannot be read: {root_cause(error)}.") from None
-    if not matches:
-        _refuse_nothing(path)
-    whole = {match for match, alone in matches.items() if not alone}
-    names: dict[str, set[str]] = {}
-    for match, alone in matches.items():
-        parent, name = match.rsplit("/", 1)
-        if alone and parent not in whole:
-            names.setdefault(parent, set()).add(name)
-    folders = [Folder(match, recursive=True) for match in sorted(whole) if not _above(match, whole)]
-    return folders + [
-        Folder(parent, recursive=False, names=frozenset(some))
-        for parent, some in sorted(names.items())
-        if not _above(parent, whole)
-    ]
-
-
-def _above(path: str, folders: Container[str]) -> bool:
-    """Whether one of the folders is above the path."""
-    while "/" in path:
-        path = path.rsplit("/", 1)[0]
-        if path in folders:
-            return True
-    return False
-
-
-def _matches(spark: SparkSession, path: str) -> dict[str, bool]:
-    """Return what matches a glob, and of each whether it is a file."""
-    root = root_of(path).rstrip("/")
-    below = Cluster(spark).glob(spark_uri(path), spark_uri(root or "/"))
-    if not re.search(r"/[._](?![./])", absolute(path)[len(root) :]):  # not asked for by name
-        below = {rest: is_file for rest, is_file in below.items() if not _hidden(rest)}
-    return {f"{root}{rest}": is_file for rest, is_file in below.items()}
 
 
 def _look(folders: list[Folder]) -> Looked:
@@ -281,7 +179,7 @@ def _list_store(folder: Folder, files: fs.FileSystem, inner: str) -> tuple[_Rows
     # Neither a file nor a folder is a pipe, or a file that has gone since. What is asked for by
     # name is not passed over.
     found = [info for info in found if info.type in (fs.FileType.File, fs.FileType.Directory)]
-    seen = [info for info in found if folder.names is not None or not _hidden(info.path[start:])]
+    seen = [info for info in found if folder.names is not None or not is_hidden(info.path[start:])]
     rows = [(i.path, i.size, i.mtime_ns) for i in seen if i.type == fs.FileType.File]
     below: _Below = [(i.path, ()) for i in seen if i.type == fs.FileType.Directory]
     return rows, below, len(found) - len(seen)
@@ -291,28 +189,18 @@ def _list_local(folder: Folder, inner: str) -> tuple[_Rows, _Below, int]:
     rows: _Rows = []
     passed_over = 0
 
-    def is_hidden(name: str) -> bool:
+    def passes_over(name: str) -> bool:
         nonlocal passed_over
-        hidden = folder.names is None and _hidden(name)
+        hidden = folder.names is None and is_hidden(name)
         passed_over += hidden
         return hidden
 
     top = inner.rstrip("/") or "/"
     waiting = [LocalFolder(top, folder.way) if folder.way else first_on_its_way(top)]
     while waiting:
-        found, below = list_folder(waiting.pop(), is_hidden)
+        found, below = list_folder(waiting.pop(), passes_over)
         rows += found
         if not folder.recursive:
             return rows, [(path, way) for path, way in below], passed_over
         waiting += below
     return rows, [], passed_over
-
-
-def _hidden(rest: str) -> bool:
-    """Whether Spark would pass over a file for one of the names in its path."""
-    return any(
-        name.startswith(".")
-        or (name.startswith("_") and "=" not in name)
-        or name.endswith("._COPYING_")
-        for name in rest.split("/")
-    )

@@ -12,12 +12,14 @@ from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from vaeudf.catalog.columns import CatalogColumns, Chosen, Column
+from vaeudf.catalog.choice import Chosen, choose
+from vaeudf.catalog.columns import CatalogColumns, Column
 from vaeudf.catalog.delta import delta_snapshot
 from vaeudf.catalog.files import CatalogFile, Listed, read_footers
+from vaeudf.catalog.globs import is_glob, root_of
 from vaeudf.catalog.kind import CatalogSource, KnownFormat
 from vaeudf.catalog.kinds import of_kind
-from vaeudf.catalog.listing import LENGTH, MODIFIED, PATH, is_glob, listed_files, root_of
+from vaeudf.catalog.listing import LENGTH, MODIFIED, PATH, listed_files
 from vaeudf.catalog.partitions import partition_values
 from vaeudf.catalog.payload import tell_left_out
 from vaeudf.catalog.reader import Place
@@ -67,7 +69,7 @@ class ParquetCatalog:
     def list_items(self, spark: SparkSession, *, versions: bool) -> DataFrame:
         """Return the rows, with their payload columns."""
         opened = self._open(spark)
-        chosen = opened.columns.choose(self._source)
+        chosen = choose(opened.columns, self._source)
         self._tell(opened, chosen)
         hashed = versions and self.has_hashed_versions
         return self._list(spark, opened, chosen, hashed=hashed)
@@ -75,7 +77,7 @@ class ParquetCatalog:
     def list_paths(self, spark: SparkSession) -> DataFrame:
         """Return item_id, source_version if a column has it, the payload and `NAMED_PATH`."""
         opened = self._open(spark)
-        chosen = opened.columns.choose(self._source)
+        chosen = choose(opened.columns, self._source)
         self._tell(opened, chosen)
         return self._list(spark, opened, chosen, hashed=False).drop(*PLACE)
 
@@ -84,7 +86,7 @@ class ParquetCatalog:
         # Nothing is needed of the other columns, which may have gone since.
         bare = replace(self._source, payload_columns=(), version_column=None)
         opened = self._open(spark)
-        chosen = opened.columns.choose(bare)
+        chosen = choose(opened.columns, bare)
         if not item_ids:
             return {}
         rows = self._list(spark, opened, chosen, hashed=False)

@@ -12,8 +12,8 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from vaeudf.catalog.globs import check_exists
 from vaeudf.catalog.kind import Catalog
-from vaeudf.catalog.listing import check_exists
 from vaeudf.catalog.source import (
     CatalogSource,
     Format,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaeudf.catalog.collect import collect_pixels
-from vaeudf.catalog.listing import check_exists
+from vaeudf.catalog.globs import check_exists
 from vaeudf.catalog.source import CatalogSource, list_items, stored_image_column
 from vaeudf.errors import BundleError, InputError
 from vaeudf.images.spec import ImageSpec, Scaling

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from pyarrow import fs
 
-from vaeudf.catalog.listing import is_glob
+from vaeudf.catalog.globs import is_glob
 from vaeudf.catalog.reader import ImageReader
 from vaeudf.errors import InputError
 from vaeudf.images.formats import IMAGE_SUFFIXES

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from vaeudf.catalog.listing import check_exists, root_of
+from vaeudf.catalog.globs import check_exists, root_of
 from vaeudf.catalog.source import CatalogSource, read_images, resolve_format
 from vaeudf.errors import BundleError, InputError
 from vaeudf.schema import (

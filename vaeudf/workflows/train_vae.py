@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pyspark.sql import SparkSession
 
 from vaeudf.catalog.collect import collect_pixels
-from vaeudf.catalog.listing import check_exists
+from vaeudf.catalog.globs import check_exists
 from vaeudf.catalog.source import CatalogSource, list_items, stored_image_column
 from vaeudf.errors import InputError
 from vaeudf.images.spec import ImageSpec
