@@ -675,15 +675,27 @@ def bounds(nodes, node, down, up, spread, weight, closed, count, out):
             m1 = nodes.forward[node, i, 3]
             p2 = nodes.forward[node, i, 4]
             m2 = nodes.forward[node, i, 5]
-            if closed.shape[1] > 0:
-                # Of these only blends have spreads.
-                spreads = spread.shape[1] > 0
+            if closed.shape[1] > 0 and spread.shape[1] > 0:
+                # Of queries that leave dimensions open, only blends have spreads.
                 for s in range(count):
                     a = low - up[i, s]
                     b = down[i, s] - high
                     a = a if a > b else b
                     a = a if a > _NEAREST else _ZERO
-                    t = a * a + spread[i, s] if spreads else a * a
+                    t = a * a + spread[i, s]
+                    x = p0 + m0 * t
+                    y = p1 + m1 * t
+                    z = p2 + m2 * t
+                    x = x if x > y else y
+                    x = x if x > z else z
+                    out[s] += x if closed[i, s] > _ZERO else _ZERO
+            elif closed.shape[1] > 0:
+                for s in range(count):
+                    a = low - up[i, s]
+                    b = down[i, s] - high
+                    a = a if a > b else b
+                    a = a if a > _NEAREST else _ZERO
+                    t = a * a
                     x = p0 + m0 * t
                     y = p1 + m1 * t
                     z = p2 + m2 * t
@@ -1049,26 +1061,20 @@ def _query_features(features, queries, q, centre, magnitudes, phi, s):
                 phi[s, f + 2] = 0
                 continue
             x = queries.points[q, i] - centre[i]
-            square = 0.5 * (x * x)
-            half = 0.5 * queries.spread[q, i]
-            phi[s, f] = -(square + half)
+            square = 0.5 * (x * x + queries.spread[q, i])
+            phi[s, f] = -square
             phi[s, f + 1] = x
             phi[s, f + 2] = 1
-            size += (
-                (square + abs(half)) * magnitudes[f]
-                + abs(x) * magnitudes[f + 1]
-                + magnitudes[f + 2]
-            )
+            size += square * magnitudes[f] + abs(x) * magnitudes[f + 1] + magnitudes[f + 2]
         return constant, size
     if not features.backward:
         if features.forward:
             for i in range(d):
                 x = queries.points[q, i] - centre[i]
-                square = 0.5 * (x * x)
-                half = 0.5 * queries.spread[q, i]
-                phi[s, 2 * i] = -(square + half)
+                square = 0.5 * (x * x + queries.spread[q, i])
+                phi[s, 2 * i] = -square
                 phi[s, 2 * i + 1] = x
-                size += (square + abs(half)) * magnitudes[2 * i] + abs(x) * magnitudes[2 * i + 1]
+                size += square * magnitudes[2 * i] + abs(x) * magnitudes[2 * i + 1]
         return constant, size
     step = 4 if features.forward else 2
     f = 0
@@ -1086,6 +1092,16 @@ def _query_features(features, queries, q, centre, magnitudes, phi, s):
         size += abs(w * x) * magnitudes[f - 2] + w * magnitudes[f - 1]
         constant -= 0.5 * w * (x * x)
     return constant, size
+
+
+@compiled()
+def _cancelled(features, queries, q, magnitudes):
+    """Return what a blend's spreads below 0 lack in the size: twice their absolute terms."""
+    step = 3 if features.masked else 2
+    size = 0.0
+    for i in range(queries.points.shape[1]):
+        size += max(-queries.spread[q, i], 0.0) * magnitudes[step * i]
+    return size
 
 
 @compiled()
@@ -1112,6 +1128,8 @@ def _enter_parent(items, queries, parent, chosen, count, heaps, local):
         constant, size = _query_features(
             items.features, queries, q, centre, magnitudes, local.phi, s
         )
+        if items.code == BLEND:
+            size += _cancelled(items.features, queries, q, magnitudes)
         margin = relative * size + 1e-12 * abs(constant) + beyond
         offset = constant + margin
         if queries.unfiltered[q] or not size < _LARGEST_SUM or not abs(offset) < np.inf:
