@@ -232,6 +232,19 @@ def test_a_blend_is_named_and_shown():
     assert blend(many).title("blend") == "blend: 0 + 1 + 2 + 3 + 4 + 5 and 3 more"
 
 
+def test_numbers_of_points_are_no_items():
+    points = from_rows(np.zeros((2, 2)))
+    unlikes = from_rows(np.ones((1, 2)), ["17"], np.zeros((1, 2)))
+    found = with_dislikes(points, unlikes, 0.0, likes_are_items=False)
+    assert found.names == ("0", "1", "17")
+    assert found.pairs() == [("blend", "17")] and found.most_own == 1
+    assert found.shown_members("blend") == [("0", True), ("1", True), ("17", False)]
+    unnamed = blend(points, named=False)
+    assert unnamed.pairs() == [] and unnamed.most_own == 0 and unnamed.subset([0]).pairs() == []
+    assert QueryOptions(k=3, exclude_self=True).request_for(unnamed).k == 3
+    assert blend(points).pairs() == [("blend", "0"), ("blend", "1")]
+
+
 def test_some_of_the_blends():
     members = from_rows(np.arange(14.0).reshape(7, 2), list("tuvwxyz"))
     blends = blend(members, GROUPS, WEIGHTS)
@@ -302,7 +315,11 @@ def test_what_is_refused():
     )
     blends.check_bound(100)
     own = members.with_tolerance(np.full((7, 1), 0.1))
-    for call in (lambda: blend(own), lambda: with_dislikes(own, asked(gaussian=True), 0.5)):
+    for call in (
+        lambda: blend(own),
+        lambda: with_dislikes(own, asked(gaussian=True), 0.5),
+        lambda: blends.with_tolerance(np.full((3, 1), 0.1)),
+    ):
         assert refusal(call) == (
             "the queries have tolerances of their own, which is not for blends, whose members are "
             "one query; leave them out, and name one tolerance for all."

@@ -154,6 +154,31 @@ def test_merging_is_greedy_counting(rows, k, at_most, cuts):
 
 
 @given(
+    st.lists(st.integers(0, 4), min_size=1, max_size=40),
+    st.integers(1, 8),
+    st.integers(1, 3),
+    st.integers(0, 5),
+    st.randoms(),
+)
+def test_what_is_asked_for_suffices_without_any_items(kinds, k, at_most, number, random):
+    pairs = [(f"{i:02}", float(-i)) for i in range(len(kinds))]
+    value_of = {f"{i:02}": kind for i, kind in enumerate(kinds)}
+    # Those of the front are the ones that matter.
+    own = set(random.sample(sorted(value_of)[: 3 * k + number], min(number, len(kinds))))
+    asked_for, per = Per("kind", at_most).with_more(number, k)
+    asked = greedy(pairs, value_of, asked_for, per.at_most)
+    left = [(name, value) for name, value in pairs if name in asked and name not in own]
+    everything = [(name, value) for name, value in pairs if name not in own]
+    expected = greedy(everything, value_of, k, at_most)
+    assert greedy(left, value_of, k, at_most) == expected
+
+
+def test_what_is_asked_for_grows_with_what_is_left_out():
+    assert Per("kind").with_more(1_000, 10) == (10_010, Per("kind", 1_001))
+    assert Per("kind", 20).with_more(3, 10) == (13, Per("kind", 23))
+
+
+@given(
     st.lists(st.tuples(st.integers(0, 4), st.integers(0, 6)), min_size=1, max_size=30),
     st.integers(1, 8),
     st.integers(1, 3),

@@ -11,6 +11,7 @@ from tests.support.oracles import log_density_by_torch
 from tests.support.selections import distances, greedily, marginally
 from vaeudf.errors import InputError
 from vaeudf.gaussian.scores import SCORES
+from vaeudf.search import engine
 from vaeudf.search.index import PosteriorIndex, nearest
 
 N = 3
@@ -79,6 +80,26 @@ def test_diverse(items, weight, candidates, score):
         between = distances(mu[order], log_var[order])
         hits = marginally(between, merits[q][order], 6, weight)
         assert found[q].tolist() == ids[order][hits].tolist()
+
+
+def test_many_queries_are_searched_in_groups(items, monkeypatch):
+    mu, log_var, ids = items
+    index = PosteriorIndex(mu, log_var, ids=ids)
+    z = np.random.default_rng(3).normal(size=(30, N))
+    expected, scores = index.search(z, 6, distinct=1.5)
+    monkeypatch.setattr("vaeudf.search.chosen._PAIRS", 3000)  # two of them, if all are candidates
+    most = 0
+
+    def search(prepared, queries, k, search=engine.search):
+        nonlocal most
+        most = max(most, len(queries.mu) * k)
+        return search(prepared, queries, k)
+
+    monkeypatch.setattr(engine, "search", search)
+    found, again = index.search(z, 6, distinct=1.5)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(again, scores)
+    assert most <= 3000
 
 
 def test_queries_that_have_fewer_distinct_hits():

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -196,6 +197,22 @@ class Blended:
         return np.asarray(values - 1e-9 * added - 1e-300)
 
 
+def check_groups(groups: ArrayLike) -> NDArray[Any]:
+    """Return groups as an array.
+
+    Raises:
+        InputError: One is None or NaN, which is no group.
+    """
+    labels = np.asarray(groups)
+    missing = np.flatnonzero([label is None or label != label for label in labels.ravel().tolist()])
+    if len(missing):
+        raise InputError(
+            f"groups has {labels.ravel()[missing[0]]} at place {missing[0]}; expected a name or a "
+            "number for each z."
+        )
+    return labels
+
+
 def members_of(
     z: _Array,
     log_var: _Array | None,
@@ -216,7 +233,7 @@ def members_of(
         InputError: Other shapes, a weight that is not finite, a blend whose weights are all 0, or
             whose members leave different dimensions open.
     """
-    labels = np.zeros(len(z)) if groups is None else np.asarray(groups)
+    labels = np.zeros(len(z)) if groups is None else check_groups(groups)
     shares = np.ones(len(z)) if weights is None else _numbers(weights)
     for name, array in (("groups", labels), ("weights", shares)):
         if array.shape != (len(z),):

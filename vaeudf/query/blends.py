@@ -22,6 +22,10 @@ NO_RESPONSIBILITIES = (
     "responsibilities are not for blends, which are no density of one z; leave them out, or ask "
     "without blending."
 )
+_ONE_TOLERANCE = (
+    "the queries have tolerances of their own, which is not for blends, whose members are one "
+    "query; leave them out, and name one tolerance for all."
+)
 # So many members are named on a page.
 _SHOWN = 6
 
@@ -33,10 +37,12 @@ class Blends(Latents):
     Attributes:
         members: What is blended.
         names: The ids of the members, in the same order; those of items, if they are items.
+        named: Whether each of these was given by people, and is not its number, shape (M,).
     """
 
     members: Members
     names: tuple[str, ...]
+    named: NDArray[np.bool_]
 
     def subset(self, indices: slice | Sequence[int] | NDArray[np.integer | np.bool_]) -> Blends:
         """Return some of the blends, in the order of the indices."""
@@ -47,6 +53,7 @@ class Blends(Latents):
             z=self.z[places],
             members=self.members.take(places),
             names=tuple(name for name, own in zip(self.names, kept, strict=True) if own),
+            named=self.named[kept],
         )
 
     def leaving_open(self, dims: Sequence[int]) -> Blends:
@@ -54,7 +61,11 @@ class Blends(Latents):
         ids = tuple(map(str, range(len(self.names))))
         opened = Latents(ids, self.members.z, self.members.log_var).leaving_open(dims)
         members = replace(self.members, z=opened.z)
-        return Blends(ids=self.ids, z=members.shown(), members=members, names=self.names)
+        return replace(self, z=members.shown(), members=members)
+
+    def with_tolerance(self, tolerance: ArrayLike) -> Blends:
+        """Raise InputError: a blend's members have one tolerance."""
+        raise InputError(_ONE_TOLERANCE)
 
     def check_bound(self, bound: float) -> None:
         """Raise InputError unless every coordinate of every member lies in [-bound, bound]."""
@@ -69,16 +80,16 @@ class Blends(Latents):
     @property
     def most_own(self) -> int:
         """How many items at most are a query's own."""
-        return int(np.bincount(self.members.places).max())
+        return int(np.bincount(self.members.places[self.named], minlength=1).max())
 
     def own_items(self, query_id: str) -> list[str]:
-        """Return the items that are a query's own: its members."""
+        """Return the items that are a query's own: its members that have names."""
         return [name for owner, name in self.pairs() if owner == query_id]
 
     def pairs(self) -> list[tuple[str, str]]:
-        """Return (id of the blend, name of the member) of every member."""
-        places = self.members.places
-        return [(self.ids[place], name) for name, place in zip(self.names, places, strict=True)]
+        """Return (id of the blend, name of the member) of every member that has one."""
+        rows = zip(self.names, self.members.places, self.named, strict=True)
+        return [(self.ids[place], name) for name, place, named in rows if named]
 
     def score(self, name: str | None) -> Score:
         """Return the score of this name for blends, or else the one that they are ranked by.
@@ -108,7 +119,7 @@ class Blends(Latents):
     def shown_members(self, query_id: str) -> list[tuple[str, bool]]:
         """Return (name, whether it is liked) of some of a blend's members, for people."""
         own = np.flatnonzero(self.members.places == self.ids.index(query_id))[:_SHOWN]
-        return [(self.names[at], bool(self.members.weights[at] >= 0)) for at in own]
+        return [(self.names[at], not np.signbit(self.members.weights[at])) for at in own]
 
     def title(self, query_id: str) -> str:
         """Return a blend's name for people: with those of its members, − before disliked ones."""
@@ -132,6 +143,7 @@ def blend(
     groups: Sequence[str] | None = None,
     weights: ArrayLike | None = None,
     names: Sequence[str] | None = None,
+    named: bool = True,
 ) -> Blends:
     """Return one query for each group of queries.
 
@@ -140,6 +152,7 @@ def blend(
         groups: To which each belongs, shape (M,), which names the blend; None for a single one.
         weights: Of any sign, shape (M,); 1 unless given.
         names: Those of the members, where they are not the queries' ids.
+        named: Whether people gave these names, which may then be item_ids.
 
     Raises:
         InputError: A weight is not finite, all of a blend are 0, its members leave different
@@ -150,27 +163,33 @@ def blend(
     _check_tolerance(members)
     ids = members.ids
     found = members_of(members.z, members.log_var, groups, weights, ids)
-    named = [BLEND] if groups is None else [str(groups[at]) for at in found.firsts()]
+    blends = [BLEND] if groups is None else [str(groups[at]) for at in found.firsts()]
     return Blends(
-        ids=tuple(named),
+        ids=tuple(blends),
         z=found.shown(),
         members=found,
         names=ids if names is None else tuple(names),
+        named=np.full(len(ids), named),
     )
 
 
 def _check_tolerance(members: Latents) -> None:
     if members.tolerance is not None:
-        raise InputError(
-            "the queries have tolerances of their own, which is not for blends, whose members are "
-            "one query; leave them out, and name one tolerance for all."
-        )
+        raise InputError(_ONE_TOLERANCE)
 
 
-def with_dislikes(likes: Latents, unlikes: Latents, weight: float) -> Blends:
+def with_dislikes(
+    likes: Latents, unlikes: Latents, weight: float, *, likes_are_items: bool = True
+) -> Blends:
     """Return the mean of likes, less that of unlikes times a weight.
 
     If the likes are points, the unlikes are, too: their means, with the same dimensions open.
+
+    Args:
+        likes: What is liked.
+        unlikes: Items.
+        weight: What these weigh, together.
+        likes_are_items: Whether the names of the likes are item_ids.
 
     Raises:
         InputError: The likes leave different dimensions open, or have other dimensions.
@@ -185,4 +204,5 @@ def with_dislikes(likes: Latents, unlikes: Latents, weight: float) -> Blends:
     names = likes.ids + unlikes.ids
     shares = np.repeat([1 / len(likes), -weight / len(unlikes)], [len(likes), len(unlikes)])
     members = members_of(np.concatenate([likes.z, z]), log_var, None, shares, names)
-    return Blends(ids=(BLEND,), z=members.shown(), members=members, names=names)
+    named = np.repeat([likes_are_items, True], [len(likes), len(unlikes)])
+    return Blends(ids=(BLEND,), z=members.shown(), members=members, names=names, named=named)

@@ -16,6 +16,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from vaeudf.errors import InputError
+from vaeudf.gaussian.blends import check_groups
 from vaeudf.gaussian.checks import Tolerance, check_tolerance
 from vaeudf.gaussian.scores import Score
 from vaeudf.query.blends import blend
@@ -138,7 +139,8 @@ def top_k(
         per=None if per is None else Per.of(per),
     )
     if groups is not None or weights is not None:
-        latents = blend(latents, None if groups is None else list(map(str, groups)), weights)
+        names = None if groups is None else list(map(str, check_groups(groups).ravel().tolist()))
+        latents = blend(latents, names, weights, named=isinstance(queries, Latents))
     return plan(posteriors, latents, options).hits
 
 

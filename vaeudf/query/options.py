@@ -151,7 +151,7 @@ class QueryOptions:
         num_own = queries.most_own if self.exclude_self else 0
         k, per = self.k + num_own, self.per
         if per is not None and num_own:
-            k, per = per.with_more(num_own, k)
+            k, per = per.with_more(num_own, self.k)
         columns = self.columns
         if per is not None and per.column not in columns:
             columns = (*columns, per.column)

@@ -62,17 +62,18 @@ class Per:
         return cls(column, int(number))
 
     def with_more(self, number: int, k: int) -> tuple[int, Per]:
-        """Return what to ask for so that without any m items, k - m under this limit are left.
+        """Return what to ask for so that without any m items, k under this limit are left.
 
-        With N + m of each value, a value that fills its places keeps at least N / (N + m) of them
-        when the limit is N.
+        N + m of each value leave N. Before the k-th that is left there are k - 1 others, the m
+        items, and of each value that has filled its N places, of which there are at most
+        (k - 1) / N, no more than m beyond these.
 
         Args:
             number: m.
             k: How many items.
         """
-        more = self.at_most + number
-        return -(-k * more // self.at_most), Per(self.column, more)
+        full = (k - 1) // self.at_most
+        return k + number * (1 + full), Per(self.column, self.at_most + number)
 
     def codes(self, items: pa.Table) -> NDArray[np.int32]:
         """Return a number for the value of each of these items; equal values have the same."""

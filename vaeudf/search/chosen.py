@@ -21,6 +21,8 @@ from vaeudf.search.selection import Choice, Selection
 # it is given each time after.
 _FIRST = 4
 _GROWTH = 4
+# So many candidates are held at a time, of as many queries as that makes.
+_PAIRS = 2**22
 
 
 @dataclass(frozen=True)
@@ -107,15 +109,17 @@ def chosen(
     while len(left):
         asked = min(wanted, num_items)
         last = rule.candidates is not None or asked == num_items
-        best, found, _ = engine.search(prepared, take_queries(queries, left), asked)
         unfinished = []
-        for place, own, candidates in zip(left, best, found, strict=True):
-            rows = rule.choose(own, *posteriors(candidates))
-            if len(rows) < k and not last:
-                unfinished.append(place)
-                continue
-            labels[place, : len(rows)] = candidates[rows]
-            values[place, : len(rows)] = own[rows]
+        size = max(1, _PAIRS // max(1, asked))
+        for some in np.split(left, np.arange(size, len(left), size)):
+            best, found, _ = engine.search(prepared, take_queries(queries, some), asked)
+            for place, own, candidates in zip(some, best, found, strict=True):
+                rows = rule.choose(own, *posteriors(candidates))
+                if len(rows) < k and not last:
+                    unfinished.append(place)
+                    continue
+                labels[place, : len(rows)] = candidates[rows]
+                values[place, : len(rows)] = own[rows]
         left = np.array(unfinished, np.int64)
         wanted *= _GROWTH
     most = int((labels >= 0).sum(axis=1).max(initial=0))

@@ -21,6 +21,10 @@ class Blending(Protocol):
         """Whether all queries are one."""
 
     @property
+    def like(self) -> Sequence[str] | None:
+        """Items that hits are to be like."""
+
+    @property
     def unlike(self) -> Sequence[str] | None:
         """Items that hits are to be unlike."""
 
@@ -72,7 +76,9 @@ def check_blending(options: Blending, default_weight: float) -> None:
 
 def blended(latents: Latents, options: Blending) -> Latents:
     """Return what is asked for: one query of all, if they are to be blended."""
-    return blend(latents) if options.blend and not isinstance(latents, Blends) else latents
+    if not options.blend or isinstance(latents, Blends):
+        return latents
+    return blend(latents, named=bool(options.like))
 
 
 def facts_of(latents: Latents) -> Summary:

@@ -229,7 +229,9 @@ def query_topk(options: QueryTopk) -> Summary:
             _check_queries(latents, table, options)
         if options.unlike:
             unlikes = posteriors_of(read_table(spark, table), options.unlike)
-            latents = with_dislikes(latents, unlikes, options.unlike_weight)
+            latents = with_dislikes(
+                latents, unlikes, options.unlike_weight, likes_are_items=bool(options.like)
+            )
             _check_queries(latents, table, options)
         if isinstance(latents, Blends):
             latents.tell()

@@ -104,6 +104,11 @@ def test_other_jobs_read_each_row(write):
     [
         ("group,weight,z\na,1,1\n,1,2\n", "queries {}: group is null in 1 rows."),
         (
+            'group,weight,z0,z1\na,"1,5",0.5,1\n',
+            "queries {} have the numbers '1,5' and '0.5'; expected the same decimal point in all. "
+            "Write them with points, such as 0.25, and no signs between thousands.",
+        ),
+        (
             "group,weight,z\na,1,1\nb,heavy,2\n",
             "queries {} have weight = 'heavy' in row 1; expected a number.",
         ),
@@ -131,7 +136,8 @@ def test_other_jobs_read_each_row(write):
         ),
         (
             "group,weight,z,query_id\na,1,1,hat\na,1,2,hat\n",
-            "query_id 'a/hat' occurs more than once; expected unique ids.",
+            "queries {}: query_id 'hat' occurs more than once in the group 'a'; expected unique "
+            "ids of a group's members.",
         ),
     ],
 )
@@ -140,3 +146,22 @@ def test_what_is_refused(write, text, message):
     with pytest.raises(InputError) as caught:
         read_queries(path)
     assert str(caught.value) == message.format(path)
+
+
+def test_names_with_slashes(write):
+    blends = read_queries(write("q.csv", "group,weight,z,query_id\na,1,1,b/c\na/b,1,2,c\n"))
+    assert (blends.ids, blends.names) == (("a", "a/b"), ("b/c", "c"))
+    assert blends.pairs() == [("a", "b/c"), ("a/b", "c")]
+
+
+def test_members_without_names_are_no_items(write):
+    blends = read_queries(write("q.csv", "group,weight,z\na,1,1\na,1,2\n"))
+    assert blends.names == ("0", "1") and blends.pairs() == []
+
+
+def test_a_group_that_is_no_number(write):
+    path = write(
+        "q.parquet", pa.table({"group": [1.0, np.nan], "weight": [1, 1], "z": [[1.0]] * 2})
+    )
+    with pytest.raises(InputError, match="group is null in 1 rows"):
+        read_queries(path)

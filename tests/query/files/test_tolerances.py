@@ -96,7 +96,13 @@ def test_json(write):
         ),
         (
             "z0,z1,tolerance0,tolerance1,tolerance2\n1,2,1,1,1\n",
-            ": tolerance of query '0' has 3 numbers, but z has 2; expected one number",
+            "have the columns tolerance0, tolerance1, tolerance2, but z has 2 dimensions; expected "
+            "a column tolerance for all of them, or one for each.",
+        ),
+        ("z0,z1,tolerance0\n1,2,1\n", "have the columns tolerance0, but z has 2 dimensions;"),
+        (
+            "z0,z1,tolerance0,tolerance1,tolerance\n1,2,1,1,1\n",
+            "have both tolerance and tolerance0; expected one column for all dimensions, or one",
         ),
     ],
 )

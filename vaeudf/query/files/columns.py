@@ -86,13 +86,15 @@ def blends_of(table: pa.Table, path: str) -> Blends:
     groups = weights = None
     if _GROUP in table.column_names:
         column = table.column(_GROUP)
-        if column.null_count:
-            raise InputError(f"queries {path}: group is null in {column.null_count} rows.")
+        missing = pc.sum(pc.is_null(column, nan_is_null=True)).as_py()
+        if missing:
+            raise InputError(f"queries {path}: group is null in {missing} rows.")
         groups = ids_as_text(column, f"queries {path} have group").to_pylist()
         table = table.drop_columns([_GROUP])
     if _WEIGHT in table.column_names:
         column = plain_text(table.column(_WEIGHT))
-        weights = _numbers(column, _WEIGHT, _decimal_point([column], path), path)
+        point = _decimal_point([column, *_numbered_columns(table)], path)
+        weights = _numbers(column, _WEIGHT, point, path)
         bad = np.flatnonzero(~np.isfinite(weights))
         if len(bad):
             raise InputError(
@@ -101,14 +103,32 @@ def blends_of(table: pa.Table, path: str) -> Blends:
             )
         table = table.drop_columns([_WEIGHT])
     names = list(map(str, range(table.num_rows)))
-    if QUERY_ID in table.column_names:
+    named = QUERY_ID in table.column_names
+    if named:
         names = _ids(table.column(QUERY_ID), path)
         table = table.drop_columns([QUERY_ID])
+    _check_once(names, groups, path)
     called = names
     if groups is not None:
         called = [f"{group}/{name}" for group, name in zip(groups, names, strict=True)]
+        # A group and a name may have slashes of their own.
+        called = called if len(set(called)) == len(called) else list(map(str, range(len(names))))
     members = queries_of(table.append_column(QUERY_ID, pa.array(called, pa.string())), path)
-    return blend(members, groups, weights, names)
+    return blend(members, groups, weights, names, named=named)
+
+
+def _check_once(names: Sequence[str], groups: Sequence[str] | None, path: str) -> None:
+    """Raise InputError if a name occurs twice in a group."""
+    seen: set[tuple[str, str]] = set()
+    for row, name in enumerate(names):
+        member = ("" if groups is None else groups[row], name)
+        if member in seen:
+            within = "" if groups is None else f" in the group {groups[row]!r}"
+            raise InputError(
+                f"queries {path}: query_id {name!r} occurs more than once{within}; expected unique "
+                "ids of a group's members."
+            )
+        seen.add(member)
 
 
 def tell_of_blends(table: pa.Table, path: str) -> None:
@@ -195,8 +215,20 @@ def _rows(table: pa.Table, stem: str, path: str) -> Sequence[ArrayLike]:
 
 def _tolerances(table: pa.Table, points: Latents, path: str) -> NDArray[np.float64]:
     """Return the points' own tolerances, shape (Q, n) or (Q, 1), NaN for none."""
+    numbered = _numbered(table.column_names, _TOLERANCE)
     if _TOLERANCE not in table.column_names:
+        if len(numbered) != points.latent_dim:
+            raise InputError(
+                f"queries {path} have the columns {', '.join(name for _, name in numbered)}, but z "
+                f"has {points.latent_dim} dimensions; expected a column {_TOLERANCE} for all of "
+                "them, or one for each."
+            )
         rows = _rows(table, _TOLERANCE, path)
+    elif numbered:
+        raise InputError(
+            f"queries {path} have both {_TOLERANCE} and {numbered[0][1]}; expected one column for "
+            "all dimensions, or one for each: leave the others out."
+        )
     else:
         column = plain_text(table.column(_TOLERANCE))
         beside = _numbered_columns(table) or _semicolon_lists(table)
