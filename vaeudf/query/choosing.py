@@ -22,14 +22,9 @@ from vaeudf.query.latents import Latents
 from vaeudf.query.options import QueryOptions
 from vaeudf.query.request import Request
 from vaeudf.schema import HIDDEN, ITEM_ID, LOG_VAR, MU, QUERY_ID, RANK, quoted
-from vaeudf.search.selection import Selection
+from vaeudf.search.selection import FIRST, GROWTH, Selection
 from vaeudf.spark.worker import spare_modules
 from vaeudf.table.vectors import to_matrix
-
-# Candidates per hit that a rule without a number of its own is given first, and by how much more
-# it is given each time after.
-_FIRST = 4
-_GROWTH = 4
 
 
 def choose(
@@ -47,7 +42,7 @@ def choose(
     names = request.columns
     carried = tuple(name for name in (MU, LOG_VAR) if name not in names)
     request = replace(request, columns=(*names, *carried))
-    wanted = options.candidates_wanted or _FIRST * options.k
+    wanted = options.candidates_wanted or FIRST * options.k
     parts: list[DataFrame] = []
     while True:
         own = request.queries.most_own if options.exclude_self else 0
@@ -75,7 +70,7 @@ def choose(
         ids = request.queries.ids
         places = np.array([i for i, name in enumerate(ids) if name in names_left], np.int64)
         request = request.of_queries(places)
-        wanted *= _GROWTH
+        wanted *= GROWTH
 
 
 @dataclass(frozen=True)

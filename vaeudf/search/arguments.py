@@ -185,13 +185,18 @@ def _check_finite(name: str, array: NDArray[Any]) -> None:
         )
 
 
-def warn_of_few(k: int, count: int) -> None:
+def warn_of_few(k: int, count: int, *, ranked: bool) -> None:
     """Warn if there are fewer than k items.
+
+    Args:
+        k: How many are wanted.
+        count: How many there are.
+        ranked: Whether hits are chosen by their scores alone, so that all are returned.
 
     Raises:
         InputError: k is no whole number of at least 1.
     """
-    if check_k(k) > count:
+    if check_k(k) > count and ranked:
         warnings.warn(f"k = {k} but there are only {count} items: returning all.", stacklevel=3)
 
 

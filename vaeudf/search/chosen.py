@@ -15,12 +15,8 @@ from vaeudf.search import engine
 from vaeudf.search.arguments import Asked
 from vaeudf.search.prepared import Prepared, take_queries
 from vaeudf.search.records import Queries
-from vaeudf.search.selection import Choice, Selection
+from vaeudf.search.selection import FIRST, GROWTH, Choice, Selection
 
-# Candidates per hit that a rule without a number of its own is given first, and by how much more
-# it is given each time after.
-_FIRST = 4
-_GROWTH = 4
 # So many candidates are held at a time, of as many queries as that makes.
 _PAIRS = 2**22
 
@@ -105,7 +101,7 @@ def chosen(
     labels = np.full((count, k), -1, np.int64)
     values = np.full((count, k), np.nan)
     left = np.arange(count)
-    wanted = rule.candidates or _FIRST * k
+    wanted = rule.candidates or FIRST * k
     while len(left):
         asked = min(wanted, num_items)
         last = rule.candidates is not None or asked == num_items
@@ -121,6 +117,6 @@ def chosen(
                 labels[place, : len(rows)] = candidates[rows]
                 values[place, : len(rows)] = own[rows]
         left = np.array(unfinished, np.int64)
-        wanted *= _GROWTH
+        wanted *= GROWTH
     most = int((labels >= 0).sum(axis=1).max(initial=0))
     return labels[:, :most], values[:, :most]

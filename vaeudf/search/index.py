@@ -96,7 +96,7 @@ def nearest(
     rule = rule_for(choice, k, asked, per)
     kind, tau = asked.score, asked.tolerance
     labels = np.arange(len(means))
-    warn_of_few(k, len(means))
+    warn_of_few(k, len(means), ranked=rule is None)
     prepared = prepare(
         kind, means, log_vars, labels, tau, masked=asked.masked, num_queries=len(asked)
     )
@@ -293,7 +293,7 @@ class PosteriorIndex:
         choice = Choice(distinct=distinct, diversify=diversify, candidates=candidates)
         rule = rule_for(choice, k, asked, per)
         wanted, count = self._wanted(where)
-        warn_of_few(k, count)
+        warn_of_few(k, count, ranked=rule is None)
         few = len(asked) <= _FEW_QUERIES
         kind, tau = asked.score, asked.tolerance
         if kind is LOG_LIKELIHOOD and few and not self._is_prepared(kind, tau):

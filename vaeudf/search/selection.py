@@ -132,6 +132,10 @@ class Diversified:
         return Chosen(np.array(rows, np.int64))
 
 
+# Candidates per hit that a rule without a number of its own is given first, and by how much more
+# it is given each time after.
+FIRST = 4
+GROWTH = 4
 # Candidates per hit that maximal marginal relevance chooses from unless a number is named.
 _CANDIDATES = 10
 
