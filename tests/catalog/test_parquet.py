@@ -137,8 +137,8 @@ def test_ids_that_may_have_been_rounded_to_others(spark, tmp_path, kind, bits):
         read_images(spark, CatalogSource(path, id_column="SKU"), ["3.0"])
     assert str(caught.value) == (
         f"column 'sku' in {path} has ids of type {kind}, such as {2**bits}; from 2^{bits} on that "
-        "type has no longer every whole number, and an id may have been rounded to another one. "
-        "Write them again, as text or int64, from where they are still exact."
+        "type can no longer represent every whole number, and an id may have been rounded to "
+        "another one. Write them again, as text or int64, from where they are still exact."
     )
     exact = write(tmp_path / "b.parquet", sku=ids.take([0, 1, 1]))
     source = CatalogSource(exact, id_column="sku")

@@ -109,10 +109,47 @@ def test_with_other_things_that_pictures_have():
     assert (decode_image(big[:-2], spec) == decode_image(big, spec)).all()
 
 
+class Counted(bytes):
+    """A file that counts the bytes which are copied out of it."""
+
+    num_copied = 0
+
+    def __getitem__(self, place):
+        found = super().__getitem__(place)
+        self.num_copied += len(found) if isinstance(found, bytes) else 1
+        return found
+
+
+@pytest.mark.parametrize(
+    "segment",
+    [
+        b"\xff\xdb\0\2",  # quantization tables, but none
+        b"\xff\xfe\0\5abc",
+        b"\xff\xdd\0\4\0\0",
+        b"\xff\xc0\0\x11\x08\0\x40\0\x40\x03\x01\x22\0\x02\x11\1\x03\x11\1",
+        b"\xff\xc0\0\x08\x08\0\x40\0\x40\xff",  # a frame that lacks its components
+        b"\xff\xd8",
+    ],
+)
+def test_a_file_of_many_segments(segment):
+    """It is read once, not all that follows for each segment."""
+    data = encoded(picture((64, 64), 15.0), "JPEG")[:-2]
+    middle = data.index(b"\xff\xda")
+    for place in (2, middle, len(data)):
+        file = Counted(data[:place] + 30_000 * segment + data[place:])
+        for _ in continuations(file):
+            pass
+        assert file.num_copied < 2 * len(file)
+
+
 def test_what_is_not_tried():
     data = encoded(picture((64, 64), 15.0), "JPEG")
     frame = data.index(b"\xff\xc0")
     arithmetic = data[: frame + 1] + b"\xc9" + data[frame + 2 : -2]
-    for other in (data, data[:frame], data[: frame + 9], arithmetic, b"\xff\xd8", b""):
+    header = data[frame : frame + 19]
+    twice = data[:frame] + header + data[frame:-2]
+    unlike = data[:frame] + header[:9] + b"\0" + header[10:] + data[frame:-2]
+    others = (data, data[:frame], data[: frame + 9], arithmetic, twice, unlike, b"\xff\xd8", b"")
+    for other in others:
         assert [*continuations(other)] == []
     assert len([*continuations(data[:-2])]) > 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import socket
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -65,12 +67,37 @@ def test_images_in_a_store_that_does_not_answer(endpoint):
 
 
 def test_a_store_that_is_asked_again_later(endpoint, monkeypatch):
-    monkeypatch.setattr(opening, "_REMEMBERED", 0.0)
-    for _ in range(2):
+    """After as long as one wait usually takes; a notebook's cell, or Spark, may try again."""
+    for passed, is_asked in ((0.0, True), (25.0, False), (35.0, True)):
+        clock = SimpleNamespace(monotonic=lambda passed=passed: time.monotonic() + passed)
+        monkeypatch.setattr(opening, "time", clock)
         start = time.monotonic()
-        with pytest.raises(StoreError):
+        with pytest.raises(StoreError, match=r"has not answered for 0\.4 seconds"):
             exists("s3://later/x")
-        assert time.monotonic() - start >= WAIT
+        assert (time.monotonic() - start >= WAIT) == is_asked
+
+
+@pytest.mark.parametrize(
+    "error, cause",
+    [
+        (OSError(errno.ETIMEDOUT, "Connection timed out"), "[Errno 110] Connection timed out"),
+        (TimeoutError(), "no message"),
+    ],
+)
+def test_a_library_that_does_not_wait_as_long(monkeypatch, error, cause):
+    """It is said how long it has waited, and why it gave up."""
+
+    def from_uri(_):
+        raise error
+
+    library = SimpleNamespace(FileSystem=SimpleNamespace(from_uri=from_uri))
+    monkeypatch.setattr(opening, "fs", library)
+    store = f"hdfs://{cause.replace(' ', '-')}"
+    message = f"{store} has not answered for 0 seconds ({cause}). Check its name and address, "
+    start = time.monotonic()
+    with pytest.raises(StoreError, match=f"^{re.escape(message)}"):
+        opening.open_in_time(store, None)
+    assert time.monotonic() - start < 1
 
 
 def test_a_job_ends_in_time(endpoint):

@@ -35,7 +35,7 @@ def test_versions_and_their_publications(uri):
     versions = [open_delta(uri, version) for version in range(3)]
     assert [last_transaction(delta) for delta in versions] == [0, 1, 2]
     paths = [[], ["r1/part-0.parquet"], ["r2/part-0.parquet"]]
-    assert [data_paths(delta) for delta in versions] == paths
+    assert [data_paths(uri, delta) for delta in versions] == paths
 
 
 def test_commits_are_read(uri):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 import pyarrow as pa
 import pytest
@@ -12,8 +15,10 @@ from deltalake import write_deltalake
 
 from tests.support.versions import put, rows
 from vaeudf.errors import TableError
+from vaeudf.table.delta import path_in_table
+from vaeudf.table.maintenance import roll_back, vacuum
 from vaeudf.table.open import open_for_publishing, open_table
-from vaeudf.table.runs import new_run_id
+from vaeudf.table.runs import new_run_id, published_runs
 
 
 def refused(uri: str, message: str, opener=open_table) -> None:
@@ -42,18 +47,58 @@ def test_what_is_no_table(tmp_path):
     refused(str(tmp_path / "broken"), "cannot be read as a Delta table")
 
 
-@pytest.mark.parametrize("scheme", ["", "file://", "s3a:/"])
-def test_a_shallow_clone(uri, scheme):
-    put(uri, "r1", ["a"])
-    # As in the log of CREATE TABLE … SHALLOW CLONE.
+def name_files(uri: str, named: Callable[[str], str]) -> None:
+    """Let a table's log name its data files by other paths."""
     for log in Path(uri, "_delta_log").glob("*.json"):
         actions = [json.loads(line) for line in log.read_text().splitlines()]
         for action in actions:
-            if "add" in action:
-                action["add"]["path"] = f"{scheme}{uri}/{action['add']['path']}"
+            for kind in {"add", "remove"} & action.keys():
+                action[kind]["path"] = named(action[kind]["path"])
         log.write_text("\n".join(map(json.dumps, actions)))
-    refused(uri, f"has the data file {scheme}{uri}/r1")
-    refused(uri, "named by a full path: it is a shallow clone, whose files are another table's.")
+
+
+@pytest.mark.parametrize("scheme", ["", "file://", "file:", "s3a:/", "s3://"])
+def test_a_shallow_clone(uri, scheme):
+    put(uri, "r1", ["a"])
+    # As in the log of CREATE TABLE … SHALLOW CLONE.
+    for there in (f"{scheme}{uri}-else", f"{scheme}{uri}/../else", f"{scheme}/else{uri}"):
+        shutil.copytree(uri, f"{uri}-clone", dirs_exist_ok=True)
+        name_files(f"{uri}-clone", lambda path, there=there: f"{there}/{path}")
+        refused(f"{uri}-clone", f"has the data file {there}/r1")
+        message = "named by a full path: it is a shallow clone, whose files are another table's."
+        refused(f"{uri}-clone", message)
+        refused(f"{uri}-clone", message, lambda uri: open_for_publishing(uri, 2))
+
+
+@pytest.mark.parametrize("scheme", ["", "file://", "file:"])
+def test_full_paths_in_the_table_itself(tmp_path, scheme):
+    """They are read. delta-rs does not know the files: what would remove them is refused."""
+    uri, run = str(tmp_path / "my shop's + table"), new_run_id()
+    put(uri, "r1", ["a", "b"])
+    put(uri, run, ["b", "c"])
+    name_files(uri, lambda path: f"{scheme}{quote(uri)}/{path}")
+    assert open_table(uri).files == (f"{uri}/{run}/part-0.parquet",)
+    assert rows(open_table(uri)) == ["b", "c"]
+    assert rows(open_table(uri, 1)) == ["a", "b"]
+    message = (
+        f"table {uri} names data files by full paths, such as {scheme}{uri}/{run}/part-0.parquet. "
+        "It can be read, but delta-rs, with which vaeudf writes, does not find such files, and a "
+        "vacuum would remove them."
+    )
+    refused(uri, message, lambda uri: open_for_publishing(uri, 2))
+    refused(uri, message, lambda uri: vacuum(uri, 1.0))
+    refused(uri, message, lambda uri: roll_back(uri, 1))
+    assert published_runs(uri) == {"r1", run}
+    assert rows(open_table(uri)) == ["b", "c"]
+
+
+@pytest.mark.parametrize("path", ["s3a://shop/t/r/a.parquet", "s3://shop/t/r/a.parquet"])
+def test_full_paths_in_a_store(path):
+    assert path_in_table("s3://shop/t", path) == "r/a.parquet"
+    assert path_in_table("s3://shop/t/", path) == "r/a.parquet"
+    for other in ("s3://shop/t/r/a", "s3://shop/u", "s3://else/t", "gs://shop/t", "/shop/t"):
+        assert path_in_table(other, path) is None
+    assert path_in_table("s3://shop/t", path.replace("/r/", "//")) is None
 
 
 def test_an_unknown_version(uri):

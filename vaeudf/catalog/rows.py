@@ -340,9 +340,9 @@ def _check_ids(ids: pa.Array, field: Field, part: FileRows, stored: str | None) 
     rounded = numbers[(np.abs(numbers) >= 2.0**bits) & np.isfinite(numbers)]
     if len(rounded):
         raise InputError(
-            f"{about} {rounded[0]:.0f}; from 2^{bits} on that type has no longer every whole "
-            "number, and an id may have been rounded to another one. Write them again, as text or "
-            "int64, from where they are still exact."
+            f"{about} {rounded[0]:.0f}; from 2^{bits} on that type can no longer represent every "
+            "whole number, and an id may have been rounded to another one. Write them again, as "
+            "text or int64, from where they are still exact."
         )
     wrong = values[~np.isfinite(numbers) | (numbers != np.rint(numbers))]
     if len(wrong):

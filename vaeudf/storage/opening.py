@@ -6,19 +6,19 @@ import math
 import re
 import threading
 import time
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as WaitedTooLong
+from concurrent.futures import Future, wait
 
 import pyarrow as pa
 from pyarrow import fs
 
-from vaeudf.errors import StoreError
+from vaeudf.errors import StoreError, root_cause
 
 # A store answers after some 50 ms; one that is far away, or asks others who somebody is, after a
 # second or two.
 _LONGEST_WAIT = 30.0
-# Who has waited once need not wait again for each file.
-_REMEMBERED = 300.0
+# Whoever has waited once need not wait again for each file. Not for longer than a wait takes: the
+# message says to run again, and Spark tries tasks again in the same process.
+_REMEMBERED = 30.0
 # AWS's library takes some three seconds for each, and waits longer and longer between them.
 _S3_ATTEMPTS = 5
 _S3 = re.compile("s3:", re.IGNORECASE)
@@ -47,12 +47,16 @@ def open_in_time(uri: str, endpoint: str | None) -> tuple[fs.FileSystem, str]:
         # A daemon, which does not keep the process from its end.
         threading.Thread(target=_open, args=(uri, endpoint, opened), daemon=True).start()
         start = time.monotonic()
-        try:
-            return opened.result(_LONGEST_WAIT)
-        except WaitedTooLong:
+        wait([opened], _LONGEST_WAIT)
+        if opened.done():
+            try:
+                return opened.result()
+            # A library's own time-out, perhaps a short one, is not that of this wait.
+            except (_Unreachable, TimeoutError) as error:
+                seconds = f"{time.monotonic() - start:.0f} seconds"
+                found = f"has not answered for {seconds} ({root_cause(error)})"
+        else:
             found = f"has not answered for {_LONGEST_WAIT:g} seconds"
-        except _Unreachable as error:
-            found = f"has not answered for {time.monotonic() - start:.0f} seconds ({error})"
         _silent[key] = time.monotonic(), found
     where = "" if endpoint is None else f" at {endpoint} (AWS_ENDPOINT_URL)"
     raise StoreError(
@@ -88,7 +92,7 @@ def _patient_for_so_long(endpoint: str | None) -> fs.S3FileSystem:
 
 
 def _ask(files: fs.FileSystem, inner: str) -> None:
-    """Wait for any answer: what is wrong with that, who asks for a file will hear again."""
+    """Wait for any answer, an error too: whoever opens a file later gets the same error."""
     try:
         files.get_file_info(inner)
     except (OSError, pa.ArrowException) as error:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import posixpath
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -19,11 +20,13 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from pyarrow import fs
 
 from vaeudf.schema import RUN_ID_KEY
-from vaeudf.storage.locations import delta_options, delta_uri, filesystem
+from vaeudf.storage.locations import absolute, delta_options, delta_uri, filesystem
 
 LOG = "_delta_log"
 """The log's folder in a table's folder."""
 _APP_ID = "vaeudf"
+# A path that begins with a scheme, such as s3://.
+_WITH_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
 
 
 def open_delta(location: str, version: int | None = None) -> DeltaTable:
@@ -80,8 +83,45 @@ def latest_version(location: str) -> int | None:
         return None
 
 
-def data_paths(delta: DeltaTable) -> list[str]:
-    """Return the paths of a version's data files, relative to the table."""
+def data_paths(location: str, delta: DeltaTable) -> list[str]:
+    """Return the paths of a version's data files, relative to the table.
+
+    Those of files that are not in the table's folder are full.
+    """
+    return [path_in_table(location, path) or path for path in _paths(delta)]
+
+
+def full_paths(location: str, delta: DeltaTable) -> list[str]:
+    """Return the full paths by which a version names files in the table's folder, if it does."""
+    full = filter(is_full, _paths(delta))
+    return [path for path in full if path_in_table(location, path) is not None]
+
+
+def is_full(path: str) -> bool:
+    """Whether a data file's path is absolute or a URI, and not relative to the table."""
+    return path.startswith("/") or _WITH_SCHEME.match(path) is not None
+
+
+def path_in_table(location: str, path: str) -> str | None:
+    """Return the path of a data file relative to the table; None if it is not in its folder.
+
+    Args:
+        location: The table, absolute.
+        path: Relative to the table, or full; not percent-encoded.
+    """
+    if not is_full(path):
+        return path
+    folder = f"{location.rstrip('/')}/"
+    full = absolute(path)
+    inner = full.removeprefix(folder)
+    # Names that lead elsewhere, or that stores and file systems take for different ones.
+    if inner == full or {"", ".", ".."} & {*inner.split("/")}:
+        return None
+    return inner
+
+
+def _paths(delta: DeltaTable) -> list[str]:
+    """Return the paths of a version's data files as the log has them, decoded."""
     # Not file_uris(): it gives the folder's own name percent-encoded, even for a local path.
     paths = pa.table(delta.get_add_actions()).column("path").to_pylist()
     return [unquote(path) for path in paths]

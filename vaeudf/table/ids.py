@@ -15,8 +15,8 @@ _BITS_OF_WHOLE_NUMBERS = {pa.float16(): 11, pa.float32(): 24, pa.float64(): 53}
 def bits_of_whole_numbers(kind: pa.DataType) -> int:
     """Return how many bits a whole number may have that a floating-point type holds exactly.
 
-    From 2 to that power on the type has not every whole number, and an id may have been rounded to
-    another one.
+    From 2 to that power on the type can no longer represent every whole number, and an id may have
+    been rounded to another one.
     """
     return _BITS_OF_WHOLE_NUMBERS[kind]
 
@@ -44,9 +44,9 @@ def ids_as_text(column: pa.ChunkedArray, what: str) -> pa.ChunkedArray:
         numbers = pc.cast(column, pa.float64())
         if pc.any(pc.greater_equal(pc.abs(numbers), 2.0**bits)).as_py():
             raise InputError(
-                f"{what} of type {kind}, and some of 2^{bits} or more, where that type has no "
-                "longer every whole number; expected text or int64. Write them again from where "
-                "they are still exact."
+                f"{what} of type {kind}, and some of 2^{bits} or more, where that type can no "
+                "longer represent every whole number; expected text or int64. Write them again "
+                "from where they are still exact."
             )
         # Not as 1e+15, which is no text of a whole number.
         whole = pc.equal(pc.round(numbers), numbers)

@@ -15,7 +15,7 @@ from vaeudf.schema import RUN_ID_KEY
 from vaeudf.storage.locations import filesystem
 from vaeudf.table.delta import Commit, commits, open_delta, transaction
 from vaeudf.table.open import PosteriorTable, open_table
-from vaeudf.table.protocol import check_writable, uses_vectors
+from vaeudf.table.protocol import check_paths, check_writable, uses_vectors
 from vaeudf.table.runs import is_run_id, new_run_id
 
 FEWEST_DAYS = 1.0
@@ -138,7 +138,7 @@ def vacuum(uri: str, keep_days: float, *, dry_run: bool = False) -> Vacuumed:
 
     Raises:
         InputError: keep_days is too short to be safe.
-        TableError: There is no posterior table.
+        TableError: There is no posterior table, or it names files in its folder by full paths.
     """
     if not keep_days >= FEWEST_DAYS:
         raise InputError(
@@ -147,6 +147,7 @@ def vacuum(uri: str, keep_days: float, *, dry_run: bool = False) -> Vacuumed:
         )
     location = open_table(uri).uri
     delta, hours = open_delta(location), round(keep_days * 24)
+    check_paths(location, delta)
     keep_versions = _current_within(location, keep_days)
 
     def clean(*, dry_run: bool) -> list[str]:

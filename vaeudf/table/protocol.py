@@ -15,6 +15,7 @@ from deltalake import DeltaTable
 
 from vaeudf.errors import TableError
 from vaeudf.schema import ITEM_ID, LOG_VAR, MU, SOURCE_VERSION, quoted
+from vaeudf.table.delta import full_paths
 
 _READ = {
     "columnMapping",
@@ -85,7 +86,8 @@ def check_writable(uri: str, delta: DeltaTable) -> None:
         delta: Its latest version.
 
     Raises:
-        TableError: The table uses a feature that would not be kept, or not be obeyed.
+        TableError: The table uses a feature that would not be kept, or not be obeyed, or names
+            files in its own folder by full paths.
     """
     check_readable(uri, delta)
     unknown = sorted({*(delta.protocol().writer_features or [])} - _WRITTEN)
@@ -94,10 +96,31 @@ def check_writable(uri: str, delta: DeltaTable) -> None:
             f"table {uri} uses {_named(unknown)}, with which vaeudf cannot write; "
             f"{_remedy(uri, unknown)}."
         )
+    check_paths(uri, delta)
     for found, remedy in _rules(uri, delta):
         raise TableError(
             f"table {uri} has {found}, which vaeudf cannot keep when it writes; {remedy}, or "
             "encode to another --table."
+        )
+
+
+def check_paths(uri: str, delta: DeltaTable) -> None:
+    """Check that delta-rs finds a version's files, lest it take them for ones of no version.
+
+    Args:
+        uri: The table, absolute.
+        delta: A version of it.
+
+    Raises:
+        TableError: The version names files in the table's folder by full paths.
+    """
+    found = full_paths(uri, delta)
+    if found:
+        raise TableError(
+            f"table {uri} names data files by full paths, such as {found[0]}. It can be read, but "
+            "delta-rs, with which vaeudf writes, does not find such files, and a vacuum would "
+            "remove them. Write to it and vacuum it with the engine that named them so, or encode "
+            "to another --table."
         )
 
 

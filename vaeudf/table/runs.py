@@ -49,10 +49,11 @@ def published_runs(uri: str) -> set[str] | None:
         commits = read_commits(location)
         paths = {a["add"]["path"] for _, actions in commits for a in actions if "add" in a}
         # Old commits are removed from the log; the files of the latest version never are.
-        paths |= set(data_paths(open_delta(location)))
+        paths |= set(data_paths(location, open_delta(location)))
     except Exception:  # a log that cannot be read may name any file
         return None
-    return {path.split("/")[0] for path in paths}
+    # The folder that a file is in, for paths may be full.
+    return {posixpath.basename(posixpath.dirname(path)) for path in paths}
 
 
 def holds_only_runs(uri: str) -> bool:

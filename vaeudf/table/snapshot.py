@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import unquote
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from vaeudf.errors import TableError, root_cause
 from vaeudf.schema import LOG_VAR, MU
 from vaeudf.storage.locations import filesystem
-from vaeudf.table.delta import data_paths
+from vaeudf.table.delta import data_paths, is_full
 from vaeudf.table.protocol import (
     check_readable,
     column_ids,
@@ -28,8 +27,6 @@ from vaeudf.table.protocol import (
 )
 
 _FIELD_ID = b"PARQUET:field_id"
-# A path that begins with a scheme, such as s3://.
-_WITH_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
 
 
 @dataclass(frozen=True)
@@ -114,7 +111,7 @@ def take_snapshot(location: str, delta: DeltaTable) -> Snapshot:
         TableError: The version uses a feature of Delta's that vaeudf does not read.
     """
     check_readable(location, delta)
-    paths = data_paths(delta)
+    paths = data_paths(location, delta)
     _check_inside(location, delta.version(), paths)
     files = tuple(posixpath.join(location, path) for path in paths)
     if len(set(files)) < len(files):
@@ -171,7 +168,7 @@ def _nullable(kind: pa.DataType) -> pa.DataType:
 def _check_inside(location: str, version: int, paths: Sequence[str]) -> None:
     """Check that no data file is one of another table, as those of a shallow clone are."""
     for path in paths:
-        if path.startswith("/") or _WITH_SCHEME.match(path):
+        if is_full(path):
             raise TableError(
                 f"version {version} of table {location} has the data file {path}, named by a full "
                 "path: it is a shallow clone, whose files are another table's. Read that table, or "

@@ -294,6 +294,51 @@ def test_arrays_in_place_of_tensors(tmp_path, change):
             assert_equal(loaded(tmp_path / "w.pkl", "Normed")[0], state)
 
 
+@pytest.mark.parametrize("axes", [(0, 1, 3, 2), (2, 0, 3, 1), (1, 2, 3, 0), (0, 3, 1, 2)])
+def test_arrays_whose_axes_are_in_another_order_in_memory(tmp_path, axes):
+    state = trained("Normed").state_dict()
+    arrays = {name: tensor.numpy() for name, tensor in state.items()}
+    arrays["features.0.weight"] = np.ascontiguousarray(
+        arrays["features.0.weight"].transpose(axes)
+    ).transpose(np.argsort(axes))
+    for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+        (tmp_path / "w.pkl").write_bytes(pickle.dumps(arrays, protocol))
+        assert_equal(loaded(tmp_path / "w.pkl", "Normed")[0], state)
+        torch.save({"model": arrays}, tmp_path / "w.pt", pickle_protocol=protocol)
+        assert_equal(loaded(tmp_path / "w.pt", "Normed")[0], state)
+
+
+class FromBuffer:
+    """An array that a pickle makes with NumPy's own function, of bytes and what is said of them."""
+
+    def __init__(self, array, *order):
+        self._parts = array.tobytes(), array.dtype, array.shape, *order
+
+    def __reduce__(self):
+        return np.ones(1).__reduce_ex__(5)[0], self._parts
+
+
+def test_orders_of_axes_that_are_none(tmp_path):
+    """A read in any other order would give wrong weights, without a message."""
+    state = trained("Pair").state_dict()
+    name = "head.weight"
+    arrays = {key: tensor.numpy() for key, tensor in state.items()}
+
+    def save(*order):
+        parts = {**arrays, name: FromBuffer(arrays[name], *order)}
+        (tmp_path / "w.pkl").write_bytes(pickle.dumps(parts, 5))
+
+    for order in (("C",), ("C", None), ("K", (0, 1))):
+        save(*order)
+        assert_equal(loaded(tmp_path / "w.pkl")[0], state)
+    others = [("A",), ("K",), ("K", None), ("k", (0, 1)), (None,), (1,)]
+    axes = [(0,), (0, 0), (0, 2), (1, -1), (0, 1, 2), (True, 0), (0.0, 1), [0, 1], "01", 3]
+    for order in [*others, *(("K", one) for one in axes)]:
+        save(*order)
+        with pytest.raises(BundleError, match=rf"1 missing, such as {re.escape(name)}\."):
+            loaded(tmp_path / "w.pkl")
+
+
 def test_arrays_allowed_in_torchs_own_loader(tmp_path):
     state = trained("Pair").state_dict()
     torch.save({name: tensor.numpy() for name, tensor in state.items()}, tmp_path / "w.pt")

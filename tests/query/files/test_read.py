@@ -194,8 +194,8 @@ def test_ids_that_were_rounded_before_are_refused(write, kind, bits):
     path = queries(1, -(2**bits))
     assert refusal(path) == (
         f"queries {path} have query_id of type {kind}, and some of 2^{bits} or more, where that "
-        "type has no longer every whole number; expected text or int64. Write them again from "
-        "where they are still exact."
+        "type can no longer represent every whole number; expected text or int64. Write them again "
+        "from where they are still exact."
     )
     check(read_latents(queries(7, 1 - 2**bits)), ["7", f"{1 - 2**bits}"], [[1.0], [2.0]])
     check(read_latents(queries(0.5, -0.0)), ["0.5", "0"], [[1.0], [2.0]])

@@ -44,6 +44,7 @@ class SavedArray:
 
     def __init__(self, *_: Any) -> None:
         self._state: tuple[Any, ...] = ()
+        self._axes: Any = None
 
     def __setstate__(self, state: Any) -> None:
         """Take the version of the format, shape, type, whether columns come first, and bytes."""
@@ -63,14 +64,32 @@ class SavedArray:
         if math.prod(shape) * dtype.itemsize != len(data):
             return None
         array = np.frombuffer(data, dtype).reshape(shape, order="F" if columns_first else "C")
+        if self._axes is not None:
+            if not isinstance(self._axes, tuple) or not all(type(i) is int for i in self._axes):
+                return None
+            if sorted(self._axes) != list(range(array.ndim)):
+                return None
+            array = array.transpose(self._axes)
         return tensor_of(array.astype(dtype.newbyteorder("=")))
 
+    @classmethod
+    def of_buffer(
+        cls, data: Any, kind: Any, shape: Any, order: Any, axes: Any = None, *_: Any
+    ) -> SavedArray:
+        """Return an array that a pickle has made of its parts at once.
 
-def array_from_buffer(data: Any, kind: Any, shape: Any, order: Any, *_: Any) -> SavedArray:
-    """Return an array that a pickle has made of its parts at once."""
-    array = SavedArray()
-    array.__setstate__((1, shape, kind, order == "F", data))
-    return array
+        Args:
+            data: The bytes.
+            kind: The type of the numbers.
+            shape: The shape; with the order K, that of the bytes, before its axes are put in order.
+            order: C, F (columns come first) or K. An array with another one has no tensor.
+            axes: With the order K, which axis of the bytes' shape each axis of the array is.
+        """
+        array = cls()
+        if order in ("C", "F") or (order == "K" and axes is not None):
+            array.__setstate__((1, shape, kind, order == "F", data))
+            array._axes = axes if order == "K" else None
+        return array
 
 
 def bytes_of_text(text: Any, encoding: Any = None) -> bytes | None:
@@ -85,6 +104,6 @@ def tensor_of(value: Any) -> Tensor | None:
     if isinstance(value, np.ndarray):
         try:
             return torch.from_numpy(np.ascontiguousarray(value).reshape(value.shape))
-        except (TypeError, ValueError):  # a type of numbers that torch has not
+        except (TypeError, ValueError):  # a type of numbers that torch does not have
             return None
     return value if isinstance(value, Tensor) else None

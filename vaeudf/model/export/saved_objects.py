@@ -23,7 +23,6 @@ from torch import Tensor
 from vaeudf.model.export.saved_arrays import (
     SavedArray,
     SavedType,
-    array_from_buffer,
     bytes_of_text,
 )
 
@@ -147,7 +146,7 @@ _CALLABLE: dict[tuple[str, str], Any] = {
     ("_codecs", "encode"): bytes_of_text,
     ("numpy", "dtype"): SavedType,
     **{(f"{core}.multiarray", "_reconstruct"): SavedArray for core in _NUMPY},
-    **{(f"{core}.numeric", "_frombuffer"): array_from_buffer for core in _NUMPY},
+    **{(f"{core}.numeric", "_frombuffer"): SavedArray.of_buffer for core in _NUMPY},
 }
 
 
