@@ -29,17 +29,12 @@ from vaeudf.query.latents import Latents, parse_z
 from vaeudf.query.options import QueryOptions
 from vaeudf.query.per_value import Per, tell_of_few
 from vaeudf.query.shares import check_share, plan_shares
-from vaeudf.schema import (
-    HIDDEN,
-    QUERY_ID,
-    RANK,
-)
+from vaeudf.schema import HIDDEN, QUERY_ID
 from vaeudf.spark.progress import progress
 from vaeudf.spark.read import read_table
 from vaeudf.spark.session import spark_session
 from vaeudf.spark.stopwatch import Stopwatch
-from vaeudf.storage.locations import absolute, spark_literal, spark_uri
-from vaeudf.storage.outputs import RESULTS_MARK, replacing
+from vaeudf.storage.locations import absolute
 from vaeudf.table.open import PosteriorTable, open_posteriors
 from vaeudf.workflows.all_hits import check_all, told_of_all
 from vaeudf.workflows.blending import blended, check_blending, facts_of
@@ -48,14 +43,9 @@ from vaeudf.workflows.hits import most_frequent, most_frequent_of, print_table, 
 from vaeudf.workflows.option_groups import PageOptions, VersionOptions
 from vaeudf.workflows.photos import photos_as_queries
 from vaeudf.workflows.pictures import check_pictures, find_pictures, load_decoder, places_read
+from vaeudf.workflows.query_output import check_query_output, share_folder, write_results
 from vaeudf.workflows.query_page import QueryPage, tolerance_text
-from vaeudf.workflows.share_table import (
-    check_share_output,
-    leading,
-    print_shares,
-    share_folder,
-    write_shares,
-)
+from vaeudf.workflows.share_table import leading, print_shares
 
 log = logging.getLogger(__name__)
 
@@ -206,8 +196,7 @@ def query_topk(options: QueryTopk) -> Summary:
     # What a glob matches is beside other things, such as an earlier page.
     photos = [path for path in options.image or () if not is_glob(path)]
     inputs = places_read(table, *named, *photos)
-    options.check_outputs(options.output, RESULTS_MARK, inputs)
-    check_share_output(options, inputs)
+    check_query_output(options, inputs)
 
     written = None
     with spark_session("query_topk") as spark, progress(spark, watch):
@@ -243,13 +232,9 @@ def query_topk(options: QueryTopk) -> Summary:
         hits, hidden = query.hits, None
         with watch.phase("search"), _where_is_to_blame(options.where):
             if options.output:
-                with replacing(options.output, RESULTS_MARK) as folder:
-                    ordered = hits if options.all else hits.sortWithinPartitions(QUERY_ID, RANK)
-                    ordered.write.parquet(spark_uri(folder))
-                    if shares is not None:
-                        shares = write_shares(spark, shares, options.output)
                 # What follows reads the results instead of searching again.
-                hits = spark.read.parquet(spark_literal(options.output))
+                ranked = not options.all
+                hits, shares = write_results(spark, hits, shares, options.output, ranked=ranked)
                 hub = None if options.all else most_frequent(hits, len(latents))
                 if options.distinct is not None:
                     hidden = hits.agg(F.coalesce(F.sum(HIDDEN), F.lit(0))).collect()[0][0]
