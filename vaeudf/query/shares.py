@@ -57,11 +57,11 @@ def shares(
     Returns:
         ``query_id`` string, the column, ``share`` double from 0 to 1, and ``share_error``: how far
         off the share may be for items that were passed over, below 10⁻¹². In no order. Values whose
-        items were all passed over have no row, and neither has a query at whose z every density is
-        0 in float64.
+        items were all passed over have no row, and neither has a query at whose z every log density
+        is -inf in float64; densities that are merely 0 there have their shares.
 
     Raises:
-        InputError: As :func:`vaeudf.top_k`; or the column's values are not the same or different.
+        InputError: As :func:`vaeudf.top_k`; or the column's values cannot be compared for equality.
         TableError: The path does not hold posteriors.
     """
     latents, tau = with_tolerance(queries, tolerance)
@@ -125,8 +125,8 @@ def _columns(payload: DataFrame | None, column: str) -> tuple[StructType, pa.Sch
     """Return the columns of the sums that the tasks yield, as Spark and as Arrow write their types.
 
     Raises:
-        InputError: There is no such column, it has the name of another, or holds no values that are
-            the same or different.
+        InputError: There is no such column, it has the name of another, or its values cannot be
+            compared for equality.
     """
     if column.lower() == ITEM_ID:
         raise InputError("share is of item_id; for each item's own part, name responsibilities.")
