@@ -186,7 +186,11 @@ def test_what_is_refused(table, tmp_path, items):
         assert not list(tmp_path.iterdir())
 
     like = next(iter(items))
-    refused("share is for log_likelihood, but the score is kl.", like=[like], share="category")
+    refused(
+        "share is for log_likelihood, but the score is kl; name the score log_likelihood",
+        like=[like],
+        share="category",
+    )
     refused("share is of 'size', which the posteriors have no", z=["0,0,0,0"], share="size")
     refused(
         "share is the column 'mu', which holds array<float>; expected text,",
