@@ -128,3 +128,20 @@ def test_columns_that_only_some_files_have(tmp_path):
         z=["0"],
         share="nope",
     )
+
+
+def test_exclude_self_is_for_files_of_blends(population, tmp_path):
+    text = "group,weight,query_id,z0,z1,z2\na,1,x,0,0,0\na,1,y,1,1,1\n"
+    grouped, plain = tmp_path / "grouped.csv", tmp_path / "plain.csv"
+    grouped.write_text(text)
+    plain.write_text(text.replace("group,weight", "g,w"))
+    options = {"exclude_self": True, "k": 3}
+    check(None, population.table, queries=str(grouped), **options)
+    check(None, population.table, queries=str(plain), blend=True, **options)
+    check(
+        f"exclude-self is for --like and for blends, but queries {plain} are not blended: the file "
+        "does not have both columns group and weight. Leave it out, or add --blend.",
+        population.table,
+        queries=str(plain),
+        **options,
+    )

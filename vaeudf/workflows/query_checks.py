@@ -12,6 +12,7 @@ from pyspark.sql.types import ArrayType, DataType, DoubleType, FloatType, MapTyp
 from vaeudf.errors import InputError
 from vaeudf.gaussian.checks import check_tolerance
 from vaeudf.gaussian.scores import KL, LOG_LIKELIHOOD, score_named
+from vaeudf.query.blends import Blends
 from vaeudf.query.latents import Latents
 from vaeudf.query.results import check_columns, check_values
 from vaeudf.query.shares import check_share, check_share_column, not_of_score
@@ -79,8 +80,15 @@ def check_queries(latents: Latents, table: PosteriorTable, options: Any) -> None
         options: Those of query_topk.
 
     Raises:
-        InputError: They have another latent_dim, are not for the score, or are out of bounds.
+        InputError: They have another latent_dim, are not for the score, are out of bounds, or have
+            no items of their own to leave out.
     """
+    if options.exclude_self and options.queries and not isinstance(latents, Blends):
+        raise InputError(
+            f"exclude-self is for --like and for blends, but queries {options.queries} are not "
+            "blended: the file does not have both columns group and weight. Leave it out, or add "
+            "--blend."
+        )
     latents.check_latent_dim(table.latent_dim)
     score = options.query_options().score_for(latents)
     if options.share is not None:

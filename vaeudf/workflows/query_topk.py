@@ -133,7 +133,8 @@ class QueryTopk(VersionOptions, PageOptions):
             raise InputError("ignore-dims is for --z and --queries: other queries are Gaussians.")
         check_blending(self, _UNLIKE_WEIGHT)
         check_score(self)
-        if self.exclude_self and not (self.like or self.unlike or (self.blend and self.queries)):
+        # Whether a file is of blends is seen when it is read.
+        if self.exclude_self and not (self.like or self.unlike or self.queries):
             raise InputError("exclude-self is for --like: a z has no item of its own.")
         check_all(self)
         self.check_version()
