@@ -103,10 +103,7 @@ def test_names_and_numbers(posteriors, options, message):
 @pytest.mark.parametrize("name", ["share", "explain", "responsibilities"])
 def test_items_and_photos_are_not_asked_by_a_density(queries, name):
     options = {name: "brand" if name == "share" else True}
-    remedy = (
-        "name the score log_likelihood, by which items, photos and other Gaussians are asked for "
-        "with their mu alone."
-    )
+    remedy = "with --score log_likelihood items, photos and other Gaussians ask by their mu alone."
     for score in ("kl", None):
         message = f"{name} is for log_likelihood, but the score is kl; {remedy}"
         check(message, "no table", **queries, **options, score=score)

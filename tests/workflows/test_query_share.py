@@ -187,7 +187,7 @@ def test_what_is_refused(table, tmp_path, items):
 
     like = next(iter(items))
     refused(
-        "share is for log_likelihood, but the score is kl; name the score log_likelihood",
+        "share is for log_likelihood, but the score is kl; with --score log_likelihood",
         like=[like],
         share="category",
     )

@@ -118,8 +118,8 @@ def check_share(score: Score, queries: Latents) -> None:
 def not_of_score(name: str, score: str) -> str:
     """Return why an option of log densities is refused, and how Gaussians are asked for one."""
     return (
-        f"{name} is for log_likelihood, but the score is {score}; name the score log_likelihood, "
-        "by which items, photos and other Gaussians are asked for with their mu alone."
+        f"{name} is for log_likelihood, but the score is {score}; with --score log_likelihood "
+        "items, photos and other Gaussians ask by their mu alone."
     )
 
 
