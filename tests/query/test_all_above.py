@@ -226,6 +226,18 @@ def test_every_score_to_the_last_bit(population, places, place):
 
 
 @pytest.mark.spark
+def test_a_payload_column_named_rank(population, places):
+    frame = places["frame"].withColumnRenamed("stock", "rank")
+    (z,) = queries_around(population, 1).z
+    hits = all_above(frame, z, -6.0, columns=["rank"]).toArrow()
+    assert hits.column_names == ["query_id", "item_id", "log_likelihood", "rank"]
+    ids, stock = (population.items[name].to_pylist() for name in ("item_id", "stock"))
+    stock_of = dict(zip(ids, stock, strict=True))
+    assert hits.num_rows
+    assert hits["rank"].to_pylist() == [stock_of[name] for name in hits["item_id"].to_pylist()]
+
+
+@pytest.mark.spark
 @pytest.mark.parametrize("place", PLACES)
 def test_the_same_rows_as_a_k_without_end(population, places, several_tasks, place):
     queries = points(queries_around(population, 40))

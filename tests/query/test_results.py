@@ -13,7 +13,7 @@ from tests.support.folds import folded, gaussians, hits, make_request, posterior
 from tests.support.tolerances import near_score
 from vaeudf.errors import InputError
 from vaeudf.query import results as yielding
-from vaeudf.query.results import LOG_SKIPPED, LOG_SUM, NUM_ITEMS, Columns, results
+from vaeudf.query.results import LOG_SKIPPED, LOG_SUM, NUM_ITEMS, Columns, check_columns, results
 
 
 def counts():
@@ -60,6 +60,13 @@ def test_a_column_that_the_result_has_already(name):
     message = f"column {name!r} is in the result already; leave it out."
     with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
         Columns.of(request, None)
+
+
+def test_a_column_named_rank_where_there_are_no_ranks():
+    found = ["item_id", "rank", "responsibility"]
+    check_columns(found[1:], found, score="kl", ranked=False)
+    with pytest.raises(InputError, match=r"^column 'item_id' is in the result already"):
+        check_columns(["item_id"], found, score="kl", ranked=False)
 
 
 def test_candidates_and_their_explanations(monkeypatch):

@@ -12,7 +12,7 @@ import vaeudf.storage.outputs
 from tests.support.folders import LONG, NAMES, fill, tree
 from vaeudf.errors import InputError
 from vaeudf.storage.locations import exists
-from vaeudf.storage.outputs import check_output, replacing
+from vaeudf.storage.outputs import check_output, replacing, replacing_all
 
 
 def test_check_output(tmp_path):
@@ -166,3 +166,40 @@ def test_two_runs_at_once_do_not_share_a_folder(tmp_path):
         fill(first, a="1")
         fill(second, a="2")
     assert tree(tmp_path) == {"out/a": "1"}
+
+
+# ---- replacing_all
+
+
+def test_folders_that_belong_together(tmp_path):
+    fill(tmp_path / "a", old="0")
+    fill(tmp_path / "c", old="0")
+    a, b, c, d = (str(tmp_path / name) for name in "abcd")
+    with replacing_all({a: "mark", b: None}, removing=[c, d]) as (first, second):
+        fill(first, new="1")
+        fill(second, new="2")
+        assert tree(a) == tree(c) == {"old": "0"} and not exists(b)
+    assert tree(tmp_path) == {"a/mark": "", "a/new": "1", "b/new": "2"}
+    assert sorted(os.listdir(tmp_path)) == ["a", "b"]
+
+
+@pytest.mark.parametrize("failing", range(1, 6))
+def test_a_move_that_fails_keeps_all_older_folders(tmp_path, monkeypatch, failing):
+    fill(tmp_path / "a", **LONG)
+    fill(tmp_path / "c", **LONG)
+    a, b, c, d = (str(tmp_path / name) for name in "abcd")
+    before = tree(tmp_path)
+    calls = []
+
+    def move(source, target):
+        calls.append(target)
+        if len(calls) == failing:
+            raise PermissionError(target)
+        original(source, target)
+
+    original = vaeudf.storage.outputs._move
+    monkeypatch.setattr(vaeudf.storage.outputs, "_move", move)
+    with pytest.raises(PermissionError), replacing_all({a: "m", b: "m", d: "m"}, [c]) as folders:
+        for folder in folders:
+            fill(folder, new="1")
+    assert tree(tmp_path) == before and sorted(os.listdir(tmp_path)) == ["a", "c"]

@@ -154,6 +154,11 @@ def refusal(table, **named):
             "unlike-weight is nan; expected a finite number of at least 0.",
         ),
         (
+            {"z": Z, "unlike": ["a"], "unlike_weight": 1e20},
+            "unlike-weight is 1e+20; expected less than 1e+15, for beside such a weight nothing of "
+            "what is liked is left in float64.",
+        ),
+        (
             {"z": Z, "blend": True, "unlike_weight": 0.7},
             "unlike-weight goes with --unlike; name that, too.",
         ),
@@ -172,6 +177,14 @@ def refusal(table, **named):
                 {"z": Z, "responsibilities": True, **named},
                 "responsibilities are not for blends, which are no density of one z; leave them "
                 "out, or ask without blending.",
+            )
+            for named in ({"blend": True}, {"unlike": ["a"]})
+        ),
+        *(
+            (
+                {"z": Z, "share": "category", **named},
+                "share is not for blends, which are no density of one z; leave it out, or ask "
+                "without blending.",
             )
             for named in ({"blend": True}, {"unlike": ["a"]})
         ),

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 import pytest
+from pyspark.errors import PySparkException
 from scipy.special import logsumexp
 
 from tests.support.bulk import oracle
@@ -17,6 +18,7 @@ from tests.support.scene import NUM_ITEMS, tree
 from tests.support.tables import matrix, read
 from tests.support.tolerances import assert_within, score_bound
 from vaeudf.errors import InputError
+from vaeudf.workflows.query_output import write_results
 from vaeudf.workflows.query_topk import QueryTopk, query_topk
 from vaeudf.workflows.share_table import Leading
 
@@ -82,6 +84,64 @@ def test_written_beside_the_hits(table, tmp_path):
 
 
 @pytest.mark.spark
+def test_shares_of_older_hits_go(table, tmp_path):
+    output, beside = str(tmp_path / "out"), tmp_path / "out-share"
+    asked = {"z": list(Z), "k": 1, "output": output}
+    query_topk(QueryTopk(table, **asked, share="category"))
+    before = tree(tmp_path)
+    with pytest.raises(InputError, match=r"out exists already; .*--overwrite"):
+        query_topk(QueryTopk(table, **asked))
+    assert tree(tmp_path) == before
+    np.save(beside / "z.npy", np.zeros((1, 4)))
+    used = {"queries": str(beside / "z.npy"), "output": output, "overwrite": True}
+    with pytest.raises(InputError, match=r"out-share and .*z.npy are one, or one is inside"):
+        query_topk(QueryTopk(table, **used))
+    # Without hits beside them they would seem to belong to the new ones, too.
+    (tmp_path / "out").rename(tmp_path / "moved")
+    with pytest.raises(InputError, match=r"out-share exists already; .*--overwrite"):
+        query_topk(QueryTopk(table, **asked))
+    (tmp_path / "moved").rename(tmp_path / "out")
+    query_topk(QueryTopk(table, **(asked | {"z": ["1,1,1,1"]}), overwrite=True))
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    # Hits of this name are no shares.
+    query_topk(QueryTopk(table, **(asked | {"output": str(beside)})))
+    query_topk(QueryTopk(table, **asked, overwrite=True))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "out-share"]
+    with pytest.raises(InputError, match=r"out-share is not the output of such a job"):
+        query_topk(QueryTopk(table, **asked, share="category", overwrite=True))
+
+
+@pytest.mark.spark
+def test_hits_and_shares_are_replaced_together(spark, tmp_path):
+    def hits(score: float):
+        rows = [("0", 1, "a", score)]
+        return spark.createDataFrame(rows, "query_id string, rank int, item_id string, s double")
+
+    def shares(share: float, value: str = "'dress'"):
+        # What Spark evaluates only when it writes.
+        rows = spark.createDataFrame([("0", share)], "query_id string, share double")
+        return rows.selectExpr("query_id", f"{value} as category", "share")
+
+    def written():
+        found = tree(tmp_path)
+        assert {name.split("/")[0] for name in found} == {"out", "out-share"}
+        return [
+            pq.read_table(tmp_path / name).column(column)[0].as_py()
+            for name, column in (("out", "s"), ("out-share", "share"))
+        ]
+
+    output = str(tmp_path / "out")
+    write_results(spark, hits(1.0), shares(1.0), output, ranked=True)
+    assert written() == [1.0, 1.0]
+    with pytest.raises(PySparkException):
+        write_results(spark, hits(2.0), shares(2.0, "raise_error(query_id)"), output, ranked=True)
+    assert written() == [1.0, 1.0]
+    found, beside = write_results(spark, hits(3.0), shares(3.0), output, ranked=True)
+    assert written() == [3.0, 3.0]
+    assert found.first()["s"] == beside.first()["share"] == 3.0
+
+
+@pytest.mark.spark
 def test_what_stands_in_the_place_of_the_shares_stays(table, tmp_path):
     output, other = str(tmp_path / "out"), tmp_path / "out-share"
     other.mkdir()
@@ -126,7 +186,11 @@ def test_what_is_refused(table, tmp_path, items):
         assert not list(tmp_path.iterdir())
 
     like = next(iter(items))
-    refused("share is for log_likelihood, but the score is kl.", like=[like], share="category")
+    refused(
+        "share is for log_likelihood, but the score is kl; with --score log_likelihood",
+        like=[like],
+        share="category",
+    )
     refused("share is of 'size', which the posteriors have no", z=["0,0,0,0"], share="size")
     refused(
         "share is the column 'mu', which holds array<float>; expected text,",

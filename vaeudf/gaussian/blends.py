@@ -39,7 +39,7 @@ _Array = NDArray[np.float64]
 # Dividing by a smaller W would cost digits of m and v: more than 1 / W² units of float64.
 LEAST_WEIGHT = 0.05
 # Divided by less than this share of the others, weights could leave float64's range.
-_LEAST_SHARE = 1e-15
+LEAST_SHARE = 1e-15
 
 
 @dataclass(frozen=True)
@@ -259,7 +259,7 @@ def members_of(
             "member that counts."
         )
     _, positive, negative = members.sums()
-    lost = np.flatnonzero((positive > 0) & (positive < _LEAST_SHARE * negative))
+    lost = np.flatnonzero((positive > 0) & (positive < LEAST_SHARE * negative))
     if len(lost):
         raise InputError(
             f"the weights above 0 of the blend of member {called(firsts[lost[0]])} are next to "

@@ -91,7 +91,7 @@ def plan_all(
     latents = as_latents(queries)
     request = options.request_for(latents)
     source = Source.of(posteriors, latents)
-    columns = Columns.of(request, source.payload(request.columns))
+    columns = Columns.of(request, source.payload(request.columns), ranked=False)
     new_taker = partial(_Rows, schema=columns.schema, counts=source.counts)
     found = all_pairs(source, request, new_taker, columns.struct)
     hits = wanted(found, request.score, options, latents)

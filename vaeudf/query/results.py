@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,15 +73,16 @@ class Columns:
     schema: pa.Schema
 
     @classmethod
-    def of(cls, request: Request, payload: DataFrame | None) -> Columns:
+    def of(cls, request: Request, payload: DataFrame | None, *, ranked: bool = True) -> Columns:
         """Return the columns for a bulk query.
 
         Args:
             request: What is asked for.
             payload: Has the payload columns that are asked for, if any are.
+            ranked: As of :func:`check_columns`.
 
         Raises:
-            InputError: A payload column is not there, or has the name of another.
+            InputError: As :func:`check_columns`; or values cannot be compared for equality.
         """
         types: dict[str, tuple[DataType, pa.DataType]] = {
             QUERY_ID: _STRING,
@@ -90,17 +91,13 @@ class Columns:
         }
         if request.explain:
             types |= _EXPLANATION
-        taken = {name.lower() for name in (*types, RANK, *_RESPONSIBILITIES)}
-        for name in request.columns:
-            if name.lower() in taken:
-                raise InputError(f"column {name!r} is in the result already; leave it out.")
-            if payload is None or name not in payload.columns:
-                found = [] if payload is None else payload.columns
-                raise InputError(
-                    f"the posteriors have no column {name!r} to carry into the result; "
-                    f"found {', '.join(found)}."
-                )
-            taken.add(name.lower())
+        check_columns(
+            request.columns,
+            [] if payload is None else payload.columns,
+            score=request.score.name,
+            explain=request.explain,
+            ranked=ranked,
+        )
         if payload is not None and request.columns:
             carried = payload.select(*(F.col(quoted(name)) for name in request.columns))
             arrow = carried.limit(0).toArrow().schema
@@ -114,6 +111,40 @@ class Columns:
             StructType([StructField(name, kind) for name, (kind, _) in types.items()]),
             pa.schema([(name, kind) for name, (_, kind) in types.items()]),
         )
+
+
+def check_columns(
+    names: Sequence[str],
+    found: Sequence[str],
+    *,
+    score: str | None,
+    explain: bool = False,
+    ranked: bool = True,
+) -> None:
+    """Check that payload columns can be carried into the result.
+
+    Args:
+        names: The columns.
+        found: Those that the posteriors have.
+        score: Name of the score, where it is known.
+        explain: Whether the result has each log-likelihood's parts.
+        ranked: Whether it has ranks, or could have responsibilities.
+
+    Raises:
+        InputError: A column is not there, or has the name of another.
+    """
+    own = [QUERY_ID, ITEM_ID, *([] if score is None else [score])]
+    own += [*(_EXPLANATION if explain else ()), *((RANK, *_RESPONSIBILITIES) if ranked else ())]
+    taken = {name.lower() for name in own}
+    for name in names:
+        if name.lower() in taken:
+            raise InputError(f"column {name!r} is in the result already; leave it out.")
+        if name not in found:
+            raise InputError(
+                f"the posteriors have no column {name!r} to carry into the result; "
+                f"found {', '.join(found)}."
+            )
+        taken.add(name.lower())
 
 
 def results(fold: Fold, columns: Columns, counts: Counts) -> Iterator[pa.RecordBatch]:
@@ -173,7 +204,7 @@ _TYPES_WITH_SAME_VALUES = (
 
 
 def check_values(option: str, column: str, kind: DataType) -> None:
-    """Check that values of a column's type are the same or not.
+    """Check that values of a column's type can be compared for equality.
 
     Args:
         option: What the column is named for.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -27,6 +28,9 @@ from vaeudf.query.value_sums import ValueSums
 from vaeudf.schema import ITEM_ID, QUERY_ID, SHARE, SHARE_ERROR, quoted
 from vaeudf.table.open import PosteriorTable
 
+NO_SHARES = (
+    "share is not for blends, which are no density of one z; leave it out, or ask without blending."
+)
 _LARGEST = "__vaeudf_largest"
 _SCALED = "__vaeudf_scaled"
 _LOG_SKIPPED = "__vaeudf_log_skipped"
@@ -57,11 +61,11 @@ def shares(
     Returns:
         ``query_id`` string, the column, ``share`` double from 0 to 1, and ``share_error``: how far
         off the share may be for items that were passed over, below 10⁻¹². In no order. Values whose
-        items were all passed over have no row, and neither has a query at whose z every density is
-        0 in float64.
+        items were all passed over have no row, and neither has a query at whose z every log density
+        is -inf in float64; densities that are merely 0 there have their shares.
 
     Raises:
-        InputError: As :func:`vaeudf.top_k`; or the column's values are not the same or different.
+        InputError: As :func:`vaeudf.top_k`; or the column's values cannot be compared for equality.
         TableError: The path does not hold posteriors.
     """
     latents, tau = with_tolerance(queries, tolerance)
@@ -106,12 +110,17 @@ def check_share(score: Score, queries: Latents) -> None:
         InputError: It is no log density, or none of one z.
     """
     if isinstance(queries, Blends):
-        raise InputError(
-            "share is not for blends, which are no density of one z; leave it out, or ask without "
-            "blending."
-        )
+        raise InputError(NO_SHARES)
     if not score.is_log_density:
-        raise InputError(f"share is for log_likelihood, but the score is {score.name}.")
+        raise InputError(not_of_score("share", score.name))
+
+
+def not_of_score(name: str, score: str) -> str:
+    """Return why an option of log densities is refused, and how Gaussians are asked for one."""
+    return (
+        f"{name} is for log_likelihood, but the score is {score}; with --score log_likelihood "
+        "items, photos and other Gaussians ask by their mu alone."
+    )
 
 
 def _sums(request: Request, column: str, schema: pa.Schema) -> Taker:
@@ -125,19 +134,10 @@ def _columns(payload: DataFrame | None, column: str) -> tuple[StructType, pa.Sch
     """Return the columns of the sums that the tasks yield, as Spark and as Arrow write their types.
 
     Raises:
-        InputError: There is no such column, it has the name of another, or holds no values that are
-            the same or different.
+        InputError: As :func:`check_share_column`; or its values cannot be compared for equality.
     """
-    if column.lower() == ITEM_ID:
-        raise InputError("share is of item_id; for each item's own part, name responsibilities.")
-    if column.lower() in (QUERY_ID, SHARE, SHARE_ERROR):
-        raise InputError(f"share is of {column!r}, a name that the result has already; rename it.")
-    if payload is None or column not in payload.columns:
-        found = [] if payload is None else payload.columns
-        raise InputError(
-            f"share is of {column!r}, which the posteriors have no column for; "
-            f"found {', '.join(found)}."
-        )
+    check_share_column(column, [] if payload is None else payload.columns)
+    assert payload is not None
     carried = payload.select(F.col(quoted(column)))
     kind = carried.schema[column].dataType
     check_values("share", column, kind)
@@ -149,6 +149,27 @@ def _columns(payload: DataFrame | None, column: str) -> tuple[StructType, pa.Sch
     return row_type, pa.schema(
         [(QUERY_ID, pa.string()), (column, arrow), *((name, pa.float64()) for name in numbers)]
     )
+
+
+def check_share_column(column: str, found: Sequence[str]) -> None:
+    """Check that there can be shares of a column.
+
+    Args:
+        column: Its name.
+        found: The columns that the posteriors have.
+
+    Raises:
+        InputError: There is no such column, or it has the name of another of the result.
+    """
+    if column.lower() == ITEM_ID:
+        raise InputError("share is of item_id; for each item's own part, name responsibilities.")
+    if column.lower() in (QUERY_ID, SHARE, SHARE_ERROR):
+        raise InputError(f"share is of {column!r}, a name that the result has already; rename it.")
+    if column not in found:
+        raise InputError(
+            f"share is of {column!r}, which the posteriors have no column for; "
+            f"found {', '.join(found)}."
+        )
 
 
 def _merged(found: DataFrame, column: str) -> DataFrame:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import posixpath
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from pyarrow import fs
 
@@ -25,6 +25,7 @@ from vaeudf.storage.locations import (
 # Files that tell what a folder is to the job that may replace it. Spark and Parquet readers pass
 # over names that begin with an underscore.
 RESULTS_MARK = "_vaeudf_results"
+SHARES_MARK = "_vaeudf_shares"
 CATALOG_MARK = "_vaeudf_catalog"
 PAGE_MARK = "_vaeudf_page"
 CLUSTERS_MARK = "_vaeudf_clusters"
@@ -104,27 +105,70 @@ def replacing(path: str, marker: str | None = None) -> Iterator[str]:
         path: What to replace.
         marker: A file to put into the folder.
     """
-    parent, name = posixpath.split(absolute(path).rstrip("/"))
-    # Spark and Parquet readers pass over names that begin with a dot.
-    staging = posixpath.join(parent, f".{name}-{uuid.uuid4().hex}")
-    aside = f"{staging}-old"
-    try:
+    with replacing_all({path: marker}) as (staging,):
         yield staging
-        if marker is not None:
-            mark(staging, marker)
-        try:
-            # Moved aside and not removed: that can fail half-way.
-            if exists(path):
-                _move(path, aside)
-            _move(staging, path)
-        except BaseException:
-            if exists(aside):
-                remove(path)
-                _move(aside, path)
-            raise
+
+
+@contextmanager
+def replacing_all(
+    markers: Mapping[str, str | None], removing: Sequence[str] = ()
+) -> Iterator[list[str]]:
+    """Do as :func:`replacing` for folders that belong together.
+
+    None takes its place before all are written, and after an error all older ones are there as
+    before. Only a process that is killed between two renames leaves old beside new.
+
+    Args:
+        markers: What to replace, each with a file to put into it.
+        removing: Older folders that go at the same time, if they are there.
+    """
+    places = [_Place(path) for path in (*markers, *removing)]
+    new = places[: len(markers)]
+    try:
+        yield [place.staging for place in new]
+        for place, marker in zip(new, markers.values(), strict=True):
+            if marker is not None:
+                mark(place.staging, marker)
+        with ExitStack() as undo:
+            for place in places:
+                undo.callback(place.restore)
+                place.clear()
+            for place in new:
+                place.fill()
+            undo.pop_all()
     finally:
-        remove(staging)
-    remove(aside)
+        for place in new:
+            remove(place.staging)
+    for place in places:
+        remove(place.aside)
+
+
+class _Place:
+    """Where a folder is, and where its successor and the folder itself wait beside it."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        parent, name = posixpath.split(absolute(path).rstrip("/"))
+        # Spark and Parquet readers pass over names that begin with a dot.
+        self.staging = posixpath.join(parent, f".{name}-{uuid.uuid4().hex}")
+        self.aside = f"{self.staging}-old"
+        self._filled = False
+
+    def clear(self) -> None:
+        # Moved aside and not removed: that can fail half-way.
+        if exists(self.path):
+            _move(self.path, self.aside)
+
+    def fill(self) -> None:
+        _move(self.staging, self.path)
+        self._filled = True
+
+    def restore(self) -> None:
+        older = exists(self.aside)
+        if older or self._filled:
+            remove(self.path)
+        if older:
+            _move(self.aside, self.path)
 
 
 def _move(source: str, target: str) -> None:

@@ -48,13 +48,31 @@ def examine(files: Sequence[str]) -> tuple[int, int]:
     return num_rows, next((latent_dim for rows, latent_dim in found if rows), 0)
 
 
-def _examine_file(uri: str) -> tuple[int, int]:
+def schemas_of(files: Sequence[str]) -> list[pa.Schema]:
+    """Return the columns of each of some files.
+
+    Raises:
+        TableError: A file cannot be read as Parquet.
+    """
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return list(pool.map(_schema, files))
+
+
+def _schema(uri: str) -> pa.Schema:
+    with _opened(uri) as parquet:
+        return parquet.schema_arrow
+
+
+def _opened(uri: str) -> pq.ParquetFile:
     system, inner = filesystem(uri)
     try:
-        parquet = pq.ParquetFile(inner, filesystem=system)
+        return pq.ParquetFile(inner, filesystem=system)
     except (OSError, pa.ArrowInvalid) as error:
         raise TableError(f"{uri} cannot be read as Parquet ({root_cause(error)}).") from None
-    with parquet:
+
+
+def _examine_file(uri: str) -> tuple[int, int]:
+    with _opened(uri) as parquet:
         names = parquet.schema_arrow.names
         missing = [name for name in (ITEM_ID, MU, LOG_VAR) if name not in names]
         if missing:

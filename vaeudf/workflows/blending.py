@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from vaeudf.errors import InputError
+from vaeudf.gaussian.blends import LEAST_SHARE
 from vaeudf.gaussian.scores import blend_score, score_named
 from vaeudf.query.blends import NO_RESPONSIBILITIES, Blends, blend
 from vaeudf.query.latents import Latents
+from vaeudf.query.shares import NO_SHARES
 from vaeudf.workflows.cli import Summary
 
 
@@ -41,6 +43,10 @@ class Blending(Protocol):
         """Whether each hit's share of the sum of q(z|x) is wanted."""
 
     @property
+    def share(self) -> str | None:
+        """What shares of the density are of."""
+
+    @property
     def score(self) -> str | None:
         """The name of the score."""
 
@@ -53,7 +59,7 @@ def check_blending(options: Blending, default_weight: float) -> None:
         default_weight: That of the unlikes.
 
     Raises:
-        InputError: They do not go together, or the weight is no finite number of at least 0.
+        InputError: They do not go together, or the weight is out of range.
     """
     if options.unlike and options.queries:
         raise InputError(
@@ -64,6 +70,11 @@ def check_blending(options: Blending, default_weight: float) -> None:
         raise InputError(
             f"unlike-weight is {options.unlike_weight}; expected a finite number of at least 0."
         )
+    if options.unlike_weight * LEAST_SHARE >= 1:
+        raise InputError(
+            f"unlike-weight is {options.unlike_weight:g}; expected less than {1 / LEAST_SHARE:g}, "
+            "for beside such a weight nothing of what is liked is left in float64."
+        )
     if options.unlike_weight != default_weight and not options.unlike:
         raise InputError("unlike-weight goes with --unlike; name that, too.")
     if not (options.blend or options.unlike):
@@ -72,6 +83,8 @@ def check_blending(options: Blending, default_weight: float) -> None:
         blend_score(score_named(options.score).name, gaussian=True)
     if options.responsibilities:
         raise InputError(NO_RESPONSIBILITIES)
+    if options.share is not None:
+        raise InputError(NO_SHARES)
 
 
 def blended(latents: Latents, options: Blending) -> Latents:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pyspark.errors import (
     ArithmeticException,
@@ -28,18 +29,13 @@ from vaeudf.query.files import read_queries
 from vaeudf.query.latents import Latents, parse_z
 from vaeudf.query.options import QueryOptions
 from vaeudf.query.per_value import Per, tell_of_few
-from vaeudf.query.shares import check_share, plan_shares
-from vaeudf.schema import (
-    HIDDEN,
-    QUERY_ID,
-    RANK,
-)
+from vaeudf.query.shares import plan_shares
+from vaeudf.schema import HIDDEN, QUERY_ID
 from vaeudf.spark.progress import progress
 from vaeudf.spark.read import read_table
 from vaeudf.spark.session import spark_session
 from vaeudf.spark.stopwatch import Stopwatch
-from vaeudf.storage.locations import absolute, spark_literal, spark_uri
-from vaeudf.storage.outputs import RESULTS_MARK, replacing
+from vaeudf.storage.locations import absolute
 from vaeudf.table.open import PosteriorTable, open_posteriors
 from vaeudf.workflows.all_hits import check_all, told_of_all
 from vaeudf.workflows.blending import blended, check_blending, facts_of
@@ -48,14 +44,13 @@ from vaeudf.workflows.hits import most_frequent, most_frequent_of, print_table, 
 from vaeudf.workflows.option_groups import PageOptions, VersionOptions
 from vaeudf.workflows.photos import photos_as_queries
 from vaeudf.workflows.pictures import check_pictures, find_pictures, load_decoder, places_read
+from vaeudf.workflows.query_checks import check_queries, check_score, check_table
+from vaeudf.workflows.query_output import check_query_output, share_folder, write_results
 from vaeudf.workflows.query_page import QueryPage, tolerance_text
-from vaeudf.workflows.share_table import (
-    check_share_output,
-    leading,
-    print_shares,
-    share_folder,
-    write_shares,
-)
+from vaeudf.workflows.share_table import leading, print_shares
+
+if TYPE_CHECKING:
+    from vaeudf.model.bundle import Bundle
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +132,9 @@ class QueryTopk(VersionOptions, PageOptions):
         if self.ignore_dims is not None and (self.like or self.image):
             raise InputError("ignore-dims is for --z and --queries: other queries are Gaussians.")
         check_blending(self, _UNLIKE_WEIGHT)
-        if self.exclude_self and not (self.like or self.unlike or (self.blend and self.queries)):
+        check_score(self)
+        # Whether a file is of blends is seen when it is read.
+        if self.exclude_self and not (self.like or self.unlike or self.queries):
             raise InputError("exclude-self is for --like: a z has no item of its own.")
         check_all(self)
         self.check_version()
@@ -191,11 +188,12 @@ def query_topk(options: QueryTopk) -> Summary:
     """Read the queries, search the table, write the results, draw the page."""
     watch = Stopwatch()
     table = open_posteriors(options.table, options.version)
+    check_table(options, table)
     use_py_files(options.py_files)
     latents = _read_queries(options, table)
     if latents is not None:
         latents = latents if options.unlike else blended(latents, options)
-        _check_queries(latents, table, options)
+        check_queries(latents, table, options)
     decoder = None
     if options.report:
         decoder = load_decoder(
@@ -206,52 +204,25 @@ def query_topk(options: QueryTopk) -> Summary:
     # What a glob matches is beside other things, such as an earlier page.
     photos = [path for path in options.image or () if not is_glob(path)]
     inputs = places_read(table, *named, *photos)
-    options.check_outputs(options.output, RESULTS_MARK, inputs)
-    check_share_output(options, inputs)
+    check_query_output(options, inputs)
 
     written = None
     with spark_session("query_topk") as spark, progress(spark, watch):
-        page = None
-        if options.report and decoder is not None:
-            pictures = find_pictures(spark, table, options.catalog)
-            page = QueryPage(
-                options.report,
-                decoder,
-                pictures,
-                options.report_queries,
-                options.z_bound,
-                photos=bool(options.image),
-                items=frozenset([*(options.like or ()), *(options.unlike or ())]),
-            )
-        if latents is None:
-            latents = posteriors_of(read_table(spark, table), options.like or [])
-            latents = latents if options.unlike else blended(latents, options)
-            _check_queries(latents, table, options)
-        if options.unlike:
-            unlikes = posteriors_of(read_table(spark, table), options.unlike)
-            latents = with_dislikes(
-                latents, unlikes, options.unlike_weight, likes_are_items=bool(options.like)
-            )
-            _check_queries(latents, table, options)
-        if isinstance(latents, Blends):
-            latents.tell()
+        page = None if decoder is None else _page(spark, table, decoder, options)
+        latents = _complete(spark, table, latents, options)
         # With --distinct the plan searches already.
         with watch.phase("plan"), _where_is_to_blame(options.where):
             searched, asked = _searched(spark, table, options), options.query_options()
             query = (plan_all if options.all else plan)(searched, latents, asked)
             shares = None
-            if options.share:
+            if options.share is not None:
                 shares = plan_shares(searched, latents, options.share, asked)
         hits, hidden = query.hits, None
         with watch.phase("search"), _where_is_to_blame(options.where):
             if options.output:
-                with replacing(options.output, RESULTS_MARK) as folder:
-                    ordered = hits if options.all else hits.sortWithinPartitions(QUERY_ID, RANK)
-                    ordered.write.parquet(spark_uri(folder))
-                    if shares is not None:
-                        shares = write_shares(spark, shares, options.output)
                 # What follows reads the results instead of searching again.
-                hits = spark.read.parquet(spark_literal(options.output))
+                ranked = not options.all
+                hits, shares = write_results(spark, hits, shares, options.output, ranked=ranked)
                 hub = None if options.all else most_frequent(hits, len(latents))
                 if options.distinct is not None:
                     hidden = hits.agg(F.coalesce(F.sum(HIDDEN), F.lit(0))).collect()[0][0]
@@ -261,9 +232,9 @@ def query_topk(options: QueryTopk) -> Summary:
                 if options.distinct is not None:
                     hidden = sum(row[HIDDEN] for row in rows)
             told = {}
-            if shares is not None and options.share and (page is not None or not options.output):
+            if shares is not None and (page is not None or not options.output):
                 names = None if page is None else latents.ids[: options.report_queries]
-                told = leading(shares, options.share, names)
+                told = leading(shares, str(options.share), names)
         if len(latents) == 1:
             hub = None  # all hits of one query are equally frequent
         summary = _summary(options, table, query, latents, hub)
@@ -280,17 +251,18 @@ def query_topk(options: QueryTopk) -> Summary:
                 written = page.write(spark, table, latents, rows, query.score, summary, told)
     if not options.output and not options.report:
         print_table(rows, hits.columns, latents)
-        if options.share:
+        if options.share is not None:
             print_shares(told, options.share, latents)
-    k = options.query_options().k
     if options.per is not None and options.min_score is None:
         num_hits = hits.count() if options.output else len(rows)
-        tell_of_few(options.per, k, num_hits, len(latents))
-    elif k > summary["items"] and options.distinct is None and not options.all:
-        log.info("k is %d, but there are %d items: all are returned.", k, summary["items"])
+        tell_of_few(options.per, summary["k"], num_hits, len(latents))
+    elif not options.all and options.distinct is None and summary["k"] > summary["items"]:
+        log.info(
+            "k is %d, but there are %d items: all are returned.", summary["k"], summary["items"]
+        )
     if options.output:
         summary["output"] = absolute(options.output)
-        if options.share:
+        if options.share is not None:
             summary["share_output"] = absolute(share_folder(options.output))
     if written is not None:
         summary["report"] = written
@@ -316,13 +288,38 @@ def _read_queries(options: QueryTopk, table: PosteriorTable) -> Latents | None:
     return latents
 
 
-def _check_queries(latents: Latents, table: PosteriorTable, options: QueryTopk) -> None:
-    latents.check_latent_dim(table.latent_dim)
-    score = options.query_options().score_for(latents)
-    if options.share is not None:
-        check_share(score, latents)
-    if options.z_bound is not None:
-        latents.check_bound(options.z_bound)
+def _page(
+    spark: SparkSession, table: PosteriorTable, decoder: Bundle, options: QueryTopk
+) -> QueryPage:
+    """Return the page that is asked for, without its hits."""
+    return QueryPage(
+        str(options.report),
+        decoder,
+        find_pictures(spark, table, options.catalog),
+        options.report_queries,
+        options.z_bound,
+        photos=bool(options.image),
+        items=frozenset([*(options.like or ()), *(options.unlike or ())]),
+    )
+
+
+def _complete(
+    spark: SparkSession, table: PosteriorTable, latents: Latents | None, options: QueryTopk
+) -> Latents:
+    """Return the queries, with what must be looked up in the table."""
+    if latents is None:
+        latents = posteriors_of(read_table(spark, table), options.like or [])
+        latents = latents if options.unlike else blended(latents, options)
+        check_queries(latents, table, options)
+    if options.unlike:
+        unlikes = posteriors_of(read_table(spark, table), options.unlike)
+        latents = with_dislikes(
+            latents, unlikes, options.unlike_weight, likes_are_items=bool(options.like)
+        )
+        check_queries(latents, table, options)
+    if isinstance(latents, Blends):
+        latents.tell()
+    return latents
 
 
 @contextmanager

@@ -1,20 +1,17 @@
-"""``--share``: where shares are written, and how they are told."""
+"""``--share``: how shares are told."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from pyspark.sql import DataFrame, SparkSession, Window
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 from tabulate import tabulate
 
 from vaeudf.query.latents import Latents
 from vaeudf.schema import QUERY_ID, SHARE, quoted
-from vaeudf.storage.locations import spark_literal, spark_uri
-from vaeudf.storage.outputs import RESULTS_MARK, check_output, replacing
 
 # How many values of each query are told, and the least share that is told of one.
 _TOLD = 10
@@ -39,35 +36,6 @@ class Leading:
     def rest(self) -> float:
         """What all others have together."""
         return max(0.0, 1.0 - sum(share for _, share in self.values))
-
-
-def share_folder(output: str) -> str:
-    """Return the folder of the shares that belong to the hits in another."""
-    return output.rstrip("/") + "-share"
-
-
-def check_share_output(options: Any, inputs: Sequence[str]) -> None:
-    """Check where the shares go, before any work.
-
-    Args:
-        options: Those of query_topk.
-        inputs: What the job reads.
-
-    Raises:
-        InputError: A folder is there and may not be replaced, or is among what is read.
-    """
-    if options.output and options.share:
-        others = [*inputs, options.output, *([options.report] if options.report else [])]
-        check_output(share_folder(options.output), options.overwrite, RESULTS_MARK, others)
-
-
-def write_shares(spark: SparkSession, found: DataFrame, output: str) -> DataFrame:
-    """Write shares beside the hits, best first within each query; return what was written."""
-    folder = share_folder(output)
-    with replacing(folder, RESULTS_MARK) as staging:
-        ordered = found.sortWithinPartitions(QUERY_ID, F.desc(SHARE))
-        ordered.write.parquet(spark_uri(staging))
-    return spark.read.parquet(spark_literal(folder))
 
 
 def leading(

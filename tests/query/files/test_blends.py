@@ -72,6 +72,10 @@ def test_one_column_or_none_with_blend(write, caplog):
     weighted = write("w.parquet", pa.table({"weight": WEIGHTS, "z": ROWS}))
     found = read_queries(weighted, blend=True)
     assert found.ids == ("blend",) and found.members.weights.tolist() == WEIGHTS
+    assert f"queries {weighted}: 3 rows are asked as 1 blend." in caplog.messages
+    single = write("s.parquet", pa.table({"weight": [1.0], "z": ROWS[:1]}))
+    read_queries(single, blend=True)
+    assert f"queries {single}: 1 row is asked as 1 blend." in caplog.messages
     stream = io.BytesIO()
     np.save(stream, np.array(ROWS))
     assert read_queries(write("q.npy", stream.getvalue()), blend=True).ids == ("blend",)

@@ -50,7 +50,9 @@ def read_queries(path: str, *, blend: bool = False) -> Latents:
         tell_of_blends(table, path)
         return queries_of(table, path)
     blends = blends_of(table, path)
-    log.info("queries %s: %d rows are asked as %d blends.", path, table.num_rows, len(blends))
+    rows = f"{table.num_rows} rows are" if table.num_rows != 1 else "1 row is"
+    asked = f"{len(blends)} blends" if len(blends) != 1 else "1 blend"
+    log.info("queries %s: %s asked as %s.", path, rows, asked)
     return blends
 
 
