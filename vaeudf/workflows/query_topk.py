@@ -24,7 +24,7 @@ from vaeudf.gaussian.scores import SCORES
 from vaeudf.model.py_files import use_py_files
 from vaeudf.query.all_above import plan_all
 from vaeudf.query.blends import Blends, with_dislikes
-from vaeudf.query.bulk import BulkQuery, plan, posteriors_of
+from vaeudf.query.bulk import plan, posteriors_of
 from vaeudf.query.files import read_queries
 from vaeudf.query.latents import Latents, parse_z
 from vaeudf.query.options import QueryOptions
@@ -38,15 +38,16 @@ from vaeudf.spark.stopwatch import Stopwatch
 from vaeudf.storage.locations import absolute
 from vaeudf.table.open import PosteriorTable, open_posteriors
 from vaeudf.workflows.all_hits import check_all, told_of_all
-from vaeudf.workflows.blending import blended, check_blending, facts_of
+from vaeudf.workflows.blending import blended, check_blending
 from vaeudf.workflows.cli import Summary, option
-from vaeudf.workflows.hits import most_frequent, most_frequent_of, print_table, rule_of
+from vaeudf.workflows.hits import most_frequent, most_frequent_of, print_table
 from vaeudf.workflows.option_groups import PageOptions, VersionOptions
 from vaeudf.workflows.photos import photos_as_queries
 from vaeudf.workflows.pictures import check_pictures, find_pictures, load_decoder, places_read
 from vaeudf.workflows.query_checks import check_queries, check_score, check_table
 from vaeudf.workflows.query_output import check_query_output, share_folder, write_results
-from vaeudf.workflows.query_page import QueryPage, tolerance_text
+from vaeudf.workflows.query_page import QueryPage
+from vaeudf.workflows.query_summary import summary_of
 from vaeudf.workflows.share_table import leading, print_shares
 
 if TYPE_CHECKING:
@@ -54,9 +55,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Above this share of the queries an item is a hub, if there are enough queries to tell.
-_HUB_SHARE = 0.1
-_QUERIES_FOR_HUBS = 20
 _UNLIKE_WEIGHT = 0.5
 
 
@@ -237,7 +235,7 @@ def query_topk(options: QueryTopk) -> Summary:
                 told = leading(shares, str(options.share), names)
         if len(latents) == 1:
             hub = None  # all hits of one query are equally frequent
-        summary = _summary(options, table, query, latents, hub)
+        summary = summary_of(options, table, query, latents, hub)
         if hidden is not None:
             summary["hidden"] = hidden
         if options.all:
@@ -350,45 +348,3 @@ def _searched(
             f"where is {options.where!r}, which is not a condition on the table's columns "
             f"{', '.join(frame.columns)}: {root_cause(error)}."
         ) from None
-
-
-def _summary(
-    options: QueryTopk,
-    table: PosteriorTable,
-    query: BulkQuery,
-    latents: Latents,
-    hub: tuple[str, float] | None,
-) -> Summary:
-    items = table.num_items if options.where is None else query.counts.num_items.value
-    summary: Summary = {
-        "queries": len(latents),
-        "items": items,
-        **({"all": True} if options.all else {"k": options.query_options().k}),
-        "score": query.score.name,
-        "tolerance": options.query_options().tolerance
-        if latents.tolerance is None
-        else "of each query",
-        **facts_of(latents),
-        **rule_of(options),
-        "table": table.uri,
-        "version": table.version,
-        "scored_fraction": round(query.counts.scored.value / max(1, len(latents) * items), 6),
-        "rows_shuffled_per_query": round(query.counts.rows_out.value / len(latents), 1),
-    }
-    if query.row_groups:
-        summary["row_groups"] = query.row_groups
-        summary["row_groups_read"] = query.counts.row_groups.value
-    if hub is not None:
-        item_id, share = hub
-        summary["hub_share"] = round(share, 4)
-        summary["hub_item"] = item_id
-        if share > _HUB_SHARE and len(latents) >= _QUERIES_FOR_HUBS:
-            log.info(
-                "item %r is among the hits of %.0f %% of the queries: where z is far from all "
-                "items, those with the widest posteriors win. If z is meant only roughly, say how "
-                "roughly with --tolerance (now %s), such as a hundredth of the sliders' range.",
-                item_id,
-                100 * share,
-                tolerance_text(summary["tolerance"]),
-            )
-    return summary
