@@ -12,6 +12,7 @@ from vaeudf import errors, gaussian
 
 if TYPE_CHECKING:
     from vaeudf.clustering.api import cluster
+    from vaeudf.decoding.rerank import rerank
     from vaeudf.decoding.udf import decode
     from vaeudf.encoding.udf import encode
     from vaeudf.images.spec import ImageSpec
@@ -39,6 +40,7 @@ __all__ = [
     "gaussian",
     "load_bundle",
     "nearest",
+    "rerank",
     "shares",
     "top_k",
 ]
@@ -59,6 +61,7 @@ _LAZY = {
     "top_k": "vaeudf.query.bulk",
     "all_above": "vaeudf.query.all_above",
     "shares": "vaeudf.query.shares",
+    "rerank": "vaeudf.decoding.rerank",
 }
 
 

@@ -37,6 +37,12 @@ LOG_AGGREGATE_POSTERIOR = "log_aggregate_posterior"
 LOG_AGGREGATE_POSTERIOR_ERROR = "log_aggregate_posterior_error"
 SHARE = "share"
 SHARE_ERROR = "share_error"
+LOG_P_X_GIVEN_Z = "log_p_x_given_z"
+"""How likely the decoder takes an item's own picture to be, given z, in nats."""
+PICTURE_ERROR = "picture_error"
+"""The mean squared difference of an item's picture from what z decodes to, levels in [0, 1]."""
+CANDIDATE_RANK = "candidate_rank"
+"""The rank that a hit had before it was ranked again."""
 
 
 Z = "z"

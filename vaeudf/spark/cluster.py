@@ -9,17 +9,20 @@ from __future__ import annotations
 import atexit
 import shutil
 import tempfile
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
 from vaeudf.errors import root_cause
 from vaeudf.model.py_files import as_file
 from vaeudf.spark.counters import Counts
-from vaeudf.spark.shared import Shared
+from vaeudf.spark.shared import Shared, SharedArray
 
 Value = TypeVar("Value")
 
@@ -54,6 +57,16 @@ class Cluster:
     def share(self, value: Value) -> Shared[Value]:
         """Send a value to the executors, for tasks to read."""
         return Shared(self._spark.sparkContext.broadcast(value))
+
+    def share_array(self, array: NDArray[Any]) -> SharedArray:
+        """Send an array to the executors as a file, for tasks to map into memory."""
+        # Spark sends a file when an executor asks for it, up to the end of the session.
+        folder = tempfile.mkdtemp(prefix="vaeudf-arrays-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        path = Path(folder) / f"{uuid.uuid4().hex}.npy"
+        np.save(path, array)
+        self._spark.sparkContext.addFile(str(path))
+        return SharedArray(path.name)
 
     def counts(self) -> Counts:
         """Return counts that start at 0, and that tasks add to."""

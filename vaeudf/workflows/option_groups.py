@@ -83,18 +83,20 @@ class PageOptions(CatalogOptions, CodeOptions):
     model: str | None = option(None, help="the model bundle (default: the table's own)")
     overwrite: bool = option(False, help="replace --output and --report if they exist")
 
-    def check_page(self, *names: str, encodes: bool = False) -> None:
+    def check_page(self, *names: str, encodes: bool = False, reads: bool = False) -> None:
         """Refuse what only a page needs, if none is asked for.
 
         Args:
             names: The job's own options of its page.
             encodes: Whether the job needs the model without a page, too.
+            reads: Whether it needs the model and the catalog's pictures.
 
         Raises:
             InputError: One is given without --report.
         """
-        of_model = () if encodes else ("model", "trust_model", "py_files")
-        check_goes_with(self, "report", (*names, *of_model, "catalog"))
+        of_model = () if encodes or reads else ("model", "trust_model", "py_files")
+        of_catalog = () if reads else ("catalog",)
+        check_goes_with(self, "report", (*names, *of_model, *of_catalog))
 
     def check_outputs(self, output: str | None, mark: str, inputs: Sequence[str]) -> None:
         """Check where the results and the page go, before any work.

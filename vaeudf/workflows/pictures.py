@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,10 +35,53 @@ if TYPE_CHECKING:
 _FACTS_SHOWN = 3
 
 
+@dataclass(frozen=True)
+class Use:
+    """What pictures are for, in the words of messages.
+
+    Attributes:
+        flag: The option that asks for it.
+        name: What it is.
+        decodes: That it needs what z decodes to.
+        compares: That it needs the catalog's pictures.
+    """
+
+    flag: str
+    name: str
+    decodes: str
+    compares: str
+
+
+PAGE = Use(
+    "--report",
+    "a page",
+    "a page shows what each z decodes to",
+    "The page shows its pictures",
+)
+RERANK = Use(
+    "--rerank",
+    "--rerank",
+    "--rerank compares pictures with what each z decodes to",
+    "--rerank reads its pictures",
+)
+
+
 def load_decoder(
-    table: PosteriorTable, model: str | None, catalog: str | None, *, trust_model: bool = False
+    table: PosteriorTable,
+    model: str | None,
+    catalog: str | None,
+    *,
+    trust_model: bool = False,
+    use: Use = PAGE,
 ) -> Bundle:
     """Return the bundle that decodes z: the table's own, unless another one is named.
+
+    Args:
+        table: The table.
+        model: The bundle that is named, if any.
+        catalog: The catalog that is named, if any.
+        trust_model: Whether to run a model's code that is not vaeudf's.
+        use: What it is for.
 
     Raises:
         InputError: The table is plain Parquet, and model or catalog is not named.
@@ -46,15 +89,15 @@ def load_decoder(
     """
     if not table.provenance and (model is None or catalog is None):
         raise InputError(
-            f"{table.uri} is plain Parquet, which does not say what it was encoded with; a "
-            "page needs --model and --catalog."
+            f"{table.uri} is plain Parquet, which does not say what it was encoded with; "
+            f"{use.name} needs --model and --catalog."
         )
     path = model or table.provenance[MODEL_PATH_KEY]
     bundle = load_model_of(table, path, trust_model=trust_model)
     if not bundle.has_decoder:
         raise BundleError(
-            f"model {path} has no decoder, and a page shows what each z decodes to. Export the "
-            "model with one, or do without --report."
+            f"model {path} has no decoder, and {use.decodes}. Export the model with one, or do "
+            f"without {use.flag}."
         )
     return bundle
 
@@ -88,24 +131,37 @@ def load_model_of(table: PosteriorTable, path: str, *, trust_model: bool = False
     return bundle
 
 
-def check_pictures(table: PosteriorTable, catalog: str | None) -> None:
+def check_pictures(table: PosteriorTable, catalog: str | None, *, use: Use = PAGE) -> None:
     """Refuse a catalog that does not exist, before Spark starts.
+
+    Args:
+        table: The table.
+        catalog: The catalog that is named, if any.
+        use: What it is for.
 
     Raises:
         InputError: Nothing is there.
     """
-    with _page_needs_it():
+    with _needs_it(use):
         check_exists(_catalog_of(table, catalog).path)
 
 
-def find_pictures(spark: SparkSession, table: PosteriorTable, catalog: str | None) -> CatalogSource:
-    """Return the catalog of the page's pictures, after checking that it can be read.
+def find_pictures(
+    spark: SparkSession, table: PosteriorTable, catalog: str | None, *, use: Use = PAGE
+) -> CatalogSource:
+    """Return the catalog of the items' pictures, after checking that it can be read.
+
+    Args:
+        spark: The session.
+        table: The table.
+        catalog: The catalog that is named, if any.
+        use: What it is for.
 
     Raises:
         InputError: It cannot.
     """
     source = _catalog_of(table, catalog)
-    with _page_needs_it():
+    with _needs_it(use):
         first = resolve_format(spark, replace(source, format="auto"))  # is anything there?
         if (first if source.format == "auto" else source.format) != "images":
             read_images(spark, source, [])  # does it have the columns?
@@ -120,13 +176,11 @@ def _catalog_of(table: PosteriorTable, catalog: str | None) -> CatalogSource:
 
 
 @contextmanager
-def _page_needs_it() -> Iterator[None]:
+def _needs_it(use: Use) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise InputError(
-            f"{error} The page shows its pictures: name the catalog with --catalog."
-        ) from None
+        raise InputError(f"{error} {use.compares}: name the catalog with --catalog.") from None
 
 
 def read_facts(

@@ -18,6 +18,7 @@ from vaeudf.query.results import check_columns, check_values
 from vaeudf.query.shares import check_share, check_share_column, not_of_score
 from vaeudf.table.open import PosteriorTable
 from vaeudf.table.plain_parquet import schemas_of
+from vaeudf.workflows.reranking import check_points
 
 # Types of which Spark and Arrow agree that their values cannot be compared for equality.
 _NEVER_EQUAL = (ArrayType, DoubleType, FloatType, MapType, StructType)
@@ -90,6 +91,8 @@ def check_queries(latents: Latents, table: PosteriorTable, options: Any) -> None
             "--blend."
         )
     latents.check_latent_dim(table.latent_dim)
+    if options.rerank is not None:
+        check_points(latents)
     score = options.query_options().score_for(latents)
     if options.share is not None:
         check_share(score, latents)

@@ -40,7 +40,7 @@ def summary_of(
     summary: Summary = {
         "queries": len(latents),
         "items": items,
-        **({"all": True} if options.all else {"k": options.query_options().k}),
+        **({"all": True} if options.all else {"k": options.num_hits}),
         "score": query.score.name,
         "tolerance": options.query_options().tolerance
         if latents.tolerance is None

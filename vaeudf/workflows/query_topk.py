@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pyspark.errors import (
     ArithmeticException,
@@ -48,6 +48,11 @@ from vaeudf.workflows.query_checks import check_queries, check_score, check_tabl
 from vaeudf.workflows.query_output import check_query_output, share_folder, write_results
 from vaeudf.workflows.query_page import QueryPage
 from vaeudf.workflows.query_summary import summary_of
+from vaeudf.workflows.reranking import (
+    CANDIDATES,
+    check_rerank,
+    prepare_rerank,
+)
 from vaeudf.workflows.share_table import leading, print_shares
 
 if TYPE_CHECKING:
@@ -112,8 +117,16 @@ class QueryTopk(VersionOptions, PageOptions):
     diversify: float | None = option(
         None, help="lambda in (0, 1]: hits unlike each other, by maximal marginal relevance"
     )
+    rerank: Literal["picture"] | None = option(
+        None, help="picture: rank the best again by log p(x|z) of their own pictures"
+    )
     candidates: int | None = option(
-        None, help="with --diversify: choose from this many of the best (default: 10 k)"
+        None,
+        help="choose from this many of the best: with --rerank (default: "
+        f"{CANDIDATES}), with --diversify (default: 10 k)",
+    )
+    likelihood: str | None = option(
+        None, help="with --rerank: gaussian:VARIANCE or bernoulli, if the model does not say"
     )
     z_bound: float | None = option(None, help="refuse queries outside [-A, A]")
     output: str | None = option(None, help="folder of Parquet to write (default: print a table)")
@@ -135,10 +148,11 @@ class QueryTopk(VersionOptions, PageOptions):
         if self.exclude_self and not (self.like or self.unlike or self.queries):
             raise InputError("exclude-self is for --like: a z has no item of its own.")
         check_all(self)
+        check_rerank(self)
         self.check_version()
         if self.report_queries < 1:
             raise InputError(f"report-queries is {self.report_queries}; expected at least 1.")
-        self.check_page("report_queries", encodes=bool(self.image))
+        self.check_page("report_queries", encodes=bool(self.image), reads=self.rerank is not None)
 
     @property
     def _tolerance(self) -> Tolerance:
@@ -164,10 +178,20 @@ class QueryTopk(VersionOptions, PageOptions):
                 "such as 0,7."
             ) from None
 
+    @property
+    def num_hits(self) -> int:
+        """How many hits each query is to have."""
+        return QueryOptions.k if self.k is None else self.k
+
+    @property
+    def num_candidates(self) -> int:
+        """With --rerank, of how many they are chosen."""
+        return CANDIDATES if self.candidates is None else self.candidates
+
     def query_options(self) -> QueryOptions:
-        """Return what is asked for of every query."""
+        """Return what is asked for of every query; with --rerank, that is the candidates."""
         return QueryOptions(
-            k=QueryOptions.k if self.k is None else self.k,
+            k=self.num_hits if self.rerank is None else self.num_candidates,
             score=self.score,
             tolerance=self._tolerance,
             min_score=self.min_score,
@@ -177,7 +201,7 @@ class QueryTopk(VersionOptions, PageOptions):
             responsibilities=self.responsibilities,
             distinct=self.distinct,
             diversify=self.diversify,
-            candidates=self.candidates,
+            candidates=self.candidates if self.rerank is None else None,
             per=None if self.per is None else Per.of(self.per),
         )
 
@@ -192,7 +216,8 @@ def query_topk(options: QueryTopk) -> Summary:
     if latents is not None:
         latents = latents if options.unlike else blended(latents, options)
         check_queries(latents, table, options)
-    decoder = None
+    reranking = prepare_rerank(options, table)
+    decoder = None if reranking is None else reranking.bundle
     if options.report:
         decoder = load_decoder(
             table, options.model, options.catalog, trust_model=options.trust_model
@@ -206,7 +231,9 @@ def query_topk(options: QueryTopk) -> Summary:
 
     written = None
     with spark_session("query_topk") as spark, progress(spark, watch):
-        page = None if decoder is None else _page(spark, table, decoder, options)
+        page = None
+        if options.report and decoder is not None:
+            page = _page(spark, table, decoder, options)
         latents = _complete(spark, table, latents, options)
         # With --distinct the plan searches already.
         with watch.phase("plan"), _where_is_to_blame(options.where):
@@ -215,8 +242,11 @@ def query_topk(options: QueryTopk) -> Summary:
             shares = None
             if options.share is not None:
                 shares = plan_shares(searched, latents, options.share, asked)
-        hits, hidden = query.hits, None
+        hits, hidden, reranked = query.hits, None, None
         with watch.phase("search"), _where_is_to_blame(options.where):
+            if reranking is not None:
+                reranked = reranking.plan(spark, table, hits, latents)
+                hits = reranked.hits
             if options.output:
                 # What follows reads the results instead of searching again.
                 ranked = not options.all
@@ -240,6 +270,8 @@ def query_topk(options: QueryTopk) -> Summary:
             summary["hidden"] = hidden
         if options.all:
             summary |= told_of_all(hits, latents)
+        if reranking is not None and reranked is not None:
+            summary |= reranking.told(reranked)
         summary["seconds"] = watch.seconds
         if page is not None:
             with watch.phase("report"):

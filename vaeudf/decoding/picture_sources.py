@@ -1,0 +1,87 @@
+"""Where the pictures of items are, and how tasks read them as the model sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from pyspark.sql import DataFrame, SparkSession
+
+from vaeudf.catalog.reader import ImageReader, Place
+from vaeudf.catalog.source import CatalogSource, open_catalog
+from vaeudf.images.decode import ImageFailure, decode_image
+from vaeudf.images.spec import ImageSpec
+from vaeudf.schema import ITEM_ID, PLACE
+
+Catalog = str | CatalogSource
+"""What names the pictures of items."""
+Pictures = Callable[[Iterator[Place]], Iterator[NDArray[np.uint8] | ImageFailure]]
+"""Reads pictures, (H, W, C) as the model sees them, or says why one cannot be."""
+
+
+@dataclass(frozen=True)
+class PictureSource:
+    """Where pictures are, and how they are read.
+
+    Attributes:
+        places: Returns a DataFrame of ``item_id`` and :data:`vaeudf.schema.PLACE`, of some items or
+            of all.
+        read: Reads the pictures at these places, within a task.
+    """
+
+    places: Callable[[Sequence[str] | None], DataFrame]
+    read: Pictures
+
+
+@dataclass(frozen=True)
+class CatalogPictures:
+    """Reads the pictures of a catalog.
+
+    Attributes:
+        image_column: Of rows of Parquet, the column with the image.
+        spec: What to decode to.
+    """
+
+    image_column: str
+    spec: ImageSpec
+
+    def __call__(self, places: Iterator[Place]) -> Iterator[NDArray[np.uint8] | ImageFailure]:
+        """Yield the pictures at some places."""
+        for data in ImageReader(self.image_column).read_all(places):
+            yield data if isinstance(data, ImageFailure) else decode_image(data, self.spec)
+
+
+def picture_source(spark: SparkSession, catalog: Catalog, spec: ImageSpec) -> PictureSource:
+    """Return where a catalog's pictures are, and how they are read.
+
+    Args:
+        spark: The session.
+        catalog: Its path, or how it is read.
+        spec: The pictures that the model takes.
+
+    Raises:
+        InputError: It is not there, or a column is missing or of the wrong type.
+    """
+    source = CatalogSource(catalog) if isinstance(catalog, str) else catalog
+    opened = open_catalog(spark, replace(source, payload_columns=()))
+
+    def places(item_ids: Sequence[str] | None) -> DataFrame:
+        if item_ids is None:
+            return opened.list_items(spark, versions=False).select(ITEM_ID, *PLACE)
+        found = opened.find_items(spark, item_ids)
+        rows = [(item_id, *_typed(place)) for item_id, place in found.items()]
+        return spark.createDataFrame(rows, _PLACES)
+
+    return PictureSource(places, CatalogPictures(opened.stored_image_column(spark), spec))
+
+
+_PLACES = f"{ITEM_ID} string, " + ", ".join(
+    f"{name} {kind}" for name, kind in zip(PLACE, ("string", "long", "long", "double"), strict=True)
+)
+
+
+def _typed(place: Place) -> tuple[str, int | None, int, float]:
+    uri, row, length, modified = place
+    return uri, None if row is None else int(row), int(length), modified

@@ -1,0 +1,326 @@
+"""Rank hits again, by the decoder's likelihood p(x|z) of each item's own picture.
+
+The encoder's density q(z|x) finds candidates; which of them look like what z decodes to is for the
+decoder to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pyspark.sql import DataFrame, Observation, Window
+from pyspark.sql import functions as F
+from pyspark.sql.types import ArrayType, DoubleType, StringType, StructField, StructType
+
+from vaeudf.catalog.source import in_file_order
+from vaeudf.decoding.candidates import POSITION, WANTED, Comparison
+from vaeudf.decoding.means import decode_means
+from vaeudf.decoding.picture_sources import Catalog, picture_source
+from vaeudf.decoding.udf import tasks_for
+from vaeudf.errors import BundleError, InputError
+from vaeudf.gaussian.checks import check_k
+from vaeudf.model.bundle import Bundle
+from vaeudf.model.devices import Hardware
+from vaeudf.model.likelihood import Likelihood
+from vaeudf.numerics.kd_tree import kd_order
+from vaeudf.schema import (
+    CANDIDATE_RANK,
+    ITEM_ID,
+    LOG_P_X_GIVEN_Z,
+    PICTURE_ERROR,
+    QUERY_ID,
+    RANK,
+    REASON,
+    quoted,
+)
+from vaeudf.spark.cluster import Cluster
+
+ADDED = (LOG_P_X_GIVEN_Z, PICTURE_ERROR, CANDIDATE_RANK)
+"""The columns that hits have more of afterwards."""
+CANDIDATES = 200
+"""Of so many of each query's best hits its best are chosen, unless another number is asked for."""
+
+# Up to so many candidates come to the driver: a catalog finds the pictures of some items sooner
+# than it lists all that it has.
+_FEW = 20_000
+_FEW_QUERIES = 100
+_HIT, _PAIR = "__vaeudf_hit", "__vaeudf_pair"
+_PLACE, _KEPT = "__vaeudf_place", "__vaeudf_kept"
+
+
+@runtime_checkable
+class NamedPoints(Protocol):
+    """Points of latent space with names, such as :class:`vaeudf.query.latents.Latents`."""
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """Their names."""
+
+    @property
+    def z(self) -> NDArray[np.float64]:
+        """The points, shape (Q, n)."""
+
+
+Queries = ArrayLike | Mapping[str, ArrayLike] | NamedPoints
+
+
+@dataclass(frozen=True)
+class Reranked:
+    """Hits that were ranked again.
+
+    Attributes:
+        hits: The result; evaluating it reads the pictures.
+        observed: What is known of the pictures once it was evaluated.
+    """
+
+    hits: DataFrame
+    observed: Observation
+
+    @property
+    def pictures(self) -> int:
+        """How many items had to be read."""
+        return int(self.observed.get["pictures"])
+
+    @property
+    def unreadable(self) -> int:
+        """How many of them could not be."""
+        return int(self.observed.get["unreadable"])
+
+
+def rerank(
+    hits: DataFrame,
+    bundle: Bundle,
+    catalog: Catalog,
+    queries: Queries,
+    k: int = 10,
+    *,
+    likelihood: Likelihood | None = None,
+    hardware: Hardware = Hardware(),  # noqa: B008 - it is immutable
+) -> DataFrame:
+    """Rank each query's hits again, by log p(x|z) of the items' own pictures.
+
+    z is decoded once for each query, and each picture is read once, however many queries it is a
+    candidate of.
+
+    Args:
+        hits: From :func:`vaeudf.top_k`, with the ``k`` of as many candidates as are wanted.
+        bundle: The model, from :func:`vaeudf.load_bundle`.
+        catalog: Has the items' pictures: its path, or a :class:`vaeudf.catalog.kind.CatalogSource`,
+            which says how it is read.
+        queries: The points that were asked with: shape (Q, n), which are named "0", "1", … as
+            ``top_k`` names them, or by their names, or
+            :class:`vaeudf.query.latents.Latents`.
+        k: How many hits to return for each query.
+        likelihood: How the decoder's output is read; unless given, as the bundle says.
+        hardware: What to decode on.
+
+    Returns:
+        The hits' columns, with new ranks, and three more: ``log_p_x_given_z``, nats;
+        ``picture_error``, the mean squared difference from decode(z) of levels in [0, 1]; and
+        ``candidate_rank``, the rank before. Hits that tie are ranked by item_id. A hit whose
+        picture cannot be read keeps its rank, and the first two are null.
+
+    Raises:
+        InputError: k < 1, a z that is not finite or not of the model's latent_dim, hits without
+            their columns, or a catalog that cannot be read.
+        BundleError: The model has no decoder, or does not say how likely a picture is given z.
+    """
+    # Of few queries, to know how many hits there are costs little.
+    names, _ = _named(queries)
+    at_most = hits.count() if len(names) <= _FEW_QUERIES else None
+    return plan_rerank(
+        hits,
+        bundle,
+        catalog,
+        queries,
+        k,
+        likelihood=likelihood,
+        hardware=hardware,
+        at_most=at_most,
+    ).hits
+
+
+def plan_rerank(
+    hits: DataFrame,
+    bundle: Bundle,
+    catalog: Catalog,
+    queries: Queries,
+    k: int,
+    *,
+    likelihood: Likelihood | None = None,
+    hardware: Hardware = Hardware(),  # noqa: B008 - it is immutable
+    at_most: int | None = None,
+) -> Reranked:
+    """Do as :func:`rerank`, and return along with the result what is known of the pictures.
+
+    Args:
+        hits: As there, and so the others.
+        bundle: The model.
+        catalog: Has the items' pictures.
+        queries: The points that were asked with.
+        k: How many hits to return for each query.
+        likelihood: How the decoder's output is read.
+        hardware: What to decode on.
+        at_most: How many hits there are at most, where that is known.
+    """
+    check_k(k)
+    _check_columns(hits)
+    names, z = _named(queries)
+    _check_points(names, z, bundle.latent_dim)
+    likelihood = likelihood_of(bundle, likelihood)
+    spark = hits.sparkSession
+    # Neighbours among the candidates' pictures are then compared with neighbours among the means.
+    order = kd_order(z, block_size=1)
+    names = [names[place] for place in order]
+    means = decode_means(spark, z[order], names, bundle, hardware)
+
+    positions = spark.createDataFrame(
+        list(zip(names, range(len(names)), strict=True)), f"{QUERY_ID} string, {POSITION} long"
+    )
+    hits, item_ids = _collected(hits, at_most)
+    source = picture_source(spark, catalog, bundle.manifest.image)
+    comparison = Comparison(source.read, bundle.manifest.image, means, likelihood)
+    items = _by_item(hits.join(F.broadcast(positions), QUERY_ID, "left"))
+    placed = items.join(source.places(item_ids), ITEM_ID, "left")
+    tasks = tasks_for(CANDIDATES * len(names), bundle, Cluster(spark).num_cores)
+    compared = in_file_order(placed, tasks).mapInArrow(comparison, _compared_type(items))
+    observed = Observation()
+    compared = compared.observe(
+        observed,
+        F.count(F.lit(1)).alias("pictures"),
+        F.count(F.col(REASON)).alias("unreadable"),
+    )
+    return Reranked(_ranked(compared, hits.columns, k), observed)
+
+
+def likelihood_of(bundle: Bundle, said: Likelihood | None = None) -> Likelihood:
+    """Return how a model's output is read.
+
+    Args:
+        bundle: The model.
+        said: What a person says; None for what the bundle says.
+
+    Raises:
+        BundleError: Neither says it.
+    """
+    found = said or bundle.likelihood
+    if found is None:
+        raise BundleError(
+            "the model does not say how likely a picture is given z, and its training decides "
+            "that: say --likelihood gaussian:VARIANCE where its reconstruction loss was the "
+            "squared error, --likelihood bernoulli where it was the binary cross-entropy; or "
+            "export the model with --likelihood."
+        )
+    return found
+
+
+def check_candidates(candidates: int, k: int) -> None:
+    """Raise InputError unless there are as many candidates as hits are wanted."""
+    if candidates < k:
+        raise InputError(
+            f"candidates is {candidates}, and k is {k}; expected at least as many candidates, "
+            "from which the k best are chosen."
+        )
+
+
+def _check_columns(hits: DataFrame) -> None:
+    missing = [name for name in (QUERY_ID, RANK, ITEM_ID) if name not in hits.columns]
+    if missing:
+        raise InputError(
+            f"the hits have no column {missing[0]!r}; expected what top_k returns, but found "
+            f"{', '.join(hits.columns)}."
+        )
+    taken = {name.lower() for name in hits.columns} & set(ADDED)
+    if taken:
+        raise InputError(
+            f"the hits have a column {min(taken)!r} already, which rerank adds; rename or drop it."
+        )
+
+
+def _named(queries: Queries) -> tuple[list[str], NDArray[np.float64]]:
+    """Return the names of the points, and these, shape (Q, n)."""
+    if isinstance(queries, NamedPoints):
+        return list(queries.ids), queries.z
+    try:
+        if isinstance(queries, Mapping):
+            return list(queries), np.asarray(list(queries.values()), np.float64)
+        points = np.atleast_2d(np.asarray(queries, np.float64))
+    except (ValueError, TypeError) as error:
+        raise InputError(f"the queries are not points of one latent space: {error}.") from None
+    return list(map(str, range(len(points)))), points
+
+
+def _check_points(names: Sequence[str], z: NDArray[np.float64], latent_dim: int) -> None:
+    if z.ndim != 2 or z.shape[1] != latent_dim or len(z) == 0:
+        raise InputError(
+            f"the queries have shape {z.shape}; expected (Q, {latent_dim}), for that is the "
+            "latent_dim of the model."
+        )
+    bad = np.argwhere(~np.isfinite(z))
+    if len(bad):
+        row, dim = bad[0]
+        raise InputError(
+            f"query {names[row]!r} has {z[row, dim]} in dimension {dim}; expected finite numbers: "
+            "a picture needs one in each dimension."
+        )
+
+
+def _collected(hits: DataFrame, at_most: int | None) -> tuple[DataFrame, list[str] | None]:
+    """Return hits, if they are few as rows that are here, and their items; None if many."""
+    if at_most is None or at_most > _FEW:
+        return hits, None
+    rows = hits.toArrow()
+    item_ids = rows[ITEM_ID].unique().to_pylist()
+    return hits.sparkSession.createDataFrame(rows, hits.schema), item_ids
+
+
+def _by_item(hits: DataFrame) -> DataFrame:
+    """Return a row for each item, with all hits that it is."""
+    others = [F.col(quoted(n)) for n in hits.columns if n not in (ITEM_ID, POSITION)]
+    own = F.struct(F.col(POSITION), F.struct(*others).alias(_HIT))
+    return hits.groupBy(ITEM_ID).agg(F.collect_list(own).alias(WANTED))
+
+
+def _compared_type(items: DataFrame) -> StructType:
+    numbers = ArrayType(DoubleType())
+    return StructType(
+        [
+            *(items.schema[name] for name in (ITEM_ID, WANTED)),
+            StructField(LOG_P_X_GIVEN_Z, numbers),
+            StructField(PICTURE_ERROR, numbers),
+            StructField(REASON, StringType()),
+        ]
+    )
+
+
+def _ranked(compared: DataFrame, columns: Sequence[str], k: int) -> DataFrame:
+    """Return the best k hits of each query, with the columns that they had and those added."""
+    lists = F.arrays_zip(WANTED, LOG_P_X_GIVEN_Z, PICTURE_ERROR)
+    pairs = compared.select(ITEM_ID, F.explode(lists).alias(_PAIR))
+    hit = F.col(_PAIR)[WANTED][_HIT]
+    others = [name for name in columns if name not in (QUERY_ID, RANK, ITEM_ID)]
+    pairs = pairs.select(
+        hit[QUERY_ID].alias(QUERY_ID),
+        ITEM_ID,
+        *(hit[name].alias(name) for name in others),
+        *(F.col(_PAIR)[name].alias(name) for name in (LOG_P_X_GIVEN_Z, PICTURE_ERROR)),
+        hit[RANK].alias(CANDIDATE_RANK),
+    )
+    # Those whose pictures cannot be read keep their ranks; the others take what is left, in order.
+    is_read = F.col(LOG_P_X_GIVEN_Z).isNotNull()
+    query = Window.partitionBy(QUERY_ID)
+    best_first = query.orderBy(F.desc(is_read), F.desc(LOG_P_X_GIVEN_Z), ITEM_ID)
+    kept = F.array_sort(F.collect_list(F.when(~is_read, F.col(CANDIDATE_RANK))).over(query))
+    pairs = pairs.withColumns({_PLACE: F.row_number().over(best_first), _KEPT: kept})
+    passing = F.aggregate(
+        _KEPT, F.col(_PLACE), lambda rank, taken: rank + (taken <= rank).cast("int")
+    )
+    rank = F.when(is_read, passing).otherwise(F.col(CANDIDATE_RANK)).cast("int")
+    pairs = pairs.withColumn(RANK, rank).where(F.col(RANK) <= k)
+    own = [name for name in columns if name not in (QUERY_ID, RANK)]
+    ordered = [QUERY_ID, RANK, *own, *ADDED]
+    return pairs.select(*(F.col(quoted(name)) for name in ordered))
