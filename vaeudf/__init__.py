@@ -20,14 +20,17 @@ if TYPE_CHECKING:
     from vaeudf.model.export.api import export_bundle
     from vaeudf.model.export.foreign_model import ForeignModel
     from vaeudf.model.export.origin import OnnxFiles
+    from vaeudf.model.likelihood import BernoulliPixels, GaussianPixels
     from vaeudf.query.all_above import all_above
     from vaeudf.query.bulk import top_k
     from vaeudf.query.shares import shares
     from vaeudf.search.index import PosteriorIndex, nearest
 
 __all__ = [
+    "BernoulliPixels",
     "Bundle",
     "ForeignModel",
+    "GaussianPixels",
     "ImageSpec",
     "OnnxFiles",
     "PosteriorIndex",
@@ -56,6 +59,8 @@ _LAZY = {
     "export_bundle": "vaeudf.model.export.api",
     "ImageSpec": "vaeudf.images.spec",
     "OnnxFiles": "vaeudf.model.export.origin",
+    "BernoulliPixels": "vaeudf.model.likelihood",
+    "GaussianPixels": "vaeudf.model.likelihood",
     "PosteriorIndex": "vaeudf.search.index",
     "nearest": "vaeudf.search.index",
     "top_k": "vaeudf.query.bulk",

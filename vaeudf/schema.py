@@ -16,6 +16,10 @@ IMAGE_LENGTH = "image_length"
 IMAGE_MODIFIED = "image_modified"
 PLACE = (IMAGE_FILE, IMAGE_ROW, IMAGE_LENGTH, IMAGE_MODIFIED)
 """Where an item's image is; see :func:`vaeudf.catalog.source.list_items`."""
+PIXEL_FILE = "__vaeudf_pixel_file"
+PIXEL_ROW = "__vaeudf_pixel_row"
+PIXEL_PLACE = (PIXEL_FILE, PIXEL_ROW)
+"""Where an encoded item's pixels are until the next version has them; no columns of the table."""
 SOURCE_VERSION = "source_version"
 HASH_DIGITS = 16
 """Hexadecimal digits of an image's SHA-256 that are its source_version, where it is a hash."""
@@ -65,6 +69,9 @@ CATALOG_KEY = "vaeudf.catalog"
 RUN_ID_KEY = "vaeudf.run_id"
 PRECISION_KEY = "vaeudf.precision"
 """What the encoder computed with; tables of before it was a choice have none: float32."""
+
+PIXELS_KEY = "vaeudf.pixels"
+"""The shape of the pictures that a version keeps beside its rows, as JSON; others have none."""
 
 PAYLOAD_KEY = "vaeudf.payload_columns"
 """Which columns encode_catalog has carried over from the catalog: a list, as JSON."""

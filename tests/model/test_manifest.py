@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +14,12 @@ from tests.support.bundles import edit_manifest, new_manifest, new_networks, ref
 from vaeudf.errors import BundleError
 from vaeudf.images.spec import ImageSpec
 from vaeudf.model.bundle import load_bundle, save_bundle
+from vaeudf.model.interface import Interface
+from vaeudf.model.likelihood import MIN_VARIANCE, BernoulliPixels, GaussianPixels
 from vaeudf.model.manifest import DECODER, ENCODER, MANIFEST, MODEL, Manifest
+
+BERNOULLI = BernoulliPixels()
+WRITTEN_BEFORE = Path(__file__).parents[1] / "fixtures" / "written_by_0_1_0"
 
 
 def test_the_manifest_is_plain_json_with_checksums(folder):
@@ -37,11 +44,11 @@ def test_the_manifest_is_plain_json_with_checksums(folder):
         (b"{", "bundle.json is not JSON: "),
         (b"\xff\xfe\xff", "bundle.json is not JSON: "),
         (b"[" * 100_000, "bundle.json is not JSON: "),
-        (b"[]", "bundle.json has format 'list'; this version reads 1 to 2."),
-        (b"3", "bundle.json has format 'int'; this version reads 1 to 2."),
-        (b"{}", "bundle.json has format None; this version reads 1 to 2."),
-        (b'{"format": 3}', "bundle.json has format 3; this version reads 1 to 2."),
-        (b'{"format": "1"}', "bundle.json has format '1'; this version reads 1 to 2."),
+        (b"[]", "bundle.json has format 'list'; this version reads 1 to 3."),
+        (b"3", "bundle.json has format 'int'; this version reads 1 to 3."),
+        (b"{}", "bundle.json has format None; this version reads 1 to 3."),
+        (b'{"format": 4}', "bundle.json has format 4; this version reads 1 to 3."),
+        (b'{"format": "1"}', "bundle.json has format '1'; this version reads 1 to 3."),
     ],
 )
 def test_not_a_manifest(folder, text, message):
@@ -52,6 +59,12 @@ def test_not_a_manifest(folder, text, message):
 def test_keys_that_are_missing_or_surplus(folder):
     content = json.loads((folder / MANIFEST).read_text())
     keys = sorted(set(content) - {"format"})
+    # A likelihood is a key of format 3, which this manifest does not have.
+    edit_manifest(folder, likelihood={"kind": "bernoulli"})
+    assert refusal(folder) == (
+        f"bundle.json has the keys {sorted([*keys, 'likelihood'])}; expected {keys}."
+    )
+    (folder / MANIFEST).write_text(json.dumps(content))
     edit_manifest(folder, colour="red")
     assert refusal(folder) == (
         f"bundle.json has the keys {sorted([*keys, 'colour'])}; expected {keys}."
@@ -138,6 +151,115 @@ def test_format_1_has_no_keys_of_models_made_elsewhere(folder):
     manifest = load_bundle(folder).manifest
     assert manifest.interface is None and manifest.test_vector is None
     assert json.loads(manifest.to_json())["format"] == 2
+
+
+# ---- likelihood
+
+
+@pytest.mark.parametrize("likelihood", [GaussianPixels(0.0123), GaussianPixels(1), BERNOULLI])
+def test_a_likelihood_makes_it_format_3(folder, tmp_path, likelihood):
+    plain = load_bundle(folder)
+    found = save_bundle(tmp_path / "other", new_networks(), new_manifest(likelihood=likelihood))
+    content = json.loads((tmp_path / "other" / MANIFEST).read_text())
+    assert content.pop("format") == 3
+    stated = content.pop("likelihood")
+    assert stated == {**vars(likelihood), "kind": likelihood.kind}
+    without = json.loads((folder / MANIFEST).read_text())
+    assert {**content, "format": 2} == without and "likelihood" not in without
+    assert found.manifest.likelihood == found.likelihood == likelihood
+    assert found.model_id != plain.model_id
+    text = (tmp_path / "other" / MANIFEST).read_bytes()
+    assert Manifest.from_json(text).to_json() == text
+
+
+@pytest.mark.parametrize("name", ["model", "own_model"])
+def test_a_manifest_without_a_likelihood_is_written_as_before(name):
+    """So the model keeps its id; these were written before there was any likelihood."""
+    text = (WRITTEN_BEFORE / name / MANIFEST).read_bytes()
+    manifest = Manifest.from_json(text)
+    assert manifest.likelihood is None and manifest.to_json() == text
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "message"),
+    [
+        (None, "likelihood is a NoneType; expected a dictionary with the key kind."),
+        ("bernoulli", "likelihood is a str; expected a dictionary with the key kind."),
+        ({}, "likelihood.kind is None; expected gaussian or bernoulli."),
+        ({"kind": "laplace"}, "likelihood.kind is 'laplace'; expected gaussian or bernoulli."),
+        ({"kind": ["a"]}, "likelihood.kind is ['a']; expected gaussian or bernoulli."),
+        (
+            {"kind": "gaussian"},
+            "a likelihood of kind gaussian has the keys ['kind']; expected ['kind', 'variance'].",
+        ),
+        (
+            {"kind": "bernoulli", "variance": 1},
+            "a likelihood of kind bernoulli has the keys ['kind', 'variance']; expected ['kind'].",
+        ),
+        *(
+            (
+                {"kind": "gaussian", "variance": variance},
+                f"the variance of a gaussian likelihood is {variance!r}; expected a finite number "
+                "above 0, of levels in [0, 1], such as 0.0123.",
+            )
+            for variance in (0, -0.1, math.nan, math.inf, True, "0.1", None, [0.1], 10**400)
+        ),
+    ],
+)
+def test_likelihoods_that_are_none(folder, likelihood, message):
+    edit_manifest(folder, format=3, likelihood=likelihood)
+    assert refusal(folder) == f"bundle.json: {message}"
+
+
+def test_a_likelihood_needs_a_decoder():
+    interface = Interface("encode", "0", "1", None, "", (3,))
+    manifest = new_manifest(
+        architecture="my_vae:MyVae", interface=interface, files={MODEL: "0"}, likelihood=BERNOULLI
+    )
+    message = "likelihood is bernoulli, but the model has no decoder; expected a decoder, or no"
+    with pytest.raises(BundleError, match=message):
+        manifest.check()
+    replace(manifest, likelihood=None).check()
+    replace(manifest, interface=replace(interface, decoder="decode")).check()
+
+
+def test_something_else_as_a_likelihood_is_not_written(tmp_path):
+    with pytest.raises(BundleError, match=r"^bundle\.json: likelihood is 'bernoulli', which is"):
+        save_bundle(tmp_path / "model", new_networks(), new_manifest(likelihood="bernoulli"))
+
+
+@pytest.mark.parametrize(
+    ("training", "changes", "variance"),
+    [
+        ({"held_out": {"squared_error": 0.0146}}, {}, 0.0146),
+        ({"held_out": {"squared_error": 0.0}}, {}, MIN_VARIANCE),
+        ({"held_out": {"squared_error": 0.0146}}, {"likelihood": BERNOULLI}, BERNOULLI),
+        ({"held_out": {"squared_error": "0.0146"}}, {}, None),
+        ({"held_out": {"squared_error": True}}, {}, None),
+        ({"held_out": {"squared_error": math.nan}}, {}, None),
+        ({"held_out": {}}, {}, None),
+        ({"held_out": [0.0146]}, {}, None),
+        ({}, {}, None),
+        (
+            {"held_out": {"squared_error": 0.0146}},
+            {"image": ImageSpec(16, 32, scaling="minus_one_one")},
+            None,
+        ),
+    ],
+)
+def test_the_likelihood_of_a_model_that_train_vae_made_before(folder, training, changes, variance):
+    bundle = load_bundle(folder)
+    found = replace(bundle, manifest=new_manifest(training=training, **changes)).likelihood
+    assert found == (GaussianPixels(variance) if isinstance(variance, float) else variance)
+
+
+def test_the_training_facts_of_another_program_are_no_likelihood(folder):
+    manifest = new_manifest(
+        architecture="my_vae:MyVae",
+        interface=Interface("encode", "0", "1", "decode", "", (3,)),
+        training={"held_out": {"squared_error": 0.0146}},
+    )
+    assert replace(load_bundle(folder), manifest=manifest).likelihood is None
 
 
 @pytest.mark.parametrize(

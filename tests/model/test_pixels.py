@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.tolerances import assert_same_float32, near_float32
+from tests.support.tolerances import (
+    assert_rounded_to_levels,
+    assert_same_float32,
+    near_float32,
+)
 from vaeudf.errors import InputError
 from vaeudf.images.spec import ImageSpec
 from vaeudf.model.pixels import PixelScaler
@@ -74,6 +78,38 @@ def test_unscale_rounds_and_clips():
     assert found.ravel().tolist() == [0, 0, 128, 255, 0, 255]
     with pytest.raises(InputError, match=r"have shape \(1, 1, 1, 6\); expected \(B, 3, 1, 6\)\.$"):
         PixelScaler(ImageSpec(1, 6)).unscale(scaled)
+
+
+@pytest.mark.parametrize(
+    ("scaling", "moments"),
+    [
+        ("zero_one", (0.0, 1.0)),
+        ("minus_one_one", (0.5, 0.5)),
+        ("mean_std", ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))),
+    ],
+)
+def test_levels_are_neither_rounded_nor_clipped(scaling, moments):
+    given = dict(zip(("mean", "std"), moments, strict=True)) if scaling == "mean_std" else {}
+    scaler = PixelScaler(ImageSpec(5, 7, scaling=scaling, **given))
+    rng = np.random.default_rng(0)
+    expected = rng.uniform(-0.5, 1.5, (4, 5, 7, 3))
+    mean, std = map(np.asarray, moments)
+    scaled = torch.from_numpy((expected - mean) / std).permute(0, 3, 1, 2)
+    found = scaler.levels(scaled)
+    assert found.dtype == np.float32 and found.flags.c_contiguous and found.shape == (4, 5, 7, 3)
+    assert_same_float32(found, expected, terms=6, magnitude=np.abs(expected) + 2 * mean)
+    # Pictures are the same levels, rounded and clipped.
+    assert_rounded_to_levels(scaler.unscale(scaled), 255 * expected.clip(0, 1), terms=12)
+    with pytest.raises(InputError, match=r"have shape \(4, 3, 7, 5\); expected \(B, 3, 5, 7\)\.$"):
+        scaler.levels(scaled.transpose(2, 3))
+
+
+def test_levels_of_what_a_sigmoid_can_give_are_in_0_to_1():
+    ends = np.array([0.0, 2.0**-149, 0.5, 1 - 2.0**-24, 1.0], np.float32)
+    scaled = torch.from_numpy(ends.reshape(1, 1, 1, 5))
+    found = PixelScaler(ImageSpec(1, 5, 1)).levels(scaled)
+    assert found.min() == 0 and found.max() == 1
+    assert np.isnan(PixelScaler(ImageSpec(1, 5, 1)).levels(scaled * torch.nan)).all()
 
 
 def test_pictures_of_another_shape_are_not_scaled():

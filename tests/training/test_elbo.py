@@ -16,7 +16,8 @@ from tests.support.tolerances import (
 )
 from tests.support.two_colours import SPEC
 from vaeudf.model.conv_vae import conv_vae
-from vaeudf.training.elbo import MIN_VARIANCE, evaluate, posterior_means
+from vaeudf.model.likelihood import MIN_VARIANCE
+from vaeudf.training.elbo import evaluate, posterior_means
 
 
 def vae_and_pictures(count):

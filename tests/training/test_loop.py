@@ -10,10 +10,12 @@ import pytest
 import torch
 
 from tests.support.tolerances import (
+    SCORE,
     assert_sampled,
     assert_stated,
     differ,
     near_float32,
+    near_float64,
     near_stated,
     terms_of,
 )
@@ -21,6 +23,7 @@ from tests.support.two_colours import PLAN, SPEC, two_colours, with_changes
 from vaeudf.errors import BundleError, InputError
 from vaeudf.images.spec import ImageSpec
 from vaeudf.model.bundle import save_bundle
+from vaeudf.model.likelihood import MIN_VARIANCE, GaussianPixels
 from vaeudf.training.checkpoints import Checkpoints
 from vaeudf.training.loop import reconstruct, train
 from vaeudf.training.processes import Processes
@@ -81,6 +84,16 @@ def test_the_manifest(trained):
     }
 
 
+def test_the_likelihood_is_what_was_trained(trained, tmp_path):
+    expected = GaussianPixels(trained.held_out.squared_error)
+    assert trained.manifest.likelihood == expected
+    assert save_bundle(tmp_path / "m", trained.networks, trained.manifest).likelihood == expected
+    # At its maximum-likelihood value the Gaussian gives the reconstruction that was measured.
+    pixels = SPEC.height * SPEC.width * SPEC.channels
+    nats = 0.5 * pixels * (math.log(2 * math.pi * expected.variance) + 1)
+    assert nats == near_float64(trained.held_out.reconstruction, terms=SCORE)
+
+
 def test_the_z_range_is_where_training_items_lie(trained):
     low, high = np.array(trained.manifest.z_range)
     assert low.shape == high.shape == (2,) and (low <= high).all()
@@ -119,6 +132,7 @@ def test_pictures_without_any_difference_do_not_end_the_training(level):
     pixels = np.full((60, 16, 16, 3), level, np.uint8)
     found = train(pixels, SPEC, with_changes(epochs=40, learning_rate=1e-2)).held_out
     assert math.isfinite(found.elbo) and found.squared_error < 1e-4
+    assert found.likelihood.variance >= MIN_VARIANCE
 
 
 def test_beta_weighs_the_kl_term(trained):

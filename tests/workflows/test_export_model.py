@@ -31,7 +31,8 @@ from tests.support.tolerances import (
 from vaeudf.errors import BundleError, InputError
 from vaeudf.images.decode import decode_image
 from vaeudf.images.spec import ImageSpec
-from vaeudf.model.bundle import load_bundle
+from vaeudf.model.bundle import load_bundle, load_decoder
+from vaeudf.model.likelihood import GaussianPixels
 from vaeudf.model.manifest import MODEL
 from vaeudf.model.pixels import PixelScaler
 from vaeudf.table.open import open_table
@@ -76,11 +77,27 @@ def test_from_a_checkpoint_to_answers(spark, theirs, tmp_path, parquet_catalog, 
     model, code = theirs
     with caplog.at_level(logging.INFO, logger="vaeudf"):
         summary = export_model(
-            options(code, tmp_path, variance="log_sigma", catalog=parquet_catalog, sample=30)
+            options(
+                code,
+                tmp_path,
+                variance="log_sigma",
+                catalog=parquet_catalog,
+                sample=30,
+                likelihood="gaussian",
+            )
         )
     assert summary["latent_dim"] == 3 and summary["variance"] == "log_sigma"
     assert "*log_sigma " in caplog.text and " log_var " in caplog.text
     assert "On 30 pictures. KL is to the prior" in caplog.text
+    likelihood = load_bundle(tmp_path / "bundle", trust_model=True).likelihood
+    assert summary["likelihood"] == f"gaussian:{likelihood.variance}"
+    assert f"*gaussian {likelihood.variance:>14.4g} " in caplog.text
+    assert "\n bernoulli  " in caplog.text
+    # Of bytes, which are rounded: half a level beside it.
+    assert abs(likelihood.variance**0.5 - summary["reconstruction_error"] ** 0.5) < 0.5 / 255
+    assert "squared error (MSE, L2) is gaussian, binary cross-entropy (BCE) is bern" in caplog.text
+    assert "a bernoulli needs [0, 1], and whether its last layer is a sigmoid is" in caplog.text
+    assert "not recorded unless" not in caplog.text
 
     table = str(tmp_path / "table")
     night = EncodeCatalog(
@@ -192,6 +209,9 @@ def test_what_ends_it(theirs, tmp_path, change, message):
         ({"onnx_decoder": "d.onnx"}, "onnx-decoder goes with --onnx; name that, too"),
         ({"factory": None, "onnx": "e.onnx"}, "arguments goes with a factory; files of ONNX have"),
         ({"mean": "1,1,1"}, r"ImageSpec\.mean is \(1\.0, 1\.0, 1\.0\); expected None, because"),
+        ({"likelihood": "gaussian"}, "is measured on pictures, and there are none; name some with"),
+        ({"likelihood": "l1"}, "likelihood is 'l1'; expected gaussian:VARIANCE, such as gaussian"),
+        ({"likelihood": "gaussian:0"}, "likelihood is 'gaussian:0'; expected a finite variance ab"),
     ],
 )
 def test_bad_options(tmp_path, change, message):
@@ -216,7 +236,7 @@ def test_from_the_command_line(theirs, tmp_path):
             *("--height", "16", "--width", "32", "--clamp", "-30,20", "--variance", "softplus"),
             *("--py-files", "a.py", "--py-files", "b.zip", "--trust-model"),
             *("--scaling", "mean_std", "--mean", "0.5,0.4,0.3", "--std", "1,2,3"),
-            *("--background", "0,10,255"),
+            *("--background", "0,10,255", "--likelihood", "gaussian:0.01"),
         ],
     )
     assert given.arguments == {"kind": "LogSigma", "latent_dim": 2}
@@ -225,6 +245,7 @@ def test_from_the_command_line(theirs, tmp_path):
     assert model.clamp == (-30.0, 20.0) and model.variance == "softplus"
     assert (model.image.height, model.image.width) == (16, 32)
     assert model.image.background == (0, 10, 255)
+    assert model.stated_likelihood == GaussianPixels(0.01)
     assert model.image.mean == (0.5, 0.4, 0.3) and model.image.std == (1.0, 2.0, 3.0)
 
 
@@ -289,6 +310,15 @@ def test_from_onnx_to_answers(spark, tmp_path, parquet_catalog, garments, caplog
     summary = export_model(replace(asked, variance="log_var"))
     assert summary["factory"] == encoder and summary["interface"]["pixel_layout"] == "hwc"
     assert 0 < summary["reconstruction_error"] < 1
+    assert summary["likelihood"] is None and load_bundle(bundle).likelihood is None
+    assert "It is not recorded unless --likelihood says it." in caplog.text
+    decided = replace(asked, variance="log_var", likelihood="bernoulli", overwrite=True)
+    assert export_model(decided)["likelihood"] == "bernoulli"
+    made = load_decoder(load_bundle(bundle).decoder_files)
+    with torch.no_grad():
+        drawn = model.decode(torch.tensor([[0.5, -1.0, 2.0]])).permute(0, 2, 3, 1)
+    levels = made.decode_levels([[0.5, -1.0, 2.0]])
+    assert_same_float32(levels, drawn, terms=terms_of(model))
 
     assert encode_catalog(EncodeCatalog(parquet_catalog, bundle, table))["quarantined"] == {}
     spec = ImageSpec(16, 16)

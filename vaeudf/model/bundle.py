@@ -27,6 +27,7 @@ from vaeudf.model.architectures import architecture_of
 from vaeudf.model.decoder import PictureDecoder
 from vaeudf.model.encoder import PosteriorEncoder
 from vaeudf.model.foreign import NoDecoder
+from vaeudf.model.likelihood import MIN_VARIANCE, GaussianPixels, Likelihood
 from vaeudf.model.manifest import DECODER, ENCODER, ENCODER_ONNX, MANIFEST, MODEL, Manifest
 from vaeudf.model.networks import Networks
 from vaeudf.model.pixels import PixelScaler
@@ -80,6 +81,15 @@ class Bundle:
     def has_decoder(self) -> bool:
         """Whether the model can decode."""
         return not isinstance(self.decoder, NoDecoder)
+
+    @property
+    def likelihood(self) -> Likelihood | None:
+        """How likely a picture is under what the decoder gives; None if it is not known.
+
+        Of a model that ``train_vae`` made before manifests had it, it is what that had trained: the
+        held-out squared error is the variance.
+        """
+        return self.manifest.likelihood or _trained_likelihood(self.manifest)
 
     def decode(self, z: ArrayLike) -> NDArray[np.uint8]:
         """Decode latents (B, n) to pictures (B, H, W, C) uint8.
@@ -158,6 +168,16 @@ def _rebuild(files: NetworkFiles, place: int) -> tuple[Architecture, Networks]:
     name = manifest.weight_files[place]
     architecture.load(networks, name, files.weights)
     return architecture, networks
+
+
+def _trained_likelihood(manifest: Manifest) -> Likelihood | None:
+    held_out = manifest.training.get("held_out")
+    error: object = held_out.get("squared_error") if isinstance(held_out, dict) else None
+    # Only where the pixels are scaled to [0, 1] is their error one of levels.
+    ours = manifest.interface is None and manifest.image.scaling == "zero_one"
+    if not ours or not isinstance(error, float) or not 0 <= error <= 1:
+        return None
+    return GaussianPixels(max(error, MIN_VARIANCE))
 
 
 def _picture_decoder(network: nn.Module, manifest: Manifest) -> PictureDecoder:

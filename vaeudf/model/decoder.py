@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from vaeudf.errors import BundleError, InputError
 from vaeudf.images.spec import ImageSpec
 from vaeudf.model.pixels import PixelScaler
+
+_Number = TypeVar("_Number", np.uint8, np.float32)
 
 
 class PictureDecoder:
@@ -53,12 +58,31 @@ class PictureDecoder:
             InputError: The latents have another shape.
             BundleError: The model has no decoder, or it gives pictures of another shape.
         """
+        return self._decode(z, self._scaler.unscale)
+
+    @torch.inference_mode()
+    def decode_levels(self, z: ArrayLike) -> NDArray[np.float32]:
+        """Decode latents (B, n) to levels in [0, 1], float32 (B, H, W, C).
+
+        What :meth:`decode` rounds and clips to bytes: the mean or the probability of a
+        :class:`vaeudf.model.likelihood.Likelihood`, in its units, whatever the model's scaling. The
+        decoder may give levels below 0 and above 1, and numbers that are not finite.
+
+        Raises:
+            InputError: The latents have another shape.
+            BundleError: The model has no decoder, or it gives pictures of another shape.
+        """
+        return self._decode(z, self._scaler.levels)
+
+    def _decode(
+        self, z: ArrayLike, unscaled: Callable[[Tensor], NDArray[_Number]]
+    ) -> NDArray[_Number]:
         if np.ndim(z) != 2 or np.shape(z)[1] != self.latent_dim:
             raise InputError(f"z has shape {np.shape(z)}; expected (B, {self.latent_dim}).")
         latents = torch.from_numpy(np.ascontiguousarray(z, dtype=np.float32)).to(self._device)
         try:
             batches = [
-                self._scaler.unscale(self.network(batch))
+                unscaled(self.network(batch))
                 for batch in torch.split(latents, self.spec.batch_size)
             ]
         except InputError as error:

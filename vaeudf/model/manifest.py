@@ -11,10 +11,16 @@ import numpy as np
 
 from vaeudf.errors import BundleError, InputError
 from vaeudf.images.spec import ImageSpec
+from vaeudf.model import likelihood as likelihoods
 from vaeudf.model.interface import Interface, check_keys
+from vaeudf.model.likelihood import BernoulliPixels, GaussianPixels, Likelihood
 from vaeudf.model.variance import VARIANCES, Variance
 
-FORMAT = 2
+FORMAT = 3
+"""Of manifests with a likelihood; those without one are written as format 2, as they were before
+there was any, so that the same model has the same id as then."""
+_FORMAT_BEFORE_LIKELIHOOD = 2
+
 MANIFEST = "bundle.json"
 ENCODER = "encoder.safetensors"
 DECODER = "decoder.safetensors"
@@ -49,6 +55,7 @@ class Manifest:
             was exported, the first numbers of mu and of what states the variance, shape (2, at most
             16). A factory's code may change, which the checksums of its weights would not show.
             None if not known.
+        likelihood: How likely a picture is under what the decoder gives; None if not known.
         files: sha256 of each weight file.
     """
 
@@ -61,6 +68,7 @@ class Manifest:
     training: dict[str, Any] = field(default_factory=dict)
     interface: Interface | None = None
     test_vector: list[list[float]] | None = None
+    likelihood: Likelihood | None = None
     files: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -90,6 +98,11 @@ class Manifest:
             "image": self.image.to_dict(),
             "interface": interface,
         }
+        if self.likelihood is None:
+            content["format"] = _FORMAT_BEFORE_LIKELIHOOD
+            del content["likelihood"]
+        else:
+            content["likelihood"] = likelihoods.to_dict(self.likelihood)
         text = json.dumps(content, indent=2, allow_nan=False)
         # Lists of numbers on one line, for there may be thousands.
         text = re.sub(r"\[\n[-\d.,\se+]*\]", lambda found: " ".join(found[0].split()), text)
@@ -112,11 +125,16 @@ class Manifest:
         del content["format"]
         if found == 1:  # from before models made elsewhere could be exported
             content = {"interface": None, "test_vector": None, **content}
-        check_keys(MANIFEST, content, cls.__dataclass_fields__)
+        keys = set(cls.__dataclass_fields__)
+        if found <= _FORMAT_BEFORE_LIKELIHOOD:
+            keys.remove("likelihood")
+        check_keys(MANIFEST, content, keys)
         try:
             content["image"] = ImageSpec.from_dict(content["image"])
             if content["interface"] is not None:
                 content["interface"] = Interface.from_dict(content["interface"])
+            if "likelihood" in content:
+                content["likelihood"] = likelihoods.from_dict(content["likelihood"])
         except InputError as error:
             raise BundleError(f"{MANIFEST}: image: {error}") from None
         except BundleError as error:
@@ -151,6 +169,8 @@ class Manifest:
         check("training", isinstance(self.training, dict))
         tested = (2, min(n, TEST_VECTOR_LENGTH))
         check("test_vector", self.test_vector is None or _are_numbers(self.test_vector, tested))
+        known = (GaussianPixels, BernoulliPixels)
+        check("likelihood", self.likelihood is None or isinstance(self.likelihood, known))
         check("files", isinstance(files, dict) and set(files) == set(self.weight_files))
         check("files", all(isinstance(digest, str) for digest in files.values()))
 
@@ -166,6 +186,11 @@ class Manifest:
                 raise BundleError(
                     f"{MANIFEST}: latent_dim is {self.latent_dim}, but interface.latent_shape "
                     f"{list(self.interface.latent_shape)}; expected its product."
+                )
+            if self.interface.decoder is None and self.likelihood is not None:
+                raise BundleError(
+                    f"{MANIFEST}: likelihood is {self.likelihood}, but the model has no decoder; "
+                    "expected a decoder, or no likelihood."
                 )
             return  # the meaning of a factory's arguments is not known
         stated = {**self.image.to_dict(), "latent_dim": self.latent_dim}

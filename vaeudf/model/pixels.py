@@ -69,13 +69,33 @@ class PixelScaler(nn.Module):
         Raises:
             InputError: ``scaled`` has another shape.
         """
+        bytes_ = self._unscaled(scaled).round_().nan_to_num_(nan=0.0).clamp_(0, 255)
+        # Bytes, a quarter of the floats, are what leaves the device.
+        return bytes_.to(torch.uint8).contiguous().cpu().numpy()
+
+    def levels(self, scaled: Tensor) -> NDArray[np.float32]:
+        """Invert :meth:`scale`, for a decoder's output, to levels in [0, 1], byte / 255.
+
+        They are neither rounded nor clipped: a decoder may give levels below 0 and above 1, and NaN
+        stays NaN.
+
+        Args:
+            scaled: float of shape (B, channels, height, width).
+
+        Returns:
+            float32 of shape (B, height, width, channels), contiguous.
+
+        Raises:
+            InputError: ``scaled`` has another shape.
+        """
+        return (self._unscaled(scaled) / 255).contiguous().cpu().numpy()
+
+    def _unscaled(self, scaled: Tensor) -> Tensor:
+        """Return levels from 0 to 255 of scaled pixels, float32 (B, H, W, C), in new memory."""
         shape = (self.spec.channels, self.spec.height, self.spec.width)
         if scaled.shape[1:] != shape:
             raise InputError(
                 f"scaled pixels have shape {tuple(scaled.shape)}; "
                 f"expected (B, {', '.join(map(str, shape))})."
             )
-        levels = ((scaled.float() + self.offset) * self.divisor).round()
-        levels = levels.nan_to_num(nan=0.0).clamp(0, 255).permute(0, 2, 3, 1)
-        # Bytes, a quarter of the floats, are what leaves the device.
-        return levels.to(torch.uint8).contiguous().cpu().numpy()
+        return ((scaled.float() + self.offset) * self.divisor).permute(0, 2, 3, 1)

@@ -14,7 +14,9 @@ from vaeudf.table.footers import read_row_groups
 from vaeudf.table.open import PosteriorTable
 from vaeudf.table.snapshot import Snapshot, tail, tail_depth
 
-_TAIL, _ROW, _DELETED = "__vaeudf_tail", "__vaeudf_row", "__vaeudf_deleted"
+STORED_TAIL, STORED_ROW = "__vaeudf_tail", "__vaeudf_row"
+"""Where a row is stored: the end of its data file's path, and its number in the file."""
+_TAIL, _ROW, _DELETED = STORED_TAIL, STORED_ROW, "__vaeudf_deleted"
 # Up to so many deleted rows go to every task, rather than the table's rows through a shuffle.
 _MOST_BROADCAST = 5_000_000
 
@@ -36,19 +38,25 @@ def read_items_once(spark: SparkSession, table: PosteriorTable) -> DataFrame:
     return rows.dropDuplicates([ITEM_ID]) if changed_by_others(table) else rows
 
 
-def read_snapshot(spark: SparkSession, snapshot: Snapshot) -> DataFrame:
+def read_snapshot(spark: SparkSession, snapshot: Snapshot, *, placed: bool = False) -> DataFrame:
     """Return a version's rows, without those that deletion vectors delete.
 
     Args:
         spark: The session.
-        snapshot: The version.
+        snapshot: The version, of a Delta table if ``placed``.
+        placed: Whether rows say where they are stored, in :data:`STORED_TAIL`, of as many
+            components as :func:`vaeudf.table.snapshot.tail_depth` says, and :data:`STORED_ROW`.
     """
     files = [spark_literal(uri) for uri in snapshot.files]
     columns = snapshot.columns
     if columns is None:
         return spark.read.parquet(*files)
+    places = [_TAIL, _ROW] if placed else []
     if not files:
-        return spark.createDataFrame([], from_arrow_schema(columns.schema))
+        nothing = from_arrow_schema(columns.schema)
+        if placed:
+            nothing = nothing.add(_TAIL, "string").add(_ROW, "long")
+        return spark.createDataFrame([], nothing)
     # Files that were written before a column was added lack it: Spark must not ask one of them.
     rows = spark.read.schema(from_arrow_schema(columns.stored_schema)).parquet(*files)
     wanted = [
@@ -56,7 +64,7 @@ def read_snapshot(spark: SparkSession, snapshot: Snapshot) -> DataFrame:
         for name in columns.schema.names
         if name not in columns.partitions
     ]
-    if not (snapshot.deleted or columns.partitions):
+    if not (snapshot.deleted or columns.partitions or placed):
         return rows.select(*wanted)
     # Not by the name alone: the table may have a column of that name.
     hidden = rows.metadataColumn("_metadata")
@@ -65,7 +73,7 @@ def read_snapshot(spark: SparkSession, snapshot: Snapshot) -> DataFrame:
     place = F.substring_index(path, "/", -tail_depth(snapshot.files))
     rows = rows.select(*wanted, place.alias(_TAIL), hidden.getField("row_index").alias(_ROW))
     rows = _with_partitions(_without_deleted(rows, snapshot), snapshot)
-    return rows.select(*(F.col(quoted(name)) for name in columns.schema.names))
+    return rows.select(*(F.col(quoted(name)) for name in columns.schema.names), *places)
 
 
 def _without_deleted(rows: DataFrame, snapshot: Snapshot) -> DataFrame:

@@ -15,6 +15,7 @@ from vaeudf.table.delta import LOG, data_paths, has_commits, open_delta, read_co
 QUARANTINE = "_quarantine"
 STAGING = "_staging"
 RUNS = "_runs"
+PIXELS = "_pixels"
 
 _RUN_ID = re.compile(r"^\d{8}T\d{6}-[0-9a-f]{8}$")
 
@@ -62,4 +63,6 @@ def holds_only_runs(uri: str) -> bool:
     if system.get_file_info(inner).type != fs.FileType.Directory:
         return False
     names = {entry.base_name for entry in system.get_file_info(fs.FileSelector(inner))}
-    return all(name in (LOG, STAGING, QUARANTINE, RUNS) or is_run_id(name) for name in names)
+    return all(
+        name in (LOG, STAGING, QUARANTINE, RUNS, PIXELS) or is_run_id(name) for name in names
+    )

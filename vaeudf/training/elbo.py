@@ -16,12 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vaeudf.images.spec import ImageSpec
+from vaeudf.model.likelihood import MIN_VARIANCE, GaussianPixels
 from vaeudf.model.networks import Networks
 from vaeudf.model.pixels import PixelScaler
-
-MIN_VARIANCE = 1.0 / (12 * 255**2)
-"""The squared error, on average, of pixels that are rounded to 256 levels. Without a lower limit
-the error of pictures that are all white reaches 0, and its logarithm ends the training."""
 
 _BATCH_SIZE = 256
 
@@ -40,6 +37,15 @@ class Elbo(NamedTuple):
     reconstruction: float
     kl: float
     squared_error: float
+
+    @property
+    def likelihood(self) -> GaussianPixels:
+        """The pixels' likelihood that the ELBO counts with, if they are scaled to [0, 1].
+
+        Its variance has a lower limit. Without it, the error of pictures that are all white reaches
+        0, and its logarithm ends the training.
+        """
+        return GaussianPixels(max(self.squared_error, MIN_VARIANCE))
 
 
 class Vae(nn.Module):

@@ -19,11 +19,12 @@ from tqdm import tqdm
 from vaeudf.errors import InputError
 from vaeudf.images.spec import ImageSpec
 from vaeudf.model.conv_vae import conv_vae
+from vaeudf.model.likelihood import MIN_VARIANCE
 from vaeudf.model.manifest import Manifest
 from vaeudf.model.networks import Networks, channels_last
 from vaeudf.model.pixels import PixelScaler
 from vaeudf.training.checkpoints import Checkpoints, Reached, training_key, unpack
-from vaeudf.training.elbo import MIN_VARIANCE, Elbo, Vae, evaluate, posterior_means
+from vaeudf.training.elbo import Elbo, Vae, evaluate, posterior_means
 from vaeudf.training.plan import TrainingPlan, check_share
 from vaeudf.training.processes import Processes
 
@@ -119,6 +120,7 @@ def train(
             "epochs": len(run.history),
             "held_out": {key: round(value, 6) for key, value in elbo._asdict().items()},
         },
+        likelihood=elbo.likelihood,
     )
     return Trained(
         networks=networks,

@@ -14,11 +14,13 @@ from vaeudf.catalog.globs import check_exists
 from vaeudf.catalog.source import CatalogSource, list_items, stored_image_column
 from vaeudf.errors import BundleError, InputError
 from vaeudf.images.spec import ImageSpec, Scaling
+from vaeudf.model.export.evidence import format_evidence
 from vaeudf.model.export.foreign_model import ForeignModel
 from vaeudf.model.export.origin import OnnxFiles
-from vaeudf.model.export.probe import Probe
+from vaeudf.model.export.probe import MEASURED_ON_NOTHING, Probe
 from vaeudf.model.export.readings import format_readings
 from vaeudf.model.interface import Activation, LatentLayout, PixelLayout
+from vaeudf.model.likelihood import MEASURED
 from vaeudf.model.manifest import MANIFEST
 from vaeudf.model.py_files import use_py_files
 from vaeudf.model.variance import Variance
@@ -99,6 +101,11 @@ class ExportModel(FittingOptions):
     clamp: str | None = option(None, help="clamp what states the variance first, as -30,20")
     latent_scale: float = option(1.0, help="latents are (mu - shift) · scale")
     latent_shift: float = option(0.0, help="see latent-scale")
+    likelihood: str | None = option(
+        None,
+        help="loss of its training: gaussian (squared error; variance measured on the catalog), "
+        "gaussian:VARIANCE, or bernoulli (binary cross-entropy) (default: not recorded)",
+    )
     seed: int = option(0, help="chooses the sample")
     id_column: str = option("item_id", help="Parquet, CSV: the column with the unique ids")
     image_column: str = option("image", help="Parquet: the column with the images' bytes")
@@ -122,7 +129,8 @@ class ExportModel(FittingOptions):
                 "the size of the model's pictures is not known; name it with --image-size, or "
                 "--height and --width."
             )
-        self.model  # noqa: B018 - checks what it is made of
+        if self.model.stated_likelihood == MEASURED and self.catalog is None:
+            raise InputError(MEASURED_ON_NOTHING)
 
     @property
     def model(self) -> ForeignModel:
@@ -160,6 +168,7 @@ class ExportModel(FittingOptions):
             clamp=None if clamp is None else (clamp[0], clamp[1]),
             latent_scale=self.latent_scale,
             latent_shift=self.latent_shift,
+            likelihood=self.likelihood,
         )
 
     @property
@@ -205,6 +214,7 @@ def export_model(options: ExportModel) -> Summary:
         probe.use(sample)
         log.info("%s", format_readings(probe.trial.readings(), probe.variance))
         log.info("%s", _explanation(len(sample)))
+        _show_evidence(probe)
         error = probe.trial.reconstruction_error()
         if error is not None:
             _warn_of_pictures(error, probe.errors_by_scaling(), options.scaling)
@@ -227,6 +237,7 @@ def export_model(options: ExportModel) -> Summary:
         "recognised": probe.recognised.family or None,
         "latent_dim": bundle.latent_dim,
         "variance": bundle.manifest.variance,
+        "likelihood": None if bundle.likelihood is None else str(bundle.likelihood),
         "reconstruction_error": None
         if options.catalog is None
         else probe.trial.reconstruction_error(),
@@ -263,6 +274,31 @@ def _explanation(pictures: int) -> str:
         "leaves the picture recognisable. Where several could be right, the KL that the training "
         "logged tells them apart, or the line of its code that draws z: mu + exp(s / 2)·eps is "
         "log_var, mu + exp(s)·eps is log_sigma."
+    )
+
+
+def _show_evidence(probe: Probe) -> None:
+    """Show what decode(mu) of the sample says of the likelihood, and how to know it."""
+    evidence = probe.trial.evidence
+    if evidence is None:
+        return
+    stated = probe.source.stated_likelihood
+    chosen = evidence.gaussian if stated == MEASURED and evidence.is_finite else stated
+    log.info("%s", format_evidence(evidence, None if isinstance(chosen, str) else chosen))
+    last = {
+        "sigmoid": "its last layer is a sigmoid, which either loss may have",
+        "tanh": "its last layer is a tanh, which is rare with this loss",
+        "none": "whether its last layer is a sigmoid is not known",
+    }[probe.last_activation()]
+    log.info(
+        "On %d pictures. The likelihood is what the reconstruction loss of the training was: "
+        "squared error (MSE, L2) is gaussian, binary cross-entropy (BCE) is bernoulli; of another "
+        "loss, leave it out. The variance is the mean squared error of decode(mu), levels in "
+        "[0, 1], which makes the pictures most likely. The decoder gives levels from %.3g to %.3g; "
+        "a bernoulli needs [0, 1], and %s. The two numbers of nats, means per picture, cannot be "
+        "compared: that of bernoulli is not normalised for grey levels.%s",
+        *(evidence.pictures, evidence.low, evidence.high, last),
+        "" if stated else " It is not recorded unless --likelihood says it.",
     )
 
 

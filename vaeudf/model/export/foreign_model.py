@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from vaeudf.errors import InputError
 from vaeudf.images.spec import ImageSpec
 from vaeudf.model.export.origin import FactoryOrigin, OnnxFiles, Origin
 from vaeudf.model.interface import Activation, LatentLayout, PixelLayout
+from vaeudf.model.likelihood import MEASURED, Likelihood, parse_likelihood
 from vaeudf.model.variance import VARIANCES, Variance
 
 
@@ -40,6 +41,9 @@ class ForeignModel:
         clamp: What states the variance is clamped to this first.
         latent_scale: Latents are (mu - latent_shift) * latent_scale.
         latent_shift: See ``latent_scale``.
+        likelihood: How likely a picture is under what the decoder gives; in words ``bernoulli``,
+            ``gaussian:0.0123``, or ``gaussian``, whose variance is measured. What the loss of the
+            training was, which nothing else shows: it is never recognised.
     """
 
     factory: str | OnnxFiles
@@ -60,12 +64,14 @@ class ForeignModel:
     clamp: tuple[float, float] | None = None
     latent_scale: float = 1.0
     latent_shift: float = 0.0
+    likelihood: Likelihood | str | None = None
 
     def __post_init__(self) -> None:
         if self.variance is not None and self.variance not in VARIANCES:
             raise InputError(
                 f"variance is {self.variance!r}; expected one of {', '.join(VARIANCES)}."
             )
+        self.stated_likelihood  # noqa: B018 - checks the words
         if isinstance(self.factory, OnnxFiles):
             for name in ("arguments", "weights", "weights_prefix", "weights_key"):
                 if getattr(self, name):
@@ -73,6 +79,19 @@ class ForeignModel:
                         f"{name.replace('_', '-')} goes with a factory; files of ONNX have "
                         "their weights in them."
                     )
+
+    @property
+    def stated_likelihood(self) -> Likelihood | Literal["gaussian"] | None:
+        """What is said of the likelihood: all of it, or that it is a Gaussian, or nothing.
+
+        Raises:
+            InputError: The words are none that are known.
+        """
+        if not isinstance(self.likelihood, str):
+            return self.likelihood
+        if self.likelihood.strip() == MEASURED:
+            return MEASURED
+        return parse_likelihood(self.likelihood)
 
     @property
     def origin(self) -> Origin:

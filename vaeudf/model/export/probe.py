@@ -8,16 +8,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vaeudf.errors import BundleError
+from vaeudf.errors import BundleError, InputError
 from vaeudf.images.spec import Scaling
 from vaeudf.model.bundle import Bundle, save_bundle
 from vaeudf.model.encoder import answer_to_noise
 from vaeudf.model.export.calling import find_interface
 from vaeudf.model.export.checks import check_decoder, check_encoder, takes_channels_last
+from vaeudf.model.export.evidence import last_activation
 from vaeudf.model.export.foreign_model import ForeignModel
 from vaeudf.model.export.recognition import Recognised
 from vaeudf.model.export.trial import Trial
 from vaeudf.model.foreign import networks_of
+from vaeudf.model.interface import Activation
+from vaeudf.model.likelihood import MEASURED, Likelihood
 from vaeudf.model.manifest import Manifest
 from vaeudf.model.pixels import PixelScaler
 from vaeudf.model.variance import VARIANCES, Variance
@@ -26,6 +29,11 @@ from vaeudf.model.variance import VARIANCES, Variance
 _CHECKED = 4
 # Pictures that ways to scale pixels are tried on.
 _TRIED = 64
+
+MEASURED_ON_NOTHING = (
+    "likelihood is gaussian, whose variance is measured on pictures, and there are none; name some "
+    "with --catalog (or pass export_bundle a sample), or the variance, such as gaussian:0.0123."
+)
 
 
 class Probe:
@@ -63,6 +71,7 @@ class Probe:
             self.model, source, self._scaler.scale_array(noise)
         )
         self.variance = _variance(source.variance, self.recognised)
+        self._check_likelihood()
         self._networks = networks_of(self.model, self.interface, source.image)
         self._has_pictures = False
         self._try(noise)
@@ -79,6 +88,27 @@ class Probe:
         self._try(sample)
         self._has_pictures = True
         self.trial.check_finite()
+
+    @property
+    def likelihood(self) -> Likelihood | None:
+        """How likely a picture is: as said, and checked; None if nothing is said.
+
+        Raises:
+            InputError: The variance is to be measured, and there are no pictures to do that on.
+            BundleError: The decoder gives what cannot have this likelihood.
+        """
+        stated = self.source.stated_likelihood
+        if stated is None:
+            return None
+        if stated == MEASURED and not self._has_pictures:
+            raise InputError(MEASURED_ON_NOTHING)
+        evidence = self.trial.evidence
+        assert evidence is not None  # without a decoder nothing may be stated
+        if stated == MEASURED:
+            evidence.check_finite(MEASURED)
+            return evidence.gaussian
+        evidence.check(stated)
+        return stated
 
     def errors_by_scaling(self) -> dict[str, float]:
         """Return what the reconstruction error would be with each way to scale pixels."""
@@ -127,8 +157,15 @@ class Probe:
             interface=self.interface,
             # save_bundle compares it with what the loaded bundle gives.
             test_vector=answer_to_noise(self._networks.encoder, scaler),
+            likelihood=self.likelihood,
         )
         return save_bundle(path, self._networks, manifest)
+
+    def last_activation(self) -> Activation:
+        """Return which activation the pictures have gone through; ``none`` if it is not known."""
+        if self.interface.activation != "none" or self.interface.decoder is None:
+            return self.interface.activation
+        return last_activation(self._networks.decoder, self.interface.latent_dim)
 
     def question(self) -> str:
         """Return the question to ask if it is not known how the variance is stated."""
@@ -140,6 +177,15 @@ class Probe:
             f"{'|'.join(VARIANCES)}. A wrong reading ruins every result without an error, so there "
             "is no default."
         )
+
+    def _check_likelihood(self) -> None:
+        """Refuse a likelihood of pictures that nothing gives."""
+        if self.source.likelihood is not None and self.interface.decoder is None:
+            raise BundleError(
+                f"likelihood is said to be {self.source.likelihood}, but the model has no decoder, "
+                "and a likelihood is that of pictures around what one gives. Leave --likelihood "
+                "out, or name what decodes with --decoder or --onnx-decoder."
+            )
 
     def _try(self, pixels: NDArray[np.uint8]) -> None:
         """Check the model on the first of some pictures, and begin a trial on all of them."""

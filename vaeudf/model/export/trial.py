@@ -13,6 +13,7 @@ from vaeudf.errors import BundleError
 from vaeudf.images.difference import squared_error
 from vaeudf.images.spec import ImageSpec
 from vaeudf.model.decoder import PictureDecoder
+from vaeudf.model.export.evidence import Evidence, measure
 from vaeudf.model.export.readings import Reading, read
 from vaeudf.model.interface import Interface
 from vaeudf.model.networks import Networks
@@ -86,6 +87,20 @@ class Trial:
         None without a decoder.
         """
         return squared_error(self._reconstructions, self.pixels) if self.has_decoder else None
+
+    @cached_property
+    def evidence(self) -> Evidence | None:
+        """What decode(mu) of the pictures says of the likelihood; None without a decoder."""
+        if not self.has_decoder:
+            return None
+        mu, _ = self.posteriors("log_var")  # mu is the same by all readings
+        size = self._scaler.spec.batch_size
+        starts = range(0, len(mu), size)
+        # A batch at a time: levels are four times as large as pictures.
+        return measure(
+            (self.pixels[i : i + size], self._decoder.decode_levels(mu[i : i + size]))
+            for i in starts
+        )
 
     def _decode_error(self, z: NDArray[np.float32]) -> float:
         """Return the mean squared error of decode(z) against decode(mu), pixels in [0, 1]."""
