@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from vaeudf.catalog.reader import ImageReader, Place
 from vaeudf.catalog.source import CatalogSource, open_catalog
+from vaeudf.errors import InputError
 from vaeudf.images.decode import ImageFailure, decode_image
 from vaeudf.images.spec import ImageSpec
 from vaeudf.schema import ITEM_ID, PLACE
+from vaeudf.spark.kept_pixels import pixel_places
+from vaeudf.table.open import PosteriorTable
+from vaeudf.table.pixel_files import PictureShape, PixelFile, find_pixel_files, kept_shape
 
-Catalog = str | CatalogSource
-"""What names the pictures of items."""
+Catalog = str | CatalogSource | PosteriorTable
+"""What has the pictures of items: a catalog, or a table that keeps their pixels."""
 Pictures = Callable[[Iterator[Place]], Iterator[NDArray[np.uint8] | ImageFailure]]
 """Reads pictures, (H, W, C) as the model sees them, or says why one cannot be."""
 
@@ -53,17 +60,44 @@ class CatalogPictures:
             yield data if isinstance(data, ImageFailure) else decode_image(data, self.spec)
 
 
+@dataclass(frozen=True)
+class KeptPictures:
+    """Reads the pictures that a table keeps.
+
+    Attributes:
+        shape: Of each of them.
+    """
+
+    shape: PictureShape
+
+    def __call__(self, places: Iterator[Place]) -> Iterator[NDArray[np.uint8] | ImageFailure]:
+        """Yield the pictures at some places; those of one file are best together."""
+        for uri, own in groupby(places, key=itemgetter(0)):
+            rows = np.array([row for _, row, _, _ in own], np.int64)
+            with PixelFile(uri, self.shape) as file:
+                yield from file.rows(rows)
+
+
+def keeps_all_pixels(table: PosteriorTable) -> bool:
+    """Whether a table keeps the pixels of all its items."""
+    if table.version is None or kept_shape(table.provenance) is None:
+        return False
+    return len(find_pixel_files(table.uri, table.files)) == len(table.files)
+
+
 def picture_source(spark: SparkSession, catalog: Catalog, spec: ImageSpec) -> PictureSource:
     """Return where a catalog's pictures are, and how they are read.
 
     Args:
         spark: The session.
-        catalog: Its path, or how it is read.
+        catalog: Its path, or how it is read; or a table that keeps all pixels.
         spec: The pictures that the model takes.
 
     Raises:
         InputError: It is not there, or a column is missing or of the wrong type.
     """
+    if isinstance(catalog, PosteriorTable):
+        return _kept_pixels(spark, catalog, spec)
     source = CatalogSource(catalog) if isinstance(catalog, str) else catalog
     opened = open_catalog(spark, replace(source, payload_columns=()))
 
@@ -75,6 +109,26 @@ def picture_source(spark: SparkSession, catalog: Catalog, spec: ImageSpec) -> Pi
         return spark.createDataFrame(rows, _PLACES)
 
     return PictureSource(places, CatalogPictures(opened.stored_image_column(spark), spec))
+
+
+def _kept_pixels(spark: SparkSession, table: PosteriorTable, spec: ImageSpec) -> PictureSource:
+    if not keeps_all_pixels(table):
+        raise InputError(
+            f"table {table.uri} does not keep the pixels of all its items; name the catalog that "
+            "has their pictures, or run encode_catalog --keep-pixels."
+        )
+    shape = PictureShape(spec.height, spec.width, spec.channels)
+    if kept_shape(table.provenance) != shape:
+        raise InputError(
+            f"table {table.uri} keeps pictures of {kept_shape(table.provenance)}, but the model "
+            f"takes {shape}; name the model that the table was encoded with."
+        )
+
+    def places(item_ids: Sequence[str] | None) -> DataFrame:
+        found = pixel_places(spark, table)
+        return found if item_ids is None else found.where(F.col(ITEM_ID).isin(list(item_ids)))
+
+    return PictureSource(places, KeptPictures(shape))
 
 
 _PLACES = f"{ITEM_ID} string, " + ", ".join(

@@ -38,6 +38,7 @@ from vaeudf.schema import (
     quoted,
 )
 from vaeudf.spark.cluster import Cluster
+from vaeudf.table.open import PosteriorTable
 
 ADDED = (LOG_P_X_GIVEN_Z, PICTURE_ERROR, CANDIDATE_RANK)
 """The columns that hits have more of afterwards."""
@@ -110,7 +111,8 @@ def rerank(
         hits: From :func:`vaeudf.top_k`, with the ``k`` of as many candidates as are wanted.
         bundle: The model, from :func:`vaeudf.load_bundle`.
         catalog: Has the items' pictures: its path, or a :class:`vaeudf.catalog.kind.CatalogSource`,
-            which says how it is read.
+            which says how it is read; or a table that keeps all pixels
+            (``encode_catalog --keep-pixels``), from :func:`vaeudf.table.open.open_posteriors`.
         queries: The points that were asked with: shape (Q, n), which are named "0", "1", … as
             ``top_k`` names them, or by their names, or
             :class:`vaeudf.query.latents.Latents`.
@@ -171,6 +173,7 @@ def plan_rerank(
     _check_columns(hits)
     names, z = _named(queries)
     _check_points(names, z, bundle.latent_dim)
+    _check_model(catalog, bundle)
     likelihood = likelihood_of(bundle, likelihood)
     spark = hits.sparkSession
     # Neighbours among the candidates' pictures are then compared with neighbours among the means.
@@ -185,7 +188,9 @@ def plan_rerank(
     source = picture_source(spark, catalog, bundle.manifest.image)
     comparison = Comparison(source.read, bundle.manifest.image, means, likelihood)
     items = _by_item(hits.join(F.broadcast(positions), QUERY_ID, "left"))
-    placed = items.join(source.places(item_ids), ITEM_ID, "left")
+    # A catalog may have come to have an item twice since.
+    places = source.places(item_ids).dropDuplicates([ITEM_ID])
+    placed = items.join(places, ITEM_ID, "left")
     tasks = tasks_for(CANDIDATES * len(names), bundle, Cluster(spark).num_cores)
     compared = in_file_order(placed, tasks).mapInArrow(comparison, _compared_type(items))
     observed = Observation()
@@ -238,6 +243,17 @@ def _check_columns(hits: DataFrame) -> None:
     if taken:
         raise InputError(
             f"the hits have a column {min(taken)!r} already, which rerank adds; rename or drop it."
+        )
+
+
+def _check_model(catalog: Catalog, bundle: Bundle) -> None:
+    if not isinstance(catalog, PosteriorTable) or not catalog.provenance:
+        return
+    if catalog.model_id != bundle.model_id:
+        raise InputError(
+            f"table {catalog.uri} keeps the pixels that model {catalog.model_id[:12]}… takes, but "
+            f"the model is {bundle.model_id[:12]}…; expected the one that the table was encoded "
+            "with."
         )
 
 

@@ -17,6 +17,7 @@ from vaeudf.workflows.cli import Summary, check_goes_with, flag_of
 from vaeudf.workflows.pictures import RERANK, check_pictures, find_pictures, load_decoder
 
 if TYPE_CHECKING:
+    from vaeudf.catalog.source import CatalogSource
     from vaeudf.decoding.rerank import Reranked
     from vaeudf.model.bundle import Bundle
     from vaeudf.model.likelihood import Likelihood
@@ -93,6 +94,7 @@ class Reranking:
         bundle: The model that decodes z.
         likelihood: How its output is read.
         catalog: Where the pictures are, as the options say.
+        uses_kept_pixels: Whether they come from the table instead.
         k: How many hits each query is to have.
         candidates: Of how many they are chosen.
     """
@@ -100,6 +102,7 @@ class Reranking:
     bundle: Bundle
     likelihood: Likelihood
     catalog: str | None
+    uses_kept_pixels: bool
     k: int
     candidates: int
 
@@ -113,7 +116,9 @@ class Reranking:
         """
         from vaeudf.decoding.rerank import plan_rerank
 
-        catalog = find_pictures(spark, table, self.catalog, use=RERANK)
+        catalog: CatalogSource | PosteriorTable = table
+        if not self.uses_kept_pixels:
+            catalog = find_pictures(spark, table, self.catalog, use=RERANK)
         return plan_rerank(
             hits,
             self.bundle,
@@ -154,8 +159,13 @@ def prepare_rerank(options: Any, table: PosteriorTable) -> Reranking | None:
     bundle = load_decoder(
         table, options.model, options.catalog, trust_model=options.trust_model, use=RERANK
     )
+    from vaeudf.decoding.picture_sources import keeps_all_pixels
     from vaeudf.decoding.rerank import likelihood_of
 
     likelihood = likelihood_of(bundle, likelihood_said(options))
-    check_pictures(table, options.catalog, use=RERANK)
-    return Reranking(bundle, likelihood, options.catalog, options.num_hits, options.num_candidates)
+    kept = options.catalog is None and keeps_all_pixels(table)
+    if not kept:
+        check_pictures(table, options.catalog, use=RERANK)
+    return Reranking(
+        bundle, likelihood, options.catalog, kept, options.num_hits, options.num_candidates
+    )
