@@ -152,9 +152,9 @@ def _of_pictures(hit: Row, *, reranked: bool) -> list[tuple[str, str]]:
     """Return what an item's card says of a hit that was ranked by its picture."""
     if not reranked:
         return []
-    told = [("candidate", f"{hit[CANDIDATE_RANK]:,}")]
+    told = [("candidate rank", f"was no. {hit[CANDIDATE_RANK]:,}")]
     if hit[PICTURE_ERROR] is not None:
-        told.append(("picture error", f"{hit[PICTURE_ERROR]:.4f}"))
+        told.append(("picture error", f"error {hit[PICTURE_ERROR]:.4f}"))
     return told
 
 
