@@ -10,7 +10,9 @@ with the bare loop that reads and decodes the distinct candidates' files in as m
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
+import statistics
 import sys
 import time
 from pathlib import Path
@@ -134,13 +136,74 @@ def kept(options: argparse.Namespace) -> None:
     spark.stop()
 
 
+def _read_all(paths: list[str]) -> int:
+    """Read and decode files as the model sees them, and do nothing else."""
+    from vaeudf.images.decode import decode_image
+    from vaeudf.images.spec import ImageSpec
+
+    spec = ImageSpec(SIDE, SIDE)
+    return sum(isinstance(decode_image(Path(p).read_bytes(), spec), np.ndarray) for p in paths)
+
+
+def files(options: argparse.Namespace) -> None:
+    """Compare re-ranking from a folder of small files with the bare loop over these files."""
+    from benchmarks.catalogs import make_data
+    from vaeudf.decoding.rerank import plan_rerank
+    from vaeudf.model.bundle import load_bundle
+    from vaeudf.query.bulk import plan
+    from vaeudf.query.latents import from_rows
+    from vaeudf.query.options import QueryOptions
+    from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
+
+    data, model = options.data / "photos", options.data / "model"
+    table, catalog = options.data / "posteriors", data / "large" / "files"
+    if not model.exists():
+        make_model(model)
+    if not data.exists():
+        make_data(data, options.photos, options.files)
+    spark = session(options.data)
+    if not table.exists():
+        encode_catalog(EncodeCatalog(str(catalog), str(model), str(table)))
+    bundle, opened = load_bundle(model), open_posteriors(str(table))
+    z = np.random.default_rng(0).normal(size=(options.queries // 10, LATENT_DIM))
+    asked = QueryOptions(k=options.candidates, tolerance=0.2)
+    hits = plan(opened, from_rows(list(z)), asked).hits.persist()
+    paths = [f"{catalog}/{row.item_id}" for row in hits.select("item_id").distinct().collect()]
+    parts = [paths[core::CORES] for core in range(CORES)]
+    seconds: dict[str, list[float]] = {"bare": [], "ours": []}
+    with ProcessPoolExecutor(CORES, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for run in range(options.repeats + 1):
+            start = time.perf_counter()
+            assert sum(pool.map(_read_all, parts)) == len(paths)
+            bare = time.perf_counter() - start
+            start = time.perf_counter()
+            done = plan_rerank(hits, bundle, str(catalog), z, 10)
+            assert done.hits.count() == 10 * len(z) and done.pictures == len(paths)
+            if run:  # the first one starts the workers
+                seconds["bare"].append(bare)
+                seconds["ours"].append(time.perf_counter() - start)
+            tell(f"bare {bare:.1f} s, re-ranking {time.perf_counter() - start:.1f} s")
+    bare, ours = (statistics.median(seconds[name]) for name in ("bare", "ours"))
+    head = ["distinct files", "pairs", "bare loop, s", "re-ranking, s", "ratio"]
+    pairs = options.candidates * len(z)
+    print_table(head, [[f"{len(paths):,}", f"{pairs:,}", bare, ours, f"{ours / bare:.2f}×"]])
+    spark.stop()
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--photos", help="a folder of JPEGs to make the small files of")
     parser.add_argument("--posteriors", type=Path)
     parser.add_argument("--items", type=int, default=1_000_000)
+    parser.add_argument("--files", type=int, default=25_000)
     parser.add_argument("--queries", type=int, default=10_000)
     parser.add_argument("--candidates", type=int, default=200)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--only", choices=("kept", "files"))
     parsed = parser.parse_args()
     parsed.data.mkdir(parents=True, exist_ok=True)
-    kept(parsed)
+    if parsed.only != "files":
+        kept(parsed)
+    if parsed.only != "kept":
+        files(parsed)
