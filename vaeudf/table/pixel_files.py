@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from pyarrow import fs
 
 from vaeudf.errors import TableError, root_cause
+from vaeudf.images.spec import ImageSpec
 from vaeudf.schema import ITEM_ID, PIXELS_KEY
 from vaeudf.storage.locations import filesystem, make_folder
 from vaeudf.table.runs import PIXELS, is_run_id
@@ -48,6 +49,11 @@ class PictureShape(NamedTuple):
     height: int
     width: int
     channels: int
+
+    @classmethod
+    def of(cls, spec: ImageSpec) -> PictureShape:
+        """Return the shape of a model's pictures."""
+        return cls(spec.height, spec.width, spec.channels)
 
     @property
     def num_bytes(self) -> int:
