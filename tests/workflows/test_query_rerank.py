@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from tests.support.scene import NUM_ITEMS, SPEC
+import vaeudf
+from tests.support.scene import LATENT_DIM, NUM_ITEMS, SPEC, make_bundle
 from vaeudf.errors import BundleError, InputError
 from vaeudf.images.decode import decode_image
 from vaeudf.model.bundle import load_bundle
+from vaeudf.table.open import open_posteriors
+from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
 from vaeudf.workflows.query_topk import QueryTopk, query_topk
 
 Z = {"0,0,0,0": [0.0, 0, 0, 0], "0.5,-1,0,2": [0.5, -1, 0, 2]}
@@ -120,3 +124,39 @@ def test_a_model_without_a_decoder(table, bundle_path, monkeypatch):
     monkeypatch.setattr("vaeudf.model.bundle.Bundle.has_decoder", False)
     with pytest.raises(BundleError, match="no decoder, and --rerank compares pictures with what"):
         query_topk(QueryTopk(table, **ASKED))
+
+
+@pytest.mark.spark
+def test_kept_pixels_need_no_catalog(
+    spark, parquet_catalog, bundle_path, garments, tmp_path, capsys
+):
+    catalog, path = tmp_path / "catalog", str(tmp_path / "table")
+    shutil.copytree(parquet_catalog, catalog)
+    encode_catalog(EncodeCatalog(str(catalog), bundle_path, path, keep_pixels=True))
+    shutil.rmtree(catalog)
+    summary = query_topk(QueryTopk(path, **ASKED, k=3, candidates=NUM_ITEMS))
+    assert (summary["pictures_read"], summary["pictures_unreadable"]) == (NUM_ITEMS, 0)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()[1:7]]
+    right = nearest_pictures(bundle_path, garments)
+    assert [line[2] for line in lines] == [*right[0][:3], *right[1][:3]]
+
+    # From Python, with the table in place of the catalog.
+    table, z = open_posteriors(path), list(Z.values())
+    hits = vaeudf.top_k(table, z, NUM_ITEMS)
+    likelihood = vaeudf.GaussianPixels(0.02)
+    bundle = load_bundle(bundle_path)
+    rows = vaeudf.rerank(hits, bundle, table, z, 3, likelihood=likelihood).orderBy(
+        "query_id", "rank"
+    )
+    assert [row.item_id for row in rows.collect()] == [line[2] for line in lines]
+    other = make_bundle(tmp_path / "other", LATENT_DIM, seed=1)
+    with pytest.raises(InputError, match=r"keeps the pixels that model .* takes, but the model is"):
+        vaeudf.rerank(hits, other, table, z, likelihood=likelihood)
+
+    # A data file without its pixels: then the catalog is needed again.
+    pixels = next(Path(path, "_pixels").rglob("*.arrow"))
+    pixels.unlink()
+    with pytest.raises(InputError, match="does not keep the pixels of all its items; name the"):
+        vaeudf.rerank(hits, bundle, open_posteriors(path), z, likelihood=likelihood)
+    with pytest.raises(InputError, match="--rerank reads its pictures: name the catalog with"):
+        query_topk(QueryTopk(path, **ASKED))
