@@ -99,7 +99,7 @@ def test_first_night(spark, first_night, capsys):
     described = maintain_table(MaintainTable(table, action="describe"))
     assert described["pixel_bytes"] == summary["pixel_bytes"]
     (line,) = [x for x in capsys.readouterr().out.splitlines() if x.startswith("pixels ")]
-    expected = f"16 × 16 × 3 bytes an item, 3 files, {summary['pixel_bytes']:,} bytes"
+    expected = f"16 × 16 × 3 bytes an item; 3 of 3 files have them, {summary['pixel_bytes']:,} bytes"
     assert line.removeprefix("pixels").strip() == expected
 
 
