@@ -11,6 +11,7 @@ from vaeudf.catalog.source import CatalogSource, read_thumbnails
 from vaeudf.health.findings import Findings
 from vaeudf.pages.health_page import pictured, write_health_page
 from vaeudf.pages.page import THUMBNAIL_SIDE
+from vaeudf.pages.picture_agreement import ExamplePictures
 from vaeudf.table.open import PosteriorTable
 from vaeudf.workflows.pictures import read_facts
 
@@ -22,10 +23,12 @@ class HealthPage:
     Attributes:
         folder: Where to write it.
         pictures: The catalog; None if it is not known where it is.
+        examples: The pictures of hits beside those of z, if they were compared.
     """
 
     folder: str
     pictures: CatalogSource | None
+    examples: ExamplePictures | None = None
 
     def write(
         self,
@@ -40,4 +43,4 @@ class HealthPage:
         if self.pictures is not None:
             images = read_thumbnails(spark, self.pictures, item_ids, THUMBNAIL_SIDE)
         facts = read_facts(spark, table, item_ids) if item_ids else {}
-        return write_health_page(self.folder, findings, images, facts, seconds)
+        return write_health_page(self.folder, findings, images, facts, seconds, self.examples)
