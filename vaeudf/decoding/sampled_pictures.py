@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vaeudf.images.structure import gradient_magnitudes, structure_distances
+from vaeudf.images.structure import Edges, edges_of, structure_distances
 from vaeudf.model.likelihood import BernoulliPixels, Likelihood
 
 # Levels that are held as float64 at a time.
@@ -24,7 +24,7 @@ class PictureDistances(NamedTuple):
     Attributes:
         errors: The mean squared difference, levels in [0, 1], shape (Q, N).
         log_densities: log p(x|z) in nats, up to a constant and a factor above 0, shape (Q, N).
-        structure: 1 - GMSM (:mod:`vaeudf.images.structure`) of the first S z's, shape (S, N).
+        structure: In structure (:mod:`vaeudf.images.structure`), of the first S z's, shape (S, N).
     """
 
     errors: NDArray[np.float64]
@@ -73,17 +73,13 @@ class SampledPictures:
         densities = -errors
         if bernoulli:
             densities = products[count:] + zeros.sum(axis=1)[:, None]
-        own = gradient_magnitudes(levels[:num_structured])
-        return PictureDistances(errors, densities, structure_distances(own, self._magnitudes))
+        structure = structure_distances(edges_of(levels[:num_structured]), self._edges)
+        return PictureDistances(errors, densities, structure)
 
     @cached_property
-    def _magnitudes(self) -> NDArray[np.float32]:
-        return np.concatenate(
-            [
-                gradient_magnitudes(self.pixels[rows].astype(np.float32) / 255)
-                for rows in self._blocks()
-            ]
-        )
+    def _edges(self) -> Edges:
+        found = [edges_of(self.pixels[rows] / np.float32(255)) for rows in self._blocks()]
+        return Edges(np.concatenate([one.magnitudes for one in found]), found[0].weights)
 
     def _blocks(self) -> Iterator[slice]:
         rows = max(1, _LEVELS_PER_BLOCK // self.pixels[0].size)

@@ -106,6 +106,7 @@ class Agreement:
         kinds: What the z were drawn from.
         taus: The tolerances, ascending, 0 among them: the literal rule.
         even: Of each tolerance, whether no item crowds out the others with it.
+        best_tau: The index of the recommended tolerance; see :func:`choose_tau`.
         candidates: How many were ranked again, ascending, all below ``items``.
         error: Where the nearest pictures are those with the smallest squared error.
         structure: Where they are those of the most similar structure.
@@ -120,6 +121,7 @@ class Agreement:
     kinds: tuple[str, ...]
     taus: tuple[float, ...]
     even: tuple[bool, ...]
+    best_tau: int
     candidates: tuple[int, ...]
     error: Shares
     structure: Shares
@@ -135,11 +137,6 @@ class Agreement:
     def literal(self) -> int:
         """The index of the tolerance 0."""
         return self.taus.index(0.0)
-
-    @property
-    def best_tau(self) -> int:
-        """The index of the recommended tolerance; see :func:`best_tau`."""
-        return best_tau(self.error.hits, self.even)
 
     @property
     def enough(self) -> int:
@@ -161,14 +158,22 @@ class Agreement:
         return -(-self.recommended_candidates * items // self.items)
 
 
-def best_tau(hits: Estimates, even: Sequence[bool]) -> int:
-    """Return the index of the tolerance with the largest share, as the mean over the kinds of z.
+def choose_tau(resampled: NDArray[np.float64], even: Sequence[bool]) -> int:
+    """Return the index of the smallest tolerance whose hits agree as well as any's.
 
-    Only of those with which no item crowds out the others, if there are any; the smallest of those
-    that tie.
+    As the mean over the kinds of z, and only of those tolerances with which no item crowds out the
+    others, if there are any. It is as good as the best one if zero is in the 95 % interval of
+    the difference, both being of the same z.
+
+    Args:
+        resampled: Mean shares of resamples of the z, shape (taus, resamples).
+        even: Of each tolerance, whether no item crowds out the others.
     """
-    means = hits.mean.mean(axis=1)
-    return int(np.argmax(np.where(even, means, -1.0) if any(even) else means))
+    means = resampled.mean(axis=1)
+    allowed = np.asarray(even) if any(even) else np.ones(len(means), np.bool_)
+    best = int(np.argmax(np.where(allowed, means, -1.0)))
+    behind = np.percentile(resampled[best] - resampled, _TAIL, axis=1)
+    return int(np.argmax(allowed & (behind <= 0)))
 
 
 def enough_candidates(reranked: Estimates, tau: int) -> int:
@@ -232,6 +237,7 @@ def measure_agreement(
     candidates = tuple(c for c in CANDIDATES if c < len(ids))
     rng = np.random.default_rng([seed, mu.shape[1], 3])
     found: list[list[Estimates]] = []
+    resampled: list[NDArray[np.float64]] = []
     first: list[_Hits] = []
     points = draw_points(mu[order], queries, seed)
     for z in points:
@@ -242,21 +248,21 @@ def measure_agreement(
         alike = _nearest(distances.structure)
         few = hits.head(len(alike))
         both = np.take_along_axis(truth[: len(alike)], _places(alike), 1).mean(axis=1)
+        weights, few_weights = _resamples(queries, rng), _resamples(len(alike), rng)
+        own = _shares(truth, hits.plain)
+        resampled.append(own @ weights.T)
         found.append(
             [
-                _estimates(shares, rng)
-                for shares in (
-                    _shares(truth, hits.plain),
-                    _shares(truth, hits.reranked),
-                    _shares(alike, few.plain),
-                    _shares(alike, few.reranked),
-                    both,
-                )
+                _estimates(own, weights),
+                _estimates(_shares(truth, hits.reranked), weights),
+                _estimates(_shares(alike, few.plain), few_weights),
+                _estimates(_shares(alike, few.reranked), few_weights),
+                _estimates(both, few_weights),
             ]
         )
     plain, reranked, plain_alike, reranked_alike, truths = map(_stacked, zip(*found, strict=True))
     even = [_is_even(hubs, tau) for tau in tried]
-    tau = best_tau(plain, even)
+    tau = choose_tau(np.mean(resampled, axis=0), even)
     enough = enough_candidates(reranked, tau)
     return Agreement(
         items=len(ids),
@@ -265,6 +271,7 @@ def measure_agreement(
         kinds=KINDS,
         taus=tuple(tried),
         even=tuple(even),
+        best_tau=tau,
         candidates=candidates,
         error=Shares(queries, plain, reranked),
         structure=Shares(min(structured, queries), plain_alike, reranked_alike),
@@ -342,10 +349,14 @@ def _shares(nearest: NDArray[np.bool_], rows: NDArray[np.int64]) -> NDArray[np.f
     return np.asarray(nearest[queries, rows].mean(axis=-1))
 
 
-def _estimates(shares: NDArray[np.float64], rng: np.random.Generator) -> Estimates:
-    """Return means over the last axis, and the bootstrap's 95 % interval of each."""
+def _resamples(count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return what each of so many z weighs in each resample, shape (resamples, count)."""
+    return rng.multinomial(count, np.full(count, 1 / count), _RESAMPLES) / count
+
+
+def _estimates(shares: NDArray[np.float64], weights: NDArray[np.float64]) -> Estimates:
+    """Return means over the last axis, and the 95 % interval of each over resamples."""
     count = shares.shape[-1]
-    weights = rng.multinomial(count, np.full(count, 1 / count), _RESAMPLES) / count
     means = shares.reshape(-1, count) @ weights.T
     low, high = np.percentile(means, (_TAIL, 100 - _TAIL), axis=1)
     shape = shares.shape[:-1]

@@ -21,7 +21,10 @@ def agreement_record(found: Agreement) -> dict[str, Any]:
         "recommended_candidates": found.recommended_candidates,
         "recommended_share": found.recommended_candidates / found.items,
         "squared_error": _shares(found, found.error),
-        "structure": {"measure": "GMSM", **_shares(found, found.structure)},
+        "structure": {
+            "measure": "gradient magnitude similarity, mean of scales",
+            **_shares(found, found.structure),
+        },
         "nearest_by_both": _by_kind(found, found.truths, ()),
         "examples": [
             {
