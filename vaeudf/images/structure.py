@@ -1,9 +1,9 @@
 """How alike the structure of two pictures is: where their edges are, and how strong.
 
 The measure is the gradient magnitude similarity of Xue, Zhang, Mou and Bovik, "Gradient Magnitude
-Similarity Deviation", IEEE Transactions on Image Processing 23(2), 2014, at several scales, as Wang,
-Simoncelli and Bovik compare pictures ("Multiscale structural similarity", 2003). Two choices are
-made to tell which of many pictures is nearest, and not how much one was damaged:
+Similarity Deviation", IEEE Transactions on Image Processing 23(2), 2014, at several scales, as in
+"Multiscale structural similarity" of Wang, Simoncelli and Bovik, 2003. Two choices are made to tell
+which of many pictures is nearest, and not how much one was damaged:
 
 - It is summed up by the mean (their GMSM). Their deviation is 0 for any two pictures that differ
   evenly, however much.
