@@ -248,16 +248,16 @@ def measure_agreement(
         alike = _nearest(distances.structure)
         few = hits.head(len(alike))
         both = np.take_along_axis(truth[: len(alike)], _places(alike), 1).mean(axis=1)
-        weights, few_weights = _resamples(queries, rng), _resamples(len(alike), rng)
+        drawn, few_drawn = _resamples(queries, rng), _resamples(len(alike), rng)
         own = _shares(truth, hits.plain)
-        resampled.append(own @ weights.T)
+        resampled.append(own @ drawn.T / queries)
         found.append(
             [
-                _estimates(own, weights),
-                _estimates(_shares(truth, hits.reranked), weights),
-                _estimates(_shares(alike, few.plain), few_weights),
-                _estimates(_shares(alike, few.reranked), few_weights),
-                _estimates(both, few_weights),
+                _estimates(own, drawn),
+                _estimates(_shares(truth, hits.reranked), drawn),
+                _estimates(_shares(alike, few.plain), few_drawn),
+                _estimates(_shares(alike, few.reranked), few_drawn),
+                _estimates(both, few_drawn),
             ]
         )
     plain, reranked, plain_alike, reranked_alike, truths = map(_stacked, zip(*found, strict=True))
@@ -350,14 +350,14 @@ def _shares(nearest: NDArray[np.bool_], rows: NDArray[np.int64]) -> NDArray[np.f
 
 
 def _resamples(count: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Return what each of so many z weighs in each resample, shape (resamples, count)."""
-    return rng.multinomial(count, np.full(count, 1 / count), _RESAMPLES) / count
+    """Return how often each of so many z is in each resample, shape (resamples, count)."""
+    return rng.multinomial(count, np.full(count, 1 / count), _RESAMPLES).astype(np.float64)
 
 
-def _estimates(shares: NDArray[np.float64], weights: NDArray[np.float64]) -> Estimates:
+def _estimates(shares: NDArray[np.float64], drawn: NDArray[np.float64]) -> Estimates:
     """Return means over the last axis, and the 95 % interval of each over resamples."""
     count = shares.shape[-1]
-    means = shares.reshape(-1, count) @ weights.T
+    means = shares.reshape(-1, count) @ drawn.T / count
     low, high = np.percentile(means, (_TAIL, 100 - _TAIL), axis=1)
     shape = shares.shape[:-1]
     return Estimates(shares.mean(axis=-1), low.reshape(shape), high.reshape(shape))

@@ -14,6 +14,7 @@ which of many pictures is nearest, and not how much one was damaged:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -56,7 +57,7 @@ def edges_of(levels: NDArray[np.floating]) -> Edges:
     channels = levels.shape[3]
     weights = _LUMA if channels == 3 else np.full(channels, 1 / channels, np.float32)
     scales = list(_scales(levels.astype(np.float32) @ weights))
-    found = [_gradients(grey).reshape(len(grey), -1) for grey in scales]
+    found = [_gradients(grey).reshape(len(grey), math.prod(grey.shape[1:])) for grey in scales]
     shares = [np.full(one.shape[1], 1 / (len(found) * one.shape[1])) for one in found]
     return Edges(np.concatenate(found, axis=1), np.concatenate(shares).astype(np.float32))
 
