@@ -31,16 +31,19 @@ def agreement_sentences(found: Agreement, table_items: int, hubs: HubCurve) -> I
     hits, reranked = found.error.hits.mean, found.error.reranked.mean
     tau, enough = found.best_tau, found.enough
     count = found.recommended_candidates
+    flag = with_tolerance = ""
+    if tau != found.literal:
+        flag = f"--tolerance {found.tau:g} "
+        with_tolerance = f"{_range(hits[tau])} with {flag[:-1]}, "
     yield (
         f"Among {_items(found.items)}, of the {K} pictures nearest to what z decodes to, the "
-        f"{K} hits contain {_range(hits[found.literal])} by the literal rule, "
-        f"{_range(hits[tau])} with --tolerance {found.tau:g}, and "
+        f"{K} hits contain {_range(hits[found.literal])} by the literal rule, {with_tolerance}and "
         f"{_range(reranked[tau, enough])} once the best {count:,} are ranked again by p(x|z), "
         "depending on where z is."
     )
     yield (
-        f"Ask with --tolerance {found.tau:g} --rerank picture --candidates {count}: these are "
-        f"{count / found.items:.1%} of the items compared{_in_whole(found, table_items)}."
+        f"Ask with {flag}--rerank picture --candidates {count}: "
+        f"these are {count / found.items:.1%} of the items compared{_in_whole(found, table_items)}."
     )
 
 
@@ -50,9 +53,9 @@ def agreement_warnings(found: Agreement) -> list[str]:
     if found.unreadable:
         one = found.unreadable == 1
         warnings.append(
-            f"{found.unreadable:,} of {found.items + found.unreadable:,} sampled items have no "
-            f"picture that can be read; {'it is' if one else 'they are'} left out of the "
-            "comparison of hits with pictures."
+            f"{found.unreadable:,} of {found.items + found.unreadable:,} sampled items "
+            f"{'has' if one else 'have'} no picture that can be read; "
+            f"{'it is' if one else 'they are'} left out of the comparison of hits with pictures."
         )
     if not any(found.even):
         warnings.append(
