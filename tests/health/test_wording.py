@@ -162,16 +162,17 @@ def sentences_on(found, **changed):
 def test_in_short_about_pictures():
     text = sentences_on(agreement())
     assert (
-        "From --tolerance 0.1 on, no item crowds out the others. Among 2,000 items whose pictures "
-        "were read, of the 10 pictures nearest to what z decodes to, the 10 hits contain 8 to 41% "
+        "From --tolerance 0.1 on, no item crowds out the others. Among 2,000 items, a sample of "
+        "all 3,000, of the 10 pictures nearest to what z decodes to, the 10 hits contain 8 to 41% "
         "by the literal rule, 27 to 44% with --tolerance 0.2, and 96% once the best 100 are ranked "
         "again by p(x|z), depending on where z is. Ask with --tolerance 0.2 --rerank picture "
-        "--candidates 100: these are 5.0% of the items compared. For the same agreement in all "
-        "3,000 items expect to need the same share, some 150 candidates."
+        "--candidates 100: these are 5.0% of the items compared. Among all 3,000 the "
+        "same agreement takes more candidates, up to the same share, 150."
     ) in text
     assert "Ask with --tolerance 0.1" not in text  # one recommendation, not two
-    whole = sentences_on(agreement(items=3_000))
-    assert whole.count("Ask with") == 1 and "expect to need" not in whole
+    whole = sentences_on(agreement(items=2_997))
+    assert whole.count("Ask with") == 1 and "takes more candidates" not in whole
+    assert "Among all 2,997 items whose pictures can be read, of the 10" in whole
     even = sentences_on(agreement(), hubs=curve([[0.02], [0.02], [0.02]], [0.01]))
     assert "Even without a tolerance, no item crowds out the others." in even
     literal = sentences_on(agreement(best_tau=0))

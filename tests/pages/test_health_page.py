@@ -69,9 +69,9 @@ def test_hits_beside_what_z_decodes_to(tmp_path):
         "Do the hits look like what the sliders show?",
         "300 z of each kind were decoded (near items: an item’s mu and noise of 0.5 in each "
         "dimension; prior: N(0, I); sliders: uniform in their range)",
-        "the pictures of 2,000 items compared with each.",
+        "and compared with the pictures of 2,000 items, a sample of all 3,000. The figures are",
+        "All of this is among these items only.",
         "Chance would be 0.5%. Hits are ranked again by p(x|z), gaussian.",
-        "it takes the same share of it as candidates, not the same number",
         "literal rule 41.0% 39.0 to 43.0% 19.0% 17.0 to 21.0%",
         "tolerance 0.2 44.0% 42.0 to 46.0%",
         "re-ranked from 100 (5.0%), recommended 96.0% 94.0 to 98.0%",

@@ -36,8 +36,9 @@ def agreement_sentences(found: Agreement, table_items: int, hubs: HubCurve) -> I
         flag = f"--tolerance {found.tau:g} "
         with_tolerance = f"{_range(hits[tau])} with {flag[:-1]}, "
     yield (
-        f"Among {_items(found.items)}, of the {K} pictures nearest to what z decodes to, the "
-        f"{K} hits contain {_range(hits[found.literal])} by the literal rule, {with_tolerance}and "
+        f"Among {items_in_words(found, table_items)}, of the {K} pictures nearest to what z "
+        f"decodes to, the {K} hits contain {_range(hits[found.literal])} by the literal rule, "
+        f"{with_tolerance}and "
         f"{_range(reranked[tau, enough])} once the best {count:,} are ranked again by p(x|z), "
         "depending on where z is."
     )
@@ -98,17 +99,20 @@ def truths_sentence(found: Agreement) -> str:
     )
 
 
+def items_in_words(found: Agreement, table_items: int) -> str:
+    """Return which items were compared."""
+    if table_items <= found.items + found.unreadable:
+        return f"all {found.items:,} items whose pictures can be read"
+    return f"{found.items:,} items, a sample of all {table_items:,}"
+
+
 def _in_whole(found: Agreement, table_items: int) -> str:
-    if table_items <= found.items:
+    if table_items <= found.items + found.unreadable:
         return ""
     return (
-        f". For the same agreement in all {table_items:,} items expect to need the same share, "
-        f"some {found.candidates_among(table_items):,} candidates"
+        f". Among all {table_items:,} the same agreement takes more candidates, up to the same "
+        f"share, {found.candidates_among(table_items):,}"
     )
-
-
-def _items(count: int) -> str:
-    return f"{count:,} items whose pictures were read"
 
 
 def _range(shares: np.ndarray[tuple[int], np.dtype[np.float64]]) -> str:

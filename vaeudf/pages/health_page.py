@@ -135,7 +135,7 @@ def write_health_page(
         ),
         agreement=None
         if findings.agreement is None
-        else agreement_part(findings.agreement, examples),
+        else agreement_part(findings.agreement, health.items, examples),
         alike=ALIKE,
         near_plot=_near_plot(findings),
         pairs=[

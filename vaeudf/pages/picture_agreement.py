@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaeudf.health.agreement import Agreement, Estimates, Example, Shares
-from vaeudf.health.agreement_wording import kinds_in_words, truths_sentence
+from vaeudf.health.agreement_wording import items_in_words, kinds_in_words, truths_sentence
 from vaeudf.pages.health_plots import shares_plot
 from vaeudf.pages.page import Plot
 
@@ -76,6 +76,7 @@ class AgreementPart:
 
     Attributes:
         found: What was found.
+        items: Which items were compared, in words.
         kinds: What the kinds of z are, in words.
         truths: How far squared error and structure agree, in words.
         by_error: The table by squared error.
@@ -86,6 +87,7 @@ class AgreementPart:
     """
 
     found: Agreement
+    items: str
     kinds: str
     truths: str
     by_error: Sequence[Row]
@@ -95,8 +97,16 @@ class AgreementPart:
     examples: Sequence[ShownExample]
 
 
-def agreement_part(found: Agreement, pictures: ExamplePictures | None) -> AgreementPart:
-    """Return what the page shows of an agreement."""
+def agreement_part(
+    found: Agreement, table_items: int, pictures: ExamplePictures | None
+) -> AgreementPart:
+    """Return what the page shows of an agreement.
+
+    Args:
+        found: What was found.
+        table_items: How many items the table has.
+        pictures: Those of the examples, if they are to be shown.
+    """
     tau, enough = found.best_tau, found.enough
     hits, reranked = found.error.hits, _at(found.error.reranked, tau)
     examples = (
@@ -109,6 +119,7 @@ def agreement_part(found: Agreement, pictures: ExamplePictures | None) -> Agreem
     )
     return AgreementPart(
         found=found,
+        items=items_in_words(found, table_items),
         kinds=kinds_in_words(),
         truths=truths_sentence(found),
         by_error=_rows(found, found.error, range(len(found.candidates))),
