@@ -19,10 +19,20 @@ from vaeudf.table.runs import new_run_id
 _CHUNK = 1_000_000
 
 
-def make_table(spark: SparkSession, path: str, items: Posteriors) -> None:
-    """Write items as a posterior table, as encode_catalog does after encoding."""
+def make_table(
+    spark: SparkSession, path: str, items: Posteriors, provenance: dict[str, str] | None = None
+) -> None:
+    """Write items as a posterior table, as encode_catalog does after encoding.
+
+    Args:
+        spark: The session.
+        path: Where to.
+        items: The posteriors.
+        provenance: What the table is to say of where it is from besides.
+    """
     latent_dim = items.mu.shape[1]
-    provenance = {"vaeudf.model_id": "0" * 64, "vaeudf.model_path": "", "vaeudf.catalog": "{}"}
+    made = {"vaeudf.model_id": "0" * 64, "vaeudf.model_path": "", "vaeudf.catalog": "{}"}
+    provenance = made | (provenance or {})
     schema = posterior_schema(pa.schema([("price", pa.int32())]), provenance)
     staging = Path(f"{path}-staging")
     staging.mkdir(parents=True)

@@ -81,8 +81,10 @@ def test_names_can_be_replaced_in_a_test(monkeypatch):
 def test_dir_lists_what_is_promised():
     assert dir(vaeudf) == sorted(
         [
+            "BernoulliPixels",
             "Bundle",
             "ForeignModel",
+            "GaussianPixels",
             "ImageSpec",
             "OnnxFiles",
             "PosteriorIndex",

@@ -38,6 +38,7 @@ def test_the_commands_are_those_tested_here():
         "./spark-submit.sh query_topk",
         "./spark-submit.sh query_topk",
         "./spark-submit.sh query_topk",
+        "./spark-submit.sh query_topk",
         "./spark-submit.sh inspect_table",
         "./spark-submit.sh cluster_catalog",
         "./spark-submit.sh decode_latents",
@@ -76,15 +77,17 @@ def test_your_own_catalog_and_model(tmp_path):
     assert len(outputs[2].splitlines()) == 1 + 5 + 1
     assert pq.read_table(tmp_path / "results").num_rows == 30
     assert (tmp_path / "page" / "index.html").is_file()
-    assert outputs[4].splitlines()[0].split() == ["query_id", "rank", "item_id", "kl"]
-    assert len(outputs[4].splitlines()) == 1 + 10 + 1
-    assert outputs[4].count("dress/0042.jpg") == 10
-    photo, rank, nearest, divergence = outputs[5].splitlines()[1].split()
+    told = json.loads(outputs[4].splitlines()[-1])
+    assert (told["pictures_read"], told["pictures_unreadable"]) == (60, 0)
+    assert outputs[5].splitlines()[0].split() == ["query_id", "rank", "item_id", "kl"]
+    assert len(outputs[5].splitlines()) == 1 + 10 + 1
+    assert outputs[5].count("dress/0042.jpg") == 10
+    photo, rank, nearest, divergence = outputs[6].splitlines()[1].split()
     assert (photo, rank, nearest) == ("photos/dress/0042.jpg", "1", "dress/0042.jpg")
     assert divergence == "0.0000"
     assert json.loads((tmp_path / "health" / "health.json").read_text())["items"] == 60
     assert pq.read_table(tmp_path / "clusters" / "items").num_rows == 60
-    for folder in ("health", "clusters-page", "traversal"):
+    for folder in ("like-decode-z", "health", "clusters-page", "traversal"):
         assert (tmp_path / folder / "index.html").is_file()
 
 

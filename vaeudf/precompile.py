@@ -15,8 +15,10 @@ from vaeudf.clustering.divergences import KL
 from vaeudf.clustering.lloyd import fit
 from vaeudf.clustering.plan import Plan
 from vaeudf.clustering.summaries import summarise
+from vaeudf.decoding.picture_densities import compare_pixels
 from vaeudf.gaussian.arrays import Gaussians
 from vaeudf.gaussian.scores import SCORES, Score
+from vaeudf.model.likelihood import BernoulliPixels, GaussianPixels
 from vaeudf.numerics.boxes import Boxes
 from vaeudf.numerics.kd_tree import BLOCK_SIZE, kd_order
 from vaeudf.query.latents import Latents
@@ -37,7 +39,7 @@ _NARROW = -8.0
 
 
 def precompile() -> None:
-    """Search some numbers in every way that tasks and the library search."""
+    """Work on some numbers in every way that tasks and the library do."""
     rng = np.random.default_rng(0)
     for latent_dim in _LATENT_DIMS:
         mu, log_var = rng.normal(size=(2, _NUM_ITEMS, latent_dim))
@@ -49,6 +51,7 @@ def precompile() -> None:
                 _as_library(*items)
                 _as_task(*items)
         _as_clustering(mu, log_var)
+    _as_reranking(rng)
 
 
 def _as_library(mu: NDArray[np.floating], log_var: NDArray[np.floating]) -> None:
@@ -98,6 +101,14 @@ def _as_clustering(mu: NDArray[np.float64], log_var: NDArray[np.float64]) -> Non
 
     fitted = fit(run, Plan(KL, (3,), restarts=1, max_iterations=2))
     summarise(run, fitted, fitted.best(), num_nearest=3)
+
+
+def _as_reranking(rng: np.random.Generator) -> None:
+    pixels = rng.integers(0, 256, (2, 64), dtype=np.uint8)
+    means = rng.random((2, 64), dtype=np.float32)
+    pairs = np.array([0, 1])
+    for likelihood in (GaussianPixels(0.01), BernoulliPixels()):
+        compare_pixels(pixels, means, pairs, pairs, likelihood)
 
 
 def _request(

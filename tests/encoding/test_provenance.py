@@ -8,6 +8,7 @@ import pytest
 
 from vaeudf.catalog.source import CatalogSource
 from vaeudf.encoding.provenance import Provenance
+from vaeudf.table.pixel_files import PictureShape
 
 SOURCE = CatalogSource("/photos", "parquet", payload_columns=["price"])
 OWN = Provenance("m1", "/model", SOURCE, "float32", "20260101T000000-0123abcd")
@@ -20,6 +21,15 @@ def test_it_is_read_back():
         *("vaeudf.run_id", "vaeudf.precision"),
     }
     assert Provenance.from_metadata(metadata) == OWN
+
+
+def test_kept_pixels_are_part_of_it():
+    kept = replace(OWN, pictures=PictureShape(4, 5, 3))
+    metadata = kept.to_metadata()
+    assert metadata["vaeudf.pixels"] == '{"height": 4, "width": 5, "channels": 3}'
+    assert Provenance.from_metadata(metadata) == kept != OWN
+    assert OWN.agrees_with(kept), "the posteriors are the same"
+    assert kept.staging_key(full=False) != OWN.staging_key(full=False)
 
 
 def test_tables_of_before_precision_was_a_choice():

@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -17,9 +18,13 @@ from tests.support.chunks import (
     rows,
 )
 from vaeudf.encoding import staging
+from vaeudf.encoding.chunk_pixels import chunk_pixels
 from vaeudf.encoding.staging import clean, has_chunks, open_run, write_chunk
 from vaeudf.errors import InputError, TooManyFailures
+from vaeudf.table.pixel_files import PictureShape, PixelFile, PixelWriter
 from vaeudf.table.runs import new_run_id
+
+SHAPE = PictureShape(2, 2, 1)
 
 
 def read_ids(folder: str) -> list[str]:
@@ -201,3 +206,64 @@ def test_nothing_is_removed_where_the_log_cannot_be_read(table):
     Path(table, "_delta_log", f"{0:020}.json").write_text("{")
     assert clean(table) == []
     assert Path(table, dead).exists() and Path(table, "_staging", dead).exists()
+
+
+def leave_pixels(table: str, run_id: str, of: slice = slice(None)) -> None:
+    """Put pixels beside the chunks that a run has left, or beside some of them."""
+    for chunk in sorted(Path(table, "_staging", run_id, "encoded").glob("chunk-*"))[of]:
+        ids = pq.read_table(chunk)["item_id"].to_pylist()
+        with PixelWriter(chunk_pixels(str(chunk)), SHAPE) as writer:
+            levels = np.array([ord(name) for name in ids], np.uint8)
+            writer.write(ids, np.broadcast_to(levels[:, None, None, None], (len(ids), *SHAPE)))
+
+
+def read_pixels(folder: str) -> dict[str, int]:
+    """The first byte of each item's pixels, by the chunks that are there."""
+    found = {}
+    for chunk in Path(folder).glob("chunk-*"):
+        ids = pq.read_table(chunk)["item_id"].to_pylist()
+        with PixelFile(chunk_pixels(str(chunk))) as file:
+            found.update(zip(ids, file.rows(range(len(ids)))[:, 0, 0, 0].tolist(), strict=True))
+    return found
+
+
+@pytest.mark.parametrize("facts", [{}, {"pid": os.getppid()}])
+def test_chunks_are_taken_over_with_their_pixels(table, facts):
+    run_id = leave(table, ids=("a", "b", "c"), **facts)
+    leave_pixels(table, run_id)
+    with open_run(table, new_run_id(), "k", keep_pixels=True) as run:
+        assert run.adopt() == 3
+        assert read_pixels(run.adopted) == {"a": 97, "b": 98, "c": 99}
+        clean(table)
+        # And once more, from the run that had taken them over.
+        with open_run(table, new_run_id(), "k", keep_pixels=True) as other:
+            assert other.adopt() == (3 if not facts else 6)
+            assert read_pixels(other.adopted) == {"a": 97, "b": 98, "c": 99}
+        run.forget()
+        left = [path for path in Path(table, "_staging", run.run_id).iterdir() if path.is_dir()]
+        assert left == []
+    assert Path(table, "_staging").exists() == bool(facts)
+
+
+def test_a_chunk_whose_pixels_are_gone_is_not_taken_over(table):
+    run_id = leave(table, ids=("a", "b", "c"))
+    leave_pixels(table, run_id, slice(1, None))
+    with open_run(table, new_run_id(), "k", keep_pixels=True) as run:
+        assert run.adopt() == 2
+        assert len(read_pixels(run.adopted)) == 2
+
+
+def test_pixels_that_were_laid_out_but_not_published(table):
+    dead, orphan, living = leave(table), new_run_id(), leave(table, pid=os.getppid())
+    for run_id in (dead, orphan, living, "mine"):
+        Path(table, "_pixels", run_id).mkdir(parents=True)
+        Path(table, "_pixels", run_id, "part-1.arrow").write_text("x")
+    assert clean(table) == sorted([dead, orphan])
+    assert {path.name for path in Path(table, "_pixels").iterdir()} == {living, "mine"}
+
+
+def test_a_folder_without_pixels_goes_too(table):
+    dead = leave(table)
+    Path(table, "_pixels", dead).mkdir(parents=True)
+    assert clean(table) == [dead]
+    assert not Path(table, "_pixels").exists()

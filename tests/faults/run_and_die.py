@@ -1,7 +1,8 @@
-"""Runs encode_catalog and is killed on the way: POINT VICTIM CATALOG MODEL TABLE.
+"""Runs encode_catalog and is killed on the way: POINT VICTIM CATALOG MODEL TABLE KEEP.
 
 POINT is a step of the job, ``before:NAME`` or ``after:NAME``, or ``chunk``: when the first chunk is
-there. VICTIM is ``python``, this process, or ``jvm``, the one it has started.
+there. VICTIM is ``python``, this process, or ``jvm``, the one it has started. KEEP is ``keep`` if
+pixels are kept.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def arm(point: str, victim: str, folder: str) -> None:
 
 
 def main() -> None:
-    point, victim, catalog, model, folder = sys.argv[1:]
+    point, victim, catalog, model, folder, keep = sys.argv[1:]
     encoding._FEWEST_PER_CHUNK = 5
     builder = session_builder("dies").master("local[2,2]")
     for key, value in {
@@ -71,7 +72,9 @@ def main() -> None:
         builder = builder.config(key, value)
     builder.getOrCreate()
     arm(point, victim, folder)
-    options = workflow.EncodeCatalog(catalog, model, folder, max_error_fraction=0.5)
+    options = workflow.EncodeCatalog(
+        catalog, model, folder, max_error_fraction=0.5, keep_pixels=keep == "keep"
+    )
     workflow.encode_catalog(options)
 
 

@@ -20,8 +20,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.support.jobs import ROOT
+from tests.support.kept_pixels import assert_kept
 from tests.support.nights import Shop, assert_same_table
-from tests.support.scene import tree
+from tests.support.scene import SPEC, tree
 from tests.support.tables import read
 from vaeudf.errors import TableError
 from vaeudf.table.open import open_table
@@ -34,7 +35,7 @@ POINTS = [
     *("before:encode_chunks", "chunk", "after:encode_chunks", "before:check_failures"),
     *("before:write_data_files", "after:write_data_files", "after:write_quarantine"),
     *("before:publish", "before:create_write_transaction", "after:create_write_transaction"),
-    *("after:publish", "before:_log_quarantine", "before:write_run_record"),
+    *("after:publish", "before:log_quarantine", "before:write_run_record"),
 ]
 # Before the first version there is one step more.
 FIRST = [
@@ -51,6 +52,7 @@ class Stage:
 
     def __init__(self, root: Path, garments: pa.Table, model: str, kind: str) -> None:
         self.model = model
+        self.keep_pixels = kind == "parquet"
         shop = Shop(root, kind, garments)
         for i in range(30):
             shop.put(f"item {i:02}", i)
@@ -63,12 +65,19 @@ class Stage:
         shop.put("item 03", -1)
         shop.remove("item 00")
         shop.open()
+        self.images = {n: data for n, (data, _) in shop.items.items() if n != "item 03"}
         self.encode(str(root / "clean"))
         self.after = read(str(root / "clean"))
 
     def encode(self, table: str) -> dict:
         return encode_catalog(
-            EncodeCatalog(self.catalog, self.model, table, max_error_fraction=0.5)
+            EncodeCatalog(
+                self.catalog,
+                self.model,
+                table,
+                max_error_fraction=0.5,
+                keep_pixels=self.keep_pixels,
+            )
         )
 
 
@@ -98,7 +107,10 @@ class Night:
         command = [sys.executable, "-m", "tests.faults.run_and_die", point, victim]
         # A group of its own: the JVM and the Python workers are its children.
         return subprocess.Popen(
-            [*command, self.stage.catalog, self.stage.model, self.table],
+            [
+                *(*command, self.stage.catalog, self.stage.model, self.table),
+                "keep" if self.stage.keep_pixels else "no",
+            ],
             cwd=ROOT,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -119,6 +131,8 @@ class Night:
             assert read(self.table) == self.before
             return False
         assert_same_table(read(self.table), self.after)
+        if self.stage.keep_pixels:
+            assert_kept(self.table, self.stage.images, SPEC)
         return True
 
     def check_the_rerun(self) -> int:
@@ -126,7 +140,7 @@ class Night:
         done = self.check_what_is_seen()
         summary = self.encode()
         assert summary["outcome"] == ("nothing to do" if done else "published")
-        assert_same_table(read(self.table), self.after)
+        assert self.check_what_is_seen()
         ids = read(self.table)["item_id"].to_pylist()
         assert len(ids) == len(set(ids)) == 28
         assert summary["quarantined"] == {"unsupported_format": 1}
@@ -134,7 +148,11 @@ class Night:
         if self.before is not None:
             published |= {Path(file).parent.name for file in open_table(self.table, 1).files}
         left = {path.split("/")[0] for path in tree(self.table)}
-        assert left == published | {"_delta_log", "_runs", "_quarantine"}
+        own = {"_delta_log", "_runs", "_quarantine"}
+        if self.stage.keep_pixels:
+            own.add("_pixels")
+            assert {path.name for path in Path(self.table, "_pixels").iterdir()} == published
+        assert left == published | own
         assert len(list(Path(self.table, "_quarantine").iterdir())) == 1
         return summary["resumed"]
 

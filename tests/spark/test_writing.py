@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from itertools import pairwise
 
 import numpy as np
@@ -11,12 +12,15 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import functions as F
 
-from vaeudf.errors import InputError
+from tests.support.kept_pixels import read_kept
+from vaeudf.errors import InputError, TableError
 from vaeudf.numerics.boxes import Boxes
 from vaeudf.numerics.kd_tree import CellTree
 from vaeudf.schema import posterior_schema
 from vaeudf.spark.writing import rows_per_group, write_data_files, write_partition
+from vaeudf.table import pixel_copy
 from vaeudf.table.footers import read_footer, read_footers
+from vaeudf.table.pixel_files import PictureShape, PixelFile, PixelWriter
 
 SCHEMA = posterior_schema(pa.schema([("price", pa.float64())]), {})
 # As Spark hands it over: everything may be null.
@@ -66,6 +70,7 @@ def test_a_partition_becomes_a_file(small_groups, tmp_path):
         "num_rows": 70,
         "min_id": "0000",
         "max_id": "0069",
+        "pixel_bytes": 0,
     }
     file = pq.ParquetFile(path)
     assert sorted(file.read().to_pylist(), key=sort_key) == table
@@ -156,6 +161,85 @@ def test_far_too_many_rows_of_one_cell_become_several_files(tmp_path, monkeypatc
     written = [pq.read_table(tmp_path / file["path"]).to_pylist() for file in found]
     assert [len(part) for part in written] == [file["num_rows"] for file in found]
     assert sorted((row for part in written for row in part), key=sort_key) == table
+
+
+SHAPE = PictureShape(2, 3, 1)
+
+
+def with_places(table: list[dict], folder) -> tuple[pa.Table, dict[str, bytes]]:
+    """Rows whose pixels lie in several files, in another order; and the pixels by item."""
+    rng = np.random.default_rng(3)
+    pixels = rng.integers(0, 256, (len(table), *SHAPE), dtype=np.uint8)
+    order = rng.permutation(len(table))
+    placed = pa.Table.from_pylist(table, schema=LOOSE).to_pylist()
+    for number, part in enumerate(np.array_split(order, 7)):
+        uri = str(folder / f"{number}.arrow")
+        with PixelWriter(uri, SHAPE) as writer:
+            writer.write([table[i]["item_id"] for i in part], pixels[part])
+        for row, i in enumerate(part):
+            placed[i] |= {"__vaeudf_pixel_file": uri, "__vaeudf_pixel_row": row}
+    loose = pa.schema(
+        [*LOOSE, ("__vaeudf_pixel_file", pa.string()), ("__vaeudf_pixel_row", pa.int64())]
+    )
+    by_item = {row["item_id"]: one.tobytes() for row, one in zip(table, pixels, strict=True)}
+    return pa.Table.from_pylist(placed, loose), by_item
+
+
+@pytest.mark.parametrize("block", [6, 31, 2**20])
+def test_pixels_follow_their_rows(small_groups, tmp_path, monkeypatch, block):
+    monkeypatch.setattr(pixel_copy, "_BYTES_PER_BLOCK", block)
+    monkeypatch.setattr(pixel_copy, "_OPEN_FILES", 2)
+    table = rows(70)
+    placed, pixels = with_places(table, tmp_path)
+    batches = placed.to_batches(max_chunksize=16)
+    (described,) = write_partition(iter(batches), str(tmp_path), "run", SCHEMA, SHAPE)
+    (found,) = described.to_pylist()
+    kept = tmp_path / "_pixels" / found["path"].replace(".parquet", ".arrow")
+    assert found["pixel_bytes"] == kept.stat().st_size
+    written = read_kept(kept)
+    ids = pq.read_table(tmp_path / found["path"])["item_id"].to_pylist()
+    assert written["item_id"].to_pylist() == ids
+    assert written["pixels"].to_pylist() == [pixels[item] for item in ids]
+    # The data file is what it is without.
+    (plain,) = write(table, tmp_path)
+    assert (tmp_path / plain["path"]).read_bytes() == (tmp_path / found["path"]).read_bytes()
+    assert plain["pixel_bytes"] == 0 and len(list(tmp_path.glob("_pixels/run/*"))) == 1
+
+
+def test_an_item_without_pixels_is_an_error(tmp_path):
+    placed, _ = with_places(rows(9), tmp_path)
+    column = placed["__vaeudf_pixel_file"].to_pylist()
+    column[4] = None
+    placed = placed.set_column(5, "__vaeudf_pixel_file", pa.array(column, pa.string()))
+    with pytest.raises(TableError, match="no pixels were kept of item '0004'; run again with"):
+        list(write_partition(iter(placed.to_batches()), str(tmp_path), "run", SCHEMA, SHAPE))
+    assert not (tmp_path / "_pixels").exists()
+
+
+def test_a_task_holds_a_block_of_pixels(tmp_path, monkeypatch):
+    """However many pictures a file has: here 24 MB of them."""
+    monkeypatch.setattr(pixel_copy, "_BYTES_PER_BLOCK", 2**18)
+    shape, uri = PictureShape(64, 64, 3), f"{tmp_path}/from.arrow"
+    with PixelWriter(uri, shape) as writer:
+        for start in range(0, 2000, 50):
+            pixels = np.full((50, *shape), start // 50, np.uint8)
+            writer.write([str(i) for i in range(start, start + 50)], pixels)
+    order = np.random.default_rng(0).permutation(2000)
+    places = pa.table(
+        {
+            "item_id": [str(i) for i in order],
+            "__vaeudf_pixel_file": [uri] * 2000,
+            "__vaeudf_pixel_row": order,
+        }
+    )
+    tracemalloc.start()
+    size = pixel_copy.copy_pixels(places, f"{tmp_path}/to.arrow", shape)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert size > 2000 * shape.num_bytes and most < 4 * 2**20
+    with PixelFile(f"{tmp_path}/to.arrow") as file:
+        found = file.rows(range(2000))
+    assert (found == (order // 50)[:, None, None, None]).all()
 
 
 def test_how_many_rows_a_group_has():

@@ -33,8 +33,9 @@ from vaeudf.catalog.kinds import of_kind
 from vaeudf.catalog.named_files import MISSING, look_up_all
 from vaeudf.catalog.reader import ImageReader
 from vaeudf.catalog.source import CatalogSource, resolve_format
+from vaeudf.encoding.chunk_pixels import chunk_pixels
 from vaeudf.encoding.run_record import RunRecord, write_run_record
-from vaeudf.encoding.staging import clean, has_chunks, open_run, write_chunk
+from vaeudf.encoding.staging import clean, has_chunks, new_chunk_name, open_run, write_chunk
 from vaeudf.errors import InputError, PublishConflict, TableError
 from vaeudf.images.decode import ImageFailure
 from vaeudf.schema import MODEL_ID_KEY, posterior_schema
@@ -44,6 +45,13 @@ from vaeudf.storage.locations import absolute, filesystem, is_empty_folder, spar
 from vaeudf.storage.outputs import RESULTS_MARK, check_output, replacing
 from vaeudf.table.maintenance import list_versions, roll_back, vacuum
 from vaeudf.table.open import PosteriorTable, open_for_publishing, open_table
+from vaeudf.table.pixel_files import (
+    PictureShape,
+    PixelFile,
+    PixelWriter,
+    find_pixel_files,
+    pixel_path,
+)
 from vaeudf.table.publish import DataFile, publish
 from vaeudf.table.runs import new_run_id, published_runs
 
@@ -188,6 +196,44 @@ def test_of_two_writers_one_wins(bucket, first):
         with ThreadPoolExecutor(2) as pool:
             won = [name for name in pool.map(run, "ab") if name is not None]
         assert len(won) == 1 and ids_of(open_table(uri)) == won
+
+
+def test_kept_pixels(uri):
+    """Written with a chunk, taken over from a killed run, laid out, read, and vacuumed."""
+    shape, killed = PictureShape(3, 2, 1), new_run_id()
+    pixels = np.arange(18, dtype=np.uint8).reshape(3, *shape)
+    with pytest.raises(KeyboardInterrupt), open_run(uri, killed, "key", keep_pixels=True) as run:
+        name = new_chunk_name()
+        with PixelWriter(chunk_pixels(f"{run.encoded}/{name}"), shape) as writer:
+            writer.write(["a", "b", "c"], pixels)
+        write_chunk(iter([chunk("a", "b", "c")]), run.encoded, name)
+        raise KeyboardInterrupt
+    run_id = "20240101T000000-0123abcd"
+    with open_run(uri, run_id, "key", keep_pixels=True) as run:
+        assert run.adopt() == 1
+        (taken,) = listing(run.adopted)
+        source = chunk_pixels(f"{run.adopted}/{taken}")
+        placed = posteriors(["c", "a", "b"])
+        places = {"__vaeudf_pixel_file": [source] * 3, "__vaeudf_pixel_row": [2, 0, 1]}
+        for column, values in places.items():
+            placed = placed.append_column(column, pa.array(values))
+        (described,) = write_partition(iter([placed]), uri, run_id, SCHEMA, shape)
+    (file,) = (DataFile(**row) for row in described.to_pylist())
+    table = publish(uri, open_for_publishing(uri, N), [file], SCHEMA, N, run_id)
+    (kept,) = find_pixel_files(uri, table.files).values()
+    assert kept.size == file.pixel_bytes
+    with PixelFile(kept.uri, shape) as found:
+        assert sorted(found.item_ids()) == ["a", "b", "c"]
+        rows = dict(zip(found.item_ids(), found.rows([0, 1, 2]), strict=True))
+    assert {item: row[0, 0, 0] for item, row in rows.items()} == {"a": 0, "b": 6, "c": 12}
+    assert clean(uri) == [killed]
+    with pytest.raises(TableError, match="does not exist any more"):
+        PixelFile(source)
+    assert vacuum(uri, keep_days=7).removed == []
+    filesystem(uri)[0].delete_file(filesystem(table.files[0])[1])  # as by another engine's VACUUM
+    gone = pixel_path(file.path)
+    assert vacuum(uri, keep_days=7, dry_run=True).removed == [gone]
+    assert vacuum(uri, keep_days=7).removed == [gone] and gone not in listing(uri)
 
 
 def test_a_killed_runs_chunks_are_taken_over(uri, monkeypatch):

@@ -7,15 +7,19 @@ import re
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from deltalake import DeltaTable
 
+from tests.support.deletion_vectors import delete_items
 from tests.support.versions import PAYLOAD, age, put, rows, write_file
 from vaeudf.errors import InputError, PublishConflict, TableError
 from vaeudf.schema import MODEL_ID_KEY, posterior_schema
 from vaeudf.table.maintenance import list_versions, roll_back, vacuum
 from vaeudf.table.open import open_for_publishing, open_table
+from vaeudf.table.pixel_files import PictureShape, PixelWriter, pixel_path
 from vaeudf.table.publish import publish
+from vaeudf.table.runs import new_run_id
 from vaeudf.workflows.maintain_table import MaintainTable, maintain_table
 
 
@@ -156,3 +160,55 @@ def test_summaries(uri, capsys):
     assert (done["dry_run"], done["removed_files"]) == (True, 0)
     with pytest.raises(TableError, match="does not exist"):
         maintain_table(MaintainTable(uri + "x"))
+
+
+NIGHTS = [f"2024010{day}T000000-0123abcd" for day in range(1, 5)]
+
+
+def keep_pixels(uri: str, *paths: str) -> None:
+    for path in paths:
+        file = Path(uri, pixel_path(path))
+        with PixelWriter(str(file), PictureShape(2, 2, 1)) as writer:
+            writer.write(["a"], np.zeros((1, 2, 2, 1), np.uint8))
+
+
+def left_pixels(uri: str) -> list[str]:
+    return sorted(p.relative_to(uri).as_posix() for p in Path(uri, "_pixels").rglob("*.arrow"))
+
+
+@pytest.mark.parametrize("vectors", [False, True])
+def test_vacuum_takes_the_pixels_of_what_it_removes(uri, vectors):
+    files = [f"{run}/part-0.parquet" for run in NIGHTS]
+    for run in NIGHTS[:2]:
+        put(uri, run, ["a", "b"])
+    age(uri, 10)
+    put(uri, NIGHTS[2], ["a", "b"])
+    if vectors:
+        delete_items(uri, ["b"])
+    keep_pixels(uri, *files[:3])
+    # The second attempt of a task, whose pixels nobody has; and a run that is writing.
+    begins = new_run_id()
+    keep_pixels(uri, f"{NIGHTS[2]}/part-9.parquet", f"{begins}/part-0.parquet")
+    alive = sorted(map(pixel_path, [files[1], files[2], f"{begins}/part-0.parquet"]))
+    dead = [pixel_path(files[0]), pixel_path(f"{NIGHTS[2]}/part-9.parquet")]
+    before = left_pixels(uri)
+    assert vacuum(uri, 7, dry_run=True).removed == [files[0], *dead]
+    assert left_pixels(uri) == before and Path(uri, files[0]).exists()
+    assert vacuum(uri, 7).removed == [files[0], *dead]
+    assert left_pixels(uri) == alive
+    assert not Path(uri, "_pixels", NIGHTS[0]).exists()
+    assert vacuum(uri, 7).removed == []
+    # Back at a version that is still there, with its pixels.
+    roll_back(uri, 2)
+    assert vacuum(uri, 7).removed == []
+    assert left_pixels(uri) == alive
+
+
+def test_vacuum_of_the_last_pixels(uri):
+    put(uri, NIGHTS[0], ["a"])
+    keep_pixels(uri, f"{NIGHTS[0]}/part-0.parquet")
+    age(uri, 10)
+    put(uri, NIGHTS[1], ["a"])
+    age(uri, 10)
+    assert len(vacuum(uri, 7).removed) == 2
+    assert not Path(uri, "_pixels").exists()

@@ -191,4 +191,7 @@ def test_the_shape_that_a_version_keeps():
     assert kept_shape({}) is None
     text = '{"height": 5, "width": 4, "channels": 3}'
     assert kept_shape({"vaeudf.pixels": text}) == SHAPE and SHAPE.to_json() == text
+    for wrong in ("", "[5, 4, 3]", '{"height": 5}', text.replace("5", "0")):
+        with pytest.raises(TableError, match=r"has the metadata vaeudf\.pixels .*expected height"):
+            kept_shape({"vaeudf.pixels": wrong})
     assert str(SHAPE) == "5 × 4 × 3" and SHAPE.num_bytes == 60

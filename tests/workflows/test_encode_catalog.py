@@ -333,7 +333,7 @@ def test_bad_options():
         EncodeCatalog("c", "m", "t", max_error_fraction=1.5)
 
 
-@pytest.mark.parametrize("failing", ["publish", "_log_quarantine"])
+@pytest.mark.parametrize("failing", ["publish", "log_quarantine"])
 def test_a_failure_after_the_commit_keeps_what_was_published(
     spark, parquet_catalog, bundle_path, table, monkeypatch, failing
 ):

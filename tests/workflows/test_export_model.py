@@ -97,6 +97,7 @@ def test_from_a_checkpoint_to_answers(spark, theirs, tmp_path, parquet_catalog, 
     assert abs(likelihood.variance**0.5 - summary["reconstruction_error"] ** 0.5) < 0.5 / 255
     assert "squared error (MSE, L2) is gaussian, binary cross-entropy (BCE) is bern" in caplog.text
     assert "a bernoulli needs [0, 1], and whether its last layer is a sigmoid is" in caplog.text
+    assert "of bernoulli are not normalised for grey levels, and not to be comp" in caplog.text
     assert "not recorded unless" not in caplog.text
 
     table = str(tmp_path / "table")
@@ -311,7 +312,7 @@ def test_from_onnx_to_answers(spark, tmp_path, parquet_catalog, garments, caplog
     assert summary["factory"] == encoder and summary["interface"]["pixel_layout"] == "hwc"
     assert 0 < summary["reconstruction_error"] < 1
     assert summary["likelihood"] is None and load_bundle(bundle).likelihood is None
-    assert "It is not recorded unless --likelihood says it." in caplog.text
+    assert "is not recorded unless --likelihood says it." in caplog.text
     decided = replace(asked, variance="log_var", likelihood="bernoulli", overwrite=True)
     assert export_model(decided)["likelihood"] == "bernoulli"
     made = load_decoder(load_bundle(bundle).decoder_files)

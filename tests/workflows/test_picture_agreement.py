@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from tests.support.latent_space import curve
 from tests.support.scene import LATENT_DIM, SPEC, make_bundle, png
 from vaeudf.errors import BundleError, InputError, TableError
 from vaeudf.health.agreement import Z_PER_KIND, draw_points
 from vaeudf.images.decode import decode_image
+from vaeudf.numerics.sketches import TopList
 from vaeudf.table.open import open_table
 from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
 from vaeudf.workflows.inspect_table import InspectTable, inspect_table
@@ -114,6 +118,34 @@ def test_the_page(inspected):
         assert all(f'title="{name}"' in page for name in one["literal"])
     assert "2 of 60 sampled items have no picture" in page
     assert "The model does not say how likely a picture is given z" in page
+
+
+def test_kept_pixels_give_the_same(inspected, spark, catalog, bundle_path, tmp_path):
+    """Without the catalog, which is gone."""
+    moved, kept = tmp_path / "pictures", str(tmp_path / "kept")
+    shutil.copytree(catalog, moved)
+    encode_catalog(EncodeCatalog(str(moved), bundle_path, kept, keep_pixels=True))
+    options = InspectTable(kept, "out", pictures=50, **FEW)
+    table = open_table(kept)
+    rows = pa.concat_tables(map(pq.read_table, table.files))
+    sample = TopList(50, LATENT_DIM)
+    mu, log_var = (np.stack(rows[name].to_numpy()) for name in ("mu", "log_var"))
+    sample.add(np.arange(NUM_ITEMS) / NUM_ITEMS, rows["item_id"].to_pylist(), mu, log_var)
+    hubs = curve([[0.01]], [0.01], taus=(0.0,))
+    found = []
+    for uses_kept in (False, True):
+        if uses_kept:
+            shutil.rmtree(moved)
+        prepared = prepare_agreement(options, table)
+        assert prepared.uses_kept_pixels
+        prepared = dataclasses.replace(prepared, uses_kept_pixels=uses_kept)
+        found.append(prepared.measure(spark, table, sample, hubs, 0))
+    (from_catalog, theirs), (from_table, ours) = found
+    assert (from_table.items, from_table.unreadable) == (50, 0)
+    assert (from_table.error.reranked.mean == from_catalog.error.reranked.mean).all()
+    assert from_table.truths.low.tolist() == from_catalog.truths.low.tolist()
+    assert ours.items.keys() == theirs.items.keys()
+    assert all((ours.items[name] == theirs.items[name]).all() for name in ours.items)
 
 
 def test_what_is_refused(pictured_table, catalog, table, bundle_path, tmp_path):

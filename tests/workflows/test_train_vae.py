@@ -34,6 +34,7 @@ def test_writes_a_bundle(spark, image_folder, tmp_path):
     assert (summary["images"], summary["unreadable"]) == (NUM_ITEMS, 0)
     bundle = load_bundle(output)
     assert bundle.model_id == summary["model_id"]
+    assert summary["likelihood"] == f"gaussian:{bundle.manifest.likelihood.variance}"
     assert bundle.manifest.image == ImageSpec(16, 16, channels=1)
     mu, log_var = bundle.encoder.encode(np.zeros((3, 16, 16, 1), np.uint8))
     assert mu.shape == log_var.shape == (3, 2)

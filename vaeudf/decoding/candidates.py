@@ -1,11 +1,12 @@
 """Compare pictures of items with what z's decode to, in the tasks that read the pictures.
 
-A picture is read once, however many z's it is compared with.
+A picture is read once, however many z's it is compared with. Nothing here needs torch, which a
+worker would have to load.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,15 +15,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vaeudf.catalog.reader import Place
-from vaeudf.decoding.means import Means
 from vaeudf.decoding.picture_densities import compare_pixels
-from vaeudf.decoding.picture_sources import Pictures
-from vaeudf.decoding.reconstruction import MISSING
+from vaeudf.decoding.picture_sources import MISSING, Pictures
 from vaeudf.errors import InputError
 from vaeudf.images.decode import ImageFailure
 from vaeudf.images.spec import ImageSpec
 from vaeudf.model.likelihood import Likelihood
 from vaeudf.schema import IMAGE_FILE, ITEM_ID, LOG_P_X_GIVEN_Z, PICTURE_ERROR, PLACE, REASON
+from vaeudf.spark.shared import SharedArray
 from vaeudf.spark.worker import spare_modules
 
 WANTED = "__vaeudf_wanted"
@@ -32,6 +32,20 @@ POSITION = "position"
 
 # Pictures that are held at a time, with all that they are compared with.
 _BYTES_HELD = 32 * 2**20
+
+
+@dataclass(frozen=True)
+class Means:
+    """What Q z's decode to, for tasks.
+
+    Attributes:
+        arrays: Levels in units of 255, of shape (rows_per_array, D) float32 each; the last one may
+            have fewer rows.
+        rows_per_array: How many z's each is of.
+    """
+
+    arrays: Sequence[SharedArray]
+    rows_per_array: int
 
 
 @dataclass(frozen=True)

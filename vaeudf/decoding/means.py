@@ -7,7 +7,6 @@ pages that it looks at: its memory does not depend on how many z there are.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +15,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 
+from vaeudf.decoding.candidates import Means
 from vaeudf.decoding.udf import decoder_of_task, decoder_on_executors
 from vaeudf.errors import BundleError, raised_in_task
 from vaeudf.model.bundle import Bundle
@@ -23,7 +23,6 @@ from vaeudf.model.decoder import PictureDecoder
 from vaeudf.model.devices import Hardware, load_batch_decoder
 from vaeudf.spark.cluster import Cluster
 from vaeudf.spark.model_worker import Model
-from vaeudf.spark.shared import SharedArray
 from vaeudf.spark.tasks import numbered_tasks
 
 # Each is collected by the driver, and sent to every executor.
@@ -33,20 +32,6 @@ _FEW = 64
 _TASKS_PER_CORE = 2
 _POSITION, _LEVELS = "position", "levels"
 _ROWS = pa.schema([(_POSITION, pa.int64()), (_LEVELS, pa.binary())])
-
-
-@dataclass(frozen=True)
-class Means:
-    """What Q z's decode to, for tasks.
-
-    Attributes:
-        arrays: Levels in units of 255, of shape (rows_per_array, D) float32 each; the last one may
-            have fewer rows.
-        rows_per_array: How many z's each is of.
-    """
-
-    arrays: Sequence[SharedArray]
-    rows_per_array: int
 
 
 def decode_means(

@@ -22,6 +22,9 @@ from vaeudf.spark.kept_pixels import pixel_places
 from vaeudf.table.open import PosteriorTable
 from vaeudf.table.pixel_files import PictureShape, PixelFile, find_pixel_files, kept_shape
 
+MISSING = "missing"
+"""The reason for an item that is no longer in the catalog."""
+
 Catalog = str | CatalogSource | PosteriorTable
 """What has the pictures of items: a catalog, or a table that keeps their pixels."""
 Pictures = Callable[[Iterator[Place]], Iterator[NDArray[np.uint8] | ImageFailure]]

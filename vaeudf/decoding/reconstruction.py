@@ -20,6 +20,7 @@ from vaeudf.catalog.source import (
     in_file_order,
     open_catalog,
 )
+from vaeudf.decoding.picture_sources import MISSING
 from vaeudf.decoding.udf import (
     PictureFolder,
     decode_rows,
@@ -46,9 +47,6 @@ from vaeudf.schema import (
     SQUARED_ERROR,
 )
 from vaeudf.spark.cluster import Cluster
-
-MISSING = "missing"
-"""The reason for an item that is no longer in the catalog."""
 
 Keep = Literal["nothing", "bytes", "files"]
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 from pyspark.sql import DataFrame, Observation, Window
 from pyspark.sql import functions as F
@@ -42,13 +43,12 @@ from vaeudf.table.open import PosteriorTable
 
 ADDED = (LOG_P_X_GIVEN_Z, PICTURE_ERROR, CANDIDATE_RANK)
 """The columns that hits have more of afterwards."""
-CANDIDATES = 200
-"""Of so many of each query's best hits its best are chosen, unless another number is asked for."""
-
 # Up to so many candidates come to the driver: a catalog finds the pictures of some items sooner
 # than it lists all that it has.
 _FEW = 20_000
 _FEW_QUERIES = 100
+# For each query, where their number is not known.
+_CANDIDATES = 200
 _HIT, _PAIR = "__vaeudf_hit", "__vaeudf_pair"
 _PLACE, _KEPT = "__vaeudf_place", "__vaeudf_kept"
 
@@ -176,22 +176,22 @@ def plan_rerank(
     _check_model(catalog, bundle)
     likelihood = likelihood_of(bundle, likelihood)
     spark = hits.sparkSession
+    source = picture_source(spark, catalog, bundle.manifest.image)
+    hits, item_ids = _collected(hits, at_most)
     # Neighbours among the candidates' pictures are then compared with neighbours among the means.
     order = kd_order(z, block_size=1)
     names = [names[place] for place in order]
     means = decode_means(spark, z[order], names, bundle, hardware)
-
-    positions = spark.createDataFrame(
-        list(zip(names, range(len(names)), strict=True)), f"{QUERY_ID} string, {POSITION} long"
-    )
-    hits, item_ids = _collected(hits, at_most)
-    source = picture_source(spark, catalog, bundle.manifest.image)
     comparison = Comparison(source.read, bundle.manifest.image, means, likelihood)
+    positions = spark.createDataFrame(
+        pa.table({QUERY_ID: pa.array(names, pa.string()), POSITION: np.arange(len(names))})
+    )
     items = _by_item(hits.join(F.broadcast(positions), QUERY_ID, "left"))
     # A catalog may have come to have an item twice since.
     places = source.places(item_ids).dropDuplicates([ITEM_ID])
     placed = items.join(places, ITEM_ID, "left")
-    tasks = tasks_for(CANDIDATES * len(names), bundle, Cluster(spark).num_cores)
+    count = _CANDIDATES * len(names) if at_most is None else at_most
+    tasks = tasks_for(count, bundle, Cluster(spark).num_cores)
     compared = in_file_order(placed, tasks).mapInArrow(comparison, _compared_type(items))
     observed = Observation()
     compared = compared.observe(
@@ -221,15 +221,6 @@ def likelihood_of(bundle: Bundle, said: Likelihood | None = None) -> Likelihood:
             "export the model with --likelihood."
         )
     return found
-
-
-def check_candidates(candidates: int, k: int) -> None:
-    """Raise InputError unless there are as many candidates as hits are wanted."""
-    if candidates < k:
-        raise InputError(
-            f"candidates is {candidates}, and k is {k}; expected at least as many candidates, "
-            "from which the k best are chosen."
-        )
 
 
 def _check_columns(hits: DataFrame) -> None:

@@ -6,6 +6,7 @@ is in the table's last version, in its quarantine, or in what a killed run has l
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -14,6 +15,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
+from vaeudf.encoding.chunk_pixels import chunk_pixels
 from vaeudf.encoding.staging import CHUNK_SCHEMA, has_chunks
 from vaeudf.schema import (
     IMAGE_LENGTH,
@@ -22,6 +24,9 @@ from vaeudf.schema import (
     LOG_VAR,
     MESSAGE,
     MU,
+    PIXEL_FILE,
+    PIXEL_PLACE,
+    PIXEL_ROW,
     PLACE,
     REASON,
     SOURCE_VERSION,
@@ -33,6 +38,7 @@ _CARRIED, _RESUMED, _QUARANTINED = "carried", "resumed", "quarantined"
 _IDENTITY = [ITEM_ID, SOURCE_VERSION]
 _ENCODED = CHUNK_SCHEMA.names
 _ORIGIN = "__vaeudf_origin"
+_TYPES = {MU: "array<float>", LOG_VAR: "array<float>", PIXEL_ROW: "long"}
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,7 @@ class Changes:
 
     Attributes:
         known: Items that were encoded before, or failed to be: item_id, source_version, mu,
-            log_var, reason, message.
+            log_var, reason, message; and where their pixels are, if these are kept.
         todo: Items that must be encoded: item_id, source_version, and where the image is.
         num_todo: How many.
         todo_bytes: The bytes of their images, where these are files.
@@ -62,6 +68,8 @@ def find_changes(
     published: DataFrame | None,
     quarantine: DataFrame | None,
     staged: DataFrame | None,
+    *,
+    keep_pixels: bool = False,
 ) -> Changes:
     """Compare a listing with what is known.
 
@@ -73,20 +81,27 @@ def find_changes(
             reason, message.
         staged: What killed runs have encoded, as :func:`read_chunks` returns it; may have rows
             twice.
+        keep_pixels: Whether an item of the table is known only if its pixels are. ``published`` and
+            ``staged`` then have :data:`vaeudf.schema.PIXEL_PLACE`.
     """
     spark = listing.sparkSession
+    names = [*_ENCODED, *(PIXEL_PLACE if keep_pixels else ())]
     parts = []
     if published is not None:
-        parts.append(_as_known(published.select(*_IDENTITY, MU, LOG_VAR), _CARRIED))
+        if keep_pixels:
+            published = published.where(F.col(PIXEL_FILE).isNotNull())
+        own = [name for name in names if name not in (REASON, MESSAGE)]
+        parts.append(_as_known(published.select(own), _CARRIED, names))
     if quarantine is not None:
-        parts.append(_as_known(quarantine.select(*_IDENTITY, REASON, MESSAGE), _QUARANTINED))
+        own = [*_IDENTITY, REASON, MESSAGE]
+        parts.append(_as_known(quarantine.select(own), _QUARANTINED, names))
     if staged is not None:
         fresh = staged.dropDuplicates([ITEM_ID, SOURCE_VERSION])
         for part in list(parts):
             fresh = fresh.join(part, _IDENTITY, "left_anti")
-        parts.append(_as_known(fresh, _RESUMED))
+        parts.append(_as_known(fresh, _RESUMED, names))
     listed = listing.select(*_IDENTITY)
-    known = reduce(DataFrame.unionByName, parts, _nothing(spark))
+    known = reduce(DataFrame.unionByName, parts, _nothing(spark, names))
     known = known.join(listed, _IDENTITY, "left_semi")
     todo = listing.select(*_IDENTITY, *PLACE)
     if parts:
@@ -105,9 +120,36 @@ def find_changes(
     )
 
 
-def read_chunks(spark: SparkSession, folder: str) -> DataFrame:
-    """Return the rows of the chunk files in a folder."""
-    return spark.read.schema(from_arrow_schema(CHUNK_SCHEMA)).parquet(spark_literal(folder))
+def count_without_pixels(listing: DataFrame, published: DataFrame) -> int:
+    """Return how many items are in the table as they are in the listing, but without their pixels.
+
+    Args:
+        listing: As for :func:`find_changes`.
+        published: As for :func:`find_changes`, with :data:`vaeudf.schema.PIXEL_PLACE`.
+    """
+    without = published.where(F.col(PIXEL_FILE).isNull()).select(*_IDENTITY)
+    return without.join(listing.select(*_IDENTITY), _IDENTITY, "left_semi").count()
+
+
+def read_chunks(spark: SparkSession, folder: str, *, keep_pixels: bool = False) -> DataFrame:
+    """Return the rows of the chunk files in a folder.
+
+    Args:
+        spark: The session.
+        folder: Of the chunk files.
+        keep_pixels: Whether rows say where their pixels are, in :data:`vaeudf.schema.PIXEL_PLACE`.
+    """
+    rows = spark.read.schema(from_arrow_schema(CHUNK_SCHEMA)).parquet(spark_literal(folder))
+    if not keep_pixels:
+        return rows
+    hidden = rows.metadataColumn("_metadata")
+    beside, _ = posixpath.split(chunk_pixels(posixpath.join(folder, "chunk")))
+    name = F.regexp_replace(hidden.getField("file_name"), r"\.parquet$", ".arrow")
+    return rows.select(
+        *CHUNK_SCHEMA.names,
+        F.concat(F.lit(f"{beside}/"), name).alias(PIXEL_FILE),
+        hidden.getField("row_index").alias(PIXEL_ROW),
+    )
 
 
 def with_encoded(changes: Changes, folder: str) -> DataFrame:
@@ -120,8 +162,9 @@ def with_encoded(changes: Changes, folder: str) -> DataFrame:
     if not has_chunks(folder):
         return changes.known
     # A task that was run twice has left two chunks.
-    encoded = read_chunks(changes.known.sparkSession, folder).dropDuplicates([ITEM_ID])
-    return changes.known.unionByName(encoded)
+    keep_pixels = PIXEL_FILE in changes.known.columns
+    encoded = read_chunks(changes.known.sparkSession, folder, keep_pixels=keep_pixels)
+    return changes.known.unionByName(encoded.dropDuplicates([ITEM_ID]))
 
 
 def with_added(rows: DataFrame, published: DataFrame | None, columns: Sequence[str]) -> DataFrame:
@@ -145,7 +188,7 @@ def count_removed(listing: DataFrame, published: DataFrame) -> int:
 
 def same_payload(listing: DataFrame, published: DataFrame) -> bool:
     """Whether the items that both have agree in every column that is carried along."""
-    own = {*_ENCODED, *PLACE}
+    own = {*_ENCODED, *PLACE, *PIXEL_PLACE}
     ours, theirs = (
         frame.select(
             ITEM_ID,
@@ -165,14 +208,17 @@ def same_payload(listing: DataFrame, published: DataFrame) -> bool:
     return both.where(F.col("ours.payload") != F.col("theirs.payload")).isEmpty()
 
 
-def _as_known(rows: DataFrame, origin: str) -> DataFrame:
+def _as_known(rows: DataFrame, origin: str, names: Sequence[str]) -> DataFrame:
     missing = {
-        name: F.lit(None).cast("array<float>" if name in (MU, LOG_VAR) else "string")
-        for name in _ENCODED
+        name: F.lit(None).cast(_TYPES.get(name, "string"))
+        for name in names
         if name not in rows.columns
     }
-    return rows.withColumns(missing).select(*_ENCODED, F.lit(origin).alias(_ORIGIN))
+    return rows.withColumns(missing).select(*names, F.lit(origin).alias(_ORIGIN))
 
 
-def _nothing(spark: SparkSession) -> DataFrame:
-    return spark.createDataFrame([], from_arrow_schema(CHUNK_SCHEMA).add(_ORIGIN, "string"))
+def _nothing(spark: SparkSession, names: Sequence[str]) -> DataFrame:
+    kind = from_arrow_schema(CHUNK_SCHEMA)
+    for name in names[len(_ENCODED) :]:
+        kind = kind.add(name, _TYPES.get(name, "string"))
+    return spark.createDataFrame([], kind.add(_ORIGIN, "string"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 
 from pyspark.sql import DataFrame, SparkSession
@@ -12,6 +13,8 @@ from vaeudf.errors import TooManyFailures
 from vaeudf.schema import ITEM_ID, MESSAGE, REASON, SOURCE_VERSION
 from vaeudf.storage.locations import exists, spark_literal, spark_uri
 from vaeudf.table.runs import quarantine_folder
+
+log = logging.getLogger(__name__)
 
 _ROWS_PER_FILE = 1_000_000
 
@@ -67,6 +70,19 @@ def write_quarantine(rows: DataFrame, num_failed: int, table: str, run_id: str) 
     num_files = -(-num_failed // _ROWS_PER_FILE)
     folder = spark_uri(quarantine_folder(table, run_id))
     failures.repartition(num_files).write.parquet(folder)
+
+
+def log_quarantine(quarantined: Mapping[str, int], folder: str) -> None:
+    """Say how many items are in quarantine, and where.
+
+    Args:
+        quarantined: Failures by reason, from :func:`count_failures`.
+        folder: The run's quarantine.
+    """
+    if quarantined:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in quarantined.items())
+        total = sum(quarantined.values())
+        log.info("%d items are in quarantine (%s): see %s.", total, reasons, folder)
 
 
 def read_quarantine(spark: SparkSession, table: str, run_id: str) -> DataFrame | None:

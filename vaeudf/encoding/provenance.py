@@ -12,9 +12,11 @@ from vaeudf.schema import (
     CATALOG_KEY,
     MODEL_ID_KEY,
     MODEL_PATH_KEY,
+    PIXELS_KEY,
     PRECISION_KEY,
     RUN_ID_KEY,
 )
+from vaeudf.table.pixel_files import PictureShape, kept_shape
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Provenance:
         source: The catalog, and how it is read.
         precision: What the encoder computed with.
         run_id: The run.
+        pictures: The shape of the pixels that are kept with them; None if none are.
     """
 
     model_id: str
@@ -34,6 +37,7 @@ class Provenance:
     source: CatalogSource
     precision: str
     run_id: str
+    pictures: PictureShape | None = None
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str]) -> Provenance:
@@ -44,11 +48,13 @@ class Provenance:
             source=CatalogSource.from_json(metadata[CATALOG_KEY]),
             precision=metadata.get(PRECISION_KEY, "float32"),
             run_id=metadata.get(RUN_ID_KEY, ""),
+            pictures=kept_shape(metadata),
         )
 
     def to_metadata(self) -> dict[str, str]:
         """Return what is kept beside the table's schema."""
-        return {
+        kept = {} if self.pictures is None else {PIXELS_KEY: self.pictures.to_json()}
+        return kept | {
             MODEL_ID_KEY: self.model_id,
             MODEL_PATH_KEY: self.model_path,
             CATALOG_KEY: self.source.to_json(),
@@ -66,5 +72,7 @@ class Provenance:
 
     def staging_key(self, *, full: bool) -> str:
         """Return the key that staged chunks are known by: runs of one key share them."""
-        parts = json.dumps([self.model_id, self.source.to_json(), full, self.precision])
-        return hashlib.sha256(parts.encode()).hexdigest()
+        parts = [self.model_id, self.source.to_json(), full, self.precision]
+        if self.pictures is not None:
+            parts.append(PIXELS_KEY)  # chunks without pixels are of no use then
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -63,6 +63,7 @@ class RunRecord:
         ignored_files: Files of an image folder that are not named as images; not kept.
         quarantined: Items that could not be encoded, by reason.
         images_per_second: Images encoded, over the seconds that encoding took.
+        pixel_bytes: Of the pixels that the version keeps; not kept itself.
         seconds: By phase.
         application_id: What Spark calls the run.
         message: Why it failed.
@@ -84,6 +85,7 @@ class RunRecord:
     ignored_files: int = 0
     quarantined: dict[str, int] = field(default_factory=dict)
     images_per_second: float = 0.0
+    pixel_bytes: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     application_id: str | None = None
     message: str | None = None
@@ -92,6 +94,29 @@ class RunRecord:
     def num_failed(self) -> int:
         """Items that could not be encoded."""
         return sum(self.quarantined.values())
+
+    def summary(self) -> dict[str, Any]:
+        """Return what the job prints of it."""
+        return {
+            "outcome": self.outcome,
+            "read": self.read,
+            "encoded": self.encoded,
+            "resumed": self.resumed,
+            "carried": self.carried,
+            "removed": self.removed,
+            "quarantined": self.quarantined,
+            "run_id": self.run_id,
+            "model_id": self.model_id,
+            "model": self.model,
+            "catalog": self.catalog,
+            "version_before": self.version_before,
+            "application_id": self.application_id,
+            "ignored_files": self.ignored_files,
+            "images_per_second": self.images_per_second,
+            "pixel_bytes": self.pixel_bytes,
+            "version": self.version,
+            "seconds": self.seconds,
+        }
 
 
 def write_run_record(table: str, record: RunRecord) -> None:

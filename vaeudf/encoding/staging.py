@@ -26,10 +26,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from vaeudf.encoding.chunk_pixels import chunk_pixels
 from vaeudf.errors import TooManyFailures, VaeUdfError
 from vaeudf.schema import ITEM_ID, LOG_VAR, MESSAGE, MU, REASON, SOURCE_VERSION
 from vaeudf.storage.locations import filesystem, make_folder, remove, remove_empty
-from vaeudf.table.runs import QUARANTINE, STAGING, began, is_run_id, published_runs
+from vaeudf.table.runs import PIXELS, QUARANTINE, STAGING, began, is_run_id, published_runs
 
 CHUNK_SCHEMA = pa.schema(
     [
@@ -62,11 +63,14 @@ class Run:
         table: The table.
         run_id: The run.
         key: Says which chunks it can take over: those of runs with the same key.
+        keep_pixels: Whether its chunks have their pixels beside them, see
+            `vaeudf.encoding.chunk_pixels`.
     """
 
     table: str
     run_id: str
     key: str
+    keep_pixels: bool = False
 
     @property
     def encoded(self) -> str:
@@ -82,6 +86,7 @@ class Run:
         """Remove the run's chunks: they are published."""
         remove(self.encoded)
         remove(self.adopted)
+        remove(posixpath.join(self.table, STAGING, self.run_id, PIXELS))
 
     def adopt(self) -> int:
         """Take over what killed runs of the same key have encoded; return how many chunks.
@@ -100,12 +105,17 @@ class Run:
         target = posixpath.join(inner, self.run_id, _ADOPTED)
         if jobs:
             make_folder(files, target)
+        if jobs and self.keep_pixels:
+            make_folder(files, posixpath.dirname(chunk_pixels(posixpath.join(target, "chunk"))))
 
         def take(job: tuple[str, bool]) -> bool:
             source, dead = job
-            own = posixpath.join(target, f"chunk-{uuid.uuid4().hex}.parquet")
+            own = posixpath.join(target, new_chunk_name())
+            put = files.move if dead else files.copy_file
             try:
-                (files.move if dead else files.copy_file)(source, own)
+                if self.keep_pixels:
+                    put(chunk_pixels(source), chunk_pixels(own))
+                put(source, own)
             except OSError:
                 # Somebody else took it, or its run has ended.
                 return False
@@ -116,14 +126,14 @@ class Run:
 
 
 @contextlib.contextmanager
-def open_run(table: str, run_id: str, key: str) -> Iterator[Run]:
+def open_run(table: str, run_id: str, key: str, *, keep_pixels: bool = False) -> Iterator[Run]:
     """Give a run its folder, and keep it marked as alive until the block ends.
 
     If it ends well, or by an error of ours, the folder is removed. If it ends otherwise, as by a
     cluster that went away, its chunks stay for the next run.
     """
     files, inner = filesystem(posixpath.join(table, STAGING, run_id))
-    run = Run(table, run_id, key)
+    run = Run(table, run_id, key, keep_pixels)
     stop = threading.Event()
     facts = json.dumps(
         {
@@ -169,12 +179,18 @@ def open_run(table: str, run_id: str, key: str) -> Iterator[Run]:
         _own_runs.discard(run_id)
 
 
-def write_chunk(batches: Iterable[pa.RecordBatch], folder: str) -> None:
+def new_chunk_name() -> str:
+    """Return a name for a chunk file."""
+    return f"chunk-{uuid.uuid4().hex}.parquet"
+
+
+def write_chunk(batches: Iterable[pa.RecordBatch], folder: str, name: str | None = None) -> None:
     """Write a task's rows to one chunk file, which is there whole or not at all.
 
     Args:
         batches: Rows of :data:`CHUNK_SCHEMA`; if there are none, no file is written.
         folder: Where to.
+        name: From :func:`new_chunk_name`, if it has pixels; they are to be there before.
     """
     gathered = [batch.cast(CHUNK_SCHEMA) for batch in batches if batch.num_rows]
     if not gathered:
@@ -182,7 +198,7 @@ def write_chunk(batches: Iterable[pa.RecordBatch], folder: str) -> None:
     rows = pa.Table.from_batches(gathered)
     files, inner = filesystem(folder)
     make_folder(files, inner)
-    name = f"chunk-{uuid.uuid4().hex}.parquet"
+    name = name or new_chunk_name()
     # Readers of Parquet pass over names that begin with an underscore.
     unfinished = posixpath.join(inner, f"_{name}")
     pq.write_table(rows, unfinished, filesystem=files, compression="zstd")
@@ -203,7 +219,8 @@ def clean(table: str) -> list[str]:
     files, inner = filesystem(table)
     quarantine = posixpath.join(inner, QUARANTINE)
     # Listed first: a run that has laid out files by now has had a staging folder before.
-    laid_out = set(filter(is_run_id, map(posixpath.basename, _names(files, inner))))
+    tops = [*_names(files, inner), *_names(files, posixpath.join(inner, PIXELS))]
+    laid_out = set(filter(is_run_id, map(posixpath.basename, tops)))
     asides = (
         posixpath.basename(path).removeprefix("run_id=") for path in _names(files, quarantine)
     )
@@ -222,12 +239,14 @@ def clean(table: str) -> list[str]:
         if run_id not in published:
             folders += [
                 posixpath.join(inner, run_id),
+                posixpath.join(inner, PIXELS, run_id),
                 posixpath.join(quarantine, f"run_id={run_id}"),
             ]
         for folder in folders:
             if files.get_file_info(folder).type == fs.FileType.Directory:
                 files.delete_dir(folder)
                 removed.add(run_id)
+    remove_empty(posixpath.join(table, PIXELS))
     return sorted(removed)
 
 

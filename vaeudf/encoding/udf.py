@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import posixpath
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
@@ -20,8 +21,9 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from vaeudf.catalog.prefetch import LookAhead
 from vaeudf.catalog.reader import ImageReader
 from vaeudf.catalog.source import hashed_version, in_file_order
+from vaeudf.encoding.chunk_pixels import ChunkPixels
 from vaeudf.encoding.isolation import BYTES_OF_MEMORY, SECONDS_PER_IMAGE, Isolated, watchdog
-from vaeudf.encoding.staging import CHUNK_SCHEMA, write_chunk
+from vaeudf.encoding.staging import CHUNK_SCHEMA, new_chunk_name, write_chunk
 from vaeudf.errors import InputError
 from vaeudf.images.decode import ImageFailure, decode_image, without_warnings
 from vaeudf.model.bundle import Bundle, NetworkFiles
@@ -45,6 +47,7 @@ from vaeudf.schema import (
     quoted,
 )
 from vaeudf.spark.model_worker import Model, gpu_of, threads_of
+from vaeudf.table.pixel_files import PIXELS_COLUMN, PictureShape
 
 # A process that takes longer for one batch is taken for hung.
 _SECONDS_PER_BATCH = 600.0
@@ -122,6 +125,7 @@ def encode_chunks(
     num_chunks: int,
     folder: str,
     hardware: Hardware = Hardware(),  # noqa: B008 - it is immutable
+    keep_pixels: bool = False,
 ) -> None:
     """Encode items that are known by where their images are; the tasks read these.
 
@@ -136,29 +140,35 @@ def encode_chunks(
         num_chunks: How many tasks.
         folder: Where the chunk files go.
         hardware: What to encode on.
+        keep_pixels: Whether what the encoder got is written beside the chunks, see
+            :mod:`vaeudf.encoding.chunk_pixels`.
     """
     placed = in_file_order(items, num_chunks)
     model = Model.on_executors(items.sparkSession, bundle, "encoder", hardware)
+    shape = PictureShape.of(bundle.manifest.image) if keep_pixels else None
 
     def encode_and_write(batches: Iterator[tuple[pd.Series, ...]]) -> Iterator[pd.Series]:
         # In one UDF: a second one for the writing would be another Python process, fed through
         # the JVM, and would run while this one waits.
         reader = ImageReader(image_column)
         rows: list[tuple[pd.DataFrame, pd.DataFrame]] = []
-        for columns in batches:
-            batch = pd.concat(columns, axis=1, keys=[ITEM_ID, SOURCE_VERSION, *PLACE])
-            places = zip(*(batch[name].tolist() for name in PLACE), strict=True)
-            digests: list[str | None] = []
-            images = _with_digests(reader.read_all(places), digests)
-            frames = list(encode_images(images, model))
-            found = pd.concat(frames, ignore_index=True) if frames else _frame([])
-            if hashed:
-                # The hash of an image that could not be read is not known.
-                known = pd.Series(digests, dtype=object)
-                batch[SOURCE_VERSION] = known.where(known.notna(), batch[SOURCE_VERSION])
-            rows.append((batch, found))
-            yield pd.Series(np.ones(len(batch), dtype=bool))
-        write_chunk((_as_chunk(*part) for part in rows), folder)
+        name = new_chunk_name()
+        with ChunkPixels(posixpath.join(folder, name), shape) as pixels:
+            for columns in batches:
+                batch = pd.concat(columns, axis=1, keys=[ITEM_ID, SOURCE_VERSION, *PLACE])
+                places = zip(*(batch[name].tolist() for name in PLACE), strict=True)
+                digests: list[str | None] = []
+                images = _with_digests(reader.read_all(places), digests)
+                encoded = encode_images(images, model, keep_pixels=keep_pixels)
+                frames = list(pixels.taken_from(encoded, batch[ITEM_ID].tolist()))
+                found = pd.concat(frames, ignore_index=True) if frames else _frame([])
+                if hashed:
+                    # The hash of an image that could not be read is not known.
+                    known = pd.Series(digests, dtype=object)
+                    batch[SOURCE_VERSION] = known.where(known.notna(), batch[SOURCE_VERSION])
+                rows.append((batch, found))
+                yield pd.Series(np.ones(len(batch), dtype=bool))
+        write_chunk((_as_chunk(*part) for part in rows), folder, name)
 
     udf = pandas_udf(returnType="boolean")(encode_and_write).asNondeterministic()  # type: ignore[call-overload]
     done = placed.select(udf(ITEM_ID, SOURCE_VERSION, *PLACE).alias("done"))
@@ -184,15 +194,19 @@ def chunks_for(num_items: int, num_bytes: int, cores: int, batch_size: int = 128
     return -(-by_work // cores) * cores
 
 
-def encode_images(images: Iterator[Data], model: Model) -> Iterator[pd.DataFrame]:
+def encode_images(
+    images: Iterator[Data], model: Model, *, keep_pixels: bool = False
+) -> Iterator[pd.DataFrame]:
     """Encode a partition: images' bytes in, DataFrames (mu, log_var, reason, message) out.
+
+    With ``keep_pixels`` they have the column pixels as well: uint8 of shape (H, W, C), or None.
 
     If an image brings this process down, or keeps it busy for too long, Spark tries the task again.
     The second time, images are encoded in another process, and the one that crashes it is known.
     """
     context = TaskContext.get()
     if context is not None and context.attemptNumber() > 0:
-        yield from _encode_isolated(images, model, context)
+        yield from _encode_isolated(images, model, context, keep_pixels=keep_pixels)
         return
     # One torch thread per core that the scheduler gave this task: more would fight its neighbours.
     threads = threads_of(context)
@@ -204,7 +218,7 @@ def encode_images(images: Iterator[Data], model: Model) -> Iterator[pd.DataFrame
         if threads > 1 or on_gpu:
             pool = stack.enter_context(ThreadPoolExecutor(threads))
             stack.enter_context(without_warnings())
-        frames = encode_batches(images, encoder, pool, ahead=on_gpu)
+        frames = encode_batches(images, encoder, pool, ahead=on_gpu, keep_pixels=keep_pixels)
         while True:
             with watchdog(_SECONDS_PER_BATCH):
                 frame = next(frames, None)
@@ -219,6 +233,7 @@ def encode_batches(
     pool: ThreadPoolExecutor | None = None,
     *,
     ahead: bool = False,
+    keep_pixels: bool = False,
 ) -> Iterator[pd.DataFrame]:
     """Encode images a network's batch at a time; a row each, in order.
 
@@ -227,18 +242,19 @@ def encode_batches(
         encoder: The encoder.
         pool: Decodes; without, pictures are decoded one by one.
         ahead: Whether to decode the next batch while the encoder is at one.
+        keep_pixels: Whether rows have their pixels.
     """
     waiting: tuple[list[Pixels], Callable[[], Posteriors] | None] | None = None
     for batch in _decoded(images, encoder, pool, ahead=ahead):
         begun = batch, _start(encoder, batch)
         if not ahead:
-            yield _finish(*begun)
+            yield _finish(*begun, keep_pixels=keep_pixels)
             continue
         if waiting is not None:
-            yield _finish(*waiting)
+            yield _finish(*waiting, keep_pixels=keep_pixels)
         waiting = begun
     if waiting is not None:
-        yield _finish(*waiting)
+        yield _finish(*waiting, keep_pixels=keep_pixels)
 
 
 def _decoded(
@@ -272,12 +288,12 @@ def _start(encoder: BatchEncoder, batch: list[Pixels]) -> Callable[[], Posterior
     return encoder.start(np.stack(pixels)) if pixels else None
 
 
-def _finish(batch: list[Pixels], posteriors: Callable[[], Posteriors] | None) -> pd.DataFrame:
+def _finish(
+    batch: list[Pixels], posteriors: Callable[[], Posteriors] | None, *, keep_pixels: bool
+) -> pd.DataFrame:
     """Return a row for each picture, in order."""
     rows: list[list[object]] = [
-        [None, None, found.reason, found.message]
-        if isinstance(found, ImageFailure)
-        else [None, None, None, None]
+        _failure(found) if isinstance(found, ImageFailure) else [None, None, None, None]
         for found in batch
     ]
     if posteriors is not None:
@@ -289,11 +305,11 @@ def _finish(batch: list[Pixels], posteriors: Callable[[], Posteriors] | None) ->
                 rows[place][:2] = mu[i], log_var[i]
             else:
                 rows[place][2:] = "non_finite", "the encoder gave a NaN or infinite mu or log_var."
-    return _frame(rows)
+    return _frame(rows, batch if keep_pixels else None)
 
 
 def _encode_isolated(
-    images: Iterator[Data], model: Model, context: TaskContext
+    images: Iterator[Data], model: Model, context: TaskContext, *, keep_pixels: bool
 ) -> Iterator[pd.DataFrame]:
     hardware, address, task = model.hardware, *gpu_of(context)
     memory: int | None = BYTES_OF_MEMORY + 4 * len(model.files.value.weights)
@@ -303,34 +319,40 @@ def _encode_isolated(
     else:
         # The GPU may be to blame.
         hardware, address = hardware._replace(device="cpu"), None
-    arguments = (model.files.value, hardware, address, task)
+    arguments = (model.files.value, hardware, address, task, keep_pixels)
     with Isolated(_encoder_of_one, *arguments, memory=memory) as isolated:
+        rows: list[list[object]] = []
+        pictures: list[Pixels | None] = []
+        held = 0
         while True:
-            rows: list[list[object]] = []
-            for _ in range(_ROWS_AT_A_TIME):
-                with watchdog(_SECONDS_PER_BATCH):  # a store that does not answer
-                    data = next(images, _END)
-                if data is _END:
-                    break
+            with watchdog(_SECONDS_PER_BATCH):  # a store that does not answer
+                data = next(images, _END)
+            if data is not _END:
                 found = isolated.call(data, SECONDS_PER_IMAGE)
                 failed = isinstance(found, ImageFailure)
-                rows.append([None, None, found.reason, found.message] if failed else found)
-            if rows:
-                yield _frame(rows)
-            if len(rows) < _ROWS_AT_A_TIME:
+                row, picture = (_failure(found), None) if failed else found
+                rows.append(row)
+                pictures.append(picture)
+                held += 0 if picture is None else picture.nbytes
+            is_full = len(rows) >= _ROWS_AT_A_TIME or held >= _BYTES_AHEAD
+            if rows and (is_full or data is _END):
+                yield _frame(rows, pictures if keep_pixels else None)
+                rows, pictures, held = [], [], 0
+            if data is _END:
                 return
 
 
 def _encoder_of_one(
-    files: NetworkFiles, hardware: Hardware, address: str | None, task: int
-) -> Callable[[Data], list[object]]:
-    """Return a function that encodes one image to a row."""
+    files: NetworkFiles, hardware: Hardware, address: str | None, task: int, keep_pixels: bool
+) -> Callable[[Data], tuple[list[object], Pixels | None]]:
+    """Return a function that encodes one image to a row, and to its pixels if they are kept."""
     encoder = load_batch_encoder(files, hardware, address, task)
     use_threads(1)
 
-    def encode_one(data: Data) -> list[object]:
-        (frame,) = encode_batches(iter([data]), encoder)
-        return [frame[name][0] for name in _ADDED]
+    def encode_one(data: Data) -> tuple[list[object], Pixels | None]:
+        (frame,) = encode_batches(iter([data]), encoder, keep_pixels=keep_pixels)
+        pixels = frame[PIXELS_COLUMN][0] if keep_pixels else None
+        return [frame[name][0] for name in _ADDED], pixels
 
     return encode_one
 
@@ -355,5 +377,19 @@ def _as_chunk(items: pd.DataFrame, found: pd.DataFrame) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=CHUNK_SCHEMA)
 
 
-def _frame(rows: list[list[object]]) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=[MU, LOG_VAR, REASON, MESSAGE])
+def _failure(found: ImageFailure) -> list[object]:
+    return [None, None, found.reason, found.message]
+
+
+def _frame(
+    rows: list[list[object]], pictures: Sequence[Pixels | None] | None = None
+) -> pd.DataFrame:
+    """Return rows of mu, log_var, reason and message, and with pictures their pixels."""
+    frame = pd.DataFrame(rows, columns=[*_ADDED])
+    if pictures is not None:
+        # One by one: of a list of arrays, NumPy would make one array.
+        column = np.empty(len(pictures), object)
+        for i, picture in enumerate(pictures):
+            column[i] = None if isinstance(picture, ImageFailure) else picture
+        frame[PIXELS_COLUMN] = column
+    return frame

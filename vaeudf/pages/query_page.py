@@ -19,11 +19,12 @@ class Hit(Item):
 
     Attributes:
         rank: From 1.
-        score: What it was ranked by.
+        score: What it was ranked by; None for a picture that could not be read, where that is
+            p(x|z).
     """
 
     rank: int
-    score: float
+    score: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +94,7 @@ def write_query_page(
     rule: str = "",
     share_of: str = "",
     blends: bool = False,
+    candidates: int | None = None,
     facts: Sequence[tuple[str, str]] = (),
     omitted: int = 0,
 ) -> str:
@@ -108,6 +110,8 @@ def write_query_page(
         rule: By what rule they were chosen besides, as a sentence.
         share_of: What the results' parts are values of.
         blends: Whether the queries are blends.
+        candidates: Of how many, the best by the score, the hits are the best by p(x|z) of their
+            pictures; None if they are the best by the score itself.
         facts: What to say of the run at the end of the page: labels and values.
         omitted: How many further queries are not on the page.
 
@@ -125,6 +129,7 @@ def write_query_page(
         rule=rule,
         share_of=share_of,
         blends=blends,
+        candidates=candidates,
         facts=facts,
         omitted=omitted,
     )

@@ -20,15 +20,19 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from vaeudf.errors import InputError
 from vaeudf.numerics.boxes import Boxes
 from vaeudf.numerics.kd_tree import BLOCK_SIZE, CellTree, kd_order, typical_sigma
-from vaeudf.schema import ITEM_ID, LOG_VAR, MU, quoted
+from vaeudf.schema import ITEM_ID, LOG_VAR, MU, PIXEL_FILE, PIXEL_PLACE, PIXEL_ROW, quoted
 from vaeudf.spark.worker import spare_modules
 from vaeudf.storage.locations import filesystem, make_folder
 from vaeudf.table.footers import BLOCK_SIZE_KEY, BOXES_KEY
+from vaeudf.table.pixel_copy import copy_pixels
+from vaeudf.table.pixel_files import PictureShape, pixel_path
 from vaeudf.table.publish import DataFile
 
 # Uncompressed, as a task holds them. Fewer and larger files are quicker to list and to plan for,
 # but each is one task, with a few copies of it in memory.
 BYTES_PER_FILE = 128 * 2**20
+# Of kept pixels, which a task copies block by block: so much takes it some seconds.
+PIXEL_BYTES_PER_FILE = 2**30
 
 # Rows that come to the driver: one sample to measure a row's size, one to cut the cells by. With
 # 200,000 rows for 1,000 files, each file has some 200, and their sizes differ by some 7 %.
@@ -44,33 +48,49 @@ _FILE_SCHEMA = pa.schema(
         ("num_rows", pa.int64()),
         ("min_id", pa.string()),
         ("max_id", pa.string()),
+        ("pixel_bytes", pa.int64()),
     ]
 )
+_PLACE_FIELDS = [pa.field(PIXEL_FILE, pa.string()), pa.field(PIXEL_ROW, pa.int64())]
 
 
 def write_data_files(
-    posteriors: DataFrame, num_rows: int, table_uri: str, run_id: str, schema: pa.Schema
+    posteriors: DataFrame,
+    num_rows: int,
+    table_uri: str,
+    run_id: str,
+    schema: pa.Schema,
+    pictures: PictureShape | None = None,
 ) -> list[DataFile]:
     """Write rows, in k-d order of mu, as Parquet files in a folder of the table.
 
+    Only the places of kept pixels go through Spark: the task that writes a data file copies its
+    rows' pixels to the pixel file beside it.
+
     Args:
-        posteriors: Rows with the columns of ``schema``. Read a few times over.
+        posteriors: Rows with the columns of ``schema``, and :data:`vaeudf.schema.PIXEL_PLACE` if
+            pixels are kept. Read a few times over.
         num_rows: How many there are.
         table_uri: The table.
         run_id: Name of the folder; a run's own, so that what a failed run leaves is its own too.
         schema: The files' schema.
+        pictures: The shape of the pixels to keep; None if none are.
 
     Returns:
         The files; one that follows another holds its neighbours in latent space.
 
     Raises:
         InputError: An item_id comes twice.
+        TableError: A file that has pixels is damaged.
     """
-    rows = posteriors.select(*(F.col(quoted(name)) for name in schema.names))
+    names = [*schema.names, *(PIXEL_PLACE if pictures is not None else ())]
+    rows = posteriors.select(*(F.col(quoted(name)) for name in names))
     _check_unique(rows)
-    measured = _sample(rows, num_rows, _MEASURED_ROWS).toArrow()
+    measured = _sample(rows, num_rows, _MEASURED_ROWS).drop(*PIXEL_PLACE).toArrow()
     row_bytes = measured.nbytes / max(1, measured.num_rows)
     num_files = max(1, round(num_rows * row_bytes / BYTES_PER_FILE))
+    if pictures is not None:
+        num_files = max(num_files, round(num_rows * pictures.num_bytes / PIXEL_BYTES_PER_FILE))
     if num_files == 1:
         placed = rows.repartition(1)
     else:
@@ -84,21 +104,29 @@ def write_data_files(
 
     def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         spare_modules()
-        yield from write_partition(batches, table_uri, run_id, schema)
+        yield from write_partition(batches, table_uri, run_id, schema, pictures)
 
     # mapInArrow does not take names with dots or backticks.
-    placed = placed.toDF(*(f"c{place}" for place in range(len(schema.names))))
+    placed = placed.toDF(*(f"c{place}" for place in range(len(names))))
     files = placed.mapInArrow(write, from_arrow_schema(_FILE_SCHEMA))
     # Collected once: evaluating this DataFrame again would write everything again.
     return [DataFile(**row.asDict()) for row in files.collect()]
 
 
 def write_partition(
-    batches: Iterator[pa.RecordBatch], table_uri: str, run_id: str, schema: pa.Schema
+    batches: Iterator[pa.RecordBatch],
+    table_uri: str,
+    run_id: str,
+    schema: pa.Schema,
+    pictures: PictureShape | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Write one partition to a file, and yield a row that describes it; nothing if it is empty."""
-    for rows in _gather(batches, schema):
-        yield pa.RecordBatch.from_pylist([_write_file(rows, table_uri, run_id)], _FILE_SCHEMA)
+    stored = schema
+    if pictures is not None:
+        stored = pa.schema([*schema, *_PLACE_FIELDS], schema.metadata)
+    for rows in _gather(batches, stored, schema.names):
+        described = _write_file(rows, table_uri, run_id, pictures)
+        yield pa.RecordBatch.from_pylist([described], _FILE_SCHEMA)
 
 
 def rows_per_group(latent_dim: int) -> int:
@@ -163,14 +191,23 @@ def _keys_of_partitions(spark: SparkSession, num_partitions: int) -> NDArray[np.
     return keys
 
 
-def _gather(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:
-    """Gather a partition's rows in one table, or in several if they are far too many."""
+def _gather(
+    batches: Iterator[pa.RecordBatch], schema: pa.Schema, measured: list[str]
+) -> Iterator[pa.Table]:
+    """Gather a partition's rows in one table, or in several if they are far too many.
+
+    Args:
+        batches: The rows.
+        schema: Theirs.
+        measured: The columns whose bytes count.
+    """
     gathered: list[pa.RecordBatch] = []
     size = 0
     for batch in batches:
         if batch.num_rows:
-            gathered.append(batch.rename_columns(schema.names).cast(schema))
-            size += batch.nbytes
+            batch = batch.rename_columns(schema.names)
+            gathered.append(batch.cast(schema))
+            size += batch.select(measured).nbytes
         # Rows of one mu, such as those of a thousand copies of one picture, have one cell,
         # however many they are: a task's memory must not depend on it.
         if size > 2 * BYTES_PER_FILE:
@@ -180,7 +217,9 @@ def _gather(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa
         yield pa.Table.from_batches(gathered)
 
 
-def _write_file(rows: pa.Table, table_uri: str, run_id: str) -> dict[str, str | int]:
+def _write_file(
+    rows: pa.Table, table_uri: str, run_id: str, pictures: PictureShape | None
+) -> dict[str, str | int]:
     # Tasks are retried and run twice; a name of its own keeps every attempt's file apart, and
     # only the attempt that Spark counts has its file named in the commit.
     path = f"{run_id}/part-{uuid.uuid4().hex}.parquet"
@@ -197,17 +236,24 @@ def _write_file(rows: pa.Table, table_uri: str, run_id: str) -> dict[str, str | 
     boxes = Boxes.of_blocks(mu[order], log_var[order], group)
     min_id, max_id = (rows[ITEM_ID][int(place)].as_py() for place in by_id[[0, -1]])
     rows = rows.take(by_id[order])
+    places = rows.select([name for name in (ITEM_ID, *PIXEL_PLACE) if name in rows.column_names])
+    rows = rows.drop_columns([name for name in PIXEL_PLACE if name in rows.column_names])
     with _open_writer(full_path, rows.schema, system) as writer:
         writer.write_table(rows, row_group_size=group)
         writer.add_key_value_metadata(
             {BOXES_KEY: boxes.to_bytes().decode(), BLOCK_SIZE_KEY: str(BLOCK_SIZE)}
         )
+    pixel_bytes = 0
+    if pictures is not None:
+        # After the data file: a vacuum in between removes pixels that have none.
+        pixel_bytes = copy_pixels(places, posixpath.join(table_uri, pixel_path(path)), pictures)
     return {
         "path": path,
         "size": system.get_file_info(full_path).size,
         "num_rows": rows.num_rows,
         "min_id": min_id,
         "max_id": max_id,
+        "pixel_bytes": pixel_bytes,
     }
 
 

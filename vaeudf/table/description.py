@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from vaeudf.table.delta import Commit, commits, open_delta
 from vaeudf.table.open import PosteriorTable, open_table
+from vaeudf.table.pixel_files import PictureShape, find_pixel_files, kept_shape
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,9 @@ class Description:
         table: The table.
         num_deleted: Rows that deletion vectors delete, which the files still hold.
         num_bytes: Of the data files.
+        pictures: The shape of the pixels that it keeps; None if it keeps none.
+        num_pixel_files: How many of its data files have a pixel file.
+        pixel_bytes: Of these.
         reader_version: The protocol that readers must know.
         writer_version: The protocol that writers must know.
         features: The features of Delta that the table has switched on, where the protocol lists
@@ -33,6 +37,9 @@ class Description:
     table: PosteriorTable
     num_deleted: int
     num_bytes: int
+    pictures: PictureShape | None
+    num_pixel_files: int
+    pixel_bytes: int
     reader_version: int
     writer_version: int
     features: tuple[str, ...]
@@ -54,12 +61,16 @@ def describe(uri: str) -> Description:
     delta = open_delta(table.uri, table.version)
     protocol, metadata = delta.protocol(), delta.metadata()
     sizes = pa.table(delta.get_add_actions()).column("size_bytes").to_pylist()
+    kept = find_pixel_files(table.uri, table.files)
     features = {*(protocol.reader_features or []), *(protocol.writer_features or [])}
     schema = pa.schema(delta.schema().to_arrow())
     return Description(
         table=table,
         num_deleted=sum(len(rows) for rows in table.snapshot.deleted.values()),
         num_bytes=sum(sizes),
+        pictures=kept_shape(table.provenance),
+        num_pixel_files=len(kept),
+        pixel_bytes=sum(file.size for file in kept.values()),
         reader_version=protocol.min_reader_version,
         writer_version=protocol.min_writer_version,
         features=tuple(sorted(features)),

@@ -12,11 +12,12 @@ from pyarrow import fs
 
 from vaeudf.errors import InputError, PublishConflict, TableError, root_cause
 from vaeudf.schema import RUN_ID_KEY
-from vaeudf.storage.locations import filesystem
+from vaeudf.storage.locations import filesystem, remove_empty
 from vaeudf.table.delta import Commit, commits, open_delta, transaction
 from vaeudf.table.open import PosteriorTable, open_table
+from vaeudf.table.pixel_files import pixel_path
 from vaeudf.table.protocol import check_paths, check_writable, uses_vectors
-from vaeudf.table.runs import is_run_id, new_run_id
+from vaeudf.table.runs import PIXELS, began, is_run_id, new_run_id
 
 FEWEST_DAYS = 1.0
 """Files that were replaced more recently are never removed: a run or a reader may use them."""
@@ -129,7 +130,7 @@ def vacuum(uri: str, keep_days: float, *, dry_run: bool = False) -> Vacuumed:
 
     As in every Delta table, that is any file but those whose folder begins with an underscore. In a
     table with deletion vectors it is only the data files of vaeudf's runs: vectors are files too,
-    and only the log tells the live ones from the dead.
+    and only the log tells the live ones from the dead. The pixel files of data files go with them.
 
     Args:
         uri: The table.
@@ -170,15 +171,44 @@ def vacuum(uri: str, keep_days: float, *, dry_run: bool = False) -> Vacuumed:
     there = [p for p, info in zip(paths, infos, strict=True) if info.type == fs.FileType.File]
     # Also after the feature is dropped: older versions may still need their vectors.
     vectors = any(posixpath.basename(path).startswith("deletion_vector") for path in there)
-    if not (vectors or uses_vectors(delta)):
-        if there and not dry_run:
-            clean(dry_run=False)
-        return Vacuumed(there, 0)
-    ours = [path for path in there if _is_of_a_run(path)]
+    one_by_one = vectors or uses_vectors(delta)
+    ours = [path for path in there if _is_of_a_run(path)] if one_by_one else there
+    pixels = _pixels_of_none(location, set(ours), keep_days)
     if not dry_run:
-        for path in ours:
+        if ours and not one_by_one:
+            clean(dry_run=False)
+        for path in [*(ours if one_by_one else []), *pixels]:
             system.delete_file(posixpath.join(inner, path))
-    return Vacuumed(ours, len(there) - len(ours))
+        for folder in {*map(posixpath.dirname, pixels)}:
+            remove_empty(posixpath.join(location, folder))
+        remove_empty(posixpath.join(location, PIXELS))
+    return Vacuumed([*ours, *pixels], len(there) - len(ours))
+
+
+def _pixels_of_none(location: str, removed: set[str], keep_days: float) -> list[str]:
+    """Return the pixel files of data files that are not there, or that are removed now.
+
+    Args:
+        location: The table.
+        removed: The paths of the data files that are removed.
+        keep_days: Runs that began since are left alone: they may be writing.
+    """
+    system, inner = filesystem(location)
+
+    def names(*folder: str) -> list[str]:
+        selector = fs.FileSelector(posixpath.join(inner, *folder), allow_not_found=True)
+        return sorted(entry.base_name for entry in system.get_file_info(selector))
+
+    since = datetime.now(timezone.utc) - timedelta(days=keep_days)
+    gone = {pixel_path(path) for path in removed}
+    found = []
+    for run in filter(is_run_id, names(PIXELS)):
+        there = {pixel_path(posixpath.join(run, name)) for name in names(run)}
+        for name in names(PIXELS, run):
+            path = posixpath.join(PIXELS, run, name)
+            if path in gone or (path not in there and began(run) < since):
+                found.append(path)
+    return found
 
 
 def _is_of_a_run(path: str) -> bool:

@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from pyarrow import fs
 
 from vaeudf.errors import TableError, root_cause
+from vaeudf.images.spec import ImageSpec
 from vaeudf.schema import ITEM_ID, PIXELS_KEY
 from vaeudf.storage.locations import filesystem, make_folder
 from vaeudf.table.runs import PIXELS, is_run_id
@@ -49,6 +50,11 @@ class PictureShape(NamedTuple):
     width: int
     channels: int
 
+    @classmethod
+    def of(cls, spec: ImageSpec) -> PictureShape:
+        """Return the shape of a model's pictures."""
+        return cls(spec.height, spec.width, spec.channels)
+
     @property
     def num_bytes(self) -> int:
         """Bytes of one picture."""
@@ -66,10 +72,11 @@ class PictureShape(NamedTuple):
             ValueError: The text is none.
         """
         found = json.loads(text)
-        try:
-            return cls(*(int(found[name]) for name in cls._fields))
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{found!r} is no shape of pictures") from error
+        if not isinstance(found, dict) or not all(
+            type(found.get(name)) is int and found[name] > 0 for name in cls._fields
+        ):
+            raise ValueError(f"{found!r} is no shape of pictures")
+        return cls(*(found[name] for name in cls._fields))
 
     def __str__(self) -> str:
         """Say it as people do."""
@@ -81,9 +88,18 @@ def kept_shape(provenance: Mapping[str, str]) -> PictureShape | None:
 
     Args:
         provenance: Of the version, :attr:`vaeudf.table.open.PosteriorTable.provenance`.
+
+    Raises:
+        TableError: It does not say it as :meth:`PictureShape.to_json` does.
     """
     text = provenance.get(PIXELS_KEY)
-    return None if text is None else PictureShape.from_json(text)
+    try:
+        return None if text is None else PictureShape.from_json(text)
+    except ValueError as error:
+        raise TableError(
+            f"the table's column mu has the metadata {PIXELS_KEY} {text!r} ({error}); expected "
+            "height, width and channels as JSON. Roll back to a version before it."
+        ) from None
 
 
 def pixel_path(path: str) -> str:

@@ -39,6 +39,7 @@ from vaeudf.table.delta import (
 )
 from vaeudf.table.footers import read_footer
 from vaeudf.table.open import FORMAT, FORMAT_KEY, LATENT_DIM_KEY, PosteriorTable, open_table
+from vaeudf.table.pixel_files import pixel_path
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ class DataFile:
         num_rows: Rows.
         min_id: The lowest item_id.
         max_id: The highest item_id.
+        pixel_bytes: Bytes of its pixel file; 0 if its pixels are not kept.
     """
 
     path: str
@@ -63,6 +65,7 @@ class DataFile:
     num_rows: int
     min_id: str
     max_id: str
+    pixel_bytes: int = 0
 
 
 def check_schema(schema: pa.Schema) -> pa.Schema:
@@ -293,11 +296,17 @@ def _is_local_time(kind: pa.DataType) -> bool:
 def _check_files(location: str, files: Sequence[DataFile], schema: pa.Schema) -> None:
     """Check what delta-rs does not: that the files are there, and as they were written."""
     system, inner = filesystem(location)
-    infos = system.get_file_info([posixpath.join(inner, file.path) for file in files])
-    for file, info in zip(files, infos, strict=True):
-        if info.type != fs.FileType.File or info.size != file.size:
+    written = [("data file", file.path, file.size) for file in files]
+    written += [
+        ("pixel file", pixel_path(file.path), file.pixel_bytes)
+        for file in files
+        if file.pixel_bytes
+    ]
+    infos = system.get_file_info([posixpath.join(inner, path) for _, path, _ in written])
+    for (kind, path, size), info in zip(written, infos, strict=True):
+        if info.type != fs.FileType.File or info.size != size:
             raise TableError(
-                f"data file {file.path} should have {file.size} bytes and has {info.size}; "
+                f"{kind} {path} should have {size} bytes and has {info.size}; "
                 "it changed between writing and publishing. Nothing was published."
             )
 

@@ -32,6 +32,8 @@ _MARKER = "demo.json"
 # of photos does. With this weight most samples of the prior, and so most slider positions, decode
 # to garments; with train_vae's default they decode to blots.
 _BETA = 60.0
+# Sliders are set by hand; and whoever sees decode(z) expects hits that look like it.
+_TOLERANCE = 0.2
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,14 @@ def demo(options: Demo) -> Summary:
         with watch.phase("query"):
             pq.write_table(_pick_queries(table, options.seed), queries)
             answered = query_topk(
-                QueryTopk(table=table, queries=queries, output=results, report=report)
+                QueryTopk(
+                    table=table,
+                    queries=queries,
+                    tolerance=_TOLERANCE,
+                    rerank="picture",
+                    output=results,
+                    report=report,
+                )
             )
     log.info("Done. Open %s in a browser.", answered["report"])
     return {

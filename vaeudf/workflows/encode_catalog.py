@@ -20,6 +20,7 @@ from vaeudf.catalog.source import (
     check_items,
     open_catalog,
 )
+from vaeudf.encoding.carried_pixels import CarriedPixels
 from vaeudf.encoding.changes import (
     Changes,
     count_removed,
@@ -32,6 +33,7 @@ from vaeudf.encoding.changes import (
 from vaeudf.encoding.failures import (
     check_failures,
     count_failures,
+    log_quarantine,
     not_tried_again,
     read_quarantine,
     same_failures,
@@ -45,20 +47,29 @@ from vaeudf.errors import InputError, PublishConflict, TooManyFailures
 from vaeudf.model.bundle import Bundle, load_bundle
 from vaeudf.model.devices import Device, Hardware, Precision, choose_device
 from vaeudf.model.py_files import use_py_files
-from vaeudf.schema import ITEM_ID, LOG_VAR, MU, PLACE, REASON, SOURCE_VERSION, posterior_schema
+from vaeudf.schema import (
+    ITEM_ID,
+    LOG_VAR,
+    MU,
+    PIXEL_PLACE,
+    PLACE,
+    REASON,
+    SOURCE_VERSION,
+    posterior_schema,
+)
 from vaeudf.spark.cluster import Cluster
 from vaeudf.spark.constraints import check_conditions, check_constraints
 from vaeudf.spark.frames import kept_on_disk
 from vaeudf.spark.progress import progress
-from vaeudf.spark.read import read_items_once
 from vaeudf.spark.session import spark_session
 from vaeudf.spark.stopwatch import Stopwatch
 from vaeudf.spark.writing import write_data_files
 from vaeudf.storage.locations import absolute, exists, remove, remove_empty
 from vaeudf.table.evolution import added_columns, next_schema, same_payload_columns
 from vaeudf.table.open import PosteriorTable, open_for_publishing
+from vaeudf.table.pixel_files import PictureShape
 from vaeudf.table.publish import DataFile, check_schema, publish
-from vaeudf.table.runs import QUARANTINE, new_run_id, published_runs, quarantine_folder
+from vaeudf.table.runs import PIXELS, QUARANTINE, new_run_id, published_runs, quarantine_folder
 from vaeudf.workflows.cli import Summary, option
 from vaeudf.workflows.option_groups import CodeOptions
 
@@ -99,6 +110,9 @@ class EncodeCatalog(CodeOptions):
     retry_quarantined: bool = option(
         False, help="try items in quarantine again, also those whose image has not changed"
     )
+    keep_pixels: bool = option(
+        False, help="keep what the encoder gets beside the table: height x width x channels bytes"
+    )
 
     def __post_init__(self) -> None:
         if not 0 <= self.max_error_fraction <= 1:
@@ -135,7 +149,9 @@ def encode_catalog(options: EncodeCatalog) -> Summary:
         with (
             spark_session("encode_catalog") as spark,
             progress(spark, run.watch),
-            open_run(run.table, run.record.run_id, run.staging_key) as staging,
+            open_run(
+                run.table, run.record.run_id, run.staging_key, keep_pixels=options.keep_pixels
+            ) as staging,
         ):
             cluster = Cluster(spark)
             cluster.add_py_files(options.py_files or ())
@@ -146,11 +162,12 @@ def encode_catalog(options: EncodeCatalog) -> Summary:
                 run.withdraw(error, staging)
                 raise
     finally:
-        remove_empty(posixpath.join(run.table, QUARANTINE))
+        for folder in (QUARANTINE, PIXELS):
+            remove_empty(posixpath.join(run.table, folder))
         if not was_there:
             remove_empty(run.table)
     run.write_record()
-    return _summary(run.record, run.table, bundle.latent_dim)
+    return run.record.summary() | {"table": run.table, "latent_dim": bundle.latent_dim}
 
 
 class _EncodeRun:
@@ -172,12 +189,14 @@ class _EncodeRun:
         self._previous = previous
         # A table may have been created, and nothing published to it.
         self._last = previous if previous is not None and previous.transaction > 0 else None
+        pictures = PictureShape.of(bundle.manifest.image) if options.keep_pixels else None
         self._provenance = Provenance(
             model_id=bundle.model_id,
             model_path=absolute(options.model),
             source=options.source,
             precision=options.precision,
             run_id=new_run_id(),
+            pictures=pictures,
         )
         self._added: list[str] = []
         self._same_columns = False
@@ -186,6 +205,8 @@ class _EncodeRun:
             before = Provenance.from_metadata(self._last.provenance)
             # Else the last version's posteriors are not those that this run would give.
             self._before = before if before.agrees_with(self._provenance) else None
+        comparable = None if self._before is None else self._last
+        self._pixels = CarriedPixels(self.table, self._last, comparable, pictures)
         self.record = RunRecord(
             run_id=self._provenance.run_id,
             model_id=bundle.model_id,
@@ -216,9 +237,11 @@ class _EncodeRun:
                 listing = catalog.list_items(spark, versions=known)
                 schema = self._table_schema(listing)
                 listing = frames.enter_context(kept_on_disk(listing))
-                last = None if self._last is None else read_items_once(spark, self._last)
+                last, keep_pixels = self._pixels.read_last(spark), self._pixels.are_kept
                 quarantine = self._last_quarantine(spark)
-                staged = read_chunks(spark, staging.adopted) if resumes else None
+                staged = None
+                if resumes:
+                    staged = read_chunks(spark, staging.adopted, keep_pixels=keep_pixels)
                 record.read = check_items(
                     listing, has_version_column=self._options.version_column is not None
                 )
@@ -227,7 +250,9 @@ class _EncodeRun:
                     None if self._before is None else last,
                     self._not_tried_again(quarantine),
                     self._not_tried_again(staged),
+                    keep_pixels=keep_pixels,
                 )
+                self._pixels.check(listing, last, record.read, changes.num_todo)
                 record.carried, record.resumed = changes.carried, changes.resumed
                 record.removed = 0 if last is None else count_removed(listing, last)
                 record.ignored_files = catalog.count_ignored(spark)
@@ -240,21 +265,25 @@ class _EncodeRun:
                     listing, last.drop(*self._added), found, quarantine
                 ):
                     record.outcome, record.version = "nothing to do", record.version_before
+                    record.pixel_bytes = self._pixels.num_bytes
                     return
             with self.watch.phase("lay out"):
                 posteriors = found.where(F.col(REASON).isNull())
-                posteriors = posteriors.select(ITEM_ID, SOURCE_VERSION, MU, LOG_VAR)
+                places = PIXEL_PLACE if keep_pixels else ()
+                posteriors = posteriors.select(ITEM_ID, SOURCE_VERSION, MU, LOG_VAR, *places)
                 payload = listing.drop(SOURCE_VERSION, *PLACE)
                 rows = with_added(posteriors.join(payload, ITEM_ID), last, self._added)
                 rows = frames.enter_context(kept_on_disk(rows))
                 check_constraints(rows, self._previous)
                 num_rows = record.read - record.num_failed
-                files = write_data_files(rows, num_rows, self.table, record.run_id, schema)
+                files = write_data_files(
+                    rows, num_rows, self.table, record.run_id, schema, self._pixels.shape
+                )
                 if record.num_failed:
                     write_quarantine(found, record.num_failed, self.table, record.run_id)
         with self.watch.phase("publish"):
             self._publish(files, schema)
-        _log_quarantine(record, self.table)
+        log_quarantine(record.quarantined, quarantine_folder(self.table, record.run_id))
 
     def _remove_remains(self) -> None:
         if removed := clean(self.table):
@@ -303,6 +332,7 @@ class _EncodeRun:
             ),
             folder=folder,
             hardware=self._options.hardware,
+            keep_pixels=self._options.keep_pixels,
         )
 
     def _check(self, found: DataFrame, changes: Changes) -> None:
@@ -324,6 +354,7 @@ class _EncodeRun:
             and self.record.encoded == self.record.removed == 0
             and self.record.carried == self._last.num_items
             and self._same_columns
+            and self._pixels.are_as_before
             and same_failures(found, quarantine)
             and same_payload(listing, last)
         )
@@ -339,6 +370,7 @@ class _EncodeRun:
         latent_dim = self._bundle.latent_dim
         table = publish(self.table, self._previous, files, schema, latent_dim, record.run_id)
         record.outcome, record.version = "published", table.version
+        record.pixel_bytes = sum(file.pixel_bytes for file in files)
 
     def withdraw(self, error: BaseException, staging: Run) -> None:
         """Take away what a run that failed has laid out, and keep a record of it."""
@@ -346,6 +378,7 @@ class _EncodeRun:
         published = published_runs(self.table)
         if published is not None and self.record.run_id not in published:
             remove(posixpath.join(self.table, self.record.run_id))
+            remove(posixpath.join(self.table, PIXELS, self.record.run_id))
             remove(quarantine_folder(self.table, self.record.run_id))
         elif published is not None:
             staging.forget()
@@ -361,38 +394,3 @@ class _EncodeRun:
             write_run_record(self.table, self.record)
         except (OSError, pa.ArrowException) as error:
             log.warning("the run's record could not be written to %s: %s", self.table, error)
-
-
-def _log_quarantine(record: RunRecord, table: str) -> None:
-    if record.quarantined:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in record.quarantined.items())
-        log.info(
-            "%d items are in quarantine (%s): see %s.",
-            record.num_failed,
-            reasons,
-            quarantine_folder(table, record.run_id),
-        )
-
-
-def _summary(record: RunRecord, table: str, latent_dim: int) -> Summary:
-    return {
-        "outcome": record.outcome,
-        "read": record.read,
-        "encoded": record.encoded,
-        "resumed": record.resumed,
-        "carried": record.carried,
-        "removed": record.removed,
-        "quarantined": record.quarantined,
-        "run_id": record.run_id,
-        "model_id": record.model_id,
-        "model": record.model,
-        "catalog": record.catalog,
-        "version_before": record.version_before,
-        "application_id": record.application_id,
-        "ignored_files": record.ignored_files,
-        "images_per_second": record.images_per_second,
-        "version": record.version,
-        "table": table,
-        "latent_dim": latent_dim,
-        "seconds": record.seconds,
-    }

@@ -295,10 +295,12 @@ def _show_evidence(probe: Probe) -> None:
         "squared error (MSE, L2) is gaussian, binary cross-entropy (BCE) is bernoulli; of another "
         "loss, leave it out. The variance is the mean squared error of decode(mu), levels in "
         "[0, 1], which makes the pictures most likely. The decoder gives levels from %.3g to %.3g; "
-        "a bernoulli needs [0, 1], and %s. The two numbers of nats, means per picture, cannot be "
-        "compared: that of bernoulli is not normalised for grey levels.%s",
+        "a bernoulli needs [0, 1], and %s. Nats are means per picture%s.%s",
         *(evidence.pictures, evidence.low, evidence.high, last),
-        "" if stated else " It is not recorded unless --likelihood says it.",
+        "; those of bernoulli are not normalised for grey levels, and not to be compared"
+        if evidence.are_probabilities
+        else "",
+        "" if stated else " The likelihood is not recorded unless --likelihood says it.",
     )
 
 

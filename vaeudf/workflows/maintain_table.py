@@ -13,7 +13,7 @@ from vaeudf.encoding.run_record import last_runs
 from vaeudf.errors import InputError
 from vaeudf.storage.locations import absolute
 from vaeudf.table.delta import Commit
-from vaeudf.table.description import describe
+from vaeudf.table.description import Description, describe
 from vaeudf.table.maintenance import FEWEST_DAYS, list_versions, roll_back, vacuum
 from vaeudf.workflows.cli import Summary, option
 
@@ -94,6 +94,7 @@ def _describe(uri: str) -> Summary:
             ("version", table.version),
             ("items", f"{table.num_items:,}{deleted}"),
             ("files", f"{len(table.files):,}, {found.num_bytes:,} bytes"),
+            ("pixels", _pixels(found)),
             ("latent_dim", table.latent_dim),
             ("model", table.model_id),
             ("comment", found.comment or "-"),
@@ -142,8 +143,21 @@ def _describe(uri: str) -> Summary:
         "items": table.num_items,
         "deleted_rows": found.num_deleted,
         "bytes": found.num_bytes,
+        "pixel_bytes": found.pixel_bytes,
         "features": list(found.features),
     }
+
+
+def _pixels(found: Description) -> str:
+    if found.pictures is None:
+        return "-"
+    of = (
+        "" if found.num_pixel_files == len(found.table.files) else f" of {len(found.table.files):,}"
+    )
+    return (
+        f"{found.pictures} bytes an item, {found.num_pixel_files:,}{of} files, "
+        f"{found.pixel_bytes:,} bytes"
+    )
 
 
 def _time(commit: Commit) -> str:

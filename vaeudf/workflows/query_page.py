@@ -17,7 +17,14 @@ from vaeudf.pages.query_page import BlendMember, Hit, Part, Result, write_query_
 from vaeudf.query.blends import Blends
 from vaeudf.query.latents import Latents
 from vaeudf.query.per_value import Per
-from vaeudf.schema import ITEM_ID, QUERY_ID, RANK
+from vaeudf.schema import (
+    CANDIDATE_RANK,
+    ITEM_ID,
+    LOG_P_X_GIVEN_Z,
+    PICTURE_ERROR,
+    QUERY_ID,
+    RANK,
+)
 from vaeudf.table.open import PosteriorTable
 from vaeudf.workflows.cli import Summary
 from vaeudf.workflows.photos import read_photos
@@ -89,15 +96,15 @@ class QueryPage:
         decoded = self.decoder.decode(z[: len(shown)])
         asked = shown if blends is None else sorted(named - self.items)
         photos = read_photos(asked) if self.photos else {}
-        results = []
+        results, reranked = [], "rerank" in summary
         for place, query_id in enumerate(shown):
             own = [
                 Hit(
                     rank=row[RANK],
                     item_id=row[ITEM_ID],
-                    score=row[score.name],
+                    score=row[LOG_P_X_GIVEN_Z if reranked else score.name],
                     image=images.get(row[ITEM_ID]),
-                    facts=facts.get(row[ITEM_ID], ()),
+                    facts=[*facts.get(row[ITEM_ID], ()), *_of_pictures(row, reranked=reranked)],
                 )
                 for row in rows
                 if row[QUERY_ID] == query_id
@@ -134,10 +141,21 @@ class QueryPage:
             rule=_rule(summary),
             share_of=summary.get("share", ""),
             blends=blends is not None,
+            candidates=summary["candidates"] if reranked else None,
             facts=_facts_of_run(summary),
             slider_range=self.slider_range or slider_range(self.decoder, z),
             omitted=len(latents) - len(shown),
         )
+
+
+def _of_pictures(hit: Row, *, reranked: bool) -> list[tuple[str, str]]:
+    """Return what an item's card says of a hit that was ranked by its picture."""
+    if not reranked:
+        return []
+    told = [("candidate rank", f"was no. {hit[CANDIDATE_RANK]:,}")]
+    if hit[PICTURE_ERROR] is not None:
+        told.append(("picture error", f"error {hit[PICTURE_ERROR]:.4f}"))
+    return told
 
 
 def _parts(found: Leading | None, column: str) -> list[Part]:
@@ -184,6 +202,11 @@ def _facts_of_run(summary: Summary) -> list[tuple[str, str]]:
         ("pairs scored", f"{summary['scored_fraction']:.2%}"),
         ("rows shuffled per query", f"{summary['rows_shuffled_per_query']:g}"),
     ]
+    if "rerank" in summary:
+        unread = summary["pictures_unreadable"]
+        facts.append(("ranked again by", f"p(x|z) of {summary['candidates']:,} candidates"))
+        facts.append(("likelihood", summary["likelihood"]))
+        facts.append(("pictures read", f"{summary['pictures_read']:,}, unreadable {unread:,}"))
     if "without_bound" in summary:
         count = f"{summary['without_bound']:,} of {summary['queries']:,}"
         facts.append(("blends scored by the formula alone", count))

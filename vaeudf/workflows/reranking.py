@@ -50,6 +50,8 @@ def check_rerank(options: Any) -> None:
     if options.rerank is None:
         check_goes_with(options, "rerank", ("likelihood",))
         return
+    if options.rerank != "picture":
+        raise InputError(f"rerank is {options.rerank!r}; expected picture.")
     for name, reason in _NOT_WITH_RERANK.items():
         if getattr(options, name) not in (None, False):
             raise InputError(f"{flag_of(name)} does not go with {RERANK.flag}: {reason}.")

@@ -155,6 +155,7 @@ def train_vae(options: TrainVae) -> Summary:
         "epochs": len(trained.history),
         "resumed_epochs": trained.resumed_epochs,
         "held_out": bundle.manifest.training["held_out"],
+        "likelihood": str(bundle.likelihood),
         "seconds": watch.seconds,
     }
 
