@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import fs
 from pyspark.sql import functions as F
 
 from tests.support.kept_pixels import read_kept
@@ -18,7 +19,7 @@ from vaeudf.numerics.boxes import Boxes
 from vaeudf.numerics.kd_tree import CellTree
 from vaeudf.schema import posterior_schema
 from vaeudf.spark.writing import rows_per_group, write_data_files, write_partition
-from vaeudf.table import pixel_copy
+from vaeudf.table import pixel_copy, pixel_files
 from vaeudf.table.footers import read_footer, read_footers
 from vaeudf.table.pixel_files import PictureShape, PixelFile, PixelWriter
 
@@ -185,10 +186,17 @@ def with_places(table: list[dict], folder) -> tuple[pa.Table, dict[str, bytes]]:
     return pa.Table.from_pylist(placed, loose), by_item
 
 
-@pytest.mark.parametrize("block", [6, 31, 2**20])
-def test_pixels_follow_their_rows(small_groups, tmp_path, monkeypatch, block):
+@pytest.mark.parametrize(
+    ("block", "is_store"), [(6, False), (31, False), (2**20, False), (31, True), (2**20, True)]
+)
+def test_pixels_follow_their_rows(small_groups, tmp_path, monkeypatch, block, is_store):
     monkeypatch.setattr(pixel_copy, "_BYTES_PER_BLOCK", block)
     monkeypatch.setattr(pixel_copy, "_OPEN_FILES", 2)
+    if is_store:
+        store = fs.SubTreeFileSystem("/", fs.LocalFileSystem())
+        for module in (pixel_copy, pixel_files):
+            monkeypatch.setattr(module, "filesystem", lambda uri: (store, uri))
+        (tmp_path / "_pixels" / "run").mkdir(parents=True)
     table = rows(70)
     placed, pixels = with_places(table, tmp_path)
     batches = placed.to_batches(max_chunksize=16)

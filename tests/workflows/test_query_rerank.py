@@ -128,16 +128,23 @@ def test_a_model_without_a_decoder(table, bundle_path, monkeypatch):
 
 @pytest.mark.spark
 def test_kept_pixels_need_no_catalog(
-    spark, parquet_catalog, bundle_path, garments, tmp_path, capsys
+    spark, parquet_catalog, bundle_path, garments, tmp_path, capsys, caplog
 ):
+    caplog.set_level("INFO")
     catalog, path = tmp_path / "catalog", str(tmp_path / "table")
     shutil.copytree(parquet_catalog, catalog)
     encode_catalog(EncodeCatalog(str(catalog), bundle_path, path, keep_pixels=True))
     shutil.rmtree(catalog)
-    summary = query_topk(QueryTopk(path, **ASKED, k=3, candidates=NUM_ITEMS))
+    report = str(tmp_path / "page")
+    summary = query_topk(QueryTopk(path, **ASKED, k=3, candidates=NUM_ITEMS, report=report))
     assert (summary["pictures_read"], summary["pictures_unreadable"]) == (NUM_ITEMS, 0)
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()[1:7]]
+    page = Path(summary["report"]).read_text()
     right = nearest_pictures(bundle_path, garments)
+    shown = set(re.findall(r'<img src="data:image/[^"]+" alt="([^"]+-[0-9]+)"', page))
+    assert shown == {*right[0][:3], *right[1][:3]}
+    assert "the page shows the pictures that the table keeps." in caplog.text
+    query_topk(QueryTopk(path, **ASKED, k=3, candidates=NUM_ITEMS))
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()[1:7]]
     assert [line[2] for line in lines] == [*right[0][:3], *right[1][:3]]
 
     # From Python, with the table in place of the catalog.

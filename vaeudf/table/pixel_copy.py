@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from pyarrow import fs
 
 from vaeudf.errors import TableError
 from vaeudf.schema import ITEM_ID, PIXEL_FILE, PIXEL_ROW
+from vaeudf.storage.locations import filesystem
 from vaeudf.table.pixel_files import PictureShape, PixelFile, PixelWriter
 
 # Held by a task: large, because of files far away each block opens those that it needs.
 _BYTES_PER_BLOCK = 64 * 2**20
-# Kept open from one block to the next; a process may have a thousand open.
-_OPEN_FILES = 256
+# Of a store, kept open from one block to the next: to open one takes several requests.
+_OPEN_FILES = 1_024
 _THREADS = 16
 
 
@@ -53,7 +54,7 @@ def copy_pixels(places: pa.Table, target: str, shape: PictureShape) -> int:
 
 
 class _OpenFiles:
-    """Pixel files that stay open from one block to the next."""
+    """Pixel files, of which those of a store stay open from one block to the next."""
 
     def __init__(self, shape: PictureShape) -> None:
         self._shape = shape
@@ -63,7 +64,8 @@ class _OpenFiles:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._close_all_but(())
+        for file in self._open.values():
+            file.close()
 
     def read(self, files: pa.Array, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return pictures, uint8 of shape (R, H, W, C).
@@ -79,21 +81,19 @@ class _OpenFiles:
         places = np.split(order, np.cumsum(np.bincount(which, minlength=len(uris)))[:-1])
 
         def copy(number: int) -> None:
-            own = places[number]
-            found[own] = self._open[uris[number]].rows(rows[own])
+            own, uri = places[number], uris[number]
+            file = self._open.pop(uri, None) or PixelFile(uri, self._shape)
+            found[own] = file.rows(rows[own])
+            if file.is_mapped or len(self._open) >= _OPEN_FILES:
+                # YARN, for one, kills a container for what its processes have mapped, too.
+                file.close()
+            else:
+                self._open[uri] = file
 
-        with ThreadPoolExecutor(_THREADS) as pool:
-            for start in range(0, len(uris), _OPEN_FILES):
-                numbers = range(start, min(start + _OPEN_FILES, len(uris)))
-                wanted = [uris[number] for number in numbers]
-                absent = [uri for uri in wanted if uri not in self._open]
-                if len(self._open) + len(absent) > _OPEN_FILES:
-                    self._close_all_but(wanted)
-                opened = pool.map(lambda uri: PixelFile(uri, self._shape), absent)
-                self._open |= zip(absent, opened, strict=True)
-                list(pool.map(copy, numbers))
+        if uris and isinstance(filesystem(uris[0])[0], fs.LocalFileSystem):
+            for number in range(len(uris)):
+                copy(number)
+        else:
+            with ThreadPoolExecutor(_THREADS) as pool:
+                list(pool.map(copy, range(len(uris))))
         return found
-
-    def _close_all_but(self, wanted: Sequence[str]) -> None:
-        for uri in self._open.keys() - set(wanted):
-            self._open.pop(uri).close()

@@ -156,6 +156,8 @@ class PixelFile:
     Attributes:
         uri: The file.
         shape: Of each picture.
+        is_mapped: Whether it is mapped. What was read of a mapped file counts as this process's
+            memory until it is closed, though the system can take it back at any time.
     """
 
     def __init__(self, uri: str, shape: PictureShape | None = None) -> None:
@@ -170,9 +172,9 @@ class PixelFile:
         """
         self.uri = uri
         system, inner = filesystem(uri)
-        self._is_local = isinstance(system, fs.LocalFileSystem)
+        self.is_mapped = isinstance(system, fs.LocalFileSystem)
         try:
-            self._stream = pa.memory_map(inner) if self._is_local else system.open_input_file(inner)
+            self._stream = pa.memory_map(inner) if self.is_mapped else system.open_input_file(inner)
             self._reader = ipc.open_file(self._stream)
             schema = self._reader.schema
             facts = schema.metadata or {}
@@ -246,7 +248,7 @@ class PixelFile:
                 )
             found[places] = pixels[inside]
 
-        if self._is_local:
+        if self.is_mapped:
             for places in parts:
                 copy(places)
         else:

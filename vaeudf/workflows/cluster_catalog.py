@@ -31,7 +31,8 @@ from vaeudf.table.open import PosteriorTable, open_posteriors
 from vaeudf.workflows.cli import Summary, option
 from vaeudf.workflows.cluster_page import ClusterPage
 from vaeudf.workflows.option_groups import PageOptions, VersionOptions
-from vaeudf.workflows.pictures import check_pictures, find_pictures, load_decoder, places_read
+from vaeudf.workflows.page_pictures import check_page_pictures, find_page_pictures
+from vaeudf.workflows.pictures import load_decoder, places_read
 
 log = logging.getLogger(__name__)
 
@@ -121,14 +122,14 @@ def cluster_catalog(options: ClusterCatalog) -> Summary:
         decoder = load_decoder(
             table, options.model, options.catalog, trust_model=options.trust_model
         )
-        check_pictures(table, options.catalog)
+        check_page_pictures(table, options.catalog)
     inputs = places_read(table, options.table, options.catalog, options.model)
     options.check_outputs(options.output, CLUSTERS_MARK, inputs)
 
     with spark_session("cluster_catalog") as spark, progress(spark, watch):
         page = None
         if options.report and decoder is not None:
-            pictures = find_pictures(spark, table, options.catalog)
+            pictures = find_page_pictures(spark, table, options.catalog)
             page = ClusterPage(
                 folder=options.report,
                 decoder=decoder,

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import SparkSession
 
-from vaeudf.catalog.source import CatalogSource, read_thumbnails
 from vaeudf.clustering.api import Clustering
 from vaeudf.clustering.divergences import Divergence
 from vaeudf.clustering.lloyd import Fitted
 from vaeudf.clustering.summaries import ClusterSummary
 from vaeudf.pages.cluster_page import ClusterSection, Member, write_cluster_page
 from vaeudf.pages.cluster_plots import choice_of_k, objective_curves
-from vaeudf.pages.page import THUMBNAIL_SIDE
 from vaeudf.workflows.cli import Summary
+from vaeudf.workflows.page_pictures import PagePictures, read_page_pictures
 from vaeudf.workflows.pictures import closing_facts, read_facts, slider_range
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ class ClusterPage:
 
     folder: str
     decoder: Bundle
-    pictures: CatalogSource
+    pictures: PagePictures
     num_items: int
     num_clusters: int
 
@@ -65,7 +64,7 @@ class ClusterPage:
         shown = best.clusters[: self.num_clusters]
         members = [_members(cluster)[: self.num_items] for cluster in shown]
         item_ids = sorted({item_id for own in members for item_id, _ in own})
-        images = read_thumbnails(spark, self.pictures, item_ids, THUMBNAIL_SIDE)
+        images = read_page_pictures(spark, self.pictures, item_ids)
         facts = read_facts(spark, best.table, item_ids)
         decoded = self.decoder.decode(best.centroids.mu[: len(shown)])
         sections = [

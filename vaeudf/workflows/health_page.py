@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 from pyspark.sql import SparkSession
 
-from vaeudf.catalog.source import CatalogSource, read_thumbnails
 from vaeudf.health.findings import Findings
 from vaeudf.pages.health_page import pictured, write_health_page
-from vaeudf.pages.page import THUMBNAIL_SIDE
 from vaeudf.pages.picture_agreement import ExamplePictures
 from vaeudf.table.open import PosteriorTable
+from vaeudf.workflows.page_pictures import PagePictures, read_page_pictures
 from vaeudf.workflows.pictures import read_facts
 
 
@@ -27,7 +26,7 @@ class HealthPage:
     """
 
     folder: str
-    pictures: CatalogSource | None
+    pictures: PagePictures | None
     examples: ExamplePictures | None = None
 
     def write(
@@ -41,6 +40,6 @@ class HealthPage:
         item_ids = sorted(pictured(findings))
         images = None
         if self.pictures is not None:
-            images = read_thumbnails(spark, self.pictures, item_ids, THUMBNAIL_SIDE)
+            images = read_page_pictures(spark, self.pictures, item_ids)
         facts = read_facts(spark, table, item_ids) if item_ids else {}
         return write_health_page(self.folder, findings, images, facts, seconds, self.examples)

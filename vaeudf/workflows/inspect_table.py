@@ -13,7 +13,6 @@ from pyarrow import fs
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from vaeudf.catalog.source import CatalogSource
 from vaeudf.errors import InputError, TableError
 from vaeudf.gaussian.checks import check_tolerance
 from vaeudf.health.comparison import compare
@@ -45,8 +44,9 @@ from vaeudf.table.runs import QUARANTINE, is_run_id, quarantine_folder
 from vaeudf.workflows.cli import Summary, check_goes_with, option
 from vaeudf.workflows.health_page import HealthPage
 from vaeudf.workflows.option_groups import CatalogOptions, CodeOptions, VersionOptions
+from vaeudf.workflows.page_pictures import PagePictures, find_page_pictures
 from vaeudf.workflows.picture_agreement import check_count, prepare_agreement, told
-from vaeudf.workflows.pictures import find_pictures, places_read
+from vaeudf.workflows.pictures import places_read
 
 log = logging.getLogger(__name__)
 
@@ -187,12 +187,12 @@ def inspect_table(options: InspectTable) -> Summary:
 
 def _find_catalog(
     spark: SparkSession, table: PosteriorTable, catalog: str | None
-) -> CatalogSource | None:
+) -> PagePictures | None:
     """Return where the page's pictures are; None if that is unknown, or they no longer exist."""
     if CATALOG_KEY not in table.provenance and catalog is None:
         return None
     try:
-        return find_pictures(spark, table, catalog)
+        return find_page_pictures(spark, table, catalog)
     except InputError as error:
         if catalog is not None:
             raise

@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pyspark.sql import Row, SparkSession
 
-from vaeudf.catalog.source import CatalogSource, read_thumbnails
 from vaeudf.gaussian.checks import Tolerance
 from vaeudf.gaussian.scores import Score
-from vaeudf.pages.page import THUMBNAIL_SIDE
 from vaeudf.pages.query_page import BlendMember, Hit, Part, Result, write_query_page
 from vaeudf.query.blends import Blends
 from vaeudf.query.latents import Latents
@@ -27,6 +25,7 @@ from vaeudf.schema import (
 )
 from vaeudf.table.open import PosteriorTable
 from vaeudf.workflows.cli import Summary
+from vaeudf.workflows.page_pictures import PagePictures, read_page_pictures
 from vaeudf.workflows.photos import read_photos
 from vaeudf.workflows.pictures import closing_facts, read_facts, slider_range
 from vaeudf.workflows.share_table import LEAST_TOLD, Leading
@@ -45,7 +44,7 @@ class QueryPage:
     Attributes:
         folder: Where to write it.
         decoder: The model that decodes z.
-        pictures: The catalog that has the items' pictures.
+        pictures: Where the items' pictures are.
         num_queries: How many queries to show at most.
         slider_range: a of the sliders' travel [-a, a]; chosen so that all fits unless given.
         photos: Whether the queries are photos, named by their paths.
@@ -54,7 +53,7 @@ class QueryPage:
 
     folder: str
     decoder: Bundle
-    pictures: CatalogSource
+    pictures: PagePictures
     num_queries: int
     slider_range: float | None
     photos: bool = False
@@ -87,8 +86,8 @@ class QueryPage:
         blends = latents if isinstance(latents, Blends) else None
         members = {} if blends is None else {name: blends.shown_members(name) for name in shown}
         named = {name for some in members.values() for name, _ in some}
-        images = read_thumbnails(
-            spark, self.pictures, sorted({*item_ids, *(named & self.items)}), THUMBNAIL_SIDE
+        images = read_page_pictures(
+            spark, self.pictures, sorted({*item_ids, *(named & self.items)})
         )
         facts = read_facts(spark, table, item_ids)
         # A dimension that is left open is shown at 0, the prior's mean.

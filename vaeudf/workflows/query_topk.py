@@ -42,8 +42,9 @@ from vaeudf.workflows.blending import blended, check_blending
 from vaeudf.workflows.cli import Summary, option
 from vaeudf.workflows.hits import most_frequent, most_frequent_of, print_table
 from vaeudf.workflows.option_groups import PageOptions, VersionOptions
+from vaeudf.workflows.page_pictures import check_page_pictures, find_page_pictures
 from vaeudf.workflows.photos import photos_as_queries
-from vaeudf.workflows.pictures import check_pictures, find_pictures, load_decoder, places_read
+from vaeudf.workflows.pictures import load_decoder, places_read
 from vaeudf.workflows.query_checks import check_queries, check_score, check_table
 from vaeudf.workflows.query_output import check_query_output, share_folder, write_results
 from vaeudf.workflows.query_page import QueryPage
@@ -222,7 +223,7 @@ def query_topk(options: QueryTopk) -> Summary:
         decoder = load_decoder(
             table, options.model, options.catalog, trust_model=options.trust_model
         )
-        check_pictures(table, options.catalog)
+        check_page_pictures(table, options.catalog)
     named = (options.table, options.queries, options.catalog, options.model)
     # What a glob matches is beside other things, such as an earlier page.
     photos = [path for path in options.image or () if not is_glob(path)]
@@ -325,7 +326,7 @@ def _page(
     return QueryPage(
         str(options.report),
         decoder,
-        find_pictures(spark, table, options.catalog),
+        find_page_pictures(spark, table, options.catalog),
         options.report_queries,
         options.z_bound,
         photos=bool(options.image),
