@@ -11,15 +11,8 @@ from tests.support.plain import write_plain
 from tests.support.population import NUM_ITEMS
 from tests.support.tolerances import near_score
 from vaeudf.gaussian import jeffreys_divergence, log_prob
-from vaeudf.health.probes import (
-    PRIOR,
-    SLIDERS,
-    churn,
-    draw_z,
-    hub_curve,
-    nearest_others,
-    slider_kind,
-)
+from vaeudf.health.kinds import PRIOR, slider_kind
+from vaeudf.health.probes import SLIDERS, churn, draw_z, hub_curve, nearest_others
 from vaeudf.numerics.sketches import TopList
 from vaeudf.table.open import open_posteriors
 

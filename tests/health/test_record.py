@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 
-from tests.support.findings import across_models, findings, hubs
+from tests.support.findings import across_models, agreement, findings, hubs
 from tests.support.pages import HOSTILE
 from vaeudf.health.record import record_of
 
@@ -17,7 +17,7 @@ def test_the_record():
         "format", "table", "version", "model_id", "in_short", "warnings",
         "items", "latent_dim", "active", "collapsed", "active_threshold", "slider_range", "rate",
         "rate_quantiles", "aggregate_kl", "correlations", "dimensions",
-        "hubs", "duplicates", "outliers", "quarantine", "comparison",
+        "hubs", "duplicates", "outliers", "quarantine", "comparison", "agreement",
     ]  # fmt: skip
     assert (found["format"], found["items"], found["active"]) == (1, 3_000, [0, 1, 4])
     assert list(found["dimensions"][0]) == [
@@ -33,6 +33,35 @@ def test_the_record():
     assert found["outliers"][0] == {"item_id": HOSTILE, "log_density": None, "mahalanobis": 9.0}
     assert found["comparison"]["moved_most"][0]["kl"] > 0
     assert found["comparison"]["churn"][0]["overlap"] == 0.875
+    assert found["agreement"] is None
+
+
+def test_the_agreement_with_pictures():
+    whole = record_of(findings(agreement=agreement()))
+    found = json.loads(json.dumps(whole, allow_nan=False))["agreement"]
+    assert list(found) == [
+        "k", "items", "unreadable", "likelihood", "noise_near_items", "by_chance",
+        "recommended_tau", "recommended_candidates", "recommended_share", "squared_error",
+        "structure", "nearest_by_both", "examples",
+    ]  # fmt: skip
+    assert (found["recommended_tau"], found["recommended_candidates"]) == (0.2, 100)
+    assert (found["recommended_share"], found["by_chance"]) == (0.05, 0.005)
+    literal, recommended, _ = found["squared_error"]["taus"]
+    assert (literal["tau"], literal["even"], recommended["even"]) == (0.0, False, True)
+    assert literal["hits"]["sliders ±5"] == {"mean": 0.08, "low": 0.06, "high": 0.1}
+    third = recommended["reranked"][2]
+    assert (third["candidates"], third["share_of_items"]) == (100, 0.05)
+    assert third["prior"]["mean"] == 0.96
+    assert found["structure"]["queries_per_kind"] == 100
+    assert found["structure"]["taus"][1]["hits"]["prior"]["mean"] == 0.135
+    assert found["nearest_by_both"]["near items"]["mean"] == 0.5
+    assert found["examples"][0] == {
+        "kind": "near items",
+        "z": [0.0, 1.0, 2.0, 3.0, 4.0],
+        "literal": ["a", HOSTILE, "c", "d", "x" * 200],
+        "tolerance": ["x" * 200, "d", "c", HOSTILE, "a"],
+        "reranked": ["a", HOSTILE, "c"],
+    }
 
 
 def test_across_models():

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.support.findings import findings
+from tests.support.findings import agreement, findings, near
 from tests.support.latent_space import census_of, curve, latent_space
+from vaeudf.health.agreement_wording import agreement_warnings, truths_sentence
 from vaeudf.health.examine import examine
 from vaeudf.health.wording import (
     hub_warnings,
@@ -152,3 +153,62 @@ def test_items_that_are_all_alike():
         "There are too few different items, or too few z were asked, to tell whether one item "
         "answers everything.",
     ]
+
+
+def sentences_on(found, **changed):
+    return " ".join(summary_sentences(findings(agreement=found, **changed)))
+
+
+def test_in_short_about_pictures():
+    text = sentences_on(agreement())
+    assert (
+        "From --tolerance 0.1 on, no item crowds out the others. Among 2,000 items, a sample of "
+        "all 3,000, of the 10 pictures nearest to what z decodes to, the 10 hits contain 8 to 41% "
+        "by the literal rule, 27 to 44% with --tolerance 0.2, and 96% once the best 100 are ranked "
+        "again by p(x|z), depending on where z is. Ask with --tolerance 0.2 --rerank picture "
+        "--candidates 100: these are 5.0% of the items compared. Among all 3,000 the "
+        "same agreement takes more candidates, up to the same share, 150."
+    ) in text
+    assert "Ask with --tolerance 0.1" not in text  # one recommendation, not two
+    whole = sentences_on(agreement(items=2_997))
+    assert whole.count("Ask with") == 1 and "takes more candidates" not in whole
+    assert "Among all 2,997 items whose pictures can be read, of the 10" in whole
+    even = sentences_on(agreement(), hubs=curve([[0.02], [0.02], [0.02]], [0.01]))
+    assert "Even without a tolerance, no item crowds out the others." in even
+    literal = sentences_on(agreement(best_tau=0))
+    assert "by the literal rule, and 96% once the best 100 are ranked again" in literal
+    assert "Ask with --rerank picture --candidates 100:" in literal
+
+
+def test_warnings_about_pictures():
+    (unreadable,) = agreement_warnings(agreement())
+    assert unreadable == (
+        "3 of 2,003 sampled items have no picture that can be read; they are left out of the "
+        "comparison of hits with pictures."
+    )
+    (unreadable,) = agreement_warnings(agreement(unreadable=1))
+    assert "1 of 2,001 sampled items has no picture that can be read; it is left out" in unreadable
+    assert agreement_warnings(agreement(unreadable=0)) == []
+    (uneven,) = agreement_warnings(agreement(unreadable=0, even=(False,) * 3))
+    assert uneven == (
+        "With every tolerance tried some item crowds out the others; 0.2 is the one whose hits "
+        "agree best with the pictures, all the same."
+    )
+    good = agreement().error
+    poor = replace(good, reranked=near(0.8 * good.reranked.mean))
+    (far,) = agreement_warnings(agreement(unreadable=0, error=poor))
+    assert far == (
+        "Even the best 200 candidates of 2,000 do not reach 90%: of z from near items, hits ranked "
+        "again have 79% of the nearest pictures. The encoder's posterior and the decoder's "
+        "pictures are far apart there: stay within the slider ranges, or train longer."
+    )
+
+
+def test_whether_the_two_measures_agree():
+    assert truths_sentence(agreement()) == (
+        "Of the 10 pictures nearest by squared error, 30 to 50% are among the 10 nearest by "
+        "structure, least for z from sliders ±3. They often mean different pictures: what is best "
+        "by one is not best by the other."
+    )
+    alike = truths_sentence(agreement(truths=near([0.8] * 4)))
+    assert "80% are among the 10" in alike and "They mostly mean the same pictures." in alike

@@ -163,6 +163,13 @@ def test_top_list():
     assert found.ids == [names[i] for i in order]
     np.testing.assert_array_equal(found.mu, mu[order])
     np.testing.assert_array_equal(found.log_var, -mu[order])
+    for count in (0, 7, 20, 50):
+        shorter, whole = TopList(count, 2), found.first(count)
+        shorter.add(values, names, mu, -mu)
+        assert (whole.k, whole.ids) == (min(20, count), shorter.ids[:20])
+        np.testing.assert_array_equal(whole.values, shorter.values[:20])
+        np.testing.assert_array_equal(whole.mu, shorter.mu[:20])
+        np.testing.assert_array_equal(whole.log_var, shorter.log_var[:20])
 
 
 def test_top_list_keeps_an_id_once():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.support.findings import across_models, findings, hubs
+from tests.support.findings import across_models, agreement, example_pictures, findings, hubs
 from tests.support.latent_space import curve
 from tests.support.pages import HOSTILE, Page, image_file
 from vaeudf.health.findings import Duplicates, Failures, Findings, Quarantine
@@ -50,6 +50,44 @@ def test_everything_is_on_the_page(tmp_path):
         "no picture in the catalog any more",
     ):
         assert words in text, words
+
+
+def test_hits_beside_what_z_decodes_to(tmp_path):
+    found = agreement()
+    folder = tmp_path / "page"
+    pictures = example_pictures(found)
+    page = Page(
+        write_health_page(str(folder), findings(agreement=found), None, {}, {"scan": 1.0}, pictures)
+    )
+    images = [attributes for tag, attributes in page.tags if tag == "img"]
+    decoded = [one for one in images if one["alt"].startswith("Decoded picture of a z from ")]
+    assert len(decoded) == 4
+    assert sum(one.get("title") == HOSTILE for one in images) == 4 * 3
+    assert HOSTILE not in page.source
+    text = " ".join(page.texts["html"])
+    for words in (
+        "Do the hits look like what the sliders show?",
+        "300 z of each kind were decoded (near items: an item’s mu and noise of 0.5 in each "
+        "dimension; prior: N(0, I); sliders: uniform in their range)",
+        "and compared with the pictures of 2,000 items, a sample of all 3,000. The figures are",
+        "All of this is among these items only.",
+        "Chance would be 0.5%. Hits are ranked again by p(x|z), gaussian.",
+        "literal rule 41.0% 39.0 to 43.0% 19.0% 17.0 to 21.0%",
+        "tolerance 0.2 44.0% 42.0 to 46.0%",
+        "re-ranked from 100 (5.0%), recommended 96.0% 94.0 to 98.0%",
+        "re-ranked from 200 (10.0%) 99.0%",
+        "all 2,000 by squared error 50.0%",
+        "They often mean different pictures",
+        "3 of 2,003 sampled items have no picture that can be read",
+    ):
+        assert words in text, words
+    silent = findings(agreement=agreement(likelihood=None, best_tau=0))
+    text = " ".join(written(silent, tmp_path / "silent").texts["html"])
+    assert (
+        "The model does not say how likely a picture is given z: hits are ranked again by" in text
+    )
+    assert "The first z of each kind" not in text and "tolerance 0 4" not in text
+    assert "Do the hits look like" not in " ".join(written(findings(), tmp_path).texts["html"])
 
 
 def test_without_pictures_quarantine_or_comparison(tmp_path):

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.support.decoded import write as write_decoded
-from tests.support.findings import findings
+from tests.support.findings import agreement, example_pictures, findings
 from tests.support.pages import HOSTILE, image_file, result
 from vaeudf.clustering.divergences import KL
 from vaeudf.pages.cluster_page import ClusterSection, Member, write_cluster_page
@@ -115,8 +115,10 @@ def decode_page(folder: Path) -> Example:
 
 
 def health_page(folder: Path) -> Example:
-    found = findings()
+    found = findings(agreement=agreement())
     images = {name: image_file("navy") for name in pictured(found)} | {"h": None}
     facts = {"a": [("category", "coat"), ("price", "1,299.00 €")]}
-    page = write_health_page(str(folder), found, images, facts, {"scan": 1.5, "hubs": 20.0})
-    return page, 20
+    shown = example_pictures(agreement())
+    seconds = {"scan": 1.5, "hubs": 20.0}
+    page = write_health_page(str(folder), found, images, facts, seconds, shown)
+    return page, 78

@@ -8,6 +8,7 @@ import numpy as np
 
 from tests.support.latent_space import census_of, curve, latent_space
 from tests.support.pages import HOSTILE
+from vaeudf.health.agreement import KINDS, Agreement, Estimates, Example, Shares
 from vaeudf.health.drift import Churn, Drift
 from vaeudf.health.examine import examine
 from vaeudf.health.findings import (
@@ -21,6 +22,7 @@ from vaeudf.health.findings import (
     Quarantine,
 )
 from vaeudf.health.hubs import HubCurve
+from vaeudf.pages.picture_agreement import ExamplePictures
 
 
 def hubs(items=5_000) -> HubCurve:
@@ -72,6 +74,44 @@ def findings(mu=None, log_var=None, **changed) -> Findings:
         ),
     } | changed
     return Findings(**parts)
+
+
+def near(mean) -> Estimates:
+    """Estimates with intervals of ± 0.02."""
+    mean = np.asarray(mean, np.float64)
+    return Estimates(mean, np.maximum(mean - 0.02, 0.0), np.minimum(mean + 0.02, 1.0))
+
+
+def agreement(**changed) -> Agreement:
+    """Hits that agree with the pictures once they are ranked again."""
+    hits = [[0.41, 0.19, 0.16, 0.08], [0.44, 0.27, 0.27, 0.29], [0.44, 0.27, 0.26, 0.28]]
+    reranked = [[[share] * 4 for share in (0.4, 0.7, 0.96, 0.99)]] * 3
+    items = ["a", HOSTILE, "c", "d", "x" * 200]
+    parts = {
+        "items": 2_000,
+        "unreadable": 3,
+        "likelihood": "gaussian:0.0123",
+        "kinds": KINDS,
+        "taus": (0.0, 0.2, 0.5),
+        "even": (False, True, True),
+        "best_tau": 1,
+        "candidates": (20, 50, 100, 200),
+        "error": Shares(300, near(hits), near(reranked)),
+        "structure": Shares(100, near(np.array(hits) / 2), near(np.array(reranked) / 2)),
+        "truths": near([0.5, 0.4, 0.3, 0.35]),
+        "examples": tuple(
+            Example(kind, np.arange(5.0), tuple(items), tuple(items[::-1]), tuple(items[:3]))
+            for kind in KINDS
+        ),
+    } | changed
+    return Agreement(**parts)
+
+
+def example_pictures(found: Agreement) -> ExamplePictures:
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (9, 16, 16, 3), dtype=np.uint8)
+    names = sorted(set().union(*(one.item_ids for one in found.examples)))
+    return ExamplePictures(list(pictures[:4]), dict(zip(names, pictures[4:], strict=True)))
 
 
 def across_models() -> Comparison:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vaeudf.health.agreement import Agreement
 from vaeudf.health.census import Census
 from vaeudf.health.drift import Churn, Drift
 from vaeudf.health.examine import Health
@@ -162,6 +163,7 @@ class Findings:
         quarantine: None if it is not known: plain Parquet has none, nor has a table whose runs left
             none.
         comparison: None unless asked for.
+        agreement: Of hits with pictures; None unless asked for.
     """
 
     uri: str
@@ -175,6 +177,7 @@ class Findings:
     outliers: tuple[Outlier, ...]
     quarantine: Quarantine | None
     comparison: Comparison | None
+    agreement: Agreement | None = None
 
     @property
     def alike_share(self) -> float | None:

@@ -11,6 +11,7 @@ from vaeudf.gaussian.scores import EUCLIDEAN, JEFFREYS
 from vaeudf.health.drift import Churn, mean_overlap
 from vaeudf.health.findings import Neighbour
 from vaeudf.health.hubs import HubCurve, hub_shares
+from vaeudf.health.kinds import POSTERIORS, PRIOR, K, slider_kind
 from vaeudf.numerics.sketches import TopList
 from vaeudf.query.bulk import plan
 from vaeudf.query.latents import Latents
@@ -18,20 +19,10 @@ from vaeudf.query.options import QueryOptions
 from vaeudf.schema import ITEM_ID, QUERY_ID
 from vaeudf.table.open import PosteriorTable
 
-K = 10
-"""How many items each z asks for."""
-
-PRIOR = "prior"
-POSTERIORS = "posteriors"
 SLIDERS = (1, 2, 3, 5)
 """The a of the ranges [-a, a] that z are drawn from; the same for all tables, to compare them."""
 
 _SEPARATOR = ":"
-
-
-def slider_kind(bound: float) -> str:
-    """Return the name of the z that are uniform in [-bound, bound]."""
-    return f"sliders ±{bound:g}"
 
 
 def draw_z(latent_dim: int, count: int, seed: int) -> Latents:

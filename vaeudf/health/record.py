@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from vaeudf.health.agreement_record import agreement_record
 from vaeudf.health.drift import KL_SHARES
 from vaeudf.health.examine import ACTIVE, Clamp, Dimension, Health
 from vaeudf.health.findings import ALIKE, Comparison, Findings, Quarantine
@@ -41,6 +42,7 @@ def record_of(findings: Findings) -> dict[str, Any]:
         ],
         "quarantine": None if findings.quarantine is None else _quarantine(findings.quarantine),
         "comparison": None if findings.comparison is None else _comparison(findings.comparison),
+        "agreement": None if findings.agreement is None else agreement_record(findings.agreement),
     }
     cleaned: dict[str, Any] = _finite(found)
     return cleaned

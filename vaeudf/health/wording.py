@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from vaeudf.health.agreement_wording import agreement_sentences, agreement_warnings
 from vaeudf.health.examine import ACTIVE, Dimension, Health
 from vaeudf.health.findings import Findings
 from vaeudf.health.hubs import EVEN, HubCurve
@@ -32,7 +33,10 @@ def summary_sentences(findings: Findings) -> list[str]:
     found = [_on_dimensions(findings.health)]
     if findings.health.active:
         found += _on_sliders(findings.health)
-    found += _on_tolerance(findings.hubs)
+    if findings.agreement is None:
+        found += _on_tolerance(findings.hubs)
+    else:
+        found += agreement_sentences(findings.agreement, findings.health.items, findings.hubs)
     copies = findings.duplicates
     if copies.groups:
         found.append(
@@ -129,7 +133,8 @@ def _on_tolerance(hubs: HubCurve) -> Iterator[str]:
 def warning_sentences(findings: Findings) -> list[str]:
     """Return what is wrong and what to do about it, a sentence or two each."""
     copies = sum(group.items for group in findings.duplicates.largest)
-    return latent_space_warnings(findings.health, copies) + hub_warnings(findings.hubs)
+    found = latent_space_warnings(findings.health, copies) + hub_warnings(findings.hubs)
+    return found + ([] if findings.agreement is None else agreement_warnings(findings.agreement))
 
 
 def latent_space_warnings(health: Health, copies: int = 0) -> list[str]:

@@ -261,6 +261,13 @@ class TopList:
         self.mu = np.concatenate([self.mu, mu])[kept]
         self.log_var = np.concatenate([self.log_var, log_var])[kept]
 
+    def first(self, count: int) -> TopList:
+        """Return the list that would have been kept with a smaller k."""
+        found = TopList(min(self.k, count), self.mu.shape[1])
+        found.values, found.ids = self.values[:count], self.ids[:count]
+        found.mu, found.log_var = self.mu[:count], self.log_var[:count]
+        return found
+
     def merge(self, other: TopList) -> None:
         """Take in another list."""
         self.add(other.values, other.ids, other.mu, other.log_var)

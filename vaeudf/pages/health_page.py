@@ -20,7 +20,8 @@ from vaeudf.pages.health_plots import (
     sketch_histogram,
 )
 from vaeudf.pages.items import Item
-from vaeudf.pages.page import write_page
+from vaeudf.pages.page import Plot, write_page
+from vaeudf.pages.picture_agreement import ExamplePictures, agreement_part
 
 DIMENSIONS_SHOWN = 32
 """Dimensions on the page: those with the largest KL, where there are more."""
@@ -54,19 +55,6 @@ class Group:
     items: Sequence[Finding]
 
 
-@dataclass(frozen=True)
-class Plot:
-    """A plot, and what it shows in words for readers who cannot see it.
-
-    Attributes:
-        data: The PNG file.
-        alt: What it shows.
-    """
-
-    data: bytes
-    alt: str
-
-
 def pictured(findings: Findings) -> set[str]:
     """Return the items that the page shows pictures of."""
     found = {one.item_id for one in findings.outliers}
@@ -85,6 +73,7 @@ def write_health_page(
     images: Mapping[str, bytes | None] | None,
     facts: Mapping[str, Sequence[tuple[str, str]]],
     seconds: Mapping[str, float],
+    examples: ExamplePictures | None = None,
 ) -> str:
     """Write ``index.html``, with all plots and pictures in it.
 
@@ -94,6 +83,7 @@ def write_health_page(
         images: The image files' bytes by item_id; None if it is not known where the catalog is.
         facts: Payload by item_id.
         seconds: What each phase took.
+        examples: Pictures of hits beside those of z, if they were compared.
 
     Returns:
         The page's absolute path or URI.
@@ -143,6 +133,9 @@ def write_health_page(
             )
             + f"; by the nearest mu {float(hubs.euclidean[hubs.worst_kind]):.1%}.",
         ),
+        agreement=None
+        if findings.agreement is None
+        else agreement_part(findings.agreement, health.items, examples),
         alike=ALIKE,
         near_plot=_near_plot(findings),
         pairs=[

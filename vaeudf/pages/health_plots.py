@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vaeudf.health.agreement import Estimates
 from vaeudf.health.examine import Dimension
 from vaeudf.health.hubs import HubCurve
 from vaeudf.numerics.sketches import QuantileSketch
@@ -108,16 +109,68 @@ def hub_plot(curve: HubCurve) -> bytes:
             label=kind,
         )
     if curve.recommended is not None:
-        place = curve.taus.index(curve.recommended)
-        axes.axvspan(place - 0.18, place + 0.18, color="#0b5e55", alpha=0.13, linewidth=0)
-        axes.annotate(
-            "recommended", (place, 1.0), xycoords=("data", "axes fraction"), xytext=(0, 3),
-            textcoords="offset points", ha="center", fontsize=9, color="#0b5e55",
-        )  # fmt: skip
+        _mark(axes, curve.taus.index(curve.recommended))
     axes.set_xticks(places, [*(f"{tau:g}" for tau in curve.taus), "∞"])
     axes.set_xlabel("tolerance tau (∞: nearest mu)", fontsize=10)
     axes.set_ylabel("% of queries", fontsize=10)
     axes.set_ylim(bottom=0)
+    _legend(figure, axes)
+    _quiet(axes, "y")
+    return figure_png(figure)
+
+
+def shares_plot(
+    shares: Estimates, kinds: Sequence[str], ticks: Sequence[str], xlabel: str, recommended: int
+) -> bytes:
+    """Draw mean shares with their intervals, by something that was tried, one line for each kind.
+
+    Args:
+        shares: Of shape (ticks, kinds).
+        kinds: What the lines are of.
+        ticks: What was tried.
+        xlabel: What that is.
+        recommended: Which of them to mark.
+    """
+    figure = _figure(3.4)
+    axes = figure.subplots()
+    for i, kind in enumerate(kinds):
+        marker, line = _LINES[i % len(_LINES)]
+        mean = 100 * shares.mean[:, i]
+        ends = 100 * np.stack([shares.low[:, i], shares.high[:, i]])
+        axes.errorbar(
+            # Beside each other, so that the intervals can be told apart.
+            np.arange(len(ticks)) + 0.05 * (i - 0.5 * (len(kinds) - 1)),
+            mean,
+            # A mean of many values may be above the end by a rounding error.
+            yerr=np.maximum(np.abs(ends - mean), 0.0),
+            marker=marker,
+            linestyle=line,
+            color=_COLOURS[i % len(_COLOURS)],
+            markersize=4.5,
+            linewidth=1.5,
+            elinewidth=1.0,
+            label=kind,
+        )
+    _mark(axes, recommended)
+    axes.set_xticks(np.arange(len(ticks)), ticks)
+    axes.set_xlabel(xlabel, fontsize=10)
+    axes.set_ylabel("% of the nearest pictures", fontsize=10)
+    axes.set_ylim(0, 102)
+    _legend(figure, axes)
+    _quiet(axes, "y")
+    return figure_png(figure)
+
+
+def _mark(axes: Any, place: float) -> None:
+    """Mark what is recommended on a plot of what was tried."""
+    axes.axvspan(place - 0.18, place + 0.18, color="#0b5e55", alpha=0.13, linewidth=0)
+    axes.annotate(
+        "recommended", (place, 1.0), xycoords=("data", "axes fraction"), xytext=(0, 3),
+        textcoords="offset points", ha="center", fontsize=9, color="#0b5e55",
+    )  # fmt: skip
+
+
+def _legend(figure: Figure, axes: Any) -> None:
     figure.legend(
         *axes.get_legend_handles_labels(),
         loc="outside lower center",
@@ -125,8 +178,6 @@ def hub_plot(curve: HubCurve) -> bytes:
         fontsize=9,
         frameon=False,
     )
-    _quiet(axes, "y")
-    return figure_png(figure)
 
 
 def divergence_histogram(

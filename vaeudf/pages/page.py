@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import posixpath
+from dataclasses import dataclass
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -20,6 +21,19 @@ from vaeudf.storage.outputs import PAGE_MARK, mark
 PAGE = "index.html"
 THUMBNAIL_SIDE = 224
 """The longest side of the pictures on pages, in pixels."""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A plot, and what it shows in words for readers who cannot see it.
+
+    Attributes:
+        data: The PNG file.
+        alt: What it shows.
+    """
+
+    data: bytes
+    alt: str
 
 
 def write_page(folder: str, template: str, **values: object) -> str:

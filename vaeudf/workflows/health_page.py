@@ -9,6 +9,7 @@ from pyspark.sql import SparkSession
 
 from vaeudf.health.findings import Findings
 from vaeudf.pages.health_page import pictured, write_health_page
+from vaeudf.pages.picture_agreement import ExamplePictures
 from vaeudf.table.open import PosteriorTable
 from vaeudf.workflows.page_pictures import PagePictures, read_page_pictures
 from vaeudf.workflows.pictures import read_facts
@@ -21,10 +22,12 @@ class HealthPage:
     Attributes:
         folder: Where to write it.
         pictures: The catalog; None if it is not known where it is.
+        examples: The pictures of hits beside those of z, if they were compared.
     """
 
     folder: str
     pictures: PagePictures | None
+    examples: ExamplePictures | None = None
 
     def write(
         self,
@@ -39,4 +42,4 @@ class HealthPage:
         if self.pictures is not None:
             images = read_page_pictures(spark, self.pictures, item_ids)
         facts = read_facts(spark, table, item_ids) if item_ids else {}
-        return write_health_page(self.folder, findings, images, facts, seconds)
+        return write_health_page(self.folder, findings, images, facts, seconds, self.examples)

@@ -15,7 +15,6 @@ from pyspark.sql import functions as F
 
 from vaeudf.errors import InputError, TableError
 from vaeudf.gaussian.checks import check_tolerance
-from vaeudf.health.census import Census
 from vaeudf.health.comparison import compare
 from vaeudf.health.drift import Churn
 from vaeudf.health.examine import examine
@@ -25,6 +24,7 @@ from vaeudf.health.probes import churn, hub_curve, nearest_others
 from vaeudf.health.record import record_of
 from vaeudf.health.scan import scan
 from vaeudf.health.wording import summary_sentences, warning_sentences
+from vaeudf.numerics.sketches import TopList
 from vaeudf.schema import CATALOG_KEY, ITEM_ID, MESSAGE, MODEL_ID_KEY, REASON, RUN_ID_KEY
 from vaeudf.spark.passes import TablePasses
 from vaeudf.spark.progress import progress
@@ -43,8 +43,9 @@ from vaeudf.table.open import PosteriorTable, open_posteriors
 from vaeudf.table.runs import QUARANTINE, is_run_id, quarantine_folder
 from vaeudf.workflows.cli import Summary, check_goes_with, option
 from vaeudf.workflows.health_page import HealthPage
-from vaeudf.workflows.option_groups import CatalogOptions, VersionOptions
+from vaeudf.workflows.option_groups import CatalogOptions, CodeOptions, VersionOptions
 from vaeudf.workflows.page_pictures import PagePictures, find_page_pictures
+from vaeudf.workflows.picture_agreement import check_count, prepare_agreement, told
 from vaeudf.workflows.pictures import places_read
 
 log = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ _EXAMPLES = 5
 
 
 @dataclass(frozen=True)
-class InspectTable(VersionOptions, CatalogOptions):
+class InspectTable(VersionOptions, CatalogOptions, CodeOptions):
     """Tell how healthy a catalog's latent space is: dimensions, sliders, hubs, copies, outliers."""
 
     table: str = option(help="folder of the posterior table, or of plain Parquet like it")
@@ -71,6 +72,13 @@ class InspectTable(VersionOptions, CatalogOptions):
     )
     hub_queries: int = option(1000, help="z of each kind that are asked to find hubs")
     sample: int = option(1000, help="items that are asked for the nearest other item")
+    pictures: int | None = option(
+        None,
+        help="compare hits with what z decodes to, among so many items' pictures, such as 2000",
+    )
+    model: str | None = option(
+        None, help="with --pictures: the model bundle (default: the table's own)"
+    )
     taus: str = option("0,0.05,0.1,0.2,0.5,1", help="tolerances to try, with commas between")
     seed: int = option(0, help="of the z and of the sample")
     overwrite: bool = option(False, help="replace --output if it exists")
@@ -86,7 +94,11 @@ class InspectTable(VersionOptions, CatalogOptions):
         if self.seed < 0:
             raise InputError(f"seed is {self.seed}; expected 0 or more.")
         check_goes_with(self, "compare", ("cross_model",))
-        check_goes_with(self, "page", ("catalog",))
+        check_goes_with(self, "pictures", ("model", "trust_model", "py_files"))
+        if self.pictures is None:
+            check_goes_with(self, "page", ("catalog",))
+        else:
+            check_count(self.pictures)
         self.tolerances  # noqa: B018 - refused now rather than later
 
     @property
@@ -114,8 +126,9 @@ def inspect_table(options: InspectTable) -> Summary:
     old = None if options.compare is None else _open_old(options, table)
     across = old is not None and _check_models(table, old, cross_model=options.cross_model)
     old_uri = None if old is None else old.uri
-    inputs = places_read(table, options.table, options.catalog, old_uri)
+    inputs = places_read(table, options.table, options.catalog, options.model, old_uri)
     check_output(options.output, options.overwrite, HEALTH_MARK, inputs)
+    agreeing = prepare_agreement(options, table)
 
     with spark_session("inspect_table") as spark, progress(spark, watch):
         pictures = None
@@ -123,20 +136,25 @@ def inspect_table(options: InspectTable) -> Summary:
             pictures = _find_catalog(spark, table, options.catalog)
         with watch.phase("scan"):
             passes = TablePasses(spark, table)
-            census, duplicates = scan(passes, num_sampled=options.sample, seed=options.seed)
+            most = max(options.sample, options.pictures or 0)
+            census, duplicates = scan(passes, num_sampled=most, seed=options.seed)
+            sample = census.sample.first(options.sample)
             health = examine(census)
         with watch.phase("hubs"):
             hubs = hub_curve(
                 table, options.tolerances, count=options.hub_queries, seed=options.seed
             )
         with watch.phase("neighbours"):
-            neighbours = nearest_others(table, census.sample)
+            neighbours = nearest_others(table, sample)
         with watch.phase("outliers"):
             alone = outliers(passes, census.farthest, num_items=table.num_items, most=_OUTLIERS)
-        comparison = None
+        comparison = agreement = shown = None
+        if agreeing is not None:
+            with watch.phase("pictures"):
+                agreement, shown = agreeing.measure(spark, table, census.sample, hubs, options.seed)
         if old is not None:
             with watch.phase("compare"):
-                comparison = _compare(spark, options, table, old, census, across=across)
+                comparison = _compare(spark, options, table, old, sample, across=across)
         findings = Findings(
             uri=table.uri,
             version=table.version,
@@ -149,11 +167,12 @@ def inspect_table(options: InspectTable) -> Summary:
             outliers=tuple(alone),
             quarantine=_read_quarantine(spark, table),
             comparison=comparison,
+            agreement=agreement,
         )
         with replacing(options.output, HEALTH_MARK) as folder:
             if options.page:
                 with watch.phase("page"):
-                    HealthPage(folder, pictures).write(spark, table, findings, watch.seconds)
+                    HealthPage(folder, pictures, shown).write(spark, table, findings, watch.seconds)
                     # With this mark, a job that writes only pages could replace the whole folder.
                     remove(posixpath.join(folder, PAGE_MARK))
             record = record_of(findings) | {"seconds": watch.seconds}
@@ -236,7 +255,7 @@ def _compare(
     options: InspectTable,
     table: PosteriorTable,
     old: PosteriorTable,
-    census: Census,
+    sample: TopList,
     *,
     across: bool,
 ) -> Comparison:
@@ -247,7 +266,7 @@ def _compare(
         old_census, _ = scan(TablePasses(spark, old), num_sampled=0, seed=options.seed)
         old_health = examine(old_census)
     else:
-        overlaps = churn(table, old, census.sample, count=options.hub_queries, seed=options.seed)
+        overlaps = churn(table, old, sample, count=options.hub_queries, seed=options.seed)
     return Comparison(
         uri=old.uri,
         version=old.version,
@@ -309,6 +328,8 @@ def _summary(options: InspectTable, findings: Findings, watch: Stopwatch) -> Sum
         "loneliest": findings.outliers[0].item_id if findings.outliers else None,
         "quarantined": None if quarantine is None else quarantine.items,
     }
+    if findings.agreement is not None:
+        summary |= told(findings.agreement)
     comparison = findings.comparison
     if comparison is not None:
         drift = comparison.drift

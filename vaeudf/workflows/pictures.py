@@ -64,6 +64,12 @@ RERANK = Use(
     "--rerank compares pictures with what each z decodes to",
     "--rerank reads its pictures",
 )
+AGREEMENT = Use(
+    "--pictures",
+    "--pictures",
+    "--pictures compares hits with what each z decodes to",
+    "--pictures reads its pictures",
+)
 
 
 def load_decoder(
