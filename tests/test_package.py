@@ -56,7 +56,16 @@ def test_lazy_names_are_what_they_say():
     import vaeudf.model.bundle
     import vaeudf.query.bulk
 
-    for name in ("encode", "decode", "nearest", "top_k", "all_above", "shares", "load_bundle"):
+    for name in (
+        "encode",
+        "decode",
+        "nearest",
+        "top_k",
+        "all_above",
+        "shares",
+        "load_bundle",
+        "rerank",
+    ):
         assert isinstance(getattr(vaeudf, name), types.FunctionType)
         assert getattr(vaeudf, name).__name__ == name
     assert vaeudf.Bundle is vaeudf.model.bundle.Bundle
@@ -97,6 +106,7 @@ def test_dir_lists_what_is_promised():
             "gaussian",
             "load_bundle",
             "nearest",
+            "rerank",
             "shares",
             "top_k",
         ]

@@ -25,10 +25,10 @@ from vaeudf.schema import IMAGE_FILE, ITEM_ID, LOG_P_X_GIVEN_Z, PICTURE_ERROR, P
 from vaeudf.spark.shared import SharedArray
 from vaeudf.spark.worker import spare_modules
 
-WANTED = "__vaeudf_wanted"
-"""Column: the hits that an item is, a list of structs."""
-POSITION = "position"
-"""Field of these: the place of the hit's z among all, null if there is no such z."""
+POSITION = "__vaeudf_position"
+"""Column: the place of a hit's z among all, null if there is no such z."""
+FIRST = "__vaeudf_first"
+"""Column: whether a row is the first of its item, for which the picture was read."""
 
 # Pictures that are held at a time, with all that they are compared with.
 _BYTES_HELD = 32 * 2**20
@@ -65,60 +65,92 @@ class Comparison:
     likelihood: Likelihood
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Yield items with a log density and a squared error for each z; nulls, and why."""
-        spare_modules()
-        rows = max(1, _BYTES_HELD // (self.spec.height * self.spec.width * self.spec.channels))
-        for batch in batches:
-            for first in range(0, batch.num_rows, rows):
-                yield self._compared(batch.slice(first, rows))
+        """Yield hits with log densities and squared errors; without, where a picture is missing.
 
-    def _compared(self, items: pa.RecordBatch) -> pa.RecordBatch:
-        pixels, there, reasons = self._read(items)
-        wanted = items.column(WANTED)
-        which = np.repeat(np.arange(items.num_rows), wanted.value_lengths().to_numpy())
-        position = pc.struct_field(wanted.flatten(), POSITION)
+        Args:
+            batches: Hits, those of one item together, with their places and positions.
+        """
+        spare_modules()
+        size = self.spec.height * self.spec.width * self.spec.channels
+        at_once = max(1, _BYTES_HELD // size)
+        held = _Held(np.zeros(size, np.uint8), MISSING)
+        item = None
+        for batch in batches:
+            names = batch.column(ITEM_ID)
+            is_first = np.ones(batch.num_rows, np.bool_)
+            is_first[1:] = pc.not_equal(names[1:], names[:-1]).to_numpy(zero_copy_only=False)
+            is_first[:1] = names[0].as_py() != item if batch.num_rows else is_first[:1]
+            ends = [*np.flatnonzero(is_first)[at_once::at_once].tolist(), batch.num_rows]
+            start = 0
+            for end in ends:
+                part, own = batch.slice(start, end - start), is_first[start:end]
+                compared, held = self._compared(part, own, held)
+                yield compared
+                start = end
+            if batch.num_rows:
+                item = names[-1].as_py()
+
+    def _compared(
+        self, hits: pa.RecordBatch, is_first: NDArray[np.bool_], held: _Held
+    ) -> tuple[pa.RecordBatch, _Held]:
+        """Return hits with what was found, and the picture of the last one."""
+        pixels, reasons = self._read(hits.filter(pa.array(is_first)), held)
+        which = np.cumsum(is_first)  # 0 is the picture that is held
+        position = hits.column(POSITION)
         if position.null_count:
             raise InputError(
                 "the hits are of queries that have no z; expected a z for each query_id."
             )
         by = position.to_numpy()
-        log_densities, errors = np.full((2, len(which)), np.nan)
-        readable = there[which]
+        readable = np.array([reason is None for reason in reasons])[which]
+        log_densities, errors = np.full((2, hits.num_rows), np.nan)
         array = by // self.means.rows_per_array
         for number in np.unique(array[readable]).tolist():
-            own = np.flatnonzero(readable & (array == number))
-            found = compare_pixels(
+            rows = np.flatnonzero(readable & (array == number))
+            log_densities[rows], errors[rows] = compare_pixels(
                 pixels,
                 self.means.arrays[number].open(),
-                which[own],
-                by[own] - number * self.means.rows_per_array,
+                which[rows],
+                by[rows] - number * self.means.rows_per_array,
                 self.likelihood,
             )
-            log_densities[own], errors[own] = found
-        offsets = pa.array(np.concatenate([[0], np.cumsum(wanted.value_lengths().to_numpy())]))
-        lists = [
-            pa.ListArray.from_arrays(offsets.cast(pa.int32()), pa.array(values, mask=~readable))
-            for values in (log_densities, errors)
-        ]
-        return pa.RecordBatch.from_arrays(
-            [items.column(ITEM_ID), wanted, *lists, pa.array(reasons, pa.string())],
-            names=[ITEM_ID, WANTED, LOG_P_X_GIVEN_Z, PICTURE_ERROR, REASON],
-        )
+        found = {name: hits.column(name) for name in hits.schema.names}
+        for name in (POSITION, *PLACE):
+            del found[name]
+        found |= {
+            LOG_P_X_GIVEN_Z: pa.array(log_densities, mask=~readable),
+            PICTURE_ERROR: pa.array(errors, mask=~readable),
+            REASON: pa.array([reasons[place] for place in which], pa.string()),
+            FIRST: pa.array(is_first),
+        }
+        return pa.RecordBatch.from_pydict(found), _Held(pixels[-1].copy(), reasons[-1])
 
     def _read(
-        self, items: pa.RecordBatch
-    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_], list[str | None]]:
-        """Return pictures, (P, D), which of them are there, and why the others are not."""
-        spec = self.spec
-        pixels = np.zeros((items.num_rows, spec.height * spec.width * spec.channels), np.uint8)
-        there = np.zeros(items.num_rows, np.bool_)
-        reasons: list[str | None] = [MISSING] * items.num_rows
+        self, items: pa.RecordBatch, held: _Held
+    ) -> tuple[NDArray[np.uint8], list[str | None]]:
+        """Return pictures, (1 + P, D), the one that is held first, and why some are not there."""
+        pixels = np.zeros((1 + items.num_rows, len(held.pixels)), np.uint8)
+        pixels[0] = held.pixels
+        reasons: list[str | None] = [held.reason, *[MISSING] * items.num_rows]
         listed = np.flatnonzero(items.column(IMAGE_FILE).is_valid().to_numpy(False))
         columns = (items.column(name).take(pa.array(listed)).to_pylist() for name in PLACE)
         places: Iterator[Place] = zip(*columns, strict=True)
-        for row, picture in zip(listed.tolist(), self.read(places), strict=True):
+        for row, picture in zip((1 + listed).tolist(), self.read(places), strict=True):
             if isinstance(picture, ImageFailure):
                 reasons[row] = picture.reason
                 continue
-            pixels[row], there[row], reasons[row] = picture.reshape(-1), True, None
-        return pixels, there, reasons
+            pixels[row], reasons[row] = picture.reshape(-1), None
+        return pixels, reasons
+
+
+@dataclass(frozen=True)
+class _Held:
+    """The picture of the last hit, as its item may have more in the next batch.
+
+    Attributes:
+        pixels: Shape (D,).
+        reason: Why they are missing; None if they are not.
+    """
+
+    pixels: NDArray[np.uint8]
+    reason: str | None

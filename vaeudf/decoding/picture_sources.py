@@ -13,14 +13,17 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from vaeudf.catalog.reader import ImageReader, Place
-from vaeudf.catalog.source import CatalogSource, open_catalog
+from vaeudf.catalog.source import CatalogSource, in_file_order, open_catalog
 from vaeudf.errors import InputError
 from vaeudf.images.decode import ImageFailure, decode_image
 from vaeudf.images.spec import ImageSpec
-from vaeudf.schema import ITEM_ID, PLACE
+from vaeudf.schema import IMAGE_FILE, IMAGE_ROW, ITEM_ID, PLACE
 from vaeudf.spark.kept_pixels import pixel_places
 from vaeudf.table.open import PosteriorTable
 from vaeudf.table.pixel_files import PictureShape, PixelFile, find_pixel_files, kept_shape
+
+# Rows of a pixel file that one task reads: neighbours in latent space, which the same z want.
+_ROWS_TOGETHER = 4_096
 
 MISSING = "missing"
 """The reason for an item that is no longer in the catalog."""
@@ -39,10 +42,13 @@ class PictureSource:
         places: Returns a DataFrame of ``item_id`` and :data:`vaeudf.schema.PLACE`, of some items or
             of all.
         read: Reads the pictures at these places, within a task.
+        in_order: Returns rows with places in so many partitions, those of one picture together, and
+            in the order in which pictures are best read.
     """
 
     places: Callable[[Sequence[str] | None], DataFrame]
     read: Pictures
+    in_order: Callable[[DataFrame, int], DataFrame]
 
 
 @dataclass(frozen=True)
@@ -111,7 +117,9 @@ def picture_source(spark: SparkSession, catalog: Catalog, spec: ImageSpec) -> Pi
         rows = [(item_id, *_typed(place)) for item_id, place in found.items()]
         return spark.createDataFrame(rows, _PLACES)
 
-    return PictureSource(places, CatalogPictures(opened.stored_image_column(spark), spec))
+    return PictureSource(
+        places, CatalogPictures(opened.stored_image_column(spark), spec), in_file_order
+    )
 
 
 def _kept_pixels(spark: SparkSession, table: PosteriorTable, spec: ImageSpec) -> PictureSource:
@@ -131,7 +139,13 @@ def _kept_pixels(spark: SparkSession, table: PosteriorTable, spec: ImageSpec) ->
         found = pixel_places(spark, table)
         return found if item_ids is None else found.where(F.col(ITEM_ID).isin(list(item_ids)))
 
-    return PictureSource(places, KeptPictures(shape))
+    def in_order(rows: DataFrame, num_partitions: int) -> DataFrame:
+        # Not by ranges, for which Spark would evaluate the rows twice: any row is soon found.
+        part = F.floor(F.col(IMAGE_ROW) / F.lit(_ROWS_TOGETHER))
+        placed = rows.repartition(num_partitions, IMAGE_FILE, part)
+        return placed.sortWithinPartitions(IMAGE_FILE, IMAGE_ROW, ITEM_ID)
+
+    return PictureSource(places, KeptPictures(shape), in_order)
 
 
 _PLACES = f"{ITEM_ID} string, " + ", ".join(

@@ -15,10 +15,9 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 from pyspark.sql import DataFrame, Observation, Window
 from pyspark.sql import functions as F
-from pyspark.sql.types import ArrayType, DoubleType, StringType, StructField, StructType
+from pyspark.sql.types import BooleanType, DoubleType, StringType, StructField, StructType
 
-from vaeudf.catalog.source import in_file_order
-from vaeudf.decoding.candidates import POSITION, WANTED, Comparison
+from vaeudf.decoding.candidates import FIRST, POSITION, Comparison
 from vaeudf.decoding.means import decode_means
 from vaeudf.decoding.picture_sources import Catalog, picture_source
 from vaeudf.decoding.udf import tasks_for
@@ -33,6 +32,7 @@ from vaeudf.schema import (
     ITEM_ID,
     LOG_P_X_GIVEN_Z,
     PICTURE_ERROR,
+    PLACE,
     QUERY_ID,
     RANK,
     REASON,
@@ -49,7 +49,7 @@ _FEW = 20_000
 _FEW_QUERIES = 100
 # For each query, where their number is not known.
 _CANDIDATES = 200
-_HIT, _PAIR = "__vaeudf_hit", "__vaeudf_pair"
+_HIT = "__vaeudf_hit_"
 _PLACE, _KEPT = "__vaeudf_place", "__vaeudf_kept"
 
 
@@ -186,18 +186,32 @@ def plan_rerank(
     positions = spark.createDataFrame(
         pa.table({QUERY_ID: pa.array(names, pa.string()), POSITION: np.arange(len(names))})
     )
-    items = _by_item(hits.join(F.broadcast(positions), QUERY_ID, "left"))
     # A catalog may have come to have an item twice since.
     places = source.places(item_ids).dropDuplicates([ITEM_ID])
-    placed = items.join(places, ITEM_ID, "left")
+    placed = hits.join(F.broadcast(positions), QUERY_ID, "left").join(places, ITEM_ID, "left")
     count = _CANDIDATES * len(names) if at_most is None else at_most
     tasks = tasks_for(count, bundle, Cluster(spark).num_cores)
-    compared = in_file_order(placed, tasks).mapInArrow(comparison, _compared_type(items))
+    ordered = source.in_order(placed, tasks)
+    # mapInArrow does not take names with dots or backticks.
+    others = [name for name in hits.columns if name != ITEM_ID]
+    stand_ins = {name: f"{_HIT}{place}" for place, name in enumerate(others)}
+    ordered = ordered.select(
+        ITEM_ID,
+        POSITION,
+        *PLACE,
+        *(F.col(quoted(name)).alias(stand_in) for name, stand_in in stand_ins.items()),
+    )
     observed = Observation()
-    compared = compared.observe(
+    compared = ordered.mapInArrow(comparison, _compared_type(ordered)).observe(
         observed,
-        F.count(F.lit(1)).alias("pictures"),
-        F.count(F.col(REASON)).alias("unreadable"),
+        F.count_if(FIRST).alias("pictures"),
+        F.count_if(F.col(FIRST) & F.col(REASON).isNotNull()).alias("unreadable"),
+    )
+    compared = compared.select(
+        ITEM_ID,
+        LOG_P_X_GIVEN_Z,
+        PICTURE_ERROR,
+        *(F.col(stand_in).alias(name) for name, stand_in in stand_ins.items()),
     )
     return Reranked(_ranked(compared, hits.columns, k), observed)
 
@@ -285,38 +299,22 @@ def _collected(hits: DataFrame, at_most: int | None) -> tuple[DataFrame, list[st
     return hits.sparkSession.createDataFrame(rows, hits.schema), item_ids
 
 
-def _by_item(hits: DataFrame) -> DataFrame:
-    """Return a row for each item, with all hits that it is."""
-    others = [F.col(quoted(n)) for n in hits.columns if n not in (ITEM_ID, POSITION)]
-    own = F.struct(F.col(POSITION), F.struct(*others).alias(_HIT))
-    return hits.groupBy(ITEM_ID).agg(F.collect_list(own).alias(WANTED))
-
-
-def _compared_type(items: DataFrame) -> StructType:
-    numbers = ArrayType(DoubleType())
+def _compared_type(ordered: DataFrame) -> StructType:
+    kept = [field for field in ordered.schema if field.name not in (POSITION, *PLACE)]
     return StructType(
         [
-            *(items.schema[name] for name in (ITEM_ID, WANTED)),
-            StructField(LOG_P_X_GIVEN_Z, numbers),
-            StructField(PICTURE_ERROR, numbers),
+            *kept,
+            StructField(LOG_P_X_GIVEN_Z, DoubleType()),
+            StructField(PICTURE_ERROR, DoubleType()),
             StructField(REASON, StringType()),
+            StructField(FIRST, BooleanType()),
         ]
     )
 
 
 def _ranked(compared: DataFrame, columns: Sequence[str], k: int) -> DataFrame:
     """Return the best k hits of each query, with the columns that they had and those added."""
-    lists = F.arrays_zip(WANTED, LOG_P_X_GIVEN_Z, PICTURE_ERROR)
-    pairs = compared.select(ITEM_ID, F.explode(lists).alias(_PAIR))
-    hit = F.col(_PAIR)[WANTED][_HIT]
-    others = [name for name in columns if name not in (QUERY_ID, RANK, ITEM_ID)]
-    pairs = pairs.select(
-        hit[QUERY_ID].alias(QUERY_ID),
-        ITEM_ID,
-        *(hit[name].alias(name) for name in others),
-        *(F.col(_PAIR)[name].alias(name) for name in (LOG_P_X_GIVEN_Z, PICTURE_ERROR)),
-        hit[RANK].alias(CANDIDATE_RANK),
-    )
+    pairs = compared.withColumnRenamed(RANK, CANDIDATE_RANK)
     # Those whose pictures cannot be read keep their ranks; the others take what is left, in order.
     is_read = F.col(LOG_P_X_GIVEN_Z).isNotNull()
     query = Window.partitionBy(QUERY_ID)
