@@ -95,7 +95,7 @@ class Comparison:
     ) -> tuple[pa.RecordBatch, _Held]:
         """Return hits with what was found, and the picture of the last one."""
         pixels, reasons = self._read(hits.filter(pa.array(is_first)), held)
-        which = np.cumsum(is_first)  # 0 is the picture that is held
+        which = np.cumsum(is_first, dtype=np.int64)  # 0 is the picture that is held
         position = hits.column(POSITION)
         if position.null_count:
             raise InputError(
