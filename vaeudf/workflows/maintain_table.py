@@ -151,13 +151,8 @@ def _describe(uri: str) -> Summary:
 def _pixels(found: Description) -> str:
     if found.pictures is None:
         return "-"
-    of = (
-        "" if found.num_pixel_files == len(found.table.files) else f" of {len(found.table.files):,}"
-    )
-    return (
-        f"{found.pictures} bytes an item, {found.num_pixel_files:,}{of} files, "
-        f"{found.pixel_bytes:,} bytes"
-    )
+    files = f"{found.num_pixel_files:,} of {len(found.table.files):,} files have them"
+    return f"{found.pictures} bytes an item; {files}, {found.pixel_bytes:,} bytes"
 
 
 def _time(commit: Commit) -> str:
