@@ -97,6 +97,7 @@ def test_dir_lists_what_is_promised():
             "gaussian",
             "load_bundle",
             "nearest",
+            "rerank",
             "shares",
             "top_k",
         ]
