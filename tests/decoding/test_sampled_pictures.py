@@ -33,6 +33,7 @@ def sample(count=11, seed=0):
 @pytest.mark.parametrize("per_block", [SIZE, 3 * SIZE, 10**6])
 def test_squared_errors(monkeypatch, per_block):
     monkeypatch.setattr(sampled_pictures, "_LEVELS_PER_BLOCK", per_block)
+    monkeypatch.setattr(sampled_pictures, "_LEVELS_DECODED", per_block)
     pixels, levels = sample()
     found = SampledPictures(pixels).distances(levels, GaussianPixels(0.02), 3)
     x, m = torch.tensor(pixels / 255), torch.tensor(levels, dtype=torch.float64)

@@ -71,7 +71,8 @@ def test_hits_beside_what_z_decodes_to(tmp_path):
         "dimension; prior: N(0, I); sliders: uniform in their range)",
         "and compared with the pictures of 2,000 items, a sample of all 3,000. The figures are",
         "All of this is among these items only.",
-        "Chance would be 0.5%. Hits are ranked again by p(x|z), gaussian.",
+        "Chance would be 0.5%. Hits are ranked again by p(x|z), with the model’s gaussian "
+        "likelihood. That is the order of the squared error itself, so",
         "literal rule 41.0% 39.0 to 43.0% 19.0% 17.0 to 21.0%",
         "tolerance 0.2 44.0% 42.0 to 46.0%",
         "re-ranked from 100 (5.0%), recommended 96.0% 94.0 to 98.0%",
@@ -86,6 +87,10 @@ def test_hits_beside_what_z_decodes_to(tmp_path):
     assert (
         "The model does not say how likely a picture is given z: hits are ranked again by" in text
     )
+    flat = findings(agreement=agreement(likelihood="bernoulli"))
+    other = " ".join(written(flat, tmp_path / "flat").texts["html"])
+    assert "the model’s bernoulli likelihood." in other and "That is the order" not in other
+    assert "That is the order" in text
     assert "The first z of each kind" not in text and "tolerance 0 4" not in text
     assert "Do the hits look like" not in " ".join(written(findings(), tmp_path).texts["html"])
 

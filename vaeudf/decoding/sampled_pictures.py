@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from vaeudf.images.structure import Edges, edges_of, structure_distances
 from vaeudf.model.likelihood import BernoulliPixels, Likelihood
 
-# Levels that are held as float64 at a time.
+# Levels that are held as float64 at a time: of pictures, and of what z's decode to.
 _LEVELS_PER_BLOCK = 2**22
+_LEVELS_DECODED = 2**24
 _LEAST_LOG = -100.0
 
 
@@ -53,6 +54,19 @@ class SampledPictures:
                 a Gaussian ranks, whatever its variance.
             num_structured: How many of the z's the structure is compared of.
         """
+        rows = max(1, _LEVELS_DECODED // self.pixels[0].size)
+        groups = [
+            self._compared(levels[start : start + rows], likelihood)
+            for start in range(0, len(levels), rows)
+        ]
+        errors, log_densities = (np.concatenate(parts) for parts in zip(*groups, strict=True))
+        structure = structure_distances(edges_of(levels[:num_structured]), self._edges)
+        return PictureDistances(errors, log_densities, structure)
+
+    def _compared(
+        self, levels: NDArray[np.float32], likelihood: Likelihood | None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return errors and log densities of all pictures, shape (Q, N) each."""
         means = levels.reshape(len(levels), -1).astype(np.float64)
         factors, constants = -2.0 * means, np.square(means).sum(axis=1)
         bernoulli = isinstance(likelihood, BernoulliPixels)
@@ -73,8 +87,7 @@ class SampledPictures:
         densities = -errors
         if bernoulli:
             densities = products[count:] + zeros.sum(axis=1)[:, None]
-        structure = structure_distances(edges_of(levels[:num_structured]), self._edges)
-        return PictureDistances(errors, densities, structure)
+        return errors, densities
 
     @cached_property
     def _edges(self) -> Edges:

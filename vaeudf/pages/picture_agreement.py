@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from vaeudf.health.agreement import Agreement, Estimates, Example, Shares
 from vaeudf.health.agreement_wording import items_in_words, kinds_in_words, truths_sentence
+from vaeudf.model.likelihood import GaussianPixels
 from vaeudf.pages.health_plots import shares_plot
 from vaeudf.pages.page import Plot
 
@@ -77,6 +78,7 @@ class AgreementPart:
     Attributes:
         found: What was found.
         items: Which items were compared, in words.
+        same_order: Whether p(x|z) ranks as the squared error does.
         kinds: What the kinds of z are, in words.
         truths: How far squared error and structure agree, in words.
         by_error: The table by squared error.
@@ -88,6 +90,7 @@ class AgreementPart:
 
     found: Agreement
     items: str
+    same_order: bool
     kinds: str
     truths: str
     by_error: Sequence[Row]
@@ -120,6 +123,7 @@ def agreement_part(
     return AgreementPart(
         found=found,
         items=items_in_words(found, table_items),
+        same_order=found.likelihood is None or found.likelihood.startswith(GaussianPixels.kind),
         kinds=kinds_in_words(),
         truths=truths_sentence(found),
         by_error=_rows(found, found.error, range(len(found.candidates))),
