@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import write_deltalake
+from pyspark.errors import PySparkException
 
 from tests.support.deletion_vectors import delete_items
 from vaeudf.catalog.source import (
@@ -25,7 +26,7 @@ from vaeudf.catalog.source import (
     read_images,
     read_thumbnails,
 )
-from vaeudf.errors import InputError
+from vaeudf.errors import InputError, raised_in_task
 from vaeudf.schema import PLACE
 
 pytestmark = pytest.mark.spark
@@ -499,3 +500,80 @@ def test_thumbnails_are_made_where_the_images_are_read(spark, parquet_catalog, g
     found = read_thumbnails(spark, source, [*ids, "gone"], 20)
     assert found == {item_id: thumbnail(images[item_id], 20) for item_id in ids}
     assert read_thumbnails(spark, source, [], 20) == {}
+
+
+def text_of(*values: bytes) -> pa.Array:
+    """Text as some writers leave it: bytes that nobody has checked."""
+    ends = np.cumsum([0, *map(len, values)]).astype(np.int32)
+    buffers = [pa.py_buffer(ends.tobytes()), pa.py_buffer(b"".join(values))]
+    return pa.StringArray.from_buffers(len(values), *buffers)
+
+
+@pytest.mark.parametrize("name", ["item_id", "title", "tags"])
+def test_text_that_is_not_utf_8(spark, tmp_path, name):
+    text = text_of(b"caf\xe9", b"b", b"c")
+    if name == "tags":
+        text = pa.ListArray.from_arrays(pa.array([0, 1, 2, 3], pa.int32()), text)
+    path = write(tmp_path / "c.parquet", **{name: text})
+    with pytest.raises(PySparkException) as caught:
+        payload(spark, path)
+    found = str(raised_in_task(caught.value))
+    assert found.startswith(f"column {name!r} has bytes in {path} that are not text in UTF-8: ")
+    assert found.endswith(". Convert it to text, or name another column.")
+    if name != "item_id":
+        assert payload(spark, path, payload_columns=()).keys() == {"a", "b", "c"}
+
+
+def test_files_without_rows_may_differ(spark, tmp_path):
+    """Partitions without rows: pandas does not know their types, nor perhaps their columns."""
+    write(tmp_path / "c" / "b.parquet", n=[1, 2, 3])
+    for name, table in [
+        ("a", pa.table({"item_id": pa.nulls(0), "image": pa.nulls(0), "n": pa.nulls(0)})),
+        ("c", pa.table({"image": pa.array([], pa.int64()), "n": pa.array([], pa.string())})),
+        ("d", pa.table({})),
+    ]:
+        pq.write_table(table, tmp_path / "c" / f"{name}.parquet")
+    assert payload(spark, tmp_path / "c")["b"]["n"] == 2
+
+
+def test_an_image_column_without_any_value_in_a_file(spark, tmp_path):
+    """pandas writes no type for it."""
+    write(tmp_path / "c" / "a.parquet")
+    write(tmp_path / "c" / "b.parquet", item_id=["x", "y", "z"], image=pa.nulls(3))
+    source = CatalogSource(str(tmp_path / "c"))
+    assert read_images(spark, source, ["a", "x"]) == {"a": b"first", "x": None}
+    versions = {
+        row["item_id"]: row["source_version"] for row in list_items(spark, source).collect()
+    }
+    nothing = hashlib.sha256(b"").hexdigest()[:16]
+    assert versions["x"] == nothing != versions["a"] and len(versions) == 6
+    inner = pa.array([{"bytes": b"1"}, None, {"bytes": b"3"}])
+    write(tmp_path / "c" / "a.parquet", image=inner)
+    source = CatalogSource(str(tmp_path / "c"), image_column="image.bytes")
+    assert read_images(spark, source, ["a", "x"]) == {"a": b"1", "x": None}
+    assert list_items(spark, source).count() == 6
+
+
+def test_views_of_lists(spark, tmp_path):
+    points = pa.array([[{"x": 1, "y": 2}], None, []])
+    views = pa.array(points.to_pylist(), pa.list_view(points.type.value_type))
+    ids = [uuid.UUID(int=number) for number in range(3)]
+    key = pa.array([one.bytes for one in ids], pa.uuid())
+    path = write(tmp_path / "c.parquet", points=views, key=key)
+    found = payload(spark, path)
+    assert [found[name]["points"] for name in "abc"] == points.to_pylist()
+    assert [found[name]["key"] for name in "abc"] == list(map(str, ids))
+
+
+@pytest.mark.parametrize("file", ["metadata/v1.metadata.json", ".hoodie/hoodie.properties"])
+def test_tables_of_other_formats(spark, tmp_path, file):
+    write(tmp_path / "c" / "data" / "a.parquet")
+    (tmp_path / "c" / file).parent.mkdir()
+    (tmp_path / "c" / file).write_text("{}")
+    name = "an Iceberg" if "metadata" in file else "a Hudi"
+    with pytest.raises(InputError) as caught:
+        payload(spark, tmp_path / "c")
+    assert str(caught.value).startswith(
+        f"catalog {tmp_path}/c is {name} table, whose files may hold rows that were deleted or "
+        "replaced; write its rows as Parquet, such as with spark.read.format("
+    )

@@ -289,6 +289,19 @@ def test_what_is_refused(spark, shop):
         f"column 'file' of catalog {path} holds web addresses, such as "
         "https://shop.example/a.jpg; expected paths, or URIs of a store",
     )
+    refused(
+        spark,
+        written("item_id,file\n1,a.jpg (https://dl.airtable.example/a.jpg)\n"),
+        f"column 'file' of catalog {path} holds web addresses, such as a.jpg (https://dl.airtable",
+    )
+    refused(
+        spark,
+        written(
+            f"item_id,file\n1,'data:image/png;base64,{'iVBORw0KGgo' * 99}'\n".replace("'", '"')
+        ),
+        f"column 'file' of catalog {path} holds pictures themselves, such as "
+        "data:image/png;base64,iVBORw0K…; expected paths, or URIs of files.",
+    )
     refused(spark, written("item_id,file\n"), "the catalog is empty")
     refused(
         spark, written(""), f"{path} is empty; expected a first line with the names of its columns."
@@ -524,9 +537,29 @@ def test_csv_as_programs_write_it(tmp_path):
     check(text.replace("\r\n", "\r").encode())
     check(text.replace("2;", "  \r\n2;").encode())
     check(gzip.compress(text.encode()), "x.csv.gz")
+    # Files that were put behind each other, and text that Excel shall not take for a number.
+    check(b'\xef\xbb\xbfid,file\n1,"a,b.jpg"\n\xef\xbb\xbfid,file\n2,\n')
+    check(b'id,file\n1,"a,b.jpg"\n\xef\xbb\xbf"2",\n')
+    check(b'id;file\n="1";a,b.jpg\n"=""2""";=""\n')
     long = "," * 200_000
     (tmp_path / "x.csv").write_text(f'id,file\n1,"{long}"\n')
     assert read_csv(str(tmp_path / "x.csv"), ["id"])["file"].to_pylist() == [long]
+
+
+@pytest.mark.parametrize("blank", ["", " "])
+def test_quotes_with_a_backslash_before_them(tmp_path, blank):
+    """As Spark writes them, and no reader of CSV takes them."""
+    path = tmp_path / "x.csv"
+    header = f"id,{blank}name,{blank}file\n"
+    for name in (r'"12\" vinyl"', r'"say \"hi\", ok"'):
+        path.write_text(f"{header}1,{blank}{name},{blank}a.jpg\n")
+        with pytest.raises(
+            InputError, match=rf"^{path} is no CSV in line 2: .* be written twice, w"
+        ):
+            read_csv(str(path), ["id"])
+    for name, expected in ((r'"C:\x\"', "C:\\x\\"), (r'"a\""b"', r"a\"b")):
+        path.write_text(f"{header}1,{blank}{name},{blank}a.jpg\n")
+        assert read_csv(str(path), ["id"])["name"].to_pylist() == [expected]
 
 
 def test_compressed_csv_is_known_by_its_name(spark, shop):

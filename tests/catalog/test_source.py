@@ -249,7 +249,17 @@ def test_payload_named_like_a_column_of_the_table(spark, tmp_path):
 
 def test_parquet_that_is_none(spark, tmp_path):
     (tmp_path / "c.parquet").write_bytes(b"not parquet")
-    refused(spark, CatalogSource(str(tmp_path / "c.parquet")), "cannot be read as Parquet")
+    refused(
+        spark,
+        CatalogSource(str(tmp_path / "c.parquet")),
+        "cannot be read as Parquet: it is text that begins 'not parquet'. Mend it, or",
+    )
+    (tmp_path / "c.parquet").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256")
+    refused(
+        spark,
+        CatalogSource(str(tmp_path / "c.parquet")),
+        "cannot be read as Parquet: it is a Git LFS pointer, for a file that was not fetched.",
+    )
 
 
 @pytest.mark.parametrize("pattern", ["", "/*"])

@@ -10,7 +10,7 @@ import pytest
 
 from vaeudf.catalog.names import find_column
 from vaeudf.catalog.partitions import partition_values
-from vaeudf.catalog.types import converted, is_exact, same_text, widest
+from vaeudf.catalog.types import carried_type, converted, is_exact, same_text, widest
 from vaeudf.errors import InputError
 
 I8, I16, I32, I64 = pa.int8(), pa.int16(), pa.int32(), pa.int64()
@@ -144,3 +144,13 @@ def test_which_column_is_meant():
     assert find_column({**kinds, "image.bytes": TEXT}, "image.bytes") == ("image.bytes",)
     for name in ("image.gone", "photo.x", "", "x."):
         assert find_column(kinds, name) is None
+
+
+@pytest.mark.parametrize("view", [pa.list_view, pa.large_list_view])
+def test_views_of_lists_keep_all_elements(view):
+    rows = [[1], None, [2, 3], []]
+    for start in (0, 2):
+        array = pa.array(rows, view(pa.int32()))[start:]
+        found = converted(array, carried_type(array.type))
+        found.validate(full=True)
+        assert found.type == pa.list_(pa.int32()) and found.to_pylist() == rows[start:]

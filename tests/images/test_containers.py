@@ -6,6 +6,7 @@ Chromium shows each of them as these tests expect it (but for the APNG, whose an
 from __future__ import annotations
 
 import io
+import math
 import re
 import struct
 import zlib
@@ -124,6 +125,22 @@ def test_pictures_whose_pixels_are_sound(name):
         assert np.abs(near[rows, columns]).max() <= 2
 
 
+def bmp_with_alpha(alpha: np.ndarray) -> bytes:
+    pixels = np.dstack([PIXELS[..., ::-1], alpha])[::-1].astype(np.uint8)
+    header = struct.pack("<IiiHHIIiiII", 108, 48, 32, 1, 32, 3, pixels.nbytes, 0, 0, 0, 0)
+    masks = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000) + b"BGRs" + bytes(48)
+    start = struct.pack("<2sIHHI", b"BM", 122 + pixels.nbytes, 0, 0, 122)
+    return start + header + masks + pixels.tobytes()
+
+
+def test_a_bmp_whose_transparency_nobody_has_written():
+    alpha = np.zeros((32, 48), np.uint8)
+    assert (decode_image(bmp_with_alpha(alpha), SPEC) == PIXELS).all()
+    alpha[0, 0] = 255
+    found = decode_image(bmp_with_alpha(alpha), SPEC)
+    assert (found[0, 0] == PIXELS[0, 0]).all() and (found[1:] == 255).all()
+
+
 def test_bmp_of_16_bits():
     levels = PIXELS.astype(np.uint16) >> 3
     words = (levels[..., 0] << 10 | levels[..., 1] << 5 | levels[..., 2]).astype("<u2")
@@ -184,6 +201,38 @@ def test_transparency_and_orientation_are_kept():
 def idat_ends_early() -> bytes:
     start = PNG.index(b"IDAT") - 4
     return PNG[: start + 40]
+
+
+def png_of(raw: bytes, *, depth: int, kind: int, interlaced: int = 0) -> bytes:
+    header = struct.pack(">IIBBBBB", 13, 10, depth, kind, 0, 0, interlaced)
+    palette = chunk(b"PLTE", bytes(48)) if kind == 3 else b""
+    chunks = [chunk(b"IHDR", header), palette, chunk(b"IDAT", zlib.compress(raw)), PNG[-12:]]
+    return PNG[:8] + b"".join(chunks)
+
+
+# Which pixels a pass of an interlaced PNG has, as its specification draws them.
+ADAM7 = ["16462646", "77777777", "56565656", "77777777"] * 2
+ADAM7[4] = "36463646"
+
+
+@pytest.mark.parametrize("interlaced", [0, 1])
+@pytest.mark.parametrize(
+    ("depth", "kind"),
+    [*((d, 0) for d in (1, 2, 4, 8, 16)), *((d, 3) for d in (1, 4, 8))]
+    + [(d, k) for d in (8, 16) for k in (2, 4, 6)],
+)
+def test_rows_that_are_missing(depth, kind, interlaced):
+    """A stream of pixels that ends properly, too early."""
+    bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[kind]
+    seen = [[ADAM7[y % 8][x % 8] if interlaced else "1" for x in range(13)] for y in range(10)]
+    rows = [row.count(one) for one in "1234567" for row in seen if one in row]
+    raw = bytes(sum(1 + math.ceil(pixels * bits / 8) for pixels in rows))
+    whole = decode_image(png_of(raw, depth=depth, kind=kind, interlaced=interlaced), SPEC)
+    assert not isinstance(whole, ImageFailure), whole
+    for lost in (1, len(raw) // 2, len(raw)):
+        data = png_of(raw[:-lost], depth=depth, kind=kind, interlaced=interlaced)
+        found = decode_image(data, SPEC)
+        assert isinstance(found, ImageFailure) and found.reason == "truncated", (lost, found)
 
 
 DAMAGED = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import re
 
@@ -41,6 +42,14 @@ OTHER_FILES = [
     (b"\0\0\0\x0cjP  \r\n", "JPEG 2000"),
     (b"\xff\x0a\0", "JPEG XL"),
     (b"PK\3\4", "a ZIP archive"),
+    (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
+        "a Git LFS pointer, for a file that was not fetched",
+    ),
+    (b"\x93NUMPY\1\0v\0{'descr'", "an array of NumPy"),
+    (base64.b64encode(b"\xff\xd8\xff\xe0\0\x10JFIF"), "a picture as text (base64)"),
+    (base64.b64encode(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"), "a picture as text (base64)"),
+    (b"data:image/webp;base64,UklGR", "a picture as text (base64)"),
     (b"RIFF\0\0\0\0WAVE", "unknown bytes that begin 52 49 46 46 00 00 00 00"),
     (b"\xef\xbb\xbf <?xml?><SVG>", "SVG"),
     (b"<!DOCTYPE html>", "HTML"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from vaeudf.errors import BundleError
 from vaeudf.model.bundle import load_bundle, load_encoder
 from vaeudf.model.export.api import export_bundle
 from vaeudf.model.export.foreign_model import ForeignModel
+from vaeudf.model.foreign import build_foreign
 from vaeudf.model.pixels import PixelScaler
 
 
@@ -101,3 +104,33 @@ def test_models_that_take_no_channel_last_tensors_get_none(tmp_path):
     assert not bundle.manifest.interface.channels_last
     expected = PixelScaler(SPEC).scale_array(pictures()).reshape(6, -1)[:, :3].numpy()
     assert (bundle.encoder.encode(pictures())[0] == expected).all()
+
+
+SCRIPT = """
+import argparse
+parser = argparse.ArgumentParser()
+parser.add_argument("--epochs", type=int, default=1{required})
+options = parser.parse_args()
+from tests.support.elsewhere import Pair
+
+
+class Model(Pair):
+    pass
+
+
+def stops():
+    raise SystemExit("there is no GPU")
+"""
+
+
+def test_a_training_script_that_parses_its_options_when_it_is_imported(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["export_model", "--factory", "train_a:Model"])
+    (tmp_path / "train_a.py").write_text(SCRIPT.format(required=""))
+    (tmp_path / "train_b.py").write_text(SCRIPT.format(required=", required=True"))
+    assert type(build_foreign("train_a:Model", {})).__name__ == "Model"
+    assert sys.argv == ["export_model", "--factory", "train_a:Model"]
+    with pytest.raises(BundleError, match=r"module train_b ends the program when it is imported"):
+        build_foreign("train_b:Model", {})
+    with pytest.raises(BundleError, match=r"train_a:stops failed .*there is no GPU"):
+        build_foreign("train_a:stops", {})

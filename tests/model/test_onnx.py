@@ -250,9 +250,32 @@ def bytes_taking(theirs):
     return encoder_of(theirs, kind=TensorProto.UINT8)
 
 
+def of_later_days(theirs):
+    model = encoder_of(theirs)
+    model.ir_version = 99
+    return model
+
+
+def for_one_picture_inside(theirs):
+    """As exporters leave it that look at an example of one picture."""
+    model = encoder_of(theirs)
+    mu = model.graph.output[0]
+    shape = helper.make_tensor("shape", TensorProto.INT64, [2], [1, 3])
+    model.graph.initializer.append(shape)
+    model.graph.node.append(helper.make_node("Reshape", [mu.name, "shape"], ["reshaped"]))
+    mu.name = "reshaped"
+    return model
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (of_later_days, r"does not run \S*e\.onnx: Unsupported model IR version: 99, max "),
+        (
+            for_one_picture_inside,
+            r"any number of rows and takes one alone, as it was exported with an example of one "
+            r"\(Non-zero .*Reshape node.*\)\. Export it again for any number, as by",
+        ),
         (custom, r"does not run \S*e\.onnx: .*Operators of somebody's own are code, and are not"),
         (conditional, r"takes 2 inputs: 'x' .*, 'label' \['n'\]; expected one, .* fixed inside"),
         (bytes_taking, r"takes tensor\(uint8\); expected tensor\(float\) or "),

@@ -261,7 +261,7 @@ def test_numbers_too_large_for_float64(write):
     [
         ([[1.0, 2.0], [1.0]], "query '1' has 1 dimensions, but query '0' has 2; all need the same"),
         ([[1.0], [1.0], []], r"query '2' has shape (0,); expected (n,), a list of n numbers."),
-        ([[1.0], None], "query '1' has shape (); expected (n,), a list of n numbers."),
+        ([[1.0], None], "query '1' is null; expected a list of numbers."),
     ],
 )
 def test_ragged_empty_and_missing_vectors(write, rows, message):
@@ -386,7 +386,7 @@ def test_no_such_file(tmp_path):
 
 @pytest.mark.parametrize(
     "header",
-    ["x,y", "z1,z2,z4", "z0,z_0", "z-0,z-1", "zz0", "Z0,Z1", "query_id,x"],
+    ["x,y", "z1,z2,z4", "z0,z_0", "z-0,z-1", "zz0", "query_id,x"],
 )
 def test_columns_of_other_names_are_listed(write, header):
     path = write("q.csv", header + "\n" + ",".join("1" for _ in header.split(",")))
@@ -533,7 +533,7 @@ def test_columns_that_are_not_those_of_gaussians(write, header, message):
         (
             [[1.0]] * 2,
             [[1.0], None],
-            "log_var of query 'b' has shape (); expected (n,), a list of n numbers.",
+            "log_var of query 'b' is null; expected a list of numbers.",
         ),
         (
             [[], [1.0]],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
@@ -115,8 +116,19 @@ def _check_images(columns: CatalogColumns, name: str, image: str) -> set[str]:
         raise InputError(
             f"catalog {columns.path} has no field {name!r} in its column {root} of type {kind}."
         )
-    columns.check_everywhere(f"image column {name!r}", [path is not None for path in paths])
-    for (where, kinds, _), path in zip(places, paths, strict=True):
+    first = next(path for path in paths if path is not None)
+    # Of a column without any value, some writers do not know the type: its items have no image.
+    void = [
+        _is_void(kinds, path or first[:1])
+        for (_, kinds, _), path in zip(places, paths, strict=True)
+    ]
+    columns.check_everywhere(
+        f"image column {name!r}",
+        [path is not None or none for path, none in zip(paths, void, strict=True)],
+    )
+    for (where, kinds, _), path, none in zip(places, paths, void, strict=True):
+        if none and not all(void):
+            continue
         assert path is not None
         kind = type_at(kinds, path)
         if carried_type(kind) != pa.binary():
@@ -133,6 +145,11 @@ def _check_images(columns: CatalogColumns, name: str, image: str) -> set[str]:
     if columns.is_declared:
         return roots
     return {own for stored in columns.stored for own, inside in stored.items() if inside in roots}
+
+
+def _is_void(kinds: Mapping[str, pa.DataType], path: tuple[str, ...]) -> bool:
+    """Whether a file has a column, and no value in it."""
+    return path[0] in kinds and pa.types.is_null(type_at(kinds, path))
 
 
 def _all_but(

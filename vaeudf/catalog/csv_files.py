@@ -15,12 +15,17 @@ import pyarrow.compute as pc
 
 from vaeudf.errors import InputError, root_cause
 from vaeudf.storage.locations import filesystem
+from vaeudf.table.ids import without_formulas
 
 _DELIMITERS = (",", ";", "\t", "|")
 _BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 _HEAD_CHARACTERS = 2**20
 # A field may be an embedding, or a picture in base64; the csv module's own limit is 128 KiB.
 _LONGEST_FIELD = 2**31 - 1
+_QUOTES = (
+    "A field with quotes in it must stand in quotes, and each of its own be written twice, without "
+    "a backslash."
+)
 # What Excel takes for the delimiter, in a line before the header.
 _DECLARED = re.compile('\ufeff?"?sep=(.)"?[\r\n]')
 _ROWS_PER_CHUNK = 50_000
@@ -87,7 +92,7 @@ def read_csv(uri: str, wanted: Sequence[str]) -> pa.Table:
         while some := list(islice(rows, _ROWS_PER_CHUNK)):
             columns = list(zip(*some, strict=True))
             arrays = [pa.array([x or None for x in columns[i]], pa.string()) for i in kept]
-            chunks.append(pa.table(arrays, schema=schema))
+            chunks.append(pa.table(list(map(without_formulas, arrays)), schema=schema))
     return pa.concat_tables(chunks) if chunks else schema.empty_table()
 
 
@@ -161,15 +166,17 @@ def _dialect(head: str, wanted: Sequence[str], declared: str | None) -> _Dialect
 
 def _rows(uri: str, text: io.TextIOWrapper, dialect: _Dialect) -> Iterator[list[str]]:
     reader = csv.reader(
-        text,
+        _lines(uri, text, dialect),
         delimiter=dialect.delimiter,
         skipinitialspace=dialect.has_blanks,
         strict=not dialect.has_blanks,  # else a blank after a quote is an error
     )
     width = len(dialect.names)
     try:
-        next(reader, None)
+        header = next(reader, None)
         for row in reader:
+            if row == header:
+                continue
             if not row or (len(row) == 1 < width and not row[0].strip()):
                 continue  # an empty line
             if len(row) != width:
@@ -180,7 +187,19 @@ def _rows(uri: str, text: io.TextIOWrapper, dialect: _Dialect) -> Iterator[list[
                 )
             yield [field.strip() for field in row] if dialect.has_blanks else row
     except csv.Error as error:
-        raise InputError(f"{uri} is no CSV in line {reader.line_num}: {error}.") from None
+        raise InputError(f"{uri} is no CSV in line {reader.line_num}: {error}. {_QUOTES}") from None
+
+
+def _lines(uri: str, text: io.TextIOWrapper, dialect: _Dialect) -> Iterator[str]:
+    # Only where quotes are not strict; else the csv module finds it.
+    inner = re.compile(rf'\\"(?!\s*({re.escape(dialect.delimiter)}|\Z)|")')
+    for number, line in enumerate(text, 1):
+        if dialect.has_blanks and inner.search(line):
+            raise InputError(
+                f"{uri} is no CSV in line {number}: a quote has a backslash before it. {_QUOTES}"
+            )
+        # Of files that were put behind each other, each begins with a mark, and with the names.
+        yield line.removeprefix("\ufeff")
 
 
 def _bare(name: str) -> str:

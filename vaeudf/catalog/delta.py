@@ -10,6 +10,7 @@ from vaeudf.catalog.globs import is_glob, root_of
 from vaeudf.errors import InputError
 from vaeudf.storage.locations import absolute
 from vaeudf.table.delta import has_commits, open_delta
+from vaeudf.table.other_formats import about_other_table
 from vaeudf.table.snapshot import Snapshot, take_snapshot
 
 _DEEPEST_PARTITION = 4
@@ -37,9 +38,13 @@ def delta_snapshot(path: str) -> Snapshot | None:
     """Return the latest version of a catalog that is a Delta table, else None.
 
     Raises:
-        InputError: The table cannot be opened, or the path is some of a table's files.
+        InputError: The table cannot be opened, or is of another format, or the path is some of a
+            table's files.
     """
     if not is_delta(path):
+        other = None if is_glob(path) else about_other_table(path, f"catalog {path} is")
+        if other is not None:
+            raise InputError(other)
         return None
     location = absolute(path)
     try:

@@ -11,11 +11,13 @@ from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow import fs
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from vaeudf.catalog.types import carried_type, num_leaves
 from vaeudf.errors import InputError, raised_in_task, root_cause
+from vaeudf.images.formats import kind_of
 from vaeudf.spark.cluster import Cluster
 from vaeudf.spark.tasks import numbered_tasks
 from vaeudf.storage.locations import filesystem
@@ -26,6 +28,7 @@ _THREADS = 16
 _MANY = 500
 _FEWEST_PER_TASK = 50
 _TASKS_PER_CORE = 2
+_HEAD_BYTES = 64
 
 
 class Listed(NamedTuple):
@@ -129,7 +132,7 @@ def _read(file: Listed) -> CatalogFile:
             footer, schema = opened.metadata, opened.schema_arrow
             columns = _columns(footer, schema)
     except (OSError, pa.ArrowException) as error:
-        cause = root_cause(error).rstrip(".")
+        cause = _other_kind(system, inner) or root_cause(error).rstrip(".")
         raise InputError(
             f"file {file.uri} of the catalog cannot be read as Parquet: {cause}. "
             "Mend it, or move it away."
@@ -137,6 +140,16 @@ def _read(file: Listed) -> CatalogFile:
     groups = tuple(footer.row_group(i).num_rows for i in range(footer.num_row_groups))
     repeated = frozenset(name for name, count in Counter(schema.names).items() if count > 1)
     return CatalogFile(file.uri, length or 0, modified or 0.0, groups, columns, repeated)
+
+
+def _other_kind(system: fs.FileSystem, inner: str) -> str | None:
+    """Return what a file is by its first bytes; None if it begins as Parquet does."""
+    try:
+        with system.open_input_file(inner) as file:
+            head = file.read(_HEAD_BYTES)
+    except (OSError, pa.ArrowException):
+        return None
+    return None if head.startswith((b"PAR1", b"PARE")) else f"it is {kind_of(head)}"
 
 
 def _columns(footer: pq.FileMetaData, schema: pa.Schema) -> dict[str, StoredColumn]:

@@ -123,6 +123,8 @@ class ParquetCatalog:
         files = read_footers(
             spark, [Listed(uri, length, (time or 0) / 1000.0) for uri, length, time in chosen]
         )
+        # Without a row, a file may lack columns, or not know their types.
+        files = [file for file in files if file.num_rows] or files
         texts = (self._source.id_column, self._source.version_column)
         values = partition_values([file.uri for file in files], _bases(path, files), texts)
         columns = CatalogColumns(path, files, values)

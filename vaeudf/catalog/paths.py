@@ -31,7 +31,9 @@ from vaeudf.spark.cluster import Cluster
 
 # Beside the payload's columns, which may have any names.
 _FOLDER = "__vaeudf_folder"
-_WEB = r"(?i)^\s*https?://"
+# Of attachments, Airtable writes the name, and the address behind it in parentheses.
+_WEB = r"(?i)(^|\()\s*https?://"
+_INLINE = r"(?i)^\s*data:[^,]*,"
 _WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 _TASKS_PER_CORE = 2
 # Two paths of one item are compared, not all paths of a catalog.
@@ -225,6 +227,13 @@ def _csv_files(spark: SparkSession, path: str) -> list[str]:
 
 
 def _check_no_web(about: str, paths: pa.Array | pa.ChunkedArray) -> None:
+    inline = paths.filter(pc.fill_null(pc.match_substring_regex(paths, _INLINE), False))
+    if len(inline):
+        raise InputError(
+            f"{about} holds pictures themselves, such as {inline[0].as_py().strip()[:30]}…; "
+            "expected paths, or URIs of files. Decode them from base64, and write them as a column "
+            "of bytes to Parquet, which --image-column names."
+        )
     web = paths.filter(pc.fill_null(pc.match_substring_regex(paths, _WEB), False))
     if len(web):
         raise InputError(

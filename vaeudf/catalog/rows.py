@@ -277,6 +277,7 @@ def _rows(
                 columns.append(converted(value, field.kind))
             else:
                 columns.append(_converted(batch.column(name), name, field, part))
+            _check_text(columns[-1], field, part)
         if images is not None:
             columns.append(pa.array(islice(images, count), pa.string()))
         numbers = np.arange(first, first + count)
@@ -310,16 +311,28 @@ def _converted(array: pa.Array, name: str, field: Field, part: FileRows) -> pa.A
         return converted(own, field.kind)
     except pa.ArrowException as error:
         if is_.is_string(field.kind):
-            raise InputError(
-                f"column {field.source!r} has bytes in {part.file.uri} that are not text in UTF-8: "
-                f"{root_cause(error)}. Convert it to text, or name another column."
-            ) from None
+            raise _no_text(field, part, error) from None
         raise InputError(
             f"column {field.source!r} is {array.type} in {part.file.uri}, and other files of the "
             f"catalog need {field.kind}, which does not hold all of its values: "
             f"{root_cause(error)} Write all files alike, or name with --payload-columns what is "
             "to be carried."
         ) from None
+
+
+def _check_text(array: pa.Array, field: Field, part: FileRows) -> None:
+    """Refuse text that is no UTF-8: some writers do not check it, and no reader would take it."""
+    try:
+        array.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise _no_text(field, part, error) from None
+
+
+def _no_text(field: Field, part: FileRows, error: pa.ArrowException) -> InputError:
+    return InputError(
+        f"column {field.source!r} has bytes in {part.file.uri} that are not text in UTF-8: "
+        f"{root_cause(error)}. Convert it to text, or name another column."
+    )
 
 
 def _check_ids(ids: pa.Array, field: Field, part: FileRows, stored: str | None) -> None:

@@ -25,6 +25,13 @@ _SIGNED = {
     pa.uint32(): pa.int64(),
     pa.uint64(): pa.decimal128(20, 0),
 }
+_LISTS = (
+    is_.is_list,
+    is_.is_large_list,
+    is_.is_fixed_size_list,
+    is_.is_list_view,
+    is_.is_large_list_view,
+)
 _AS_THEY_ARE = {*_INTEGERS, pa.bool_(), pa.float32(), pa.float64(), pa.date32(), pa.null()}
 
 
@@ -121,6 +128,8 @@ def converted(array: pa.Array, kind: pa.DataType) -> pa.Array:
             None if value is None else str(uuid.UUID(bytes=value)) for value in array.to_pylist()
         ]
         return pa.array(texts, kind)
+    if _has_views(array.type):
+        return pa.array(array.to_pylist(), kind)  # a cast of pyarrow 26 loses elements
     if is_.is_timestamp(array.type) and array.type.unit == "ns":
         array = pc.floor_temporal(array, unit="microsecond")
     elif has_nanoseconds(array.type):
@@ -137,6 +146,12 @@ def is_exact(array: pa.Array, kind: pa.DataType) -> bool:
     return True
 
 
+def _has_views(kind: pa.DataType) -> bool:
+    if is_.is_list_view(kind) or is_.is_large_list_view(kind):
+        return True
+    return any(_has_views(child.type) for child in _children(kind))
+
+
 def _storage(kind: pa.DataType) -> pa.DataType:
     while isinstance(kind, pa.BaseExtensionType):
         kind = kind.storage_type
@@ -149,7 +164,7 @@ def _children(kind: pa.DataType) -> list[pa.Field]:
         return list(kind)
     if is_.is_map(kind):
         return [kind.key_field, kind.item_field]
-    if is_.is_list(kind) or is_.is_large_list(kind) or is_.is_fixed_size_list(kind):
+    if any(is_one(kind) for is_one in _LISTS):
         return [kind.value_field]
     return []
 

@@ -7,6 +7,7 @@ whole videos. If that is damaged, or more than Pillow reads, browsers show the p
 from __future__ import annotations
 
 import re
+import struct
 import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -24,6 +25,19 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 # The lengths that a transparent colour has, of a grey level and of red, green and blue.
 _KEY_LENGTHS = {0: 2, 2: 6}
+# Samples of a pixel, by the kind of colour.
+_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+# Of an interlaced PNG's passes, the first column and row, and the steps to the next ones.
+_ADAM7 = (
+    (0, 0, 8, 8),
+    (4, 0, 8, 8),
+    (0, 4, 4, 8),
+    (2, 0, 4, 4),
+    (0, 2, 2, 4),
+    (1, 0, 2, 2),
+    (0, 1, 1, 2),
+)
+_INFLATED_AT_ONCE = 2**20
 
 
 class Segment(NamedTuple):
@@ -102,6 +116,32 @@ def _bare_png(data: bytes) -> bytes:
         if name == b"IEND":
             break
     return b"".join(kept)
+
+
+def png_lacks_rows(data: bytes) -> bool:
+    """Return whether the pixels of a PNG, once decompressed, are fewer than its header says.
+
+    Pillow takes a stream that ends properly for a whole one.
+    """
+    width, height, depth, color_type, *_, interlaced = struct.unpack(">IIBBBBB", data[16:29])
+    bits = depth * _SAMPLES[color_type]
+    passes = _ADAM7 if interlaced else ((0, 0, 1, 1),)
+    expected = 0
+    for left, top, right, down in passes:
+        columns, rows = -(-(width - left) // right), -(-(height - top) // down)
+        if columns > 0 and rows > 0:
+            expected += rows * (1 + -(-columns * bits // 8))
+    stream = zlib.decompressobj()
+    position, found = len(_PNG_SIGNATURE), 0
+    while position + 8 <= len(data) and found < expected:
+        end = position + 8 + int.from_bytes(data[position : position + 4], "big")
+        if data[position + 4 : position + 8] == b"IDAT":
+            rest = data[position + 8 : end]
+            while rest and not stream.eof and found < expected:
+                found += len(stream.decompress(rest, _INFLATED_AT_ONCE))
+                rest = stream.unconsumed_tail
+        position = end + 4
+    return found < expected
 
 
 def _is_sound(chunk: bytes) -> bool:

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from vaeudf.errors import InputError
-from vaeudf.images.containers import num_scans, without_metadata
+from vaeudf.images.containers import num_scans, png_lacks_rows, without_metadata
 from vaeudf.images.fitting import TURNS, TooManyPixelsError, fitted, fitting, scaled, upright
 from vaeudf.images.formats import FORMAT_NAMES, kind_of, register_formats
 from vaeudf.images.jpeg_end import continuations
@@ -250,6 +250,8 @@ def _open(
             if before is not None and kind == "JPEG":
                 before(im)
             picture = _opaque(im, background)
+            if kind == "PNG" and _may_lack_rows(im) and png_lacks_rows(data):
+                raise _Refused("truncated", "this PNG file has fewer rows than its header says.")
             return finish(picture, _orientation(im))
     except _Refused as refused:
         return refused.failure
@@ -301,6 +303,9 @@ def _opaque(im: ImageFile.ImageFile, background: tuple[int, int, int]) -> Image.
     picture: Image.Image = im
     if im.mode == "F" or im.mode.startswith("I"):
         picture = _deep_to_grey(im)
+    if im.format == "BMP" and picture.mode == "RGBA" and picture.getchannel("A").getbbox() is None:
+        # Windows' own programs leave it 0; as browsers do, such a picture is taken as opaque.
+        picture = picture.convert("RGB")
     if picture.has_transparency_data and picture.mode not in ("LA", "RGBA"):
         picture = picture.convert("LA" if picture.mode == "La" else "RGBA")
     if picture.mode in ("LA", "RGBA") or frame != everything:
@@ -309,6 +314,13 @@ def _opaque(im: ImageFile.ImageFile, background: tuple[int, int, int]) -> Image.
         canvas.paste(piece, frame[:2], piece if piece.mode in ("LA", "RGBA") else None)
         return canvas
     return picture if picture.mode in ("L", "RGB") else picture.convert("RGB")
+
+
+def _may_lack_rows(im: ImageFile.ImageFile) -> bool:
+    """Whether rows may be missing of a PNG that Pillow has loaded: it leaves them 0."""
+    width, height = im.size
+    last = im.crop((0, height - 1, width, height)).tobytes()
+    return bool(im.info.get("interlace")) or not last.strip(b"\0")
 
 
 def _scale_png_key(im: ImageFile.ImageFile) -> None:

@@ -53,6 +53,9 @@ OTHER_KINDS = (
     ("JPEG XL", re.compile(rb"\0\0\0\x0cJXL |\xff\x0a")),
     ("a ZIP archive", re.compile(rb"PK\x03\x04")),
     ("a gzip file", re.compile(rb"\x1f\x8b")),
+    ("a Git LFS pointer, for a file that was not fetched", re.compile(rb"version https://git-lfs")),
+    ("an array of NumPy", re.compile(rb"\x93NUMPY")),
+    ("a picture as text (base64)", re.compile(rb"data:image/|/9j/4|iVBORw0KGgo")),
 )
 """What a message calls a file that is not decoded, and how it begins; the first match counts."""
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -126,8 +128,9 @@ def build_foreign(factory: str, arguments: Mapping[str, Any]) -> nn.Module:
     """
     make = _find(factory)
     try:
-        made = make(**arguments)
-    except Exception as error:  # somebody else's code may raise anything
+        with _bare_command_line():
+            made = make(**arguments)
+    except (Exception, SystemExit) as error:  # somebody else's code may raise anything
         raise BundleError(
             f"factory {factory} failed with the arguments {dict(arguments)}: "
             f"{type(error).__name__}: {error}"
@@ -156,17 +159,35 @@ def _as_module(made: Any) -> nn.Module | None:
     return None
 
 
+@contextmanager
+def _bare_command_line() -> Iterator[None]:
+    """Hide this program's options: training scripts parse what they take for their own."""
+    own = sys.argv
+    sys.argv = own[:1]
+    try:
+        yield
+    finally:
+        sys.argv = own
+
+
 def _find(factory: str) -> Callable[..., Any]:
     if not _FACTORY.fullmatch(factory):
         raise BundleError(f"factory {factory!r} is not a factory; expected module:callable.")
     module_name, path = factory.split(":")
     try:
-        found: Any = importlib.import_module(module_name)
+        with _bare_command_line():
+            found: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise BundleError(
             f"factory {factory}: there is no module {error.name!r}; install it, or send its file "
             "along with --py-files."
         ) from None
+    except SystemExit as error:
+        raise BundleError(
+            f"factory {factory}: module {module_name} ends the program when it is imported "
+            f"({error}), as a script does whose options are missing. Put what it runs below "
+            "'if __name__ == \"__main__\":', or the model's code into a module of its own."
+        ) from error
     except Exception as error:  # somebody else's code may raise anything
         relative = "relative import" in str(error) and isinstance(error, ImportError)
         why = " It is a part of a package: name that, as --factory package.module:callable "

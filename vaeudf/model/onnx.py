@@ -6,6 +6,7 @@ does not have would come from a library of code, and none is ever loaded.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ _TYPES: dict[str, Any] = {
     "tensor(double)": np.float64,
 }
 _ERRORS_ALONE = 3
+_LONGEST_CAUSE = 300
 
 
 class OnnxNetwork(nn.Module):
@@ -102,8 +104,23 @@ class OnnxNetwork(nn.Module):
         missing = size - len(batch)
         if missing:  # the last batch of a model whose batches have one size
             batch = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)])
-        answers = self._session.run(None, {name: batch})
+        try:
+            answers = self._session.run(None, {name: batch})
+        except Exception as error:  # of onnxruntime's own kinds
+            raise BundleError(self._about_failure(name, batch, _cause(error))) from None
         return [part[: size - missing] if np.ndim(part) else part[None] for part in answers]
+
+    def _about_failure(self, name: str, batch: NDArray[Any], why: str) -> str:
+        """Return what to say of a batch that the model does not take."""
+        try:
+            self._session.run(None, {name: batch[:1]})
+        except Exception:  # of onnxruntime's own kinds
+            return f"{self.name} does not run on an array of shape {batch.shape}: {why}."
+        return (
+            f"{self.name} says that it takes any number of rows and takes one alone, as it was "
+            f"exported with an example of one ({why}). Export it again for any number, as by "
+            'dynamic_shapes=({0: torch.export.Dim("n")},) and an example of two.'
+        )
 
     def _start(self) -> None:
         onnxruntime = _onnxruntime()
@@ -121,10 +138,10 @@ class OnnxNetwork(nn.Module):
                 self.content, options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # of onnxruntime's own kinds, which have no base class
-            why = " ".join(str(error).split())
+            why = _cause(error)
             own = "registered function/op" in why or "No Op registered" in why
             raise BundleError(
-                f"onnxruntime {onnxruntime.__version__} does not run {self.name}: {why[:300]}. "
+                f"onnxruntime {onnxruntime.__version__} does not run {self.name}: {why}. "
                 + (
                     "Operators of somebody's own are code, and are not loaded; export the model "
                     "with the operators of ONNX."
@@ -218,6 +235,12 @@ class OnnxArchitecture(Architecture):
 def runs_on_cpu_alone(network: nn.Module) -> bool:
     """Whether a network, or a part of it, is a file of ONNX."""
     return any(isinstance(part, OnnxNetwork) for part in network.modules())
+
+
+def _cause(error: Exception) -> str:
+    """Return what onnxruntime says, without its own files and functions."""
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", " ".join(str(error).split()))
+    return re.sub(r"/\S+:\d+ .*?\) (?=[A-Za-z])", "", text)[:_LONGEST_CAUSE].rstrip(". ")
 
 
 def _onnxruntime() -> Any:

@@ -245,6 +245,8 @@ def from_rows(
 def _stacked(rows: Sequence[ArrayLike], names: Sequence[str], what: str) -> NDArray[np.float64]:
     vectors: list[NDArray[np.float64]] = []
     for name, row in zip(names, rows, strict=True):
+        if row is None:
+            raise InputError(f"{what} {name!r} is null; expected a list of numbers.")
         try:
             vector = np.asarray(row, dtype=np.float64)
         except (ValueError, TypeError):

@@ -7,7 +7,7 @@ import uuid
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vaeudf.errors import InputError
+from vaeudf.errors import InputError, root_cause
 
 _BITS_OF_WHOLE_NUMBERS = {pa.float16(): 11, pa.float32(): 24, pa.float64(): 53}
 
@@ -21,6 +21,37 @@ def bits_of_whole_numbers(kind: pa.DataType) -> int:
     return _BITS_OF_WHOLE_NUMBERS[kind]
 
 
+def check_text(column: pa.ChunkedArray, what: str) -> None:
+    """Refuse text that is no UTF-8, as files may hold it that their writers have not checked.
+
+    Args:
+        column: Of any type.
+        what: What has it, with its verb, for messages: "the posteriors have item_id".
+
+    Raises:
+        InputError: It has such text, perhaps in lists.
+    """
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise InputError(
+            f"{what} with text that is not UTF-8 ({root_cause(error).rstrip('.')}); expected "
+            "UTF-8, as Parquet's text is. Write it again from where its encoding is known."
+        ) from None
+
+
+def without_formulas(column: pa.Array) -> pa.Array:
+    """Return texts of CSV, ="007" as 007: so programs write what Excel shall not take for a number.
+
+    Args:
+        column: Texts.
+    """
+    if not pc.any(pc.starts_with(column, '="')).as_py():
+        return column
+    bare = pc.replace_substring_regex(column, r'\A="([^"]*)"\z', r"\1")
+    return pc.if_else(pc.equal(bare, ""), None, bare)
+
+
 def ids_as_text(column: pa.ChunkedArray, what: str) -> pa.ChunkedArray:
     """Return ids as text, the same text for the same id whatever wrote it.
 
@@ -29,8 +60,10 @@ def ids_as_text(column: pa.ChunkedArray, what: str) -> pa.ChunkedArray:
         what: What has them, with its verb, for messages: "the posteriors have item_id".
 
     Raises:
-        InputError: They are of a type that is not text, or may have been rounded to others.
+        InputError: They are of a type that is not text, or no UTF-8, or may have been rounded to
+            others.
     """
+    check_text(column, what)
     kind = column.type
     if isinstance(kind, pa.BaseExtensionType):
         column = pa.chunked_array([chunk.storage for chunk in column.chunks], kind.storage_type)

@@ -19,6 +19,7 @@ from vaeudf.table.delta import (
     open_delta,
 )
 from vaeudf.table.footers import read_row_groups
+from vaeudf.table.other_formats import about_other_table
 from vaeudf.table.plain_parquet import examine, parquet_files
 from vaeudf.table.protocol import check_writable
 from vaeudf.table.runs import holds_only_runs
@@ -86,7 +87,8 @@ def open_posteriors(uri: str, version: int | None = None) -> PosteriorTable:
     """Open a posterior table, or a file or folder of plain Parquet with item_id, mu and log_var.
 
     Raises:
-        TableError: It is neither, or a version of plain Parquet was asked for.
+        TableError: It is neither, or a table of another format, or a version of plain Parquet was
+            asked for.
     """
     location = absolute(uri)
     files = [] if has_commits(location) else parquet_files(location)
@@ -97,6 +99,9 @@ def open_posteriors(uri: str, version: int | None = None) -> PosteriorTable:
                 "encode_catalog writes it, or Parquet with item_id, mu and log_var."
             )
         return open_table(uri, version)
+    other = about_other_table(uri, f"{uri} is")
+    if other is not None:
+        raise TableError(other)
     if version is not None:
         raise TableError(
             f"{uri} is plain Parquet, which has no versions; leave out the version {version}."

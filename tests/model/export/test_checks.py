@@ -52,6 +52,16 @@ def test_a_batch_norm_that_is_not_in_eval_mode():
         check_encoder(Calls(lambda x: means(norm(x) + x.mean(dim=0))), PIXELS)
 
 
+@pytest.mark.parametrize("needs_several", [torch.squeeze, nn.BatchNorm1d(3)])
+def test_an_encoder_that_takes_no_picture_alone(needs_several):
+    def answers(x):
+        mu = needs_several(means(x)[0])
+        return mu, mu.flatten(1)
+
+    with pytest.raises(BundleError, match=r"takes 4 pictures, and not one alone .* picture alone"):
+        check_encoder(Calls(answers), PIXELS)
+
+
 def test_the_pictures_of_a_decoder():
     spec = ImageSpec(8, 8)
     good = Calls(lambda z: z.sum(dim=1).reshape(-1, 1, 1, 1).expand(-1, 3, 8, 8))

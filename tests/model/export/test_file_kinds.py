@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import gzip
 import io
+import lzma
 import pickle
 import re
+import runpy
 import shlex
 import struct
 import subprocess
 import sys
 import tarfile
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
+import torch.distributed.checkpoint
 
 from tests.support.exports import source, trained
 from vaeudf.errors import BundleError
@@ -50,6 +55,12 @@ def saved(**form):
     return data.getvalue()
 
 
+def one_bit_flipped(data):
+    """torch itself would load other weights of it, without a word."""
+    place = data.index(trained("Pair").state_dict()["dec.weight"].numpy().tobytes()) + 100
+    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+
+
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
 ONNX = b"\x08\x08\x12\x07pytorch\x1a\x052.0.1:\x03\x0a\x01a"
 DAMAGED = r"is not a checkpoint that can be read: of its [\d,]+ bytes some are missing or damaged"
@@ -75,6 +86,10 @@ DAMAGED = r"is not a checkpoint that can be read: of its [\d,]+ bytes some are m
         ("w.msgpack", b"\x81\xa6params\x80", r"is weights of Flax\. .*--onnx"),
         ("saved_model.pb", b"\x08\x01\x12\x01x", r"is a model of TensorFlow\. .*tf2onnx"),
         ("w.pt.gz", gzip.compress(saved()), r"is compressed with gzip\. Unpack it"),
+        ("w.pkl", zlib.compress(saved()), r"is compressed, as by joblib\. Load it as it was saved"),
+        ("w.pkl", lzma.compress(b"x", format=lzma.FORMAT_ALONE), r"is compressed, as by joblib"),
+        ("__0_0.distcp", saved(), r"is a part of a checkpoint of torch\.distributed\. Make one"),
+        ("w.pt", one_bit_flipped(saved()), DAMAGED),
         ("w.tar", tar("w.pt", "x"), r"is an archive of w\.pt, x and more\. Unpack it, and name"),
         ("w.zip", archive(w__pt="x"), r"is an archive of 1 files, such as w\.pt\. Unpack it"),
         ("config.json", b'{"in_channels": 3}', r"is JSON, such as .* file of weights beside it"),
@@ -101,6 +116,72 @@ def test_arrays_of_numpy(tmp_path):
     found = torch.load(take_weights_out(tmp_path / "w.npz", tmp_path), weights_only=True)
     assert found.keys() == state.keys()
     assert all(torch.equal(found[name], tensor) for name, tensor in state.items())
+
+
+def test_a_checkpoint_without_checksums(tmp_path):
+    before = torch.serialization.get_crc32_options()
+    torch.serialization.set_crc32_options(False)
+    try:
+        state = {**trained("Pair").state_dict(), "step": torch.zeros(0)}
+        torch.save(state, tmp_path / "w.pt")
+    finally:
+        torch.serialization.set_crc32_options(before)
+    Probe(source(weights=tmp_path / "w.pt", variance="log_var"))
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "bin"])
+def test_one_of_several_files(tmp_path, monkeypatch, suffix):
+    """What the message says to do makes one of them."""
+    state = trained("Pair").state_dict()
+    names = sorted(state)
+    for number, some in enumerate((names[:3], names[3:]), 1):
+        path = tmp_path / f"model-0000{number}-of-00002.{suffix}"
+        save = torch.save if suffix == "bin" else safetensors.torch.save_file
+        save({name: state[name] for name in some}, path)
+    with pytest.raises(
+        BundleError, match=r"is one of 2 files that hold the weights together\."
+    ) as e:
+        Probe(source(weights=path))
+    monkeypatch.chdir(tmp_path)
+    # In this process, for another one takes seconds to import torch.
+    exec(shlex.split(str(e.value))[-1], {})
+    found = torch.load("weights.pt", weights_only=True)
+    assert found.keys() == state.keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in state.items())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_distributed_checkpoint(tmp_path, monkeypatch):
+    """What the message says to do makes a file that is taken."""
+    state = trained("Pair").state_dict()
+    torch.distributed.checkpoint.save({"model": state}, checkpoint_id=tmp_path / "dcp")
+    with pytest.raises(
+        BundleError, match=r"/dcp is a checkpoint of torch\.distributed\. M"
+    ) as error:
+        Probe(source(weights=tmp_path / "dcp"))
+    command = shlex.split(re.search(r"python -m (.*)$", str(error.value))[1])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", command)
+    runpy.run_module(command[0], run_name="__main__")
+    found = Probe(source(weights=tmp_path / "weights.pt", variance="log_var")).model.state_dict()
+    assert all(torch.equal(found[name], tensor) for name, tensor in state.items())
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        (
+            "zero_to_fp32.py",
+            r"is a checkpoint of DeepSpeed\. Its own zero_to_fp32\.py makes one file",
+        ),
+        ("manifest.ocdbt", r"is a checkpoint of Orbax, such as JAX and Flax write\. .*--onnx"),
+        ("saved_model.pb", r"is a model of TensorFlow\. .*tf2onnx"),
+    ],
+)
+def test_folders_of_other_libraries(tmp_path, file, message):
+    (tmp_path / file).write_bytes(b"x")
+    with pytest.raises(BundleError, match=message):
+        Probe(source(weights=tmp_path))
 
 
 def test_a_folder(tmp_path):

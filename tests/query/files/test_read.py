@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from vaeudf.errors import InputError
-from vaeudf.query.files import read_latents
+from vaeudf.query.files import read_latents, read_queries
 
 ROWS = [[1.0, -2.5, 0.0], [0.25, 4.0, -1e-3]]
 FORMATS = "Parquet (.parquet), CSV (.csv), JSON lines (.jsonl, .ndjson, .json) or NumPy (.npy)"
@@ -68,6 +68,11 @@ TABLES = [
     ",query_id,z0,z1,z2\n0,a,1,-2.5,0\n1,b,0.25,4,-1e-3\n",
     "\n\nquery_id,z0,z1,z2\n\na,1,-2.5,0\n   \nb,0.25,4,-1e-3\n\n",
     "# query_id,z0,z1,z2\na,1,-2.5,0\nb,0.25,4,-1e-3\n",
+    # Names as Snowflake and Oracle write them; two files put behind each other; text for Excel.
+    "QUERY_ID,Z0,Z1,Z2\na,1,-2.5,0\nb,0.25,4,-1e-3\n",
+    "query_id,z0,z1,z2\na,1,-2.5,0\n\ufeffquery_id,z0,z1,z2\nb,0.25,4,-1e-3\n",
+    "query_id,z0,z1,z2\na,1,-2.5,0\n\ufeffb,0.25,4,-1e-3\n",
+    'query_id,z0,z1,z2\n="a",="1",-2.5,0\n"=""b""",0.25,4,-1e-3\n',
     'query_id,z\na,"1,-2.5,0"\nb,"0.25,4,-1e-3"\n',
     'query_id,z\na,"[1, -2.5, 0]"\nb,"[0.25, 4.0, -0.001]"\n',
     'query_id, z\na, "[1, -2.5, 0]"\nb, "[0.25, 4.0, -0.001]"\n',
@@ -266,6 +271,10 @@ def test_queries_whose_ids_have_another_name_are_told(write, caplog):
         '{"query_id": "b", "z": {"type": 1, "values": [0.25, 4, -1e-3]}}',
         '{"query_id": "a", "z": {"type": 0, "size": 3, "indices": [0, 1], "values": [1, -2.5]}}\n'
         '{"query_id": "b", "z": {"type": 1, "values": [0.25, 4, -1e-3]}}',
+        # A Float32Array of JavaScript.
+        '{"query_id": "a", "z": {"0": 1, "1": -2.5, "2": 0}}\n'
+        '{"query_id": "b", "z": {"2": -1e-3, "1": 4, "0": 0.25}}',
+        '{"QUERY_ID": "a", "Z": [1, -2.5, 0]}\n{"QUERY_ID": "b", "Z": [0.25, 4, -1e-3]}',
         '{"query_id": "a", "z0": 1, "z1": "-2.5", "z2": 0}\n'
         '{"query_id": "b", "z0": 0.25, "z1": 4, "z2": -1e-3}',
     ],
@@ -300,6 +309,11 @@ def test_text_in_json_may_hold_any_sign(write):
         ),
         ('{"z": [1]}\n{"z": 7}\n', 'have \'z\' of different kinds, such as ["1"] and "7";'),
         ('{"z": {"type": 0, "size": 1, "indices": [4], "values": [1]}}', "a sparse vector in row"),
+        (
+            '{"z": [1]}\n{"z": [1], "z": [2]}',
+            "line 2 is not JSON (an object has the key 'z' 2 times)",
+        ),
+        ('{"z": [1]}\n{"z": null}', "query '1' is null; expected a list of numbers."),
         ('{"z": [NaN]}', "query '0' leaves every dimension open; expected a finite number in at"),
         ("[" * 50_000, "line 1 is not JSON (too many brackets within brackets); expected obj"),
         ('{"query_id": "\\ud83d", "z": [1]}', "have 'query_id' with half of a character"),
@@ -309,7 +323,50 @@ def test_json_that_is_refused(write, text, why):
     assert why in refusal(write("q.json", text))
 
 
+@pytest.mark.parametrize("orient", ["columns", "index", "split", "table"])
+def test_a_whole_table_in_one_object(write, orient):
+    frame = pd.DataFrame({"query_id": ["a", "b"], "z": ROWS})
+    path = write("q.json", frame.to_json(orient=orient))
+    assert refusal(path).startswith(f"queries {path} hold one object with a whole table, of the k")
+    assert refusal(path).endswith("From pandas: to_json(…, orient='records', lines=True).")
+    check(read_latents(write("q.json", frame.to_json(orient="records", lines=True))), ["a", "b"])
+
+
 # ---- Parquet and arrays
+
+
+def text_of(*values):
+    """Text as some writers leave it: bytes that nobody has checked."""
+    ends = np.cumsum([0, *map(len, values)]).astype(np.int32)
+    buffers = [pa.py_buffer(ends.tobytes()), pa.py_buffer(b"".join(values))]
+    return pa.StringArray.from_buffers(len(values), *buffers)
+
+
+@pytest.mark.parametrize("name", ["query_id", "z", "group"])
+def test_text_that_is_not_utf_8(write, name):
+    columns = {"query_id": ["a", "b"], "z": ["1,2", "3,4"], "weight": [1.0, 2.0]}
+    path = write("q.parquet", pa.table(columns | {name: text_of(b"caf\xe9", b"3,4")}))
+    for read in (read_latents, read_queries):
+        with pytest.raises(InputError) as caught:
+            read(path)
+        assert str(caught.value).startswith(
+            f"queries {path} have {name} with text that is not UTF-8 ("
+        )
+        assert "expected UTF-8, as Parquet's text is. Write it again from" in str(caught.value)
+    others = pa.table({"z": ROWS, "title": text_of(b"caf\xe9", b"x")})
+    check(read_latents(write("q.parquet", others)))
+
+
+def test_an_array_behind_the_first(write):
+    file = io.BytesIO()
+    np.save(file, np.array(ROWS))
+    check(read_latents(write("q.npy", file.getvalue())))
+    np.save(file, np.zeros((2, 3)))
+    path = write("q.npy", file.getvalue())
+    assert refusal(path) == (
+        f"queries {path} have 176 bytes behind their array of shape (2, 3); expected one array. "
+        "Stack the arrays, and save them as one."
+    )
 
 
 def test_vectors_of_spark_ml(write):
@@ -355,6 +412,10 @@ def test_other_columns_need_not_be_readable(write):
     "column",
     [
         pa.array([[1, 2]], pa.list_(pa.decimal128(5, 2))),
+        # As databases name the parts of a list, and not as Parquet prescribes.
+        pa.array([{"list": [{"element": 1.0}, {"element": 2.0}]}]),
+        pa.array([[{"item": 1}, {"item": 2}]]),
+        pa.array([[1.0, 2.0]], pa.list_view(pa.float32())),
         pa.array(["[1, 2]"]).dictionary_encode(),
         pa.array(["1;2"], pa.large_string()),
         pa.ExtensionArray.from_storage(
@@ -510,6 +571,24 @@ def test_files_of_other_formats_are_named(write, content, what):
     path = write("q.bin", content)
     found = refusal(path)
     assert found.startswith(f"queries {path} {what}") and found.endswith(f"; expected {FORMATS}.")
+
+
+@pytest.mark.parametrize(
+    ("file", "what"),
+    [
+        ("metadata/v2.metadata.json", "an Iceberg"),
+        ("metadata/00001-0b5a.metadata.json", "an Iceberg"),
+        (".hoodie/hoodie.properties", "a Hudi"),
+    ],
+)
+def test_tables_of_other_formats_are_not_read_file_by_file(write, tmp_path, file, what):
+    write("t/data/0.parquet", pa.table({"z": ROWS}))
+    check(read_latents(str(tmp_path / "t")))
+    write(f"t/{file}", "{}")
+    assert refusal(str(tmp_path / "t")).startswith(
+        f"queries {tmp_path}/t are {what} table, whose files may hold rows that were deleted or "
+        "replaced; write its rows as Parquet, such as with spark.read.format("
+    )
 
 
 def test_formats_by_the_first_bytes(write):

@@ -153,7 +153,7 @@ def _call(
         return pick(model, path)(argument)
     except BundleError:
         raise
-    except Exception as error:  # somebody else's code may raise anything
+    except (Exception, SystemExit) as error:  # somebody else's code may raise anything
         raise BundleError(
             f"{path or 'the model'} cannot take {describe(argument)} ({type(error).__name__}: "
             f"{str(error).strip()}). {advice}"

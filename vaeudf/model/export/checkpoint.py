@@ -10,7 +10,13 @@ from torch import Tensor, nn
 
 from vaeudf.errors import BundleError
 from vaeudf.model.answers import describe
-from vaeudf.model.export.file_kinds import damaged, is_safetensors, other_kind
+from vaeudf.model.export.file_kinds import (
+    about_shard,
+    damaged,
+    folder_kind,
+    is_safetensors,
+    other_kind,
+)
 from vaeudf.model.export.saved_objects import Placeholder, read_torch_save
 from vaeudf.model.export.state_dicts import (
     StateDict,
@@ -56,6 +62,9 @@ def load_checkpoint(
         good.sort(key=lambda pair: pair[0].is_average)
         chosen, state = good[0]
     else:
+        shard = about_shard(path)
+        if shard is not None:
+            raise BundleError(f"{path} {shard}")
         # What it is most likely meant to be, for the message.
         chosen, state = max(named[: len(found)], key=lambda pair: len(set(pair[1]) & set(own)))
         _check_part(chosen.tensors, model, path)
@@ -130,9 +139,7 @@ def _state_dicts(path: Path) -> list[StateDict]:
     """Return all that is names and tensors in a file; there is something."""
     try:
         if path.is_dir():
-            files = sorted(one.name for one in path.iterdir() if one.is_file())
-            inside = f", such as {', '.join(files[:3])}" if files else ""
-            raise BundleError(f"{path} is a folder; name the file of weights in it{inside}.")
+            raise BundleError(f"{path} {folder_kind(path)}")
         if not path.is_file():
             raise BundleError(f"{path} does not exist; expected a file of weights.")
         saved = _read(path)

@@ -26,7 +26,8 @@ def check_encoder(encoder: nn.Module, pixels: Tensor) -> None:
         pixels: Scaled pixels.
 
     Raises:
-        BundleError: It depends on random numbers, or on the other pictures of the batch.
+        BundleError: It depends on random numbers, or on the other pictures of the batch, or needs
+            several.
     """
     answers, again = encoder(pixels), encoder(pixels)
     # mu and the statement are compared each by itself, and closely: the noise of a sample may be a
@@ -38,7 +39,15 @@ def check_encoder(encoder: nn.Module, pixels: Tensor) -> None:
             "with --mu-output and --variance-output, or what encodes without sampling with "
             "--encoder."
         )
-    alone = encoder(pixels[:1])
+    try:
+        alone = encoder(pixels[:1])
+    except Exception as error:  # somebody else's code may raise anything
+        raise BundleError(
+            f"the encoder takes {len(pixels)} pictures, and not one alone "
+            f"({type(error).__name__}: {error}): squeeze() takes the axis of the batch off, too, "
+            "and a batch norm without running averages needs others beside a picture. A posterior "
+            "must depend on its picture alone."
+        ) from error
     if not all(_same(a, b[:1], _OTHER_BATCH) for a, b in zip(alone, answers, strict=True)):
         raise BundleError(
             "the encoder gives a picture another posterior when others are encoded beside it, as a "

@@ -31,6 +31,11 @@ _BEGINNINGS: tuple[tuple[bytes, str, str], ...] = (
     (rb"\x93NUMPY", "an array of NumPy", "Name a state_dict: names and tensors."),
     (rb"\x1f\x8b", "compressed with gzip", "Unpack it, and name the file in it."),
     (rb"BZh", "compressed with bzip2", "Unpack it, and name the file in it."),
+    (
+        rb"x[\x01\x5e\x9c\xda]|\x5d\0\0",
+        "compressed, as by joblib",
+        "Load it as it was saved, and save its weights with torch.save(model.state_dict(), …).",
+    ),
     (rb"\xfd7zXZ", "compressed with xz", "Unpack it, and name the file in it."),
     (rb"\x28\xb5\x2f\xfd", "compressed with zstd", "Unpack it, and name the file in it."),
     (rb"7z\xbc\xaf|Rar!", "an archive", "Unpack it, and name the file in it."),
@@ -45,6 +50,24 @@ _SUFFIXES = {
     ".tflite": ("a model of TensorFlow Lite", f"{_TO_ONNX}, with tf2onnx."),
 }
 _LONGEST_BEGINNING = 512
+_READ_AT_ONCE = 2**20
+_DISTRIBUTED = (
+    "a checkpoint of torch.distributed",
+    "Make one file of it: python -m torch.distributed.checkpoint.format_utils dcp_to_torch "
+    "{folder} weights.pt",
+)
+# Folders that are checkpoints, by a file that each of them has.
+_FOLDERS = {
+    ".metadata": _DISTRIBUTED,
+    "zero_to_fp32.py": (
+        "a checkpoint of DeepSpeed",
+        "Its own zero_to_fp32.py makes one file of it; name that.",
+    ),
+    "manifest.ocdbt": ("a checkpoint of Orbax, such as JAX and Flax write", f"{_TO_ONNX}."),
+    "_CHECKPOINT_METADATA": ("a checkpoint of Orbax, such as JAX and Flax write", f"{_TO_ONNX}."),
+    "saved_model.pb": ("a model of TensorFlow", f"{_TO_ONNX}, with tf2onnx."),
+}
+_SHARD = re.compile(r"(.*)-\d{5}-of-(\d{5})\.(safetensors|bin)")
 
 
 def is_safetensors(path: Path) -> bool:
@@ -53,6 +76,35 @@ def is_safetensors(path: Path) -> bool:
         begins = file.read(9)
     # The length of a header of JSON, and then the header.
     return len(begins) == 9 and begins[8:] == b"{" and begins[4:8] == bytes(4)
+
+
+def folder_kind(path: Path) -> str:
+    """Return what a folder is, and what to do, in words that go on after its name."""
+    names = sorted(one.name for one in path.iterdir() if one.is_file())
+    for name, (what, advice) in _FOLDERS.items():
+        if name in names:
+            return f"is {what}. {advice.format(folder=path)}"
+    inside = f", such as {', '.join(names[:3])}" if names else ""
+    return f"is a folder; name the file of weights in it{inside}."
+
+
+def about_shard(path: Path) -> str | None:
+    """Return what to do about one of several files that a model was saved in; None if it is not.
+
+    Args:
+        path: The file, named as Hugging Face's libraries name such files.
+    """
+    found = _SHARD.fullmatch(path.name)
+    if found is None:
+        return None
+    stem, count, suffix = found.groups()
+    read = "torch.load(f)" if suffix == "bin" else "safetensors.torch.load_file(f)"
+    modules = "glob, torch" if suffix == "bin" else "glob, safetensors.torch, torch"
+    return (
+        f"is one of {int(count)} files that hold the weights together. Put them into one: python "
+        f"-c 'import {modules}; torch.save({{k: v for f in glob.glob(\"{stem}-*-of-{count}."
+        f'{suffix}") for k, v in {read}.items()}}, "weights.pt")\''
+    )
 
 
 def other_kind(path: Path) -> str | None:
@@ -68,6 +120,9 @@ def other_kind(path: Path) -> str | None:
         begins = file.read(_LONGEST_BEGINNING)
     if not begins:
         return f"is empty. {_AGAIN}"
+    if path.suffix == ".distcp":
+        what, advice = _DISTRIBUTED
+        return f"is a part of {what}. {advice.format(folder=path.parent)}"
     if begins.startswith(b"PK\x03\x04"):
         return _kind_of_archive(path)
     for pattern, what, advice in _BEGINNINGS:
@@ -98,10 +153,28 @@ def damaged(path: Path) -> str:
     )
 
 
+def _fails_checksums(archive: zipfile.ZipFile) -> bool:
+    """Whether some files in an archive are not as they were written, which torch does not check."""
+    sound = set()
+    for info in archive.infolist():
+        if info.file_size:
+            try:
+                with archive.open(info) as file:
+                    while file.read(_READ_AT_ONCE):
+                        pass
+                sound.add(True)
+            except Exception:  # zipfile and zlib raise many kinds for damaged archives
+                sound.add(False)
+    # torch.save can be told to write none; then no file has the one that it should have.
+    return sound == {True, False}
+
+
 def _kind_of_archive(path: Path) -> str | None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
+            if any(name.endswith("/data.pkl") for name in names) and _fails_checksums(archive):
+                return damaged(path)
     except (zipfile.BadZipFile, NotImplementedError):
         return damaged(path)
     ends = {name.split("/", 1)[-1] for name in names}

@@ -28,14 +28,28 @@ _WEIGHT = "weight"
 _TOLERANCE = "tolerance"
 
 
+def with_own_names(table: pa.Table) -> pa.Table:
+    """Return a table whose columns of queries are named in small letters, as databases may not.
+
+    A column keeps its name if another one would have the same.
+    """
+    lower = [name.lower() for name in table.column_names]
+    names = [
+        small if is_read(name) and lower.count(small) == 1 else name
+        for name, small in zip(table.column_names, lower, strict=True)
+    ]
+    return table.rename_columns(names)
+
+
 def has_vectors(names: Iterable[str]) -> bool:
     """Whether some of these columns hold points or Gaussians, or parts of them."""
-    names = list(names)
+    names = [name.lower() for name in names]
     return any(_has(names, stem) for stem in (_Z, MU, LOG_VAR))
 
 
 def is_read(name: str) -> bool:
-    """Whether a column of this name is one that queries are made from."""
+    """Whether a column of this name, in any letters, is one that queries are made from."""
+    name = name.lower()
     if name in (QUERY_ID, _GROUP, _WEIGHT):
         return True
     return any(_has([name], stem) for stem in (_Z, MU, LOG_VAR, _TOLERANCE))

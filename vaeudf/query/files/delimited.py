@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from vaeudf.errors import InputError
 from vaeudf.query.files.columns import has_vectors
+from vaeudf.table.ids import without_formulas
 
 _DELIMITERS = (",", ";", "\t", "|")
 # What Excel takes for the delimiter, in a line before the names.
@@ -107,13 +108,15 @@ def _rows(text: str, delimiter: str, path: str) -> Rows:
     """
     # Blanks after delimiters belong to an id, unless the names have them as well.
     blanks = delimiter == " " or f"{delimiter} " in _first_line(text)
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=blanks, strict=True
-    )
+    # Where files were put behind each other, the second begins with its own mark, and its names.
+    lines = (line.removeprefix("\ufeff") for line in io.StringIO(text, newline=""))
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=blanks, strict=True)
     rows: Rows = []
     try:
         for row in reader:
             if len(row) == 0 or (len(row) == 1 and not row[0].strip()):
+                continue
+            if rows and row == rows[0]:
                 continue
             rows.append(row)
             if len(row) != len(rows[0]):
@@ -139,7 +142,7 @@ def _table(names: list[str], rows: Rows, path: str) -> pa.Table:
     columns = zip(*rows, strict=True) if rows else [[] for _ in names]
     return pa.table(
         {
-            name: pa.array([field or None for field in column], pa.string())
+            name: without_formulas(pa.array([field or None for field in column], pa.string()))
             for name, column in zip(names, columns, strict=True)
             if name  # pandas writes its index without a name, spreadsheets a last delimiter
         }

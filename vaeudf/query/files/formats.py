@@ -17,6 +17,7 @@ from vaeudf.query.files.columns import is_read
 from vaeudf.query.files.delimited import read_delimited
 from vaeudf.query.files.json_text import read_json
 from vaeudf.query.files.text import decode
+from vaeudf.table.ids import check_text
 
 FORMATS = "Parquet (.parquet), CSV (.csv), JSON lines (.jsonl, .ndjson, .json) or NumPy (.npy)"
 _COMPRESSED = {
@@ -46,6 +47,8 @@ def _parquet(file: pa.NativeFile, path: str) -> pa.Table:
     names = parquet.schema_arrow.names
     used = [name for name in names if is_read(name)]
     table = parquet.read(columns=used)
+    for name in table.column_names:
+        check_text(table.column(name), f"queries {path} have {name}")
     unused = pa.nulls(parquet.metadata.num_rows)
     return pa.table([table.column(name) if name in used else unused for name in names], names=names)
 
@@ -59,7 +62,14 @@ def _json(file: pa.NativeFile, path: str) -> pa.Table:
 
 
 def _npy(file: pa.NativeFile, path: str) -> pa.Table:
-    array = np.lib.format.read_array(io.BytesIO(file.read()), allow_pickle=False)
+    stream = io.BytesIO(file.read())
+    array = np.lib.format.read_array(stream, allow_pickle=False)
+    if more := len(stream.read()):
+        # numpy.save appends to a file that is open; numpy.load reads the first array alone.
+        raise InputError(
+            f"queries {path} have {more:,} bytes behind their array of shape {array.shape}; "
+            "expected one array. Stack the arrays, and save them as one."
+        )
     return pa.table({"z": _lists(array, path)})
 
 

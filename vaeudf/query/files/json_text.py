@@ -13,7 +13,21 @@ from vaeudf.errors import InputError
 _EXPECTED = 'expected objects such as {"query_id": "a", "z": [0.1, -2]}'
 # Numbers stay as they are written: an id of 17 digits would not survive as a float64, nor 1.0 or
 # 1e3 as another spelling of the same number.
-_DECODER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Return an object's values by its keys; Python's own decoder keeps the last of several."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"an object has the key {twice!r} {keys.count(twice)} times")
+    return found
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_once, parse_int=str, parse_float=str, parse_constant=str
+)
 
 
 def read_json(text: str, path: str) -> pa.Table:
@@ -30,6 +44,7 @@ def read_json(text: str, path: str) -> pa.Table:
         InputError: It is not JSON, or holds something else.
     """
     rows = _rows(text, path)
+    _check_not_pandas(rows, path)
     if all(isinstance(row, list) for row in rows):
         rows = [{"z": row} for row in rows]
     columns: dict[str, list[object]] = {}
@@ -44,6 +59,21 @@ def read_json(text: str, path: str) -> pa.Table:
     for name, values in columns.items():
         values += [row.get(name) for row in rows]  # type: ignore[attr-defined]
     return pa.table({name: _array(name, values, path) for name, values in columns.items()})
+
+
+def _check_not_pandas(rows: list[object], path: str) -> None:
+    """Refuse one object that holds a whole table, as pandas writes it unless told otherwise."""
+    row = rows[0] if len(rows) == 1 else None
+    if not isinstance(row, dict):
+        return
+    values = list(row.values())
+    tables = len(values) > 1 and all(isinstance(value, dict) for value in values)
+    if {"columns", "data"} <= row.keys() or {"schema", "data"} <= row.keys() or tables:
+        raise InputError(
+            f"queries {path} hold one object with a whole table, of the keys "
+            f"{', '.join(list(row)[:4])}; {_EXPECTED}, one a line. From pandas: "
+            "to_json(…, orient='records', lines=True)."
+        )
 
 
 def _rows(text: str, path: str) -> list[object]:

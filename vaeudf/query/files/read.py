@@ -9,11 +9,18 @@ import pyarrow as pa
 from pyarrow import fs
 
 from vaeudf.errors import InputError, root_cause
-from vaeudf.query.files.columns import blends_of, is_grouped, queries_of, tell_of_blends
+from vaeudf.query.files.columns import (
+    blends_of,
+    is_grouped,
+    queries_of,
+    tell_of_blends,
+    with_own_names,
+)
 from vaeudf.query.files.formats import FORMATS, compression, format_of
 from vaeudf.query.latents import Latents
 from vaeudf.storage.locations import absolute, exists, filesystem
 from vaeudf.table.delta import has_commits
+from vaeudf.table.other_formats import about_other_table
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +80,9 @@ def _read_folder(system: fs.FileSystem, inner: str, path: str) -> pa.Table:
             "as Parquet, such as with spark.read.format('delta').load(…).write.parquet(…), and "
             "name that."
         )
+    other = about_other_table(path, f"queries {path} are")
+    if other is not None:
+        raise InputError(other)
     infos = system.get_file_info(fs.FileSelector(inner, recursive=True))
     start = len(inner.rstrip("/")) + 1
     # Spark writes nothing into a part file of CSV or JSON that has no rows.
@@ -105,7 +115,7 @@ def _read(system: fs.FileSystem, inner: str, path: str) -> pa.Table:
         with _open(system, inner) as file:
             start = file.read(_START_BYTES)
             file.seek(0)
-            return format_of(name, start, path).read(file, path)
+            return with_own_names(format_of(name, start, path).read(file, path))
     except (pa.ArrowException, ValueError, OSError, KeyError, MemoryError) as error:
         if isinstance(error, InputError):
             raise

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 
 from vaeudf.errors import InputError
@@ -37,14 +38,42 @@ def vectors(column: pa.ChunkedArray, what: str) -> list[ArrayLike]:
     kind = column.type
     if isinstance(kind, pa.BaseExtensionType):
         column, kind = column.cast(kind.storage_type), kind.storage_type
-    column = plain_text(column)
+    column = plain_text(_flat(column))
     kind = column.type
     rows: list[Any] = column.to_pylist()
     if pa.types.is_string(kind):
         return [row and _parsed(row, what, place) for place, row in enumerate(rows)]
     if pa.types.is_struct(kind) and {field.name for field in kind} >= _FIELDS - {"size", "indices"}:
         return [row and _unpacked(row, what, place) for place, row in enumerate(rows)]
+    if pa.types.is_struct(kind) and _are_places([field.name for field in kind]):
+        # How JavaScript writes a Float32Array.
+        return [row and [row[str(place)] for place in range(len(row))] for row in rows]
     return rows
+
+
+def _flat(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return lists in place of the structs around them, and around their elements.
+
+    Files whose lists are not named as Parquet prescribes come so out of databases.
+    """
+    kind = column.type
+    if pa.types.is_struct(kind) and [field.name for field in kind] == ["list"]:
+        column = pc.struct_field(column, "list")
+        kind = column.type
+    if not pa.types.is_list(kind) or not pa.types.is_struct(kind.value_type):
+        return column
+    names = [field.name for field in kind.value_type]
+    if names not in (["element"], ["item"], ["array_element"]):
+        return column
+    rows = [
+        row and [element and element[names[0]] for element in row] for row in column.to_pylist()
+    ]
+    return pa.chunked_array([pa.array(rows, pa.list_(kind.value_type[0].type))])
+
+
+def _are_places(names: Sequence[str]) -> bool:
+    """Whether names are 0, 1, 2, …, in any order."""
+    return set(names) == set(map(str, range(len(names)))) and len(names) > 0
 
 
 def plain_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
