@@ -302,6 +302,13 @@ def test_what_is_refused(spark, shop):
         f"column 'file' of catalog {path} holds pictures themselves, such as "
         "data:image/png;base64,iVBORw0K…; expected paths, or URIs of files.",
     )
+    refused(
+        spark,
+        written("item_id,file\n1,dbfs:/mnt/shop/a.jpg\n"),
+        f"column 'file' of catalog {path} holds paths of Databricks, such as "
+        "dbfs:/mnt/shop/a.jpg; expected paths, or URIs of a store. Where its files are mounted, "
+        "the path is /dbfs/mnt/shop/a.jpg.",
+    )
     refused(spark, written("item_id,file\n"), "the catalog is empty")
     refused(
         spark, written(""), f"{path} is empty; expected a first line with the names of its columns."
@@ -604,6 +611,14 @@ def test_paths_that_other_systems_write(spark, shop):
         assert str(raised_in_task(caught.value)).startswith(
             f"column 'file' of catalog {path} holds paths of Windows, such as {absolute}; expected "
             "paths that this machine has. Cut off what stands before the folder"
+        )
+    for several in ("a.jpg, b.jpg", "a.png|b.png", "['a.jpg','b.jpg']"):
+        path.write_text(f'item_id,file\n1,"{several}"\n')
+        with pytest.raises(PySparkException) as caught:
+            list_items(spark, source).collect()
+        assert str(raised_in_task(caught.value)).startswith(
+            f"column 'file' of catalog {path} holds several paths for one item, such as {several}; "
+            "expected one. Write a row for each picture"
         )
 
 

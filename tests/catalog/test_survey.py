@@ -173,6 +173,21 @@ def test_an_empty_result_says_what_was_passed_over(spark, tmp_path, form):
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("data-00000-of-00001_DOT_arrow", "load_from_disk(FOLDER).to_parquet('photos.parquet')."),
+        ("train_DOT_tfrecord", "Write the records' image bytes to Parquet, in a column image"),
+        ("data_DOT_mdb", "Write the values' image bytes to Parquet, in a column image"),
+        ("images_DOT_npz", "Write the pictures as PNG files, or their PNG files' bytes to Parquet"),
+    ],
+)
+def test_other_formats_of_datasets_are_refused_with_what_to_do(spark, tmp_path, name, remedy):
+    make(tmp_path, **{name: "x", "state_DOT_json": "{}"})
+    with pytest.raises(InputError, match="^the catalog is empty.*" + re.escape(remedy)):
+        check_items(list_items(spark, CatalogSource(str(tmp_path))))
+
+
 @pytest.mark.parametrize("with_metadata", [False, True])
 def test_shards_are_named_with_what_to_do(spark, tmp_path, with_metadata):
     source = make(tmp_path, **{f"0000{i}_DOT_tar": b"x" * 512 for i in range(3)})

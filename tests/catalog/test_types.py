@@ -68,6 +68,14 @@ def test_ids_widen_only_if_their_text_stays_the_same():
         assert same_text(first, second) is None
 
 
+def test_a_variant_is_not_carried_as_its_bytes():
+    blob = pa.binary()
+    variant = pa.struct([("metadata", blob), ("value", blob)])
+    assert carried_type(variant) is None
+    assert carried_type(pa.struct([("metadata", TEXT), ("value", blob)])) is not None
+    assert carried_type(pa.struct([("metadata", blob), ("value", blob), ("x", I8)])) is not None
+
+
 def test_nanoseconds_are_cut_off_downwards():
     array = pa.array([-1, 0, 999, 1000, None], pa.timestamp("ns"))
     assert converted(array, LOCAL).cast(I64).to_pylist() == [-1, 0, 0, 1, None]

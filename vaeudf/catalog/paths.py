@@ -34,6 +34,9 @@ _FOLDER = "__vaeudf_folder"
 # Of attachments, Airtable writes the name, and the address behind it in parentheses.
 _WEB = r"(?i)(^|\()\s*https?://"
 _INLINE = r"(?i)^\s*data:[^,]*,"
+_DATABRICKS = r"(?i)^\s*dbfs:"
+# A list as JSON, or names of images behind each other.
+_SEVERAL = re.compile(r"\s*\[\s*[\"'].*\]\s*\Z|.*[.](jpe?g|png|webp|gif)\s*[,;|]\s*\S", re.I | re.S)
 _WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 _TASKS_PER_CORE = 2
 # Two paths of one item are compared, not all paths of a catalog.
@@ -116,6 +119,7 @@ class PathsCatalog:
                 named = batch.column(NAMED_PATH).to_pylist(), batch.column(_FOLDER).to_pylist()
                 found = look_up_all(list(zip(*named, strict=True)))
                 _check_no_windows(about, named[0], found)
+                _check_one_each(about, named[0], found)
                 versions = pa.array(
                     [
                         _version(file, path, folder.removeprefix(root))
@@ -234,6 +238,13 @@ def _check_no_web(about: str, paths: pa.Array | pa.ChunkedArray) -> None:
             "expected paths, or URIs of files. Decode them from base64, and write them as a column "
             "of bytes to Parquet, which --image-column names."
         )
+    mounted = paths.filter(pc.fill_null(pc.match_substring_regex(paths, _DATABRICKS), False))
+    if len(mounted):
+        path = mounted[0].as_py().strip()
+        raise InputError(
+            f"{about} holds paths of Databricks, such as {path}; expected paths, or URIs of a "
+            f"store. Where its files are mounted, the path is /dbfs/{path[5:].lstrip('/')}."
+        )
     web = paths.filter(pc.fill_null(pc.match_substring_regex(paths, _WEB), False))
     if len(web):
         raise InputError(
@@ -251,4 +262,13 @@ def _check_no_windows(about: str, paths: Sequence[str | None], found: Sequence[N
                 f"{about} holds paths of Windows, such as {path}; expected paths that this machine "
                 "has. Cut off what stands before the folder with the catalog: paths may be "
                 "relative to it, and backslashes may stay."
+            )
+
+
+def _check_one_each(about: str, paths: Sequence[str | None], found: Sequence[NamedFile]) -> None:
+    for path, file in zip(paths, found, strict=True):
+        if file.version == MISSING and _SEVERAL.match(path or ""):
+            raise InputError(
+                f"{about} holds several paths for one item, such as {(path or '').strip()[:80]}; "
+                "expected one. Write a row for each picture, or a column with the first alone."
             )

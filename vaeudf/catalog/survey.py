@@ -101,6 +101,20 @@ def survey(spark: SparkSession, path: str, wanted: Collection[FileKind] = ()) ->
     return found
 
 
+_ARRAYS = (
+    " Write the pictures as PNG files, or their PNG files' bytes to Parquet, in a column image "
+    "beside item_id."
+)
+# What to do with other formats that datasets of pictures come in, by their suffixes.
+_REMEDIES = {
+    ".arrow": " Of a dataset that Hugging Face's save_to_disk wrote, make Parquet: "
+    "load_from_disk(FOLDER).to_parquet('photos.parquet').",
+    ".tfrecord": " Write the records' image bytes to Parquet, in a column image beside item_id.",
+    ".mdb": " Write the values' image bytes to Parquet, in a column image beside item_id.",
+    **dict.fromkeys((".npz", ".npy", ".h5", ".hdf5", ".mat"), _ARRAYS),
+}
+
+
 def check_not_empty(found: Survey, expected: str) -> None:
     """Raise InputError saying what is at a path where nothing can be encoded.
 
@@ -115,8 +129,11 @@ def check_not_empty(found: Survey, expected: str) -> None:
         return
     if found.files("archive"):
         raise InputError(about_archives(found, expected))
+    names = found.looked.files[PATH].to_pylist()
+    remedy = next((_REMEDIES[end] for end in map(_ending, names) if end in _REMEDIES), "")
     raise InputError(
         f"the catalog is empty: {found.path} has {found.passed_over()}; expected {expected}."
+        f"{remedy}"
     )
 
 

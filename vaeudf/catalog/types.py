@@ -64,11 +64,21 @@ def carried_type(
     if None in kinds:
         return None
     if is_.is_struct(kind):
+        if _is_variant(kind):
+            return None  # its bytes mean nothing to anybody who does not know that it is one
         names = [child.name for child in children]
         if len({name.lower() for name in names}) < len(names):
             return None
         return pa.struct(list(zip(names, kinds, strict=True)))
     return pa.map_(*kinds) if is_.is_map(kind) else pa.list_(kinds[0])
+
+
+def _is_variant(kind: pa.DataType) -> bool:
+    """Whether a struct is how Parquet stores a VARIANT: two fields of bytes, of these names."""
+    fields = {child.name: child.type for child in _children(kind)}
+    return {"metadata", "value"} <= fields.keys() <= {"metadata", "value", "typed_value"} and all(
+        is_.is_binary(fields[name]) for name in ("metadata", "value")
+    )
 
 
 def has_nulls_only(kind: pa.DataType) -> bool:

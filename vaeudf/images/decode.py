@@ -264,8 +264,8 @@ def _open(
             )
         if isinstance(error, UnidentifiedImageError):  # its text holds a memory address
             return ImageFailure("unreadable", f"begins like {kind}, but its header is damaged.")
-        text = " ".join(str(error).split())[:200]
-        return ImageFailure("unreadable", f"a damaged {kind}: {type(error).__name__}: {text}")
+        text = " ".join(str(error).split())[:200] or "Pillow cannot decode it"
+        return ImageFailure("unreadable", f"a damaged {kind}: {text.rstrip('.')}.")
 
 
 @contextmanager
