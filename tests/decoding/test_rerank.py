@@ -208,6 +208,47 @@ def test_pictures_that_cannot_be_read_keep_their_ranks(
         assert row.candidate_rank == order.index(row.item_id) + 1
 
 
+def test_items_without_a_picture_or_with_one_in_common_are_counted_once(
+    bundle, garments, posteriors, tmp_path
+):
+    z = points(6, seed=6)
+    hits = vaeudf.top_k(posteriors, z, NUM_ITEMS)
+    garment = garments["image"][0].as_py()
+    (tmp_path / "one.png").write_bytes(garment)
+    names = garments["item_id"].to_pylist()
+    lines = [f"{name},one.png" for name in names[5:]]  # five are gone
+    (tmp_path / "a.csv").write_text("item_id,path\n" + "\n".join(lines) + "\n")
+    source = CatalogSource(str(tmp_path / "a.csv"), path_column="path")
+    done = rerank.plan_rerank(hits, bundle, source, z, NUM_ITEMS, likelihood=GAUSSIAN)
+    rows = done.hits.collect()
+    assert (done.pictures, done.unreadable) == (NUM_ITEMS, 5)
+    gone = {row.item_id for row in rows if row.picture_error is None}
+    assert gone == set(names[:5])
+
+
+@pytest.mark.parametrize("few", [0, 20_000])
+def test_no_hits(monkeypatch, bundle, posteriors, parquet_catalog, few):
+    monkeypatch.setattr(rerank, "_FEW", few)
+    z = points(2)
+    hits = vaeudf.top_k(posteriors, z, 5, min_score=1e6)
+    done = rerank.plan_rerank(
+        hits, bundle, parquet_catalog, z, 2, likelihood=GAUSSIAN, at_most=few or 10
+    )
+    assert done.hits.collect() == []
+    assert (done.pictures, done.unreadable) == (0, 0)
+
+
+def test_columns_may_have_the_names_of_places(bundle, posteriors, parquet_catalog):
+    z = points(1)
+    named = posteriors.withColumns({"image_file": F.lit(1), "Image_Row": F.lit(2)})
+    named = named.withColumn("a.b`c", F.lit(3))
+    columns = ["image_file", "Image_Row", "a.b`c"]
+    hits = vaeudf.top_k(named, z, 4, columns=columns)
+    found = vaeudf.rerank(hits, bundle, parquet_catalog, z, 2, likelihood=GAUSSIAN)
+    for row in found.collect():
+        assert [row[name] for name in columns] == [1, 2, 3]
+
+
 def test_ties_are_ranked_by_item_id(spark, bundle, garments, tmp_path):
     image = garments["image"][0].as_py()
     names = ["b", "ab", "a", "c"]
