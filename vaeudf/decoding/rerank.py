@@ -236,7 +236,8 @@ def likelihood_of(bundle: Bundle, said: Likelihood | None = None) -> Likelihood:
             "the model does not say how likely a picture is given z, and its training decides "
             "that: say --likelihood gaussian:VARIANCE where its reconstruction loss was the "
             "squared error, --likelihood bernoulli where it was the binary cross-entropy; or "
-            "export the model with --likelihood."
+            "export the model with --likelihood before a table is encoded with it, as it has "
+            "another model_id then."
         )
     return found
 
