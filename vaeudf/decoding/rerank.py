@@ -110,7 +110,8 @@ def rerank(
     candidate of.
 
     Args:
-        hits: From :func:`vaeudf.top_k`, with the ``k`` of as many candidates as are wanted.
+        hits: From :func:`vaeudf.top_k`, with the ``k`` of as many candidates as are wanted. More
+            than 100 queries' hits are evaluated twice to read a catalog in order: persist them.
         bundle: The model, from :func:`vaeudf.load_bundle`.
         catalog: Has the items' pictures: its path, or a :class:`vaeudf.catalog.kind.CatalogSource`,
             which says how it is read; or a table that keeps all pixels
