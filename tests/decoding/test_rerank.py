@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +21,7 @@ from vaeudf.decoding import means, rerank
 from vaeudf.errors import BundleError, InputError
 from vaeudf.images.decode import decode_image
 from vaeudf.model.bundle import save_bundle
-from vaeudf.model.likelihood import BernoulliPixels, GaussianPixels
+from vaeudf.model.likelihood import GaussianPixels
 from vaeudf.model.networks import Networks
 from vaeudf.query.latents import from_rows
 
@@ -143,7 +144,7 @@ def test_only_candidates_are_ranked(bundle, posteriors, levels, image_folder):
 def test_a_bernoulli_ranks_by_the_cross_entropy(bundle, posteriors, levels, parquet_catalog):
     z = points(1, seed=2)
     hits = vaeudf.top_k(posteriors, z, NUM_ITEMS)
-    found = vaeudf.rerank(hits, bundle, parquet_catalog, z, 5, likelihood=BernoulliPixels())
+    found = vaeudf.rerank(hits, bundle, Path(parquet_catalog), z, 5, likelihood="bernoulli")
     mean = torch.tensor(decoded(bundle, z[0]))
     likely = {
         name: -float(
@@ -289,6 +290,7 @@ def test_a_grey_model_of_the_prior_finds_its_own_picture(
         ({"queries": [[0.0, np.nan, 0.0, 0.0]]}, "'0' has nan in dimension 1; expected finite"),
         ({"queries": {"a": [0.0] * 4, "b": [0.0] * 3}}, "not points of one latent space"),
         ({"k": 0}, "k is 0"),
+        ({"likelihood": "normal"}, "likelihood is 'normal'; expected gaussian:VARIANCE"),
         ({"likelihood": None}, "does not say how likely a picture is given z"),
         ({"drop": "rank"}, "hits have no column 'rank'; expected what top_k returns"),
         ({"rename": "Picture_Error"}, "column 'picture_error' already, which rerank adds"),

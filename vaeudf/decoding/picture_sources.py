@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import itemgetter
+from os import PathLike
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,7 @@ _PARTS_PER_TASK = 4
 MISSING = "missing"
 """The reason for an item that is no longer in the catalog."""
 
-Catalog = str | CatalogSource | PosteriorTable
+Catalog = str | PathLike[str] | CatalogSource | PosteriorTable
 """What has the pictures of items: a catalog, or a table that keeps their pixels."""
 Pictures = Callable[[Iterator[Place]], Iterator[NDArray[np.uint8] | ImageFailure]]
 """Reads pictures, (H, W, C) as the model sees them, or says why one cannot be."""
@@ -110,7 +111,7 @@ def picture_source(spark: SparkSession, catalog: Catalog, spec: ImageSpec) -> Pi
     """
     if isinstance(catalog, PosteriorTable):
         return _kept_pixels(spark, catalog, spec)
-    source = CatalogSource(catalog) if isinstance(catalog, str) else catalog
+    source = catalog if isinstance(catalog, CatalogSource) else CatalogSource(str(catalog))
     opened = open_catalog(spark, replace(source, payload_columns=()))
 
     def places(item_ids: Sequence[str] | None) -> DataFrame:

@@ -26,7 +26,7 @@ from vaeudf.errors import BundleError, InputError
 from vaeudf.gaussian.checks import check_k
 from vaeudf.model.bundle import Bundle
 from vaeudf.model.devices import Hardware
-from vaeudf.model.likelihood import Likelihood
+from vaeudf.model.likelihood import Likelihood, parse_likelihood
 from vaeudf.numerics.kd_tree import kd_order
 from vaeudf.schema import (
     CANDIDATE_RANK,
@@ -101,7 +101,7 @@ def rerank(
     queries: Queries,
     k: int = 10,
     *,
-    likelihood: Likelihood | None = None,
+    likelihood: Likelihood | str | None = None,
     hardware: Hardware = Hardware(),  # noqa: B008 - it is immutable
 ) -> DataFrame:
     """Rank each query's hits again, by log p(x|z) of the items' own pictures.
@@ -120,7 +120,8 @@ def rerank(
             ``top_k`` names them, or by their names, or
             :class:`vaeudf.query.latents.Latents`.
         k: How many hits to return for each query.
-        likelihood: How the decoder's output is read; unless given, as the bundle says.
+        likelihood: How the decoder's output is read, also in words, such as ``"bernoulli"``; unless
+            given, as the bundle says.
         hardware: What to decode on.
 
     Returns:
@@ -131,11 +132,14 @@ def rerank(
 
     Raises:
         InputError: k < 1, a z that is not finite or not of the model's latent_dim, hits without
-            their columns, or a catalog that cannot be read, or has none of up to 20,000 hits.
+            their columns, words that are no likelihood, or a catalog that cannot be read, or has
+            none of up to 20,000 hits.
         BundleError: The model has no decoder, or does not say how likely a picture is given z.
     """
     # Of few queries, to know how many hits there are costs little.
     names, _ = _named(queries)
+    if isinstance(likelihood, str):
+        likelihood = parse_likelihood(likelihood)
     at_most = hits.count() if len(names) <= _FEW_QUERIES else None
     return plan_rerank(
         hits,
