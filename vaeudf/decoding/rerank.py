@@ -136,11 +136,16 @@ def rerank(
             none of up to 20,000 hits.
         BundleError: The model has no decoder, or does not say how likely a picture is given z.
     """
-    # Of few queries, to know how many hits there are costs little.
     names, _ = _named(queries)
     if isinstance(likelihood, str):
         likelihood = parse_likelihood(likelihood)
-    at_most = hits.count() if len(names) <= _FEW_QUERIES else None
+    at_most = None
+    if len(names) <= _FEW_QUERIES:
+        # Not counted first, which would search for them twice.
+        rows = hits.limit(_FEW + 1).toArrow()
+        if rows.num_rows <= _FEW:
+            hits = hits.sparkSession.createDataFrame(rows, hits.schema)
+            at_most = rows.num_rows
     return plan_rerank(
         hits,
         bundle,
