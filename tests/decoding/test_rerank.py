@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -20,9 +21,10 @@ from vaeudf.decoding import means, rerank
 from vaeudf.errors import BundleError, InputError
 from vaeudf.images.decode import decode_image
 from vaeudf.model.bundle import save_bundle
-from vaeudf.model.likelihood import BernoulliPixels, GaussianPixels
+from vaeudf.model.likelihood import GaussianPixels
 from vaeudf.model.networks import Networks
 from vaeudf.query.latents import from_rows
+from vaeudf.spark.cluster import Cluster
 
 pytestmark = pytest.mark.spark
 
@@ -143,7 +145,7 @@ def test_only_candidates_are_ranked(bundle, posteriors, levels, image_folder):
 def test_a_bernoulli_ranks_by_the_cross_entropy(bundle, posteriors, levels, parquet_catalog):
     z = points(1, seed=2)
     hits = vaeudf.top_k(posteriors, z, NUM_ITEMS)
-    found = vaeudf.rerank(hits, bundle, parquet_catalog, z, 5, likelihood=BernoulliPixels())
+    found = vaeudf.rerank(hits, bundle, Path(parquet_catalog), z, 5, likelihood="bernoulli")
     mean = torch.tensor(decoded(bundle, z[0]))
     likely = {
         name: -float(
@@ -208,6 +210,62 @@ def test_pictures_that_cannot_be_read_keep_their_ranks(
         assert row.candidate_rank == order.index(row.item_id) + 1
 
 
+def test_items_without_a_picture_or_with_one_in_common_are_counted_once(
+    bundle, garments, posteriors, tmp_path
+):
+    z = points(6, seed=6)
+    hits = vaeudf.top_k(posteriors, z, NUM_ITEMS)
+    garment = garments["image"][0].as_py()
+    (tmp_path / "one.png").write_bytes(garment)
+    names = garments["item_id"].to_pylist()
+    lines = [f"{name},one.png" for name in names[5:]]  # five are gone
+    (tmp_path / "a.csv").write_text("item_id,path\n" + "\n".join(lines) + "\n")
+    source = CatalogSource(str(tmp_path / "a.csv"), path_column="path")
+    done = rerank.plan_rerank(hits, bundle, source, z, NUM_ITEMS, likelihood=GAUSSIAN)
+    rows = done.hits.collect()
+    assert (done.pictures, done.unreadable) == (NUM_ITEMS, 5)
+    gone = {row.item_id for row in rows if row.picture_error is None}
+    assert gone == set(names[:5])
+
+
+@pytest.mark.parametrize("few", [0, 20_000])
+def test_no_hits(monkeypatch, bundle, posteriors, parquet_catalog, few):
+    monkeypatch.setattr(rerank, "_FEW", few)
+    z = points(2)
+    hits = vaeudf.top_k(posteriors, z, 5, min_score=1e6)
+    done = rerank.plan_rerank(
+        hits, bundle, parquet_catalog, z, 2, likelihood=GAUSSIAN, at_most=few or 10
+    )
+    assert done.hits.collect() == []
+    assert (done.pictures, done.unreadable) == (0, 0)
+
+
+def test_columns_may_have_the_names_of_places(bundle, posteriors, parquet_catalog):
+    z = points(1)
+    named = posteriors.withColumns({"image_file": F.lit(1), "Image_Row": F.lit(2)})
+    named = named.withColumn("a.b`c", F.lit(3))
+    columns = ["image_file", "Image_Row", "a.b`c"]
+    hits = vaeudf.top_k(named, z, 4, columns=columns)
+    found = vaeudf.rerank(hits, bundle, parquet_catalog, z, 2, likelihood=GAUSSIAN)
+    for row in found.collect():
+        assert [row[name] for name in columns] == [1, 2, 3]
+
+
+def test_few_hits_are_evaluated_once(spark, bundle, posteriors, parquet_catalog):
+    z = points(2)
+    counts = Cluster(spark).picture_counts()
+
+    @F.udf("boolean")
+    def counted(_):
+        counts.add(pictures=1, unreadable=0)
+        return True
+
+    hits = vaeudf.top_k(posteriors, z, 6).where(counted("item_id"))
+    found = vaeudf.rerank(hits, bundle, parquet_catalog, z, 2, likelihood=GAUSSIAN)
+    assert found.count() == 4
+    assert counts.pictures.value == 12
+
+
 def test_ties_are_ranked_by_item_id(spark, bundle, garments, tmp_path):
     image = garments["image"][0].as_py()
     names = ["b", "ab", "a", "c"]
@@ -248,6 +306,7 @@ def test_a_grey_model_of_the_prior_finds_its_own_picture(
         ({"queries": [[0.0, np.nan, 0.0, 0.0]]}, "'0' has nan in dimension 1; expected finite"),
         ({"queries": {"a": [0.0] * 4, "b": [0.0] * 3}}, "not points of one latent space"),
         ({"k": 0}, "k is 0"),
+        ({"likelihood": "normal"}, "likelihood is 'normal'; expected gaussian:VARIANCE"),
         ({"likelihood": None}, "does not say how likely a picture is given z"),
         ({"drop": "rank"}, "hits have no column 'rank'; expected what top_k returns"),
         ({"rename": "Picture_Error"}, "column 'picture_error' already, which rerank adds"),

@@ -267,3 +267,10 @@ def test_a_folder_without_pixels_goes_too(table):
     Path(table, "_pixels", dead).mkdir(parents=True)
     assert clean(table) == [dead]
     assert not Path(table, "_pixels").exists()
+
+
+def test_somebodys_file_where_pixels_would_be(table):
+    Path(table).mkdir()
+    (Path(table) / "_pixels").write_text("mine")
+    assert clean(table) == []
+    assert (Path(table) / "_pixels").read_text() == "mine"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -39,6 +40,14 @@ def test_levels_are_what_pictures_are_rounded_from(folder):
     assert decoder.decode_levels(np.empty((0, 3))).shape == (0, 16, 32, 3)
     with pytest.raises(InputError, match=r"^z has shape \(2, 4\); expected \(B, 3\)\.$"):
         decoder.decode_levels(np.ones((2, 4)))
+
+
+def test_a_z_beyond_float32_is_decoded_without_a_warning(folder):
+    decoder = load_decoder(load_bundle(folder).decoder_files)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        levels = decoder.decode_levels([[1e200, 0.0, 0.0]])
+    assert not np.isfinite(levels).all()
 
 
 @pytest.mark.parametrize("shape", [(3,), (2, 4), (1, 2, 3), ()])

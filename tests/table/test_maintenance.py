@@ -204,6 +204,13 @@ def test_vacuum_takes_the_pixels_of_what_it_removes(uri, vectors):
     assert left_pixels(uri) == alive
 
 
+def test_somebodys_file_where_pixels_would_be(uri):
+    three_nights(uri)
+    (Path(uri) / "_pixels").write_text("mine")
+    assert vacuum(uri, 1.0).removed == []
+    assert (Path(uri) / "_pixels").read_text() == "mine"
+
+
 def test_vacuum_of_the_last_pixels(uri):
     put(uri, NIGHTS[0], ["a"])
     keep_pixels(uri, f"{NIGHTS[0]}/part-0.parquet")

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
+from pyspark.sql import functions as F
 
 from tests.support import scene
 from tests.support.deletion_vectors import delete_items
@@ -17,6 +18,7 @@ from tests.support.kept_pixels import assert_kept, kept_pixels, pixel_file_of
 from tests.support.nights import Shop, assert_same_table
 from tests.support.scene import LATENT_DIM, NUM_ITEMS, SPEC, make_bundle, tree
 from tests.support.tables import read
+from vaeudf.decoding import picture_sources
 from vaeudf.encoding import udf as encoding
 from vaeudf.errors import InputError, TooManyFailures
 from vaeudf.images.decode import decode_image
@@ -132,6 +134,14 @@ def test_where_each_items_pixels_are(spark, night):
 def test_a_version_without_pixels_has_no_places(spark, catalog_table):
     rows = pixel_places(spark, open_table(catalog_table))
     assert rows.columns == [ITEM_ID, *PLACE] and rows.collect() == []
+
+
+def test_few_pixels_are_read_by_several_tasks(spark, night, monkeypatch):
+    _, table, _ = night
+    monkeypatch.setattr(picture_sources, "_FEWEST_TOGETHER", 1)
+    source = picture_sources.picture_source(spark, open_table(table), SPEC)
+    rows = source.in_order(source.places(None), 3)
+    assert rows.select(F.spark_partition_id()).distinct().count() == 3
 
 
 def test_a_changed_night(spark, night, caplog):

@@ -6,11 +6,14 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 import vaeudf
 from tests.support.scene import LATENT_DIM, NUM_ITEMS, SPEC, make_bundle
+from vaeudf.decoding import rerank
 from vaeudf.errors import BundleError, InputError
 from vaeudf.images.decode import decode_image
 from vaeudf.model.bundle import load_bundle
@@ -66,6 +69,40 @@ def test_written_and_shown(table, bundle_path, garments, tmp_path):
 
 
 @pytest.mark.spark
+def test_many_candidates_are_searched_for_once(table, tmp_path):
+    count = 150  # more than are collected first
+    np.save(tmp_path / "z.npy", np.random.default_rng(0).normal(size=(count, LATENT_DIM)))
+    asked = {"rerank": "picture", "likelihood": "bernoulli", "k": 2}
+    summary = query_topk(
+        QueryTopk(table, queries=str(tmp_path / "z.npy"), output=str(tmp_path / "out"), **asked)
+    )
+    assert count * summary["candidates"] > rerank._FEW
+    assert summary["scored_fraction"] <= 1.0
+    assert summary["pictures_read"] == NUM_ITEMS
+
+
+@pytest.mark.spark
+def test_the_catalog_of_other_items(table, parquet_catalog, tmp_path):
+    for file in Path(parquet_catalog).rglob("*.parquet"):
+        rows = pq.read_table(file)
+        names = pa.array([f"other-{i}" for i in range(len(rows))])
+        other = rows.set_column(rows.column_names.index("item_id"), "item_id", names)
+        (tmp_path / "other").mkdir(exist_ok=True)
+        pq.write_table(other, tmp_path / "other" / file.name)
+    asked = {**ASKED, "catalog": str(tmp_path / "other"), "output": str(tmp_path / "out")}
+    with pytest.raises(InputError, match=r"catalog has none of the 40 candidates' pictures, such"):
+        query_topk(QueryTopk(table, **asked))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.spark
+def test_nothing_found(table, capsys):
+    summary = query_topk(QueryTopk(table, **ASKED, where="stock < 0"))
+    assert (summary["pictures_read"], summary["pictures_unreadable"]) == (0, 0)
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+@pytest.mark.spark
 def test_candidates_of_a_rule_keep_to_it(table, capsys):
     asked = {**ASKED, "candidates": 4, "k": 4, "per": "category:1"}
     query_topk(QueryTopk(table, **asked))
@@ -80,6 +117,8 @@ def test_candidates_of_a_rule_keep_to_it(table, capsys):
     [
         ({"candidates": 5}, "candidates is 5, and k is 10; expected at least as many candidates"),
         ({"k": 300}, "candidates is 200, and k is 300"),
+        ({"candidates": 0}, "candidates is 0, and k is 10"),
+        ({"k": 0}, "k is 0; expected at least 1"),
         ({"all": True, "min_score": 0.0, "output": "x"}, "--all does not go with --rerank"),
         ({"diversify": 0.5}, "--diversify does not go with --rerank: both choose"),
         ({"blend": True}, r"--blend does not go with --rerank: p\(x\|z\) is of one z"),
@@ -88,6 +127,10 @@ def test_candidates_of_a_rule_keep_to_it(table, capsys):
         ({"columns": ["Picture_Error"]}, "column 'Picture_Error' is in the result already"),
         ({"likelihood": "normal"}, "likelihood is 'normal'; expected gaussian:VARIANCE"),
         ({"rerank": None}, "likelihood goes with --rerank"),
+        (
+            {"rerank": None, "likelihood": None, "candidates": 5},
+            "candidates goes with --rerank or --diversify; name one of them, too",
+        ),
         ({"rerank": "pictures"}, "rerank is 'pictures'; expected picture"),
     ],
 )

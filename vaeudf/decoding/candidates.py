@@ -21,14 +21,13 @@ from vaeudf.errors import InputError
 from vaeudf.images.decode import ImageFailure
 from vaeudf.images.spec import ImageSpec
 from vaeudf.model.likelihood import Likelihood
-from vaeudf.schema import IMAGE_FILE, ITEM_ID, LOG_P_X_GIVEN_Z, PICTURE_ERROR, PLACE, REASON
+from vaeudf.schema import IMAGE_FILE, ITEM_ID, LOG_P_X_GIVEN_Z, PICTURE_ERROR, PLACE
+from vaeudf.spark.counters import PictureCounts
 from vaeudf.spark.shared import SharedArray
 from vaeudf.spark.worker import spare_modules
 
 POSITION = "__vaeudf_position"
 """Column: the place of a hit's z among all, null if there is no such z."""
-FIRST = "__vaeudf_first"
-"""Column: whether a row is the first of its item, for which the picture was read."""
 
 # Pictures that are held at a time, with all that they are compared with.
 _BYTES_HELD = 32 * 2**20
@@ -57,12 +56,14 @@ class Comparison:
         spec: Their shape.
         means: What the z's decode to.
         likelihood: How the decoder's output is read.
+        counts: Of the pictures that were read.
     """
 
     read: Pictures
     spec: ImageSpec
     means: Means
     likelihood: Likelihood
+    counts: PictureCounts
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Yield hits with log densities and squared errors; without, where a picture is missing.
@@ -95,6 +96,8 @@ class Comparison:
     ) -> tuple[pa.RecordBatch, _Held]:
         """Return hits with what was found, and the picture of the last one."""
         pixels, reasons = self._read(hits.filter(pa.array(is_first)), held)
+        missing = sum(reason is not None for reason in reasons[1:])
+        self.counts.add(pictures=len(reasons) - 1, unreadable=missing)
         which = np.cumsum(is_first, dtype=np.int64)  # 0 is the picture that is held
         position = hits.column(POSITION)
         if position.null_count:
@@ -120,8 +123,6 @@ class Comparison:
         found |= {
             LOG_P_X_GIVEN_Z: pa.array(log_densities, mask=~readable),
             PICTURE_ERROR: pa.array(errors, mask=~readable),
-            REASON: pa.array([reasons[place] for place in which], pa.string()),
-            FIRST: pa.array(is_first),
         }
         return pa.RecordBatch.from_pydict(found), _Held(pixels[-1].copy(), reasons[-1])
 

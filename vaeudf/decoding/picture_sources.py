@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import itemgetter
+from os import PathLike
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +23,16 @@ from vaeudf.spark.kept_pixels import pixel_places
 from vaeudf.table.open import PosteriorTable
 from vaeudf.table.pixel_files import PictureShape, PixelFile, find_pixel_files, kept_shape
 
-# Rows of a pixel file that one task reads: neighbours in latent space, which the same z want.
+# Rows of a pixel file that one task reads: neighbours in latent space, which the same z want. Fewer
+# of a small table, for each task is to have several such parts.
 _ROWS_TOGETHER = 4_096
+_FEWEST_TOGETHER = 64
+_PARTS_PER_TASK = 4
 
 MISSING = "missing"
 """The reason for an item that is no longer in the catalog."""
 
-Catalog = str | CatalogSource | PosteriorTable
+Catalog = str | PathLike[str] | CatalogSource | PosteriorTable
 """What has the pictures of items: a catalog, or a table that keeps their pixels."""
 Pictures = Callable[[Iterator[Place]], Iterator[NDArray[np.uint8] | ImageFailure]]
 """Reads pictures, (H, W, C) as the model sees them, or says why one cannot be."""
@@ -42,8 +46,8 @@ class PictureSource:
         places: Returns a DataFrame of ``item_id`` and :data:`vaeudf.schema.PLACE`, of some items or
             of all.
         read: Reads the pictures at these places, within a task.
-        in_order: Returns rows with places in so many partitions, those of one picture together, and
-            in the order in which pictures are best read.
+        in_order: Returns rows with places in so many partitions, those of one item together, and
+            in the order in which pictures are best read. May read the rows twice.
     """
 
     places: Callable[[Sequence[str] | None], DataFrame]
@@ -107,7 +111,7 @@ def picture_source(spark: SparkSession, catalog: Catalog, spec: ImageSpec) -> Pi
     """
     if isinstance(catalog, PosteriorTable):
         return _kept_pixels(spark, catalog, spec)
-    source = CatalogSource(catalog) if isinstance(catalog, str) else catalog
+    source = catalog if isinstance(catalog, CatalogSource) else CatalogSource(str(catalog))
     opened = open_catalog(spark, replace(source, payload_columns=()))
 
     def places(item_ids: Sequence[str] | None) -> DataFrame:
@@ -117,9 +121,12 @@ def picture_source(spark: SparkSession, catalog: Catalog, spec: ImageSpec) -> Pi
         rows = [(item_id, *_typed(place)) for item_id, place in found.items()]
         return spark.createDataFrame(rows, _PLACES)
 
-    return PictureSource(
-        places, CatalogPictures(opened.stored_image_column(spark), spec), in_file_order
-    )
+    def in_order(rows: DataFrame, num_partitions: int) -> DataFrame:
+        # Items that share a picture, or that have none, would be mixed up without the last one.
+        placed = in_file_order(rows, num_partitions)
+        return placed.sortWithinPartitions(IMAGE_FILE, IMAGE_ROW, ITEM_ID)
+
+    return PictureSource(places, CatalogPictures(opened.stored_image_column(spark), spec), in_order)
 
 
 def _kept_pixels(spark: SparkSession, table: PosteriorTable, spec: ImageSpec) -> PictureSource:
@@ -141,7 +148,9 @@ def _kept_pixels(spark: SparkSession, table: PosteriorTable, spec: ImageSpec) ->
 
     def in_order(rows: DataFrame, num_partitions: int) -> DataFrame:
         # Not by ranges, for which Spark would evaluate the rows twice: any row is soon found.
-        part = F.floor(F.col(IMAGE_ROW) / F.lit(_ROWS_TOGETHER))
+        by_tasks = table.num_items // (_PARTS_PER_TASK * num_partitions)
+        together = min(max(by_tasks, _FEWEST_TOGETHER), _ROWS_TOGETHER)
+        part = F.floor(F.col(IMAGE_ROW) / F.lit(together))
         placed = rows.repartition(num_partitions, IMAGE_FILE, part)
         return placed.sortWithinPartitions(IMAGE_FILE, IMAGE_ROW, ITEM_ID)
 

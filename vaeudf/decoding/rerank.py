@@ -7,17 +7,18 @@ decoder to say.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
-from pyspark.sql import DataFrame, Observation, Window
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
-from pyspark.sql.types import BooleanType, DoubleType, StringType, StructField, StructType
+from pyspark.sql.types import DoubleType, StructField, StructType
 
-from vaeudf.decoding.candidates import FIRST, POSITION, Comparison
+from vaeudf.decoding.candidates import POSITION, Comparison
 from vaeudf.decoding.means import decode_means
 from vaeudf.decoding.picture_sources import Catalog, picture_source
 from vaeudf.decoding.udf import tasks_for
@@ -25,7 +26,7 @@ from vaeudf.errors import BundleError, InputError
 from vaeudf.gaussian.checks import check_k
 from vaeudf.model.bundle import Bundle
 from vaeudf.model.devices import Hardware
-from vaeudf.model.likelihood import Likelihood
+from vaeudf.model.likelihood import Likelihood, parse_likelihood
 from vaeudf.numerics.kd_tree import kd_order
 from vaeudf.schema import (
     CANDIDATE_RANK,
@@ -35,10 +36,11 @@ from vaeudf.schema import (
     PLACE,
     QUERY_ID,
     RANK,
-    REASON,
     quoted,
 )
 from vaeudf.spark.cluster import Cluster
+from vaeudf.spark.counters import PictureCounts
+from vaeudf.spark.frames import kept_on_disk
 from vaeudf.table.open import PosteriorTable
 
 ADDED = (LOG_P_X_GIVEN_Z, PICTURE_ERROR, CANDIDATE_RANK)
@@ -75,21 +77,21 @@ class Reranked:
 
     Attributes:
         hits: The result; evaluating it reads the pictures.
-        observed: What is known of the pictures once it was evaluated.
+        counts: Of the pictures, once it was evaluated.
     """
 
     hits: DataFrame
-    observed: Observation
+    counts: PictureCounts
 
     @property
     def pictures(self) -> int:
         """How many items had to be read."""
-        return int(self.observed.get["pictures"])
+        return self.counts.pictures.value
 
     @property
     def unreadable(self) -> int:
         """How many of them could not be."""
-        return int(self.observed.get["unreadable"])
+        return self.counts.unreadable.value
 
 
 def rerank(
@@ -99,7 +101,7 @@ def rerank(
     queries: Queries,
     k: int = 10,
     *,
-    likelihood: Likelihood | None = None,
+    likelihood: Likelihood | str | None = None,
     hardware: Hardware = Hardware(),  # noqa: B008 - it is immutable
 ) -> DataFrame:
     """Rank each query's hits again, by log p(x|z) of the items' own pictures.
@@ -108,7 +110,8 @@ def rerank(
     candidate of.
 
     Args:
-        hits: From :func:`vaeudf.top_k`, with the ``k`` of as many candidates as are wanted.
+        hits: From :func:`vaeudf.top_k`, with the ``k`` of as many candidates as are wanted. More
+            than 100 queries' hits are evaluated twice to read a catalog in order: persist them.
         bundle: The model, from :func:`vaeudf.load_bundle`.
         catalog: Has the items' pictures: its path, or a :class:`vaeudf.catalog.kind.CatalogSource`,
             which says how it is read; or a table that keeps all pixels
@@ -117,7 +120,8 @@ def rerank(
             ``top_k`` names them, or by their names, or
             :class:`vaeudf.query.latents.Latents`.
         k: How many hits to return for each query.
-        likelihood: How the decoder's output is read; unless given, as the bundle says.
+        likelihood: How the decoder's output is read, also in words, such as ``"bernoulli"``; unless
+            given, as the bundle says.
         hardware: What to decode on.
 
     Returns:
@@ -128,12 +132,20 @@ def rerank(
 
     Raises:
         InputError: k < 1, a z that is not finite or not of the model's latent_dim, hits without
-            their columns, or a catalog that cannot be read.
+            their columns, words that are no likelihood, or a catalog that cannot be read, or has
+            none of up to 20,000 hits.
         BundleError: The model has no decoder, or does not say how likely a picture is given z.
     """
-    # Of few queries, to know how many hits there are costs little.
     names, _ = _named(queries)
-    at_most = hits.count() if len(names) <= _FEW_QUERIES else None
+    if isinstance(likelihood, str):
+        likelihood = parse_likelihood(likelihood)
+    at_most = None
+    if len(names) <= _FEW_QUERIES:
+        # Not counted first, which would search for them twice.
+        rows = hits.limit(_FEW + 1).toArrow()
+        if rows.num_rows <= _FEW:
+            hits = hits.sparkSession.createDataFrame(rows, hits.schema)
+            at_most = rows.num_rows
     return plan_rerank(
         hits,
         bundle,
@@ -156,6 +168,7 @@ def plan_rerank(
     likelihood: Likelihood | None = None,
     hardware: Hardware = Hardware(),  # noqa: B008 - it is immutable
     at_most: int | None = None,
+    frames: ExitStack | None = None,
 ) -> Reranked:
     """Do as :func:`rerank`, and return along with the result what is known of the pictures.
 
@@ -168,6 +181,8 @@ def plan_rerank(
         likelihood: How the decoder's output is read.
         hardware: What to decode on.
         at_most: How many hits there are at most, where that is known.
+        frames: Many hits are kept here where to put them in order evaluates them twice; None
+            leaves it to the caller.
     """
     check_k(k)
     _check_columns(hits)
@@ -178,42 +193,41 @@ def plan_rerank(
     spark = hits.sparkSession
     source = picture_source(spark, catalog, bundle.manifest.image)
     hits, item_ids = _collected(hits, at_most)
+    if item_ids is None and frames is not None and not isinstance(catalog, PosteriorTable):
+        hits = frames.enter_context(kept_on_disk(hits))
     # Neighbours among the candidates' pictures are then compared with neighbours among the means.
     order = kd_order(z, block_size=1)
     names = [names[place] for place in order]
     means = decode_means(spark, z[order], names, bundle, hardware)
-    comparison = Comparison(source.read, bundle.manifest.image, means, likelihood)
+    counts = Cluster(spark).picture_counts()
+    comparison = Comparison(source.read, bundle.manifest.image, means, likelihood, counts)
     positions = spark.createDataFrame(
         pa.table({QUERY_ID: pa.array(names, pa.string()), POSITION: np.arange(len(names))})
     )
     # A catalog may have come to have an item twice since.
     places = source.places(item_ids).dropDuplicates([ITEM_ID])
-    placed = hits.join(F.broadcast(positions), QUERY_ID, "left").join(places, ITEM_ID, "left")
-    count = _CANDIDATES * len(names) if at_most is None else at_most
-    tasks = tasks_for(count, bundle, Cluster(spark).num_cores)
-    ordered = source.in_order(placed, tasks)
-    # mapInArrow does not take names with dots or backticks.
+    if item_ids and places.isEmpty():
+        raise InputError(
+            f"the catalog has none of the {len(item_ids):,} candidates' pictures, such as that of "
+            f"item {item_ids[0]!r}; name the one that has them with --catalog."
+        )
+    # Names of the table's own could be those of places, and mapInArrow takes none with dots.
     others = [name for name in hits.columns if name != ITEM_ID]
     stand_ins = {name: f"{_HIT}{place}" for place, name in enumerate(others)}
-    ordered = ordered.select(
-        ITEM_ID,
-        POSITION,
-        *PLACE,
-        *(F.col(quoted(name)).alias(stand_in) for name, stand_in in stand_ins.items()),
-    )
-    observed = Observation()
-    compared = ordered.mapInArrow(comparison, _compared_type(ordered)).observe(
-        observed,
-        F.count_if(FIRST).alias("pictures"),
-        F.count_if(F.col(FIRST) & F.col(REASON).isNotNull()).alias("unreadable"),
-    )
-    compared = compared.select(
+    own = (F.col(quoted(name)).alias(stand_in) for name, stand_in in stand_ins.items())
+    asked = F.broadcast(positions.withColumnRenamed(QUERY_ID, stand_ins[QUERY_ID]))
+    placed = hits.select(ITEM_ID, *own).join(asked, stand_ins[QUERY_ID], "left")
+    placed = placed.join(places, ITEM_ID, "left")
+    count = _CANDIDATES * len(names) if at_most is None else at_most
+    tasks = tasks_for(count, bundle, Cluster(spark).num_cores)
+    ordered = source.in_order(placed, tasks).select(ITEM_ID, POSITION, *PLACE, *stand_ins.values())
+    compared = ordered.mapInArrow(comparison, _compared_type(ordered)).select(
         ITEM_ID,
         LOG_P_X_GIVEN_Z,
         PICTURE_ERROR,
         *(F.col(stand_in).alias(name) for name, stand_in in stand_ins.items()),
     )
-    return Reranked(_ranked(compared, hits.columns, k), observed)
+    return Reranked(_ranked(compared, hits.columns, k), counts)
 
 
 def likelihood_of(bundle: Bundle, said: Likelihood | None = None) -> Likelihood:
@@ -232,7 +246,8 @@ def likelihood_of(bundle: Bundle, said: Likelihood | None = None) -> Likelihood:
             "the model does not say how likely a picture is given z, and its training decides "
             "that: say --likelihood gaussian:VARIANCE where its reconstruction loss was the "
             "squared error, --likelihood bernoulli where it was the binary cross-entropy; or "
-            "export the model with --likelihood."
+            "export the model with --likelihood before a table is encoded with it, as it has "
+            "another model_id then."
         )
     return found
 
@@ -306,8 +321,6 @@ def _compared_type(ordered: DataFrame) -> StructType:
             *kept,
             StructField(LOG_P_X_GIVEN_Z, DoubleType()),
             StructField(PICTURE_ERROR, DoubleType()),
-            StructField(REASON, StringType()),
-            StructField(FIRST, BooleanType()),
         ]
     )
 

@@ -303,7 +303,10 @@ def _host() -> str:
 def _names(files: fs.FileSystem, folder: str) -> list[str]:
     """Return the paths of what is in a folder, in order; none if there is no folder."""
     selector = fs.FileSelector(folder, allow_not_found=True)
-    return sorted(entry.path for entry in files.get_file_info(selector))
+    try:
+        return sorted(entry.path for entry in files.get_file_info(selector))
+    except NotADirectoryError:  # somebody's file
+        return []
 
 
 def _is_chunk(path: str) -> bool:

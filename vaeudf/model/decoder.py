@@ -79,7 +79,9 @@ class PictureDecoder:
     ) -> NDArray[_Number]:
         if np.ndim(z) != 2 or np.shape(z)[1] != self.latent_dim:
             raise InputError(f"z has shape {np.shape(z)}; expected (B, {self.latent_dim}).")
-        latents = torch.from_numpy(np.ascontiguousarray(z, dtype=np.float32)).to(self._device)
+        with np.errstate(over="ignore"):  # it becomes infinite, and so do the levels
+            single = np.ascontiguousarray(z, dtype=np.float32)
+        latents = torch.from_numpy(single).to(self._device)
         try:
             batches = [
                 unscaled(self.network(batch))

@@ -21,7 +21,7 @@ from pyspark.sql import SparkSession
 
 from vaeudf.errors import root_cause
 from vaeudf.model.py_files import as_file
-from vaeudf.spark.counters import Counts
+from vaeudf.spark.counters import Counts, PictureCounts
 from vaeudf.spark.shared import Shared, SharedArray
 
 Value = TypeVar("Value")
@@ -71,6 +71,10 @@ class Cluster:
     def counts(self) -> Counts:
         """Return counts that start at 0, and that tasks add to."""
         return Counts(*(self._spark.sparkContext.accumulator(0) for _ in range(5)))
+
+    def picture_counts(self) -> PictureCounts:
+        """Return counts of pictures that start at 0, and that tasks add to."""
+        return PictureCounts(*(self._spark.sparkContext.accumulator(0) for _ in range(2)))
 
     def add_py_files(self, paths: Sequence[str]) -> None:
         """Let the workers import from modules, archives and packages, too."""

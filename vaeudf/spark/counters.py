@@ -8,6 +8,24 @@ from pyspark import Accumulator
 
 
 @dataclass(frozen=True)
+class PictureCounts:
+    """What tasks have read of the items' pictures; a task that was run twice counts twice.
+
+    Attributes:
+        pictures: Items whose pictures were wanted.
+        unreadable: Those of them whose pictures could not be read.
+    """
+
+    pictures: Accumulator[int]
+    unreadable: Accumulator[int]
+
+    def add(self, *, pictures: int, unreadable: int) -> None:
+        """Count, within a task."""
+        self.pictures.add(pictures)
+        self.unreadable.add(unreadable)
+
+
+@dataclass(frozen=True)
 class Counts:
     """What the tasks of a bulk query have done; a task that was run twice counts twice.
 

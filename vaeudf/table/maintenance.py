@@ -197,7 +197,10 @@ def _pixels_of_none(location: str, removed: set[str], keep_days: float) -> list[
 
     def names(*folder: str) -> list[str]:
         selector = fs.FileSelector(posixpath.join(inner, *folder), allow_not_found=True)
-        return sorted(entry.base_name for entry in system.get_file_info(selector))
+        try:
+            return sorted(entry.base_name for entry in system.get_file_info(selector))
+        except NotADirectoryError:  # somebody's file
+            return []
 
     since = datetime.now(timezone.utc) - timedelta(days=keep_days)
     gone = {pixel_path(path) for path in removed}

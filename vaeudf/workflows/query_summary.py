@@ -59,7 +59,9 @@ def summary_of(
         item_id, share = hub
         summary["hub_share"] = round(share, 4)
         summary["hub_item"] = item_id
-        if share > _HUB_SHARE and len(latents) >= _QUERIES_FOR_HUBS:
+        # Hits that were ranked again are what the decoder prefers, whatever the tolerance.
+        by_score = options.rerank is None
+        if by_score and share > _HUB_SHARE and len(latents) >= _QUERIES_FOR_HUBS:
             log.info(
                 "item %r is among the hits of %.0f %% of the queries: where z is far from all "
                 "items, those with the widest posteriors win. If z is meant only roughly, say how "

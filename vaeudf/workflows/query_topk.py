@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -51,6 +51,7 @@ from vaeudf.workflows.query_page import QueryPage
 from vaeudf.workflows.query_summary import summary_of
 from vaeudf.workflows.reranking import (
     CANDIDATES,
+    check_candidates,
     check_rerank,
     prepare_rerank,
 )
@@ -134,6 +135,7 @@ class QueryTopk(VersionOptions, PageOptions):
     report_queries: int = option(50, help="show at most this many queries on the page")
 
     def __post_init__(self) -> None:
+        check_candidates(self)
         self.query_options()
         self.open_dims  # noqa: B018 - checks that they are numbers
         if sum((self.queries is not None, bool(self.z), bool(self.like), bool(self.image))) != 1:
@@ -231,7 +233,7 @@ def query_topk(options: QueryTopk) -> Summary:
     check_query_output(options, inputs)
 
     written = None
-    with spark_session("query_topk") as spark, progress(spark, watch):
+    with spark_session("query_topk") as spark, progress(spark, watch), ExitStack() as frames:
         page = None
         if options.report and decoder is not None:
             page = _page(spark, table, decoder, options)
@@ -246,7 +248,7 @@ def query_topk(options: QueryTopk) -> Summary:
         hits, hidden, reranked = query.hits, None, None
         with watch.phase("search"), _where_is_to_blame(options.where):
             if reranking is not None:
-                reranked = reranking.plan(spark, table, hits, latents)
+                reranked = reranking.plan(spark, table, hits, latents, frames)
                 hits = reranked.hits
             if options.output:
                 # What follows reads the results instead of searching again.

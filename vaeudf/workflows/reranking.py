@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import DataFrame, SparkSession
 
 from vaeudf.errors import InputError
+from vaeudf.gaussian.checks import check_k
 from vaeudf.query.blends import Blends
 from vaeudf.query.latents import Latents
 from vaeudf.schema import CANDIDATE_RANK, LOG_P_X_GIVEN_Z, PICTURE_ERROR
@@ -58,12 +60,24 @@ def check_rerank(options: Any) -> None:
     for name in options.columns or ():
         if name.lower() in _ADDED:
             raise InputError(f"column {name!r} is in the result already; leave it out.")
-    if options.num_candidates < options.num_hits:
+    likelihood_said(options)
+
+
+def check_candidates(options: Any) -> None:
+    """Check the number of candidates, before it stands for k in what is asked of the search.
+
+    Raises:
+        InputError: There is one, and nothing is chosen from them; or it is below k, or k below 1.
+    """
+    if options.rerank is None:
+        if options.candidates is not None and options.diversify is None:
+            raise InputError("candidates goes with --rerank or --diversify; name one of them, too.")
+        return
+    if options.num_candidates < check_k(options.num_hits):
         raise InputError(
             f"candidates is {options.num_candidates}, and k is {options.num_hits}; expected at "
             "least as many candidates, from which the k best are chosen."
         )
-    likelihood_said(options)
 
 
 def likelihood_said(options: Any) -> Likelihood | None:
@@ -109,9 +123,21 @@ class Reranking:
     candidates: int
 
     def plan(
-        self, spark: SparkSession, table: PosteriorTable, hits: DataFrame, latents: Latents
+        self,
+        spark: SparkSession,
+        table: PosteriorTable,
+        hits: DataFrame,
+        latents: Latents,
+        frames: ExitStack,
     ) -> Reranked:
         """Return the hits ranked again; the pictures are read when they are evaluated.
+
+        Args:
+            spark: The session.
+            table: What was searched.
+            hits: The candidates.
+            latents: What was asked.
+            frames: Many candidates are kept here, for they would be searched for twice.
 
         Raises:
             InputError: The catalog cannot be read.
@@ -129,6 +155,7 @@ class Reranking:
             self.k,
             likelihood=self.likelihood,
             at_most=len(latents) * self.candidates,
+            frames=frames,
         )
 
     def told(self, done: Reranked) -> Summary:

@@ -225,5 +225,7 @@ def test_a_decoder_that_gives_nan(tmp_path, said):
 
 
 def test_words_that_are_no_likelihood():
-    with pytest.raises(InputError, match=r"^likelihood is 'mse'; expected gaussian:VARIANCE, such"):
+    with pytest.raises(
+        InputError, match=r"^likelihood is 'mse'; expected gaussian:VARIANCE, .* gaussian alone"
+    ):
         source(likelihood="mse")

@@ -307,6 +307,11 @@ def test_text_in_json_may_hold_any_sign(write):
             '{"z": [1]}\n7\n',
             'hold "7" in place 1; expected objects such as {"query_id": "a", "z": ',
         ),
+        (
+            '{"z": {"0": 1, "1": 2}}\n{"z": {"0": 1, "1": 2, "2": 3}}\n',
+            "query '1' has 3 dimensions, but query '0' has 2; all need the same number",
+        ),
+        ('{"z": {"0": 1, "2": 2}}\n{"z": {"0": 1, "1": 2}}\n', "have 'z' of different kinds"),
         ('{"z": [1]}\n{"z": 7}\n', 'have \'z\' of different kinds, such as ["1"] and "7";'),
         ('{"z": {"type": 0, "size": 1, "indices": [4], "values": [1]}}', "a sparse vector in row"),
         (

@@ -91,7 +91,12 @@ class ForeignModel:
             return self.likelihood
         if self.likelihood.strip() == MEASURED:
             return MEASURED
-        return parse_likelihood(self.likelihood)
+        try:
+            return parse_likelihood(self.likelihood)
+        except InputError as error:
+            raise InputError(
+                f"{str(error).rstrip('.')}, or gaussian alone, whose variance is measured."
+            ) from None
 
     @property
     def origin(self) -> Origin:

@@ -57,8 +57,20 @@ def read_json(text: str, path: str) -> pa.Table:
         for name in row:
             columns.setdefault(name, [])
     for name, values in columns.items():
-        values += [row.get(name) for row in rows]  # type: ignore[attr-defined]
+        values += [_as_list(row.get(name)) for row in rows]  # type: ignore[attr-defined]
     return pa.table({name: _array(name, values, path) for name, values in columns.items()})
+
+
+def _as_list(value: object) -> object:
+    """Return the values of an object with the keys 0, 1, 2, … as a list, and others as they are.
+
+    So does JavaScript write a Float32Array. Were they a struct of Arrow, those of a short one would
+    be filled up with nulls.
+    """
+    if not isinstance(value, dict) or not value:
+        return value
+    places = [str(place) for place in range(len(value))]
+    return [value[place] for place in places] if value.keys() == set(places) else value
 
 
 def _check_not_pandas(rows: list[object], path: str) -> None:
