@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,10 +47,9 @@ def compare_pixels(
     which, by = which[order], by[order]
     errors = np.empty(len(which))
     pixel_kernels.squared_errors(pixels, centres, which, by, errors)
-    size = pictures.shape[1]
     match likelihood:
-        case GaussianPixels(variance):
-            log_densities = -0.5 * size * (math.log(2 * math.pi * variance) + errors / variance)
+        case GaussianPixels():
+            log_densities = likelihood.log_density(errors, pictures.shape[1])
         case BernoulliPixels():
             log_densities = np.empty(len(which))
             pixel_kernels.cross_entropies(pixels, centres, which, by, log_densities)

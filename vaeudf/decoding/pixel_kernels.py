@@ -7,8 +7,7 @@ import math
 import numpy as np
 from numba import njit
 
-# What PyTorch's binary cross-entropy takes for the logarithm of 0.
-_LEAST_LOG = -100.0
+from vaeudf.model.likelihood import LEAST_LOG
 
 # "reassoc" lets the compiler add several products at a time; without it, it must add them one by
 # one, in order. The sum of two pictures of the same bytes is the same all the same.
@@ -39,7 +38,7 @@ def squared_errors(pictures, means, which, by, found):
 def cross_entropies(pictures, means, which, by, found):
     """Find sum(x log m + (1 - x) log(1 - m)) of pictures x and means m, in nats.
 
-    Means are clipped to [0, 1], and logarithms are at least -100.
+    Means are clipped to [0, 1], and logarithms are at least LEAST_LOG.
 
     Args:
         pictures: Levels from 0 to 255, (P, D) uint8.
@@ -56,8 +55,8 @@ def cross_entropies(pictures, means, which, by, found):
             mean, constant = means[by[pair]], 0.0
             for j in range(size):
                 level = min(max(np.float64(mean[j]), 0.0), 1.0)
-                of_light = max(math.log(level), _LEAST_LOG) if level > 0.0 else _LEAST_LOG
-                of_dark = max(math.log1p(-level), _LEAST_LOG) if level < 1.0 else _LEAST_LOG
+                of_light = max(math.log(level), LEAST_LOG) if level > 0.0 else LEAST_LOG
+                of_dark = max(math.log1p(-level), LEAST_LOG) if level < 1.0 else LEAST_LOG
                 slopes[j] = (of_light - of_dark) / 255.0
                 constant += of_dark
         picture = pictures[which[pair]]

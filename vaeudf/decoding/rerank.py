@@ -136,25 +136,10 @@ def rerank(
             none of up to 20,000 hits.
         BundleError: The model has no decoder, or does not say how likely a picture is given z.
     """
-    names, _ = _named(queries)
     if isinstance(likelihood, str):
         likelihood = parse_likelihood(likelihood)
-    at_most = None
-    if len(names) <= _FEW_QUERIES:
-        # Not counted first, which would search for them twice.
-        rows = hits.limit(_FEW + 1).toArrow()
-        if rows.num_rows <= _FEW:
-            hits = hits.sparkSession.createDataFrame(rows, hits.schema)
-            at_most = rows.num_rows
     return plan_rerank(
-        hits,
-        bundle,
-        catalog,
-        queries,
-        k,
-        likelihood=likelihood,
-        hardware=hardware,
-        at_most=at_most,
+        hits, bundle, catalog, queries, k, likelihood=likelihood, hardware=hardware
     ).hits
 
 
@@ -192,7 +177,11 @@ def plan_rerank(
     likelihood = likelihood_of(bundle, likelihood)
     spark = hits.sparkSession
     source = picture_source(spark, catalog, bundle.manifest.image)
-    hits, item_ids = _collected(hits, at_most)
+    rows = _few_rows(hits, at_most, len(names))
+    item_ids = None
+    if rows is not None:
+        hits, at_most = spark.createDataFrame(rows, hits.schema), rows.num_rows
+        item_ids = rows[ITEM_ID].unique().to_pylist()
     if item_ids is None and frames is not None and not isinstance(catalog, PosteriorTable):
         hits = frames.enter_context(kept_on_disk(hits))
     # Neighbours among the candidates' pictures are then compared with neighbours among the means.
@@ -305,13 +294,17 @@ def _check_points(names: Sequence[str], z: NDArray[np.float64], latent_dim: int)
         )
 
 
-def _collected(hits: DataFrame, at_most: int | None) -> tuple[DataFrame, list[str] | None]:
-    """Return hits, if they are few as rows that are here, and their items; None if many."""
-    if at_most is None or at_most > _FEW:
-        return hits, None
+def _few_rows(hits: DataFrame, at_most: int | None, num_queries: int) -> pa.Table | None:
+    """Return all hits, if they are few; None if they are many, or may be."""
+    if at_most is None:
+        if num_queries > _FEW_QUERIES:
+            return None
+        # Not counted first, which would search for them twice.
+        hits = hits.limit(_FEW + 1)
+    elif at_most > _FEW:
+        return None
     rows = hits.toArrow()
-    item_ids = rows[ITEM_ID].unique().to_pylist()
-    return hits.sparkSession.createDataFrame(rows, hits.schema), item_ids
+    return rows if rows.num_rows <= _FEW else None
 
 
 def _compared_type(ordered: DataFrame) -> StructType:

@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaeudf.images.structure import Edges, edges_of, structure_distances
-from vaeudf.model.likelihood import BernoulliPixels, Likelihood
+from vaeudf.model.likelihood import LEAST_LOG, BernoulliPixels, Likelihood
 
 # Levels that are held as float64 at a time: of pictures, and of what z's decode to.
 _LEVELS_PER_BLOCK = 2**22
 _LEVELS_DECODED = 2**24
-_LEAST_LOG = -100.0
 
 
 class PictureDistances(NamedTuple):
@@ -102,4 +101,4 @@ class SampledPictures:
 
 def _log(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
     with np.errstate(divide="ignore"):
-        return np.maximum(np.log(probabilities), _LEAST_LOG)
+        return np.maximum(np.log(probabilities), LEAST_LOG)

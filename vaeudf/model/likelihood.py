@@ -9,15 +9,24 @@ Everything here counts in levels in [0, 1], byte / 255, whatever the scaling of 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from vaeudf.errors import BundleError, InputError
 
 MIN_VARIANCE = 1.0 / (12 * 255**2)
 """The squared error, on average, of pixels that are rounded to 256 levels: the least variance that
 is measured. At an error of 0, that of pictures that are all white, there is no density."""
+
+LEAST_LOG = -100.0
+"""PyTorch's ``binary_cross_entropy`` has no logarithm below this."""
+
+Numbers = TypeVar("Numbers", float, NDArray[np.float64])
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,16 @@ class GaussianPixels:
                 f"the variance of a gaussian likelihood is {self.variance!r}; expected a finite "
                 "number above 0, of levels in [0, 1], such as 0.0123."
             )
+
+    def log_density(self, squared_error: Numbers, levels: int) -> Numbers:
+        """Return log p(x|z) in nats.
+
+        Args:
+            squared_error: The mean of (x - m)².
+            levels: D.
+        """
+        v = self.variance
+        return -0.5 * levels * (squared_error / v + math.log(2 * math.pi * v))
 
     def __str__(self) -> str:
         """Return what :func:`parse_likelihood` reads."""

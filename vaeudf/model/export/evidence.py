@@ -17,12 +17,16 @@ from torch import Tensor, nn
 
 from vaeudf.errors import BundleError
 from vaeudf.model.interface import Activation
-from vaeudf.model.likelihood import MIN_VARIANCE, BernoulliPixels, GaussianPixels, Likelihood
+from vaeudf.model.likelihood import (
+    LEAST_LOG,
+    MIN_VARIANCE,
+    BernoulliPixels,
+    GaussianPixels,
+    Likelihood,
+)
 
 # What float32 makes of 0 and 1 that were scaled by mean and std.
 _ROUNDING = 1e-5
-# PyTorch's binary_cross_entropy has no logarithm below this.
-_LEAST_LOG = -100.0
 _DIGITS = 4
 _MOVES_ONLY = (nn.Flatten, nn.Unflatten, nn.Identity)
 
@@ -70,8 +74,7 @@ class Evidence:
         """Return log p(x|mu), mean per picture, nats."""
         if isinstance(likelihood, BernoulliPixels):
             return -self.cross_entropy
-        v = likelihood.variance
-        return -0.5 * self.levels * (self.squared_error / v + math.log(2 * math.pi * v))
+        return likelihood.log_density(self.squared_error, self.levels)
 
     def check_finite(self, kind: str) -> None:
         """Check that a likelihood of this kind has numbers to count with.
@@ -120,7 +123,7 @@ def measure(batches: Iterable[tuple[NDArray[np.uint8], NDArray[np.float32]]]) ->
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             squared += float(np.square(x - m).sum())
             p = m.clip(0, 1)
-            ones, zeros = (np.maximum(np.log(q), _LEAST_LOG) for q in (p, 1 - p))
+            ones, zeros = (np.maximum(np.log(q), LEAST_LOG) for q in (p, 1 - p))
             entropy -= float((x * ones + (1 - x) * zeros).sum())
     found = Evidence(
         pictures=pictures,
