@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +29,9 @@ from vaeudf.spark.kept_pixels import pixel_places
 from vaeudf.table.open import open_table
 from vaeudf.table.pixel_files import PixelFile
 from vaeudf.workflows import encode_catalog as workflow
+from vaeudf.workflows.cluster_catalog import ClusterCatalog, cluster_catalog
 from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
+from vaeudf.workflows.inspect_table import InspectTable, inspect_table
 from vaeudf.workflows.maintain_table import MaintainTable, maintain_table
 
 pytestmark = pytest.mark.spark
@@ -367,3 +370,21 @@ def test_a_folder_that_takes_no_pixels(spark, garments, bundle_path, tmp_path, m
         "--table, or leave --keep-pixels out."
     )
     assert tree(table) == {}
+
+
+@pytest.mark.slow
+def test_pages_of_clusters_and_health_need_no_catalog(first_night, tmp_path):
+    shop, table, _ = first_night
+    gone = str(tmp_path / "posteriors")
+    shutil.copytree(table, gone)
+    moved = Path(shop.path).rename(tmp_path / "moved")
+    try:
+        asked = {"k": 2, "report": str(tmp_path / "page"), "output": str(tmp_path / "clusters")}
+        clusters = cluster_catalog(ClusterCatalog(gone, **asked))
+        health = inspect_table(InspectTable(gone, str(tmp_path / "health"), hub_queries=20))
+    finally:
+        moved.rename(shop.path)
+    for summary in (clusters, health):
+        page = Path(summary["report"]).read_text()
+        assert "no picture in the catalog" not in page
+        assert re.search(r'<img src="data:image/[^"]+" alt="item \d\d"', page)
