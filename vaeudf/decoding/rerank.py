@@ -195,7 +195,8 @@ def plan_rerank(
     )
     # A catalog may have come to have an item twice since.
     places = source.places(item_ids).dropDuplicates([ITEM_ID])
-    if item_ids and places.isEmpty():
+    # Not isEmpty, which leaves workers in the middle, and these complain.
+    if item_ids and places.count() == 0:
         raise InputError(
             f"the catalog has none of the {len(item_ids):,} candidates' pictures, such as that of "
             f"item {item_ids[0]!r}; name the one that has them with --catalog."
