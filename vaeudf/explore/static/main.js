@@ -8,7 +8,7 @@ import { Filters } from "./filters.js";
 import { Hits } from "./hits.js";
 import { Likes } from "./likes.js";
 import { MapPanel } from "./map.js";
-import { goTo, stop } from "./motion.js";
+import { goTo, moving, stop } from "./motion.js";
 import { about, count, round } from "./numbers.js";
 import { Options } from "./options.js";
 import { Photo } from "./photo.js";
@@ -20,7 +20,8 @@ import { initialState, Store } from "./state.js";
 import { Strips } from "./strips.js";
 import { Walk } from "./walk.js";
 
-const ADDRESS_MILLISECONDS = 200;
+const ADDRESS_MILLISECONDS = 100;
+const SETTLED_MILLISECONDS = 120;
 const STATUS_MILLISECONDS = 800;
 
 /** Show why something failed, or take the message away. */
@@ -99,7 +100,7 @@ function start(table) {
       map.answered(answer);
       command.show(answer.command);
       say(answer);
-      document.body.dataset.answered = String(Number(document.body.dataset.answered ?? 0) + 1);
+      byId("hits").setAttribute("aria-busy", "false");
       if (answer.version !== table.version) renewed(answer.version);
     },
     (error) => {
@@ -114,9 +115,19 @@ function start(table) {
     const wanted = JSON.stringify(question);
     if (wanted === asked) return;
     asked = wanted;
+    byId("hits").setAttribute("aria-busy", "true");
     searches.ask(question);
   };
 
+  // For who drives the page by a program: nothing moves, and nothing is on its way.
+  const settled = calmly(SETTLED_MILLISECONDS, () => {
+    if (moving() || !searches.idle || !stage.idle) settled();
+    else document.body.dataset.settled = "true";
+  });
+  const unsettled = () => {
+    document.body.dataset.settled = "false";
+    settled();
+  };
   const remember = calmly(ADDRESS_MILLISECONDS, () => {
     history.replaceState(null, "", `#${toAddress(store.state, table)}`);
   });
@@ -124,9 +135,10 @@ function start(table) {
     byId("undo").disabled = !store.canUndo;
     byId("redo").disabled = !store.canRedo;
   };
-  store.listen((_state, _previous, settled) => {
+  store.listen((_state, _previous, done) => {
+    unsettled();
     ask();
-    if (settled) remember();
+    if (done) remember();
     steps();
   });
   addEventListener("hashchange", () => {
@@ -152,8 +164,8 @@ function start(table) {
     byId("sliders-title").focus();
   });
   steps();
+  unsettled();
   ask();
-  document.body.classList.add("ready");
 }
 
 try {

@@ -10,6 +10,8 @@ let frame = 0;
 /** Four decimals are far below any sigma, and keep addresses and commands short. */
 export const tidy = (z) => z.map((value) => round(value, 4));
 
+export const moving = () => frame !== 0;
+
 export function stop() {
   cancelAnimationFrame(frame);
   frame = 0;

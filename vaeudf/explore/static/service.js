@@ -91,6 +91,10 @@ export class Latest {
     else this.#timer ||= setTimeout(() => this.#running?.abort(), this.patience);
   }
 
+  get idle() {
+    return this.#running === null && this.#waiting === null;
+  }
+
   async #next() {
     while (this.#waiting !== null) {
       const { argument } = this.#waiting;

@@ -42,6 +42,10 @@ export class Stage {
     URL.revokeObjectURL(old);
   }
 
+  get idle() {
+    return this.latest?.idle ?? true;
+  }
+
   /** Show what an answer says of the place. */
   answered(answer) {
     const { here, hits, matching } = answer;
