@@ -1,1 +1,1 @@
-"""The page of sliders, and the service behind it: a table in memory, asked over HTTP."""
+"""A table, live: searches, pictures and maps of one version, answered at once and without Spark."""
