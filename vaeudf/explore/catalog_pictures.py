@@ -27,7 +27,7 @@ from vaeudf.catalog.names import find_column, named_by
 from vaeudf.catalog.path_template import path_template
 from vaeudf.catalog.patterns import is_glob, is_hidden, root_of
 from vaeudf.catalog.reader import ImageReader
-from vaeudf.errors import InputError, StoreError, root_cause
+from vaeudf.errors import InputError, root_cause
 from vaeudf.explore.item_pictures import ItemPictures, Picture
 from vaeudf.images.decode import ImageFailure
 from vaeudf.schema import ITEM_ID

@@ -1,4 +1,4 @@
-"""The pictures of a table's items, by row, that the table itself keeps; and what all kinds share."""
+"""The pictures of a table's items, by row: what all kinds share, and those that a table keeps."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class KeptPixels:
 
 
 def _placed(groups: list[RowGroup]) -> list[tuple[RowGroup, int]]:
-    """Return row groups, each with the number of its first row in its file, deleted rows counted."""
+    """Return row groups, and the number of the first row of each in its file, deleted ones too."""
     found, file, first = [], "", 0
     for group in groups:
         first = first if group.file == file else 0
