@@ -153,9 +153,10 @@ class Api:
         served = self._service.current()
         n = served.loaded.latent_dim
         if not 1 <= len(asked.z) <= MOST_POINTS or any(len(one) != n for one in asked.z):
+            counts = ", ".join(sorted({str(len(one)) for one in asked.z})) or "no"
             raise InputError(
-                f"z has {len(asked.z)} points of {', '.join(sorted({str(len(o)) for o in asked.z}))}"
-                f" numbers; expected 1 to {MOST_POINTS} points of {n} numbers each."
+                f"z has {len(asked.z)} points of {counts} numbers; expected 1 to {MOST_POINTS} "
+                f"points of {n} numbers each."
             )
         file = await self._workers.model.run(
             request, lambda: served.model.picture(asked.z, asked.format)
@@ -187,7 +188,7 @@ class Api:
                 item_id=item_id,
                 mu=mu.tolist(),
                 log_var=log_var.tolist(),
-                columns=served.loaded.payload.slice(row, 1).to_pylist()[0],
+                columns=next(iter(served.loaded.payload.slice(row, 1).to_pylist()), {}),
                 picture=served.picture_path(item_id),
             )
 

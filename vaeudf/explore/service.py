@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import posixpath
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -16,6 +17,9 @@ from vaeudf.explore.loaded_table import LoadedTable
 from vaeudf.explore.map import Map, make_map
 from vaeudf.explore.model import TableModel
 from vaeudf.explore.pictures import Pictures
+
+
+log = logging.getLogger(__name__)
 
 
 class Versions(Protocol):
@@ -145,7 +149,7 @@ class Service:
         def load() -> None:
             try:
                 served.model.load()
-            except VaeUdfError:
-                return  # who needs it is told
+            except VaeUdfError as error:
+                log.warning("z is not decoded: %s", error)
 
         Thread(target=load, name="load-model", daemon=True).start()
