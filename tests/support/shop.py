@@ -26,6 +26,7 @@ from vaeudf.schema import (
     PIXELS_KEY,
     posterior_schema,
 )
+from vaeudf.spark.writing import write_partition
 from vaeudf.table.open import PosteriorTable, open_for_publishing
 from vaeudf.table.pixel_files import PictureShape, PixelWriter, pixel_path
 from vaeudf.table.publish import DataFile, publish
@@ -62,9 +63,7 @@ def make_shop(folder: Path, num_items: int = 24) -> Shop:
     with torch.no_grad():
         networks.encoder.head.weight[:LATENT_DIM].mul_(300.0)
         networks.encoder.head.weight[LATENT_DIM:].mul_(30.0)
-    manifest = Manifest(
-        "conv_vae", ARGUMENTS, LATENT_DIM, SPEC, likelihood=GaussianPixels(0.02)
-    )
+    manifest = Manifest("conv_vae", ARGUMENTS, LATENT_DIM, SPEC, likelihood=GaussianPixels(0.02))
     folder.mkdir(parents=True, exist_ok=True)
     model = str(folder / "model")
     save_bundle(Path(model), networks, manifest)
@@ -163,7 +162,7 @@ def publish_shop(
     rows: pa.Table | None = None,
     keep_pixels: bool = False,
 ) -> PosteriorTable:
-    """Publish the items as a table's next version, in two data files of several row groups.
+    """Publish the items as a table's next version, in two data files.
 
     Args:
         shop: The items.
@@ -184,14 +183,13 @@ def publish_shop(
     rows = rows.append_column("source_version", pa.array(["v"] * len(rows))).select(schema.names)
     previous = open_for_publishing(table, LATENT_DIM)
     files = []
-    for number, part in enumerate((rows.slice(0, len(rows) // 2), rows.slice(len(rows) // 2))):
-        path = f"{run}/part-{number}.parquet"
-        place = Path(table, path)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(part.cast(schema), place, row_group_size=5)
-        ids = part["item_id"].to_pylist()
-        if keep_pixels:
-            with PixelWriter(str(Path(table, pixel_path(path))), shape) as writer:
-                writer.write(ids, np.stack([decode_image(shop.images[i], SPEC) for i in ids]))
-        files.append(DataFile(path, place.stat().st_size, len(ids), min(ids), max(ids)))
+    for part in (rows.slice(0, len(rows) // 2), rows.slice(len(rows) // 2)):
+        batches = part.cast(schema).combine_chunks().to_batches()
+        written = write_partition(iter(batches), table, run, schema)
+        for file in (DataFile(**row) for batch in written for row in batch.to_pylist()):
+            files.append(file)
+            if keep_pixels:
+                ids = pq.read_table(Path(table, file.path))["item_id"].to_pylist()
+                with PixelWriter(str(Path(table, pixel_path(file.path))), shape) as writer:
+                    writer.write(ids, np.stack([decode_image(shop.images[i], SPEC) for i in ids]))
     return publish(table, previous, files, schema, LATENT_DIM, run)

@@ -20,7 +20,7 @@ from vaeudf.errors import BundleError, InputError, StoreError, TableError
 from vaeudf.explore import map as maps
 from vaeudf.explore.answers import Encoded, Health, Item, Nearest, Points
 from vaeudf.explore.guard import Limit
-from vaeudf.explore.hits import Hit, search
+from vaeudf.explore.hits import search
 from vaeudf.explore.model import MOST_BYTES_OF_PHOTO, Format
 from vaeudf.explore.openapi import document
 from vaeudf.explore.pictures import SIDE, ImageFile, NoPicture
@@ -134,8 +134,6 @@ class Api:
                 found = search(served.loaded, asked)
             else:
                 found = search_reranked(served.loaded, asked, served.model, served.pictures)
-            for hit in found.hits:
-                _place_picture(hit, served)
             return msgspec.json.encode(found)
 
         pool = self._workers.searches if asked.rerank is None else self._workers.pictures
@@ -231,11 +229,6 @@ class Api:
             return Nearest(item_id=item_id, mu=mu.tolist(), picture=picture)
 
         return _json(await self._workers.tables.run(request, find))
-
-
-def _place_picture(hit: Hit, served: ServedVersion) -> None:
-    if served.pictures.why_not is None:
-        hit.picture = served.picture_path(hit.item_id)
 
 
 def _row_of(served: ServedVersion, item_id: str) -> int:

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from functools import cached_property
 from threading import Lock, Thread
 from typing import Protocol
-from urllib.parse import quote
+from urllib.parse import urlencode
 
 from vaeudf.errors import VaeUdfError
 from vaeudf.explore.answers import Abilities, PictureSize, TableDescription
@@ -17,7 +17,6 @@ from vaeudf.explore.loaded_table import LoadedTable
 from vaeudf.explore.map import Map, make_map
 from vaeudf.explore.model import TableModel
 from vaeudf.explore.pictures import Pictures
-
 
 log = logging.getLogger(__name__)
 
@@ -73,8 +72,8 @@ class ServedVersion:
     def picture_path(self, item_id: str) -> str:
         """Return where an item's picture is, below the service's root."""
         version = self.loaded.version
-        suffix = "" if version is None else f"&version={version}"
-        return f"/api/picture?id={quote(item_id, safe='')}{suffix}"
+        own = {} if version is None else {"version": version}
+        return "/api/picture?" + urlencode({"id": item_id, **own})
 
     @cached_property
     def model_id(self) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import secrets
 import socket
 import threading
@@ -67,6 +66,7 @@ def explore(options: Explore) -> Summary:
 
 def _serve(options: Explore, listening: socket.socket, began: float) -> Summary:
     from vaeudf.explore.api import Api, body_limit
+    from vaeudf.explore.cache import default_folder
     from vaeudf.explore.guard import Guard, is_loopback
     from vaeudf.explore.loaded_table import LoadedTable
     from vaeudf.explore.server import address_of, serve
@@ -75,7 +75,7 @@ def _serve(options: Explore, listening: socket.socket, began: float) -> Summary:
     from vaeudf.explore.workers import Workers
     from vaeudf.images.decode import without_warnings
 
-    cache = Path(options.cache) if options.cache else _default_cache()
+    cache = Path(options.cache) if options.cache else default_folder()
     loaded = LoadedTable.load(open_posteriors(options.table, options.version), cache=cache)
     versions = Watcher(loaded, cache=cache)
     sources = Sources(options.catalog, options.model, options.trust_model)
@@ -126,7 +126,3 @@ def _serve(options: Explore, listening: socket.socket, began: float) -> Summary:
         "requests": requests,
         "seconds": round(time.monotonic() - began, 1),
     }
-
-
-def _default_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vaeudf"
