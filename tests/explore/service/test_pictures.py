@@ -95,7 +95,7 @@ def test_what_is_no_catalog_is_told(shop, tmp_path):
         (replace(source, id_column="item"), "has no column 'item'; it has sku, photo."),
         (replace(source, path=f"{source.path}/*"), "only Spark lists; name the folder"),
     ):
-        with pytest.raises(InputError, match="^(catalog|file) /") as caught:
+        with pytest.raises(InputError, match=r"^(catalog|file) /") as caught:
             catalog_pictures(wrong, ids)
         assert message in str(caught.value)
 
