@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 from vaeudf.errors import VaeUdfError
 from vaeudf.explore.answers import Abilities, PictureSize, TableDescription
 from vaeudf.explore.loaded_table import LoadedTable
-from vaeudf.explore.map import Map, make_map
+from vaeudf.explore.map import Map, Method, make_map
 from vaeudf.explore.model import TableModel
 from vaeudf.explore.pictures import Pictures
 
@@ -59,15 +59,18 @@ class ServedVersion:
         )
         self.since = datetime.now(timezone.utc)
         self._lock = Lock()
-        self._map: Map | None = None
+        self._maps: dict[Method, Map] = {}
 
-    @property
-    def map(self) -> Map:
-        """The map of the table, made when it is first asked for."""
+    def map(self, method: Method) -> Map:
+        """Return a map of the table, made when it is first asked for.
+
+        Raises:
+            InputError: It is asked for by a method whose package is not installed.
+        """
         with self._lock:
-            if self._map is None:
-                self._map = make_map(self.loaded)
-            return self._map
+            if method not in self._maps:
+                self._maps[method] = make_map(self.loaded, method)
+            return self._maps[method]
 
     def picture_path(self, item_id: str) -> str:
         """Return where an item's picture is, below the service's root."""
