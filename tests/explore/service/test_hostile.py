@@ -39,16 +39,11 @@ def test_no_path_leads_to_a_file(client, path):
 
 
 @pytest.mark.parametrize(
-    "item_id",
-    ["../../etc/passwd", "/etc/passwd", "a/b c.png\0", "\ud800".encode("utf-8", "surrogatepass")],
+    "item_id", ["../../etc/passwd", "/etc/passwd", "a/b%20c.png%00", "%ED%A0%80", "%FF"]
 )
 def test_no_id_leads_to_a_file(client, item_id):
     for path in ("/api/picture", "/api/item"):
-        if isinstance(item_id, bytes):
-            answer = client.get(f"{path}?id=%ED%A0%80")
-        else:
-            answer = client.get(path, params={"id": item_id})
-        assert answer.status_code == 404
+        assert client.get(f"{path}?id={item_id}").status_code == 404
 
 
 def chunk(name: bytes, data: bytes) -> bytes:
@@ -119,9 +114,8 @@ REQUESTS = st.dictionaries(st.sampled_from(list(FIELDS)), st.none()).flatmap(
 def test_any_search_is_answered_or_refused(client, asked):
     # A fault would be raised here: the client hands on what the app raises.
     content = json.dumps(asked).encode()
-    answer = client.post(
-        "/api/search", content=content, headers={"content-type": "application/json"}
-    )
+    headers = {"content-type": "application/json"}
+    answer = client.post("/api/search", content=content, headers=headers)
     assert answer.status_code in (200, 400), answer.text
     if answer.status_code == 400:
         error = answer.json()["error"]

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import uvicorn
 
 import vaeudf.explore.server as server
 from tests.support.jobs import ROOT
@@ -23,12 +25,14 @@ from vaeudf.explore.server import address_of, listen
 from vaeudf.workflows.cli import main
 from vaeudf.workflows.jobs import find_job
 
+JOB = (sys.executable, str(ROOT / "jobs" / "explore.py"))
+
 
 @contextmanager
 def running(*options: str, cache: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The job, and the address that it has printed."""
     process = subprocess.Popen(
-        [sys.executable, str(ROOT / "jobs" / "explore.py"), *options, "--cache", str(cache)],
+        [*JOB, *options, "--cache", str(cache)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -60,8 +64,7 @@ def test_a_service_from_its_start_to_its_end(shop, shop_table, tmp_path):
             assert answer.status_code == 413
             assert client.get("/api/health").status_code == 200
         second = subprocess.run(
-            [sys.executable, str(ROOT / "jobs" / "explore.py")]
-            + ["--table", shop_table, "--port", str(port)],
+            [*JOB, "--table", shop_table, "--port", str(port)],
             capture_output=True,
             text=True,
         )
@@ -138,10 +141,6 @@ def test_who_does_not_send_a_head_is_hung_up_on(monkeypatch, start):
     async def app(scope, receive, send):
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body"})
-
-    import threading
-
-    import uvicorn
 
     with listen("127.0.0.1", 0) as listening:
         config = uvicorn.Config(
