@@ -25,7 +25,7 @@ from benchmarks.posteriors import add_argument, draw_items, draw_queries
 from vaeudf.query.all_above import plan_all
 from vaeudf.query.latents import from_rows
 from vaeudf.query.options import QueryOptions
-from vaeudf.search.index import nearest
+from vaeudf.search.once import nearest
 from vaeudf.spark.session import session_builder
 from vaeudf.table.open import open_table
 

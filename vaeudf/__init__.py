@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from vaeudf.query.all_above import all_above
     from vaeudf.query.bulk import top_k
     from vaeudf.query.shares import shares
-    from vaeudf.search.index import PosteriorIndex, nearest
+    from vaeudf.search.index import PosteriorIndex
+    from vaeudf.search.once import nearest
 
 __all__ = [
     "BernoulliPixels",
@@ -62,7 +63,7 @@ _LAZY = {
     "BernoulliPixels": "vaeudf.model.likelihood",
     "GaussianPixels": "vaeudf.model.likelihood",
     "PosteriorIndex": "vaeudf.search.index",
-    "nearest": "vaeudf.search.index",
+    "nearest": "vaeudf.search.once",
     "top_k": "vaeudf.query.bulk",
     "all_above": "vaeudf.query.all_above",
     "shares": "vaeudf.query.shares",

@@ -25,8 +25,9 @@ from vaeudf.query.latents import Latents
 from vaeudf.query.request import Request
 from vaeudf.query.task import Fold
 from vaeudf.schema import ITEM_ID, LOG_VAR, MU
-from vaeudf.search.index import PosteriorIndex, nearest
+from vaeudf.search.index import PosteriorIndex
 from vaeudf.search.kernels import most_promising
+from vaeudf.search.once import nearest
 from vaeudf.table.passes import Batch, Merge, Result, Work
 from vaeudf.table.vectors import to_matrix
 

@@ -15,7 +15,8 @@ from vaeudf.model.bundle import load_bundle, save_bundle
 from vaeudf.model.conv_vae import conv_vae
 from vaeudf.model.manifest import Manifest
 from vaeudf.numerics.kd_tree import kd_order
-from vaeudf.search.index import PosteriorIndex, nearest
+from vaeudf.search.index import PosteriorIndex
+from vaeudf.search.once import nearest
 
 _RNG = np.random.default_rng(0)
 MU = _RNG.normal(size=(20_000, 10)).astype(np.float32)

@@ -23,7 +23,8 @@ from vaeudf.query.options import QueryOptions
 from vaeudf.query.per_value import Per
 from vaeudf.query.task import Fold
 from vaeudf.search import engine, prepared
-from vaeudf.search.index import PosteriorIndex, nearest
+from vaeudf.search.index import PosteriorIndex
+from vaeudf.search.once import nearest
 
 
 def greedy(pairs, value_of, k: int, at_most: int, ascending: bool = False) -> list[str]:

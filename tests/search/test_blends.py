@@ -17,8 +17,9 @@ from vaeudf.gaussian.scores import SCORES, blend_score
 from vaeudf.numerics.boxes import Boxes
 from vaeudf.numerics.kd_tree import kd_order
 from vaeudf.search import engine, kernels
-from vaeudf.search.index import PosteriorIndex, nearest
+from vaeudf.search.index import PosteriorIndex
 from vaeudf.search.kernels import BLOCK, FAN_OUT
+from vaeudf.search.once import nearest
 from vaeudf.search.prepared import nodes_of_boxes, prepare, prepare_queries
 
 WEIGHTS = [

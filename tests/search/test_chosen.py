@@ -12,7 +12,8 @@ from tests.support.selections import distances, greedily, marginally
 from vaeudf.errors import InputError
 from vaeudf.gaussian.scores import SCORES
 from vaeudf.search import engine
-from vaeudf.search.index import PosteriorIndex, nearest
+from vaeudf.search.index import PosteriorIndex
+from vaeudf.search.once import nearest
 
 N = 3
 

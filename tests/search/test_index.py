@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import vaeudf.search.index
+import vaeudf.search.once
 from tests.support.reference import (
     DIVERGENCES,
     KINDS,
@@ -29,7 +30,8 @@ from vaeudf.errors import InputError
 from vaeudf.gaussian.scores import SCORES
 from vaeudf.numerics.kd_tree import kd_order
 from vaeudf.search import engine
-from vaeudf.search.index import PosteriorIndex, nearest
+from vaeudf.search.index import PosteriorIndex
+from vaeudf.search.once import nearest
 from vaeudf.search.prepared import prepare_queries
 
 DIMS = [1, 2, 10, 64]
@@ -523,8 +525,9 @@ def test_queries_that_do_not_fit_an_index(shape):
 
 
 def test_the_docstring():
-    assert doctest.testmod(vaeudf.search.index).attempted > 0
-    assert doctest.testmod(vaeudf.search.index).failed == 0
+    for module in (vaeudf.search.index, vaeudf.search.once):
+        assert doctest.testmod(module).attempted > 0
+        assert doctest.testmod(module).failed == 0
 
 
 @pytest.mark.parametrize("count", [1, 600])

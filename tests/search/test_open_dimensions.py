@@ -17,8 +17,9 @@ from vaeudf.gaussian import log_prob
 from vaeudf.gaussian.scores import LOG_LIKELIHOOD_BY_QUERY, SCORES
 from vaeudf.numerics.boxes import Boxes
 from vaeudf.search import engine, kernels
-from vaeudf.search.index import PosteriorIndex, nearest
+from vaeudf.search.index import PosteriorIndex
 from vaeudf.search.kernels import BLOCK, FAN_OUT
+from vaeudf.search.once import nearest
 from vaeudf.search.prepared import nodes_of_boxes, prepare, prepare_queries
 
 POINTS = [name for name, score in SCORES.items() if not score.between_gaussians]

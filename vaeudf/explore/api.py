@@ -17,10 +17,10 @@ from starlette.routing import Route
 
 import vaeudf
 from vaeudf.errors import BundleError, InputError, StoreError, TableError
-from vaeudf.explore import map as maps
 from vaeudf.explore.answers import Encoded, Health, Item, Nearest, Points
 from vaeudf.explore.guard import Limit
-from vaeudf.explore.hits import Hit, search
+from vaeudf.explore.hits import search
+from vaeudf.explore.map import Map, Method, colors
 from vaeudf.explore.model import MOST_BYTES_OF_PHOTO, Format
 from vaeudf.explore.openapi import document
 from vaeudf.explore.pictures import SIDE, ImageFile, NoPicture
@@ -33,6 +33,7 @@ from vaeudf.explore.workers import Busy, Workers
 log = logging.getLogger(__name__)
 
 Asked = TypeVar("Asked", bound=msgspec.Struct)
+Value = TypeVar("Value", bound=str)
 
 MOST_POINTS = 64
 """That are decoded at a time."""
@@ -134,8 +135,6 @@ class Api:
                 found = search(served.loaded, asked)
             else:
                 found = search_reranked(served.loaded, asked, served.model, served.pictures)
-            for hit in found.hits:
-                _place_picture(hit, served)
             return msgspec.json.encode(found)
 
         pool = self._workers.searches if asked.rerank is None else self._workers.pictures
@@ -144,7 +143,7 @@ class Api:
     async def _decode(self, request: Request) -> Response:
         served = self._service.current()
         z = _numbers(request, "z", served.loaded.latent_dim)
-        form = _format(request.query_params.get("format", "png"))
+        form: Format = _choice(request, "format", ("png", "webp"))
         file = await self._workers.model.run(request, lambda: served.model.picture([z], form))
         return _image(request, file, is_current=_is(request, "model", served.model_id))
 
@@ -153,9 +152,10 @@ class Api:
         served = self._service.current()
         n = served.loaded.latent_dim
         if not 1 <= len(asked.z) <= MOST_POINTS or any(len(one) != n for one in asked.z):
+            counts = ", ".join(sorted({str(len(one)) for one in asked.z})) or "no"
             raise InputError(
-                f"z has {len(asked.z)} points of {', '.join(sorted({str(len(o)) for o in asked.z}))}"
-                f" numbers; expected 1 to {MOST_POINTS} points of {n} numbers each."
+                f"z has {len(asked.z)} points of {counts} numbers; expected 1 to {MOST_POINTS} "
+                f"points of {n} numbers each."
             )
         file = await self._workers.model.run(
             request, lambda: served.model.picture(asked.z, asked.format)
@@ -187,7 +187,7 @@ class Api:
                 item_id=item_id,
                 mu=mu.tolist(),
                 log_var=log_var.tolist(),
-                columns=served.loaded.payload.slice(row, 1).to_pylist()[0],
+                columns=next(iter(served.loaded.payload.slice(row, 1).to_pylist()), {}),
                 picture=served.picture_path(item_id),
             )
 
@@ -205,36 +205,36 @@ class Api:
         return _image(request, file, is_current=_is(request, "version", served.loaded.version))
 
     async def _map(self, request: Request) -> Response:
-        served = self._service.current()
-        return _json(await self._workers.tables.run(request, lambda: served.map.description))
+        drawn = await self._drawn(request, self._service.current())
+        return _json(drawn.description)
 
     async def _map_points(self, request: Request) -> Response:
-        served = self._service.current()
-        octets = await self._workers.tables.run(request, lambda: served.map.octets)
-        return Response(octets, media_type="application/octet-stream")
+        drawn = await self._drawn(request, self._service.current())
+        return Response(drawn.octets, media_type="application/octet-stream")
 
     async def _map_colors(self, request: Request) -> Response:
         served, column = self._service.current(), _text(request, "column")
-        found = await self._workers.tables.run(request, lambda: maps.colors(served.loaded, column))
+        drawn = await self._drawn(request, served)
+        found = await self._workers.maps.run(request, lambda: colors(served.loaded, drawn, column))
         return _json(found)
 
     async def _map_at(self, request: Request) -> Response:
         served = self._service.current()
         x, y = (_numbers(request, name, 1)[0] for name in ("x", "y"))
+        drawn = await self._drawn(request, served)
 
         def find() -> Nearest:
-            row = served.map.nearest(x, y)
+            row = drawn.nearest(x, y)
             item_id = served.loaded.ids[row].as_py()
             mu, _ = served.loaded.posterior(row)
             picture = served.picture_path(item_id)
             return Nearest(item_id=item_id, mu=mu.tolist(), picture=picture)
 
-        return _json(await self._workers.tables.run(request, find))
+        return _json(await self._workers.maps.run(request, find))
 
-
-def _place_picture(hit: Hit, served: ServedVersion) -> None:
-    if served.pictures.why_not is None:
-        hit.picture = served.picture_path(hit.item_id)
+    async def _drawn(self, request: Request, served: ServedVersion) -> Map:
+        method: Method = _choice(request, "method", ("pca", "umap"))
+        return await self._workers.maps.run(request, lambda: served.map(method))
 
 
 def _row_of(served: ServedVersion, item_id: str) -> int:
@@ -288,10 +288,13 @@ def _whole(request: Request, name: str, default: int, least: int, most: int) -> 
     return given_number
 
 
-def _format(given: str) -> Format:
-    if given == "png" or given == "webp":
-        return given
-    raise InputError(f"format is {given[:200]!r}; expected png or webp.")
+def _choice(request: Request, name: str, values: tuple[Value, ...]) -> Value:
+    """Return the one of some values that the address names; without a name, the first."""
+    given = request.query_params.get(name, values[0])
+    for value in values:
+        if given == value:
+            return value
+    raise InputError(f"{name} is {given[:200]!r}; expected {' or '.join(values)}.")
 
 
 def _is(request: Request, name: str, current: object) -> bool:

@@ -96,6 +96,4 @@ def _numbers(name: str, values: pa.ChunkedArray, kind: pa.DataType) -> NumberCol
     ends = pc.min_max(numbers).as_py()
     if ends["min"] is None:
         return NumberColumn(name=name, low=None, high=None, integers=whole)
-    return NumberColumn(
-        name=name, low=float(ends["min"]), high=float(ends["max"]), integers=whole
-    )
+    return NumberColumn(name=name, low=float(ends["min"]), high=float(ends["max"]), integers=whole)

@@ -133,7 +133,7 @@ class Guard:
             if entry is not None:
                 await entry(scope, receive, send_guarded)
                 return
-            if scope["method"] in _SAFE:
+            if scope["method"] != "POST":
                 await self._app(scope, receive, send_guarded)
                 return
             body = await self._read_body(scope, receive)

@@ -2,59 +2,99 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+import logging
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from vaeudf.errors import InputError, root_cause
+from vaeudf.explore.cache import VersionCache
 from vaeudf.explore.columns import Column, describe
 from vaeudf.explore.components import Components, principal_components
 from vaeudf.explore.dimensions import DimensionStatistics, dimension_statistics
 from vaeudf.explore.filters import Filters
-from vaeudf.schema import ITEM_ID, LOG_VAR, MU, SOURCE_VERSION
+from vaeudf.explore.reading import Items, read_items
+from vaeudf.numerics.text_order import text_order
+from vaeudf.query.per_value import Per
+from vaeudf.schema import ITEM_ID
 from vaeudf.search.index import PosteriorIndex
-from vaeudf.table.footers import read_row_groups
 from vaeudf.table.open import PosteriorTable
-from vaeudf.table.splits import SplitReader, join
 
-_ROWS_PER_SPLIT = 65_536
+log = logging.getLogger(__name__)
+
+# Statistics are those of so many items, evenly spread over the k-d order, or of all if they are not
+# more: a share of 0.5 % is then known to 3 % of itself.
+_SAMPLE = 2**18
+# What reading a damaged file raises.
+_DAMAGED = (InputError, OSError, ValueError, pa.ArrowException, msgspec.MsgspecError)
+_INDEX, _ORDER, _ITEMS, _FACTS = "index", "order.npy", "items.arrow", "facts.json"
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a version's items.
+
+    Attributes:
+        dimensions: What each latent dimension is like.
+        components: The principal components of mu.
+        columns: What the payload columns hold.
+    """
+
+    dimensions: tuple[DimensionStatistics, ...]
+    components: Components
+    columns: tuple[Column, ...]
 
 
 class LoadedTable:
-    """One version of a table; nothing of it changes.
+    """One version of a table; nothing of it changes, and any number of threads may use it.
 
-    A row is the number of an item, from 0, in the table's own order.
+    A row is the number of an item, from 0: in the table's own order, or in a k-d order where that
+    is none.
 
     Attributes:
         table: The version.
-        index: Finds rows.
+        index: Finds rows; equal scores are in the order of the item_ids.
         ids: The item_ids, by row.
         payload: The payload columns, by row.
         dimensions: What each latent dimension is like.
         components: The principal components of mu.
+        columns: What the payload columns hold.
     """
 
     def __init__(
         self,
         table: PosteriorTable,
         index: PosteriorIndex,
-        mu: NDArray[Any],
-        log_var: NDArray[Any],
-        ids: pa.StringArray,
-        payload: pa.Table,
+        order: NDArray[np.int64],
+        items: pa.Table,
+        facts: Facts,
     ) -> None:
-        """Take in a version; mu and log_var, shape (N, n), by row."""
+        """Take in a version that was made ready.
+
+        Args:
+            table: The version.
+            index: Of its items, by row.
+            order: The rows in the order of their item_ids, shape (N,).
+            items: ``item_id`` and the payload, by row, each in one chunk.
+            facts: What is known of them.
+        """
         self.table = table
         self.index = index
-        self.ids = ids
-        self.payload = payload
-        self.dimensions: tuple[DimensionStatistics, ...] = dimension_statistics(mu, log_var)
-        self.components: Components = principal_components(mu)
-        self._mu, self._log_var = mu, log_var
-        self._filters = Filters(payload.append_column(ITEM_ID, ids))
+        self.ids: pa.StringArray = items.column(ITEM_ID).chunk(0)
+        self.payload = items.drop_columns([ITEM_ID])
+        self.dimensions = facts.dimensions
+        self.components = facts.components
+        self.columns = facts.columns
+        self._order = order
+        self._filters = Filters(items)
+        self.codes = lru_cache(maxsize=8)(self._codes)
+        index.keep_compact()
+        # Now, and not in the first request.
+        index.search(np.array(facts.components.mean), 1)
 
     @classmethod
     def load(cls, table: PosteriorTable, *, cache: Path | None) -> LoadedTable:
@@ -62,36 +102,56 @@ class LoadedTable:
 
         Args:
             table: The version.
-            cache: A folder on this machine that keeps what was made ready of versions; None to keep
-                nothing.
+            cache: A folder on this machine that keeps what is made ready, and from which it is
+                mapped into memory; None to keep nothing. One that cannot be written is told of.
 
         Raises:
             TableError: A file cannot be read.
-            InputError: A posterior is not of the table's latent_dim, or not finite.
+            InputError: A posterior is not of the table's latent_dim, or not finite; or there are
+                none.
         """
-        names = _payload_names(table)
-        reader = SplitReader(table.latent_dim, names, "the table has")
-        means, log_vars, parts = [], [], []
-        groups = [group for group in read_row_groups(table.snapshot) if group.num_rows]
-        for split in join(groups, _ROWS_PER_SPLIT):
-            mu, log_var = reader.posteriors(split)
-            means.append(mu)
-            log_vars.append(log_var)
-            parts.append(reader.items(np.arange(len(mu))))
-        items = pa.concat_tables(parts, promote_options="default")
-        mu, log_var = np.concatenate(means), np.concatenate(log_vars)
-        ids = items.column(ITEM_ID).combine_chunks()
-        text = ids.to_numpy(zero_copy_only=False).astype(np.str_)
-        order = np.argsort(text, kind="stable")
-        given = np.empty(len(order), np.int64)
-        given[order] = np.arange(len(order))
-        # By their ranks: equal scores then are in the order of the ids.
-        index = PosteriorIndex(mu, log_var, ids=given)
-        loaded = cls(table, index, mu, log_var, ids, items.drop_columns([ITEM_ID]))
-        loaded._order = order
-        return loaded
+        place = None if cache is None else VersionCache(cache, table)
+        if place is not None and place.is_there():
+            try:
+                return cls._mapped(table, place.folder)
+            except (
+                InputError,
+                OSError,
+                ValueError,
+                pa.ArrowException,
+                msgspec.MsgspecError,
+            ) as error:
+                log.warning(
+                    "%s is damaged (%s), and is made again.", place.folder, root_cause(error)
+                )
+                place.forget()
+        items = read_items(table)
+        names = items.columns.column(ITEM_ID).chunk(0)
+        order = text_order(names)
+        index = PosteriorIndex.in_order(items.mu, items.log_var, order)
+        facts = _facts(items)
+        if place is not None:
+            try:
+                place.make(lambda folder: _write(folder, index, order, items.columns, facts))
+                return cls._mapped(table, place.folder)
+            except OSError as error:
+                log.warning(
+                    "%s cannot be written (%s): the table is held in memory, and read anew at the "
+                    "next start.",
+                    place.folder,
+                    root_cause(error),
+                )
+        return cls(table, index, order, items.columns, facts)
 
-    _order: NDArray[np.int64]
+    @classmethod
+    def _mapped(cls, table: PosteriorTable, folder: Path) -> LoadedTable:
+        index = PosteriorIndex.open(str(folder / _INDEX))
+        order = np.load(folder / _ORDER, mmap_mode="r", allow_pickle=False)
+        items = pa.ipc.open_file(pa.memory_map(str(folder / _ITEMS))).read_all()
+        facts = msgspec.json.decode((folder / _FACTS).read_bytes(), type=Facts)
+        if not len(index) == len(order) == len(items):
+            raise InputError("its files do not fit each other")
+        return cls(table, index, np.asarray(order), items, facts)
 
     @property
     def version(self) -> int | None:
@@ -109,9 +169,9 @@ class LoadedTable:
         return len(self.ids)
 
     @cached_property
-    def columns(self) -> tuple[Column, ...]:
-        """What the payload columns hold."""
-        return tuple(describe(name, self.payload.column(name)) for name in self.payload.schema.names)
+    def names(self) -> tuple[str, ...]:
+        """The names of the payload columns."""
+        return tuple(self.payload.schema.names)
 
     def row_of(self, item_id: str) -> int:
         """Return the row of an item.
@@ -119,14 +179,27 @@ class LoadedTable:
         Raises:
             KeyError: There is no such item.
         """
-        found = np.flatnonzero(np.asarray(pa.compute.equal(self.ids, item_id)))
-        if len(found) == 0:
+        wanted = item_id.encode("utf-8", "surrogatepass")
+        low, high = 0, len(self._order)
+        while low < high:
+            middle = (low + high) // 2
+            if self._name(middle).encode() < wanted:
+                low = middle + 1
+            else:
+                high = middle
+        if low == len(self._order) or self._name(low).encode() != wanted:
             raise KeyError(item_id)
-        return int(found[0])
+        return int(self._order[low])
 
     def posterior(self, row: int) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return mu and log_var of an item, each of shape (n,)."""
-        return self._mu[row], self._log_var[row]
+        mu, log_var = self.posteriors(np.array([row]))
+        return mu[0], log_var[0]
+
+    def posteriors(self, rows: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return mu and log_var of items, each of shape (m, n)."""
+        mu, log_var = self.index.in_place
+        return mu[rows], log_var[rows]
 
     def matching(self, where: str) -> NDArray[np.bool_]:
         """Return which items fulfil a condition, shape (N,), by row.
@@ -136,16 +209,31 @@ class LoadedTable:
         """
         return self._filters.matching(where)
 
-    def rows(self, found: NDArray[Any]) -> NDArray[np.int64]:
-        """Return the rows of what the index has found."""
-        return self._order[np.asarray(found, np.int64)]
+    def _name(self, place: int) -> str:
+        return str(self.ids[int(self._order[place])].as_py())
+
+    def _codes(self, column: str) -> NDArray[np.int32]:
+        """Return a number for each item's value of a column, by row; equal values have the same."""
+        return Per(column).codes(self.payload)
 
 
-def _payload_names(table: PosteriorTable) -> tuple[str, ...]:
-    own = (ITEM_ID, MU, LOG_VAR, SOURCE_VERSION)
-    if table.snapshot.columns is not None:
-        return tuple(name for name in table.snapshot.columns.schema.names if name not in own)
-    from vaeudf.table.plain_parquet import schemas_of
+def _facts(items: Items) -> Facts:
+    count = len(items.mu)
+    step = -(-count // _SAMPLE)
+    mu, log_var = items.mu[step // 2 :: step], items.log_var[step // 2 :: step]
+    payload = items.columns.drop_columns([ITEM_ID])
+    return Facts(
+        dimensions=dimension_statistics(mu, log_var),
+        components=principal_components(mu),
+        columns=tuple(describe(name, payload.column(name)) for name in payload.schema.names),
+    )
 
-    names = dict.fromkeys(name for schema in schemas_of(table.files) for name in schema.names)
-    return tuple(name for name in names if name not in own)
+
+def _write(
+    folder: Path, index: PosteriorIndex, order: NDArray[np.int64], items: pa.Table, facts: Facts
+) -> None:
+    index.save(str(folder / _INDEX))
+    np.save(folder / _ORDER, order, allow_pickle=False)
+    with pa.ipc.new_file(str(folder / _ITEMS), items.schema) as file:
+        file.write_table(items)
+    (folder / _FACTS).write_bytes(msgspec.json.encode(facts))

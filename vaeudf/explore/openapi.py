@@ -37,6 +37,13 @@ _STRUCTS: tuple[type, ...] = (
 _IMAGES = {kind: {"schema": {"type": "string"}} for kind in ("image/png", "image/webp")}
 _PICTURES = {kind: {"schema": {"type": "string"}} for kind in ("image/jpeg", "image/png")}
 _ID = {"id": ("The item's item_id.", {"type": "string"}, True)}
+_METHOD = {
+    "method": (
+        "How the map is made.",
+        {"type": "string", "enum": ["pca", "umap"], "default": "pca"},
+        False,
+    )
+}
 _Parameters = dict[str, tuple[str, dict[str, Any], bool]]
 
 
@@ -114,19 +121,21 @@ def document() -> dict[str, Any]:
                     (400, 503),
                 )
             },
-            "/api/map": {"get": _get("What the map is.", _json(Description))},
+            "/api/map": {"get": _get("What the map is.", _json(Description), _METHOD, (400,))},
             "/api/map/points": {
                 "get": _get(
                     "The map's points, in the table's order: x and y of each as uint16, "
                     "little-endian.",
                     {"application/octet-stream": {"schema": {"type": "string"}}},
+                    _METHOD,
+                    (400,),
                 )
             },
             "/api/map/colors": {
                 "get": _get(
                     "What a column says of the map's points.",
                     _json(Colors),
-                    {"column": ("Its name.", {"type": "string"}, True)},
+                    _METHOD | {"column": ("Its name.", {"type": "string"}, True)},
                     (400,),
                 )
             },
@@ -134,7 +143,8 @@ def document() -> dict[str, Any]:
                 "get": _get(
                     "The item nearest to a place on the map.",
                     _json(Nearest),
-                    {name: (text, {"type": "number"}, True) for name, text in places.items()},
+                    _METHOD
+                    | {name: (text, {"type": "number"}, True) for name, text in places.items()},
                     (400,),
                 )
             },

@@ -156,7 +156,7 @@ class Pictures:
 
     def _find_kept(self) -> None:
         try:
-            kept = KeptPixels(self._table)
+            kept = KeptPixels(self._table, self._ids)
         except TableError:
             return  # damaged; who encodes with --keep-pixels hears of it
         self._kept = kept if kept.num_files else None

@@ -7,17 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from vaeudf.errors import InputError
 from vaeudf.explore.hits import Answer, Hit, search
 from vaeudf.explore.loaded_table import LoadedTable
 from vaeudf.explore.model import TableModel
 from vaeudf.explore.pictures import Pictures
-from vaeudf.explore.queries import SearchRequest, as_command
+from vaeudf.explore.queries import SearchRequest, question
 
-CANDIDATES = 200
-"""Of so many of the best the hits are chosen, unless another number is asked for."""
 # Reading waits for disks, decoding for cores.
 _THREADS = 4
 
@@ -31,7 +28,7 @@ def search_reranked(
 
     Args:
         table: What is searched.
-        request: One with a point z and no open dimension.
+        request: One of a single z, without open dimensions.
         model: Decodes z.
         pictures: Of the items.
 
@@ -42,14 +39,12 @@ def search_reranked(
     from vaeudf.decoding.picture_densities import compare_pixels
 
     began = time.perf_counter()
-    count = CANDIDATES if request.candidates is None else request.candidates
-    z = _point(request, count)
+    [z] = question(table, request).latents.z
     if pictures.why_not is not None:
         raise InputError(f"rerank compares pictures, and there are none: {pictures.why_not}")
     likelihood, spec = model.likelihood, model.spec
     levels = model.levels(z[None])
-    wanted = msgspec.structs.replace(request, rerank=None, candidates=None, k=max(count, request.k))
-    answer = search(table, wanted)
+    answer = search(table, request)
     with ThreadPoolExecutor(_THREADS) as pool:
         found = list(pool.map(lambda hit: pictures.pixels(hit.row, spec), answer.hits))
     read = [place for place, pixels in enumerate(found) if pixels is not None]
@@ -61,12 +56,7 @@ def search_reranked(
             hit = answer.hits[place]
             hit.log_p_x_given_z, hit.picture_error = float(density), float(error)
     hits = _ranked(answer.hits, read)[: request.k]
-    return msgspec.structs.replace(
-        answer,
-        hits=hits,
-        command=as_command(request, table.table.uri),
-        seconds=time.perf_counter() - began,
-    )
+    return msgspec.structs.replace(answer, hits=hits, seconds=time.perf_counter() - began)
 
 
 def _ranked(hits: list[Hit], read: list[int]) -> list[Hit]:
@@ -85,21 +75,3 @@ def _ranked(hits: list[Hit], read: list[int]) -> list[Hit]:
 def _density(hit: Hit) -> float:
     assert isinstance(hit.log_p_x_given_z, float)
     return hit.log_p_x_given_z
-
-
-def _point(request: SearchRequest, count: int) -> NDArray[np.float64]:
-    if request.z is None or request.like or request.unlike:
-        raise InputError(
-            "rerank needs a point z, for p(x|z) is of one z; leave out like or rerank."
-        )
-    if None in request.z:
-        raise InputError(
-            "rerank needs a number in each dimension, for a picture has one; z has null in "
-            f"dimension {request.z.index(None)}."
-        )
-    if count < request.k:
-        raise InputError(
-            f"candidates is {count}, and k is {request.k}; expected at least as many candidates, "
-            "from which the k best are chosen."
-        )
-    return np.array(request.z, np.float64)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import posixpath
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cached_property
 from threading import Lock, Thread
 from typing import Protocol
-from urllib.parse import quote
+from urllib.parse import urlencode
 
 from vaeudf.errors import VaeUdfError
 from vaeudf.explore.answers import Abilities, PictureSize, TableDescription
 from vaeudf.explore.loaded_table import LoadedTable
-from vaeudf.explore.map import Map, make_map
+from vaeudf.explore.map import Map, Method, make_map
 from vaeudf.explore.model import TableModel
 from vaeudf.explore.pictures import Pictures
+
+log = logging.getLogger(__name__)
 
 
 class Versions(Protocol):
@@ -56,21 +59,24 @@ class ServedVersion:
         )
         self.since = datetime.now(timezone.utc)
         self._lock = Lock()
-        self._map: Map | None = None
+        self._maps: dict[Method, Map] = {}
 
-    @property
-    def map(self) -> Map:
-        """The map of the table, made when it is first asked for."""
+    def map(self, method: Method) -> Map:
+        """Return a map of the table, made when it is first asked for.
+
+        Raises:
+            InputError: It is asked for by a method whose package is not installed.
+        """
         with self._lock:
-            if self._map is None:
-                self._map = make_map(self.loaded)
-            return self._map
+            if method not in self._maps:
+                self._maps[method] = make_map(self.loaded, method)
+            return self._maps[method]
 
     def picture_path(self, item_id: str) -> str:
         """Return where an item's picture is, below the service's root."""
         version = self.loaded.version
-        suffix = "" if version is None else f"&version={version}"
-        return f"/api/picture?id={quote(item_id, safe='')}{suffix}"
+        own = {} if version is None else {"version": version}
+        return "/api/picture?" + urlencode({"id": item_id, **own})
 
     @cached_property
     def model_id(self) -> str | None:
@@ -145,7 +151,7 @@ class Service:
         def load() -> None:
             try:
                 served.model.load()
-            except VaeUdfError:
-                return  # who needs it is told
+            except VaeUdfError as error:
+                log.warning("z is not decoded: %s", error)
 
         Thread(target=load, name="load-model", daemon=True).start()

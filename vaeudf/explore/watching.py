@@ -1,4 +1,8 @@
-"""Picks up a table's new version, in the background."""
+"""Picks up a table's new version, in the background.
+
+Requests that are being answered keep the version that they began with, and it is let go with the
+last of them.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,9 @@ import logging
 import threading
 from pathlib import Path
 
-from vaeudf.errors import VaeUdfError
+from vaeudf.errors import root_cause
 from vaeudf.explore.loaded_table import LoadedTable
-from vaeudf.table.delta import latest_version
-from vaeudf.table.open import open_posteriors
+from vaeudf.table.open import open_table
 
 log = logging.getLogger(__name__)
 
@@ -18,10 +21,12 @@ SECONDS = 20.0
 
 
 class Watcher:
-    """Has a table's newest version that could be loaded.
+    """Has the newest version of a table that could be loaded.
+
+    Plain Parquet has no versions, and is as it was when it was loaded.
 
     Attributes:
-        failure: Why a newer version could not be loaded; None if there is none.
+        failure: Why the last look for a newer version failed; None if it did not.
     """
 
     def __init__(self, first: LoadedTable, *, cache: Path | None, seconds: float = SECONDS) -> None:
@@ -47,18 +52,27 @@ class Watcher:
 
     def _watch(self) -> None:
         while not self._stopped.wait(self._seconds):
-            self._look()
+            self.look()
 
-    def _look(self) -> None:
-        table = self._current.table
-        if table.version is None:
+    def look(self) -> None:
+        """Look for a newer version now, and load it."""
+        old = self._current
+        if old.version is None:
             return
         try:
-            if latest_version(table.uri) == table.version:
-                return
-            self._current = LoadedTable.load(open_posteriors(table.uri), cache=self._cache)
+            newest = open_table(old.table.uri)
+            if newest.version != old.version:
+                self._current = LoadedTable.load(newest, cache=self._cache)
+                log.info("version %s is loaded: %d items.", newest.version, newest.num_items)
             self.failure = None
-        except VaeUdfError as error:
-            if self.failure != str(error):
-                log.warning("%s", error)
-            self.failure = str(error)
+        except Exception as error:
+            # Whatever it is, the old version goes on to be served.
+            reason = root_cause(error)
+            if self.failure != reason:
+                log.warning(
+                    "a newer version of %s cannot be loaded (%s); version %s is served on.",
+                    old.table.uri,
+                    reason.rstrip("."),
+                    old.version,
+                )
+            self.failure = reason

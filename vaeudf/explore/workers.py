@@ -64,7 +64,8 @@ class Workers:
         searches: For searches, which use a core each.
         model: For the networks, which use all cores.
         pictures: For reading pictures, which waits for disks.
-        tables: For what is done now and then over the whole table.
+        tables: For what describes the table.
+        maps: For maps, some of which take minutes to make.
     """
 
     def __init__(self) -> None:
@@ -74,8 +75,9 @@ class Workers:
         self.model = Pool("model", 1)
         self.pictures = Pool("picture", max(4, cores))
         self.tables = Pool("table", 1)
+        self.maps = Pool("map", 1)
 
     def close(self) -> None:
         """Close the pools."""
-        for pool in (self.searches, self.model, self.pictures, self.tables):
+        for pool in (self.searches, self.model, self.pictures, self.tables, self.maps):
             pool.close()

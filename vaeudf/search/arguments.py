@@ -214,3 +214,25 @@ def ranked(ids: ArrayLike, count: int) -> tuple[NDArray[Any], NDArray[np.int64]]
     labels = np.empty(count, np.int64)
     labels[order] = np.arange(count)
     return ordered, labels
+
+
+def in_order(order: ArrayLike, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return row numbers in order, shape (N,), and each row's place in it.
+
+    Raises:
+        InputError: They are not all row numbers, each once.
+    """
+    rows = np.asarray(order)
+    if rows.shape != (count,) or rows.dtype.kind not in "iu":
+        raise InputError(
+            f"order has shape {rows.shape} and type {rows.dtype}; expected ({count},), the number "
+            "of each item once."
+        )
+    rows = rows.astype(np.int64, copy=False)
+    places = np.full(count, -1, np.int64)
+    inside = rows[(rows >= 0) & (rows < count)]
+    places[inside] = np.arange(len(inside))
+    missing = np.flatnonzero(places < 0)
+    if len(missing):
+        raise InputError(f"order lacks item {missing[0]}; expected the number of each item once.")
+    return rows, places

@@ -1,4 +1,4 @@
-"""Exact search in memory: one-shot with ``nearest``, repeated with ``PosteriorIndex``."""
+"""Exact search in memory, of the same items again and again."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from vaeudf.errors import InputError
 from vaeudf.gaussian.checks import Tolerance
 from vaeudf.gaussian.scores import LOG_LIKELIHOOD, LOG_LIKELIHOOD_BY_QUERY, Score
 from vaeudf.numerics.kd_tree import kd_order, typical_sigma
+from vaeudf.numerics.log_sums import LogSums
 from vaeudf.search import engine
-from vaeudf.search.arguments import ask, check_items, ranked, warn_of_few
+from vaeudf.search.arguments import Asked, ask, check_items, in_order, ranked, warn_of_few
 from vaeudf.search.chosen import chosen, rule_for
+from vaeudf.search.compact import Compact
 from vaeudf.search.per_value import per_value, warn_of_few_allowed
 from vaeudf.search.prepared import (
     Prepared,
@@ -24,90 +26,12 @@ from vaeudf.search.prepared import (
     with_score,
     with_tolerance,
 )
+from vaeudf.search.records import Queries
 from vaeudf.search.saved import map_arrays, write_arrays
 from vaeudf.search.selection import Choice
 
 # So many queries are answered sooner without a filter than items are made ready for one.
 _FEW_QUERIES = 4
-
-
-def nearest(
-    z: ArrayLike,
-    mu: ArrayLike,
-    log_var: ArrayLike,
-    k: int = 10,
-    *,
-    query_log_var: ArrayLike | None = None,
-    score: str = "log_likelihood",
-    tolerance: ArrayLike = 0.0,
-    per: tuple[ArrayLike, int] | None = None,
-    groups: ArrayLike | None = None,
-    weights: ArrayLike | None = None,
-    distinct: float | None = None,
-    diversify: float | None = None,
-    candidates: int | None = None,
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the k items that score best for every query, exactly; by default by log q(z|x).
-
-    The items are searched in the order given. Where neighbours in that order are near each other,
-    as in a posterior table, most of them are skipped. To search the same items more than once, or
-    items in any order, make a :class:`PosteriorIndex`.
-
-    >>> import numpy as np
-    >>> indices, scores = nearest([[0.0, 0.0]], np.eye(2), np.zeros((2, 2)), k=1)
-    >>> indices.tolist(), scores.round(3).tolist()
-    ([[0]], [[-2.338]])
-
-    Args:
-        z: Queries, shape (Q, n), or (n,) for one, NaN in dimensions that are left open; for
-            Gaussian queries their means.
-        mu: Means, shape (N, n).
-        log_var: log sigma², shape (N, n).
-        k: How many items per query. If there are only N < k, all N come back, with a warning.
-        query_log_var: log sigma² of Gaussian queries, shape (Q, n).
-        score: One of :data:`vaeudf.gaussian.scores.SCORES`.
-        tolerance: tau: how precisely z is meant, one number or one for each dimension, shape (n,);
-            for each query its own, shape (Q, 1) or (Q, n). sigma² + tau² takes the place of sigma².
-        per: A value for each item, shape (N,), and how many items of one value may be returned.
-            If that leaves fewer than k, these come back, with a warning.
-        groups: Makes one query, a blend, of all z with the same entry, shape (Q,), in the order in
-            which the entries first occur; without weights, all weigh the same. A blend's score is
-            the weighted mean of its members' scores, by ``log_likelihood`` or ``kl``.
-        weights: Of the members, shape (Q,), negative for what hits are to be unlike; without
-            groups, all z are one blend. The weights are divided by the sum of the positive ones.
-        distinct: Hide items whose Bhattacharyya distance from a better hit is below this, in nats;
-            the tolerance blurs both.
-        diversify: lambda, above 0 and at most 1: choose hits from each query's best by maximal
-            marginal relevance (:class:`vaeudf.search.selection.Diversified`).
-        candidates: Of how many it chooses; 10 · k unless given.
-
-    Returns:
-        Row numbers of mu, shape (Q, k) int64, best first, equal scores by row number; and their
-        scores, shape (Q, k) float64: nats, or a distance. Where ``distinct`` leaves a query fewer
-        hits than another one, the last are row -1 with the score NaN.
-
-    Raises:
-        InputError: Shapes that do not fit, a number that is not finite, k < 1, an unknown score,
-            or one between Gaussians for queries that are points.
-    """
-    means, log_vars = check_items(mu, log_var)
-    asked = ask(z, query_log_var, means.shape[1], score, tolerance, groups, weights)
-    choice = Choice(distinct=distinct, diversify=diversify, candidates=candidates)
-    rule = rule_for(choice, k, asked, per)
-    kind, tau = asked.score, asked.tolerance
-    labels = np.arange(len(means))
-    warn_of_few(k, len(means), ranked=rule is None)
-    prepared = prepare(
-        kind, means, log_vars, labels, tau, masked=asked.masked, num_queries=len(asked)
-    )
-    found = prepare_queries(kind, asked.mu, asked.log_var, tau)
-    if rule is not None:
-        indices, values = chosen(rule, prepared, found, lambda rows: (means[rows], log_vars[rows]))
-        return indices, asked.scores(values)
-    limit = per_value(per, None, len(means))
-    values, indices, _ = engine.search(prepared, found, k, per=limit)
-    warn_of_few_allowed(limit, k, indices.shape[1], len(means))
-    return indices, asked.scores(values)
 
 
 class PosteriorIndex:
@@ -149,6 +73,30 @@ class PosteriorIndex:
         self._for_blends: Prepared | None = None
         # The last tolerance that was searched with without a filter.
         self._passing: Tolerance | None = None
+        self._compact: Compact | None = None
+
+    @classmethod
+    def in_order(cls, mu: ArrayLike, log_var: ArrayLike, order: ArrayLike) -> PosteriorIndex:
+        """Take in N items as they stand, such as a table's: near ones follow each other already.
+
+        A search returns row numbers.
+
+        Args:
+            mu: Means, shape (N, n).
+            log_var: log sigma², shape (N, n).
+            order: All row numbers, in the order in which items of equal scores are returned, (N,).
+
+        Raises:
+            InputError: Shapes that do not fit, a number that is not finite, or a row number that is
+                missing.
+        """
+        means, log_vars = check_items(mu, log_var)
+        index = cls.__new__(cls)
+        index._mu, index._log_var = means, log_vars
+        index._rows = np.arange(len(means))
+        index._ids, index._labels = in_order(order, len(means))
+        index._forget()
+        return index
 
     @classmethod
     def open(cls, folder: str) -> PosteriorIndex:
@@ -161,17 +109,25 @@ class PosteriorIndex:
             InputError: There is no index, or it is damaged, or another version of vaeudf wrote it.
         """
         arrays = map_arrays(folder)
-        if not _fit(arrays):
-            raise InputError(
-                f"the index in {folder} is damaged: its arrays do not fit each other; save it "
-                "again."
-            )
         index = cls.__new__(cls)
         index._mu, index._log_var = arrays["mu"], arrays["log_var"]
         index._labels, index._rows = arrays["labels"], arrays["rows"]
         index._ids = arrays.get("ids")
-        index._prepared = index._by_query = index._for_blends = index._passing = None
+        index._forget()
         return index
+
+    def _forget(self) -> None:
+        self._prepared = self._by_query = self._for_blends = self._passing = self._compact = None
+
+    def keep_compact(self) -> None:
+        """Keep one preparation for all searches from now on, of 8n to 8n + 30 bytes per item.
+
+        Then no search prepares the items anew, whatever its score and tolerance. Point queries by
+        log_likelihood take some longer with a tolerance of 0, and many queries at once take much
+        longer by other scores, which have no filter.
+        """
+        self._forget()
+        self._compact = Compact(self._mu, self._log_var, self._labels)
 
     def save(self, folder: str, *, overwrite: bool = False) -> None:
         """Write the items to a folder on this machine, in their order, for :meth:`open`.
@@ -239,6 +195,14 @@ class PosteriorIndex:
         given[self._rows] = self._ids[self._labels]
         return given
 
+    @property
+    def in_place(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Mu and log_var, each of shape (N, n), as they are searched: in k-d order.
+
+        Of an index that was made by :meth:`in_order`, that is the order of its row numbers.
+        """
+        return self._mu, self._log_var
+
     def search(
         self,
         z: ArrayLike,
@@ -255,7 +219,7 @@ class PosteriorIndex:
         diversify: float | None = None,
         candidates: int | None = None,
     ) -> tuple[NDArray[Any], NDArray[np.float64]]:
-        """Return the k items that score best for every query, as :func:`nearest` does.
+        """Return the k items that score best for every query, as :func:`vaeudf.nearest` does.
 
         The first search by a score and tolerance, or with open dimensions, prepares the items for
         it; what is prepared is kept until a search that needs something else. Which dimensions are
@@ -287,24 +251,14 @@ class PosteriorIndex:
             and the ids without meaning (row -1, where items have no ids).
 
         Raises:
-            InputError: As :func:`nearest`.
+            InputError: As :func:`vaeudf.nearest`.
         """
         asked = ask(z, query_log_var, self.latent_dim, score, tolerance, groups, weights)
         choice = Choice(distinct=distinct, diversify=diversify, candidates=candidates)
         rule = rule_for(choice, k, asked, per)
         wanted, count = self._wanted(where)
         warn_of_few(k, count, ranked=rule is None)
-        few = len(asked) <= _FEW_QUERIES
-        kind, tau = asked.score, asked.tolerance
-        if kind is LOG_LIKELIHOOD and few and not self._is_prepared(kind, tau):
-            asked = asked.with_own_tolerances()
-            kind, tau = asked.score, asked.tolerance
-        prepared = self._prepare(kind, tau, masked=asked.masked, few=few)
-        found = prepare_queries(
-            kind, asked.mu, asked.log_var, tau, masked=prepared.masked, filtered=prepared.filtered
-        )
-        if wanted is not None:
-            prepared = with_labels(prepared, np.where(wanted, self._labels, -1))
+        prepared, found = self._made_ready(asked, wanted)
         if rule is not None:
             labels, values = chosen(rule, prepared, found, self._posteriors())
             return labels if self._ids is None else self._ids[labels], asked.scores(values)
@@ -312,6 +266,57 @@ class PosteriorIndex:
         values, labels, _ = engine.search(prepared, found, min(k, count), per=limit)
         warn_of_few_allowed(limit, k, labels.shape[1], count)
         return labels if self._ids is None else self._ids[labels], asked.scores(values)
+
+    def log_sum(
+        self,
+        z: ArrayLike,
+        least: float,
+        *,
+        tolerance: ArrayLike = 0.0,
+        where: ArrayLike | None = None,
+    ) -> NDArray[np.float64]:
+        """Return log Σ q(z|x) over the items with log q(z|x) ≥ least, for every query.
+
+        Args:
+            z: Points, shape (Q, n), or (n,) for one, NaN in dimensions that are left open.
+            least: In nats.
+            tolerance: As of :meth:`search`.
+            where: As there.
+
+        Returns:
+            Shape (Q,), in nats; -inf where there is no such item.
+
+        Raises:
+            InputError: As :meth:`search`.
+        """
+        asked = ask(z, None, self.latent_dim, LOG_LIKELIHOOD.name, tolerance)
+        prepared, found = self._made_ready(asked, self._wanted(where)[0])
+        sums = LogSums(len(asked))
+        nothing, cuts = np.full(len(asked), np.inf), np.full(len(asked), float(least))
+        engine.candidates(prepared, found, 1, nothing, sums=sums, cuts=cuts)
+        return sums.logarithms()
+
+    def _made_ready(
+        self, asked: Asked, wanted: NDArray[np.bool_] | None
+    ) -> tuple[Prepared, Queries]:
+        """Return the items, of which perhaps some alone are wanted, and the queries."""
+        few = len(asked) <= _FEW_QUERIES
+        if asked.score is LOG_LIKELIHOOD and (
+            self._compact is not None
+            or (few and not self._is_prepared(LOG_LIKELIHOOD, asked.tolerance))
+        ):
+            asked = asked.with_own_tolerances()
+        kind, tau = asked.score, asked.tolerance
+        if self._compact is not None:
+            prepared = self._compact.prepared(kind, tau)
+        else:
+            prepared = self._prepare(kind, tau, masked=asked.masked, few=few)
+        queries = prepare_queries(
+            kind, asked.mu, asked.log_var, tau, masked=prepared.masked, filtered=prepared.filtered
+        )
+        if wanted is not None:
+            prepared = with_labels(prepared, np.where(wanted, self._labels, -1))
+        return prepared, queries
 
     def _is_prepared(self, kind: Score, tau: Tolerance) -> bool:
         """Return whether the items are ready for this, or for nothing yet, which will be next."""
@@ -329,6 +334,7 @@ class PosteriorIndex:
             return blends
         by_query = kind is LOG_LIKELIHOOD_BY_QUERY
         prepared = self._by_query if by_query else self._prepared
+        masked = kind.features_for(masked=masked).masked
         if prepared is not None and prepared.score is kind and (prepared.masked or not masked):
             if prepared.tolerance == tau:
                 return prepared
@@ -366,20 +372,6 @@ class PosteriorIndex:
                 f"shape ({len(self)},), one for each item in the order of ids."
             )
         return mask[self._rows], int(np.count_nonzero(mask))
-
-
-def _fit(arrays: dict[str, NDArray[Any]]) -> bool:
-    """Return whether the arrays of a saved index are there and fit each other."""
-    if not {"mu", "log_var", "labels", "rows"} <= arrays.keys():
-        return False
-    mu, log_var, labels, rows = (arrays[name] for name in ("mu", "log_var", "labels", "rows"))
-    return (
-        mu.ndim == 2
-        and mu.dtype in (np.float32, np.float64)
-        and (mu.shape, mu.dtype) == (log_var.shape, log_var.dtype)
-        and labels.shape == rows.shape == arrays.get("ids", rows).shape == mu.shape[:1]
-        and labels.dtype == rows.dtype == np.int64
-    )
 
 
 def _scale(log_var: NDArray[Any]) -> NDArray[np.float64] | None:

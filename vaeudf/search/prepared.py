@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from vaeudf.gaussian.checks import Tolerance
 from vaeudf.gaussian.scores import Score
+from vaeudf.gaussian.scores.score import NO_FEATURES
 from vaeudf.gaussian.variances import log_tau2
 from vaeudf.numerics.boxes import Boxes
 from vaeudf.search.kernels import BLOCK, FAN_OUT, fill_features
@@ -171,6 +172,30 @@ def with_tolerance(prepared: Prepared, tolerance: Tolerance) -> Prepared:
         tolerance=tolerance,
         items=prepared.items._replace(log_tau2=_each_log_tau2(tolerance, n)),
         nodes=_nodes(prepared.score, tolerance, prepared.boxes, prepared.nodes.starts),
+        filtered=False,
+    )
+
+
+def with_bounds_of(prepared: Prepared, score: Score, tolerance: Tolerance) -> Prepared:
+    """Return the same items for any score and tolerance: with its bounds, but without a filter.
+
+    Args:
+        prepared: Items with a tree of boxes, unless there are none.
+        score: What to rank by.
+        tolerance: tau.
+    """
+    n = prepared.items.mu.shape[1]
+    nodes = prepared.nodes
+    if nodes is not None and prepared.boxes is not None:
+        nodes = _nodes(score, tolerance, prepared.boxes, nodes.starts)
+    return replace(
+        prepared,
+        score=score,
+        tolerance=tolerance,
+        items=prepared.items._replace(
+            code=score.code, features=NO_FEATURES, log_tau2=_each_log_tau2(tolerance, n)
+        ),
+        nodes=nodes,
         filtered=False,
     )
 

@@ -81,8 +81,24 @@ def map_arrays(folder: str) -> dict[str, NDArray[Any]]:
         except (OSError, ValueError, EOFError) as error:
             raise _damaged(folder, f"{name}.npy is missing or cut short") from error
         arrays[str(name)] = np.asarray(mapped)
+    if not _fit(arrays):
+        raise _damaged(folder, "its arrays do not fit each other")
     return arrays
 
 
 def _damaged(folder: str, found: str) -> InputError:
     return InputError(f"the index in {folder} is damaged: {found}; save it again.")
+
+
+def _fit(arrays: dict[str, NDArray[Any]]) -> bool:
+    """Return whether the arrays of a saved index are there and fit each other."""
+    if not {"mu", "log_var", "labels", "rows"} <= arrays.keys():
+        return False
+    mu, log_var, labels, rows = (arrays[name] for name in ("mu", "log_var", "labels", "rows"))
+    return (
+        mu.ndim == 2
+        and mu.dtype in (np.float32, np.float64)
+        and (mu.shape, mu.dtype) == (log_var.shape, log_var.dtype)
+        and labels.shape == rows.shape == arrays.get("ids", rows).shape == mu.shape[:1]
+        and labels.dtype == rows.dtype == np.int64
+    )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 import secrets
+import socket
 import threading
 import time
 import webbrowser
@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from vaeudf.errors import InputError
+from vaeudf.model.py_files import use_py_files
 from vaeudf.table.open import open_posteriors
 from vaeudf.workflows.cli import Summary, option
 from vaeudf.workflows.option_groups import CatalogOptions, CodeOptions, VersionOptions
@@ -57,15 +58,15 @@ def explore(options: Explore) -> Summary:
     began = time.monotonic()
     from vaeudf.explore.server import listen
 
-    listening = listen(options.host, options.port)
-    with listening:
+    use_py_files(options.py_files)
+    # Before a table is loaded, which may take seconds: the port may be taken.
+    with listen(options.host, options.port) as listening:
         return _serve(options, listening, began)
 
 
-def _serve(options: Explore, listening: object, began: float) -> Summary:
-    import socket
-
+def _serve(options: Explore, listening: socket.socket, began: float) -> Summary:
     from vaeudf.explore.api import Api, body_limit
+    from vaeudf.explore.cache import default_folder
     from vaeudf.explore.guard import Guard, is_loopback
     from vaeudf.explore.loaded_table import LoadedTable
     from vaeudf.explore.server import address_of, serve
@@ -74,16 +75,23 @@ def _serve(options: Explore, listening: object, began: float) -> Summary:
     from vaeudf.explore.workers import Workers
     from vaeudf.images.decode import without_warnings
 
-    assert isinstance(listening, socket.socket)
-    cache = Path(options.cache) if options.cache else _default_cache()
+    cache = Path(options.cache) if options.cache else default_folder()
     loaded = LoadedTable.load(open_posteriors(options.table, options.version), cache=cache)
     versions = Watcher(loaded, cache=cache)
     sources = Sources(options.catalog, options.model, options.trust_model)
     token = None if is_loopback(options.host) else secrets.token_urlsafe(16)
     address = address_of(options.host, listening, token)
+    service = Service(versions, sources)
+    served = service.current()
+    for named, reason in (
+        (options.model, served.model.why_not_decode),
+        (options.catalog, served.pictures.why_not),
+    ):
+        if named is not None and reason is not None:
+            raise InputError(reason)
     workers = Workers()
     app = Guard(
-        Api(Service(versions, sources), workers).app(),
+        Api(service, workers).app(),
         host=options.host,
         port=listening.getsockname()[1],
         token=token,
@@ -118,7 +126,3 @@ def _serve(options: Explore, listening: object, began: float) -> Summary:
         "requests": requests,
         "seconds": round(time.monotonic() - began, 1),
     }
-
-
-def _default_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vaeudf"

@@ -1,0 +1,97 @@
+"""What was made ready of versions, kept in a folder on this machine and mapped into memory.
+
+A folder for each table, in it one for each version, which appears whole or not at all. Two versions
+of a table are kept: those who have an older one mapped do not lose it, for its files stay until
+they are closed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from vaeudf.storage.locations import filesystem
+from vaeudf.storage.outputs import replacing
+from vaeudf.table.open import PosteriorTable
+
+_FORMAT = "1"
+_KEPT = 2
+
+
+def default_folder() -> Path:
+    """Return where versions are kept unless another folder is named."""
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(caches) / "vaeudf"
+
+
+class VersionCache:
+    """The place of one version in a folder of many."""
+
+    def __init__(self, folder: Path, table: PosteriorTable) -> None:
+        """Find the place of a version; nothing is written."""
+        self._versions = folder / "tables" / _digest(table.uri)[:16]
+        self.folder = self._versions / _digest(*_facts(table))[:32]
+
+    def is_there(self) -> bool:
+        """Whether the version was kept."""
+        return self.folder.is_dir()
+
+    def make(self, write: Callable[[Path], None]) -> None:
+        """Keep the version.
+
+        Args:
+            write: Writes its files to a folder that is there.
+
+        Raises:
+            OSError: The folder cannot be written.
+        """
+        self._versions.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with replacing(str(self.folder)) as staging:
+            Path(staging).mkdir(mode=0o700)
+            write(Path(staging))
+        self._forget_older()
+
+    def forget(self) -> None:
+        """Remove the version, such as one that is damaged."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _forget_older(self) -> None:
+        others = [one for one in self._versions.iterdir() if one != self.folder]
+        # Hidden ones are being written.
+        others = [one for one in others if one.is_dir() and not one.name.startswith(".")]
+        for one in sorted(others, key=_modified, reverse=True)[_KEPT - 1 :]:
+            shutil.rmtree(one, ignore_errors=True)
+
+
+def _modified(folder: Path) -> float:
+    # Another process may remove it.
+    with suppress(OSError):
+        return folder.stat().st_mtime
+    return 0.0
+
+
+def _facts(table: PosteriorTable) -> Iterator[str]:
+    """Yield what tells a version from all others, and from another of files of the same names."""
+    yield f"{_FORMAT} {table.latent_dim} {table.version}"
+    snapshot = table.snapshot
+    for uri in table.files:
+        yield uri
+        if uri in snapshot.deleted:
+            yield _digest(*map(str, snapshot.deleted[uri].tolist()))
+    if snapshot.columns is not None:
+        # A table's files never change, and their names are never used again.
+        yield f"{snapshot.columns.schema.to_string(show_field_metadata=False)}"
+        yield repr(sorted(snapshot.columns.names.items()))
+        return
+    for uri in table.files:
+        files, inner = filesystem(uri)
+        info = files.get_file_info(inner)
+        yield f"{info.size} {info.mtime_ns}"
+
+
+def _digest(*texts: str) -> str:
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()
