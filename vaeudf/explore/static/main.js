@@ -9,7 +9,7 @@ import { Hits } from "./hits.js";
 import { Likes } from "./likes.js";
 import { MapPanel } from "./map.js";
 import { goTo, moving, stop } from "./motion.js";
-import { about, count, round } from "./numbers.js";
+import { count, howMany, round } from "./numbers.js";
 import { Options } from "./options.js";
 import { Photo } from "./photo.js";
 import { questionOf } from "./question.js";
@@ -87,7 +87,7 @@ function start(table) {
 
   const say = calmly(STATUS_MILLISECONDS, (answer) => {
     const best = answer.hits.length ? `, the best is ${answer.hits[0].item_id}` : "";
-    const here = answer.here === null ? "" : `; ${about(answer.here)} items here`;
+    const here = answer.here === null ? "" : `; ${howMany(answer.here, table.items)}`;
     byId("status").textContent = `${answer.hits.length} items${best}${here}`;
   });
   let asked = "";

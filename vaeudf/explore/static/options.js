@@ -1,7 +1,6 @@
 /** How hits are chosen: how many, how precisely z is meant, how alike they may be. */
 
 import { byId, el, fill, numberIn } from "./elements.js";
-
 import { whyNotRerank } from "./question.js";
 
 const TITLE = "Rank the best again by how likely the decoder takes their own pictures to be: log p(x|z)";

@@ -1,7 +1,7 @@
 /** The picture that the sliders decode to, and how many items are there. */
 
 import { byId, el } from "./elements.js";
-import { about, count } from "./numbers.js";
+import { count, howMany } from "./numbers.js";
 import { decode, Latest } from "./service.js";
 import { decodedZ } from "./state.js";
 
@@ -51,7 +51,7 @@ export class Stage {
   answered(answer) {
     const { here, hits, matching } = answer;
     byId("here").textContent =
-      here === null ? "" : `${about(here)} of ${count(this.table.items)} items here`;
+      here === null ? "" : howMany(here, this.table.items);
     byId("matching").textContent =
       matching === this.table.items ? "" : `${count(matching)} of ${count(this.table.items)} pass the filters`;
     // Phones show the sliders below the picture and the hits below those: this is what moves meanwhile.
