@@ -36,7 +36,7 @@ HITS = 24
 REPEATS = 400
 USERS = 50
 SECONDS = 15.0
-_ROOT = Path(__file__).parents[1]
+_JOB = (sys.executable, str(Path(__file__).parents[1] / "jobs" / "explore.py"))
 _FILE_ROWS = 1_000_000
 _CATEGORIES = ("coat", "dress", "hat", "shirt", "shoes", "trousers")
 
@@ -114,8 +114,7 @@ class Running:
     def __init__(self, table: str, cache: Path, first: Asked) -> None:
         began = time.perf_counter()
         self.process = subprocess.Popen(
-            [sys.executable, str(_ROOT / "jobs" / "explore.py"), "--table", table]
-            + ["--port", "0", "--cache", str(cache)],
+            [*_JOB, "--table", table, "--port", "0", "--cache", str(cache)],
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             text=True,

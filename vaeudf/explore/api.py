@@ -80,7 +80,7 @@ class Api:
             ("/api/decode", self._decode_many),
             ("/api/encode", self._encode),
         ]
-        return Starlette(
+        app = Starlette(
             routes=[
                 *(Route(path, endpoint, methods=["GET"]) for path, endpoint in get),
                 *(Route(path, endpoint, methods=["POST"]) for path, endpoint in post),
@@ -97,6 +97,9 @@ class Api:
                 Exception: _fault,
             },
         )
+        # What is not there is not somewhere else.
+        app.router.redirect_slashes = False
+        return app
 
     async def _page(self, request: Request) -> Response:
         return static_file(request, "index.html")
