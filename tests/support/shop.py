@@ -56,13 +56,23 @@ class Shop(NamedTuple):
     rows: pa.Table
 
 
-def make_shop(folder: Path, num_items: int = 24) -> Shop:
-    """Draw garments and encode them with a model that says how its output is read."""
+def make_shop(folder: Path, num_items: int = 24, contrast: float = 1.0) -> Shop:
+    """Draw garments and encode them with a model that says how its output is read.
+
+    Args:
+        folder: Where to.
+        num_items: How many.
+        contrast: The decoder's weights are so many times as large: with 5, two z decode to
+            pictures that differ.
+    """
     torch.manual_seed(3)
     networks = conv_vae(**ARGUMENTS)
     with torch.no_grad():
         networks.encoder.head.weight[:LATENT_DIM].mul_(300.0)
         networks.encoder.head.weight[LATENT_DIM:].mul_(30.0)
+        for weight in networks.decoder.parameters():
+            if weight.ndim > 1:
+                weight.mul_(contrast)
     manifest = Manifest("conv_vae", ARGUMENTS, LATENT_DIM, SPEC, likelihood=GaussianPixels(0.02))
     folder.mkdir(parents=True, exist_ok=True)
     model = str(folder / "model")

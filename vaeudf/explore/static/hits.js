@@ -9,7 +9,12 @@ const MEANINGS = {
 };
 const SIZE = { width: 320, height: 320 };
 
-const shownValue = (value) => (typeof value === "number" ? String(Math.round(value * 1000) / 1000) : String(value));
+/** A fact in words: numbers and truth values say nothing without their column's name. */
+function fact(name, value) {
+  if (typeof value === "boolean") return value ? name : `not ${name}`;
+  if (typeof value === "number") return `${name} ${Math.round(value * 1000) / 1000}`;
+  return typeof value === "string" ? value : JSON.stringify(value);
+}
 
 class Card {
   constructor(hit, actions) {
@@ -72,7 +77,7 @@ class Card {
     press(this.like, state.liked.includes(this.id));
     press(this.unlike, state.disliked.includes(this.id));
     const facts = Object.entries(hit.columns).filter(([, value]) => value !== null);
-    this.facts.replaceChildren(...facts.map(([name, value]) => el("span", { title: name }, shownValue(value))));
+    this.facts.replaceChildren(...facts.map(([name, value]) => el("span", { title: name }, fact(name, value))));
     const reranked = hit.log_p_x_given_z !== undefined;
     this.score.textContent = reranked ? `${number(hit.log_p_x_given_z, 1)}` : number(hit[answer.score]);
     this.score.title = reranked
@@ -94,7 +99,7 @@ class Card {
     for (const { dimension, nats } of hit.costliest ?? []) {
       const bar = el("span", { class: "cost" });
       bar.style.setProperty("--part", Math.abs(nats) / worst);
-      lines.push(el("div", { title: `What z${dimension} costs` }, el("span", {}, `z${dimension}`), bar, el("b", {}, number(nats))));
+      lines.push(el("div", { title: `What z${dimension} costs` }, el("span", {}, `z${dimension}`), bar, el("b", {}, number(-nats))));
     }
     if (hit.picture_error !== undefined) line("picture error", hit.picture_error, "Mean squared difference from the decoded picture");
     this.why.replaceChildren(...lines);

@@ -45,7 +45,7 @@ const normal = () => Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * 
 
 function introduce(table) {
   document.title = `Explore ${table.title}`;
-  byId("title").textContent = table.title;
+  byId("title").textContent = `Explore ${table.title}`;
   byId("lead").textContent = table.can.decode
     ? "Move the sliders: the picture changes with them, and beside it are the items of the catalog that fit it best. Click an item to go to it."
     : "Move the sliders: the items of the catalog that fit them best follow. Click an item to go to it.";

@@ -2,6 +2,9 @@
 
 import { byId, el, fill, numberIn } from "./elements.js";
 
+import { whyNotRerank } from "./question.js";
+
+const TITLE = "Rank the best again by how likely the decoder takes their own pictures to be: log p(x|z)";
 const USUAL_DISTINCT = 0.5;
 
 export class Options {
@@ -86,10 +89,12 @@ function distinctField(store, form) {
 
 function rerankField(store, table, form) {
   const box = el("input", { type: "checkbox", onchange: () => store.change({ rerank: box.checked }) });
-  const reason = table.can.rerank ? "Rank the best again by how likely the decoder takes their own pictures to be: log p(x|z)" : table.why_not.rerank;
-  form.append(el("label", { class: "check", title: reason }, box, " Compare pictures"));
-  box.disabled = !table.can.rerank;
-  return ({ rerank }) => {
-    box.checked = rerank;
+  const label = el("label", { class: "check" }, box, " Compare pictures");
+  form.append(label);
+  return (state) => {
+    const now = table.can.rerank ? whyNotRerank(state) : table.why_not.rerank;
+    box.checked = state.rerank;
+    box.disabled = now !== null;
+    label.title = now ?? TITLE;
   };
 }

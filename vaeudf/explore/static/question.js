@@ -25,12 +25,20 @@ export function conditionOf(state) {
   return parts.filter(Boolean).join(" AND ");
 }
 
+/** Why pictures cannot be compared with this question; null if they can. */
+export function whyNotRerank(state) {
+  if (state.disliked.length || state.liked.length > 1) return "Pictures are compared with that of one z, and this is a blend";
+  if (state.liked.length === 0 && state.open.includes(true)) return "Pictures are compared with that of a z without open dimensions";
+  return null;
+}
+
 /** The body of POST /api/search. */
 export function questionOf(state) {
   const question = { k: state.k };
   if (state.liked.length) question.like = state.liked;
   else question.z = state.z.map((value, i) => (state.open[i] ? null : value));
   if (state.disliked.length) question.unlike = state.disliked;
+  if (state.liked.length || state.disliked.length) question.exclude_self = true;
   const rough = state.liked.length === 0 && state.rough.some((tau) => tau !== null);
   if (rough) question.tolerance = state.rough.map((tau) => tau ?? state.tolerance);
   else question.tolerance = state.tolerance;
@@ -38,6 +46,6 @@ export function questionOf(state) {
   if (where) question.where = where;
   if (state.per) question.per = `${state.per.column}:${state.per.count}`;
   if (state.distinct) question.distinct = state.distinct;
-  if (state.rerank) question.rerank = "picture";
+  if (state.rerank && whyNotRerank(state) === null) question.rerank = "picture";
   return question;
 }

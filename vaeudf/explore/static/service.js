@@ -44,9 +44,9 @@ export const getItem = async (id) => (await request(`/api/item?${new URLSearchPa
 export const search = async (question, signal) =>
   (await request("/api/search", posted(question, signal))).json();
 
-/** One z as a picture. */
-export const decode = async (z, signal) =>
-  (await request(`/api/decode?z=${z.join(",")}`, { signal })).blob();
+/** One z as a picture; the model's id lets the browser keep it. */
+export const decode = async (z, model, signal) =>
+  (await request(`/api/decode?${new URLSearchParams({ z: z.join(","), model: model ?? "" })}`, { signal })).blob();
 
 /** Several z as one picture, side by side. */
 export const decodeRow = async (rows, signal) =>

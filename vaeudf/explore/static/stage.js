@@ -19,8 +19,9 @@ export class Stage {
       byId("no-decoder").textContent = table.why_not.decode;
       return;
     }
-    Object.assign(this.image, { width: table.picture.width, height: table.picture.height, hidden: false });
-    this.latest = new Latest(decode, (blob) => this.#show(blob), (error) => {
+    this.image.hidden = false;
+    if (table.picture) Object.assign(this.image, { width: table.picture.width, height: table.picture.height });
+    this.latest = new Latest((z, signal) => decode(z, table.model_id, signal), (blob) => this.#show(blob), (error) => {
       if (error) this.#asked = "";
       fail(error);
     });

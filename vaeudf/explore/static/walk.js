@@ -28,7 +28,7 @@ class End {
     this.go.disabled = false;
     if (this.walk.table.can.decode) {
       try {
-        const blob = await decode(decodedZ(this.state));
+        const blob = await decode(decodedZ(this.state), this.walk.table.model_id);
         this.go.replaceChildren(el("img", { src: URL.createObjectURL(blob), alt: "" }), el("span", { class: "rank" }, this.name));
       } catch (error) {
         this.walk.fail(error);
