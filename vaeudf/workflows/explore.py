@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+import vaeudf
 from vaeudf.errors import InputError
 from vaeudf.model.py_files import use_py_files
 from vaeudf.table.open import open_posteriors
@@ -97,7 +98,7 @@ def _serve(options: Explore, listening: socket.socket, began: float) -> Summary:
             raise InputError(reason)
     workers = Workers()
     app = Guard(
-        Api(service, workers).app(),
+        Api(service, workers, vaeudf.__version__).app(),
         host=options.host,
         port=listening.getsockname()[1],
         token=token,
