@@ -26,7 +26,7 @@ def live(table: str) -> Iterator[str]:
     workers = Workers()
     with listen("127.0.0.1", 0) as listening:
         port = listening.getsockname()[1]
-        api = Api(Service(watcher, Sources()), workers)
+        api = Api(Service(watcher, Sources()), workers, "0.1.0")
         app = Guard(api.app(), host="127.0.0.1", port=port, token=None, limit_of=body_limit)
         server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None))
         thread = threading.Thread(target=server.run, args=([listening],))

@@ -91,7 +91,7 @@ class TableDescription(msgspec.Struct, frozen=True, kw_only=True):
         can: What the service can do.
         why_not: The reasons for what it cannot, by name.
         picture: Of what z decodes to; null as long as the model is being loaded.
-        tolerance: A good one to start with, in units of z.
+        tolerance: What the page starts with, in units of z.
     """
 
     title: str

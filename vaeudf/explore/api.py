@@ -15,7 +15,6 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-import vaeudf
 from vaeudf.errors import BundleError, InputError, StoreError, TableError
 from vaeudf.explore.answers import Encoded, Health, Item, Nearest, Points
 from vaeudf.explore.guard import Limit
@@ -55,9 +54,9 @@ def body_limit(path: str) -> Limit:
 class Api:
     """Answers requests from what a service has at hand."""
 
-    def __init__(self, service: Service, workers: Workers) -> None:
-        """Take what answers, and who does the work."""
-        self._service, self._workers = service, workers
+    def __init__(self, service: Service, workers: Workers, release: str) -> None:
+        """Take what answers, who does the work, and which release of the package this is."""
+        self._service, self._workers, self._release = service, workers, release
 
     def app(self) -> Starlette:
         """Return the app, unguarded."""
@@ -80,7 +79,7 @@ class Api:
             ("/api/decode", self._decode_many),
             ("/api/encode", self._encode),
         ]
-        return Starlette(
+        app = Starlette(
             routes=[
                 *(Route(path, endpoint, methods=["GET"]) for path, endpoint in get),
                 *(Route(path, endpoint, methods=["POST"]) for path, endpoint in post),
@@ -97,6 +96,9 @@ class Api:
                 Exception: _fault,
             },
         )
+        # What is not there is not somewhere else.
+        app.router.redirect_slashes = False
+        return app
 
     async def _page(self, request: Request) -> Response:
         return static_file(request, "index.html")
@@ -105,7 +107,7 @@ class Api:
         return static_file(request, request.path_params["path"])
 
     async def _openapi(self, request: Request) -> Response:
-        return _json(document())
+        return _json(document(self._release))
 
     async def _health(self, request: Request) -> Response:
         served = self._service.current()
@@ -116,7 +118,7 @@ class Api:
                 version=loaded.version,
                 items=loaded.num_items,
                 latent_dim=loaded.latent_dim,
-                vaeudf=vaeudf.__version__,
+                vaeudf=self._release,
                 loaded_at=served.since.isoformat(timespec="seconds"),
                 newer_version_failed=self._service.failure,
             )

@@ -76,7 +76,8 @@ def _modified(folder: Path) -> float:
 
 def _facts(table: PosteriorTable) -> Iterator[str]:
     """Yield what tells a version from all others, and from another of files of the same names."""
-    yield f"{_FORMAT} {table.latent_dim} {table.version}"
+    # Not its number: a commit that changes no row, such as a note, makes a version like the last.
+    yield f"{_FORMAT} {table.latent_dim}"
     snapshot = table.snapshot
     for uri in table.files:
         yield uri

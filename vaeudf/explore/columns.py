@@ -72,9 +72,9 @@ Kind = Literal["number", "category", "text"]
 
 def describe(name: str, values: pa.ChunkedArray) -> Column:
     """Return what a column holds."""
+    if pa.types.is_dictionary(values.type):
+        values = pc.cast(values, values.type.value_type)
     kind = values.type
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         return _numbers(name, values, kind)
     if pa.types.is_boolean(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind):
@@ -90,10 +90,10 @@ def describe(name: str, values: pa.ChunkedArray) -> Column:
 
 def _numbers(name: str, values: pa.ChunkedArray, kind: pa.DataType) -> NumberColumn:
     whole = bool(pa.types.is_integer(kind))
-    numbers = values if whole else pc.cast(values, pa.float64(), safe=False)
-    if not whole:
-        numbers = pc.if_else(pc.is_finite(numbers), numbers, None)
-    ends = pc.min_max(numbers).as_py()
-    if ends["min"] is None:
-        return NumberColumn(name=name, low=None, high=None, integers=whole)
-    return NumberColumn(name=name, low=float(ends["min"]), high=float(ends["max"]), integers=whole)
+    if pa.types.is_floating(kind):
+        # pyarrow has no is_finite of halves.
+        values = pc.cast(values, pa.float64())
+        values = pc.if_else(pc.is_finite(values), values, None)
+    ends = pc.min_max(values).as_py()
+    low, high = (None if end is None else float(end) for end in (ends["min"], ends["max"]))
+    return NumberColumn(name=name, low=low, high=high, integers=whole)

@@ -1,9 +1,9 @@
 """Which items fulfil a condition in SQL, as ``query_topk --where`` takes it.
 
-The condition is parsed as Spark parses it, and only what is known to mean the same in both is handed
-to DuckDB, which evaluates it on the columns in memory: columns, literals, comparisons, arithmetic
-and some functions. There are no subqueries, no tables and no statements, so nothing but these
-columns is reached; DuckDB is told so, too.
+The condition is parsed as Spark parses it. What means the same to DuckDB is handed to it, which
+evaluates it on the columns in memory: columns, values, comparisons, arithmetic and some functions.
+There are no subqueries, no tables and no statements, so nothing but these columns is reached;
+DuckDB is told so, too.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ class Hit(msgspec.Struct, kw_only=True, omit_defaults=True):
     jeffreys: Number = UNSET
     wasserstein2: Number = UNSET
     bhattacharyya: Number = UNSET
-    mutual_likelihood: Number = UNSET
+    mls: Number = UNSET
     misfit: Number = UNSET
     volume: Number = UNSET
     costliest: list[Cost] | UnsetType = UNSET

@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 
-import vaeudf
 from vaeudf.explore.answers import (
     Encoded,
     Health,
@@ -48,8 +47,12 @@ _Parameters = dict[str, tuple[str, dict[str, Any], bool]]
 
 
 @lru_cache(maxsize=1)
-def document() -> dict[str, Any]:
-    """Return the document, of OpenAPI 3.1."""
+def document(release: str) -> dict[str, Any]:
+    """Return the document, of OpenAPI 3.1.
+
+    Args:
+        release: Of the package.
+    """
     _, schemas = msgspec.json.schema_components(
         _STRUCTS, ref_template="#/components/schemas/{name}"
     )
@@ -58,7 +61,7 @@ def document() -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "vaeudf explore",
-            "version": vaeudf.__version__,
+            "version": release,
             "description": "A posterior table, live: searches, decoded pictures, items and a map.",
         },
         "paths": {

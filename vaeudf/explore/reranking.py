@@ -47,15 +47,21 @@ def search_reranked(
     answer = search(table, request)
     with ThreadPoolExecutor(_THREADS) as pool:
         found = list(pool.map(lambda hit: pictures.pixels(hit.row, spec), answer.hits))
-    read = [place for place, pixels in enumerate(found) if pixels is not None]
+    read = {place: pixels for place, pixels in enumerate(found) if pixels is not None}
+    if answer.hits and not read:
+        raise InputError(
+            f"rerank compares pictures, and none of the {len(answer.hits)} candidates' can be "
+            f"read, such as that of item {answer.hits[0].item_id!r}; name the catalog that has "
+            "them with --catalog."
+        )
     if read:
-        pixels = np.stack([found[place] for place in read]).reshape(len(read), -1)  # type: ignore[arg-type]
+        pixels = np.stack(list(read.values())).reshape(len(read), -1)
         which = np.arange(len(read))
         compared = compare_pixels(pixels, levels, which, np.zeros_like(which), likelihood)
         for place, density, error in zip(read, *compared, strict=True):
             hit = answer.hits[place]
             hit.log_p_x_given_z, hit.picture_error = float(density), float(error)
-    hits = _ranked(answer.hits, read)[: request.k]
+    hits = _ranked(answer.hits, list(read))[: request.k]
     return msgspec.structs.replace(answer, hits=hits, seconds=time.perf_counter() - began)
 
 

@@ -34,17 +34,19 @@ class Versions(Protocol):
 
 @dataclass(frozen=True)
 class Sources:
-    """What options say of where things are.
+    """What options say beside the table.
 
     Attributes:
         catalog: The catalog; None if it is where the table says.
         model: The model; None if it is where the table says.
         trust_model: Whether to run a model's code that is not vaeudf's.
+        tolerance: What the page starts with, in units of z.
     """
 
     catalog: str | None = None
     model: str | None = None
     trust_model: bool = False
+    tolerance: float = 0.0
 
 
 class ServedVersion:
@@ -57,6 +59,7 @@ class ServedVersion:
         self.model = model or TableModel(
             loaded.table, sources.model, trust_model=sources.trust_model
         )
+        self._tolerance = sources.tolerance
         self.since = datetime.now(timezone.utc)
         self._lock = Lock()
         self._maps: dict[Method, Map] = {}
@@ -109,7 +112,7 @@ class ServedVersion:
             picture=None
             if shape is None
             else PictureSize(height=shape[0], width=shape[1], channels=shape[2]),
-            tolerance=0.0,
+            tolerance=self._tolerance,
         )
 
 

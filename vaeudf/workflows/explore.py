@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 import socket
 import threading
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+import vaeudf
 from vaeudf.errors import InputError
 from vaeudf.model.py_files import use_py_files
 from vaeudf.table.open import open_posteriors
@@ -37,6 +39,9 @@ class Explore(VersionOptions, CatalogOptions, CodeOptions):
     )
     open: bool = option(False, help="open the page in a browser")
     model: str | None = option(None, help="the model bundle (default: the table's own)")
+    tolerance: float = option(
+        0.0, help="the tolerance that the page starts with, such as inspect_table recommends"
+    )
     cache: str | None = option(
         None, help="folder on this machine for what is made ready of a table (~/.cache/vaeudf)"
     )
@@ -45,6 +50,8 @@ class Explore(VersionOptions, CatalogOptions, CodeOptions):
         self.check_version()
         if not 0 <= self.port <= 65535:
             raise InputError(f"port is {self.port}; expected 0 to 65535.")
+        if not 0 <= self.tolerance < math.inf:
+            raise InputError(f"tolerance is {self.tolerance:g}; expected 0 or more.")
 
 
 def explore(options: Explore) -> Summary:
@@ -78,7 +85,7 @@ def _serve(options: Explore, listening: socket.socket, began: float) -> Summary:
     cache = Path(options.cache) if options.cache else default_folder()
     loaded = LoadedTable.load(open_posteriors(options.table, options.version), cache=cache)
     versions = Watcher(loaded, cache=cache)
-    sources = Sources(options.catalog, options.model, options.trust_model)
+    sources = Sources(options.catalog, options.model, options.trust_model, options.tolerance)
     token = None if is_loopback(options.host) else secrets.token_urlsafe(16)
     address = address_of(options.host, listening, token)
     service = Service(versions, sources)
@@ -91,7 +98,7 @@ def _serve(options: Explore, listening: socket.socket, began: float) -> Summary:
             raise InputError(reason)
     workers = Workers()
     app = Guard(
-        Api(service, workers).app(),
+        Api(service, workers, vaeudf.__version__).app(),
         host=options.host,
         port=listening.getsockname()[1],
         token=token,

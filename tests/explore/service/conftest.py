@@ -51,7 +51,11 @@ def served() -> Iterator[Callable[..., Client]]:
             service = Service(watcher, sources)
             limit = options.pop("limit_of", body_limit)
             app = Guard(
-                Api(service, workers).app(), host=host, port=8642, token=token, limit_of=limit
+                Api(service, workers, "0.1.0").app(),
+                host=host,
+                port=8642,
+                token=token,
+                limit_of=limit,
             )
             client = stack.enter_context(Client(app, **options))
             client.service, client.watcher = service, watcher  # type: ignore[attr-defined]

@@ -10,6 +10,7 @@ import torch
 
 from tests.support.scene import SPEC
 from tests.support.shop import folder_catalog, publish_shop
+from vaeudf.catalog.catalog_source import CatalogSource
 from vaeudf.images.decode import decode_image
 
 Z = [0.3, -0.2, 0.1, 0.4]
@@ -89,3 +90,12 @@ def test_without_pictures_there_is_none(served, shop, tmp_path):
     answer = served(table).post("/api/search", json={"z": Z, "rerank": "picture"})
     assert answer.status_code == 400
     assert answer.json()["error"].startswith("rerank compares pictures, and there are none: ")
+
+
+def test_a_catalog_that_has_none_of_the_pictures(served, shop, tmp_path):
+    (tmp_path / "empty").mkdir()
+    table = str(tmp_path / "posteriors")
+    publish_shop(shop, table, "r1", catalog=CatalogSource(str(tmp_path / "empty"), "images"))
+    answer = served(table).post("/api/search", json={"z": Z, "rerank": "picture"})
+    assert answer.status_code == 400
+    assert f"none of the {len(shop.images)} candidates' can be read" in answer.json()["error"]

@@ -57,9 +57,9 @@ def test_a_service_from_its_start_to_its_end(shop, shop_table, tmp_path):
             assert client.get("/api/health").json()["items"] == len(shop.images)
             asked = {"z": [0, 0, 0, 0], "k": 2}
             assert len(client.post("/api/search", json=asked).json()["hits"]) == 2
-            # 100 MB: refused, and the answer seen.
+            # Too large: refused, and the answer seen.
             answer = client.post(
-                "/api/encode", content=bytes(100 * 2**20), headers={"content-type": "image/png"}
+                "/api/encode", content=bytes(30 * 2**20), headers={"content-type": "image/png"}
             )
             assert answer.status_code == 413
             assert client.get("/api/health").status_code == 200
