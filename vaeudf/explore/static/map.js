@@ -1,9 +1,10 @@
 /** The whole catalog in two dimensions, on a canvas: a point an item, the hits and z marked. */
 
 import { byId, el } from "./elements.js";
+import { Latest } from "./latest.js";
 import { goTo } from "./motion.js";
 import { clamp } from "./numbers.js";
-import { getItemAt, getMap, getMapColours, getMapPoints, Latest } from "./service.js";
+import { getItemAt, getMap, getMapColours, getMapPoints } from "./service.js";
 import { decodedZ } from "./state.js";
 
 const FULL = 65535;

@@ -1,8 +1,9 @@
 /** A photo that need not be in the catalog: it is encoded, and the sliders go to its mean. */
 
 import { byId, el, icon } from "./elements.js";
+import { ServiceError } from "./latest.js";
 import { goTo } from "./motion.js";
-import { encode, ServiceError } from "./service.js";
+import { encode } from "./service.js";
 
 export class Photo {
   constructor(store, table, fail) {

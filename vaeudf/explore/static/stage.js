@@ -1,8 +1,9 @@
 /** The picture that the sliders decode to, and how many items are there. */
 
 import { byId, el } from "./elements.js";
+import { Latest } from "./latest.js";
 import { count, howMany } from "./numbers.js";
-import { decode, Latest } from "./service.js";
+import { decode } from "./service.js";
 import { decodedZ } from "./state.js";
 
 const MINI = 4;
