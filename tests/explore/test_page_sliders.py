@@ -74,7 +74,7 @@ def test_a_drag_shows_what_it_passes_and_drops_what_is_stale(opened, page_shop):
 
     page.on("request", begin)
     for event in ("requestfinished", "requestfailed"):
-        page.on(event, running.discard)
+        page.on(event, lambda request: running.discard(request))
     box = opened.slider(0).bounding_box()
     middle = box["y"] + box["height"] / 2
     opened.settle()
@@ -184,8 +184,8 @@ def test_undo_redo_and_the_address(opened, browser, url, page_shop):
     opened.set(0, 1)
     opened.set(3, -1)
     opened.button("z1 does not matter").click()
-    hash = "#" + opened.page.url.split("#")[1]
     hits = opened.hits
+    hash = "#" + opened.page.url.split("#")[1]
     with Opened(browser, url, hash) as other:
         assert other.hits == hits == page_shop.items.best([1, None, 0, -1], K)
         assert other.page.url.endswith(hash)

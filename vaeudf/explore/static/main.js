@@ -166,6 +166,7 @@ function start(table) {
   steps();
   unsettled();
   ask();
+  remember();
 }
 
 try {

@@ -55,16 +55,16 @@ export const decodeRow = async (rows, signal) =>
 export const encode = async (file) =>
   (await request("/api/encode", { method: "POST", headers: { "Content-Type": file.type }, body: file })).json();
 
-export const getMap = async () => (await request("/api/map")).json();
+const asked = (path, parameters) => request(`${path}?${new URLSearchParams(parameters)}`);
 
-export const getMapPoints = async () =>
-  new Uint16Array(await (await request("/api/map/points")).arrayBuffer());
+export const getMap = async (method) => (await asked("/api/map", { method })).json();
 
-export const getMapColours = async (column) =>
-  (await request(`/api/map/colors?${new URLSearchParams({ column })}`)).json();
+export const getMapPoints = async (method) =>
+  new Uint16Array(await (await asked("/api/map/points", { method })).arrayBuffer());
 
-export const getItemAt = async (x, y) =>
-  (await request(`/api/map/at?${new URLSearchParams({ x, y })}`)).json();
+export const getMapColours = async (method, column) => (await asked("/api/map/colors", { method, column })).json();
+
+export const getItemAt = async (method, x, y) => (await asked("/api/map/at", { method, x, y })).json();
 
 /**
  * Sends at most one request at a time: the first at once, and after its answer the last of those that
