@@ -43,7 +43,10 @@ export class Basket {
     this.key = `vaeudf basket ${table.model_id}`;
     this.entries = this.#load();
     this.place = byId("basket");
-    byId("collect").addEventListener("click", () => this.add());
+    byId("collect").addEventListener("click", () => {
+      this.add();
+      this.place.scrollIntoView({ block: "nearest" });
+    });
     this.show();
     store.listen((_state, _previous, settled) => settled && this.#command());
   }

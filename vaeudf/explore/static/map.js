@@ -149,20 +149,22 @@ export class MapPanel {
     const ratio = devicePixelRatio || 1;
     const [x0, x1, y0, y1] = this.description.bounds;
     const width = Math.max(Math.round(this.place.clientWidth * ratio), 1);
-    const shape = clamp((y1 - y0) / (x1 - x0) || 1, 0.3, 0.62);
+    const shape = clamp((y1 - y0) / (x1 - x0) || 1, 0.3, 0.5);
     const height = Math.round(width * shape);
     for (const canvas of [this.ground, this.marks]) Object.assign(canvas, { width, height });
     this.margin = 8 * ratio;
     const image = new ImageData(width, height);
     const { data } = image;
     const many = this.points.length / 2;
-    const size = clamp(Math.round(Math.sqrt((width * height) / many) / 4), 1, Math.round(3 * ratio));
+    // Few items are dots, many are single pixels.
+    const radius = clamp(Math.sqrt((width * height) / many) / 14, 0.5, 5 * ratio);
     const opacity = many > 50000 ? 0.5 : 0.75;
     for (let row = 0; row < many; row++) {
       const [red, green, blue] = this.colours[this.codes?.[row]] ?? GREY;
-      const [left, top] = this.#pixel(this.points[2 * row] / FULL, this.points[2 * row + 1] / FULL).map((v) => Math.floor(v - size / 2));
-      for (let y = top; y < top + size; y++)
-        for (let x = left; x < left + size; x++) {
+      const [middle, centre] = this.#pixel(this.points[2 * row] / FULL, this.points[2 * row + 1] / FULL);
+      for (let y = Math.floor(centre - radius); y <= centre + radius; y++)
+        for (let x = Math.floor(middle - radius); x <= middle + radius; x++) {
+          if ((x + 0.5 - middle) ** 2 + (y + 0.5 - centre) ** 2 > radius ** 2 + 0.5) continue;
           const at = 4 * (y * width + x);
           const under = data[at + 3] / 255;
           const alpha = opacity + under * (1 - opacity);
