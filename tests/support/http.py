@@ -13,9 +13,11 @@ import httpx
 class Client:
     """Requests to an app, one after the other or together, in one event loop."""
 
-    def __init__(self, app: Any, base: str = "http://localhost:8642") -> None:
+    def __init__(
+        self, app: Any, base: str = "http://localhost:8642", *, hands_on_faults: bool = True
+    ) -> None:
         self._loop = asyncio.new_event_loop()
-        transport = httpx.ASGITransport(app, raise_app_exceptions=True)
+        transport = httpx.ASGITransport(app, raise_app_exceptions=hands_on_faults)
         self._client = httpx.AsyncClient(transport=transport, base_url=base)
 
     def __enter__(self) -> Client:

@@ -276,9 +276,44 @@ def test_the_api_is_documented(client):
     document = client.get("/api/openapi.json").json()
     assert document["openapi"] == "3.1.0"
     text = json.dumps(document)
+    assert '"items": [' not in text, "which is of older drafts"
     for name in document["components"]["schemas"]:
         assert f"#/components/schemas/{name}" in text
     # Each path answers, if with a problem: there is such a thing.
     for path, operations in document["paths"].items():
         for method in operations:
             assert client.ask(method.upper(), path).status_code not in (404, 405, 500), path
+
+
+def test_a_fault_of_ours_tells_nothing_of_what_is_inside(served, shop_table, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("a secret of the service")
+
+    monkeypatch.setattr("vaeudf.explore.api.search", broken)
+    client = served(shop_table, hands_on_faults=False)
+    answer = client.post("/api/search", json={"z": Z})
+    assert answer.status_code == 500
+    assert answer.json() == {"error": "a fault of the service; what it printed says more."}
+    assert "content-security-policy" in answer.headers
+    assert client.get("/api/health").status_code == 200
+
+
+@pytest.mark.parametrize("method", ["pca"])
+def test_the_map(client, shop, method):
+    found = client.get("/api/map", params={"method": method}).json()
+    assert (found["count"], found["items"]) == (len(shop.images), len(shop.images))
+    points = np.frombuffer(client.get("/api/map/points").content, "<u2").reshape(-1, 2)
+    assert points.shape == (len(shop.images), 2)
+    colors = client.get("/api/map/colors", params={"column": "category"}).json()
+    assert len(base64.b64decode(colors["codes"])) == len(shop.images)
+    low, high = np.array(found["bounds"]).reshape(2, 2).T
+    for row in shop.rows.to_pylist()[:3]:
+        x, y = (np.array(row["mu"]) - found["mean"]) @ np.array(found["axes"]).T
+        assert (low <= [x, y]).all() and ([x, y] <= high).all()
+        there = client.get("/api/map/at", params={"x": x, "y": y}).json()
+        assert there["item_id"] == row["item_id"] and there["mu"] == row["mu"]
+
+
+def test_a_map_by_a_method_that_is_none(client):
+    answer = client.get("/api/map?method=tsne")
+    assert answer.json()["error"] == "method is 'tsne'; expected pca or umap."
