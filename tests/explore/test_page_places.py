@@ -160,7 +160,7 @@ def test_the_basket_is_a_file_for_query_topk(opened, page_shop, tmp_path):
 
     file = downloaded()
     latents = read_queries(str(file))
-    assert list(latents.query_ids) == ["place-1", 'a "b", c']
+    assert list(latents.ids) == ["place-1", 'a "b", c']
     np.testing.assert_array_equal(latents.z, [Z, [Z[0], np.nan, Z[2], Z[3]]])
     np.testing.assert_array_equal(latents.tolerance, [[0, 0, 0, 0], [0.5, 0, 0, 0]])
     words = shlex.split(page.locator("#basket pre").inner_text())

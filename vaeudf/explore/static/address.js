@@ -66,6 +66,6 @@ function filtersOf(text, table) {
   } catch {
     return {};
   }
-  const known = new Set(table.columns.map((column) => column.name));
+  const known = new Set(["item_id", ...table.columns.map((column) => column.name)]);
   return Object.fromEntries(Object.entries(found ?? {}).filter(([name]) => known.has(name)));
 }

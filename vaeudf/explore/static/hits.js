@@ -37,7 +37,7 @@ class Card {
       "li",
       { class: "hit" },
       el("div", { class: "shot" }, this.go, this.rank, this.why, el("div", { class: "tools" }, this.like, this.unlike, this.ask)),
-      el("div", { class: "name" }, name),
+      el("div", { class: "name", title: name }, name),
       this.facts,
       this.score,
     );
