@@ -138,9 +138,10 @@ def test_a_new_version_is_said(browser, url):
 
         opened.page.route("**/api/search", newer)
         opened.set(0, 1)
-        expect(opened.page.get_by_role("alert")).to_contain_text("Version 1 of the table has come")
+        notice = opened.page.locator("#renewed")
+        expect(notice).to_contain_text("of the table has come")
         opened.page.unroute("**/api/search")
         opened.button("Renew sliders and filters").click()
         opened.settle()
         assert opened.z[0] == 1
-        expect(opened.page.get_by_role("alert")).to_be_hidden()
+        expect(notice).to_be_hidden()

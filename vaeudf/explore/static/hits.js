@@ -67,7 +67,9 @@ class Card {
   }
 
   #none(reason) {
-    this.go.replaceChildren(el("span", { class: "none", title: reason }, reason.length > 60 ? "no picture" : reason));
+    // In words of the style sheet: the button is named by what it does.
+    const shown = reason.length > 60 ? "no picture" : reason;
+    this.go.replaceChildren(el("span", { class: "none", title: reason, "data-reason": shown }));
   }
 
   show(hit, answer, table, state) {

@@ -47,7 +47,7 @@ function introduce(table) {
   document.title = `Explore ${table.title}`;
   byId("title").textContent = `Explore ${table.title}`;
   byId("lead").textContent = table.can.decode
-    ? "Move the sliders: the picture changes with them, and beside it are the items of the catalog that fit it best. Click an item to go to it."
+    ? "Move the sliders: the picture follows, and so do the items of the catalog that fit it best. Click an item to go to it."
     : "Move the sliders: the items of the catalog that fit them best follow. Click an item to go to it.";
   const version = table.version === null ? "" : `, version ${table.version}`;
   byId("about").textContent =
@@ -56,8 +56,8 @@ function introduce(table) {
 }
 
 function renewed(version) {
-  byId("error").hidden = false;
-  byId("error").replaceChildren(
+  byId("renewed").hidden = false;
+  byId("renewed").replaceChildren(
     `Version ${version} of the table has come, and the items are from it. `,
     el("button", { type: "button", onclick: () => location.reload() }, "Renew sliders and filters"),
   );
@@ -101,7 +101,7 @@ function start(table) {
       command.show(answer.command);
       say(answer);
       byId("hits").setAttribute("aria-busy", "false");
-      if (answer.version !== table.version) renewed(answer.version);
+      if (answer.version !== table.version && byId("renewed").hidden) renewed(answer.version);
     },
     (error) => {
       const condition = error?.status === 400 && store.state.sql !== "";

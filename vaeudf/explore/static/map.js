@@ -157,7 +157,7 @@ export class MapPanel {
     const { data } = image;
     const many = this.points.length / 2;
     // Few items are dots, many are single pixels.
-    const radius = clamp(Math.sqrt((width * height) / many) / 14, 0.5, 5 * ratio);
+    const radius = clamp(Math.sqrt((width * height) / many) / 10, 0.5, 5 * ratio);
     const opacity = many > 50000 ? 0.5 : 0.75;
     for (let row = 0; row < many; row++) {
       const [red, green, blue] = this.colours[this.codes?.[row]] ?? GREY;

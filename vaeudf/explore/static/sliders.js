@@ -107,7 +107,7 @@ class DimensionPanel {
       this.store.change({ [key]: withElement(state[key], dimension.index, !state[key][dimension.index]) });
     };
     row.lock = toggle(`Lock ${name}: nothing moves it`, icon("lock"), flag("locked"));
-    row.any = toggle(`${name} does not matter`, "any", flag("open"));
+    row.any = toggle(`Any ${name}: it does not matter`, "any", flag("open"));
     row.about = toggle(`Roughly: ${name} has a tolerance of its own`, "≈", () => {
       const { state } = this.store;
       const now = state.rough[dimension.index];

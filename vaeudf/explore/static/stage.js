@@ -5,7 +5,8 @@ import { count, howMany } from "./numbers.js";
 import { decode, Latest } from "./service.js";
 import { decodedZ } from "./state.js";
 
-const MINI = 4;
+/** As many as a tablet has room for; a phone shows fewer. */
+const MINI = 6;
 
 export class Stage {
   #asked = "";
@@ -54,7 +55,7 @@ export class Stage {
       here === null ? "" : howMany(here, this.table.items);
     byId("matching").textContent =
       matching === this.table.items ? "" : `${count(matching)} of ${count(this.table.items)} pass the filters`;
-    // Phones show the sliders below the picture and the hits below those: this is what moves meanwhile.
+    // On small screens the hits may be out of sight while the sliders move.
     const mini = this.table.can.pictures ? hits.slice(0, MINI) : [];
     byId("mini").replaceChildren(...mini.map((hit) => el("img", { src: hit.picture, alt: "" })));
   }
