@@ -30,7 +30,11 @@ function numberField(column, field, put) {
 function categoryField(column, field, put) {
   const boxes = column.values.map(({ value, count: items }) => {
     const box = el("input", { type: "checkbox", onchange: () => changed() });
-    return { value, box, label: el("label", { class: "chip" }, box, `${value} `, el("small", {}, count(items))) };
+    return {
+      value,
+      box,
+      label: el("label", { class: "chip" }, box, `${value} `, el("small", {}, count(items))),
+    };
   });
   const changed = () => {
     const values = boxes.filter(({ box }) => box.checked).map(({ value }) => value);

@@ -41,7 +41,8 @@ function calmly(milliseconds, call) {
 }
 
 /** A sample of N(0, 1), by Box and Muller (1958). */
-const normal = () => Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
+const normal = () =>
+  Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
 
 function introduce(table) {
   document.title = `Explore ${table.title}`;
@@ -150,10 +151,16 @@ function start(table) {
   byId("redo").addEventListener("click", () => (stop(), store.redo()));
   byId("reset").addEventListener("click", () => (stop(), store.change(initialState(table))));
   byId("random").addEventListener("click", () =>
-    goTo(store, store.state.z.map(() => round(normal(), 2)), { liked: [] }),
+    goTo(
+      store,
+      store.state.z.map(() => round(normal(), 2)),
+      { liked: [] },
+    ),
   );
   addEventListener("keydown", (event) => {
-    const typing = event.target.matches?.("input:not([type=range], [type=checkbox]), select, textarea");
+    const typing = event.target.matches?.(
+      "input:not([type=range], [type=checkbox]), select, textarea",
+    );
     if (typing || !(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== "z") return;
     event.preventDefault();
     byId(event.shiftKey ? "redo" : "undo").click();

@@ -9,11 +9,26 @@ import { decodedZ } from "./state.js";
 const FULL = 65535;
 /** Told apart on light and on dark ground, also by most who see few colours (after Okabe and Ito, 2008). */
 const PALETTE = [
-  [0, 114, 178], [213, 94, 0], [0, 158, 115], [204, 121, 167], [230, 159, 0],
-  [86, 180, 233], [148, 103, 189], [140, 86, 75], [127, 160, 30], [220, 60, 80],
+  [0, 114, 178],
+  [213, 94, 0],
+  [0, 158, 115],
+  [204, 121, 167],
+  [230, 159, 0],
+  [86, 180, 233],
+  [148, 103, 189],
+  [140, 86, 75],
+  [127, 160, 30],
+  [220, 60, 80],
 ];
 /** From few to many, equally bright steps (viridis, by Smith and van der Walt, 2015), without its ends. */
-const RAMP = [[70, 50, 126], [54, 92, 141], [39, 127, 142], [31, 161, 135], [74, 193, 109], [160, 218, 57]];
+const RAMP = [
+  [70, 50, 126],
+  [54, 92, 141],
+  [39, 127, 142],
+  [31, 161, 135],
+  [74, 193, 109],
+  [160, 218, 57],
+];
 const GREY = [136, 146, 156];
 const REST_MILLISECONDS = 90;
 const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
@@ -69,7 +84,8 @@ export class MapPanel {
     Object.entries({
       tabindex: "0",
       role: "application",
-      "aria-label": "Map of all items. Arrow keys move a cross, Enter sets the sliders to the item nearest to it.",
+      "aria-label":
+        "Map of all items. Arrow keys move a cross, Enter sets the sliders to the item nearest to it.",
     }).forEach(([name, value]) => this.place.setAttribute(name, value));
     this.nearest = new Latest(
       ({ at }) => getItemAt(this.description.method, ...at),
@@ -78,7 +94,9 @@ export class MapPanel {
     );
     this.place.addEventListener("pointermove", (event) => this.#hover(event));
     this.place.addEventListener("pointerleave", () => this.#leave());
-    this.place.addEventListener("click", (event) => this.nearest.ask({ at: this.#at(event), go: true }));
+    this.place.addEventListener("click", (event) =>
+      this.nearest.ask({ at: this.#at(event), go: true }),
+    );
     this.place.addEventListener("keydown", (event) => this.#key(event));
     this.place.addEventListener("blur", () => this.#leave());
     this.#buildChoices();
@@ -89,16 +107,23 @@ export class MapPanel {
 
   #buildChoices() {
     const columns = this.table.columns.filter(
-      (column) => (column.kind === "category" && column.values.length > 1) || (column.kind === "number" && column.low !== null),
+      (column) =>
+        (column.kind === "category" && column.values.length > 1) ||
+        (column.kind === "number" && column.low !== null),
     );
     const colour = byId("colour");
-    colour.append(el("option", { value: "" }, "nothing"), ...columns.map(({ name }) => el("option", { value: name }, name)));
+    colour.append(
+      el("option", { value: "" }, "nothing"),
+      ...columns.map(({ name }) => el("option", { value: name }, name)),
+    );
     colour.addEventListener("change", () => this.#colour());
     colour.value = columns.find((column) => column.kind === "category")?.name ?? "";
     byId("colour-by").hidden = columns.length === 0;
     const method = byId("method");
     const names = { pca: "principal components", umap: "UMAP" };
-    method.append(...this.description.methods.map((value) => el("option", { value }, names[value])));
+    method.append(
+      ...this.description.methods.map((value) => el("option", { value }, names[value])),
+    );
     method.addEventListener("change", () => this.#load(method.value));
     byId("made-by").hidden = this.description.methods.length < 2;
   }
@@ -109,7 +134,8 @@ export class MapPanel {
     byId("map-hint").textContent =
       (method === "pca"
         ? `${some}, along the two directions in which the items differ most. The ring is where the sliders are`
-        : `${some}, like beside like (UMAP). The ring is the best hit`) + ", the dots are the hits. Click to go to an item.";
+        : `${some}, like beside like (UMAP). The ring is the best hit`) +
+      ", the dots are the hits. Click to go to an item.";
   }
 
   /** Colour the points by the column that is chosen. */
@@ -122,12 +148,17 @@ export class MapPanel {
       try {
         const { kind, legend, codes } = await getMapColours(this.description.method, column);
         this.codes = octets(codes);
-        this.colours = legend.map((_, i) => (kind === "number" ? onRamp(i / Math.max(legend.length - 1, 1)) : PALETTE[i]));
+        this.colours = legend.map((_, i) =>
+          kind === "number" ? onRamp(i / Math.max(legend.length - 1, 1)) : PALETTE[i],
+        );
         // Of many steps, some say enough.
         const every = kind === "number" ? Math.ceil(legend.length / 8) : 1;
         legend.forEach((value, i) => {
           if (this.colours[i] && i % every === 0)
-            entries.push([this.colours[i], kind === "number" ? `from ${round(value, 3)}` : String(value)]);
+            entries.push([
+              this.colours[i],
+              kind === "number" ? `from ${round(value, 3)}` : String(value),
+            ]);
         });
         if (this.codes.some((code) => !this.colours[code])) entries.push([GREY, "others"]);
       } catch (error) {
@@ -161,7 +192,10 @@ export class MapPanel {
     const opacity = many > 50000 ? 0.5 : 0.75;
     for (let row = 0; row < many; row++) {
       const [red, green, blue] = this.colours[this.codes?.[row]] ?? GREY;
-      const [middle, centre] = this.#pixel(this.points[2 * row] / FULL, this.points[2 * row + 1] / FULL);
+      const [middle, centre] = this.#pixel(
+        this.points[2 * row] / FULL,
+        this.points[2 * row + 1] / FULL,
+      );
       for (let y = Math.floor(centre - radius); y <= centre + radius; y++)
         for (let x = Math.floor(middle - radius); x <= middle + radius; x++) {
           if ((x + 0.5 - middle) ** 2 + (y + 0.5 - centre) ** 2 > radius ** 2 + 0.5) continue;
@@ -182,12 +216,19 @@ export class MapPanel {
   /** Where a part of the map's width and height is on the canvas. */
   #pixel(u, v) {
     const { width, height } = this.marks;
-    return [this.margin + u * (width - 2 * this.margin), height - this.margin - v * (height - 2 * this.margin)];
+    return [
+      this.margin + u * (width - 2 * this.margin),
+      height - this.margin - v * (height - 2 * this.margin),
+    ];
   }
 
   /** Where a vector is, by the map's axes. */
   #project(vector) {
-    const { axes, mean, bounds: [x0, x1, y0, y1] } = this.description;
+    const {
+      axes,
+      mean,
+      bounds: [x0, x1, y0, y1],
+    } = this.description;
     const centred = vector.map((value, i) => value - mean[i]);
     return this.#pixel(
       clamp((dot(axes[0], centred) - x0) / (x1 - x0), 0, 1),
@@ -216,7 +257,9 @@ export class MapPanel {
     const context = this.marks.getContext("2d");
     const ratio = devicePixelRatio || 1;
     const style = getComputedStyle(this.place);
-    const [ink, paper, accent] = ["--ink", "--paper", "--accent"].map((name) => style.getPropertyValue(name));
+    const [ink, paper, accent] = ["--ink", "--paper", "--accent"].map((name) =>
+      style.getPropertyValue(name),
+    );
     const ring = (x, y, radius, inside, edge, width) => {
       context.beginPath();
       context.arc(x, y, radius * ratio, 0, 2 * Math.PI);
@@ -241,7 +284,10 @@ export class MapPanel {
     if (this.#cursor) {
       const [x, y] = this.#pixel(...this.#cursor);
       context.beginPath();
-      for (const [dx, dy] of [[1, 0], [0, 1]]) {
+      for (const [dx, dy] of [
+        [1, 0],
+        [0, 1],
+      ]) {
         context.moveTo(x - 12 * dx * ratio, y - 12 * dy * ratio);
         context.lineTo(x + 12 * dx * ratio, y + 12 * dy * ratio);
       }

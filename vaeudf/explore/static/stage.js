@@ -21,11 +21,16 @@ export class Stage {
       return;
     }
     this.image.hidden = false;
-    if (table.picture) Object.assign(this.image, { width: table.picture.width, height: table.picture.height });
-    this.latest = new Latest((z, signal) => decode(z, table.model_id, signal), (blob) => this.#show(blob), (error) => {
-      if (error) this.#asked = "";
-      fail(error);
-    });
+    if (table.picture)
+      Object.assign(this.image, { width: table.picture.width, height: table.picture.height });
+    this.latest = new Latest(
+      (z, signal) => decode(z, table.model_id, signal),
+      (blob) => this.#show(blob),
+      (error) => {
+        if (error) this.#asked = "";
+        fail(error);
+      },
+    );
     store.listen(() => this.ask());
     this.ask();
   }
@@ -51,10 +56,11 @@ export class Stage {
   /** Show what an answer says of the place. */
   answered(answer) {
     const { here, hits, matching } = answer;
-    byId("here").textContent =
-      here === null ? "" : howMany(here, this.table.items);
+    byId("here").textContent = here === null ? "" : howMany(here, this.table.items);
     byId("matching").textContent =
-      matching === this.table.items ? "" : `${count(matching)} of ${count(this.table.items)} pass the filters`;
+      matching === this.table.items
+        ? ""
+        : `${count(matching)} of ${count(this.table.items)} pass the filters`;
     // On small screens the hits may be out of sight while the sliders move.
     const mini = this.table.can.pictures ? hits.slice(0, MINI) : [];
     byId("mini").replaceChildren(...mini.map((hit) => el("img", { src: hit.picture, alt: "" })));
