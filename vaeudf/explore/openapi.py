@@ -152,8 +152,20 @@ def document(release: str) -> dict[str, Any]:
                 )
             },
         },
-        "components": {"schemas": schemas},
+        "components": {"schemas": {name: _modern(schema) for name, schema in schemas.items()}},
     }
+
+
+def _modern(schema: Any) -> Any:
+    """Return a schema as OpenAPI 3.1 has it: msgspec lists a tuple's items as older drafts did."""
+    if isinstance(schema, list):
+        return [_modern(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {key: _modern(part) for key, part in schema.items()}
+    if isinstance(found.get("items"), list):
+        found["prefixItems"], found["items"] = found["items"], False
+    return found
 
 
 def _json(kind: type) -> dict[str, Any]:

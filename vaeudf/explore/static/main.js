@@ -42,13 +42,14 @@ function calmly(milliseconds, call) {
 }
 
 /** A sample of N(0, 1), by Box and Muller (1958). */
-const normal = () => Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
+const normal = () =>
+  Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
 
 function introduce(table) {
   document.title = `Explore ${table.title}`;
   byId("title").textContent = `Explore ${table.title}`;
   byId("lead").textContent = table.can.decode
-    ? "Move the sliders: the picture changes with them, and beside it are the items of the catalog that fit it best. Click an item to go to it."
+    ? "Move the sliders: the picture follows, and so do the items of the catalog that fit it best. Click an item to go to it."
     : "Move the sliders: the items of the catalog that fit them best follow. Click an item to go to it.";
   const version = table.version === null ? "" : `, version ${table.version}`;
   byId("about").textContent =
@@ -57,8 +58,8 @@ function introduce(table) {
 }
 
 function renewed(version) {
-  byId("error").hidden = false;
-  byId("error").replaceChildren(
+  byId("renewed").hidden = false;
+  byId("renewed").replaceChildren(
     `Version ${version} of the table has come, and the items are from it. `,
     el("button", { type: "button", onclick: () => location.reload() }, "Renew sliders and filters"),
   );
@@ -102,7 +103,7 @@ function start(table) {
       command.show(answer.command);
       say(answer);
       byId("hits").setAttribute("aria-busy", "false");
-      if (answer.version !== table.version) renewed(answer.version);
+      if (answer.version !== table.version && byId("renewed").hidden) renewed(answer.version);
     },
     (error) => {
       const condition = error?.status === 400 && store.state.sql !== "";
@@ -151,10 +152,16 @@ function start(table) {
   byId("redo").addEventListener("click", () => (stop(), store.redo()));
   byId("reset").addEventListener("click", () => (stop(), store.change(initialState(table))));
   byId("random").addEventListener("click", () =>
-    goTo(store, store.state.z.map(() => round(normal(), 2)), { liked: [] }),
+    goTo(
+      store,
+      store.state.z.map(() => round(normal(), 2)),
+      { liked: [] },
+    ),
   );
   addEventListener("keydown", (event) => {
-    const typing = event.target.matches?.("input:not([type=range], [type=checkbox]), select, textarea");
+    const typing = event.target.matches?.(
+      "input:not([type=range], [type=checkbox]), select, textarea",
+    );
     if (typing || !(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== "z") return;
     event.preventDefault();
     byId(event.shiftKey ? "redo" : "undo").click();
@@ -167,6 +174,7 @@ function start(table) {
   steps();
   unsettled();
   ask();
+  remember();
 }
 
 try {

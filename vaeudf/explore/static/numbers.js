@@ -18,7 +18,7 @@ export function number(value, decimals = 2) {
 /** An expected number of items in words: whole numbers, of two significant digits. */
 export function howMany(expected, all) {
   const total = count(all);
-  if (expected < 0.05) return `none of the ${total} items are here`;
+  if (expected < 0.05) return `none of the ${total} items are here: those shown are the nearest`;
   if (expected < 1) return `fewer than one of the ${total} items is here`;
   const scale = 10 ** Math.max(Math.floor(Math.log10(expected)) - 1, 0);
   return `about ${count(Math.round(expected / scale) * scale)} of the ${total} items are here`;

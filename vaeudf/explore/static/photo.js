@@ -46,10 +46,18 @@ export class Photo {
     this.source = URL.createObjectURL(file);
     const figure = (source, text) =>
       el("figure", {}, el("img", { src: source, alt: text }), el("figcaption", {}, text));
-    const again = el("button", { type: "button", onclick: () => goTo(this.store, mu, { liked: [] }) }, "Back to the photo");
+    const again = el(
+      "button",
+      { type: "button", onclick: () => goTo(this.store, mu, { liked: [] }) },
+      "Back to the photo",
+    );
     const close = el(
       "button",
-      { type: "button", "aria-label": "Put the photo away", onclick: () => (this.shown.hidden = true) },
+      {
+        type: "button",
+        "aria-label": "Put the photo away",
+        onclick: () => (this.shown.hidden = true),
+      },
       icon("close"),
     );
     this.shown.hidden = false;

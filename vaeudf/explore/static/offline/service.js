@@ -137,7 +137,7 @@ export const getMap = async () => map.description;
 
 export const getMapPoints = async () => new Uint16Array(bytes(map.points).buffer);
 
-export const getMapColours = async (column) => map.colors[column];
+export const getMapColours = async (_method, column) => map.colors[column];
 
 export async function getItemAt(_method, x, y) {
   const points = await getMapPoints();
