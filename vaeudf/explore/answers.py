@@ -53,12 +53,14 @@ class Abilities(msgspec.Struct, frozen=True, kw_only=True):
         encode: Whether photos can be encoded.
         pictures: Whether items have pictures.
         rerank: Whether hits can be ranked by p(x|z).
+        sql: Whether conditions in SQL can be asked for.
     """
 
     decode: bool
     encode: bool
     pictures: bool
     rerank: bool
+    sql: bool = True
 
 
 class PictureSize(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,15 +12,22 @@ import webbrowser
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import vaeudf
 from vaeudf.errors import InputError
 from vaeudf.model.py_files import use_py_files
+from vaeudf.storage.single_file import check_file, write_file
 from vaeudf.table.open import open_posteriors
-from vaeudf.workflows.cli import Summary, option
+from vaeudf.workflows.cli import Summary, check_goes_with, option
 from vaeudf.workflows.option_groups import CatalogOptions, CodeOptions, VersionOptions
 
+if TYPE_CHECKING:
+    from vaeudf.explore.service import ServedVersion, Sources
+
 log = logging.getLogger(__name__)
+
+_HOST, _PORT = "127.0.0.1", 8642
 
 PACKAGES = ("starlette", "uvicorn", "msgspec", "duckdb", "sqlglot")
 """What the extra of this name brings."""
@@ -31,9 +38,9 @@ class Explore(VersionOptions, CatalogOptions, CodeOptions):
     """Serve a page on which sliders choose z: what it decodes to, and the items most like it."""
 
     table: str = option(help="folder of the posterior table, or of plain Parquet like it")
-    port: int = option(8642, help="where the page is served; 0 takes any port that is free")
+    port: int = option(_PORT, help="where the page is served; 0 takes any port that is free")
     host: str = option(
-        "127.0.0.1",
+        _HOST,
         help="the address to bind to; any but this machine's own opens the page to others, who "
         "need the token of the address that is printed",
     )
@@ -42,12 +49,23 @@ class Explore(VersionOptions, CatalogOptions, CodeOptions):
     tolerance: float = option(
         0.0, help="the tolerance that the page starts with, such as inspect_table recommends"
     )
+    export: str | None = option(
+        None,
+        help="write the page to this HTML file, with all items in it, and end: for at most 5,000 "
+        "items, to send by mail; it needs no service",
+    )
+    overwrite: bool = option(False, help="replace the file of --export if it exists")
     cache: str | None = option(
         None, help="folder on this machine for what is made ready of a table (~/.cache/vaeudf)"
     )
 
     def __post_init__(self) -> None:
         self.check_version()
+        check_goes_with(self, "export", ("overwrite",))
+        if self.export is not None and (self.open or self.port != _PORT or self.host != _HOST):
+            raise InputError(
+                "export writes a file and serves nothing: host, port and open do not go with it."
+            )
         if not 0 <= self.port <= 65535:
             raise InputError(f"port is {self.port}; expected 0 to 65535.")
         if not 0 <= self.tolerance < math.inf:
@@ -63,12 +81,57 @@ def explore(options: Explore) -> Summary:
             'needs with: pip install "vaeudf[explore]"'
         )
     began = time.monotonic()
+    use_py_files(options.py_files)
+    if options.export is not None:
+        return _export(options, options.export, began)
+
     from vaeudf.explore.server import listen
 
-    use_py_files(options.py_files)
     # Before a table is loaded, which may take seconds: the port may be taken.
     with listen(options.host, options.port) as listening:
         return _serve(options, listening, began)
+
+
+def _export(options: Explore, path: str, began: float) -> Summary:
+    from vaeudf.explore.export_page import MARK, check_exportable, page_of
+    from vaeudf.explore.loaded_table import LoadedTable
+    from vaeudf.explore.service import ServedVersion as Served
+    from vaeudf.images.decode import without_warnings
+
+    check_file(path, options.overwrite, MARK)
+    table = open_posteriors(options.table, options.version)
+    check_exportable(table.num_items)
+    loaded = LoadedTable.load(table, cache=None)
+    served = Served(loaded, _sources(options), None)
+    _check_named(options, served)
+    with without_warnings():
+        page = page_of(served)
+    written = write_file(path, page.encode())
+    return {
+        "table": table.uri,
+        "version": table.version,
+        "items": table.num_items,
+        "latent_dim": table.latent_dim,
+        "output": written,
+        "bytes": len(page.encode()),
+        "seconds": round(time.monotonic() - began, 1),
+    }
+
+
+def _sources(options: Explore) -> Sources:
+    from vaeudf.explore.service import Sources
+
+    return Sources(options.catalog, options.model, options.trust_model, options.tolerance)
+
+
+def _check_named(options: Explore, served: ServedVersion) -> None:
+    """Refuse a model or a catalog that was named and cannot be used."""
+    for named, reason in (
+        (options.model, served.model.why_not_decode),
+        (options.catalog, served.pictures.why_not),
+    ):
+        if named is not None and reason is not None:
+            raise InputError(reason)
 
 
 def _serve(options: Explore, listening: socket.socket, began: float) -> Summary:
@@ -77,7 +140,7 @@ def _serve(options: Explore, listening: socket.socket, began: float) -> Summary:
     from vaeudf.explore.guard import Guard, is_loopback
     from vaeudf.explore.loaded_table import LoadedTable
     from vaeudf.explore.server import address_of, serve
-    from vaeudf.explore.service import Service, Sources
+    from vaeudf.explore.service import Service
     from vaeudf.explore.watching import Watcher
     from vaeudf.explore.workers import Workers
     from vaeudf.images.decode import without_warnings
@@ -85,17 +148,10 @@ def _serve(options: Explore, listening: socket.socket, began: float) -> Summary:
     cache = Path(options.cache) if options.cache else default_folder()
     loaded = LoadedTable.load(open_posteriors(options.table, options.version), cache=cache)
     versions = Watcher(loaded, cache=cache)
-    sources = Sources(options.catalog, options.model, options.trust_model, options.tolerance)
     token = None if is_loopback(options.host) else secrets.token_urlsafe(16)
     address = address_of(options.host, listening, token)
-    service = Service(versions, sources)
-    served = service.current()
-    for named, reason in (
-        (options.model, served.model.why_not_decode),
-        (options.catalog, served.pictures.why_not),
-    ):
-        if named is not None and reason is not None:
-            raise InputError(reason)
+    service = Service(versions, _sources(options))
+    _check_named(options, service.current())
     workers = Workers()
     app = Guard(
         Api(service, workers, vaeudf.__version__).app(),

@@ -93,7 +93,7 @@ export class Filters {
       onchange: () => store.change({ sql: this.sql.value.trim() }),
     });
     this.error = el("span", { id: "sql-error", class: "error", hidden: true });
-    form.append(el("label", { class: "wide" }, "Condition in SQL", this.sql), this.error);
+    if (table.can.sql) form.append(el("label", { class: "wide" }, "Condition in SQL", this.sql), this.error);
     form.addEventListener("submit", (event) => event.preventDefault());
     const show = (state) => {
       for (const one of shows) one(state);

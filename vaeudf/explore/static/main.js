@@ -94,7 +94,8 @@ function start(table) {
   });
   let asked = "";
   const searches = new Latest(
-    search,
+    // A page without a service takes the filters as they are, and not as SQL.
+    ({ question, state }, signal) => search(question, signal, state),
     (answer) => {
       for (const hit of answer.hits) likes.know(hit);
       hits.show(answer);
@@ -118,7 +119,7 @@ function start(table) {
     if (wanted === asked) return;
     asked = wanted;
     byId("hits").setAttribute("aria-busy", "true");
-    searches.ask(question);
+    searches.ask({ question, state: store.state });
   };
 
   // For who drives the page by a program: nothing moves, and nothing is on its way.
