@@ -61,6 +61,7 @@ class Row {
       this.#set(round(this.range.valueAsNumber, 2), true),
     );
     this.range.addEventListener("keydown", (event) => this.#key(event));
+    for (const kind of ["keyup", "blur"]) this.range.addEventListener(kind, () => this.#release());
     this.value.addEventListener("change", () => {
       const value = numberIn(this.value);
       if (value !== null) this.#set(clamp(value, -axis.far, axis.far), true);
@@ -89,7 +90,14 @@ class Row {
     if (step === undefined) return;
     event.preventDefault();
     const fine = event.shiftKey ? 0.1 : 1;
-    this.#set(clamp(round(this.current + step * fine, 4), this.low, this.high), true);
+    // A key that is held is one step for undo, as a drag is.
+    this.held = true;
+    this.#set(clamp(round(this.current + step * fine, 4), this.low, this.high), false);
+  }
+
+  #release() {
+    if (this.held) this.#set(this.current, true);
+    this.held = false;
   }
 
   /** Show the state. */
