@@ -13,7 +13,6 @@ import pyarrow as pa
 from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
-from vaeudf.explore.density import items_here
 from vaeudf.explore.loaded_table import LoadedTable
 from vaeudf.explore.queries import Question, SearchRequest, as_command, question
 from vaeudf.gaussian.variances import blurred
@@ -85,7 +84,7 @@ class Answer(msgspec.Struct, kw_only=True):
         version: Of the table.
         score: What hits are ranked by.
         matching: How many items fulfil the condition.
-        here: How many items are expected at z (:func:`vaeudf.explore.density.items_here`); null
+        here: How many items are expected at z (:class:`vaeudf.explore.density.Density`); null
             unless it was asked with a point z.
         hits: The hits, best first; with ``rerank``, the candidates.
         command: The command that asks the same.
@@ -112,7 +111,11 @@ def search(table: LoadedTable, request: SearchRequest) -> Answer:
     where = None if request.where is None else table.matching(request.where)
     matching = table.num_items if where is None else int(np.count_nonzero(where))
     rows, scores = _found(table, asked, where)
-    here = items_here(table, asked.latents.z, asked.tolerance, where) if asked.is_point else None
+    here = None
+    if asked.is_point:
+        # Of another score these are no log densities.
+        least = float(np.logaddexp.reduce(scores)) if asked.score.is_log_density else -np.inf
+        here = table.density.items_here(asked.latents.z[0], asked.tolerance, where, least)
     return Answer(
         version=table.version,
         score=asked.score.name,
