@@ -81,7 +81,7 @@ def test_every_score_and_tolerance_in_turn(way, name, dims):
     z, own = mu[[5, 900]].astype(float), log_var[[5, 900]].astype(float)
     z[1] += 2.5
     ascending = SCORES[name].ascending
-    for tolerance in (0.0, 0.3, tuple(np.linspace(0, 1, dims)), 0.0, 2.0, 0.1, 0.7):
+    for tolerance in (0.0, 0.3, tuple(np.linspace(0.1, 1, dims)), 0.0, 2.0, 0.1, 0.7):
         rows, found = index.search(z, 9, query_log_var=own, score=name, tolerance=tolerance)
         scores = reference_scores(name, z, own, mu, log_var, tolerance)
         assert rows.tolist() == best(scores, order, 9, ascending).tolist()

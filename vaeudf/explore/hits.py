@@ -169,27 +169,28 @@ def _hits(
 ) -> list[Hit]:
     places = pa.array(rows)
     names = table.ids.take(places).to_pylist()
-    payload = table.payload.select(asked.columns).take(places).to_pylist()
+    payload: list[dict[str, Any]] = [{}] * len(rows)
+    if asked.columns:
+        payload = table.payload.select(asked.columns).take(places).to_pylist()
     mu, log_var = table.posteriors(rows)
     parts: list[dict[str, Any]] = [{}] * len(rows)
     if asked.score.is_log_density and len(rows):
         parts = _explained(asked, mu, log_var)
     version = {} if table.version is None else {"version": table.version}
-    return [
-        Hit(
+    hits = []
+    for place, name in enumerate(names):
+        hit = Hit(
             item_id=name,
             rank=place + 1,
             row=int(rows[place]),
             mu=mu[place].tolist(),
-            columns={key: _plain(value) for key, value in payload[place].items()}
-            if asked.columns
-            else {},
+            columns={key: _plain(value) for key, value in payload[place].items()},
             picture="/api/picture?" + urlencode({"id": name, **version}),
-            **{asked.score.name: float(scores[place])},
             **parts[place],
         )
-        for place, name in enumerate(names)
-    ]
+        setattr(hit, asked.score.name, float(scores[place]))
+        hits.append(hit)
+    return hits
 
 
 def _explained(asked: Question, mu: NDArray[Any], log_var: NDArray[Any]) -> list[dict[str, Any]]:
