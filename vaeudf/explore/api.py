@@ -110,7 +110,7 @@ class Api:
         return _json(document(self._release))
 
     async def _health(self, request: Request) -> Response:
-        served = self._service.current()
+        served = await self._served(request)
         loaded = served.loaded
         return _json(
             Health(
@@ -125,12 +125,12 @@ class Api:
         )
 
     async def _table(self, request: Request) -> Response:
-        served = self._service.current()
+        served = await self._served(request)
         return _json(await self._workers.tables.run(request, served.describe))
 
     async def _search(self, request: Request) -> Response:
         asked = await _body(request, SearchRequest)
-        served = self._service.current()
+        served = await self._served(request)
 
         def answer() -> bytes:
             if asked.rerank is None:
@@ -143,7 +143,7 @@ class Api:
         return Response(await pool.run(request, answer), media_type="application/json")
 
     async def _decode(self, request: Request) -> Response:
-        served = self._service.current()
+        served = await self._served(request)
         z = _numbers(request, "z", served.loaded.latent_dim)
         form: Format = _choice(request, "format", ("png", "webp"))
         file = await self._workers.model.run(request, lambda: served.model.picture([z], form))
@@ -151,7 +151,7 @@ class Api:
 
     async def _decode_many(self, request: Request) -> Response:
         asked = await _body(request, Points)
-        served = self._service.current()
+        served = await self._served(request)
         n = served.loaded.latent_dim
         if not 1 <= len(asked.z) <= MOST_POINTS or any(len(one) != n for one in asked.z):
             counts = ", ".join(sorted({str(len(one)) for one in asked.z})) or "no"
@@ -166,7 +166,7 @@ class Api:
 
     async def _encode(self, request: Request) -> Response:
         photo = await request.body()
-        model = self._service.current().model
+        model = (await self._served(request)).model
         found = await self._workers.model.run(request, lambda: model.encode(photo))
         drawn = found.reconstruction
         return _json(
@@ -179,7 +179,7 @@ class Api:
         )
 
     async def _item(self, request: Request) -> Response:
-        served = self._service.current()
+        served = await self._served(request)
         item_id = _text(request, "id")
 
         def find() -> Item:
@@ -196,7 +196,7 @@ class Api:
         return _json(await self._workers.searches.run(request, find))
 
     async def _picture(self, request: Request) -> Response:
-        served = self._service.current()
+        served = await self._served(request)
         item_id = _text(request, "id")
         side = _whole(request, "side", SIDE, _LEAST_SIDE, _MOST_SIDE)
 
@@ -207,21 +207,21 @@ class Api:
         return _image(request, file, is_current=_is(request, "version", served.loaded.version))
 
     async def _map(self, request: Request) -> Response:
-        drawn = await self._drawn(request, self._service.current())
+        drawn = await self._drawn(request, await self._served(request))
         return _json(drawn.description)
 
     async def _map_points(self, request: Request) -> Response:
-        drawn = await self._drawn(request, self._service.current())
+        drawn = await self._drawn(request, await self._served(request))
         return Response(drawn.octets, media_type="application/octet-stream")
 
     async def _map_colors(self, request: Request) -> Response:
-        served, column = self._service.current(), _text(request, "column")
+        served, column = await self._served(request), _text(request, "column")
         drawn = await self._drawn(request, served)
         found = await self._workers.maps.run(request, lambda: colors(served.loaded, drawn, column))
         return _json(found)
 
     async def _map_at(self, request: Request) -> Response:
-        served = self._service.current()
+        served = await self._served(request)
         x, y = (_numbers(request, name, 1)[0] for name in ("x", "y"))
         drawn = await self._drawn(request, served)
 
@@ -233,6 +233,12 @@ class Api:
             return Nearest(item_id=item_id, mu=mu.tolist(), picture=picture)
 
         return _json(await self._workers.maps.run(request, find))
+
+    async def _served(self, request: Request) -> ServedVersion:
+        if self._service.is_current:
+            return self._service.current()
+        # A store may be asked for the new version's pictures; the loop does not wait for it.
+        return await self._workers.tables.run(request, self._service.current)
 
     async def _drawn(self, request: Request, served: ServedVersion) -> Map:
         method: Method = _choice(request, "method", ("pca", "umap"))

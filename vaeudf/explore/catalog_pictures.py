@@ -43,7 +43,7 @@ def catalog_pictures(source: CatalogSource, ids: pa.Array) -> ItemPictures:
 
     Args:
         source: The catalog.
-        ids: The items, in the table's order.
+        ids: The items, by row of the table.
 
     Raises:
         InputError: It is not there, lacks a column, or is of a kind that only Spark lists.
@@ -76,7 +76,7 @@ class FolderPictures:
     """Files in a folder; an item_id is the path below it."""
 
     def __init__(self, root: str, ids: pa.Array) -> None:
-        """Take the folder and the items, in the table's order."""
+        """Take the folder and the items, by row of the table."""
         self._root, self._ids = root, ids
         self._reader = ImageReader(ITEM_ID)  # of files, which have no columns
 
@@ -103,14 +103,15 @@ class ParquetPictures:
         Args:
             source: The catalog.
             snapshot: If it is a Delta table, its version.
-            ids: The items, in the table's order.
+            ids: The items, by row of the table.
 
         Raises:
             InputError: A file cannot be read, or has no such column.
         """
         self._rows = _CatalogRows.of(source, snapshot, [source.id_column])
         column = source.image_column
-        self._place = _matched(ids, self._rows.columns[source.id_column])
+        # Taken out: of millions of items, their ids are most of what would be held.
+        self._place = _matched(ids, self._rows.columns.pop(source.id_column))
         self._infos: dict[str, fs.FileInfo] = {}
         self._reader = ImageReader(_stored_path(column, snapshot))
         self._lock = Lock()
@@ -155,9 +156,9 @@ class NamedPictures:
     """Files that rows of CSV, Parquet or a Delta table name."""
 
     def __init__(self, named: _Paths, ids: pa.Array) -> None:
-        """Find the rows of the items, in the table's order."""
-        self._named = named
+        """Find the rows of the items, by row of the table."""
         self._place = _matched(ids, named.ids)
+        self._paths, self._folders, self._folder = named.paths, named.folders, named.folder
         self._reader = ImageReader(ITEM_ID)  # of files, which have no columns
 
     def picture(self, row: int) -> Picture:
@@ -165,8 +166,8 @@ class NamedPictures:
         place = int(self._place[row])
         if place < 0:
             return _GONE
-        path = self._named.paths[place].as_py()
-        [file] = look_up_all([(path, self._named.folders[self._named.folder[place]])])
+        path = self._paths[place].as_py()
+        [file] = look_up_all([(path, self._folders[self._folder[place]])])
         return self._reader.read(file.uri, None, file.length, file.modified) or _GONE
 
 

@@ -16,6 +16,7 @@ from vaeudf.errors import InputError, root_cause
 from vaeudf.explore.cache import VersionCache
 from vaeudf.explore.columns import Column, describe
 from vaeudf.explore.components import Components, principal_components
+from vaeudf.explore.density import Density
 from vaeudf.explore.dimensions import DimensionStatistics, dimension_statistics
 from vaeudf.explore.filters import Filters
 from vaeudf.explore.reading import Items, read_items
@@ -63,6 +64,7 @@ class LoadedTable:
         dimensions: What each latent dimension is like.
         components: The principal components of mu.
         columns: What the payload columns hold.
+        density: Counts the items at a point.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class LoadedTable:
         self.dimensions = facts.dimensions
         self.components = facts.components
         self.columns = facts.columns
+        self.density = Density(index, np.array([one.sigma for one in facts.dimensions]))
         self._order = order
         self._filters = Filters(items)
         self.codes = lru_cache(maxsize=8)(self._codes)

@@ -131,8 +131,13 @@ class Service:
         """Why a newer version could not be loaded; None if there is none."""
         return self._versions.failure
 
+    @property
+    def is_current(self) -> bool:
+        """Whether the newest version is at hand, so that :meth:`current` takes no time."""
+        return self._served.loaded is self._versions.current()
+
     def current(self) -> ServedVersion:
-        """Return the newest version."""
+        """Return the newest version, once what belongs to it has been looked for."""
         loaded = self._versions.current()
         if self._served.loaded is not loaded:
             with self._lock:

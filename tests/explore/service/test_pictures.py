@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
-from deltalake import DeltaTable
 
+from tests.support.deletion_vectors import delete_items
+from tests.support.kept_pixels import pixel_file_of
 from tests.support.scene import SPEC, tree
 from tests.support.shop import CATALOGS, ODD_IDS, folder_catalog, publish_shop
 from vaeudf.errors import InputError
@@ -21,6 +23,7 @@ from vaeudf.explore.loaded_table import LoadedTable
 from vaeudf.explore.pictures import NoPicture, Pictures
 from vaeudf.images.decode import ImageFailure, decode_image, thumbnail
 from vaeudf.table.open import open_posteriors
+from vaeudf.table.pixel_files import PictureShape, PixelWriter
 
 
 def ids_of(shop) -> pa.Array:
@@ -56,14 +59,22 @@ def test_items_that_the_catalog_no_longer_has(shop, tmp_path, kind):
 
 
 def test_rows_that_were_deleted_from_a_delta_table(shop, tmp_path):
+    """Their deletion vector leaves them in the file, in the middle of others."""
     source = CATALOGS["delta"](shop, tmp_path / "catalog")
-    DeltaTable(source.path).delete(f"item_id = '{ODD_IDS[3]}'")
+    delete_items(source.path, [ODD_IDS[1]])
     ids = ids_of(shop)
     found = catalog_pictures(source, ids)
     for row, item_id in enumerate(ids.to_pylist()):
-        expected = None if item_id == ODD_IDS[3] else shop.images[item_id]
+        expected = None if item_id == ODD_IDS[1] else shop.images[item_id]
         picture = found.picture(row)
         assert (None if isinstance(picture, ImageFailure) else picture) == expected
+
+
+def test_kept_pixels_beside_rows_that_were_deleted(shop, kept_table, tmp_path):
+    table = str(tmp_path / "posteriors")
+    shutil.copytree(kept_table.uri, table)
+    delete_items(table, [ODD_IDS[0], ODD_IDS[2]])
+    assert_kept(shop, table, len(shop.images) - 2)
 
 
 @pytest.mark.parametrize(
@@ -118,27 +129,30 @@ def kept_table(shop, tmp_path_factory):
     return publish_shop(shop, table, "20260101T000000-aaaaaaaa", keep_pixels=True)
 
 
-def test_kept_pixels_row_by_row(shop, kept_table):
-    loaded = LoadedTable.load(open_posteriors(kept_table.uri), cache=None)
+def assert_kept(shop, table: str, count: int) -> None:
+    loaded = LoadedTable.load(open_posteriors(table), cache=None)
     kept = KeptPixels(loaded.table, loaded.ids)
-    assert kept.is_complete
+    assert kept.is_complete and len(loaded.ids) == count
     for row, item_id in enumerate(loaded.ids.to_pylist()):
         np.testing.assert_array_equal(kept.picture(row), decode_image(shop.images[item_id], SPEC))
 
 
-def test_kept_pixels_of_rows_that_others_have_rewritten(shop, kept_table, tmp_path):
-    """Without boxes, a table is loaded in another order than that of its files."""
-    import pyarrow.parquet as pq
+def test_kept_pixels_row_by_row(shop, kept_table):
+    assert_kept(shop, kept_table.uri, len(shop.images))
 
+
+def test_kept_pixels_of_rows_in_any_order(shop, kept_table, tmp_path):
+    """Without boxes, a table is loaded in another order than that of its files."""
     table = tmp_path / "posteriors"
     shutil.copytree(kept_table.uri, table)
     for file in table.glob("2*/*.parquet"):
         rows = pq.read_table(file)
+        rows = rows.take(np.random.default_rng(1).permutation(len(rows)))
         pq.write_table(rows.replace_schema_metadata(None), file, row_group_size=3)
-    loaded = LoadedTable.load(open_posteriors(str(table)), cache=None)
-    kept = KeptPixels(loaded.table, loaded.ids)
-    for row, item_id in enumerate(loaded.ids.to_pylist()):
-        np.testing.assert_array_equal(kept.picture(row), decode_image(shop.images[item_id], SPEC))
+        ids = rows["item_id"].to_pylist()
+        with PixelWriter(str(pixel_file_of(str(file))), PictureShape.of(SPEC)) as writer:
+            writer.write(ids, np.stack([decode_image(shop.images[i], SPEC) for i in ids]))
+    assert_kept(shop, str(table), len(shop.images))
 
 
 def test_kept_pixels_are_shown_where_there_is_no_catalog(shop, kept_table):
