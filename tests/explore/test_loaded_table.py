@@ -170,7 +170,7 @@ def test_what_is_kept_is_mapped_the_next_time(population, tmp_path, monkeypatch)
     assert ask(again, z=z, where="stock > 100").hits == ask(first, z=z, where="stock > 100").hits
 
 
-@pytest.mark.parametrize("name", ["items.arrow", "order.npy", "facts.json", "index/mu.npy"])
+@pytest.mark.parametrize("name", ["items.arrow", "order.npy", "facts.json", "mu.npy", "psi.npy"])
 def test_what_is_damaged_is_made_again(population, tmp_path, caplog, name):
     expected = ask(load(population.table, tmp_path), z=[0, 0, 0]).hits
     (file,) = tmp_path.rglob(name)
