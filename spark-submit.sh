@@ -332,6 +332,7 @@ case $command in
   check-constraints) set_up && exec "$venv/bin/python" "$root/tests/constraints.py" "$@" ;;
   test-interop) run_interop_tests "$@" ;;
   test-spark) run_tests_on_spark "$@" ;;
+  explore) set_up_python && run_job "$command" "$@" ;; # without Spark, and so without Java
   *)
     [ -f "$root/jobs/$command.py" ] || { usage >&2; die "there is no job '$command'."; }
     set_up && run_job "$command" "$@"

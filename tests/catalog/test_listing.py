@@ -8,8 +8,8 @@ import re
 import numpy as np
 import pytest
 
-from vaeudf.catalog.globs import root_of
 from vaeudf.catalog.listing import list_files
+from vaeudf.catalog.patterns import root_of
 from vaeudf.catalog.reader import ImageReader
 from vaeudf.catalog.source import CatalogSource, count_ignored, list_items
 from vaeudf.errors import InputError

@@ -10,12 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.support.scene import LATENT_DIM, make_bundle
+from vaeudf.decoding.table_model import load_model_of
 from vaeudf.errors import BundleError, InputError
 from vaeudf.table.open import PosteriorTable, open_posteriors
 from vaeudf.workflows.pictures import (
     closing_facts,
     load_decoder,
-    load_model_of,
     places_read,
     slider_range,
 )

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
+from vaeudf.catalog.catalog_source import CatalogSource
 from vaeudf.catalog.columns import CatalogColumns, Column
-from vaeudf.catalog.kind import CatalogSource
 from vaeudf.catalog.names import find_column, named_by, type_at
 from vaeudf.catalog.path_columns import check_path_names, holders, path_columns
 from vaeudf.catalog.payload import LeftOut, carried

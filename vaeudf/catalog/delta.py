@@ -6,7 +6,7 @@ import posixpath
 
 from deltalake.exceptions import DeltaError
 
-from vaeudf.catalog.globs import is_glob, root_of
+from vaeudf.catalog.patterns import is_glob, root_of
 from vaeudf.errors import InputError
 from vaeudf.storage.locations import absolute
 from vaeudf.table.delta import has_commits, open_delta

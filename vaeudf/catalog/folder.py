@@ -12,10 +12,10 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import BooleanType, StructField, StructType
 
-from vaeudf.catalog.globs import root_of
-from vaeudf.catalog.kind import CatalogSource, KnownFormat
+from vaeudf.catalog.catalog_source import CatalogSource, KnownFormat
 from vaeudf.catalog.kinds import kinds_by_name, of_kind
 from vaeudf.catalog.listing import LENGTH, MODIFIED, PATH, Looked, as_frame
+from vaeudf.catalog.patterns import root_of
 from vaeudf.catalog.reader import Place
 from vaeudf.catalog.survey import Survey, check_not_empty, survey
 from vaeudf.images.formats import IMAGE_SUFFIXES

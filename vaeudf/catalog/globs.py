@@ -8,11 +8,11 @@ from typing import NamedTuple, NoReturn
 
 from pyspark.sql import SparkSession
 
+from vaeudf.catalog.patterns import PATTERN, is_glob, is_hidden, root_of
 from vaeudf.errors import InputError, root_cause
 from vaeudf.spark.cluster import Cluster
 from vaeudf.storage.locations import absolute, exists, is_file, spark_uri
 
-_GLOB = re.compile(r"[*?\[{]")
 # Files asked for one by one, rather than by listing the folder that they are in.
 _FEW = 64
 
@@ -38,20 +38,6 @@ class Folder(NamedTuple):
         return self.names is not None and len(self.names) <= _FEW
 
 
-def root_of(path: str) -> str:
-    """Return the folder that item_ids are relative to."""
-    location = absolute(path).rstrip("/")
-    glob = _GLOB.search(location) if is_glob(path) else None
-    if glob is not None:
-        return location[: glob.start()].rsplit("/", 1)[0]
-    return location.rsplit("/", 1)[0] if is_file(path) else location
-
-
-def is_glob(path: str) -> bool:
-    """Whether the path is a pattern; what exists under its literal name is not."""
-    return bool(_GLOB.search(path)) and not exists(path)
-
-
 def check_exists(path: str) -> None:
     """Refuse a path at which nothing is; what a glob matches only Spark can tell.
 
@@ -59,7 +45,7 @@ def check_exists(path: str) -> None:
         InputError: Nothing is there.
     """
     try:
-        found = bool(_GLOB.search(path)) or exists(path)
+        found = bool(PATTERN.search(path)) or exists(path)
     except OSError as error:
         raise InputError(f"catalog {path} cannot be read: {root_cause(error)}.") from None
     if not found:
@@ -67,7 +53,7 @@ def check_exists(path: str) -> None:
 
 
 def _refuse_nothing(path: str) -> NoReturn:
-    found = "matches nothing" if _GLOB.search(path) else "does not exist"
+    found = "matches nothing" if PATTERN.search(path) else "does not exist"
     raise InputError(f"catalog {path} {found}; expected a folder, a glob or a file.")
 
 
@@ -118,13 +104,3 @@ def _matches(spark: SparkSession, path: str) -> dict[str, bool]:
     if not re.search(r"/[._](?![./])", absolute(path)[len(root) :]):  # not asked for by name
         below = {rest: is_file for rest, is_file in below.items() if not is_hidden(rest)}
     return {f"{root}{rest}": is_file for rest, is_file in below.items()}
-
-
-def is_hidden(rest: str) -> bool:
-    """Whether Spark would pass over a file for one of the names in its path."""
-    return any(
-        name.startswith(".")
-        or (name.startswith("_") and "=" not in name)
-        or name.endswith("._COPYING_")
-        for name in rest.split("/")
-    )

@@ -14,8 +14,9 @@ from pyarrow import fs
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from vaeudf.catalog.globs import Folder, folders_at, is_hidden
+from vaeudf.catalog.globs import Folder, folders_at
 from vaeudf.catalog.local_folders import LocalFolder, first_on_its_way, list_folder
+from vaeudf.catalog.patterns import is_hidden
 from vaeudf.errors import InputError, root_cause
 from vaeudf.spark.cluster import Cluster
 from vaeudf.spark.tasks import numbered_tasks

@@ -12,15 +12,15 @@ from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from vaeudf.catalog.catalog_source import CatalogSource, KnownFormat
 from vaeudf.catalog.choice import Chosen, choose
 from vaeudf.catalog.columns import CatalogColumns, Column
 from vaeudf.catalog.delta import delta_snapshot
 from vaeudf.catalog.files import CatalogFile, Listed, read_footers
-from vaeudf.catalog.globs import is_glob, root_of
-from vaeudf.catalog.kind import CatalogSource, KnownFormat
 from vaeudf.catalog.kinds import of_kind
 from vaeudf.catalog.listing import LENGTH, MODIFIED, PATH, listed_files
 from vaeudf.catalog.partitions import partition_values
+from vaeudf.catalog.patterns import is_glob, root_of
 from vaeudf.catalog.payload import tell_left_out
 from vaeudf.catalog.reader import Place
 from vaeudf.catalog.rows import HASH, Field, FileRows, find_inexact, list_rows

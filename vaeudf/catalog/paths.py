@@ -15,14 +15,14 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import DoubleType, LongType, StringType, StructField, StructType
 
+from vaeudf.catalog.catalog_source import CatalogSource, KnownFormat
 from vaeudf.catalog.csv_files import read_csv, read_csv_header, with_numbers
-from vaeudf.catalog.globs import root_of
-from vaeudf.catalog.kind import CatalogSource, KnownFormat
 from vaeudf.catalog.kinds import kinds_by_name
 from vaeudf.catalog.listing import PATH, listed_files
 from vaeudf.catalog.named_files import MISSING, NamedFile, look_up_all
 from vaeudf.catalog.parquet import NAMED_PATH, ParquetCatalog
 from vaeudf.catalog.path_template import PathTemplate, check_template_columns, path_template
+from vaeudf.catalog.patterns import root_of
 from vaeudf.catalog.payload import carried, tell_left_out
 from vaeudf.catalog.reader import Place
 from vaeudf.errors import InputError, raised_in_task

@@ -8,9 +8,10 @@ from dataclasses import replace
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from vaeudf.catalog.catalog_source import CatalogSource, Format, KnownFormat
 from vaeudf.catalog.delta import is_delta
 from vaeudf.catalog.folder import FolderCatalog
-from vaeudf.catalog.kind import Catalog, CatalogSource, Format, KnownFormat
+from vaeudf.catalog.kind import Catalog
 from vaeudf.catalog.kinds import FileKind
 from vaeudf.catalog.parquet import ParquetCatalog
 from vaeudf.catalog.paths import PathsCatalog, ask_for_path_column

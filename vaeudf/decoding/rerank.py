@@ -113,9 +113,10 @@ def rerank(
         hits: From :func:`vaeudf.top_k`, with the ``k`` of as many candidates as are wanted. More
             than 100 queries' hits are evaluated twice to read a catalog in order: persist them.
         bundle: The model, from :func:`vaeudf.load_bundle`.
-        catalog: Has the items' pictures: its path, or a :class:`vaeudf.catalog.kind.CatalogSource`,
-            which says how it is read; or a table that keeps all pixels
-            (``encode_catalog --keep-pixels``), from :func:`vaeudf.table.open.open_posteriors`.
+        catalog: Has the items' pictures: its path, or a
+            :class:`vaeudf.catalog.source.CatalogSource`, which says how it is read; or a table that
+            keeps all pixels (``encode_catalog --keep-pixels``), from
+            :func:`vaeudf.table.open.open_posteriors`.
         queries: The points that were asked with: shape (Q, n), which are named "0", "1", … as
             ``top_k`` names them, or by their names, or
             :class:`vaeudf.query.latents.Latents`.

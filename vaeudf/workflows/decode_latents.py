@@ -8,6 +8,7 @@ from typing import get_args
 
 import numpy as np
 
+from vaeudf.decoding.table_model import load_model_of
 from vaeudf.decoding.udf import remove_drafts
 from vaeudf.errors import BundleError, InputError
 from vaeudf.model.bundle import Bundle, load_bundle
@@ -29,7 +30,7 @@ from vaeudf.workflows.drawings.reconstructions import Order, Reconstructions, pa
 from vaeudf.workflows.drawings.traversals import Traversal, parse_traverse
 from vaeudf.workflows.drawings.walks import Walk, Way
 from vaeudf.workflows.option_groups import PageOptions, VersionOptions
-from vaeudf.workflows.pictures import closing_facts, load_model_of, places_read, slider_range
+from vaeudf.workflows.pictures import closing_facts, places_read, slider_range
 
 SHEET = "sheet.png"
 

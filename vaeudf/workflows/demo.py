@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import posixpath
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,6 +106,11 @@ def demo(options: Demo) -> Summary:
                 )
             )
     log.info("Done. Open %s in a browser.", answered["report"])
+    log.info(
+        "To move the sliders yourself: ./spark-submit.sh explore --table %s --tolerance %g",
+        shlex.quote(table),
+        _TOLERANCE,
+    )
     return {
         "items": encoded["encoded"],
         "quarantined": encoded["quarantined"],

@@ -8,15 +8,15 @@ from collections.abc import Sequence
 
 from pyarrow import fs
 
-from vaeudf.catalog.globs import is_glob
+from vaeudf.catalog.patterns import is_glob
 from vaeudf.catalog.reader import ImageReader
+from vaeudf.decoding.table_model import load_model_of
 from vaeudf.errors import InputError
 from vaeudf.images.formats import IMAGE_SUFFIXES
 from vaeudf.query.latents import Latents, from_rows
 from vaeudf.schema import IMAGE, MODEL_PATH_KEY, PRECISION_KEY
 from vaeudf.storage.locations import filesystem
 from vaeudf.table.open import PosteriorTable
-from vaeudf.workflows.pictures import load_model_of
 
 
 def photos_as_queries(

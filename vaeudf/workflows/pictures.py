@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from vaeudf.catalog.globs import check_exists, root_of
+from vaeudf.catalog.globs import check_exists
+from vaeudf.catalog.patterns import root_of
 from vaeudf.catalog.source import CatalogSource, read_images, resolve_format
+from vaeudf.decoding.table_model import load_model_of
 from vaeudf.errors import BundleError, InputError
 from vaeudf.schema import (
     CATALOG_KEY,
@@ -104,35 +106,6 @@ def load_decoder(
         raise BundleError(
             f"model {path} has no decoder, and {use.decodes}. Export the model with one, or do "
             f"without {use.flag}."
-        )
-    return bundle
-
-
-def load_model_of(table: PosteriorTable, path: str, *, trust_model: bool = False) -> Bundle:
-    """Load a bundle, and check that a table was encoded with it.
-
-    For plain Parquet, which does not name its model, only latent_dim is checked.
-
-    Raises:
-        BundleError: There is no such bundle, or the table was encoded with another.
-    """
-    # Imported here, so that only a job that decodes waits for the import of torch.
-    from vaeudf.model.bundle import load_bundle
-
-    try:
-        bundle = load_bundle(path, trust_model=trust_model)
-    except BundleError as error:
-        raise BundleError(f"{error} Its decoder is needed here: name it with --model.") from None
-    if table.provenance and bundle.model_id != table.model_id:
-        raise BundleError(
-            f"model {path} has id {bundle.model_id[:12]}…, but the table was encoded with "
-            f"{table.model_id[:12]}…: its pictures would not be those of z. Name the right one "
-            "with --model."
-        )
-    if bundle.latent_dim != table.latent_dim:
-        raise BundleError(
-            f"model {path} has latent_dim {bundle.latent_dim}, but the posteriors have "
-            f"latent_dim {table.latent_dim}; name the one they are from with --model."
         )
     return bundle
 

@@ -17,7 +17,7 @@ from pyspark.errors import (
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from vaeudf.catalog.globs import is_glob
+from vaeudf.catalog.patterns import is_glob
 from vaeudf.errors import InputError, root_cause
 from vaeudf.gaussian.checks import Tolerance, check_tolerance
 from vaeudf.gaussian.scores import SCORES

@@ -1,0 +1,199 @@
+"""Who may ask, and how much: nothing that another site's page, name or body could do."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+import pytest
+
+from vaeudf.explore.guard import Limit, is_loopback
+
+JSON = {"content-type": "application/json"}
+SEARCH = {"content": b'{"z": [0, 0, 0, 0], "k": 1}', "headers": JSON}
+TOKEN = "a-token-of-the-tests"
+
+
+def refused(answer, status: int) -> str:
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/json"
+    [(name, text)] = answer.json().items()
+    assert name == "error"
+    return text
+
+
+@pytest.mark.parametrize("path", ["/api/health", "/", "/static/none.js", "/api/none"])
+def test_every_answer_says_what_a_page_of_ours_may_do(client, path):
+    headers = client.get(path).headers
+    policy = dict(part.split(" ", 1) for part in headers["content-security-policy"].split("; "))
+    assert policy == {
+        "default-src": "'none'",
+        "script-src": "'self'",
+        "style-src": "'self'",
+        "img-src": "'self' data: blob:",
+        "connect-src": "'self'",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+        "frame-ancestors": "'none'",
+    }
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["cross-origin-resource-policy"] == "same-origin"
+    assert "access-control-allow-origin" not in headers
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8642", "localhost.evil.example", "127.0.0.1.evil", ""]
+)
+def test_a_name_that_is_made_to_lead_here_is_refused(client, host):
+    text = refused(client.get("/api/health", headers={"host": host}), 403)
+    assert "expected 127.0.0.1, [::1], localhost. Open the address that the service" in text
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1:9", "[::1]", "[::1]:80"])
+def test_this_machines_names_are_its_own_at_any_port(client, host):
+    # Of a tunnel, the port at its other end is another one.
+    assert client.get("/api/health", headers={"host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "https://evil.example"},
+        {"origin": "http://localhost:9999"},
+        {"origin": "null"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+    ],
+)
+def test_another_sites_page_may_not_ask(client, headers):
+    for answer in (
+        client.get("/api/health", headers=headers),
+        client.post("/api/search", content=SEARCH["content"], headers=JSON | headers),
+    ):
+        text = refused(answer, 403)
+        assert text.endswith("Pages of other sites may not use this service.")
+
+
+def test_our_own_page_may_ask(client):
+    own = {"origin": "http://localhost:8642", "sec-fetch-site": "same-origin"}
+    answer = client.post("/api/search", content=SEARCH["content"], headers=JSON | own)
+    assert answer.status_code == 200
+
+
+def test_a_link_elsewhere_may_lead_to_the_page(client):
+    assert client.get("/", headers={"sec-fetch-site": "cross-site"}).status_code != 403
+
+
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""]
+)
+def test_what_a_form_can_send_is_refused(client, kind):
+    answer = client.post("/api/search", content=SEARCH["content"], headers={"content-type": kind})
+    text = refused(answer, 415)
+    assert text == (f"the body's Content-Type is {kind or 'not given'}; expected application/json.")
+
+
+def test_a_photo_must_say_that_it_is_one(client, shop):
+    [photo, *_] = shop.images.values()
+    answer = client.post("/api/encode", content=photo, headers=JSON)
+    assert refused(answer, 415).endswith("expected image/*.")
+
+
+# ---- how much
+
+
+def test_a_body_that_is_too_large_is_refused_unread(client):
+    read = []
+
+    async def endless():
+        for _ in range(100):
+            read.append(1)
+            yield bytes(2**20)
+
+    declared = {**JSON, "content-length": str(100 * 2**20)}
+    answer = client.post("/api/search", content=endless(), headers=declared)
+    text = refused(answer, 413)
+    assert text == "the body has 104,857,600 bytes; at most 1,048,576 are taken. Send less."
+
+
+def test_a_body_without_a_length_is_cut_off(client):
+    async def endless():
+        while True:
+            yield bytes(2**16)
+
+    answer = client.post("/api/encode", content=endless(), headers={"content-type": "image/png"})
+    assert refused(answer, 413).startswith("the body has more than 26,214,400 bytes")
+    assert answer.headers["connection"] == "close"
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(served, shop_table):
+    client = served(shop_table, limit_of=lambda path: Limit(100, 0.05, ("application/json",)))
+
+    async def slow():
+        yield b"{"
+        await asyncio.sleep(60)
+
+    answer = client.post("/api/search", content=slow(), headers=JSON)
+    assert refused(answer, 408) == "the body was not there after 0.05 seconds; send it again."
+    assert answer.headers["connection"] == "close"
+    # What was held of it is free again.
+    assert client.post("/api/search", **SEARCH).status_code == 200
+
+
+# ---- a service that other machines reach
+
+
+@pytest.fixture(scope="module")
+def open_client(served, shop_table):
+    return served(shop_table, token=TOKEN, host="0.0.0.0")
+
+
+def test_without_the_token_nothing_is_answered(open_client):
+    for path in ("/", "/api/health", "/static/none.js", "/api/none", f"/api/health?token={TOKEN}"):
+        text = refused(open_client.get(path), 403)
+        assert "does not have its token; open the address that it printed" in text
+    assert refused(open_client.post("/api/search", **SEARCH), 403)
+
+
+@pytest.mark.parametrize("token", ["", "wrong", TOKEN[:-1], TOKEN + "x", "é"])
+def test_another_token_is_none(open_client, token):
+    assert refused(open_client.get("/", params={"token": token}), 403)
+    bearer = {"authorization": f"Bearer {token}".encode()}
+    assert refused(open_client.get("/api/health", headers=bearer), 403)
+
+
+def test_the_token_in_the_address_becomes_a_cookie(open_client):
+    answer = open_client.get("/", params={"token": TOKEN, "x": "1"})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/?x=1")
+    cookie = answer.headers["set-cookie"]
+    found = re.fullmatch(
+        r"vaeudf_8642=([^;]+); HttpOnly; Path=/; SameSite=strict", cookie, re.IGNORECASE
+    )
+    assert found and found[1] == TOKEN
+    own = {"cookie": f"vaeudf_8642={TOKEN}", "host": "studio.example:8642"}
+    assert open_client.get("/api/health", headers=own).status_code == 200
+    foreign = own | {"origin": "https://evil.example"}
+    assert refused(open_client.get("/api/health", headers=foreign), 403)
+
+
+def test_a_program_sends_the_token_in_a_header(open_client):
+    bearer = {"authorization": f"Bearer {TOKEN}"}
+    assert open_client.get("/api/health", headers=bearer).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", True),
+        ("127.1.2.3", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("192.168.0.4", False),
+        ("studio.example", False),
+    ],
+)
+def test_what_only_this_machine_reaches(host, expected):
+    assert is_loopback(host) is expected

@@ -1,0 +1,169 @@
+"""What the API answers, beside the answers to searches and the map."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from vaeudf.explore.columns import Column
+from vaeudf.explore.components import Components
+from vaeudf.explore.dimensions import DimensionStatistics
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """Why a request was not answered.
+
+    Attributes:
+        error: What was found, what was expected, and what to do.
+    """
+
+    error: str
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """That the service runs, and with what.
+
+    Attributes:
+        table: Where the table is.
+        version: Of the table; null for plain Parquet.
+        items: How many it has.
+        latent_dim: n.
+        vaeudf: The version of the package.
+        loaded_at: When this version of the table was loaded, ISO 8601.
+        newer_version_failed: Why a newer version could not be loaded; null if there is none.
+        status: Always so.
+    """
+
+    table: str
+    version: int | None
+    items: int
+    latent_dim: int
+    vaeudf: str
+    loaded_at: str
+    newer_version_failed: str | None
+    status: Literal["ok"] = "ok"
+
+
+class Abilities(msgspec.Struct, frozen=True, kw_only=True):
+    """What the service can do with this table.
+
+    Attributes:
+        decode: Whether z can be decoded.
+        encode: Whether photos can be encoded.
+        pictures: Whether items have pictures.
+        rerank: Whether hits can be ranked by p(x|z).
+    """
+
+    decode: bool
+    encode: bool
+    pictures: bool
+    rerank: bool
+
+
+class PictureSize(msgspec.Struct, frozen=True, kw_only=True):
+    """The pictures that z decodes to.
+
+    Attributes:
+        height: Pixels.
+        width: Pixels.
+        channels: 3 or 1.
+    """
+
+    height: int
+    width: int
+    channels: int
+
+
+class TableDescription(msgspec.Struct, frozen=True, kw_only=True):
+    """What there is to ask of a table.
+
+    Attributes:
+        title: A short name for it.
+        table: Where it is.
+        version: Of the table.
+        items: How many it has.
+        latent_dim: n.
+        model_id: sha256 of the model; null for plain Parquet.
+        dimensions: What each latent dimension is like.
+        columns: What the payload columns hold.
+        components: The principal components of mu.
+        can: What the service can do.
+        why_not: The reasons for what it cannot, by name.
+        picture: Of what z decodes to; null as long as the model is being loaded.
+        tolerance: What the page starts with, in units of z.
+    """
+
+    title: str
+    table: str
+    version: int | None
+    items: int
+    latent_dim: int
+    model_id: str | None
+    dimensions: tuple[DimensionStatistics, ...]
+    columns: tuple[Column, ...]
+    components: Components
+    can: Abilities
+    why_not: dict[str, str]
+    picture: PictureSize | None
+    tolerance: float
+
+
+class Item(msgspec.Struct, frozen=True, kw_only=True):
+    """An item of the table.
+
+    Attributes:
+        item_id: The item.
+        mu: Its mean, n numbers.
+        log_var: log sigma², n numbers.
+        columns: Its payload.
+        picture: Where its picture is, below the service's root.
+    """
+
+    item_id: str
+    mu: list[float]
+    log_var: list[float]
+    columns: dict[str, Any]
+    picture: str
+
+
+class Points(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Points to decode.
+
+    Attributes:
+        z: 1 to 64 points of n numbers each.
+        format: Of the image file.
+    """
+
+    z: list[list[float]]
+    format: Literal["png", "webp"] = "png"
+
+
+class Encoded(msgspec.Struct, frozen=True, kw_only=True):
+    """A photo's posterior.
+
+    Attributes:
+        mu: Its mean, n numbers.
+        log_var: log sigma², n numbers.
+        seen: The photo as the model sees it, a data URL.
+        reconstruction: What mu decodes to, a data URL; null where the model has no decoder.
+    """
+
+    mu: list[float]
+    log_var: list[float]
+    seen: str
+    reconstruction: str | None
+
+
+class Nearest(msgspec.Struct, frozen=True, kw_only=True):
+    """The item nearest to a place on the map.
+
+    Attributes:
+        item_id: The item.
+        mu: Its mean, n numbers.
+        picture: Where its picture is, below the service's root.
+    """
+
+    item_id: str
+    mu: list[float]
+    picture: str

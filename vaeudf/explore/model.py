@@ -1,0 +1,256 @@
+"""The model of a version: decodes z and encodes photos. It is loaded in the background."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+
+from vaeudf.decoding.table_model import load_model_of
+from vaeudf.errors import BundleError, InputError
+from vaeudf.explore.byte_cache import ByteCache
+from vaeudf.explore.pictures import ImageFile
+from vaeudf.images.decode import ImageFailure, decode_image, picture_png
+from vaeudf.schema import MODEL_PATH_KEY, PRECISION_KEY
+from vaeudf.table.open import PosteriorTable
+
+if TYPE_CHECKING:
+    from vaeudf.images.spec import ImageSpec
+    from vaeudf.model.bundle import Bundle
+    from vaeudf.model.decoder import PictureDecoder
+    from vaeudf.model.devices import BatchEncoder
+    from vaeudf.model.likelihood import Likelihood
+
+Format = Literal["png", "webp"]
+MOST_BYTES_OF_PHOTO = 25 * 2**20
+_MOST_PIXELS_OF_PHOTO = 50_000_000
+_BYTES_OF_PICTURES = 32 * 2**20
+# Of WebP, 0 to 100: at 90 a decoded picture's blur hides what is lost.
+_WEBP_QUALITY = 90
+_MANIFEST = "bundle.json"
+
+
+class EncodedPhoto(NamedTuple):
+    """A photo's posterior.
+
+    Attributes:
+        mu: Shape (n,).
+        log_var: Shape (n,).
+        seen: The photo as the model sees it.
+        reconstruction: What mu decodes to; None where the model has no decoder.
+    """
+
+    mu: NDArray[np.float32]
+    log_var: NDArray[np.float32]
+    seen: ImageFile
+    reconstruction: ImageFile | None
+
+
+class TableModel:
+    """The model that a version was encoded with, loaded with the first use.
+
+    Importing torch takes longer than loading a table: searches do not wait for it.
+    """
+
+    def __init__(self, table: PosteriorTable, path: str | None, *, trust_model: bool) -> None:
+        """Take what is needed to load it.
+
+        Args:
+            table: The version.
+            path: Where the model is now; None if it is where the table says.
+            trust_model: Whether to run a model's code that is not vaeudf's.
+        """
+        self._table = table
+        self._path = path or table.provenance.get(MODEL_PATH_KEY)
+        self._trust = trust_model
+        self._lock = Lock()
+        self._bundle: Bundle | None = None
+        self._decoder: PictureDecoder | None = None
+        self._encoder: BatchEncoder | None = None
+        self._failure = self._check()
+        self._pictures: ByteCache[ImageFile] = ByteCache(_BYTES_OF_PICTURES)
+
+    @property
+    def why_not_decode(self) -> str | None:
+        """Why z cannot be decoded; None if it can, or the model is not loaded yet."""
+        if self._failure is None and self._bundle is not None and not self._bundle.has_decoder:
+            return "the model has no decoder; export it with one."
+        return self._failure
+
+    @property
+    def why_not_encode(self) -> str | None:
+        """Why photos cannot be encoded; None if they can, or the model is not loaded yet."""
+        return self._failure
+
+    @property
+    def why_not_compare(self) -> str | None:
+        """Why hits cannot be ranked by p(x|z); None if they can, or the model is not loaded yet."""
+        bundle = self._bundle
+        if self.why_not_decode is None and bundle is not None and bundle.likelihood is None:
+            return (
+                "the model does not say how likely a picture is given z; export it with "
+                "--likelihood."
+            )
+        return self.why_not_decode
+
+    def load(self) -> Bundle:
+        """Return the model, loaded once.
+
+        Raises:
+            BundleError: It is not there, damaged, or another one than the table's.
+        """
+        with self._lock:
+            if self._failure is not None:
+                raise BundleError(self._failure)
+            if self._bundle is None:
+                assert self._path is not None
+                try:
+                    self._bundle = self._ready(self._path)
+                except BundleError as error:
+                    self._failure = str(error)
+                    raise
+            return self._bundle
+
+    def _ready(self, path: str) -> Bundle:
+        """Load the bundle and put its networks to use once: what comes first takes longer."""
+        from vaeudf.model.devices import Hardware, load_batch_decoder, load_batch_encoder
+
+        bundle = load_model_of(self._table, path, trust_model=self._trust)
+        half = self._table.provenance.get(PRECISION_KEY) == "bfloat16"
+        hardware = Hardware("cpu", "bfloat16" if half else "float32")
+        self._encoder = load_batch_encoder(bundle.encoder_files, hardware, None, 0)
+        if bundle.has_decoder:
+            self._decoder = load_batch_decoder(bundle.decoder_files, Hardware("cpu"), None, 0)
+            self._decoder.decode(np.zeros((1, bundle.latent_dim)))
+        return bundle
+
+    @property
+    def spec(self) -> ImageSpec:
+        """How the model wants its pictures."""
+        return self.load().manifest.image
+
+    @property
+    def shape(self) -> tuple[int, int, int] | None:
+        """Height, width and channels of its pictures; None if it is not loaded yet."""
+        if self._bundle is None:
+            return None
+        spec = self._bundle.manifest.image
+        return spec.height, spec.width, spec.channels
+
+    @property
+    def likelihood(self) -> Likelihood:
+        """How the decoder's output is read.
+
+        Raises:
+            BundleError: The model does not say.
+        """
+        found = self.load().likelihood
+        if found is None:
+            raise BundleError(str(self.why_not_compare))
+        return found
+
+    def decode(self, z: ArrayLike) -> NDArray[np.uint8]:
+        """Decode latents (B, n) to pictures (B, H, W, C) uint8.
+
+        Raises:
+            BundleError: The model cannot be loaded, or has no decoder.
+            InputError: The latents have another shape.
+        """
+        return self._loaded_decoder().decode(z)
+
+    def levels(self, z: ArrayLike) -> NDArray[np.float32]:
+        """Decode latents (B, n) to levels in [0, 1], float32 (B, H · W · C).
+
+        Raises:
+            BundleError: As of :meth:`decode`, or a level is not finite.
+            InputError: As of :meth:`decode`.
+        """
+        found = self._loaded_decoder().decode_levels(z)
+        if not np.isfinite(found).all():
+            raise BundleError(
+                "the decoder gives a NaN or an infinite level for z; expected a picture. Ask with "
+                "z nearer to the prior's mean 0."
+            )
+        return found.reshape(len(found), -1)
+
+    def picture(self, z: Sequence[Sequence[float]], form: Format) -> ImageFile:
+        """Return what points decode to, side by side in one image file.
+
+        Args:
+            z: Points, n numbers each.
+            form: Of the file.
+
+        Raises:
+            BundleError: As of :meth:`decode`.
+            InputError: As of :meth:`decode`.
+        """
+        key = (tuple(map(tuple, z)), form)
+
+        def draw() -> ImageFile:
+            pictures = self.decode(np.array(z, np.float64))
+            return _as_file(np.concatenate(list(pictures), axis=1), form)
+
+        return self._pictures.get(key, draw)
+
+    def encode(self, photo: bytes) -> EncodedPhoto:
+        """Encode a photo as a night encodes those of the catalog.
+
+        Args:
+            photo: The bytes of an image file.
+
+        Raises:
+            InputError: It is no picture that can be decoded, or has no finite posterior.
+            BundleError: The model cannot be loaded.
+        """
+        spec = self.spec
+        assert self._encoder is not None
+        pixels = decode_image(
+            photo, spec, max_bytes=MOST_BYTES_OF_PHOTO, max_pixels=_MOST_PIXELS_OF_PHOTO
+        )
+        if isinstance(pixels, ImageFailure):
+            raise InputError(f"the photo cannot be encoded ({pixels.reason}): {pixels.message}")
+        mu, log_var = (part[0] for part in self._encoder.start(pixels[None])())
+        if not (np.isfinite(mu).all() and np.isfinite(log_var).all()):
+            raise InputError("the encoder gives a NaN or an infinite number for the photo.")
+        seen = ImageFile(picture_png(pixels), "image/png")
+        if self.why_not_decode is not None:
+            return EncodedPhoto(mu, log_var, seen, None)
+        return EncodedPhoto(mu, log_var, seen, self.picture([mu.tolist()], "png"))
+
+    def _loaded_decoder(self) -> PictureDecoder:
+        self.load()
+        if self._decoder is None:
+            raise BundleError(str(self.why_not_decode))
+        return self._decoder
+
+    def _check(self) -> str | None:
+        """Return why the model is not the table's, as far as can be told without torch."""
+        if self._path is None:
+            return "the table does not say which model it was encoded with; name it with --model."
+        try:
+            manifest = (Path(self._path) / _MANIFEST).read_bytes()
+        except OSError:
+            return f"model {self._path} is not there any more; name it with --model."
+        found = hashlib.sha256(manifest).hexdigest()
+        if self._table.provenance and found != self._table.model_id:
+            return (
+                f"model {self._path} has id {found[:12]}…, but the table was encoded with "
+                f"{self._table.model_id[:12]}…; name the right one with --model."
+            )
+        return None
+
+
+def _as_file(pixels: NDArray[np.uint8], form: Format) -> ImageFile:
+    if form == "png":
+        return ImageFile(picture_png(pixels), "image/png")
+    stream = BytesIO()
+    picture = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels)
+    picture.save(stream, "WEBP", quality=_WEBP_QUALITY)
+    return ImageFile(stream.getvalue(), "image/webp")

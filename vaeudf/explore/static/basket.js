@@ -1,0 +1,136 @@
+/** Places that are collected for a bulk query: queries.csv, as query_topk reads it. */
+
+import { byId, el, icon } from "./elements.js";
+import { conditionOf } from "./question.js";
+
+/** A field of a CSV file. */
+const field = (value) => (/[",\n\r]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
+
+/**
+ * The file's text. Open dimensions are empty; a tolerance per dimension is given if any place has one.
+ * @param {{name: string, z: (number|null)[], tolerance: number|number[]}[]} entries
+ */
+export function csvOf(entries) {
+  const n = entries[0].z.length;
+  const each = entries.some(({ tolerance }) => Array.isArray(tolerance));
+  const columns = Array.from({ length: n }, (_, i) => i);
+  const taus = each ? columns.map((i) => `tolerance${i}`) : ["tolerance"];
+  const lines = [["query_id", ...columns.map((i) => `z${i}`), ...taus]];
+  for (const { name, z, tolerance } of entries) {
+    const own = each ? columns.map((i) => (Array.isArray(tolerance) ? tolerance[i] : tolerance)) : [tolerance];
+    lines.push([field(name), ...z.map((value) => value ?? ""), ...own]);
+  }
+  return lines.map((line) => `${line.join(",")}\n`).join("");
+}
+
+/** A word of a command line, quoted for a POSIX shell where that is needed. */
+export const word = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'"'"'`)}'`);
+
+/** The command that asks for all places of the file. */
+export function commandFor(table, state) {
+  const words = ["vaeudf", "query_topk", "--table", table.table, "--queries", "queries.csv", "--k", state.k];
+  const where = conditionOf(state);
+  if (where) words.push("--where", where);
+  if (state.per) words.push("--per", `${state.per.column}:${state.per.count}`);
+  if (state.rerank) words.push("--rerank", "picture");
+  words.push("--output", "answers", "--report", "page");
+  return words.map((one) => word(String(one))).join(" ");
+}
+
+export class Basket {
+  constructor(store, table) {
+    Object.assign(this, { store, table });
+    this.key = `vaeudf basket ${table.model_id}`;
+    this.entries = this.#load();
+    this.place = byId("basket");
+    byId("collect").addEventListener("click", () => this.add());
+    this.show();
+    store.listen((_state, _previous, settled) => settled && this.#command());
+  }
+
+  #load() {
+    try {
+      const found = JSON.parse(localStorage.getItem(this.key)) ?? [];
+      return found.filter((entry) => entry.z.length === this.table.latent_dim);
+    } catch {
+      return [];
+    }
+  }
+
+  #changed() {
+    try {
+      localStorage.setItem(this.key, JSON.stringify(this.entries));
+    } catch {
+      // A browser may forbid it; the basket then lasts as long as the page.
+    }
+    this.show();
+  }
+
+  add() {
+    const { z, open, rough, tolerance } = this.store.state;
+    const own = rough.some((tau) => tau !== null);
+    this.entries.push({
+      name: this.#unused(),
+      z: z.map((value, i) => (open[i] ? null : value)),
+      tolerance: own ? rough.map((tau) => tau ?? tolerance) : tolerance,
+    });
+    this.#changed();
+  }
+
+  #unused() {
+    const names = new Set(this.entries.map(({ name }) => name));
+    let number = this.entries.length + 1;
+    while (names.has(`place-${number}`)) number += 1;
+    return `place-${number}`;
+  }
+
+  show() {
+    this.place.hidden = this.entries.length === 0;
+    URL.revokeObjectURL(this.file);
+    if (this.place.hidden) return;
+    const rows = this.entries.map((entry) => {
+      const name = el("input", { type: "text", value: entry.name, "aria-label": "Name in the file", spellcheck: "false" });
+      name.addEventListener("change", () => {
+        const wanted = name.value.trim();
+        const taken = this.entries.some((other) => other !== entry && other.name === wanted);
+        if (wanted && !taken) entry.name = wanted;
+        this.#changed();
+      });
+      const back = el("button", { type: "button", onclick: () => this.#open(entry) }, "Open");
+      const remove = el(
+        "button",
+        { type: "button", "aria-label": `Remove ${entry.name}`, onclick: () => this.#remove(entry) },
+        icon("close"),
+      );
+      return el("li", {}, name, back, remove);
+    });
+    this.file = URL.createObjectURL(new Blob([csvOf(this.entries)], { type: "text/csv" }));
+    this.command = el("pre", { tabindex: "0", "aria-label": "The command for all places of the basket" });
+    this.place.replaceChildren(
+      el("ul", { "aria-label": "Basket" }, ...rows),
+      el("a", { class: "button", href: this.file, download: "queries.csv" }, "Download queries.csv"),
+      this.command,
+    );
+    this.#command();
+  }
+
+  #command() {
+    if (this.command) this.command.textContent = commandFor(this.table, this.store.state);
+  }
+
+  #remove(entry) {
+    this.entries = this.entries.filter((other) => other !== entry);
+    this.#changed();
+  }
+
+  #open({ z, tolerance }) {
+    const each = Array.isArray(tolerance);
+    this.store.change({
+      z: z.map((value, i) => value ?? this.store.state.z[i]),
+      open: z.map((value) => value === null),
+      rough: each ? tolerance : z.map(() => null),
+      tolerance: each ? this.store.state.tolerance : tolerance,
+      liked: [],
+    });
+  }
+}

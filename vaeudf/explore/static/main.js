@@ -1,0 +1,175 @@
+/** Puts the page together: the table, the state, the question, the answer. */
+
+import { fromAddress, toAddress } from "./address.js";
+import { Basket } from "./basket.js";
+import { Command } from "./command.js";
+import { byId, el } from "./elements.js";
+import { Filters } from "./filters.js";
+import { Hits } from "./hits.js";
+import { Likes } from "./likes.js";
+import { MapPanel } from "./map.js";
+import { goTo, moving, stop } from "./motion.js";
+import { about, count, round } from "./numbers.js";
+import { Options } from "./options.js";
+import { Photo } from "./photo.js";
+import { questionOf } from "./question.js";
+import { getTable, Latest, search, ServiceError } from "./service.js";
+import { Sliders } from "./sliders.js";
+import { Stage } from "./stage.js";
+import { initialState, Store } from "./state.js";
+import { Strips } from "./strips.js";
+import { Walk } from "./walk.js";
+
+const ADDRESS_MILLISECONDS = 100;
+const SETTLED_MILLISECONDS = 120;
+const STATUS_MILLISECONDS = 800;
+
+/** Show why something failed, or take the message away. */
+function fail(error) {
+  const message = error && (error instanceof ServiceError ? error.message : String(error));
+  byId("error").hidden = message === null;
+  if (byId("error").textContent !== message) byId("error").textContent = message ?? "";
+}
+
+/** A function that calls another once nobody has called it for so long. */
+function calmly(milliseconds, call) {
+  let timer = 0;
+  return (...given) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => call(...given), milliseconds);
+  };
+}
+
+/** A sample of N(0, 1), by Box and Muller (1958). */
+const normal = () => Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
+
+function introduce(table) {
+  document.title = `Explore ${table.title}`;
+  byId("title").textContent = `Explore ${table.title}`;
+  byId("lead").textContent = table.can.decode
+    ? "Move the sliders: the picture changes with them, and beside it are the items of the catalog that fit it best. Click an item to go to it."
+    : "Move the sliders: the items of the catalog that fit them best follow. Click an item to go to it.";
+  const version = table.version === null ? "" : `, version ${table.version}`;
+  byId("about").textContent =
+    `${count(table.items)} items of ${table.table}${version}. The number below an item is log q(z|x) in nats, the logarithm of ` +
+    "the density of z under the item's own Gaussian: higher is nearer, and only differences within one answer mean something.";
+}
+
+function renewed(version) {
+  byId("error").hidden = false;
+  byId("error").replaceChildren(
+    `Version ${version} of the table has come, and the items are from it. `,
+    el("button", { type: "button", onclick: () => location.reload() }, "Renew sliders and filters"),
+  );
+}
+
+function start(table) {
+  const store = new Store(Object.freeze(fromAddress(location.hash, table)));
+  introduce(table);
+
+  const sliders = new Sliders(store, table, (row) => strips?.near(row));
+  const strips = table.can.decode ? new Strips(sliders) : null;
+  const stage = new Stage(store, table, fail);
+  const likes = new Likes(store, table, fail);
+  const filters = new Filters(store, table);
+  const map = new MapPanel(store, table, fail);
+  const command = new Command();
+  new Options(store, table);
+  new Basket(store, table);
+  new Photo(store, table, fail);
+  new Walk(store, table, fail);
+  const hits = new Hits(store, table, {
+    go: (hit) => goTo(store, hit.mu, { liked: [] }),
+    like: (hit) => likes.like(hit),
+    unlike: (hit) => likes.unlike(hit),
+    point: (hit) => sliders.point(hit?.mu ?? null),
+  });
+
+  const say = calmly(STATUS_MILLISECONDS, (answer) => {
+    const best = answer.hits.length ? `, the best is ${answer.hits[0].item_id}` : "";
+    const here = answer.here === null ? "" : `; ${about(answer.here)} items here`;
+    byId("status").textContent = `${answer.hits.length} items${best}${here}`;
+  });
+  let asked = "";
+  const searches = new Latest(
+    search,
+    (answer) => {
+      for (const hit of answer.hits) likes.know(hit);
+      hits.show(answer);
+      stage.answered(answer);
+      map.answered(answer);
+      command.show(answer.command);
+      say(answer);
+      byId("hits").setAttribute("aria-busy", "false");
+      if (answer.version !== table.version) renewed(answer.version);
+    },
+    (error) => {
+      const condition = error?.status === 400 && store.state.sql !== "";
+      fail(condition ? null : error);
+      filters.wrong(condition ? error.message : null);
+      if (error) asked = "";
+    },
+  );
+  const ask = () => {
+    const question = questionOf(store.state);
+    const wanted = JSON.stringify(question);
+    if (wanted === asked) return;
+    asked = wanted;
+    byId("hits").setAttribute("aria-busy", "true");
+    searches.ask(question);
+  };
+
+  // For who drives the page by a program: nothing moves, and nothing is on its way.
+  const settled = calmly(SETTLED_MILLISECONDS, () => {
+    if (moving() || !searches.idle || !stage.idle) settled();
+    else document.body.dataset.settled = "true";
+  });
+  const unsettled = () => {
+    document.body.dataset.settled = "false";
+    settled();
+  };
+  const remember = calmly(ADDRESS_MILLISECONDS, () => {
+    history.replaceState(null, "", `#${toAddress(store.state, table)}`);
+  });
+  const steps = () => {
+    byId("undo").disabled = !store.canUndo;
+    byId("redo").disabled = !store.canRedo;
+  };
+  store.listen((_state, _previous, done) => {
+    unsettled();
+    ask();
+    if (done) remember();
+    steps();
+  });
+  addEventListener("hashchange", () => {
+    stop();
+    store.change(fromAddress(location.hash, table));
+  });
+
+  byId("undo").addEventListener("click", () => (stop(), store.undo()));
+  byId("redo").addEventListener("click", () => (stop(), store.redo()));
+  byId("reset").addEventListener("click", () => (stop(), store.change(initialState(table))));
+  byId("random").addEventListener("click", () =>
+    goTo(store, store.state.z.map(() => round(normal(), 2)), { liked: [] }),
+  );
+  addEventListener("keydown", (event) => {
+    const typing = event.target.matches?.("input:not([type=range], [type=checkbox]), select, textarea");
+    if (typing || !(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== "z") return;
+    event.preventDefault();
+    byId(event.shiftKey ? "redo" : "undo").click();
+  });
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    // The address holds the state, so the link must not change it.
+    event.preventDefault();
+    byId("sliders-title").focus();
+  });
+  steps();
+  unsettled();
+  ask();
+}
+
+try {
+  start(await getTable());
+} catch (error) {
+  fail(error);
+}

@@ -1,0 +1,247 @@
+/** The sliders: one per dimension, or one per direction in which the items differ most. */
+
+import { along, coordinates } from "./directions.js";
+import { byId, el, fill, icon, numberIn, press, toggle } from "./elements.js";
+import { stop } from "./motion.js";
+import { clamp, number, round } from "./numbers.js";
+import { decodedZ, moved, withElement } from "./state.js";
+
+/** Outward to a tenth, so that the ends of the travel are numbers that people say. */
+const outward = (low, high) => [Math.floor(low * 10) / 10, Math.ceil(high * 10) / 10];
+
+const STEPS = { ArrowLeft: -0.1, ArrowDown: -0.1, ArrowRight: 0.1, ArrowUp: 0.1, PageDown: -0.5, PageUp: 0.5 };
+
+class Row {
+  /** @param {{name, title, index, low, high, far}} axis what the slider moves */
+  constructor(axis, panel) {
+    Object.assign(this, { axis, panel });
+    const id = `slider-${panel.kind}-${axis.index}`;
+    this.range = el("input", { type: "range", id, step: "0.0001" });
+    this.value = el("input", { type: "number", step: "0.1", class: "value", "aria-label": `Value of ${axis.name}` });
+    this.ghost = el("span", { class: "ghost", hidden: true });
+    this.strip = el("img", { class: "strip", alt: "", hidden: true, draggable: "false" });
+    this.marks = el("span", { class: "marks" });
+    this.rough = el("input", { type: "number", min: "0", step: "0.1", "aria-label": `Tolerance of ${axis.name}` });
+    this.roughly = el("label", { class: "roughly", hidden: true }, "± ", this.rough);
+    this.element = el(
+      "li",
+      { class: "slider" },
+      el("div", { class: "line" }, el("label", { for: id, title: axis.title }, axis.name), this.roughly, this.marks, this.value),
+      el("div", { class: "rail" }, this.ghost, this.range),
+      this.strip,
+    );
+    this.range.addEventListener("input", () => this.#set(round(this.range.valueAsNumber, 2), false));
+    this.range.addEventListener("change", () => this.#set(round(this.range.valueAsNumber, 2), true));
+    this.range.addEventListener("keydown", (event) => this.#key(event));
+    this.value.addEventListener("change", () => {
+      const value = numberIn(this.value);
+      if (value !== null) this.#set(clamp(value, -axis.far, axis.far), true);
+      else this.value.value = this.current;
+    });
+    // The strip is a second way to say where; the slider above it is the one for keyboards.
+    this.strip.addEventListener("click", (event) => {
+      if (this.range.disabled) return;
+      const { left, width } = this.strip.getBoundingClientRect();
+      this.#set(round(this.low + ((event.clientX - left) / width) * (this.high - this.low), 2), true);
+    });
+    for (const kind of ["pointerenter", "focusin"]) this.element.addEventListener(kind, () => panel.onnear?.(this));
+  }
+
+  #set(value, settled) {
+    stop();
+    this.panel.set(this.axis.index, value, settled);
+  }
+
+  #key(event) {
+    const step = STEPS[event.key];
+    if (step === undefined) return;
+    event.preventDefault();
+    const fine = event.shiftKey ? 0.1 : 1;
+    this.#set(clamp(round(this.current + step * fine, 4), this.low, this.high), true);
+  }
+
+  /** Show the state. */
+  show(state, further) {
+    const { axis } = this;
+    this.current = this.panel.valueOf(state, axis.index);
+    const [low, high] = further ? [-axis.far, axis.far] : outward(axis.low, axis.high);
+    [this.low, this.high] = outward(Math.min(low, this.current), Math.max(high, this.current));
+    Object.assign(this.range, { min: this.low, max: this.high });
+    this.range.valueAsNumber = this.current;
+    this.range.setAttribute("aria-valuetext", number(this.current));
+    fill(this.value, round(this.current, 4));
+    this.element.style.setProperty("--zero", this.#place(0));
+    this.panel.showMarks?.(this, state);
+  }
+
+  /** Where a value stands on the rail, from 0 to 1. */
+  #place(value) {
+    return clamp((value - this.low) / (this.high - this.low), 0, 1);
+  }
+
+  /** Show where another place, such as an item's mean, stands; null to hide it. */
+  point(value) {
+    this.ghost.hidden = value === null;
+    if (value !== null) this.ghost.style.setProperty("--at", this.#place(value));
+  }
+}
+
+/** Sliders of single dimensions, most informative first. */
+class DimensionPanel {
+  kind = "z";
+
+  constructor(store, table) {
+    Object.assign(this, { store, table });
+    const sorted = [...table.dimensions].sort((a, b) => b.kl - a.kl || a.index - b.index);
+    this.rows = sorted.map((dimension) => this.#row(dimension));
+    this.active = this.rows.filter((row) => !row.axis.collapsed);
+    this.collapsed = this.rows.filter((row) => row.axis.collapsed);
+  }
+
+  #row(dimension) {
+    const name = `z${dimension.index}`;
+    const title = `${number(dimension.kl)} nats of information about an item; typical sigma ${number(dimension.sigma)}`;
+    const row = new Row({ ...dimension, name, title }, this);
+    const flag = (key) => () => {
+      const { state } = this.store;
+      this.store.change({ [key]: withElement(state[key], dimension.index, !state[key][dimension.index]) });
+    };
+    row.lock = toggle(`Lock ${name}: nothing moves it`, icon("lock"), flag("locked"));
+    row.any = toggle(`${name} does not matter`, "any", flag("open"));
+    row.about = toggle(`Roughly: ${name} has a tolerance of its own`, "≈", () => {
+      const { state } = this.store;
+      const now = state.rough[dimension.index];
+      const usual = Math.max(0.5, 2 * state.tolerance);
+      this.store.change({ rough: withElement(state.rough, dimension.index, now === null ? usual : null) });
+    });
+    row.marks.append(row.about, row.any, row.lock);
+    row.rough.addEventListener("change", () => {
+      const tau = numberIn(row.rough);
+      if (tau !== null && tau >= 0)
+        this.store.change({ rough: withElement(this.store.state.rough, dimension.index, tau) });
+      else row.rough.value = this.store.state.rough[dimension.index];
+    });
+    return row;
+  }
+
+  valueOf(state, index) {
+    return state.z[index];
+  }
+
+  set(index, value, settled) {
+    const { state } = this.store;
+    this.store.change({ z: withElement(state.z, index, value), liked: [] }, settled);
+  }
+
+  /** z with one value replaced, as it is decoded. */
+  variant(index, value) {
+    return withElement(decodedZ(this.store.state), index, value);
+  }
+
+  pointOf(mu, index) {
+    return mu[index];
+  }
+
+  showMarks(row, state) {
+    const i = row.axis.index;
+    press(row.lock, state.locked[i]);
+    press(row.any, state.open[i]);
+    press(row.about, state.rough[i] !== null);
+    row.about.disabled = state.open[i];
+    row.element.classList.toggle("open", state.open[i]);
+    row.element.classList.toggle("locked", state.locked[i]);
+    row.range.disabled = row.value.disabled = state.locked[i] || state.open[i];
+    row.roughly.hidden = state.rough[i] === null || state.open[i];
+    if (state.rough[i] !== null) fill(row.rough, state.rough[i]);
+  }
+}
+
+/** Sliders along principal components. */
+class DirectionPanel {
+  kind = "direction";
+
+  constructor(store, table) {
+    Object.assign(this, { store, table });
+    const { axes, share, low, high } = table.components;
+    const far = Math.max(...table.dimensions.map((dimension) => dimension.far));
+    this.rows = axes.map((_, index) => {
+      const percent = `${number(100 * share[index], 0)} %`;
+      const title = `${percent} of how the items' means differ`;
+      const name = `Direction ${index + 1} · ${percent}`;
+      return new Row({ index, name, title, low: low[index], high: high[index], far }, this);
+    });
+    this.active = this.rows;
+    this.collapsed = [];
+  }
+
+  valueOf(state, index) {
+    return coordinates(state.z, this.table.components)[index];
+  }
+
+  set(index, value, settled) {
+    const { state } = this.store;
+    this.store.change({ z: moved(state, along(state.z, this.table.components, index, value)), liked: [] }, settled);
+  }
+
+  variant(index, value) {
+    const { state } = this.store;
+    return decodedZ(state, moved(state, along(state.z, this.table.components, index, value)));
+  }
+
+  pointOf(mu, index) {
+    return coordinates(mu, this.table.components)[index];
+  }
+}
+
+export class Sliders {
+  #panels;
+  #panel;
+
+  /**
+   * @param {Store} store
+   * @param {object} table the answer of /api/table
+   * @param {(row: Row) => void} onnear called when a slider comes under the pointer or into focus
+   */
+  constructor(store, table, onnear) {
+    this.store = store;
+    this.#panels = [new DimensionPanel(store, table), new DirectionPanel(store, table)];
+    for (const panel of this.#panels) panel.onnear = onnear;
+    this.further = byId("further");
+    this.directions = byId("components");
+    byId("components-switch").hidden = table.components.axes.length === 0;
+    this.further.addEventListener("change", () => this.show());
+    this.directions.addEventListener("change", () => this.lay());
+    this.lay();
+    store.listen(() => this.show());
+  }
+
+  /** The rows that there are, those of collapsed dimensions last. */
+  get rows() {
+    return this.#panel.rows;
+  }
+
+  lay() {
+    this.#panel = this.#panels[this.directions.checked ? 1 : 0];
+    const { active, collapsed } = this.#panel;
+    byId("sliders").replaceChildren(...active.map((row) => row.element));
+    byId("collapsed").hidden = collapsed.length === 0;
+    byId("collapsed-sliders").replaceChildren(...collapsed.map((row) => row.element));
+    byId("collapsed").querySelector("summary").textContent =
+      collapsed.length === 1 ? "1 slider that changes nothing" : `${collapsed.length} sliders that change nothing`;
+    byId("sliders-hint").textContent = this.directions.checked
+      ? "Each moves several values of z at once, along what the items differ in most."
+      : "What changes the picture most comes first. ≈ roughly, any: does not matter, lock: stays where it is.";
+    this.show();
+    this.onlay?.();
+  }
+
+  show() {
+    for (const row of this.rows) row.show(this.store.state, this.further.checked);
+    this.onlay?.();
+  }
+
+  /** Show where an item's mean stands on every slider, or null to hide it. */
+  point(mu) {
+    for (const row of this.rows) row.point(mu && this.#panel.pointOf(mu, row.axis.index));
+  }
+}

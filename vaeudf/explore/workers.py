@@ -1,0 +1,83 @@
+"""Threads that do what would hold up the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from starlette.requests import ClientDisconnect, Request
+
+Result = TypeVar("Result")
+
+MOST_WAITING = 500
+"""Requests that wait for one pool; who comes after them is sent away."""
+
+
+class Busy(Exception):
+    """More requests wait than can be answered in any reasonable time."""
+
+
+class Pool:
+    """Some threads, and the requests that wait for them."""
+
+    def __init__(self, name: str, threads: int) -> None:
+        """Start none yet: they come with the work."""
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._threads = threads
+        self._slots: asyncio.Semaphore | None = None
+        self._waiting = 0
+
+    async def run(self, request: Request, work: Callable[[], Result]) -> Result:
+        """Return what the work returns, done in a thread of the pool.
+
+        Raises:
+            Busy: Too many wait already.
+            ClientDisconnect: Nobody waits for the result any more when its turn has come: a page
+                takes back what a slider has moved past.
+        """
+        if self._waiting >= MOST_WAITING:
+            raise Busy
+        if self._slots is None:
+            self._slots = asyncio.Semaphore(self._threads)
+        queued = self._slots.locked()
+        self._waiting += 1
+        try:
+            async with self._slots:
+                if queued and await request.is_disconnected():
+                    raise ClientDisconnect
+                return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        finally:
+            self._waiting -= 1
+
+    def close(self) -> None:
+        """Do what has begun, and nothing more."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+class Workers:
+    """The pools, apart from each other so that none waits for what is slow in another.
+
+    Attributes:
+        searches: For searches, which use a core each.
+        model: For the networks, which use all cores.
+        pictures: For reading pictures, which waits for disks.
+        tables: For what describes the table.
+        maps: For maps, some of which take minutes to make.
+    """
+
+    def __init__(self) -> None:
+        """Make the pools."""
+        cores = os.cpu_count() or 1
+        self.searches = Pool("search", cores)
+        self.model = Pool("model", 1)
+        self.pictures = Pool("picture", max(4, cores))
+        self.tables = Pool("table", 1)
+        self.maps = Pool("map", 1)
+
+    def close(self) -> None:
+        """Close the pools."""
+        for pool in (self.searches, self.model, self.pictures, self.tables, self.maps):
+            pool.close()

@@ -1,0 +1,135 @@
+"""Explore a table in the browser: sliders that answer while they move."""
+
+from __future__ import annotations
+
+import logging
+import math
+import secrets
+import socket
+import threading
+import time
+import webbrowser
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import vaeudf
+from vaeudf.errors import InputError
+from vaeudf.model.py_files import use_py_files
+from vaeudf.table.open import open_posteriors
+from vaeudf.workflows.cli import Summary, option
+from vaeudf.workflows.option_groups import CatalogOptions, CodeOptions, VersionOptions
+
+log = logging.getLogger(__name__)
+
+PACKAGES = ("starlette", "uvicorn", "msgspec", "duckdb", "sqlglot")
+"""What the extra of this name brings."""
+
+
+@dataclass(frozen=True)
+class Explore(VersionOptions, CatalogOptions, CodeOptions):
+    """Serve a page on which sliders choose z: what it decodes to, and the items most like it."""
+
+    table: str = option(help="folder of the posterior table, or of plain Parquet like it")
+    port: int = option(8642, help="where the page is served; 0 takes any port that is free")
+    host: str = option(
+        "127.0.0.1",
+        help="the address to bind to; any but this machine's own opens the page to others, who "
+        "need the token of the address that is printed",
+    )
+    open: bool = option(False, help="open the page in a browser")
+    model: str | None = option(None, help="the model bundle (default: the table's own)")
+    tolerance: float = option(
+        0.0, help="the tolerance that the page starts with, such as inspect_table recommends"
+    )
+    cache: str | None = option(
+        None, help="folder on this machine for what is made ready of a table (~/.cache/vaeudf)"
+    )
+
+    def __post_init__(self) -> None:
+        self.check_version()
+        if not 0 <= self.port <= 65535:
+            raise InputError(f"port is {self.port}; expected 0 to 65535.")
+        if not 0 <= self.tolerance < math.inf:
+            raise InputError(f"tolerance is {self.tolerance:g}; expected 0 or more.")
+
+
+def explore(options: Explore) -> Summary:
+    """Serve the page until Ctrl-C or SIGTERM, and return the summary of the run."""
+    missing = [name for name in PACKAGES if find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"explore needs {', '.join(missing)}, which this Python does not have; install what it "
+            'needs with: pip install "vaeudf[explore]"'
+        )
+    began = time.monotonic()
+    from vaeudf.explore.server import listen
+
+    use_py_files(options.py_files)
+    # Before a table is loaded, which may take seconds: the port may be taken.
+    with listen(options.host, options.port) as listening:
+        return _serve(options, listening, began)
+
+
+def _serve(options: Explore, listening: socket.socket, began: float) -> Summary:
+    from vaeudf.explore.api import Api, body_limit
+    from vaeudf.explore.cache import default_folder
+    from vaeudf.explore.guard import Guard, is_loopback
+    from vaeudf.explore.loaded_table import LoadedTable
+    from vaeudf.explore.server import address_of, serve
+    from vaeudf.explore.service import Service, Sources
+    from vaeudf.explore.watching import Watcher
+    from vaeudf.explore.workers import Workers
+    from vaeudf.images.decode import without_warnings
+
+    cache = Path(options.cache) if options.cache else default_folder()
+    loaded = LoadedTable.load(open_posteriors(options.table, options.version), cache=cache)
+    versions = Watcher(loaded, cache=cache)
+    sources = Sources(options.catalog, options.model, options.trust_model, options.tolerance)
+    token = None if is_loopback(options.host) else secrets.token_urlsafe(16)
+    address = address_of(options.host, listening, token)
+    service = Service(versions, sources)
+    served = service.current()
+    for named, reason in (
+        (options.model, served.model.why_not_decode),
+        (options.catalog, served.pictures.why_not),
+    ):
+        if named is not None and reason is not None:
+            raise InputError(reason)
+    workers = Workers()
+    app = Guard(
+        Api(service, workers, vaeudf.__version__).app(),
+        host=options.host,
+        port=listening.getsockname()[1],
+        token=token,
+        limit_of=body_limit,
+    )
+
+    def started() -> None:
+        log.info("%s items; the page is at %s (Ctrl-C ends)", f"{loaded.num_items:,}", address)
+        if token is not None:
+            log.info(
+                "Other machines reach it, too: whoever has this address sees the items and their "
+                "pictures, over a connection that is not encrypted."
+            )
+        if options.open:
+            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+
+    # A version that was named stays.
+    if options.version is None:
+        versions.start()
+    try:
+        with without_warnings():
+            requests = serve(app, listening, started=started)
+    finally:
+        versions.stop()
+        workers.close()
+    now = versions.current()
+    return {
+        "table": now.table.uri,
+        "version": now.version,
+        "items": now.num_items,
+        "latent_dim": now.latent_dim,
+        "requests": requests,
+        "seconds": round(time.monotonic() - began, 1),
+    }
