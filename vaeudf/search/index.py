@@ -219,7 +219,7 @@ class PosteriorIndex:
 
     @property
     def in_place(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Mu and log_var, each of shape (N, n), as they are searched: in k-d order.
+        """The items' mu and log_var, each of shape (N, n), as they are searched: in k-d order.
 
         Of an index that was made by :meth:`in_order`, that is the order of its row numbers.
         """
