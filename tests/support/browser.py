@@ -21,9 +21,9 @@ _LOAD_ALL = """async () => {
   return broken;
 }"""
 _NO_ALT = "() => [...document.images].filter(i => !i.alt).map(i => i.src.slice(0, 60))"
-_OVERFLOW = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+OVERFLOW = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
 # Contrast of text against the nearest background, as WCAG 2 defines it.
-_FAINT = """() => {
+FAINT = """() => {
   const parts = colour => colour.match(/[\\d.]+/g).map(Number);
   const luminance = ([r, g, b]) => [r, g, b].map(v => v / 255)
     .map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
@@ -81,8 +81,8 @@ def _check_at(browser: Any, path: str, min_pictures: int, width: int, height: in
         assert page.evaluate("document.images.length") >= min_pictures
         assert page.evaluate(_LOAD_ALL) == [], "pictures that do not load"
         assert page.evaluate(_NO_ALT) == [], "pictures without an alt text"
-        assert page.evaluate(_OVERFLOW) <= 0, f"wider than a screen of {width} pixels"
-        assert page.evaluate(_FAINT) == [], "text that is hard to read"
+        assert page.evaluate(OVERFLOW) <= 0, f"wider than a screen of {width} pixels"
+        assert page.evaluate(FAINT) == [], "text that is hard to read"
         wanted = [unquote(url) for url in asked if not url.startswith("data:")]
         assert wanted == [f"file://{path}"], f"asked for {wanted}"
         assert logged == [], f"logged by the browser: {logged}"

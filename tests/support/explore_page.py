@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
@@ -9,11 +11,22 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from PIL import Image
 
 from tests.support.oracles import log_density_by_torch
 from vaeudf.table.open import open_table
 
 AXE = Path(__file__).parent / "axe" / "axe.min.js"
+
+
+_DRAW = """async image => {
+  await image.decode();
+  const canvas = document.createElement("canvas");
+  canvas.width = image.naturalWidth;
+  canvas.height = image.naturalHeight;
+  canvas.getContext("2d").drawImage(image, 0, 0);
+  return canvas.toDataURL("image/png");
+}"""
 
 
 class Items(NamedTuple):
@@ -73,6 +86,7 @@ class Opened:
 
     Attributes:
         page: Playwright's.
+        url: Of the service.
         logged: What the browser has logged, errors of scripts too.
         asked: The addresses that were asked for.
     """
@@ -82,6 +96,7 @@ class Opened:
         options = {"viewport": {"width": 1440, "height": 900}, "reduced_motion": "reduce"} | options
         self.context = browser.new_context(accept_downloads=True, **options)
         self.page = self.context.new_page()
+        self.url = url
         self.logged: list[str] = []
         self.asked: list[str] = []
         self.page.on("console", lambda message: self.logged.append(message.text))
@@ -139,13 +154,11 @@ class Opened:
         """The card of a hit."""
         return self.page.locator(".hit", has=self.page.locator(".name", has_text=item_id))
 
-    def bytes_of(self, selector: str) -> bytes:
-        """The file that a picture shows."""
-        octets = self.page.eval_on_selector(
-            selector,
-            "async image => [...new Uint8Array(await (await fetch(image.src)).arrayBuffer())]",
-        )
-        return bytes(octets)
+    def pixels(self, selector: str) -> np.ndarray:
+        """The picture that an element shows, (height, width, 3), in its own size."""
+        address = self.page.eval_on_selector(selector, _DRAW)
+        data = base64.b64decode(address.partition(",")[2])
+        return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
 
     def violations(self) -> list[str]:
         """What axe-core finds that is serious or critical."""

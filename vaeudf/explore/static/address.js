@@ -35,7 +35,10 @@ export function fromAddress(hash, table) {
   const n = table.latent_dim;
   const z = numbers(parts.get("z") ?? "");
   if (z.length === n && z.every(Number.isFinite)) state.z = z;
-  for (const [name, key] of [["open", "open"], ["lock", "locked"]]) {
+  for (const [name, key] of [
+    ["open", "open"],
+    ["lock", "locked"],
+  ]) {
     if (!parts.has(name)) continue;
     for (const i of numbers(parts.get(name))) if (i in state[key]) state[key][i] = true;
   }
@@ -66,6 +69,6 @@ function filtersOf(text, table) {
   } catch {
     return {};
   }
-  const known = new Set(table.columns.map((column) => column.name));
+  const known = new Set(["item_id", ...table.columns.map((column) => column.name)]);
   return Object.fromEntries(Object.entries(found ?? {}).filter(([name]) => known.has(name)));
 }

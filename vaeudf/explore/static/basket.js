@@ -2,6 +2,7 @@
 
 import { byId, el, icon } from "./elements.js";
 import { conditionOf } from "./question.js";
+import { moved } from "./state.js";
 
 /** A field of a CSV file. */
 const field = (value) => (/[",\n\r]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
@@ -17,18 +18,30 @@ export function csvOf(entries) {
   const taus = each ? columns.map((i) => `tolerance${i}`) : ["tolerance"];
   const lines = [["query_id", ...columns.map((i) => `z${i}`), ...taus]];
   for (const { name, z, tolerance } of entries) {
-    const own = each ? columns.map((i) => (Array.isArray(tolerance) ? tolerance[i] : tolerance)) : [tolerance];
+    const own = each
+      ? columns.map((i) => (Array.isArray(tolerance) ? tolerance[i] : tolerance))
+      : [tolerance];
     lines.push([field(name), ...z.map((value) => value ?? ""), ...own]);
   }
   return lines.map((line) => `${line.join(",")}\n`).join("");
 }
 
 /** A word of a command line, quoted for a POSIX shell where that is needed. */
-export const word = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'"'"'`)}'`);
+export const word = (text) =>
+  /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'"'"'`)}'`;
 
 /** The command that asks for all places of the file. */
 export function commandFor(table, state) {
-  const words = ["vaeudf", "query_topk", "--table", table.table, "--queries", "queries.csv", "--k", state.k];
+  const words = [
+    "vaeudf",
+    "query_topk",
+    "--table",
+    table.table,
+    "--queries",
+    "queries.csv",
+    "--k",
+    state.k,
+  ];
   const where = conditionOf(state);
   if (where) words.push("--where", where);
   if (state.per) words.push("--per", `${state.per.column}:${state.per.count}`);
@@ -43,7 +56,10 @@ export class Basket {
     this.key = `vaeudf basket ${table.model_id}`;
     this.entries = this.#load();
     this.place = byId("basket");
-    byId("collect").addEventListener("click", () => this.add());
+    byId("collect").addEventListener("click", () => {
+      this.add();
+      this.place.scrollIntoView({ block: "nearest" });
+    });
     this.show();
     store.listen((_state, _previous, settled) => settled && this.#command());
   }
@@ -89,7 +105,12 @@ export class Basket {
     URL.revokeObjectURL(this.file);
     if (this.place.hidden) return;
     const rows = this.entries.map((entry) => {
-      const name = el("input", { type: "text", value: entry.name, "aria-label": "Name in the file", spellcheck: "false" });
+      const name = el("input", {
+        type: "text",
+        value: entry.name,
+        "aria-label": "Name in the file",
+        spellcheck: "false",
+      });
       name.addEventListener("change", () => {
         const wanted = name.value.trim();
         const taken = this.entries.some((other) => other !== entry && other.name === wanted);
@@ -99,16 +120,27 @@ export class Basket {
       const back = el("button", { type: "button", onclick: () => this.#open(entry) }, "Open");
       const remove = el(
         "button",
-        { type: "button", "aria-label": `Remove ${entry.name}`, onclick: () => this.#remove(entry) },
+        {
+          type: "button",
+          "aria-label": `Remove ${entry.name}`,
+          onclick: () => this.#remove(entry),
+        },
         icon("close"),
       );
       return el("li", {}, name, back, remove);
     });
     this.file = URL.createObjectURL(new Blob([csvOf(this.entries)], { type: "text/csv" }));
-    this.command = el("pre", { tabindex: "0", "aria-label": "The command for all places of the basket" });
+    this.command = el("pre", {
+      tabindex: "0",
+      "aria-label": "The command for all places of the basket",
+    });
     this.place.replaceChildren(
       el("ul", { "aria-label": "Basket" }, ...rows),
-      el("a", { class: "button", href: this.file, download: "queries.csv" }, "Download queries.csv"),
+      el(
+        "a",
+        { class: "button", href: this.file, download: "queries.csv" },
+        "Download queries.csv",
+      ),
       this.command,
     );
     this.#command();
@@ -126,7 +158,10 @@ export class Basket {
   #open({ z, tolerance }) {
     const each = Array.isArray(tolerance);
     this.store.change({
-      z: z.map((value, i) => value ?? this.store.state.z[i]),
+      z: moved(
+        this.store.state,
+        z.map((value, i) => value ?? this.store.state.z[i]),
+      ),
       open: z.map((value) => value === null),
       rough: each ? tolerance : z.map(() => null),
       tolerance: each ? this.store.state.tolerance : tolerance,

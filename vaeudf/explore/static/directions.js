@@ -13,6 +13,11 @@ export function coordinates(z, { axes, mean }) {
 /** Return z moved along one direction until it stands at `target` there. */
 export function along(z, { axes, mean }, index, target) {
   const axis = axes[index];
-  const step = target - dot(axis, z.map((value, i) => value - mean[i]));
+  const step =
+    target -
+    dot(
+      axis,
+      z.map((value, i) => value - mean[i]),
+    );
   return z.map((value, i) => round(value + step * axis[i], 4));
 }

@@ -34,7 +34,14 @@ export function icon(name) {
 export function toggle(label, content, onclick, attributes = {}) {
   return el(
     "button",
-    { type: "button", "aria-pressed": "false", "aria-label": label, title: label, onclick, ...attributes },
+    {
+      type: "button",
+      "aria-pressed": "false",
+      "aria-label": label,
+      title: label,
+      onclick,
+      ...attributes,
+    },
     content,
   );
 }
@@ -49,5 +56,7 @@ export function fill(input, value) {
 
 /** An input's number, or null where there is none. */
 export function numberIn(input) {
-  return input.value.trim() === "" || Number.isNaN(input.valueAsNumber) ? null : input.valueAsNumber;
+  return input.value.trim() === "" || Number.isNaN(input.valueAsNumber)
+    ? null
+    : input.valueAsNumber;
 }

@@ -4,6 +4,8 @@ import { byId, el, fill, numberIn } from "./elements.js";
 import { count } from "./numbers.js";
 
 const FEW_VALUES = 14;
+/** Every table has it; where a catalog is a folder, it says in which part of it an item is. */
+const NAMES = { name: "item_id", kind: "text" };
 
 /** @returns {(filter: object|undefined) => void} what shows a filter */
 function numberField(column, field, put) {
@@ -28,7 +30,11 @@ function numberField(column, field, put) {
 function categoryField(column, field, put) {
   const boxes = column.values.map(({ value, count: items }) => {
     const box = el("input", { type: "checkbox", onchange: () => changed() });
-    return { value, box, label: el("label", { class: "chip" }, box, `${value} `, el("small", {}, count(items))) };
+    return {
+      value,
+      box,
+      label: el("label", { class: "chip" }, box, `${value} `, el("small", {}, count(items))),
+    };
   });
   const changed = () => {
     const values = boxes.filter(({ box }) => box.checked).map(({ value }) => value);
@@ -61,12 +67,12 @@ const FIELDS = { number: numberField, category: categoryField, text: textField }
 const usable = (column) =>
   (column.kind === "number" && column.low !== null) ||
   (column.kind === "category" && column.values.length > 1) ||
-  (column.kind === "text" && /^(large_)?string|^dictionary/.test(column.type ?? "string"));
+  (column.kind === "text" && /^(large_)?string/.test(column.type ?? "string"));
 
 export class Filters {
   constructor(store, table) {
     const form = byId("filters");
-    const shows = table.columns.filter(usable).map((column) => {
+    const shows = [NAMES, ...table.columns].filter(usable).map((column) => {
       const field = el("fieldset", {}, el("legend", {}, column.name));
       const put = (filter) => {
         const filters = { ...store.state.filters };

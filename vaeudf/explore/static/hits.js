@@ -4,7 +4,8 @@ import { byId, el, icon, press, toggle } from "./elements.js";
 import { number } from "./numbers.js";
 
 const MEANINGS = {
-  log_likelihood: "log q(z|x) in nats: how likely z is under the item's own Gaussian. Higher is nearer.",
+  log_likelihood:
+    "log q(z|x) in nats: how likely z is under the item's own Gaussian. Higher is nearer.",
   kl: "KL divergence from what is asked for to the item's Gaussian, in nats. Lower is nearer.",
 };
 const SIZE = { width: 320, height: 320 };
@@ -22,27 +23,52 @@ class Card {
     this.hit = hit;
     const name = this.id;
     this.rank = el("span", { class: "rank" });
-    this.like = toggle(`Like ${name}`, icon("more"), () => actions.like(this.hit), { class: "like" });
-    this.unlike = toggle(`Dislike ${name}`, icon("less"), () => actions.unlike(this.hit), { class: "unlike" });
+    this.like = toggle(`Like ${name}`, icon("more"), () => actions.like(this.hit), {
+      class: "like",
+    });
+    this.unlike = toggle(`Dislike ${name}`, icon("less"), () => actions.unlike(this.hit), {
+      class: "unlike",
+    });
     this.ask = el(
       "button",
-      { type: "button", "aria-expanded": "false", "aria-label": `Why ${name}`, title: "Why it is here", onclick: () => this.#toggle() },
+      {
+        type: "button",
+        "aria-expanded": "false",
+        "aria-label": `Why ${name}`,
+        title: "Why it is here",
+        onclick: () => this.#toggle(),
+      },
       "?",
     );
     this.why = el("div", { class: "why" });
-    this.go = el("button", { type: "button", class: "go", "aria-label": `Go to ${name}`, title: "Set the sliders to this item", onclick: () => actions.go(this.hit) });
+    this.go = el("button", {
+      type: "button",
+      class: "go",
+      "aria-label": `Go to ${name}`,
+      title: "Set the sliders to this item",
+      onclick: () => actions.go(this.hit),
+    });
     this.facts = el("div", { class: "facts" });
     this.score = el("div", { class: "score" });
     this.element = el(
       "li",
       { class: "hit" },
-      el("div", { class: "shot" }, this.go, this.rank, this.why, el("div", { class: "tools" }, this.like, this.unlike, this.ask)),
-      el("div", { class: "name" }, name),
+      el(
+        "div",
+        { class: "shot" },
+        this.go,
+        this.rank,
+        this.why,
+        el("div", { class: "tools" }, this.like, this.unlike, this.ask),
+      ),
+      el("div", { class: "name", title: name }, name),
       this.facts,
       this.score,
     );
-    for (const kind of ["pointerenter", "focusin"]) this.element.addEventListener(kind, () => actions.point(this.hit));
-    for (const kind of ["pointerleave", "focusout"]) this.element.addEventListener(kind, () => actions.point(null));
+    for (const kind of ["pointerenter", "focusin"])
+      this.element.addEventListener(kind, () => actions.point(this.hit));
+    for (const kind of ["pointerleave", "focusout"])
+      this.element.addEventListener(kind, () => actions.point(null));
   }
 
   #toggle() {
@@ -60,14 +86,18 @@ class Card {
     const image = el("img", { alt: "", decoding: "async", src: source, ...SIZE });
     image.addEventListener("error", async () => {
       // A picture that cannot be shown has an answer that says why.
-      const answer = await fetch(source).then((response) => response.json()).catch(() => ({}));
+      const answer = await fetch(source)
+        .then((response) => response.json())
+        .catch(() => ({}));
       if (this.source === source) this.#none(answer.error ?? "no picture");
     });
     this.go.replaceChildren(image);
   }
 
   #none(reason) {
-    this.go.replaceChildren(el("span", { class: "none", title: reason }, reason.length > 60 ? "no picture" : reason));
+    // In words of the style sheet: the button is named by what it does.
+    const shown = reason.length > 60 ? "no picture" : reason;
+    this.go.replaceChildren(el("span", { class: "none", title: reason, "data-reason": shown }));
   }
 
   show(hit, answer, table, state) {
@@ -77,12 +107,16 @@ class Card {
     press(this.like, state.liked.includes(this.id));
     press(this.unlike, state.disliked.includes(this.id));
     const facts = Object.entries(hit.columns).filter(([, value]) => value !== null);
-    this.facts.replaceChildren(...facts.map(([name, value]) => el("span", { title: name }, fact(name, value))));
+    this.facts.replaceChildren(
+      ...facts.map(([name, value]) => el("span", { title: name }, fact(name, value))),
+    );
     const reranked = hit.log_p_x_given_z !== undefined;
-    this.score.textContent = reranked ? `${number(hit.log_p_x_given_z, 1)}` : number(hit[answer.score]);
+    this.score.textContent = reranked
+      ? `${number(hit.log_p_x_given_z, 1)}`
+      : number(hit[answer.score]);
     this.score.title = reranked
       ? `log p(x|z) in nats: how likely the decoder takes the item's own picture to be. Rank ${hit.candidate_rank} without.`
-      : MEANINGS[answer.score] ?? answer.score;
+      : (MEANINGS[answer.score] ?? answer.score);
     this.#explain(hit, answer);
   }
 
@@ -90,7 +124,11 @@ class Card {
     const lines = [];
     const line = (name, value, title) =>
       lines.push(el("div", { title }, el("span", {}, name), el("b", {}, number(value))));
-    line(answer.score === "log_likelihood" ? "log q(z|x)" : answer.score, hit[answer.score], MEANINGS[answer.score]);
+    line(
+      answer.score === "log_likelihood" ? "log q(z|x)" : answer.score,
+      hit[answer.score],
+      MEANINGS[answer.score],
+    );
     if (hit.misfit !== undefined) {
       line("misfit", hit.misfit, "What the distance of z from the item's mean costs");
       line("volume", hit.volume, "What the narrowness of the item's Gaussian brings");
@@ -99,9 +137,18 @@ class Card {
     for (const { dimension, nats } of hit.costliest ?? []) {
       const bar = el("span", { class: "cost" });
       bar.style.setProperty("--part", Math.abs(nats) / worst);
-      lines.push(el("div", { title: `What z${dimension} costs` }, el("span", {}, `z${dimension}`), bar, el("b", {}, number(-nats))));
+      lines.push(
+        el(
+          "div",
+          { title: `What z${dimension} costs` },
+          el("span", {}, `z${dimension}`),
+          bar,
+          el("b", {}, number(-nats)),
+        ),
+      );
     }
-    if (hit.picture_error !== undefined) line("picture error", hit.picture_error, "Mean squared difference from the decoded picture");
+    if (hit.picture_error !== undefined)
+      line("picture error", hit.picture_error, "Mean squared difference from the decoded picture");
     this.why.replaceChildren(...lines);
   }
 }

@@ -10,7 +10,9 @@ const UNLIKE_WEIGHT = 0.5;
 const without = (list, id) => list.filter((one) => one !== id);
 
 function mean(vectors) {
-  return vectors[0].map((_, i) => vectors.reduce((sum, vector) => sum + vector[i], 0) / vectors.length);
+  return vectors[0].map(
+    (_, i) => vectors.reduce((sum, vector) => sum + vector[i], 0) / vectors.length,
+  );
 }
 
 /** The mean of a blend: of the likes, away from the dislikes. */
@@ -45,14 +47,20 @@ export class Likes {
     const { liked, disliked } = this.store.state;
     const on = !liked.includes(hit.item_id);
     this.know(hit);
-    return this.#put(on ? [...liked, hit.item_id] : without(liked, hit.item_id), without(disliked, hit.item_id));
+    return this.#put(
+      on ? [...liked, hit.item_id] : without(liked, hit.item_id),
+      without(disliked, hit.item_id),
+    );
   }
 
   unlike(hit) {
     const { liked, disliked } = this.store.state;
     const on = !disliked.includes(hit.item_id);
     this.know(hit);
-    return this.#put(without(liked, hit.item_id), on ? [...disliked, hit.item_id] : without(disliked, hit.item_id));
+    return this.#put(
+      without(liked, hit.item_id),
+      on ? [...disliked, hit.item_id] : without(disliked, hit.item_id),
+    );
   }
 
   async #put(liked, disliked) {
@@ -62,7 +70,9 @@ export class Likes {
     }
     try {
       const [likes, unlikes] = await Promise.all(
-        [liked, disliked].map((ids) => Promise.all(ids.map(async (id) => (await this.#item(id)).mu))),
+        [liked, disliked].map((ids) =>
+          Promise.all(ids.map(async (id) => (await this.#item(id)).mu)),
+        ),
       );
       goTo(this.store, blendMean(likes, unlikes), { liked, disliked });
     } catch (error) {
@@ -74,8 +84,19 @@ export class Likes {
     const { liked, disliked } = this.store.state;
     this.tray.hidden = liked.length + disliked.length === 0;
     const chip = (id, kind, remove) => {
-      const picture = this.table.can.pictures ? [el("img", { src: this.#source(id), alt: "" })] : [];
-      const button = el("button", { type: "button", "aria-label": `No longer ${kind} ${id}`, title: "Remove", onclick: remove }, icon("close"));
+      const picture = this.table.can.pictures
+        ? [el("img", { src: this.#source(id), alt: "" })]
+        : [];
+      const button = el(
+        "button",
+        {
+          type: "button",
+          "aria-label": `No longer ${kind} ${id}`,
+          title: "Remove",
+          onclick: remove,
+        },
+        icon("close"),
+      );
       return el("li", { class: kind }, ...picture, el("span", { title: id }, id), button);
     };
     const text = liked.length
@@ -94,6 +115,8 @@ export class Likes {
 
   #source(id) {
     const known = this.#items.get(id)?.picture;
-    return known ?? `/api/picture?${new URLSearchParams({ id, version: this.table.version ?? "" })}`;
+    return (
+      known ?? `/api/picture?${new URLSearchParams({ id, version: this.table.version ?? "" })}`
+    );
   }
 }

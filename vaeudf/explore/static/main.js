@@ -9,7 +9,7 @@ import { Hits } from "./hits.js";
 import { Likes } from "./likes.js";
 import { MapPanel } from "./map.js";
 import { goTo, moving, stop } from "./motion.js";
-import { about, count, round } from "./numbers.js";
+import { count, howMany, round } from "./numbers.js";
 import { Options } from "./options.js";
 import { Photo } from "./photo.js";
 import { questionOf } from "./question.js";
@@ -23,13 +23,26 @@ import { Walk } from "./walk.js";
 const ADDRESS_MILLISECONDS = 100;
 const SETTLED_MILLISECONDS = 120;
 const STATUS_MILLISECONDS = 800;
+const AGAIN_MILLISECONDS = 2000;
 
-/** Show why something failed, or take the message away. */
-function fail(error) {
-  const message = error && (error instanceof ServiceError ? error.message : String(error));
-  byId("error").hidden = message === null;
+/** Why what failed, by what it was: a search, a picture, or something that was done once. */
+const failures = new Map();
+
+function showFailures() {
+  const [message] = failures.values();
+  byId("error").hidden = message === undefined;
   if (byId("error").textContent !== message) byId("error").textContent = message ?? "";
 }
+
+/** Return what takes the failures of one kind of request, or null once one has succeeded. */
+const failureOf = (kind) => (error) => {
+  failures.delete(kind);
+  if (error) failures.set(kind, error instanceof ServiceError ? error.message : String(error));
+  showFailures();
+};
+
+/** Whether the same request may succeed a little later. */
+const passes = (error) => error && (error.status === null || error.status === 503);
 
 /** A function that calls another once nobody has called it for so long. */
 function calmly(milliseconds, call) {
@@ -41,13 +54,14 @@ function calmly(milliseconds, call) {
 }
 
 /** A sample of N(0, 1), by Box and Muller (1958). */
-const normal = () => Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
+const normal = () =>
+  Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
 
 function introduce(table) {
   document.title = `Explore ${table.title}`;
   byId("title").textContent = `Explore ${table.title}`;
   byId("lead").textContent = table.can.decode
-    ? "Move the sliders: the picture changes with them, and beside it are the items of the catalog that fit it best. Click an item to go to it."
+    ? "Move the sliders: the picture follows, and so do the items of the catalog that fit it best. Click an item to go to it."
     : "Move the sliders: the items of the catalog that fit them best follow. Click an item to go to it.";
   const version = table.version === null ? "" : `, version ${table.version}`;
   byId("about").textContent =
@@ -56,8 +70,8 @@ function introduce(table) {
 }
 
 function renewed(version) {
-  byId("error").hidden = false;
-  byId("error").replaceChildren(
+  byId("renewed").hidden = false;
+  byId("renewed").replaceChildren(
     `Version ${version} of the table has come, and the items are from it. `,
     el("button", { type: "button", onclick: () => location.reload() }, "Renew sliders and filters"),
   );
@@ -69,15 +83,24 @@ function start(table) {
 
   const sliders = new Sliders(store, table, (row) => strips?.near(row));
   const strips = table.can.decode ? new Strips(sliders) : null;
-  const stage = new Stage(store, table, fail);
-  const likes = new Likes(store, table, fail);
+  const again = calmly(AGAIN_MILLISECONDS, () => {
+    ask();
+    stage.ask();
+  });
+  const pictureFailed = failureOf("picture");
+  const stage = new Stage(store, table, (error) => {
+    pictureFailed(error);
+    if (passes(error)) again();
+  });
+  const once = failureOf("once");
+  const likes = new Likes(store, table, once);
   const filters = new Filters(store, table);
-  const map = new MapPanel(store, table, fail);
+  const map = new MapPanel(store, table, once);
   const command = new Command();
   new Options(store, table);
   new Basket(store, table);
-  new Photo(store, table, fail);
-  new Walk(store, table, fail);
+  new Photo(store, table, once);
+  new Walk(store, table, once);
   const hits = new Hits(store, table, {
     go: (hit) => goTo(store, hit.mu, { liked: [] }),
     like: (hit) => likes.like(hit),
@@ -87,10 +110,14 @@ function start(table) {
 
   const say = calmly(STATUS_MILLISECONDS, (answer) => {
     const best = answer.hits.length ? `, the best is ${answer.hits[0].item_id}` : "";
-    const here = answer.here === null ? "" : `; ${about(answer.here)} items here`;
+    const here =
+      answer.here === null || answer.matching === 0
+        ? ""
+        : `; ${howMany(answer.here, answer.matching)}`;
     byId("status").textContent = `${answer.hits.length} items${best}${here}`;
   });
   let asked = "";
+  const searchFailed = failureOf("search");
   const searches = new Latest(
     search,
     (answer) => {
@@ -101,13 +128,16 @@ function start(table) {
       command.show(answer.command);
       say(answer);
       byId("hits").setAttribute("aria-busy", "false");
-      if (answer.version !== table.version) renewed(answer.version);
+      if (answer.version !== table.version && byId("renewed").hidden) renewed(answer.version);
     },
     (error) => {
       const condition = error?.status === 400 && store.state.sql !== "";
-      fail(condition ? null : error);
+      searchFailed(condition ? null : error);
       filters.wrong(condition ? error.message : null);
-      if (error) asked = "";
+      if (!error) return;
+      asked = "";
+      byId("hits").setAttribute("aria-busy", "false");
+      if (passes(error)) again();
     },
   );
   const ask = () => {
@@ -138,7 +168,10 @@ function start(table) {
   store.listen((_state, _previous, done) => {
     unsettled();
     ask();
-    if (done) remember();
+    if (done) {
+      once(null);
+      remember();
+    }
     steps();
   });
   addEventListener("hashchange", () => {
@@ -150,10 +183,16 @@ function start(table) {
   byId("redo").addEventListener("click", () => (stop(), store.redo()));
   byId("reset").addEventListener("click", () => (stop(), store.change(initialState(table))));
   byId("random").addEventListener("click", () =>
-    goTo(store, store.state.z.map(() => round(normal(), 2)), { liked: [] }),
+    goTo(
+      store,
+      store.state.z.map(() => round(normal(), 2)),
+      { liked: [] },
+    ),
   );
   addEventListener("keydown", (event) => {
-    const typing = event.target.matches?.("input:not([type=range], [type=checkbox]), select, textarea");
+    const typing = event.target.matches?.(
+      "input:not([type=range], [type=checkbox]), select, textarea",
+    );
     if (typing || !(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== "z") return;
     event.preventDefault();
     byId(event.shiftKey ? "redo" : "undo").click();
@@ -166,10 +205,11 @@ function start(table) {
   steps();
   unsettled();
   ask();
+  remember();
 }
 
 try {
   start(await getTable());
 } catch (error) {
-  fail(error);
+  failureOf("table")(error);
 }

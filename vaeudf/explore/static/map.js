@@ -2,21 +2,45 @@
 
 import { byId, el } from "./elements.js";
 import { goTo } from "./motion.js";
-import { clamp } from "./numbers.js";
+import { clamp, count, round } from "./numbers.js";
 import { getItemAt, getMap, getMapColours, getMapPoints, Latest } from "./service.js";
 import { decodedZ } from "./state.js";
 
 const FULL = 65535;
 /** Told apart on light and on dark ground, also by most who see few colours (after Okabe and Ito, 2008). */
 const PALETTE = [
-  [0, 114, 178], [213, 94, 0], [0, 158, 115], [204, 121, 167], [230, 159, 0],
-  [86, 180, 233], [148, 103, 189], [140, 86, 75], [127, 160, 30], [220, 60, 80],
+  [0, 114, 178],
+  [213, 94, 0],
+  [0, 158, 115],
+  [204, 121, 167],
+  [230, 159, 0],
+  [86, 180, 233],
+  [148, 103, 189],
+  [140, 86, 75],
+  [127, 160, 30],
+  [220, 60, 80],
+];
+/** From few to many, equally bright steps (viridis, by Smith and van der Walt, 2015), without its ends. */
+const RAMP = [
+  [70, 50, 126],
+  [54, 92, 141],
+  [39, 127, 142],
+  [31, 161, 135],
+  [74, 193, 109],
+  [160, 218, 57],
 ];
 const GREY = [136, 146, 156];
 const REST_MILLISECONDS = 90;
 const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
 
 const dot = (a, b) => a.reduce((sum, value, i) => sum + value * b[i], 0);
+
+/** A colour of the ramp, from 0 to 1. */
+function onRamp(part) {
+  const at = part * (RAMP.length - 1);
+  const i = Math.min(Math.floor(at), RAMP.length - 2);
+  return RAMP[i].map((value, channel) => value + (at - i) * (RAMP[i + 1][channel] - value));
+}
 
 function octets(base64) {
   return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
@@ -38,21 +62,20 @@ export class MapPanel {
     }).observe(this.section);
   }
 
-  async #load() {
+  async #load(method = "pca") {
     try {
-      [this.description, this.points] = await Promise.all([getMap(), getMapPoints()]);
+      [this.description, this.points] = await Promise.all([getMap(method), getMapPoints(method)]);
     } catch (error) {
       this.fail(error);
       return;
     }
-    this.#build();
-    this.#draw();
-    new ResizeObserver(() => this.#draw()).observe(this.place);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#draw());
-    this.store.listen(() => this.#mark());
+    if (!this.place) this.#build();
+    this.#describe();
+    await this.#colour();
   }
 
   #build() {
+    this.colours = [];
     this.ground = el("canvas", { "aria-hidden": "true" });
     this.marks = el("canvas", { "aria-hidden": "true" });
     this.tip = el("div", { class: "tip", hidden: true });
@@ -61,56 +84,93 @@ export class MapPanel {
     Object.entries({
       tabindex: "0",
       role: "application",
-      "aria-label": "Map of all items. Arrow keys move a cross, Enter sets the sliders to the item nearest to it.",
+      "aria-label":
+        "Map of all items. Arrow keys move a cross, Enter sets the sliders to the item nearest to it.",
     }).forEach(([name, value]) => this.place.setAttribute(name, value));
-    byId("map-hint").textContent =
-      (this.description.method === "pca"
-        ? "Every item, along the two directions in which their means differ most. The ring is where the sliders are"
-        : "Every item, neighbours side by side (UMAP). The ring is the best hit") + ", the dots are the hits. Click to go to an item.";
     this.nearest = new Latest(
-      ({ at }) => getItemAt(...at),
+      ({ at }) => getItemAt(this.description.method, ...at),
       (item, { go }) => (go ? this.#go(item) : this.#show(item)),
       this.fail,
     );
     this.place.addEventListener("pointermove", (event) => this.#hover(event));
     this.place.addEventListener("pointerleave", () => this.#leave());
-    this.place.addEventListener("click", (event) => this.nearest.ask({ at: this.#at(event), go: true }));
+    this.place.addEventListener("click", (event) =>
+      this.nearest.ask({ at: this.#at(event), go: true }),
+    );
     this.place.addEventListener("keydown", (event) => this.#key(event));
     this.place.addEventListener("blur", () => this.#leave());
-    this.#buildColours();
+    this.#buildChoices();
+    new ResizeObserver(() => this.#draw()).observe(this.place);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#draw());
+    this.store.listen(() => this.#mark());
   }
 
-  #buildColours() {
-    const columns = this.table.columns.filter((column) => column.kind === "category" && column.values.length > 1);
-    const choice = byId("colour");
-    choice.append(el("option", { value: "" }, "nothing"), ...columns.map(({ name }) => el("option", { value: name }, name)));
+  #buildChoices() {
+    const columns = this.table.columns.filter(
+      (column) =>
+        (column.kind === "category" && column.values.length > 1) ||
+        (column.kind === "number" && column.low !== null),
+    );
+    const colour = byId("colour");
+    colour.append(
+      el("option", { value: "" }, "nothing"),
+      ...columns.map(({ name }) => el("option", { value: name }, name)),
+    );
+    colour.addEventListener("change", () => this.#colour());
+    colour.value = columns.find((column) => column.kind === "category")?.name ?? "";
     byId("colour-by").hidden = columns.length === 0;
-    choice.addEventListener("change", () => this.#colour(choice.value));
-    if (columns.length) {
-      choice.value = columns[0].name;
-      this.#colour(choice.value);
-    }
+    const method = byId("method");
+    const names = { pca: "principal components", umap: "UMAP" };
+    method.append(
+      ...this.description.methods.map((value) => el("option", { value }, names[value])),
+    );
+    method.addEventListener("change", () => this.#load(method.value));
+    byId("made-by").hidden = this.description.methods.length < 2;
   }
 
-  async #colour(column) {
+  #describe() {
+    const { method, count: shown, items } = this.description;
+    const some = shown < items ? `${count(shown)} of the ${count(items)} items` : "Every item";
+    byId("map-hint").textContent =
+      (method === "pca"
+        ? `${some}, along the two directions in which the items differ most. The ring is where the sliders are`
+        : `${some}, like beside like (UMAP). The ring is the best hit`) +
+      ", the dots are the hits. Click to go to an item.";
+  }
+
+  /** Colour the points by the column that is chosen. */
+  async #colour() {
+    const column = byId("colour").value;
     this.codes = null;
-    this.legend = [];
-    try {
-      if (column) {
-        const { legend, codes } = await getMapColours(column);
-        this.legend = legend;
+    this.colours = [];
+    const entries = [];
+    if (column) {
+      try {
+        const { kind, legend, codes } = await getMapColours(this.description.method, column);
         this.codes = octets(codes);
+        this.colours = legend.map((_, i) =>
+          kind === "number" ? onRamp(i / Math.max(legend.length - 1, 1)) : PALETTE[i],
+        );
+        // Of many steps, some say enough.
+        const every = kind === "number" ? Math.ceil(legend.length / 8) : 1;
+        legend.forEach((value, i) => {
+          if (this.colours[i] && i % every === 0)
+            entries.push([
+              this.colours[i],
+              kind === "number" ? `from ${round(value, 3)}` : String(value),
+            ]);
+        });
+        if (this.codes.some((code) => !this.colours[code])) entries.push([GREY, "others"]);
+      } catch (error) {
+        this.fail(error);
       }
-    } catch (error) {
-      this.fail(error);
     }
     byId("legend").replaceChildren(
-      ...this.legend.slice(0, PALETTE.length).map((value, i) => {
+      ...entries.map(([colour, text]) => {
         const sample = el("span", { class: "sample" });
-        sample.style.setProperty("--colour", `rgb(${PALETTE[i].join(" ")})`);
-        return el("li", {}, sample, String(value));
+        sample.style.setProperty("--colour", `rgb(${colour.map(Math.round).join(" ")})`);
+        return el("li", {}, sample, text);
       }),
-      ...(this.legend.length > PALETTE.length ? [el("li", {}, `grey: ${this.legend.length - PALETTE.length} others`)] : []),
     );
     this.#draw();
   }
@@ -120,21 +180,25 @@ export class MapPanel {
     const ratio = devicePixelRatio || 1;
     const [x0, x1, y0, y1] = this.description.bounds;
     const width = Math.max(Math.round(this.place.clientWidth * ratio), 1);
-    const shape = clamp((y1 - y0) / (x1 - x0) || 1, 0.3, 0.62);
+    const shape = clamp((y1 - y0) / (x1 - x0) || 1, 0.3, 0.5);
     const height = Math.round(width * shape);
     for (const canvas of [this.ground, this.marks]) Object.assign(canvas, { width, height });
     this.margin = 8 * ratio;
     const image = new ImageData(width, height);
     const { data } = image;
     const many = this.points.length / 2;
-    const size = clamp(Math.round(Math.sqrt((width * height) / many) / 4), 1, Math.round(3 * ratio));
+    // Few items are dots, many are single pixels.
+    const radius = clamp(Math.sqrt((width * height) / many) / 10, 0.5, 5 * ratio);
     const opacity = many > 50000 ? 0.5 : 0.75;
     for (let row = 0; row < many; row++) {
-      const code = this.codes ? this.codes[row] : -1;
-      const [red, green, blue] = PALETTE[code] ?? GREY;
-      const [left, top] = this.#pixel(this.points[2 * row] / FULL, this.points[2 * row + 1] / FULL).map((v) => Math.floor(v - size / 2));
-      for (let y = top; y < top + size; y++)
-        for (let x = left; x < left + size; x++) {
+      const [red, green, blue] = this.colours[this.codes?.[row]] ?? GREY;
+      const [middle, centre] = this.#pixel(
+        this.points[2 * row] / FULL,
+        this.points[2 * row + 1] / FULL,
+      );
+      for (let y = Math.floor(centre - radius); y <= centre + radius; y++)
+        for (let x = Math.floor(middle - radius); x <= middle + radius; x++) {
+          if ((x + 0.5 - middle) ** 2 + (y + 0.5 - centre) ** 2 > radius ** 2 + 0.5) continue;
           const at = 4 * (y * width + x);
           const under = data[at + 3] / 255;
           const alpha = opacity + under * (1 - opacity);
@@ -152,32 +216,50 @@ export class MapPanel {
   /** Where a part of the map's width and height is on the canvas. */
   #pixel(u, v) {
     const { width, height } = this.marks;
-    return [this.margin + u * (width - 2 * this.margin), height - this.margin - v * (height - 2 * this.margin)];
+    return [
+      this.margin + u * (width - 2 * this.margin),
+      height - this.margin - v * (height - 2 * this.margin),
+    ];
   }
 
-  #pixelOf(row) {
-    return this.#pixel(this.points[2 * row] / FULL, this.points[2 * row + 1] / FULL);
+  /** Where a vector is, by the map's axes. */
+  #project(vector) {
+    const {
+      axes,
+      mean,
+      bounds: [x0, x1, y0, y1],
+    } = this.description;
+    const centred = vector.map((value, i) => value - mean[i]);
+    return this.#pixel(
+      clamp((dot(axes[0], centred) - x0) / (x1 - x0), 0, 1),
+      clamp((dot(axes[1], centred) - y0) / (y1 - y0), 0, 1),
+    );
   }
 
-  /** Where z is, as parts of the map; where UMAP cannot say it, where the best hit is. */
+  /** Where a hit is; null if UMAP was not given it, for a large table's map shows every so many items. */
+  #placeOf(hit) {
+    const { axes, count: shown, items } = this.description;
+    if (axes) return this.#project(hit.mu);
+    const step = Math.ceil(items / shown);
+    const point = (hit.row - Math.floor(step / 2)) / step;
+    if (!Number.isInteger(point) || point < 0 || point >= shown) return null;
+    return this.#pixel(this.points[2 * point] / FULL, this.points[2 * point + 1] / FULL);
+  }
+
+  /** Where z is; where UMAP cannot say it, where the best hit is. */
   #placeOfZ() {
-    const { axes, mean, bounds: [x0, x1, y0, y1] } = this.description;
-    if (axes) {
-      const centred = decodedZ(this.store.state).map((value, i) => value - mean[i]);
-      return this.#pixel(
-        clamp((dot(axes[0], centred) - x0) / (x1 - x0), 0, 1),
-        clamp((dot(axes[1], centred) - y0) / (y1 - y0), 0, 1),
-      );
-    }
+    if (this.description.axes) return this.#project(decodedZ(this.store.state));
     const best = this.#answer?.hits[0];
-    return best ? this.#pixelOf(best.row) : null;
+    return best ? this.#placeOf(best) : null;
   }
 
   #mark() {
     const context = this.marks.getContext("2d");
     const ratio = devicePixelRatio || 1;
     const style = getComputedStyle(this.place);
-    const [ink, paper, accent] = ["--ink", "--paper", "--accent"].map((name) => style.getPropertyValue(name));
+    const [ink, paper, accent] = ["--ink", "--paper", "--accent"].map((name) =>
+      style.getPropertyValue(name),
+    );
     const ring = (x, y, radius, inside, edge, width) => {
       context.beginPath();
       context.arc(x, y, radius * ratio, 0, 2 * Math.PI);
@@ -190,7 +272,10 @@ export class MapPanel {
       context.stroke();
     };
     context.clearRect(0, 0, this.marks.width, this.marks.height);
-    for (const { row } of this.#answer?.hits ?? []) ring(...this.#pixelOf(row), 4, ink, paper, 1.5);
+    for (const hit of this.#answer?.hits ?? []) {
+      const at = this.#placeOf(hit);
+      if (at) ring(...at, 4, ink, paper, 1.5);
+    }
     const z = this.#placeOfZ();
     if (z) {
       ring(...z, 10, null, paper, 6);
@@ -199,7 +284,10 @@ export class MapPanel {
     if (this.#cursor) {
       const [x, y] = this.#pixel(...this.#cursor);
       context.beginPath();
-      for (const [dx, dy] of [[1, 0], [0, 1]]) {
+      for (const [dx, dy] of [
+        [1, 0],
+        [0, 1],
+      ]) {
         context.moveTo(x - 12 * dx * ratio, y - 12 * dy * ratio);
         context.lineTo(x + 12 * dx * ratio, y + 12 * dy * ratio);
       }
@@ -212,7 +300,7 @@ export class MapPanel {
   /** Show the hits of an answer. */
   answered(answer) {
     this.#answer = answer;
-    if (this.points) this.#mark();
+    if (this.place) this.#mark();
   }
 
   #fromParts([u, v]) {

@@ -40,7 +40,10 @@ export function goTo(store, z, patch = {}) {
       store.change({ ...patch, z: end });
       return;
     }
-    store.change({ ...patch, z: start.map((value, i) => round(value + eased * (end[i] - value), 4)) }, false);
+    store.change(
+      { ...patch, z: start.map((value, i) => round(value + eased * (end[i] - value), 4)) },
+      false,
+    );
     frame = requestAnimationFrame(step);
   };
   frame = requestAnimationFrame(step);

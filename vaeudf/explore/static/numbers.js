@@ -15,12 +15,13 @@ export function number(value, decimals = 2) {
   return round(value, decimals).toFixed(decimals).replace("-", "−");
 }
 
-/** An expected number of items: two significant digits, and words where it is next to none. */
-export function about(expected) {
-  if (expected < 0.05) return "no";
-  if (expected < 10) return `about ${round(expected, 1)}`;
-  const scale = 10 ** (Math.floor(Math.log10(expected)) - 1);
-  return `about ${count(Math.round(expected / scale) * scale)}`;
+/** An expected number of items in words: whole numbers, of two significant digits. */
+export function howMany(expected, all) {
+  const total = count(all);
+  if (expected < 0.05) return `none of the ${total} items are here: those shown are the nearest`;
+  if (expected < 1) return `fewer than one of the ${total} items is here`;
+  const scale = 10 ** Math.max(Math.floor(Math.log10(expected)) - 1, 0);
+  return `about ${count(Math.round(expected / scale) * scale)} of the ${total} items are here`;
 }
 
 export const clamp = (value, low, high) => Math.min(Math.max(value, low), high);

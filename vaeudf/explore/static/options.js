@@ -1,10 +1,10 @@
 /** How hits are chosen: how many, how precisely z is meant, how alike they may be. */
 
 import { byId, el, fill, numberIn } from "./elements.js";
-
 import { whyNotRerank } from "./question.js";
 
-const TITLE = "Rank the best again by how likely the decoder takes their own pictures to be: log p(x|z)";
+const TITLE =
+  "Rank the best again by how likely the decoder takes their own pictures to be: log p(x|z)";
 const USUAL_DISTINCT = 0.5;
 
 export class Options {
@@ -24,7 +24,13 @@ export class Options {
       return (state) => fill(input, state[key]);
     };
     const shows = [
-      numeric("k", "Items to show", "k", { min: 1, max: 200, step: 1 }, (k) => Number.isInteger(k) && k >= 1 && k <= 200),
+      numeric(
+        "k",
+        "Items to show",
+        "k",
+        { min: 1, max: 200, step: 1 },
+        (k) => Number.isInteger(k) && k >= 1 && k <= 200,
+      ),
       numeric(
         "tolerance",
         "Tolerance",
@@ -46,22 +52,35 @@ export class Options {
 }
 
 function perField(store, table, form) {
-  const categories = table.columns.filter((column) => column.kind === "category" && column.values.length > 1);
+  const categories = table.columns.filter(
+    (column) => column.kind === "category" && column.values.length > 1,
+  );
   const column = el(
     "select",
     { "aria-label": "Variety by" },
     el("option", { value: "" }, "any number of each"),
     ...categories.map(({ name }) => el("option", { value: name }, `of each ${name}`)),
   );
-  const most = el("input", { type: "number", min: 1, step: 1, value: 1, "aria-label": "At most so many of each" });
+  const most = el("input", {
+    type: "number",
+    min: 1,
+    step: 1,
+    value: 1,
+    "aria-label": "At most so many of each",
+  });
   const changed = () => {
     const number = numberIn(most);
     const valid = Number.isInteger(number) && number >= 1;
     if (!valid) most.value = store.state.per?.count ?? 1;
-    store.change({ per: column.value ? { column: column.value, count: valid ? number : 1 } : null });
+    store.change({
+      per: column.value ? { column: column.value, count: valid ? number : 1 } : null,
+    });
   };
   for (const input of [column, most]) input.addEventListener("change", changed);
-  if (categories.length) form.append(el("span", { class: "field" }, "At most", el("span", { class: "ends" }, most, column)));
+  if (categories.length)
+    form.append(
+      el("span", { class: "field" }, "At most", el("span", { class: "ends" }, most, column)),
+    );
   return ({ per }) => {
     column.value = per?.column ?? "";
     most.disabled = per === null;
@@ -71,15 +90,29 @@ function perField(store, table, form) {
 
 function distinctField(store, form) {
   const box = el("input", { type: "checkbox" });
-  const least = el("input", { type: "number", min: 0, step: 0.1, value: USUAL_DISTINCT, "aria-label": "Least distance between hits, in nats" });
+  const least = el("input", {
+    type: "number",
+    min: 0,
+    step: 0.1,
+    value: USUAL_DISTINCT,
+    "aria-label": "Least distance between hits, in nats",
+  });
   const changed = () => {
     const nats = numberIn(least);
     if (!(nats > 0)) least.value = store.state.distinct ?? USUAL_DISTINCT;
     store.change({ distinct: box.checked ? least.valueAsNumber : null });
   };
   for (const input of [box, least]) input.addEventListener("change", changed);
-  const title = "Leave out items whose Gaussian is nearer than this to that of a better hit (Bhattacharyya distance, nats)";
-  form.append(el("span", { class: "field", title }, el("label", { class: "check" }, box, " Hide near copies"), least));
+  const title =
+    "Leave out items whose Gaussian is nearer than this to that of a better hit (Bhattacharyya distance, nats)";
+  form.append(
+    el(
+      "span",
+      { class: "field", title },
+      el("label", { class: "check" }, box, " Hide near copies"),
+      least,
+    ),
+  );
   return ({ distinct }) => {
     box.checked = distinct !== null;
     least.disabled = distinct === null;
@@ -88,7 +121,10 @@ function distinctField(store, form) {
 }
 
 function rerankField(store, table, form) {
-  const box = el("input", { type: "checkbox", onchange: () => store.change({ rerank: box.checked }) });
+  const box = el("input", {
+    type: "checkbox",
+    onchange: () => store.change({ rerank: box.checked }),
+  });
   const label = el("label", { class: "check" }, box, " Compare pictures");
   form.append(label);
   return (state) => {

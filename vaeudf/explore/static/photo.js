@@ -34,7 +34,6 @@ export class Photo {
       const { mu, reconstruction } = await encode(file);
       this.#show(file, reconstruction, mu);
       goTo(this.store, mu, { liked: [] });
-      this.fail(null);
     } catch (error) {
       this.fail(error);
     }
@@ -45,10 +44,18 @@ export class Photo {
     this.source = URL.createObjectURL(file);
     const figure = (source, text) =>
       el("figure", {}, el("img", { src: source, alt: text }), el("figcaption", {}, text));
-    const again = el("button", { type: "button", onclick: () => goTo(this.store, mu, { liked: [] }) }, "Back to the photo");
+    const again = el(
+      "button",
+      { type: "button", onclick: () => goTo(this.store, mu, { liked: [] }) },
+      "Back to the photo",
+    );
     const close = el(
       "button",
-      { type: "button", "aria-label": "Put the photo away", onclick: () => (this.shown.hidden = true) },
+      {
+        type: "button",
+        "aria-label": "Put the photo away",
+        onclick: () => (this.shown.hidden = true),
+      },
       icon("close"),
     );
     this.shown.hidden = false;

@@ -27,8 +27,10 @@ export function conditionOf(state) {
 
 /** Why pictures cannot be compared with this question; null if they can. */
 export function whyNotRerank(state) {
-  if (state.disliked.length || state.liked.length > 1) return "Pictures are compared with that of one z, and this is a blend";
-  if (state.liked.length === 0 && state.open.includes(true)) return "Pictures are compared with that of a z without open dimensions";
+  if (state.disliked.length || state.liked.length > 1)
+    return "Pictures are compared with that of one z, and this is a blend";
+  if (state.liked.length === 0 && state.open.includes(true))
+    return "Pictures are compared with that of a z without open dimensions";
   return null;
 }
 

@@ -39,32 +39,45 @@ const posted = (body, signal) => ({
 
 export const getTable = async () => (await request("/api/table")).json();
 
-export const getItem = async (id) => (await request(`/api/item?${new URLSearchParams({ id })}`)).json();
+export const getItem = async (id) =>
+  (await request(`/api/item?${new URLSearchParams({ id })}`)).json();
 
 export const search = async (question, signal) =>
   (await request("/api/search", posted(question, signal))).json();
 
 /** One z as a picture; the model's id lets the browser keep it. */
 export const decode = async (z, model, signal) =>
-  (await request(`/api/decode?${new URLSearchParams({ z: z.join(","), model: model ?? "" })}`, { signal })).blob();
+  (
+    await request(`/api/decode?${new URLSearchParams({ z: z.join(","), model: model ?? "" })}`, {
+      signal,
+    })
+  ).blob();
 
 /** Several z as one picture, side by side. */
 export const decodeRow = async (rows, signal) =>
   (await request("/api/decode", posted({ z: rows }, signal))).blob();
 
 export const encode = async (file) =>
-  (await request("/api/encode", { method: "POST", headers: { "Content-Type": file.type }, body: file })).json();
+  (
+    await request("/api/encode", {
+      method: "POST",
+      headers: { "Content-Type": file.type },
+      body: file,
+    })
+  ).json();
 
-export const getMap = async () => (await request("/api/map")).json();
+const asked = (path, parameters) => request(`${path}?${new URLSearchParams(parameters)}`);
 
-export const getMapPoints = async () =>
-  new Uint16Array(await (await request("/api/map/points")).arrayBuffer());
+export const getMap = async (method) => (await asked("/api/map", { method })).json();
 
-export const getMapColours = async (column) =>
-  (await request(`/api/map/colors?${new URLSearchParams({ column })}`)).json();
+export const getMapPoints = async (method) =>
+  new Uint16Array(await (await asked("/api/map/points", { method })).arrayBuffer());
 
-export const getItemAt = async (x, y) =>
-  (await request(`/api/map/at?${new URLSearchParams({ x, y })}`)).json();
+export const getMapColours = async (method, column) =>
+  (await asked("/api/map/colors", { method, column })).json();
+
+export const getItemAt = async (method, x, y) =>
+  (await asked("/api/map/at", { method, x, y })).json();
 
 /**
  * Sends at most one request at a time: the first at once, and after its answer the last of those that

@@ -9,7 +9,14 @@ import { decodedZ, moved, withElement } from "./state.js";
 /** Outward to a tenth, so that the ends of the travel are numbers that people say. */
 const outward = (low, high) => [Math.floor(low * 10) / 10, Math.ceil(high * 10) / 10];
 
-const STEPS = { ArrowLeft: -0.1, ArrowDown: -0.1, ArrowRight: 0.1, ArrowUp: 0.1, PageDown: -0.5, PageUp: 0.5 };
+const STEPS = {
+  ArrowLeft: -0.1,
+  ArrowDown: -0.1,
+  ArrowRight: 0.1,
+  ArrowUp: 0.1,
+  PageDown: -0.5,
+  PageUp: 0.5,
+};
 
 class Row {
   /** @param {{name, title, index, low, high, far}} axis what the slider moves */
@@ -17,22 +24,44 @@ class Row {
     Object.assign(this, { axis, panel });
     const id = `slider-${panel.kind}-${axis.index}`;
     this.range = el("input", { type: "range", id, step: "0.0001" });
-    this.value = el("input", { type: "number", step: "0.1", class: "value", "aria-label": `Value of ${axis.name}` });
+    this.value = el("input", {
+      type: "number",
+      step: "0.1",
+      class: "value",
+      "aria-label": `Value of ${axis.name}`,
+    });
     this.ghost = el("span", { class: "ghost", hidden: true });
     this.strip = el("img", { class: "strip", alt: "", hidden: true, draggable: "false" });
     this.marks = el("span", { class: "marks" });
-    this.rough = el("input", { type: "number", min: "0", step: "0.1", "aria-label": `Tolerance of ${axis.name}` });
+    this.rough = el("input", {
+      type: "number",
+      min: "0",
+      step: "0.1",
+      "aria-label": `Tolerance of ${axis.name}`,
+    });
     this.roughly = el("label", { class: "roughly", hidden: true }, "± ", this.rough);
     this.element = el(
       "li",
       { class: "slider" },
-      el("div", { class: "line" }, el("label", { for: id, title: axis.title }, axis.name), this.roughly, this.marks, this.value),
+      el(
+        "div",
+        { class: "line" },
+        el("label", { for: id, title: axis.title }, axis.name),
+        this.roughly,
+        this.marks,
+        this.value,
+      ),
       el("div", { class: "rail" }, this.ghost, this.range),
       this.strip,
     );
-    this.range.addEventListener("input", () => this.#set(round(this.range.valueAsNumber, 2), false));
-    this.range.addEventListener("change", () => this.#set(round(this.range.valueAsNumber, 2), true));
+    this.range.addEventListener("input", () =>
+      this.#set(round(this.range.valueAsNumber, 2), false),
+    );
+    this.range.addEventListener("change", () =>
+      this.#set(round(this.range.valueAsNumber, 2), true),
+    );
     this.range.addEventListener("keydown", (event) => this.#key(event));
+    for (const kind of ["keyup", "blur"]) this.range.addEventListener(kind, () => this.#release());
     this.value.addEventListener("change", () => {
       const value = numberIn(this.value);
       if (value !== null) this.#set(clamp(value, -axis.far, axis.far), true);
@@ -42,9 +71,13 @@ class Row {
     this.strip.addEventListener("click", (event) => {
       if (this.range.disabled) return;
       const { left, width } = this.strip.getBoundingClientRect();
-      this.#set(round(this.low + ((event.clientX - left) / width) * (this.high - this.low), 2), true);
+      this.#set(
+        round(this.low + ((event.clientX - left) / width) * (this.high - this.low), 2),
+        true,
+      );
     });
-    for (const kind of ["pointerenter", "focusin"]) this.element.addEventListener(kind, () => panel.onnear?.(this));
+    for (const kind of ["pointerenter", "focusin"])
+      this.element.addEventListener(kind, () => panel.onnear?.(this));
   }
 
   #set(value, settled) {
@@ -57,7 +90,14 @@ class Row {
     if (step === undefined) return;
     event.preventDefault();
     const fine = event.shiftKey ? 0.1 : 1;
-    this.#set(clamp(round(this.current + step * fine, 4), this.low, this.high), true);
+    // A key that is held is one step for undo, as a drag is.
+    this.held = true;
+    this.#set(clamp(round(this.current + step * fine, 4), this.low, this.high), false);
+  }
+
+  #release() {
+    if (this.held) this.#set(this.current, true);
+    this.held = false;
   }
 
   /** Show the state. */
@@ -104,15 +144,19 @@ class DimensionPanel {
     const row = new Row({ ...dimension, name, title }, this);
     const flag = (key) => () => {
       const { state } = this.store;
-      this.store.change({ [key]: withElement(state[key], dimension.index, !state[key][dimension.index]) });
+      this.store.change({
+        [key]: withElement(state[key], dimension.index, !state[key][dimension.index]),
+      });
     };
     row.lock = toggle(`Lock ${name}: nothing moves it`, icon("lock"), flag("locked"));
-    row.any = toggle(`${name} does not matter`, "any", flag("open"));
+    row.any = toggle(`Any ${name}: it does not matter`, "any", flag("open"));
     row.about = toggle(`Roughly: ${name} has a tolerance of its own`, "≈", () => {
       const { state } = this.store;
       const now = state.rough[dimension.index];
       const usual = Math.max(0.5, 2 * state.tolerance);
-      this.store.change({ rough: withElement(state.rough, dimension.index, now === null ? usual : null) });
+      this.store.change({
+        rough: withElement(state.rough, dimension.index, now === null ? usual : null),
+      });
     });
     row.marks.append(row.about, row.any, row.lock);
     row.rough.addEventListener("change", () => {
@@ -180,7 +224,10 @@ class DirectionPanel {
 
   set(index, value, settled) {
     const { state } = this.store;
-    this.store.change({ z: moved(state, along(state.z, this.table.components, index, value)), liked: [] }, settled);
+    this.store.change(
+      { z: moved(state, along(state.z, this.table.components, index, value)), liked: [] },
+      settled,
+    );
   }
 
   variant(index, value) {
@@ -227,7 +274,9 @@ export class Sliders {
     byId("collapsed").hidden = collapsed.length === 0;
     byId("collapsed-sliders").replaceChildren(...collapsed.map((row) => row.element));
     byId("collapsed").querySelector("summary").textContent =
-      collapsed.length === 1 ? "1 slider that changes nothing" : `${collapsed.length} sliders that change nothing`;
+      collapsed.length === 1
+        ? "1 slider that changes nothing"
+        : `${collapsed.length} sliders that change nothing`;
     byId("sliders-hint").textContent = this.directions.checked
       ? "Each moves several values of z at once, along what the items differ in most."
       : "What changes the picture most comes first. ≈ roughly, any: does not matter, lock: stays where it is.";

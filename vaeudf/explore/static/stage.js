@@ -1,11 +1,12 @@
 /** The picture that the sliders decode to, and how many items are there. */
 
 import { byId, el } from "./elements.js";
-import { about, count } from "./numbers.js";
+import { count, howMany } from "./numbers.js";
 import { decode, Latest } from "./service.js";
 import { decodedZ } from "./state.js";
 
-const MINI = 4;
+/** As many as a tablet has room for; a phone shows fewer. */
+const MINI = 6;
 
 export class Stage {
   #asked = "";
@@ -20,11 +21,16 @@ export class Stage {
       return;
     }
     this.image.hidden = false;
-    if (table.picture) Object.assign(this.image, { width: table.picture.width, height: table.picture.height });
-    this.latest = new Latest((z, signal) => decode(z, table.model_id, signal), (blob) => this.#show(blob), (error) => {
-      if (error) this.#asked = "";
-      fail(error);
-    });
+    if (table.picture)
+      Object.assign(this.image, { width: table.picture.width, height: table.picture.height });
+    this.latest = new Latest(
+      (z, signal) => decode(z, table.model_id, signal),
+      (blob) => this.#show(blob),
+      (error) => {
+        if (error) this.#asked = "";
+        fail(error);
+      },
+    );
     store.listen(() => this.ask());
     this.ask();
   }
@@ -50,11 +56,12 @@ export class Stage {
   /** Show what an answer says of the place. */
   answered(answer) {
     const { here, hits, matching } = answer;
-    byId("here").textContent =
-      here === null ? "" : `${about(here)} of ${count(this.table.items)} items here`;
+    byId("here").textContent = here === null || matching === 0 ? "" : howMany(here, matching);
     byId("matching").textContent =
-      matching === this.table.items ? "" : `${count(matching)} of ${count(this.table.items)} pass the filters`;
-    // Phones show the sliders below the picture and the hits below those: this is what moves meanwhile.
+      matching === this.table.items
+        ? ""
+        : `${count(matching)} of ${count(this.table.items)} pass the filters`;
+    // On small screens the hits may be out of sight while the sliders move.
     const mini = this.table.can.pictures ? hits.slice(0, MINI) : [];
     byId("mini").replaceChildren(...mini.map((hit) => el("img", { src: hit.picture, alt: "" })));
   }

@@ -12,7 +12,17 @@ const PLAY_MILLISECONDS = 4000;
 class End {
   constructor(walk, name) {
     Object.assign(this, { walk, name, state: null });
-    this.go = el("button", { type: "button", class: "go", disabled: true, "aria-label": `Go to ${name}`, onclick: () => this.#back() }, name);
+    this.go = el(
+      "button",
+      {
+        type: "button",
+        class: "go",
+        disabled: true,
+        "aria-label": `Go to ${name}`,
+        onclick: () => this.#back(),
+      },
+      name,
+    );
     this.put = el("button", { type: "button", onclick: () => this.#take() }, `Set ${name}`);
     byId(`end-${name.toLowerCase()}`).append(this.go, this.put);
   }
@@ -29,7 +39,10 @@ class End {
     if (this.walk.table.can.decode) {
       try {
         const blob = await decode(decodedZ(this.state), this.walk.table.model_id);
-        this.go.replaceChildren(el("img", { src: URL.createObjectURL(blob), alt: "" }), el("span", { class: "rank" }, this.name));
+        this.go.replaceChildren(
+          el("img", { src: URL.createObjectURL(blob), alt: "" }),
+          el("span", { class: "rank" }, this.name),
+        );
       } catch (error) {
         this.walk.fail(error);
       }
@@ -45,11 +58,24 @@ export class Walk {
     Object.assign(this, { store, table, fail });
     this.a = new End(this, "A");
     this.b = new End(this, "B");
-    this.range = el("input", { type: "range", min: 0, max: 1, step: 0.01, "aria-label": "From A to B" });
-    this.range.addEventListener("input", () => this.#pause() || this.#at(this.range.valueAsNumber, false));
+    this.range = el("input", {
+      type: "range",
+      min: 0,
+      max: 1,
+      step: 0.01,
+      "aria-label": "From A to B",
+    });
+    this.range.addEventListener(
+      "input",
+      () => this.#pause() || this.#at(this.range.valueAsNumber, false),
+    );
     this.range.addEventListener("change", () => this.#at(this.range.valueAsNumber, true));
     this.strip = el("img", { class: "strip", alt: "From A to B", hidden: true });
-    this.play = el("button", { type: "button", onclick: () => (this.#frame ? this.#pause() : this.#play()) }, "Walk");
+    this.play = el(
+      "button",
+      { type: "button", onclick: () => (this.#frame ? this.#pause() : this.#play()) },
+      "Walk",
+    );
     byId("between").append(this.strip, this.range, this.play);
   }
 
@@ -90,7 +116,9 @@ export class Walk {
     this.range.value = 0;
     if (!this.table.can.decode) return;
     const { open } = this.b.state;
-    const z = Array.from({ length: PICTURES }, (_, i) => decodedZ({ z: this.#between(i / (PICTURES - 1)), open }));
+    const z = Array.from({ length: PICTURES }, (_, i) =>
+      decodedZ({ z: this.#between(i / (PICTURES - 1)), open }),
+    );
     try {
       const blob = await decodeRow(z);
       URL.revokeObjectURL(this.strip.src);

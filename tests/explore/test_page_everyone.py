@@ -1,0 +1,147 @@
+"""The page on three sizes of screen, by keyboard, with a reader, and when the service is gone."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.support.browser import FAINT, OVERFLOW
+from tests.support.explore_page import Opened
+
+SIZES = {"desk": (1440, 900), "tablet": (900, 1100), "phone": (390, 844)}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES)
+def test_everybody_can_use_it(browser, url, size, scheme):
+    width, height = SIZES[size]
+    options = {"viewport": {"width": width, "height": height}, "color_scheme": scheme}
+    with Opened(browser, url, "#z=0.5,-0.3,0.2,0.1&open=1&rough=2:0.5&lock=3", **options) as opened:
+        page = opened.page
+        opened.hits  # noqa: B018 - all is there
+        opened.button("Add to basket").click()
+        opened.button("Set A").click()
+        page.locator("#narrow > summary").click()
+        page.locator(".hit").first.get_by_role("button", name="Why").press("Enter")
+        opened.button(f"Like {opened.hits[0]}").press("Enter")
+        page.locator("#map").scroll_into_view_if_needed()
+        expect(page.locator("#legend li").first).to_be_visible()
+        opened.settle()
+        assert opened.violations() == []
+        assert page.evaluate(FAINT) == [], "text that is hard to read"
+        assert page.evaluate(OVERFLOW) <= 0, f"wider than a screen of {width} pixels"
+        assert opened.logged == []
+
+
+def test_everything_is_reached_by_keyboard(browser, url):
+    with Opened(browser, url) as opened:
+        page = opened.page
+        opened.settle()
+        page.keyboard.press("Tab")
+        expect(page.locator(":focus")).to_have_text("To the sliders")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", name="Sliders")).to_be_focused()
+        assert "z" in opened.address, "the link leaves the state alone"
+        seen = set()
+        for _ in range(160):
+            page.keyboard.press("Tab")
+            seen.add(page.evaluate(NAME))
+        for name in (
+            *("Further", "Directions", "z0", "Value of z1", "Lock z2: nothing moves it"),
+            *("Search by a photo …", "Set A", "Copy as command", "Add to basket"),
+            "Filters and options",
+            f"Go to {opened.hits[3]}",
+            f"Like {opened.hits[3]}",
+            f"Why {opened.hits[3]}",
+        ):
+            assert name in seen
+
+
+NAME = """() => {
+  const at = document.activeElement;
+  return at.getAttribute("aria-label") ?? at.labels?.[0]?.innerText.trim() ?? at.innerText.trim();
+}"""
+
+
+def test_readers_hear_what_was_found(browser, url):
+    with Opened(browser, url) as opened:
+        best = opened.hits[0]
+        status = opened.page.locator("#status")
+        expect(status).to_contain_text(f"24 items, the best is {best}")
+        opened.set(0, 1)
+        expect(status).to_contain_text(f"the best is {opened.hits[0]}")
+
+
+def test_on_a_phone_the_picture_stays_in_sight(browser, url):
+    phone = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+    with Opened(browser, url, **phone) as opened:
+        page = opened.page
+        opened.settle()
+        opened.slider(3).scroll_into_view_if_needed()
+        page.evaluate("() => scrollBy(0, 200)")
+        box = page.locator("#decoded").bounding_box()
+        assert 0 <= box["y"] < 60
+        expect(page.locator("#mini img").first).to_be_visible()
+        columns = {
+            round(page.locator(f"section.{name}").bounding_box()["x"])
+            for name in ("sliders", "answer", "map")
+        }
+        assert len(columns) == 1, "one column"
+        opened.page.locator(".hit").first.get_by_role("button", name="Why").tap()
+        expect(opened.page.locator(".hit .why").first).to_be_visible()
+
+
+def test_a_service_that_is_gone_is_said_and_forgotten(browser, url, page_shop):
+    with Opened(browser, url) as opened:
+        before = opened.hits
+        opened.page.route("**/api/**", lambda route: route.abort())
+        opened.set(0, 1)
+        alert = opened.page.get_by_role("alert")
+        expect(alert).to_contain_text("The service does not answer")
+        assert opened.hits == before
+        opened.page.unroute("**/api/**")
+        # It asks again by itself.
+        expect(alert).to_be_hidden()
+        assert opened.hits == page_shop.items.best([1, 0, 0, 0], 24)
+
+
+def test_a_table_without_model_and_pictures(browser, url):
+    reason = "the table does not say where its model is."
+
+    def bare(route):
+        table = route.fetch().json()
+        table |= {"picture": None, "can": dict.fromkeys(table["can"], False)}
+        table["why_not"] = dict.fromkeys(table["can"], reason)
+        route.fulfill(json=table)
+
+    with Opened(browser, url) as opened:
+        opened.page.route("**/api/table", bare)
+        opened.page.reload()
+        opened.settle()
+        expect(opened.page.locator("#no-decoder")).to_have_text(reason)
+        assert opened.page.locator(".hit").count() == 24
+        assert opened.page.locator(".hit img, .strip:visible").count() == 0
+        expect(opened.button("Search by a photo …")).to_be_hidden()
+        opened.page.locator("#narrow > summary").click()
+        expect(opened.page.get_by_label("Compare pictures")).to_be_disabled()
+        assert opened.violations() == []
+        assert opened.logged == []
+
+
+def test_a_new_version_is_said(browser, url):
+    with Opened(browser, url) as opened:
+
+        def newer(route):
+            answer = route.fetch().json()
+            answer["version"] += 1
+            route.fulfill(json=answer)
+
+        opened.page.route("**/api/search", newer)
+        opened.set(0, 1)
+        notice = opened.page.locator("#renewed")
+        expect(notice).to_contain_text("of the table has come")
+        opened.page.unroute("**/api/search")
+        opened.button("Renew sliders and filters").click()
+        opened.settle()
+        assert opened.z[0] == 1
+        expect(notice).to_be_hidden()

@@ -1,0 +1,236 @@
+"""Photos, two places, the basket, the command and the map, in a browser."""
+
+from __future__ import annotations
+
+import csv
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import expect
+
+from tests.support.explore_page import Opened
+from tests.support.scene import SPEC
+from tests.support.tolerances import assert_same_levels
+from vaeudf.images.decode import decode_image
+from vaeudf.query.files.read import read_queries
+
+K = 24
+Z = [0.5, -0.3, 0.2, 0.1]
+HASH = "#z=" + ",".join(map(str, Z))
+
+
+@pytest.fixture
+def opened(browser, url):
+    with Opened(browser, url, HASH) as found:
+        yield found
+        assert found.logged == []
+
+
+def near(mu) -> object:
+    """What a mean is after it was rounded to four decimals."""
+    return pytest.approx(mu, abs=0.500001e-4)
+
+
+def encoded(page_shop, data: bytes) -> np.ndarray:
+    pixels = decode_image(data, SPEC)[None]
+    return page_shop.shop.bundle.encoder.encode(pixels)[0][0]
+
+
+def test_a_photo_becomes_the_query(opened, page_shop, tmp_path):
+    data = next(iter(page_shop.shop.images.values()))
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(data)
+    with opened.page.expect_file_chooser() as chooser:
+        opened.button("Search by a photo …").click()
+    chooser.value.set_files(photo)
+    expect(opened.page.get_by_alt_text("the photo")).to_be_visible()
+    mu = encoded(page_shop, data)
+    assert opened.z == near(mu)
+    assert opened.hits == page_shop.items.best(opened.z, K)
+    shown = opened.pixels("#photo-shown img[alt='what its mean decodes to']")
+    assert_same_levels(shown, page_shop.shop.bundle.decode(mu[None])[0])
+    opened.set(0, 0)
+    opened.button("Back to the photo").click()
+    assert opened.z == near(mu)
+    opened.button("Put the photo away").click()
+    expect(opened.page.get_by_alt_text("the photo")).to_be_hidden()
+
+
+DROP = """([octets, type]) => {
+  const files = new DataTransfer();
+  files.items.add(new File([new Uint8Array(octets)], "dropped", { type }));
+  document.body.dispatchEvent(
+    new DragEvent("drop", { dataTransfer: files, bubbles: true, cancelable: true }));
+}"""
+
+
+def test_a_photo_is_dropped(opened, page_shop):
+    data = list(page_shop.shop.images.values())[9]
+    opened.page.evaluate(DROP, [list(data), "image/png"])
+    expect(opened.page.get_by_alt_text("the photo")).to_be_visible()
+    assert opened.z == near(encoded(page_shop, data))
+
+
+def test_what_is_no_photo_is_refused(opened):
+    alert = opened.page.get_by_role("alert")
+    opened.page.evaluate(DROP, [[1, 2, 3], "text/plain"])
+    expect(alert).to_contain_text("dropped is not a picture")
+    opened.page.evaluate(DROP, [[1, 2, 3], "image/png"])
+    expect(alert).not_to_contain_text("dropped")
+    expect(alert).to_be_visible()
+    assert opened.z == Z
+    # The browser logs answers of 400 and more by itself.
+    assert all("status of 4" in line for line in opened.logged)
+    opened.logged.clear()
+
+
+def test_two_places_and_the_way_between(opened, page_shop):
+    first, second = opened.hits[0], opened.hits[9]
+    a, b = (np.float64(page_shop.items.mu[page_shop.items.row(one)]) for one in (first, second))
+    opened.button(f"Go to {first}").click()
+    opened.button("Set A").click()
+    opened.button(f"Go to {second}").click()
+    assert opened.z == near(b)
+    opened.button("Set B").click()
+    strip = opened.page.get_by_alt_text("From A to B")
+    expect(strip).to_be_visible()
+    way = a + np.linspace(0, 1, 7)[:, None] * (b - a)
+    decoded = np.concatenate(list(page_shop.shop.bundle.decode(way.round(4))), axis=1)
+    shown = opened.pixels("#between .strip")
+    # Both ends were rounded to four decimals.
+    assert_same_levels(shown, decoded, levels=2)
+    opened.button("Go to A").click()
+    assert opened.z == near(a)
+    opened.button("Go to B").click()
+    assert opened.z == near(b)
+    walk = opened.page.get_by_label("From A to B", exact=True).and_(
+        opened.page.get_by_role("slider")
+    )
+    walk.fill("0.5")
+    assert opened.z == pytest.approx((a + b) / 2, abs=1.01e-4)
+    assert opened.hits == page_shop.items.best(opened.z, K)
+    opened.button("Walk").click()
+    opened.button("Stop").click()
+    t = float(walk.input_value())
+    assert 0.5 <= t < 1
+    opened.button("Walk").click()
+    expect(opened.button("Walk")).to_be_visible(timeout=9000)
+    assert opened.z == near(b)
+
+
+def test_the_command_asks_the_same(browser, url, page_shop):
+    hash = HASH + "&open=1&k=9&tolerance=0.4&per=category:2&where=price+%3C+60"
+    with Opened(browser, url, hash, permissions=["clipboard-read", "clipboard-write"]) as opened:
+        opened.settle()
+        words = shlex.split(opened.page.locator("#command").inner_text())
+        assert words[:4] == ["vaeudf", "query_topk", "--table", page_shop.table]
+        assert "--z=0.5,*,0.2,0.1" in words
+        for name, value in (("k", "9"), ("tolerance", "0.4"), ("per", "category:2")):
+            given = [word for word in words if word == f"--{name}={value}"]
+            assert given or words[words.index(f"--{name}") + 1] == value
+        assert any("price < 60" in word for word in words)
+        opened.button("Copy as command").click()
+        expect(opened.button("Copied")).to_be_visible()
+        copied = opened.page.evaluate("navigator.clipboard.readText()")
+        assert shlex.split(copied) == words
+
+
+def test_the_basket_is_a_file_for_query_topk(opened, page_shop, tmp_path):
+    page = opened.page
+    opened.button("Add to basket").click()
+    opened.button("Any z1: it does not matter").click()
+    opened.button("Roughly: z0 has a tolerance of its own").click()
+    opened.button("Add to basket").click()
+    opened.set(3, -1)
+    opened.button("Add to basket").click()
+    name = page.get_by_label("Name in the file").nth(1)
+    name.fill('a "b", c')
+    name.press("Tab")
+    opened.button("Remove place-3").click()
+
+    def downloaded() -> Path:
+        with page.expect_download() as download:
+            page.get_by_role("link", name="Download queries.csv").click()
+        assert download.value.suggested_filename == "queries.csv"
+        path = tmp_path / "queries.csv"
+        download.value.save_as(path)
+        return path
+
+    file = downloaded()
+    latents = read_queries(str(file))
+    assert list(latents.ids) == ["place-1", 'a "b", c']
+    np.testing.assert_array_equal(latents.z, [Z, [Z[0], np.nan, Z[2], Z[3]]])
+    np.testing.assert_array_equal(latents.tolerance, [[0, 0, 0, 0], [0.5, 0, 0, 0]])
+    words = shlex.split(page.locator("#basket pre").inner_text())
+    assert words[:4] == ["vaeudf", "query_topk", "--table", page_shop.table]
+    assert words[words.index("--queries") + 1] == "queries.csv"
+    page.reload()
+    opened.settle()
+    page.locator("#basket li").nth(1).get_by_role("button", name="Open").click()
+    opened.settle()
+    assert opened.hits == page_shop.items.best([Z[0], None, Z[2], Z[3]], K, [0.5, 0, 0, 0])
+    page.locator("#basket li").nth(0).get_by_role("button", name="Open").click()
+    assert opened.hits == page_shop.items.best(Z, K)
+    opened.button("Remove place-1").click()
+    page.locator("#basket li").get_by_role("button", name="Remove").click()
+    expect(page.locator("#basket")).to_be_hidden()
+    with open(file, newline="") as lines:
+        assert next(csv.reader(lines))[:5] == ["query_id", "z0", "z1", "z2", "z3"]
+
+
+def places_of(page_shop) -> tuple[np.ndarray, np.ndarray]:
+    """Where the items are along their first two components: from 0 to 1, and in units of z."""
+    mu = page_shop.items.mu.astype(float)
+    centred = mu - mu.mean(axis=0)
+    axes = np.linalg.svd(centred, full_matrices=False)[2][:2]
+    largest = axes[np.arange(2), np.abs(axes).argmax(axis=1)]
+    axes *= np.sign(largest)[:, None]
+    places = centred @ axes.T
+    return (places - places.min(axis=0)) / np.ptp(places, axis=0), places
+
+
+def test_the_map(opened, page_shop):
+    page, items = opened.page, page_shop.items
+    page.locator("#map").scroll_into_view_if_needed()
+    place = page.get_by_role("application")
+    expect(page.locator("#legend li")).to_have_count(len(set(items.column("category"))))
+    box = place.bounding_box()
+    places = places_of(page_shop)[0]
+    # A point that stands alone.
+    apart = np.linalg.norm(places[:, None] - places[None], axis=2)
+    np.fill_diagonal(apart, np.inf)
+    row = int(apart.min(axis=1).argmax())
+    x, y = (
+        0.5
+        + (places[row] - 0.5)
+        * (np.array([box["width"], box["height"]]) - 16)
+        / [
+            box["width"],
+            box["height"],
+        ]
+    ) * [box["width"], box["height"]]
+    at = {"x": float(x), "y": float(box["height"] - y)}
+    place.hover(position=at)
+    expect(page.locator(".tip")).to_contain_text(str(items.ids[row]))
+    place.click(position=at)
+    expect(page.locator("#slider-z-0")).to_have_value(str(round(float(items.mu[row][0]), 4)))
+    assert opened.z == near(items.mu[row])
+    assert opened.hits == items.best(opened.z, K)
+    # By keyboard: the item nearest to a step up and two to the right of the middle.
+    place.focus()
+    for key in ("ArrowUp", "ArrowRight", "ArrowRight"):
+        page.keyboard.press(key)
+    page.keyboard.press("Enter")
+    span = np.ptp(places_of(page_shop)[1], axis=0)
+    nearest = int(np.square((places - [0.54, 0.52]) * span).sum(axis=1).argmin())
+    expect(page.locator("#slider-z-0")).to_have_value(str(round(float(items.mu[nearest][0]), 4)))
+    assert opened.z == near(items.mu[nearest])
+    before = page.evaluate(PAINTED)
+    page.get_by_label("Colour by").select_option("new")
+    expect(page.locator("#legend li")).to_have_count(2)
+    assert page.evaluate(PAINTED) != before
+
+
+PAINTED = "() => document.querySelector('#map-place canvas').toDataURL()"
