@@ -83,7 +83,8 @@ def _serve(options: Explore, listening: socket.socket, began: float) -> Summary:
     from vaeudf.images.decode import without_warnings
 
     cache = Path(options.cache) if options.cache else default_folder()
-    loaded = LoadedTable.load(open_posteriors(options.table, options.version), cache=cache)
+    opened = open_posteriors(options.table, options.version)
+    loaded = LoadedTable.load(opened, cache=cache, pinned=options.version is not None)
     versions = Watcher(loaded, cache=cache)
     sources = Sources(options.catalog, options.model, options.trust_model, options.tolerance)
     token = None if is_loopback(options.host) else secrets.token_urlsafe(16)
