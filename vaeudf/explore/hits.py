@@ -122,7 +122,7 @@ def search(table: LoadedTable, request: SearchRequest) -> Answer:
         matching=matching,
         here=here,
         hits=_hits(table, asked, rows, scores),
-        command=as_command(request, table.table.uri),
+        command=as_command(request, table.table.uri, table.version if table.pinned else None),
         seconds=time.perf_counter() - began,
     )
 

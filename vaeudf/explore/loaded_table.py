@@ -64,6 +64,7 @@ class LoadedTable:
 
     Attributes:
         table: The version.
+        pinned: Whether the version was named, and is no other when there is a newer one.
         index: Finds rows; equal scores are in the order of the item_ids.
         ids: The item_ids, by row.
         payload: The payload columns, by row.
@@ -91,6 +92,7 @@ class LoadedTable:
             facts: What is known of them.
         """
         self.table = table
+        self.pinned = False
         self.index = index
         self.ids: pa.StringArray = items.column(ITEM_ID).chunk(0)
         self.payload = items.drop_columns([ITEM_ID])
@@ -105,19 +107,28 @@ class LoadedTable:
         index.search(np.array(facts.components.mean), 1)
 
     @classmethod
-    def load(cls, table: PosteriorTable, *, cache: Path | None) -> LoadedTable:
+    def load(
+        cls, table: PosteriorTable, *, cache: Path | None, pinned: bool = False
+    ) -> LoadedTable:
         """Take in all items of a version.
 
         Args:
             table: The version.
             cache: A folder on this machine that keeps what is made ready, and from which it is
                 mapped into memory; None to keep nothing. One that cannot be written is told of.
+            pinned: Whether the version was named, and is no other when there is a newer one.
 
         Raises:
             TableError: A file cannot be read.
             InputError: A posterior is not of the table's latent_dim, or not finite; or there are
                 none.
         """
+        loaded = cls._loaded(table, cache)
+        loaded.pinned = pinned
+        return loaded
+
+    @classmethod
+    def _loaded(cls, table: PosteriorTable, cache: Path | None) -> LoadedTable:
         place = None if cache is None else VersionCache(cache, table)
         if place is not None and place.is_there():
             try:

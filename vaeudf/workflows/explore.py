@@ -86,7 +86,7 @@ def _serve(options: Explore, listening: socket.socket, began: float) -> Summary:
     table = open_posteriors(options.table, options.version)
     # With a new version of the package, the search is compiled first, which takes longest.
     log.info("loading %s: %s items …", options.table, f"{table.num_items:,}")
-    loaded = LoadedTable.load(table, cache=cache)
+    loaded = LoadedTable.load(table, cache=cache, pinned=options.version is not None)
     versions = Watcher(loaded, cache=cache)
     sources = Sources(options.catalog, options.model, options.trust_model, options.tolerance)
     token = None if is_loopback(options.host) else secrets.token_urlsafe(16)
