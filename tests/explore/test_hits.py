@@ -193,7 +193,7 @@ def test_where_its_picture_is(tmp_path):
     rows |= {"source_version": ["v"]}
     publish_rows(str(tmp_path / "t"), "run", pa.table(rows), "m")
     (hit,) = ask(load(str(tmp_path / "t")), z=[0, 0]).hits
-    assert hit.picture == "/api/picture?id=a%2F%C3%BC+%26%3F.png&version=1"
+    assert hit.picture == "/api/picture?id=a%2F%C3%BC%20%26%3F.png&version=1"
     assert hit.columns == {}
 
 

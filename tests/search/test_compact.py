@@ -158,6 +158,36 @@ def test_what_is_made_ready_is_made_once(monkeypatch):
     assert made == [1]
 
 
+@pytest.mark.parametrize("dims", [1, 3, 40])
+def test_what_is_made_ready_is_kept(way, dims, tmp_path, monkeypatch):
+    mu, log_var, order = items(dims)
+    index = compact(mu, log_var, order)
+    index.save_compact(str(tmp_path / "filter"))
+    again = PosteriorIndex.in_order(mu, log_var, order)
+    again.keep_compact(str(tmp_path / "filter"))
+    monkeypatch.setattr(made_ready, "fill_features", None)
+    z = np.array([mu[3], mu[4] + 2], float)
+    for tolerance in (0.0, 0.3):
+        for asked in ({}, {"query_log_var": log_var[:2], "score": "kl"}):
+            expected = index.search(z, 9, tolerance=tolerance, **asked)
+            found = again.search(z, 9, tolerance=tolerance, **asked)
+            assert [part.tolist() for part in found] == [part.tolist() for part in expected]
+
+
+def test_what_is_kept_of_other_items_is_refused(tmp_path):
+    mu, log_var, order = items()
+    compact(mu, log_var, order).save_compact(str(tmp_path / "filter"))
+    wider = np.concatenate([mu, mu], axis=1)
+    for means in (wider, mu.astype(float), mu[:-100]):
+        other = PosteriorIndex.in_order(means, means * 0, np.arange(len(means)))
+        with pytest.raises(InputError, match="is damaged: its arrays do not fit each other; save"):
+            other.keep_compact(str(tmp_path / "filter"))
+    with pytest.raises(InputError, match="holds no saved index"):
+        other.keep_compact(str(tmp_path))
+    with pytest.raises(InputError, match="keeps no compact preparation; call keep_compact first"):
+        other.save_compact(str(tmp_path / "other"))
+
+
 def test_threads_share_it(way):
     mu, log_var, order = items()
     index, plain = compact(mu, log_var, order), PosteriorIndex.in_order(mu, log_var, order)

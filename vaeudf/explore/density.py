@@ -14,7 +14,7 @@ from vaeudf.gaussian.variances import blurred
 from vaeudf.search.index import PosteriorIndex
 
 # Items in the sample; a table of no more is its own sample.
-SAMPLED = 2**15
+SAMPLED = 2**14
 # The sample is taken at its word if so many of its items share the sum: it is then off by 6 %
 # (one standard deviation), or less, for it has its part of every region.
 ENOUGH = 256

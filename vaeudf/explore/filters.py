@@ -49,7 +49,7 @@ class Filters:
 
     def __init__(self, items: pa.Table) -> None:
         """Take in the columns that conditions may be on, N rows."""
-        self._names = items.schema.names
+        self._names: list[str] = items.schema.names
         self._items = _as_spark_compares(items)
         self._masks: OrderedDict[str, NDArray[np.bool_]] = OrderedDict()
         self._lock = threading.Lock()

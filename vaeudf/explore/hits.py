@@ -5,7 +5,7 @@ from __future__ import annotations
 import decimal
 import time
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote
 
 import msgspec
 import numpy as np
@@ -122,7 +122,7 @@ def search(table: LoadedTable, request: SearchRequest) -> Answer:
         matching=matching,
         here=here,
         hits=_hits(table, asked, rows, scores),
-        command=as_command(request, table.table.uri),
+        command=as_command(request, table.table.uri, table.version if table.pinned else None),
         seconds=time.perf_counter() - began,
     )
 
@@ -176,7 +176,7 @@ def _hits(
     parts: list[dict[str, Any]] = [{}] * len(rows)
     if asked.score.is_log_density and len(rows):
         parts = _explained(asked, mu, log_var)
-    version = {} if table.version is None else {"version": table.version}
+    version = "" if table.version is None else f"&version={table.version}"
     hits = []
     for place, name in enumerate(names):
         hit = Hit(
@@ -185,7 +185,7 @@ def _hits(
             row=int(rows[place]),
             mu=mu[place].tolist(),
             columns={key: _plain(value) for key, value in payload[place].items()},
-            picture="/api/picture?" + urlencode({"id": name, **version}),
+            picture=f"/api/picture?id={quote(name, safe='')}{version}",
             **parts[place],
         )
         setattr(hit, asked.score.name, float(scores[place]))
