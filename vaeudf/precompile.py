@@ -61,6 +61,11 @@ def _as_library(mu: NDArray[np.floating], log_var: NDArray[np.floating]) -> None
     for num_queries in (1, _NUM_QUERIES):
         index.search(mu[:num_queries], 5)
         index.search(mu[:num_queries], 5, query_log_var=log_var[:num_queries], score="kl")
+    # As behind sliders.
+    index.keep_compact()
+    index.search(mu[0], 5)
+    index.search(mu[:2], 5, query_log_var=log_var[:2], score="kl", weights=(1.0, -0.5))
+    index.log_sum(mu[0], 0.0)
 
 
 def _as_task(mu: NDArray[np.floating], log_var: NDArray[np.floating]) -> None:

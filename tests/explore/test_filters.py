@@ -126,7 +126,7 @@ def test_conditions_mean_what_they_mean_to_spark(spark, tmp_path):
     before = spark.conf.get("spark.sql.session.timeZone")
     spark.conf.set("spark.sql.session.timeZone", "UTC")
     try:
-        every = frame.selectExpr("item_id", *(f"({c}) as c{i}" for i, c in enumerate(CONDITIONS)))
+        every = frame.selectExpr("item_id", *(f"({c}\n) as c{i}" for i, c in enumerate(CONDITIONS)))
         rows = sorted(every.collect(), key=lambda row: row["item_id"])
     finally:
         spark.conf.set("spark.sql.session.timeZone", before)

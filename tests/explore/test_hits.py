@@ -6,6 +6,7 @@ import shlex
 from collections import Counter
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
@@ -190,9 +191,9 @@ def test_what_a_hit_says(loaded, posteriors, items):
 def test_where_its_picture_is(tmp_path):
     rows = {"item_id": ["a/ü &?.png"], "mu": [[0.0, 1.0]], "log_var": [[0.0, 0.0]]}
     rows |= {"source_version": ["v"]}
-    publish_rows(str(tmp_path / "t"), "run", pq.pa.table(rows), "m")
+    publish_rows(str(tmp_path / "t"), "run", pa.table(rows), "m")
     (hit,) = ask(load(str(tmp_path / "t")), z=[0, 0]).hits
-    assert hit.picture == "/api/picture?id=a%2F%C3%BC+%26%3F.png&version=1"
+    assert hit.picture == "/api/picture?id=a%2F%C3%BC%20%26%3F.png&version=1"
     assert hit.columns == {}
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,9 @@ from tests.support.tables import matrix
 from tests.support.tolerances import FUNCTION, assert_same_float64
 from vaeudf.errors import InputError
 from vaeudf.explore.columns import CategoryColumn, NumberColumn, OtherColumn, ValueCount
+from vaeudf.explore.loaded_table import LoadedTable
 from vaeudf.search.index import PosteriorIndex
+from vaeudf.table.open import open_posteriors
 
 PAYLOAD = ["stock", "brand", "seen", "price", "sizes"]
 
@@ -170,7 +174,7 @@ def test_what_is_kept_is_mapped_the_next_time(population, tmp_path, monkeypatch)
     assert ask(again, z=z, where="stock > 100").hits == ask(first, z=z, where="stock > 100").hits
 
 
-@pytest.mark.parametrize("name", ["items.arrow", "order.npy", "facts.json", "index/mu.npy"])
+@pytest.mark.parametrize("name", ["items.arrow", "order.npy", "facts.json", "mu.npy", "psi.npy"])
 def test_what_is_damaged_is_made_again(population, tmp_path, caplog, name):
     expected = ask(load(population.table, tmp_path), z=[0, 0, 0]).hits
     (file,) = tmp_path.rglob(name)
@@ -192,6 +196,14 @@ def test_a_folder_that_cannot_be_written_is_told_of(population, tmp_path, caplog
     assert len(ask(loaded, z=[0, 0, 0]).hits) == 12
 
 
+def test_a_version_that_was_named_is_named_in_commands(population):
+    table = open_posteriors(population.table, 1)
+    for pinned, words in ((False, ""), (True, "--version 1 ")):
+        loaded = LoadedTable.load(table, cache=None, pinned=pinned)
+        expected = f"vaeudf query_topk --table {population.table} {words}--z=0,0,0 --k 12"
+        assert ask(loaded, z=[0, 0, 0]).command == expected
+
+
 def test_parquet_that_changes_is_read_anew(population, tmp_path):
     folder = tmp_path / "parquet"
     shutil.copytree(population.parquet, folder)
@@ -202,7 +214,15 @@ def test_parquet_that_changes_is_read_anew(population, tmp_path):
     pq.write_table(rows.slice(0, 500), folder / "1.parquet")
     assert load(str(folder), tmp_path / "cache").num_items == 1_500
     # Two of the three are kept.
-    assert len(list((tmp_path / "cache" / "tables").glob("*/*"))) == 2
+    (versions,) = (tmp_path / "cache" / "tables").iterdir()
+    assert len(list(versions.iterdir())) == 2
+    # What was being written when its process was killed goes after a day.
+    for name, age in ((".new-1", 0), (".old-1", 90_000)):
+        (versions / name).mkdir()
+        os.utime(versions / name, (time.time() - age,) * 2)
+    (folder / "1.parquet").unlink()
+    assert load(str(folder), tmp_path / "cache").num_items == 1_000
+    assert [one.name for one in versions.iterdir() if one.name[0] == "."] == [".new-1"]
 
 
 def test_no_items(population, tmp_path):

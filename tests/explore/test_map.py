@@ -91,7 +91,7 @@ def test_colors_of_numbers(loaded, drawn):
             if value is None:
                 assert code == 255
             else:
-                assert steps[code] <= value < steps[code + 1]
+                assert steps[code] <= float(value) < steps[code + 1]
         counts = np.bincount(codes(found)[codes(found) != 255])
         assert counts.min() > 0.9 * counts.max()
 

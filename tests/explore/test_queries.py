@@ -82,7 +82,7 @@ def test_no_such_request(text, message):
 @pytest.mark.parametrize(
     ("request_", "words"),
     [
-        ({"z": [0.1, None, -2]}, "--z=0.1,*,-2 --k 12"),
+        ({"z": [0.1, None, -2]}, "'--z=0.1,*,-2' --k 12"),
         ({"z": [1e-7, 0, 1e300]}, "--z=1e-07,0,1e+300 --k 12"),
         ({"z": [0], "tolerance": 0.25, "k": 3}, "--z=0 --k 3 --tolerance 0.25"),
         ({"z": [0], "tolerance": [0, 0.5]}, "--z=0 --k 12 --tolerance 0,0.5"),

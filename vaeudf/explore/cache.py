@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ from vaeudf.table.open import PosteriorTable
 
 _FORMAT = "1"
 _KEPT = 2
+_SECONDS_OF_WRITING = 24 * 3600.0
 
 
 def default_folder() -> Path:
@@ -61,9 +63,11 @@ class VersionCache:
 
     def _forget_older(self) -> None:
         others = [one for one in self._versions.iterdir() if one != self.folder]
-        # Hidden ones are being written.
-        others = [one for one in others if one.is_dir() and not one.name.startswith(".")]
-        for one in sorted(others, key=_modified, reverse=True)[_KEPT - 1 :]:
+        # Hidden ones are being written, unless whoever did so was killed.
+        half_made = [one for one in others if one.name.startswith(".")]
+        whole = sorted((one for one in others if one not in half_made), key=_modified)
+        left = [one for one in half_made if _modified(one) < time.time() - _SECONDS_OF_WRITING]
+        for one in left + whole[: max(0, len(whole) - (_KEPT - 1))]:
             shutil.rmtree(one, ignore_errors=True)
 
 

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 MOST_VALUES = 50
 """A column of text with more different values is no category."""
+_FIRST = 10_000
 
 
 class ValueCount(msgspec.Struct, frozen=True):
@@ -78,6 +79,9 @@ def describe(name: str, values: pa.ChunkedArray) -> Column:
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         return _numbers(name, values, kind)
     if pa.types.is_boolean(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        if pc.count_distinct(values.slice(0, _FIRST)).as_py() > MOST_VALUES + 1:
+            # Most columns of many values show it at once, and need not be counted.
+            return OtherColumn(name=name, type=str(kind))
         found = pc.value_counts(values)
         counts = list(zip(found.field(0).to_pylist(), found.field(1).to_pylist(), strict=True))
         own = [ValueCount(value, count) for value, count in counts if value is not None]

@@ -49,7 +49,7 @@ class Filters:
 
     def __init__(self, items: pa.Table) -> None:
         """Take in the columns that conditions may be on, N rows."""
-        self._names = items.schema.names
+        self._names: list[str] = items.schema.names
         self._items = _as_spark_compares(items)
         self._masks: OrderedDict[str, NDArray[np.bool_]] = OrderedDict()
         self._lock = threading.Lock()
@@ -98,7 +98,7 @@ class Filters:
 
     def _connected(self) -> duckdb.DuckDBPyConnection:
         if self._connection is None:
-            config = {
+            config: dict[str, str | bool | int | float | list[str]] = {
                 "enable_external_access": "false",
                 "autoload_known_extensions": "false",
                 "autoinstall_known_extensions": "false",
@@ -128,7 +128,7 @@ class Filters:
         except RecursionError:
             raise self._refused(where, "it has too many parts") from None
 
-    def _translated(self, where: str, statements: list[exp.Expression | None]) -> str:
+    def _translated(self, where: str, statements: list[exp.Expr | None]) -> str:
         if len(statements) != 1 or statements[0] is None:
             raise self._refused(where, "it is not one expression")
         parsed = statements[0]
@@ -136,9 +136,9 @@ class Filters:
             if count > _MOST_NODES:
                 raise self._refused(where, "it has too many parts")
             self._check(where, node)
-        return parsed.transform(self._for_duckdb).sql(dialect="duckdb")
+        return str(parsed.transform(self._for_duckdb).sql(dialect="duckdb"))
 
-    def _check(self, where: str, node: exp.Expression) -> None:
+    def _check(self, where: str, node: exp.Expr) -> None:
         if type(node) not in _ALLOWED or (isinstance(node, exp.In) and node.args.get("query")):
             raise self._refused(where, f"{node.sql(dialect='spark')!r} is not among {_WORDS}")
         if isinstance(node, exp.Cast):
@@ -152,14 +152,14 @@ class Filters:
 
     def _column(self, where: str, node: exp.Column) -> str:
         """Return the name of a column, which may be written in other capitals, as in Spark."""
-        wanted = node.name
+        wanted = str(node.name)
         if not node.table:
             for name in [wanted, *self._names]:
                 if name in self._names and name.lower() == wanted.lower():
                     return name
         raise self._refused(where, f"there is no column {node.sql(dialect='spark')}")
 
-    def _for_duckdb(self, node: exp.Expression) -> exp.Expression:
+    def _for_duckdb(self, node: exp.Expr) -> exp.Expr:
         if isinstance(node, exp.Column):
             return exp.column(exp.to_identifier(self._column("", node), quoted=True))
         if isinstance(node, exp.Like | exp.ILike) and not isinstance(node.parent, exp.Escape):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import decimal
 import time
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote
 
 import msgspec
 import numpy as np
@@ -13,7 +13,6 @@ import pyarrow as pa
 from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
-from vaeudf.explore.density import items_here
 from vaeudf.explore.loaded_table import LoadedTable
 from vaeudf.explore.queries import Question, SearchRequest, as_command, question
 from vaeudf.gaussian.variances import blurred
@@ -85,7 +84,7 @@ class Answer(msgspec.Struct, kw_only=True):
         version: Of the table.
         score: What hits are ranked by.
         matching: How many items fulfil the condition.
-        here: How many items are expected at z (:func:`vaeudf.explore.density.items_here`); null
+        here: How many items are expected at z (:class:`vaeudf.explore.density.Density`); null
             unless it was asked with a point z.
         hits: The hits, best first; with ``rerank``, the candidates.
         command: The command that asks the same.
@@ -112,14 +111,18 @@ def search(table: LoadedTable, request: SearchRequest) -> Answer:
     where = None if request.where is None else table.matching(request.where)
     matching = table.num_items if where is None else int(np.count_nonzero(where))
     rows, scores = _found(table, asked, where)
-    here = items_here(table, asked.latents.z, asked.tolerance, where) if asked.is_point else None
+    here = None
+    if asked.is_point:
+        # Of another score these are no log densities.
+        least = float(np.logaddexp.reduce(scores)) if asked.score.is_log_density else -np.inf
+        here = table.density.items_here(asked.latents.z[0], asked.tolerance, where, least)
     return Answer(
         version=table.version,
         score=asked.score.name,
         matching=matching,
         here=here,
         hits=_hits(table, asked, rows, scores),
-        command=as_command(request, table.table.uri),
+        command=as_command(request, table.table.uri, table.version if table.pinned else None),
         seconds=time.perf_counter() - began,
     )
 
@@ -166,27 +169,28 @@ def _hits(
 ) -> list[Hit]:
     places = pa.array(rows)
     names = table.ids.take(places).to_pylist()
-    payload = table.payload.select(asked.columns).take(places).to_pylist()
+    payload: list[dict[str, Any]] = [{}] * len(rows)
+    if asked.columns:
+        payload = table.payload.select(asked.columns).take(places).to_pylist()
     mu, log_var = table.posteriors(rows)
     parts: list[dict[str, Any]] = [{}] * len(rows)
     if asked.score.is_log_density and len(rows):
         parts = _explained(asked, mu, log_var)
-    version = {} if table.version is None else {"version": table.version}
-    return [
-        Hit(
+    version = "" if table.version is None else f"&version={table.version}"
+    hits = []
+    for place, name in enumerate(names):
+        hit = Hit(
             item_id=name,
             rank=place + 1,
             row=int(rows[place]),
             mu=mu[place].tolist(),
-            columns={key: _plain(value) for key, value in payload[place].items()}
-            if asked.columns
-            else {},
-            picture="/api/picture?" + urlencode({"id": name, **version}),
-            **{asked.score.name: float(scores[place])},
+            columns={key: _plain(value) for key, value in payload[place].items()},
+            picture=f"/api/picture?id={quote(name, safe='')}{version}",
             **parts[place],
         )
-        for place, name in enumerate(names)
-    ]
+        setattr(hit, asked.score.name, float(scores[place]))
+        hits.append(hit)
+    return hits
 
 
 def _explained(asked: Question, mu: NDArray[Any], log_var: NDArray[Any]) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from vaeudf.errors import InputError, root_cause
 from vaeudf.explore.cache import VersionCache
 from vaeudf.explore.columns import Column, describe
 from vaeudf.explore.components import Components, principal_components
+from vaeudf.explore.density import Density
 from vaeudf.explore.dimensions import DimensionStatistics, dimension_statistics
 from vaeudf.explore.filters import Filters
 from vaeudf.explore.reading import Items, read_items
@@ -28,11 +29,17 @@ from vaeudf.table.open import PosteriorTable
 log = logging.getLogger(__name__)
 
 # Statistics are those of so many items, evenly spread over the k-d order, or of all if they are not
-# more: a share of 0.5 % is then known to 3 % of itself.
-_SAMPLE = 2**18
+# more: a share of 0.5 % is then known to 4 % of itself.
+_SAMPLE = 2**17
 # What reading a damaged file raises.
 _DAMAGED = (InputError, OSError, ValueError, pa.ArrowException, msgspec.MsgspecError)
-_INDEX, _ORDER, _ITEMS, _FACTS = "index", "order.npy", "items.arrow", "facts.json"
+_INDEX, _FILTER, _ORDER, _ITEMS, _FACTS = (
+    "index",
+    "filter",
+    "order.npy",
+    "items.arrow",
+    "facts.json",
+)
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,12 +64,14 @@ class LoadedTable:
 
     Attributes:
         table: The version.
+        pinned: Whether the version was named, and is no other when there is a newer one.
         index: Finds rows; equal scores are in the order of the item_ids.
         ids: The item_ids, by row.
         payload: The payload columns, by row.
         dimensions: What each latent dimension is like.
         components: The principal components of mu.
         columns: What the payload columns hold.
+        density: Counts the items at a point.
     """
 
     def __init__(
@@ -83,33 +92,43 @@ class LoadedTable:
             facts: What is known of them.
         """
         self.table = table
+        self.pinned = False
         self.index = index
         self.ids: pa.StringArray = items.column(ITEM_ID).chunk(0)
         self.payload = items.drop_columns([ITEM_ID])
         self.dimensions = facts.dimensions
         self.components = facts.components
         self.columns = facts.columns
+        self.density = Density(index, np.array([one.sigma for one in facts.dimensions]))
         self._order = order
         self._filters = Filters(items)
         self.codes = lru_cache(maxsize=8)(self._codes)
-        index.keep_compact()
-        # Now, and not in the first request.
+        # Whatever is still to be made ready, now and not in the first request.
         index.search(np.array(facts.components.mean), 1)
 
     @classmethod
-    def load(cls, table: PosteriorTable, *, cache: Path | None) -> LoadedTable:
+    def load(
+        cls, table: PosteriorTable, *, cache: Path | None, pinned: bool = False
+    ) -> LoadedTable:
         """Take in all items of a version.
 
         Args:
             table: The version.
             cache: A folder on this machine that keeps what is made ready, and from which it is
                 mapped into memory; None to keep nothing. One that cannot be written is told of.
+            pinned: Whether the version was named, and is no other when there is a newer one.
 
         Raises:
             TableError: A file cannot be read.
             InputError: A posterior is not of the table's latent_dim, or not finite; or there are
                 none.
         """
+        loaded = cls._loaded(table, cache)
+        loaded.pinned = pinned
+        return loaded
+
+    @classmethod
+    def _loaded(cls, table: PosteriorTable, cache: Path | None) -> LoadedTable:
         place = None if cache is None else VersionCache(cache, table)
         if place is not None and place.is_there():
             try:
@@ -129,6 +148,7 @@ class LoadedTable:
         names = items.columns.column(ITEM_ID).chunk(0)
         order = text_order(names)
         index = PosteriorIndex.in_order(items.mu, items.log_var, order)
+        index.keep_compact()
         facts = _facts(items)
         if place is not None:
             try:
@@ -146,6 +166,7 @@ class LoadedTable:
     @classmethod
     def _mapped(cls, table: PosteriorTable, folder: Path) -> LoadedTable:
         index = PosteriorIndex.open(str(folder / _INDEX))
+        index.keep_compact(str(folder / _FILTER))
         order = np.load(folder / _ORDER, mmap_mode="r", allow_pickle=False)
         items = pa.ipc.open_file(pa.memory_map(str(folder / _ITEMS))).read_all()
         facts = msgspec.json.decode((folder / _FACTS).read_bytes(), type=Facts)
@@ -233,6 +254,7 @@ def _write(
     folder: Path, index: PosteriorIndex, order: NDArray[np.int64], items: pa.Table, facts: Facts
 ) -> None:
     index.save(str(folder / _INDEX))
+    index.save_compact(str(folder / _FILTER))
     np.save(folder / _ORDER, order, allow_pickle=False)
     with pa.ipc.new_file(str(folder / _ITEMS), items.schema) as file:
         file.write_table(items)

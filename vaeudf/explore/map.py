@@ -185,6 +185,9 @@ def _of_values(column: str, values: pa.Array, known: CategoryColumn) -> Colors:
 
 
 def _of_numbers(column: str, values: pa.Array) -> Colors:
+    if pa.types.is_decimal(values.type):
+        # As text, for pyarrow's own conversion may be off by the last digit.
+        values = pc.cast(values, pa.string())
     numbers = pc.cast(values, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     there = np.isfinite(numbers)
     codes = np.full(len(numbers), NO_COLOR, np.uint8)

@@ -203,12 +203,19 @@ def _posteriors(table: LoadedTable, ids: tuple[str, ...], rows: list[int]) -> La
     return Latents(tuple(ids), mu.astype(np.float64), log_var.astype(np.float64))
 
 
-def as_command(request: SearchRequest, table_uri: str) -> str:
+def as_command(request: SearchRequest, table_uri: str, version: int | None = None) -> str:
     """Return the command, for a shell, that asks the same of a table.
 
     A Gaussian that is no item's, such as a photo's, comes from a file, which the line writes first.
+
+    Args:
+        request: The question.
+        table_uri: The table.
+        version: Which version of it; None for the latest.
     """
     words = ["vaeudf", "query_topk", "--table", table_uri]
+    if version is not None:
+        words += ["--version", str(version)]
     before = ""
     if request.query_log_var is not None and request.z is not None:
         query = json.dumps({"mu": request.z, "log_var": request.query_log_var})

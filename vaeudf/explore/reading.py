@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vaeudf.errors import InputError
-from vaeudf.numerics.kd_tree import kd_order
+from vaeudf.numerics.kd_tree import kd_order, scale_of
 from vaeudf.schema import ITEM_ID, LOG_VAR, MU, SOURCE_VERSION
 from vaeudf.table.footers import read_row_groups
 from vaeudf.table.open import PosteriorTable
@@ -73,5 +73,5 @@ def payload_names(table: PosteriorTable) -> tuple[str, ...]:
 
 
 def _in_order(items: Items) -> Items:
-    order = kd_order(items.mu)
+    order = kd_order(items.mu, scale=scale_of(items.log_var))
     return Items(items.mu[order], items.log_var[order], items.columns.take(pa.array(order)))

@@ -234,3 +234,13 @@ def _weight(scale: NDArray[Any] | None, latent_dim: int) -> NDArray[np.float64]:
     if scale is None:
         return np.ones((latent_dim, 1))
     return np.asarray(scale, dtype=np.float64)[:, None] ** -2
+
+
+def scale_of(log_var: NDArray[Any]) -> NDArray[np.float64] | None:
+    """Return what counts as one unit of each dimension for the order; None if nothing can."""
+    if len(log_var) == 0:
+        return None
+    with np.errstate(over="ignore", under="ignore"):
+        scale = typical_sigma(log_var)
+    # Their squares are divided by.
+    return scale if ((scale > 1e-150) & (scale < 1e150)).all() else None

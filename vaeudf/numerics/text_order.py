@@ -57,13 +57,16 @@ def _parts(texts: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArr
     """Return where each text begins and ends in the octets, which go on for a word."""
     large = pa.types.is_large_string(texts.type)
     _, offsets, data = texts.buffers()
-    bounds = np.frombuffer(offsets, np.int64 if large else np.int32)
-    bounds = bounds[texts.offset : texts.offset + len(texts) + 1].astype(np.int64)
+    stored = np.frombuffer(offsets, np.int64 if large else np.int32)
+    bounds: NDArray[np.int64] = np.asarray(
+        stored[texts.offset : texts.offset + len(texts) + 1], np.int64
+    )
     octets = np.empty(0, np.uint8) if data is None else np.frombuffer(data, np.uint8)
     first = int(bounds[0]) if len(bounds) else 0
     last = int(bounds[-1]) if len(bounds) else 0
     own = np.concatenate([octets[first:last], np.zeros(_WORD, np.uint8)])
-    return bounds[:-1] - first, bounds[1:] - first, own
+    places: NDArray[np.int64] = bounds - first
+    return places[:-1], places[1:], own
 
 
 def _places(firsts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -71,7 +74,7 @@ def _places(firsts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np
     if len(firsts) == 1:
         return np.arange(firsts[0], firsts[0] + lengths[0])
     before = np.cumsum(lengths) - lengths
-    return np.arange(int(lengths.sum())) + np.repeat(firsts - before, lengths)
+    return np.asarray(np.arange(int(lengths.sum())) + np.repeat(firsts - before, lengths))
 
 
 def _words(

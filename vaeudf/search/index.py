@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from vaeudf.errors import InputError
 from vaeudf.gaussian.checks import Tolerance
 from vaeudf.gaussian.scores import LOG_LIKELIHOOD, LOG_LIKELIHOOD_BY_QUERY, Score
-from vaeudf.numerics.kd_tree import kd_order, typical_sigma
+from vaeudf.numerics.kd_tree import kd_order, scale_of
 from vaeudf.numerics.log_sums import LogSums
 from vaeudf.search import engine
 from vaeudf.search.arguments import Asked, ask, check_items, in_order, ranked, warn_of_few
@@ -27,7 +27,7 @@ from vaeudf.search.prepared import (
     with_tolerance,
 )
 from vaeudf.search.records import Queries
-from vaeudf.search.saved import map_arrays, write_arrays
+from vaeudf.search.saved import map_index, write_arrays
 from vaeudf.search.selection import Choice
 
 # So many queries are answered sooner without a filter than items are made ready for one.
@@ -64,7 +64,7 @@ class PosteriorIndex:
         labels = np.arange(len(means))
         if ids is not None:
             self._ids, labels = ranked(ids, len(means))
-        order = kd_order(means, scale=_scale(log_vars))
+        order = kd_order(means, scale=scale_of(log_vars))
         self._mu, self._log_var, self._labels = means[order], log_vars[order], labels[order]
         self._rows = np.asarray(order, np.int64)
         self._prepared: Prepared | None = None
@@ -108,7 +108,7 @@ class PosteriorIndex:
         Raises:
             InputError: There is no index, or it is damaged, or another version of vaeudf wrote it.
         """
-        arrays = map_arrays(folder)
+        arrays = map_index(folder)
         index = cls.__new__(cls)
         index._mu, index._log_var = arrays["mu"], arrays["log_var"]
         index._labels, index._rows = arrays["labels"], arrays["rows"]
@@ -119,15 +119,37 @@ class PosteriorIndex:
     def _forget(self) -> None:
         self._prepared = self._by_query = self._for_blends = self._passing = self._compact = None
 
-    def keep_compact(self) -> None:
+    def keep_compact(self, folder: str | None = None) -> None:
         """Keep one preparation for all searches from now on, of 8n to 8n + 30 bytes per item.
 
         Then no search prepares the items anew, whatever its score and tolerance. Point queries by
         log_likelihood take some longer with a tolerance of 0, and many queries at once take much
         longer by other scores, which have no filter.
+
+        Args:
+            folder: Where :meth:`save_compact` has written it, from which it is mapped into memory;
+                made by the first search unless given.
+
+        Raises:
+            InputError: It is not there, or it is damaged, or of other items.
         """
+        compact = Compact(self._mu, self._log_var, self._labels, folder)
         self._forget()
-        self._compact = Compact(self._mu, self._log_var, self._labels)
+        self._compact = compact
+
+    def save_compact(self, folder: str, *, overwrite: bool = False) -> None:
+        """Write the one preparation to a folder, of about as many bytes as the items have.
+
+        Args:
+            folder: As of :meth:`save`.
+            overwrite: As there.
+
+        Raises:
+            InputError: As there; or nothing is kept compact.
+        """
+        if self._compact is None:
+            raise InputError("the index keeps no compact preparation; call keep_compact first.")
+        write_arrays(folder, self._compact.arrays(), overwrite=overwrite)
 
     def save(self, folder: str, *, overwrite: bool = False) -> None:
         """Write the items to a folder on this machine, in their order, for :meth:`open`.
@@ -197,7 +219,7 @@ class PosteriorIndex:
 
     @property
     def in_place(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Mu and log_var, each of shape (N, n), as they are searched: in k-d order.
+        """The items' mu and log_var, each of shape (N, n), as they are searched: in k-d order.
 
         Of an index that was made by :meth:`in_order`, that is the order of its row numbers.
         """
@@ -372,13 +394,3 @@ class PosteriorIndex:
                 f"shape ({len(self)},), one for each item in the order of ids."
             )
         return mask[self._rows], int(np.count_nonzero(mask))
-
-
-def _scale(log_var: NDArray[Any]) -> NDArray[np.float64] | None:
-    """Return what counts as one unit of each dimension for the order; None if nothing can."""
-    if len(log_var) == 0:
-        return None
-    with np.errstate(over="ignore", under="ignore"):
-        scale = typical_sigma(log_var)
-    # Their squares are divided by.
-    return scale if ((scale > 1e-150) & (scale < 1e150)).all() else None

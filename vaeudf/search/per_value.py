@@ -33,8 +33,12 @@ def per_value(
         )
     if not isinstance(at_most, int | np.integer) or isinstance(at_most, bool) or at_most < 1:
         raise InputError(f"per allows {at_most!r} items of a value; expected at least 1.")
-    seen: dict[object, int] = {}
-    codes = np.array([seen.setdefault(value, len(seen)) for value in values.tolist()], np.int32)
+    if values.dtype == np.int32 and values.min() >= 0 and values.max() < count:
+        # Numbers of values already, such as a dictionary's indices: no value needs to be looked at.
+        codes = values
+    else:
+        seen: dict[object, int] = {}
+        codes = np.array([seen.setdefault(value, len(seen)) for value in values.tolist()], np.int32)
     if labels is not None:
         by_row, codes = codes, np.empty(count, np.int32)
         codes[labels] = by_row

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from vaeudf.gaussian.checks import Tolerance
 from vaeudf.gaussian.scores import Score
-from vaeudf.gaussian.scores.score import NO_FEATURES
 from vaeudf.gaussian.variances import log_tau2
 from vaeudf.numerics.boxes import Boxes
 from vaeudf.search.kernels import BLOCK, FAN_OUT, fill_features
@@ -121,7 +120,7 @@ def prepare(
     items = Items(
         code=score.code,
         features=features,
-        log_tau2=_each_log_tau2(tolerance, n),
+        log_tau2=each_log_tau2(tolerance, n),
         mu=mu,
         log_var=log_var,
         labels=labels,
@@ -143,7 +142,7 @@ def prepare(
     if not bounds:
         return Prepared(score, tolerance, items, None, work=work)
     boxes, starts = _tree(blocks)
-    nodes = _nodes(score, tolerance, boxes, starts)
+    nodes = nodes_of_tree(score, tolerance, boxes, starts)
     return Prepared(score, tolerance, items, nodes, boxes, work=work)
 
 
@@ -170,32 +169,8 @@ def with_tolerance(prepared: Prepared, tolerance: Tolerance) -> Prepared:
     return replace(
         prepared,
         tolerance=tolerance,
-        items=prepared.items._replace(log_tau2=_each_log_tau2(tolerance, n)),
-        nodes=_nodes(prepared.score, tolerance, prepared.boxes, prepared.nodes.starts),
-        filtered=False,
-    )
-
-
-def with_bounds_of(prepared: Prepared, score: Score, tolerance: Tolerance) -> Prepared:
-    """Return the same items for any score and tolerance: with its bounds, but without a filter.
-
-    Args:
-        prepared: Items with a tree of boxes, unless there are none.
-        score: What to rank by.
-        tolerance: tau.
-    """
-    n = prepared.items.mu.shape[1]
-    nodes = prepared.nodes
-    if nodes is not None and prepared.boxes is not None:
-        nodes = _nodes(score, tolerance, prepared.boxes, nodes.starts)
-    return replace(
-        prepared,
-        score=score,
-        tolerance=tolerance,
-        items=prepared.items._replace(
-            code=score.code, features=NO_FEATURES, log_tau2=_each_log_tau2(tolerance, n)
-        ),
-        nodes=nodes,
+        items=prepared.items._replace(log_tau2=each_log_tau2(tolerance, n)),
+        nodes=nodes_of_tree(prepared.score, tolerance, prepared.boxes, prepared.nodes.starts),
         filtered=False,
     )
 
@@ -205,12 +180,13 @@ def with_score(prepared: Prepared, score: Score) -> Prepared:
     assert prepared.score.features == score.features
     nodes = prepared.nodes
     if nodes is not None and prepared.boxes is not None:
-        nodes = _nodes(score, prepared.tolerance, prepared.boxes, nodes.starts)
+        nodes = nodes_of_tree(score, prepared.tolerance, prepared.boxes, nodes.starts)
     items = prepared.items._replace(code=score.code)
     return replace(prepared, score=score, items=items, nodes=nodes)
 
 
-def _each_log_tau2(tolerance: Tolerance, n: int) -> NDArray[np.float64]:
+def each_log_tau2(tolerance: Tolerance, n: int) -> NDArray[np.float64]:
+    """Return log tau² of each dimension, shape (n,)."""
     return np.broadcast_to(log_tau2(tolerance), (n,)).copy()
 
 
@@ -237,7 +213,7 @@ def _tree(blocks: Boxes) -> tuple[Boxes, NDArray[np.int64]]:
 
 def nodes_of_boxes(score: Score, tolerance: Tolerance, boxes: Boxes) -> Nodes:
     """Return boxes of posteriors, such as those of row groups, as a tree of one level."""
-    return _nodes(score, tolerance, boxes, np.array([0, len(boxes)]))
+    return nodes_of_tree(score, tolerance, boxes, np.array([0, len(boxes)]))
 
 
 @dataclass(frozen=True)
@@ -268,7 +244,17 @@ def _in_space_of(score: Score, tolerance: Tolerance, boxes: Boxes) -> _SpaceBoxe
     )
 
 
-def _nodes(score: Score, tolerance: Tolerance, boxes: Boxes, starts: NDArray[np.int64]) -> Nodes:
+def nodes_of_tree(
+    score: Score, tolerance: Tolerance, boxes: Boxes, starts: NDArray[np.int64]
+) -> Nodes:
+    """Return the boxes of a tree, level by level, as the search reads them.
+
+    Args:
+        score: What to rank by.
+        tolerance: tau.
+        boxes: The boxes.
+        starts: Where each level begins, and the last one ends.
+    """
     inside = _in_space_of(score, tolerance, boxes)
     num_nodes, d = inside.low.shape
     terms = score.box_terms(inside.log_low, inside.log_high)

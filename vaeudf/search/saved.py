@@ -81,9 +81,24 @@ def map_arrays(folder: str) -> dict[str, NDArray[Any]]:
         except (OSError, ValueError, EOFError) as error:
             raise _damaged(folder, f"{name}.npy is missing or cut short") from error
         arrays[str(name)] = np.asarray(mapped)
-    if not _fit(arrays):
-        raise _damaged(folder, "its arrays do not fit each other")
     return arrays
+
+
+def map_index(folder: str) -> dict[str, NDArray[Any]]:
+    """Return the arrays of an index.
+
+    Raises:
+        InputError: As :func:`map_arrays`; or they do not fit each other.
+    """
+    arrays = map_arrays(folder)
+    if not _fit(arrays):
+        raise do_not_fit(folder)
+    return arrays
+
+
+def do_not_fit(folder: str) -> InputError:
+    """Return the error of arrays that are there, but not as they were written."""
+    return _damaged(folder, "its arrays do not fit each other")
 
 
 def _damaged(folder: str, found: str) -> InputError:

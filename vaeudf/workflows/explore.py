@@ -146,7 +146,10 @@ def _serve(options: Explore, listening: socket.socket, began: float) -> Summary:
     from vaeudf.images.decode import without_warnings
 
     cache = Path(options.cache) if options.cache else default_folder()
-    loaded = LoadedTable.load(open_posteriors(options.table, options.version), cache=cache)
+    table = open_posteriors(options.table, options.version)
+    # With a new version of the package, the search is compiled first, which takes longest.
+    log.info("loading %s: %s items …", options.table, f"{table.num_items:,}")
+    loaded = LoadedTable.load(table, cache=cache, pinned=options.version is not None)
     versions = Watcher(loaded, cache=cache)
     token = None if is_loopback(options.host) else secrets.token_urlsafe(16)
     address = address_of(options.host, listening, token)
@@ -162,7 +165,7 @@ def _serve(options: Explore, listening: socket.socket, began: float) -> Summary:
     )
 
     def started() -> None:
-        log.info("%s items; the page is at %s (Ctrl-C ends)", f"{loaded.num_items:,}", address)
+        log.info("The page is at %s (Ctrl-C ends).", address)
         if token is not None:
             log.info(
                 "Other machines reach it, too: whoever has this address sees the items and their "

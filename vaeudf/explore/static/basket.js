@@ -2,6 +2,7 @@
 
 import { byId, el, icon } from "./elements.js";
 import { conditionOf } from "./question.js";
+import { moved } from "./state.js";
 
 /** A field of a CSV file. */
 const field = (value) => (/[",\n\r]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
@@ -157,7 +158,10 @@ export class Basket {
   #open({ z, tolerance }) {
     const each = Array.isArray(tolerance);
     this.store.change({
-      z: z.map((value, i) => value ?? this.store.state.z[i]),
+      z: moved(
+        this.store.state,
+        z.map((value, i) => value ?? this.store.state.z[i]),
+      ),
       open: z.map((value) => value === null),
       rough: each ? tolerance : z.map(() => null),
       tolerance: each ? this.store.state.tolerance : tolerance,

@@ -24,13 +24,26 @@ import { Walk } from "./walk.js";
 const ADDRESS_MILLISECONDS = 100;
 const SETTLED_MILLISECONDS = 120;
 const STATUS_MILLISECONDS = 800;
+const AGAIN_MILLISECONDS = 2000;
 
-/** Show why something failed, or take the message away. */
-function fail(error) {
-  const message = error && (error instanceof ServiceError ? error.message : String(error));
-  byId("error").hidden = message === null;
+/** Why what failed, by what it was: a search, a picture, or something that was done once. */
+const failures = new Map();
+
+function showFailures() {
+  const [message] = failures.values();
+  byId("error").hidden = message === undefined;
   if (byId("error").textContent !== message) byId("error").textContent = message ?? "";
 }
+
+/** Return what takes the failures of one kind of request, or null once one has succeeded. */
+const failureOf = (kind) => (error) => {
+  failures.delete(kind);
+  if (error) failures.set(kind, error instanceof ServiceError ? error.message : String(error));
+  showFailures();
+};
+
+/** Whether the same request may succeed a little later. */
+const passes = (error) => error && (error.status === null || error.status === 503);
 
 /** A function that calls another once nobody has called it for so long. */
 function calmly(milliseconds, call) {
@@ -71,15 +84,24 @@ function start(table) {
 
   const sliders = new Sliders(store, table, (row) => strips?.near(row));
   const strips = table.can.decode ? new Strips(sliders) : null;
-  const stage = new Stage(store, table, fail);
-  const likes = new Likes(store, table, fail);
+  const again = calmly(AGAIN_MILLISECONDS, () => {
+    ask();
+    stage.ask();
+  });
+  const pictureFailed = failureOf("picture");
+  const stage = new Stage(store, table, (error) => {
+    pictureFailed(error);
+    if (passes(error)) again();
+  });
+  const once = failureOf("once");
+  const likes = new Likes(store, table, once);
   const filters = new Filters(store, table);
-  const map = new MapPanel(store, table, fail);
+  const map = new MapPanel(store, table, once);
   const command = new Command();
   new Options(store, table);
   new Basket(store, table);
-  new Photo(store, table, fail);
-  new Walk(store, table, fail);
+  new Photo(store, table, once);
+  new Walk(store, table, once);
   const hits = new Hits(store, table, {
     go: (hit) => goTo(store, hit.mu, { liked: [] }),
     like: (hit) => likes.like(hit),
@@ -89,10 +111,14 @@ function start(table) {
 
   const say = calmly(STATUS_MILLISECONDS, (answer) => {
     const best = answer.hits.length ? `, the best is ${answer.hits[0].item_id}` : "";
-    const here = answer.here === null ? "" : `; ${howMany(answer.here, table.items)}`;
+    const here =
+      answer.here === null || answer.matching === 0
+        ? ""
+        : `; ${howMany(answer.here, answer.matching)}`;
     byId("status").textContent = `${answer.hits.length} items${best}${here}`;
   });
   let asked = "";
+  const searchFailed = failureOf("search");
   const searches = new Latest(
     // A page without a service takes the filters as they are, and not as SQL.
     ({ question, state }, signal) => search(question, signal, state),
@@ -108,9 +134,12 @@ function start(table) {
     },
     (error) => {
       const condition = error?.status === 400 && store.state.sql !== "";
-      fail(condition ? null : error);
+      searchFailed(condition ? null : error);
       filters.wrong(condition ? error.message : null);
-      if (error) asked = "";
+      if (!error) return;
+      asked = "";
+      byId("hits").setAttribute("aria-busy", "false");
+      if (passes(error)) again();
     },
   );
   const ask = () => {
@@ -141,7 +170,10 @@ function start(table) {
   store.listen((_state, _previous, done) => {
     unsettled();
     ask();
-    if (done) remember();
+    if (done) {
+      once(null);
+      remember();
+    }
     steps();
   });
   addEventListener("hashchange", () => {
@@ -181,5 +213,5 @@ function start(table) {
 try {
   start(await getTable());
 } catch (error) {
-  fail(error);
+  failureOf("table")(error);
 }

@@ -35,7 +35,6 @@ export class Photo {
       const { mu, reconstruction } = await encode(file);
       this.#show(file, reconstruction, mu);
       goTo(this.store, mu, { liked: [] });
-      this.fail(null);
     } catch (error) {
       this.fail(error);
     }

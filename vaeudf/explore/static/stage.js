@@ -57,7 +57,7 @@ export class Stage {
   /** Show what an answer says of the place. */
   answered(answer) {
     const { here, hits, matching } = answer;
-    byId("here").textContent = here === null ? "" : howMany(here, this.table.items);
+    byId("here").textContent = here === null || matching === 0 ? "" : howMany(here, matching);
     byId("matching").textContent =
       matching === this.table.items
         ? ""
