@@ -67,7 +67,15 @@ function introduce(table) {
   const version = table.version === null ? "" : `, version ${table.version}`;
   byId("about").textContent =
     `${count(table.items)} items of ${table.table}${version}. The number below an item is log q(z|x) in nats, the logarithm of ` +
-    "the density of z under the item's own Gaussian: higher is nearer, and only differences within one answer mean something.";
+    "the density of z under the item's own Gaussian: higher is nearer, and only differences within one answer mean something." +
+    fitted(table);
+}
+
+/** What a page without the decoder says of its pictures. */
+function fitted({ picture_error: error }) {
+  if (error === undefined) return "";
+  const percent = Math.max(error * 100, 0.1).toFixed(1);
+  return ` The pictures of the sliders are a fit of the decoder, whose levels are off by ${percent} % (root mean square) for z of the prior.`;
 }
 
 function renewed(version) {
