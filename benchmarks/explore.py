@@ -120,10 +120,13 @@ class Running:
             text=True,
         )
         assert self.process.stderr is not None
-        line = self.process.stderr.readline()
-        found = re.search(r"http://127\.0\.0\.1:(\d+)/", line)
-        if found is None:
-            raise RuntimeError(line + self.process.stderr.read())
+        found, told = None, ""
+        while found is None:
+            line = self.process.stderr.readline()
+            told += line
+            found = re.search(r"http://127\.0\.0\.1:(\d+)/", line)
+            if not line:
+                raise RuntimeError(told)
         self.port = int(found[1])
         asyncio.run(one_user(self.port, [first]))
         self.first_answer = time.perf_counter() - began

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
@@ -81,6 +83,14 @@ def read_items(table: str) -> Items:
     )
 
 
+def eventually(is_so: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end, f"not so after {seconds:g} seconds"
+        time.sleep(0.05)
+
+
 class Opened:
     """The page, open in a browser.
 
@@ -103,7 +113,7 @@ class Opened:
         self.page.on("pageerror", lambda error: self.logged.append(str(error)))
         self.page.on("request", lambda request: self.asked.append(request.url))
         self.page.goto(url + hash)
-        self.page.wait_for_selector("#hits[aria-busy=false]")
+        self.page.wait_for_selector("#hits[aria-busy=false]", state="attached")
 
     def __enter__(self) -> Opened:
         return self

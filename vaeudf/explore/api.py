@@ -137,6 +137,8 @@ class Api:
                 found = search(served.loaded, asked)
             else:
                 found = search_reranked(served.loaded, asked, served.model, served.pictures)
+            for hit in found.hits:
+                hit.picture = served.picture_path(hit.item_id)
             return msgspec.json.encode(found)
 
         pool = self._workers.searches if asked.rerank is None else self._workers.pictures
@@ -204,7 +206,7 @@ class Api:
             return served.pictures.thumbnail(_row_of(served, item_id), side)
 
         file = await self._workers.pictures.run(request, read)
-        return _image(request, file, is_current=_is(request, "version", served.loaded.version))
+        return _image(request, file, is_current=_is(request, "loaded", served.mark))
 
     async def _map(self, request: Request) -> Response:
         drawn = await self._drawn(request, await self._served(request))

@@ -107,8 +107,9 @@ def document(release: str) -> dict[str, Any]:
                             {"type": "integer", "minimum": 16, "maximum": 1024, "default": 224},
                             False,
                         ),
-                        "version": (
-                            "Of the table, with which the answer is kept for good.",
+                        "loaded": (
+                            "In the addresses that answers have: browsers keep the picture as long "
+                            "as this version is loaded.",
                             {"type": "string"},
                             False,
                         ),

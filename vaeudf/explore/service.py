@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import posixpath
+import secrets
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cached_property
@@ -59,6 +60,9 @@ class ServedVersion:
         self.model = model or TableModel(
             loaded.table, sources.model, trust_model=sources.trust_model
         )
+        # Versions and ids do not tell a table from one that was made anew in its place.
+        self.mark = secrets.token_hex(4)
+        """Is in the addresses of pictures, which browsers keep for good."""
         self._tolerance = sources.tolerance
         self.since = datetime.now(timezone.utc)
         self._lock = Lock()
@@ -77,9 +81,7 @@ class ServedVersion:
 
     def picture_path(self, item_id: str) -> str:
         """Return where an item's picture is, below the service's root."""
-        version = self.loaded.version
-        own = {} if version is None else {"version": version}
-        return "/api/picture?" + urlencode({"id": item_id, **own})
+        return "/api/picture?" + urlencode({"id": item_id, "loaded": self.mark})
 
     @cached_property
     def model_id(self) -> str | None:

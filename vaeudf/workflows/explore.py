@@ -83,8 +83,10 @@ def _serve(options: Explore, listening: socket.socket, began: float) -> Summary:
     from vaeudf.images.decode import without_warnings
 
     cache = Path(options.cache) if options.cache else default_folder()
-    opened = open_posteriors(options.table, options.version)
-    loaded = LoadedTable.load(opened, cache=cache, pinned=options.version is not None)
+    table = open_posteriors(options.table, options.version)
+    # With a new version of the package, the search is compiled first, which takes longest.
+    log.info("loading %s: %s items …", options.table, f"{table.num_items:,}")
+    loaded = LoadedTable.load(table, cache=cache, pinned=options.version is not None)
     versions = Watcher(loaded, cache=cache)
     sources = Sources(options.catalog, options.model, options.trust_model, options.tolerance)
     token = None if is_loopback(options.host) else secrets.token_urlsafe(16)
@@ -107,7 +109,7 @@ def _serve(options: Explore, listening: socket.socket, began: float) -> Summary:
     )
 
     def started() -> None:
-        log.info("%s items; the page is at %s (Ctrl-C ends)", f"{loaded.num_items:,}", address)
+        log.info("The page is at %s (Ctrl-C ends).", address)
         if token is not None:
             log.info(
                 "Other machines reach it, too: whoever has this address sees the items and their "

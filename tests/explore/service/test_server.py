@@ -40,8 +40,9 @@ def running(*options: str, cache: Path) -> Iterator[tuple[subprocess.Popen[str],
     )
     try:
         assert process.stderr is not None
+        assert process.stderr.readline().startswith("loading ")
         line = process.stderr.readline()
-        found = re.search(r"the page is at (\S+) \(Ctrl-C ends\)", line)
+        found = re.fullmatch(r"The page is at (\S+) \(Ctrl-C ends\)\.\n", line)
         assert found, line + process.stderr.read()
         yield process, found[1]
     finally:
@@ -49,7 +50,7 @@ def running(*options: str, cache: Path) -> Iterator[tuple[subprocess.Popen[str],
         process.communicate()
 
 
-def test_a_service_from_its_start_to_its_end(shop, shop_table, tmp_path):
+def test_a_service_from_its_start_to_its_end(shop, shop_table, tmp_path, capsys):
     with running("--table", shop_table, "--port", "0", cache=tmp_path) as (process, address):
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", address)
         port = int(address.rsplit(":", 1)[1].strip("/"))
@@ -63,15 +64,13 @@ def test_a_service_from_its_start_to_its_end(shop, shop_table, tmp_path):
             )
             assert answer.status_code == 413
             assert client.get("/api/health").status_code == 200
-        second = subprocess.run(
-            [*JOB, "--table", shop_table, "--port", str(port)],
-            capture_output=True,
-            text=True,
-        )
-        assert (second.returncode, second.stdout) == (2, "")
-        assert second.stderr == (
+        with pytest.raises(SystemExit) as caught:
+            main(*find_job("explore"), ["--table", shop_table, "--port", str(port)])
+        assert (caught.value.code, *capsys.readouterr()) == (
+            2,
+            "",
             f"error: port {port} is taken, perhaps by another explore; name another one with "
-            "--port, or --port 0 for any that is free.\n"
+            "--port, or --port 0 for any that is free.\n",
         )
         # Somebody has a connection open; it does not hold up the end.
         with socket.create_connection(("127.0.0.1", port)) as idle:
@@ -110,7 +109,9 @@ def test_bad_input_is_told_in_one_line(shop_table, tmp_path, capsys, options, er
         main(*find_job("explore"), own + options)
     out, err = capsys.readouterr()
     assert (caught.value.code, out) == (2, "")
-    assert err.startswith("error: ") and err.count("\n") == 1 and error in err
+    *before, last = err.splitlines()
+    assert last.startswith("error: ") and error in last
+    assert all(line.startswith("loading ") for line in before)
 
 
 def test_what_it_needs_is_named_where_it_is_missing(shop_table, capsys, monkeypatch):

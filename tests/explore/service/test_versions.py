@@ -52,13 +52,14 @@ def test_a_request_keeps_the_version_that_it_began_with(served, shop, table, mon
         client.watcher.look()
         go_on.set()
 
+    began_with = client.service.current().mark
     publisher = threading.Thread(target=publish)
     publisher.start()
     last = shop.rows["item_id"][-1].as_py()
     found = client.get("/api/item", params={"id": last})
     publisher.join()
     assert found.status_code == 200
-    assert found.json()["picture"].endswith("version=1")
+    assert found.json()["picture"].endswith(f"loaded={began_with}")
     assert client.get("/api/item", params={"id": last}).status_code == 404
 
 
@@ -89,3 +90,15 @@ def test_a_catalog_that_is_taken_away(served, shop, table, tmp_path):
     other = client.get("/api/picture", params={"id": ODD_IDS[2]})
     assert other.status_code == 404
     assert other.json()["error"].endswith("the catalog does not have it any more.")
+
+
+def test_pictures_of_a_table_that_was_made_anew_have_other_addresses(served, shop, table):
+    """Browsers keep pictures by their addresses, and ids and versions may come again."""
+    found = []
+    for client in (served(table), served(table)):
+        [hit, *_] = client.post("/api/search", json=ASKED).json()["hits"]
+        found.append(hit["picture"])
+        assert "immutable" in client.get(hit["picture"]).headers["cache-control"]
+    assert found[0] != found[1]
+    answer = client.get(found[0])
+    assert answer.status_code == 200 and "no-cache" in answer.headers["cache-control"]

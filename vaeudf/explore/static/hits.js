@@ -107,9 +107,9 @@ class Card {
     press(this.like, state.liked.includes(this.id));
     press(this.unlike, state.disliked.includes(this.id));
     const facts = Object.entries(hit.columns).filter(([, value]) => value !== null);
-    this.facts.replaceChildren(
-      ...facts.map(([name, value]) => el("span", { title: name }, fact(name, value))),
-    );
+    this.facts.replaceChildren(...facts.map(([name, value]) => el("span", {}, fact(name, value))));
+    // The card shows the first few of many.
+    this.facts.title = facts.map(([name, value]) => `${name}: ${value}`).join("\n");
     const reranked = hit.log_p_x_given_z !== undefined;
     this.score.textContent = reranked
       ? `${number(hit.log_p_x_given_z, 1)}`
