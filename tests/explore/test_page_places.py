@@ -231,6 +231,9 @@ def test_the_map(opened, page_shop):
     page.get_by_label("Colour by").select_option("new")
     expect(page.locator("#legend li")).to_have_count(2)
     assert page.evaluate(PAINTED) != before
+    page.get_by_label("Colour by").select_option("price")
+    cheapest = min(items.column("price"))
+    expect(page.locator("#legend li").first).to_have_text(f"from {cheapest:g}")
 
 
 PAINTED = "() => document.querySelector('#map-place canvas').toDataURL()"

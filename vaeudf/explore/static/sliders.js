@@ -18,6 +18,9 @@ const STEPS = {
   PageUp: 0.5,
 };
 
+/** Directions of less of the variance are folded away. */
+const LEAST_SHARE = 0.01;
+
 class Row {
   /** @param {{name, title, index, low, high, far}} axis what the slider moves */
   constructor(axis, panel) {
@@ -214,8 +217,8 @@ class DirectionPanel {
       const name = `Direction ${index + 1} · ${percent}`;
       return new Row({ index, name, title, low: low[index], high: high[index], far }, this);
     });
-    this.active = this.rows;
-    this.collapsed = [];
+    this.active = this.rows.filter((row) => share[row.axis.index] >= LEAST_SHARE);
+    this.collapsed = this.rows.filter((row) => share[row.axis.index] < LEAST_SHARE);
   }
 
   valueOf(state, index) {
@@ -273,10 +276,10 @@ export class Sliders {
     byId("sliders").replaceChildren(...active.map((row) => row.element));
     byId("collapsed").hidden = collapsed.length === 0;
     byId("collapsed-sliders").replaceChildren(...collapsed.map((row) => row.element));
+    const some =
+      collapsed.length === 1 ? "1 slider that changes" : `${collapsed.length} sliders that change`;
     byId("collapsed").querySelector("summary").textContent =
-      collapsed.length === 1
-        ? "1 slider that changes nothing"
-        : `${collapsed.length} sliders that change nothing`;
+      `${some} ${this.directions.checked ? "little" : "nothing"}`;
     byId("sliders-hint").textContent = this.directions.checked
       ? "Each moves several values of z at once, along what the items differ in most."
       : "What changes the picture most comes first. ≈ roughly, any: does not matter, lock: stays where it is.";
