@@ -62,7 +62,7 @@ class Workers:
 
     Attributes:
         searches: For searches, which use a core each.
-        model: For the networks, which use all cores.
+        model: For the networks, which use a core each.
         pictures: For reading pictures, which waits for disks.
         tables: For what describes the table.
         maps: For maps, some of which take minutes to make.
@@ -72,7 +72,7 @@ class Workers:
         """Make the pools."""
         cores = os.cpu_count() or 1
         self.searches = Pool("search", cores)
-        self.model = Pool("model", 1)
+        self.model = Pool("model", cores)
         self.pictures = Pool("picture", max(4, cores))
         self.tables = Pool("table", 1)
         self.maps = Pool("map", 1)
