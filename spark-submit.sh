@@ -180,15 +180,33 @@ run_tests() {
   say "ruff …"
   "$venv/bin/ruff" check . >&2
   "$venv/bin/ruff" format --check . >&2
-  say "mypy …"
-  "$venv/bin/mypy" >&2
-  say "import-linter …"
-  "$venv/bin/lint-imports" >&2
+  # Beside the tests, whose processes wait for Spark now and then. What these find is said last.
+  say "mypy and import-linter, beside the tests …"
+  local findings types layers
+  findings=$(mktemp -d)
+  "$venv/bin/mypy" >"$findings/mypy" 2>&1 &
+  types=$!
+  "$venv/bin/lint-imports" >"$findings/import-linter" 2>&1 &
+  layers=$!
+  # shellcheck disable=SC2064
+  trap "kill $compiling $types $layers 2>/dev/null || true; rm -rf '$findings'" EXIT
+  trap 'exit 130' INT
   wait "$compiling"
   say "pytest …"
   # Every process has a Spark of its own: more than four take much memory.
   [ $# -gt 0 ] || set -- --numprocesses auto --maxprocesses 4 --dist loadfile
-  exec "$venv/bin/python" -m pytest "$@"
+  local failed=0
+  "$venv/bin/python" -m pytest "$@" || failed=$?
+  wait "$types" || failed=$(found_by mypy "$findings")
+  wait "$layers" || failed=$(found_by import-linter "$findings")
+  exit "$failed"
+}
+
+# Shows what a check has found; prints the exit code of such a run.
+found_by() {
+  say "$1:"
+  cat "$2/$1" >&2
+  echo 1
 }
 
 # A digest of everything that the archive is made from.

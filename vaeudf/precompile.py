@@ -31,26 +31,25 @@ from vaeudf.search.once import nearest
 from vaeudf.table.passes import Batch, Merge, Result, Work
 from vaeudf.table.vectors import to_matrix
 
-# Searched through boxes, and by products of matrices.
-_LATENT_DIMS = (4, 32)
+# Added to log_var.
+_NARROW, _WIDE = -8.0, 0.0
+# With narrow posteriors of few dimensions the search uses bounds; with wide ones of many it scans,
+# by products of matrices. Other pairs of these need no loop that these two do not.
+_KINDS = ((4, _NARROW), (32, _WIDE))
 _NUM_ITEMS = 4_096
 _NUM_QUERIES = 600
-# Added to log_var.
-_NARROW = -8.0
 
 
 def precompile() -> None:
     """Work on some numbers in every way that tasks and the library do."""
     rng = np.random.default_rng(0)
-    for latent_dim in _LATENT_DIMS:
+    for latent_dim, shift in _KINDS:
         mu, log_var = rng.normal(size=(2, _NUM_ITEMS, latent_dim))
         mu = mu[kd_order(mu)]
         for precision in (np.float32, np.float64):
-            # With narrow posteriors the search uses bounds, with wide ones it scans.
-            for shift in (_NARROW, 0.0):
-                items = mu.astype(precision), (log_var + shift).astype(precision)
-                _as_library(*items)
-                _as_task(*items)
+            items = mu.astype(precision), (log_var + shift).astype(precision)
+            _as_library(*items)
+            _as_task(*items)
         _as_clustering(mu, log_var)
     _as_reranking(rng)
 

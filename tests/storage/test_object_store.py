@@ -98,7 +98,9 @@ def bucket(server, monkeypatch, request) -> str:
     return f"s3://{name}"
 
 
-@pytest.fixture(params=["posteriors", "nightly/a table [1] é #x +"])
+@pytest.fixture(
+    params=[pytest.param("posteriors", marks=pytest.mark.slow), "nightly/a table [1] é #x +"]
+)
 def uri(bucket, request) -> str:
     return f"{bucket}/{request.param}"
 

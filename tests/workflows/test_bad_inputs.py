@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.support.cases import further_cases_slow
 from tests.support.scene import tree
 from vaeudf.workflows.cli import main
 from vaeudf.workflows.jobs import find_job
@@ -135,32 +136,41 @@ MU = pa.array([[0.0] * 4] * 2)
 GOOD = {"item_id": ["a", "b"], "mu": MU, "log_var": MU}
 
 
-@pytest.mark.parametrize(
-    "columns",
-    [
-        {"mu": MU, "log_var": MU},
-        {**GOOD, "mu": ["x", "y"]},
-        {**GOOD, "mu": pa.array([[0.0] * 4, None])},
-        {**GOOD, "mu": pa.array([[0.0] * 4, [0.0] * 3])},
-        {**GOOD, "mu": pa.array([[0.0] * 4, [0.0, 0.0, 0.0, None]])},
-        {**GOOD, "log_var": pa.array([[0.0] * 4, [np.inf] * 4])},
-        {**GOOD, "item_id": ["a", None]},
-        {**GOOD, "item_id": pa.array([1.5, 2.0**53])},
-        {**GOOD, "item_id": pa.array([b"\xff", b"\xfe"])},
-        {**GOOD, "mu": pa.array([[[0.0]], [[0.0]]])},
-        {**GOOD, "mu": pa.array([{"x": 0.0}] * 2)},
-        {name: column[:0] for name, column in GOOD.items()},
-    ],
-)
-def test_plain_parquet_that_is_no_table(refused, tmp_path, columns):
+NO_TABLES = {
+    "no ids": {"mu": MU, "log_var": MU},
+    "text": {**GOOD, "mu": ["x", "y"]},
+    "a null": {**GOOD, "mu": pa.array([[0.0] * 4, None])},
+    "another length": {**GOOD, "mu": pa.array([[0.0] * 4, [0.0] * 3])},
+    "a null inside": {**GOOD, "mu": pa.array([[0.0] * 4, [0.0, 0.0, 0.0, None]])},
+    "infinite": {**GOOD, "log_var": pa.array([[0.0] * 4, [np.inf] * 4])},
+    "a null for an id": {**GOOD, "item_id": ["a", None]},
+    "rounded ids": {**GOOD, "item_id": pa.array([1.5, 2.0**53])},
+    "bytes for ids": {**GOOD, "item_id": pa.array([b"\xff", b"\xfe"])},
+    "lists of lists": {**GOOD, "mu": pa.array([[[0.0]], [[0.0]]])},
+    "structs": {**GOOD, "mu": pa.array([{"x": 0.0}] * 2)},
+    "no rows": {name: column[:0] for name, column in GOOD.items()},
+}
+
+
+@pytest.mark.parametrize("name", NO_TABLES)
+def test_plain_parquet_that_is_no_table(refused, tmp_path, name):
     path = tmp_path / "plain.parquet"
-    pq.write_table(pa.table(columns), path)
-    for job, argv in [
-        ("query_topk", Z),
-        ("query_topk", (*Z, "--where", "true")),
-        ("cluster_catalog", ("--k", 1, "--output", tmp_path / "out")),
-    ]:
-        refused(job, "--table", path, *argv)
+    pq.write_table(pa.table(NO_TABLES[name]), path)
+    refused("query_topk", "--table", path, *Z)
+
+
+# Of each kind one: columns, vectors, numbers, ids, rows.
+@pytest.mark.parametrize(
+    "name",
+    further_cases_slow(
+        NO_TABLES, ["no ids", "a null inside", "infinite", "a null for an id", "no rows"]
+    ),
+)
+def test_plain_parquet_that_is_no_table_in_rows_of_spark(refused, tmp_path, name):
+    path = tmp_path / "plain.parquet"
+    pq.write_table(pa.table(NO_TABLES[name]), path)
+    refused("query_topk", "--table", path, *Z, "--where", "true")
+    refused("cluster_catalog", "--table", path, "--k", 1, "--output", tmp_path / "out")
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + bytes(100) + b"PAR1", b"item_id,mu\n"])
@@ -295,22 +305,32 @@ CATALOGS = {
 }
 
 
-@pytest.mark.parametrize("name", CATALOGS)
-def test_catalogs_that_are_none(refused, bundle_path, tmp_path, name):
+def refuse_catalog(refused, bundle_path, tmp_path, name, *, in_folder):
     folder = tmp_path / "catalog"
     folder.mkdir()
     (folder / name).write_bytes(CATALOGS[name])
-    for catalog in (folder / name, folder):
-        found = refused(
-            "encode_catalog",
-            "--catalog",
-            catalog,
-            "--model",
-            bundle_path,
-            "--table",
-            tmp_path / "t",
-        )
-        assert str(folder) in found or name in found or "item_ids" in found or "empty" in found
+    catalog, table = folder if in_folder else folder / name, tmp_path / "t"
+    found = refused(
+        "encode_catalog", "--catalog", catalog, "--model", bundle_path, "--table", table
+    )
+    assert str(folder) in found or name in found or "item_ids" in found or "empty" in found
+
+
+@pytest.mark.parametrize("name", CATALOGS)
+def test_catalogs_that_are_none(refused, bundle_path, tmp_path, name):
+    refuse_catalog(refused, bundle_path, tmp_path, name, in_folder=False)
+
+
+# A file that cannot be read, columns, ids, and two that are no Parquet.
+@pytest.mark.parametrize(
+    "name",
+    further_cases_slow(
+        CATALOGS,
+        ["truncated.parquet", "no-image.parquet", "null-id.parquet", "notes.txt", "list.csv"],
+    ),
+)
+def test_folders_of_such_catalogs(refused, bundle_path, tmp_path, name):
+    refuse_catalog(refused, bundle_path, tmp_path, name, in_folder=True)
 
 
 @pytest.mark.parametrize(

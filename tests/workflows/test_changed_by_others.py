@@ -21,6 +21,7 @@ from deltalake import DeltaTable, write_deltalake
 from deltalake import Field as DeltaField
 
 import vaeudf
+from tests.support.cases import further_cases_slow
 from tests.support.deletion_vectors import commit, commits
 from tests.support.scene import tree
 from tests.support.tolerances import assert_within
@@ -59,12 +60,6 @@ REFUSED = {
 TABLES = (*WRITABLE, *REFUSED)
 
 
-def some(names, by_default):
-    """The cases that run by default; the others run among the slow tests."""
-    slow = pytest.mark.slow
-    return [name if name in by_default else pytest.param(name, marks=slow) for name in names]
-
-
 def live(name: str) -> list[str]:
     return [item for item in ALL if item[-1] not in DELETED.get(name, "")]
 
@@ -96,18 +91,31 @@ Z = [0.4, -1.0, 0.2, 1.5]
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_searches_see_the_live_rows_only(spark, copy, name):
-    uri = copy(name)
+def test_an_index_has_the_live_rows_only(name):
+    uri = str(CHANGED / name)
     items = live(name)
     assert open_table(uri).num_items == len(items)
-    frame = read_table(spark, open_table(uri))
-    assert sorted(row[0] for row in frame.select("item_id").collect()) == items
-    expected = best(items, Z, len(items))
     index = vaeudf.PosteriorIndex.from_table(uri)
     assert len(index) == len(items)
-    assert index.search(Z, len(items))[0][0].tolist() == expected
+    assert index.search(Z, len(items))[0][0].tolist() == best(items, Z, len(items))
+
+
+# One of each that Spark reads in another way: deleted rows, other names, both, other types, another
+# kind of log.
+@pytest.mark.parametrize(
+    "name",
+    further_cases_slow(
+        TABLES,
+        ["deletion-vectors", "renamed", "mapped-with-vectors", "type-widening", "v2-checkpoint"],
+    ),
+)
+def test_searches_see_the_live_rows_only(spark, name):
+    uri = str(CHANGED / name)
+    items = live(name)
+    frame = read_table(spark, open_table(uri))
+    assert sorted(row[0] for row in frame.select("item_id").collect()) == items
     hits = vaeudf.top_k(uri, [Z], k=len(items)).toArrow().sort_by("rank")
-    assert hits["item_id"].to_pylist() == expected
+    assert hits["item_id"].to_pylist() == best(items, Z, len(items))
 
 
 def test_a_filtered_query_by_the_new_name(copy, tmp_path):
@@ -146,7 +154,7 @@ def test_every_item_and_shares_by_the_new_name(spark):
         assert_within(parts.get(value, 0.0), part, 1e-9, why="densities by their sum")
 
 
-@pytest.mark.parametrize("name", some(TABLES, ["mapped-with-vectors"]))
+@pytest.mark.parametrize("name", further_cases_slow(TABLES, ["mapped-with-vectors"]))
 def test_clusters_and_health_of_the_live_rows(copy, tmp_path, name):
     uri = copy(name)
     output = str(tmp_path / "clusters")
@@ -190,7 +198,7 @@ def metadata(uri: str) -> tuple:
     return found.description, found.configuration, comments
 
 
-@pytest.mark.parametrize("name", some(WRITABLE, ["deletion-vectors", "commented"]))
+@pytest.mark.parametrize("name", further_cases_slow(WRITABLE, ["deletion-vectors", "commented"]))
 def test_an_unchanged_night(copy, name):
     uri = copy(name)
     before, kept = content(uri), metadata(uri)
@@ -210,7 +218,7 @@ def test_an_unchanged_night(copy, name):
     assert open_table(uri).num_items == len(ALL)
 
 
-@pytest.mark.parametrize("name", some(WRITABLE, ["deletion-vectors", "commented"]))
+@pytest.mark.parametrize("name", further_cases_slow(WRITABLE, ["deletion-vectors", "commented"]))
 def test_a_changed_night_vacuum_and_roll_back(copy, tmp_path, name):
     uri = copy(name)
     before, kept = content(uri), metadata(uri)
@@ -412,7 +420,7 @@ def test_items_and_images_of_a_delta_table(spark, copy, name):
     assert images == {item: by_id[item] for item in expected[:2]}
 
 
-@pytest.mark.parametrize("name", some(CATALOGS, ["catalog-mapped-by-id"]))
+@pytest.mark.parametrize("name", further_cases_slow(CATALOGS, ["catalog-mapped-by-id"]))
 def test_a_catalog_that_is_a_delta_table(spark, copy, tmp_path, name):
     catalog, table = copy(name), str(tmp_path / "table")
     image = CATALOGS[name]
