@@ -33,7 +33,7 @@ def listen(host: str, port: int) -> socket.socket:
         InputError: It is taken, or may not be used, or there is no such address here.
     """
     try:
-        family, kind, _, _, address = socket.getaddrinfo(
+        family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except (OSError, UnicodeError) as error:
@@ -41,7 +41,9 @@ def listen(host: str, port: int) -> socket.socket:
             f"host {host!r} is no address of this machine ({getattr(error, 'strerror', error)}); "
             "expected one, such as 127.0.0.1."
         ) from None
-    found = socket.socket(family, kind)
+    # Of a socket that does not say that it is TCP, asyncio leaves Nagle's algorithm on, with which
+    # each answer waits 40 ms for the client's acknowledgement of its head.
+    found = socket.socket(family, kind, protocol)
     try:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind(address)

@@ -128,6 +128,7 @@ def test_what_it_needs_is_named_where_it_is_missing(shop_table, capsys, monkeypa
 def test_a_port_is_taken_at_once():
     with listen("127.0.0.1", 0) as first:
         port = first.getsockname()[1]
+        assert first.proto == socket.IPPROTO_TCP, "else answers wait for acknowledgements"
         assert address_of("127.0.0.1", first, None) == f"http://127.0.0.1:{port}/"
         assert address_of("::1", first, "t") == f"http://[::1]:{port}/?token=t"
         with pytest.raises(InputError, match=f"port {port} is taken"):
