@@ -1,4 +1,4 @@
-"""A page of its own in one file: the same answers as the service's, and nothing asked of anybody."""
+"""A page of its own in one file: the same answers as the service's, and no network."""
 
 from __future__ import annotations
 
@@ -125,6 +125,13 @@ def test_filters_and_options(opened, page_shop):
     assert opened.hits == list(best.values())
 
 
+def test_a_link_of_the_service_leaves_out_what_the_page_cannot(browser, exported, page_shop):
+    with Opened(browser, exported.as_uri(), "#z=0.5,-0.3,0.2,0.1&where=price<5") as opened:
+        assert opened.hits == page_shop.items.best(Z, K)
+        assert not opened.page.locator("#narrowed").is_visible()
+        assert "where" not in opened.page.locator("#command").inner_text()
+
+
 def test_pictures_and_the_map(opened, page_shop):
     opened.settle()
     opened.page.wait_for_function(
@@ -170,7 +177,7 @@ def test_what_is_there_stays(page_shop, exported, tmp_path):
 
 
 def test_what_does_not_go_with_it():
-    with pytest.raises(InputError, match="host, port and open do not go with it"):
+    with pytest.raises(InputError, match="host, port, open and cache do not go with it"):
         options("--table", "t", "--export", "page.html", "--open")
     with pytest.raises(InputError, match="overwrite goes with --export"):
         options("--table", "t", "--overwrite")

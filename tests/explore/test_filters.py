@@ -201,6 +201,12 @@ def test_too_much_is_refused(condition):
     assert len(str(error.value)) < 1_500
 
 
+def test_types_inside_each_other_are_refused_before_they_are_parsed():
+    # The parser would take twice as long with every level.
+    with pytest.raises(InputError, match=r"'timestamp\(…\)' is not among columns, values"):
+        Filters(ITEMS).matching("timestamp(" * 60 + "day" + ")" * 60)
+
+
 def test_one_that_takes_too_long_is_stopped(monkeypatch):
     monkeypatch.setattr(filters, "_SECONDS", 0.02)
     items = pa.table({"text": ["a" * 300] * 400_000})

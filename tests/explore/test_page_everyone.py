@@ -33,6 +33,29 @@ def test_everybody_can_use_it(browser, url, size, scheme):
         assert opened.logged == []
 
 
+def test_the_picture_stays_beside_the_hits_and_off_the_map(browser, url):
+    with Opened(browser, url, viewport={"width": 1280, "height": 720}) as opened:
+        opened.settle()
+        opened.page.locator("#map").scroll_into_view_if_needed()
+        expect(opened.page.locator("#map canvas").first).to_be_visible()
+        opened.page.evaluate("scrollTo(0, document.body.scrollHeight)")
+        stage, drawn = (opened.page.locator(one).bounding_box() for one in (".stage", "#map"))
+        assert stage["y"] + stage["height"] <= drawn["y"]
+
+
+def test_a_link_with_a_wrong_condition_says_so(browser, url):
+    with Opened(browser, url, "#where=price<") as opened:
+        expect(opened.page.locator("#sql-error")).to_be_visible()
+        expect(opened.page.locator("#sql-error")).to_contain_text("where is 'price<'")
+
+
+def test_a_link_that_was_edited_by_hand_keeps_what_it_can(browser, url):
+    filters = '{"item_id":{"values":"x"},"category":{"values":["dress"]},"price":{"low":"a"}}'
+    with Opened(browser, url, f"#filters={filters}") as opened:
+        assert opened.page.locator("#narrowed").inner_text() == "1"
+        assert opened.logged == []
+
+
 def test_everything_is_reached_by_keyboard(browser, url):
     with Opened(browser, url) as opened:
         page = opened.page

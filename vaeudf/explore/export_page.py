@@ -34,8 +34,8 @@ MARK = b'<meta name="generator" content="vaeudf explore">'
 """In every page, near its beginning."""
 MOST_ITEMS = 5_000
 """A page has no more items than these."""
-# Bytes of all pictures, below what most mailboxes take; and sides of pictures, until they fit.
-_BYTES_OF_PICTURES = 14 * 2**20
+# Of all pictures: in base64, and once more in that of a mail, 15 MB. Their sides, until they fit.
+_BYTES_OF_PICTURES = 8 * 2**20
 _SIDES = (224, 160, 112, 80)
 _MOST_SIDE_DECODED = 96
 
@@ -140,7 +140,8 @@ def _data(
         "pictures": any(picture is not None for picture in pictures),
     }
     description["why_not"] |= {
-        "rerank": "This page has no decoder of its own; the service compares pictures."
+        "rerank": "This page carries a fit of the decoder, which is not exact enough to compare "
+        "pictures with."
     }
     if fit is not None:
         height, width, channels = fit.shape

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from itertools import pairwise
 
 import duckdb
 import numpy as np
@@ -17,6 +18,8 @@ import pyarrow as pa
 import sqlglot
 from numpy.typing import NDArray
 from sqlglot import exp
+from sqlglot.parser import Parser
+from sqlglot.tokens import TokenType
 
 from vaeudf.errors import InputError, root_cause
 
@@ -35,6 +38,7 @@ _ALLOWED = (
     *(exp.Coalesce, exp.IsNan, exp.Year, exp.Month, exp.Day, exp.TsOrDsToDate),
     *(exp.Cast, exp.TryCast, exp.DataType),
 )
+_TYPES = Parser.TYPE_TOKENS
 _CASTS = {exp.DataType.Type[name] for name in ("DATE", "TIMESTAMP", "TIMESTAMPTZ", "TIMESTAMPNTZ")}
 _CASTS |= {exp.DataType.Type[name] for name in ("DOUBLE", "FLOAT", "BIGINT", "INT", "SMALLINT")}
 _WORDS = (
@@ -64,17 +68,20 @@ class Filters:
             InputError: It is no condition on these columns, or takes too long.
         """
         with self._lock:
-            mask = self._masks.pop(where, None)
-            if mask is None:
-                mask = self._evaluated(where)
-                mask.flags.writeable = False
+            mask = self._masks.get(where)
+            if mask is not None:
+                self._masks.move_to_end(where)
+                return mask
+        condition = self._parsed(where)
+        with self._lock:
+            mask = self._evaluated(where, condition)
+            mask.flags.writeable = False
             self._masks[where] = mask
             while len(self._masks) > _KEPT:
                 self._masks.popitem(last=False)
             return mask
 
-    def _evaluated(self, where: str) -> NDArray[np.bool_]:
-        condition = self._parsed(where)
+    def _evaluated(self, where: str, condition: str) -> NDArray[np.bool_]:
         connection = self._connected()
         timer = threading.Timer(_SECONDS, connection.interrupt)
         timer.start()
@@ -122,11 +129,22 @@ class Filters:
             InputError: It is none, or has something in it that is not allowed.
         """
         try:
+            self._check_types(where)
             return self._translated(where, sqlglot.parse(where, read="spark"))
         except sqlglot.errors.SqlglotError as error:
             raise self._refused(where, root_cause(error)) from None
         except RecursionError:
             raise self._refused(where, "it has too many parts") from None
+
+    def _check_types(self, where: str) -> None:
+        """Refuse types in the place of functions, each of which the parser would try twice.
+
+        Inside each other they would take it twice as long with every level.
+        """
+        tokens = sqlglot.tokenize(where, read="spark")
+        for token, after in pairwise(tokens):
+            if token.token_type in _TYPES and after.token_type is TokenType.L_PAREN:
+                raise self._refused(where, f"{token.text + '(…)'!r} is not among {_WORDS}")
 
     def _translated(self, where: str, statements: list[exp.Expr | None]) -> str:
         if len(statements) != 1 or statements[0] is None:

@@ -159,7 +159,7 @@ class Guard:
         if scope["method"] in _SAFE and is_page and self._is_token(given):
             rest = urlencode(query, doseq=True)
             answer = RedirectResponse(f"/?{rest}" if rest else "/", 303)
-            answer.set_cookie(self._cookie, given, httponly=True, samesite="strict")
+            answer.set_cookie(self._cookie, given, httponly=True, samesite="lax")
             return answer
         if not any(map(self._is_token, _tokens(headers, self._cookie))):
             raise Refused(

@@ -212,5 +212,7 @@ def _explained(asked: Question, mu: NDArray[Any], log_var: NDArray[Any]) -> list
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON has it: a decimal as a number."""
+    """Return a value as JSON has it: a decimal as a number, and of octets how many they are."""
+    if isinstance(value, bytes):
+        return f"{len(value):,} bytes"
     return float(value) if isinstance(value, decimal.Decimal) else value

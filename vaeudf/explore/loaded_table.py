@@ -31,8 +31,6 @@ log = logging.getLogger(__name__)
 # Statistics are those of so many items, evenly spread over the k-d order, or of all if they are not
 # more: a share of 0.5 % is then known to 4 % of itself.
 _SAMPLE = 2**17
-# What reading a damaged file raises.
-_DAMAGED = (InputError, OSError, ValueError, pa.ArrowException, msgspec.MsgspecError)
 _INDEX, _FILTER, _ORDER, _ITEMS, _FACTS = (
     "index",
     "filter",
@@ -133,13 +131,7 @@ class LoadedTable:
         if place is not None and place.is_there():
             try:
                 return cls._mapped(table, place.folder)
-            except (
-                InputError,
-                OSError,
-                ValueError,
-                pa.ArrowException,
-                msgspec.MsgspecError,
-            ) as error:
+            except Exception as error:  # whatever a damaged file raises
                 log.warning(
                     "%s is damaged (%s), and is made again.", place.folder, root_cause(error)
                 )

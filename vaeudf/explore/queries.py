@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 
 from vaeudf.errors import InputError
 from vaeudf.explore.loaded_table import LoadedTable
@@ -118,6 +119,11 @@ def question(table: LoadedTable, request: SearchRequest) -> Question:
                 f"{option} names {name!r}, which is no payload column of the table; found "
                 f"{', '.join(table.names) or 'none'}."
             )
+    if per is not None and pa.types.is_nested(table.payload.schema.field(per.column).type):
+        raise InputError(
+            f"per names {per.column!r}, which holds {table.payload.schema.field(per.column).type}; "
+            "expected a column of texts, numbers, dates or true and false."
+        )
     latents, about = _latents(table, request)
     latents.check_latent_dim(n)
     if request.rerank is not None:

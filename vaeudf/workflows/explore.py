@@ -62,9 +62,12 @@ class Explore(VersionOptions, CatalogOptions, CodeOptions):
     def __post_init__(self) -> None:
         self.check_version()
         check_goes_with(self, "export", ("overwrite",))
-        if self.export is not None and (self.open or self.port != _PORT or self.host != _HOST):
+        if self.export is not None and (
+            self.open or self.cache or self.port != _PORT or self.host != _HOST
+        ):
             raise InputError(
-                "export writes a file and serves nothing: host, port and open do not go with it."
+                "export writes a file and serves nothing: host, port, open and cache do not go "
+                "with it."
             )
         if not 0 <= self.port <= 65535:
             raise InputError(f"port is {self.port}; expected 0 to 65535.")

@@ -53,7 +53,7 @@ def test_the_table_is_described(client, shop):
         "stock": "number",
         "new": "category",
     }
-    assert found["can"] == dict.fromkeys(("decode", "encode", "pictures", "rerank"), True)
+    assert found["can"] == dict.fromkeys(("decode", "encode", "pictures", "rerank", "sql"), True)
     assert found["why_not"] == {}
     assert found["picture"] == {"height": SPEC.height, "width": SPEC.width, "channels": 3}
 
@@ -246,7 +246,8 @@ def test_what_does_not_fit_is_told(client, method, path, options, status, error)
 def test_a_table_without_its_model_and_catalog_still_answers_searches(served, shop, shop_table):
     client = served(shop_table, Sources("/nowhere/photos", "/nowhere/model"))
     found = client.get("/api/table").json()
-    assert found["can"] == dict.fromkeys(("decode", "encode", "pictures", "rerank"), False)
+    cannot = dict.fromkeys(("decode", "encode", "pictures", "rerank"), False)
+    assert found["can"] == cannot | {"sql": True}
     missing = "model /nowhere/model is not there any more; name it with --model."
     gone = (
         "catalog /nowhere/photos does not exist any more; name the one that has them with "

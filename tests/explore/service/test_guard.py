@@ -168,7 +168,7 @@ def test_the_token_in_the_address_becomes_a_cookie(open_client):
     assert (answer.status_code, answer.headers["location"]) == (303, "/?x=1")
     cookie = answer.headers["set-cookie"]
     found = re.fullmatch(
-        r"vaeudf_8642=([^;]+); HttpOnly; Path=/; SameSite=strict", cookie, re.IGNORECASE
+        r"vaeudf_8642=([^;]+); HttpOnly; Path=/; SameSite=lax", cookie, re.IGNORECASE
     )
     assert found and found[1] == TOKEN
     own = {"cookie": f"vaeudf_8642={TOKEN}", "host": "studio.example:8642"}

@@ -49,7 +49,7 @@ export function fromAddress(hash, table) {
   state.liked = parts.getAll("like");
   state.disliked = parts.getAll("unlike");
   state.filters = filtersOf(parts.get("filters"), table);
-  state.sql = parts.get("where") ?? "";
+  state.sql = (table.can.sql && parts.get("where")) || "";
   const k = Number(parts.get("k"));
   if (Number.isInteger(k) && k >= 1 && k <= 200) state.k = k;
   const tolerance = Number.parseFloat(parts.get("tolerance"));
@@ -62,6 +62,15 @@ export function fromAddress(hash, table) {
   return state;
 }
 
+const isEnd = (value) => value == null || Number.isFinite(value);
+
+/** Whether a filter is one of a kind of column. */
+const FITS = {
+  category: ({ values }) => Array.isArray(values) && values.length > 0,
+  number: ({ low, high }) => isEnd(low) && isEnd(high),
+  text: ({ text }) => typeof text === "string" && text !== "",
+};
+
 function filtersOf(text, table) {
   let found;
   try {
@@ -69,6 +78,8 @@ function filtersOf(text, table) {
   } catch {
     return {};
   }
-  const known = new Set(["item_id", ...table.columns.map((column) => column.name)]);
-  return Object.fromEntries(Object.entries(found ?? {}).filter(([name]) => known.has(name)));
+  const kinds = new Map(table.columns.map((column) => [column.name, column.kind]));
+  kinds.set("item_id", "text");
+  const fits = ([name, filter]) => FITS[kinds.get(name)]?.(filter ?? {});
+  return Object.fromEntries(Object.entries(found ?? {}).filter(fits));
 }

@@ -112,5 +112,7 @@ export class Filters {
     this.error.hidden = message === null;
     this.error.textContent = message ?? "";
     this.sql.setAttribute("aria-invalid", String(message !== null));
+    // What is wrong must be in sight.
+    if (message !== null) byId("narrow").open = true;
   }
 }

@@ -101,7 +101,7 @@ export class Likes {
     };
     const text = liked.length
       ? "The items are those most like these; the sliders stand at their mean. Moving one asks from there instead."
-      : "The items are unlike these.";
+      : "The items are those most like the sliders, away from these.";
     this.tray.replaceChildren(
       el("p", { class: "hint" }, text),
       el(

@@ -66,9 +66,7 @@ function introduce(table) {
     : "Move the sliders: the items of the catalog that fit them best follow. Click an item to go to it.";
   const version = table.version === null ? "" : `, version ${table.version}`;
   byId("about").textContent =
-    `${count(table.items)} items of ${table.table}${version}. The number below an item is log q(z|x) in nats, the logarithm of ` +
-    "the density of z under the item's own Gaussian: higher is nearer, and only differences within one answer mean something." +
-    fitted(table);
+    `${count(table.items)} items of ${table.table}${version}. ` + fitted(table);
 }
 
 /** What a page without the decoder says of its pictures. */
@@ -76,6 +74,23 @@ function fitted({ picture_error: error }) {
   if (error === undefined) return "";
   const percent = Math.max(error * 100, 0.1).toFixed(1);
   return ` The pictures of the sliders are a fit of the decoder, whose levels are off by ${percent} % (root mean square) for z of the prior.`;
+}
+
+const MEANINGS = {
+  log_likelihood:
+    "The number below an item is log q(z|x) in nats, the logarithm of the density of z under the item's own Gaussian: higher is nearer",
+  kl: "The number below an item is the KL divergence from what you like to the item's own Gaussian, in nats: lower is nearer",
+  pictures:
+    "The number below an item is log p(x|z) in nats, how likely the decoder takes the item's own picture to be: higher is nearer",
+};
+
+/** Say what the numbers of an answer are. */
+function explain({ score, hits }) {
+  const reranked = hits[0]?.log_p_x_given_z !== undefined;
+  const meaning = MEANINGS[reranked ? "pictures" : score];
+  byId("meaning").textContent = meaning
+    ? `${meaning}, and only differences within one answer mean something.`
+    : "";
 }
 
 function renewed(version) {
@@ -136,12 +151,13 @@ function start(table) {
       stage.answered(answer);
       map.answered(answer);
       command.show(answer.command);
+      explain(answer);
       say(answer);
       byId("hits").setAttribute("aria-busy", "false");
       if (answer.version !== table.version && byId("renewed").hidden) renewed(answer.version);
     },
     (error) => {
-      const condition = error?.status === 400 && store.state.sql !== "";
+      const condition = error?.status === 400 && error.message.startsWith("where is");
       searchFailed(condition ? null : error);
       filters.wrong(condition ? error.message : null);
       if (!error) return;

@@ -145,20 +145,22 @@ class DimensionPanel {
     const name = `z${dimension.index}`;
     const title = `${number(dimension.kl)} nats of information about an item; typical sigma ${number(dimension.sigma)}`;
     const row = new Row({ ...dimension, name, title }, this);
-    const flag = (key) => () => {
+    const flag = (key, patch) => () => {
       const { state } = this.store;
       this.store.change({
         [key]: withElement(state[key], dimension.index, !state[key][dimension.index]),
+        ...patch,
       });
     };
     row.lock = toggle(`Lock ${name}: nothing moves it`, icon("lock"), flag("locked"));
-    row.any = toggle(`Any ${name}: it does not matter`, "any", flag("open"));
+    row.any = toggle(`Any ${name}: it does not matter`, "any", flag("open", { liked: [] }));
     row.about = toggle(`Roughly: ${name} has a tolerance of its own`, "≈", () => {
       const { state } = this.store;
       const now = state.rough[dimension.index];
       const usual = Math.max(0.5, 2 * state.tolerance);
       this.store.change({
         rough: withElement(state.rough, dimension.index, now === null ? usual : null),
+        liked: [],
       });
     });
     row.marks.append(row.about, row.any, row.lock);
