@@ -207,6 +207,14 @@ def test_types_inside_each_other_are_refused_before_they_are_parsed():
         Filters(ITEMS).matching("timestamp(" * 60 + "day" + ")" * 60)
 
 
+def test_what_is_divided_by_zero_is_unknown():
+    items = pa.table({"item_id": ["a", "b", "c"], "Stock": [1, 0, 4]})
+    found = Filters(items)
+    assert found.matching("4 % stock = 0").tolist() == [True, False, True]
+    assert found.matching("4 / stock >= 1").tolist() == [True, False, True]
+    assert found.matching("4 % stock is null").tolist() == [False, True, False]
+
+
 def test_one_that_takes_too_long_is_stopped(monkeypatch):
     monkeypatch.setattr(filters, "_SECONDS", 0.02)
     items = pa.table({"text": ["a" * 300] * 400_000})

@@ -183,6 +183,10 @@ class Filters:
         if isinstance(node, exp.Like | exp.ILike) and not isinstance(node.parent, exp.Escape):
             # Spark's escape character unless another one is named; DuckDB has none.
             return exp.Escape(this=node.copy(), expression=exp.Literal.string("\\"))
+        if isinstance(node, exp.Mod) and not isinstance(node.expression, exp.Nullif):
+            # By zero it is unknown, as a division is.
+            divisor = exp.Nullif(this=node.expression.copy(), expression=exp.Literal.number(0))
+            return exp.Mod(this=node.this.copy(), expression=divisor)
         return node
 
     def _refused(self, where: str, why: str) -> InputError:

@@ -10,6 +10,7 @@ from threading import Lock
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from PIL import Image
 
 from vaeudf.catalog.catalog_source import CatalogSource
 from vaeudf.catalog.patterns import is_glob
@@ -110,7 +111,7 @@ class Pictures:
                 continue
             picture = _read(source, row)
             if isinstance(picture, np.ndarray):
-                return ImageFile(picture_png(picture), "image/png")
+                return ImageFile(picture_png(_within(picture, side)), "image/png")
             if isinstance(picture, bytes):
                 small = thumbnail(picture, side)
                 if small is not None:
@@ -157,7 +158,7 @@ class Pictures:
     def _find_kept(self) -> None:
         try:
             kept = KeptPixels(self._table, self._ids)
-        except TableError:
+        except (TableError, StoreError, OSError):
             return  # damaged; who encodes with --keep-pixels hears of it
         self._kept = kept if kept.num_files else None
 
@@ -167,6 +168,18 @@ def _source_of(table: PosteriorTable, catalog: str | None) -> CatalogSource | No
         return None if catalog is None else CatalogSource(catalog)
     source = CatalogSource.from_json(table.provenance[CATALOG_KEY])
     return source if catalog is None else source.moved_to(catalog)
+
+
+def _within(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """Return a picture (H, W, C), made smaller if its longest side has more pixels than that."""
+    height, width = pixels.shape[:2]
+    scale = side / max(height, width)
+    if scale >= 1:
+        return pixels
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    picture = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels)
+    small = np.asarray(picture.resize(size, Image.Resampling.BOX))
+    return small.reshape(size[1], size[0], -1)
 
 
 def _read(source: ItemPictures, row: int) -> Picture:

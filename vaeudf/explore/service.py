@@ -18,6 +18,7 @@ from vaeudf.explore.loaded_table import LoadedTable
 from vaeudf.explore.map import Map, Method, make_map
 from vaeudf.explore.model import TableModel
 from vaeudf.explore.pictures import Pictures
+from vaeudf.schema import MODEL_ID_KEY, PRECISION_KEY
 
 log = logging.getLogger(__name__)
 
@@ -150,7 +151,9 @@ class Service:
     def _following(self, loaded: LoadedTable) -> ServedVersion:
         before, now = self._served.loaded.table.provenance, loaded.table.provenance
         # The model's networks are as they were, and so are its pictures of z.
-        same = before == now or before.get("vaeudf.model_id") == now.get("vaeudf.model_id")
+        same = all(before.get(key) == now.get(key) for key in (MODEL_ID_KEY, PRECISION_KEY))
+        # One that could not be loaded may be there again.
+        same = same and self._served.model.why_not_encode is None
         served = ServedVersion(loaded, self._sources, self._served.model if same else None)
         if not same:
             self._load_model(served)

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from tests.support.shop import ODD_IDS, folder_catalog, publish_shop
-from vaeudf.explore.service import ServedVersion
+from vaeudf.explore.service import ServedVersion, Sources
 
 ASKED = {"z": [0.0, 0.0, 0.0, 0.0], "k": 200}
 
@@ -32,6 +32,17 @@ def test_a_new_version_is_picked_up(served, shop, table):
     assert client.service.current().model is model, "the same model is not loaded again"
     # The catalog is what this version says, and it says none.
     assert client.get("/api/table").json()["can"]["pictures"] is False
+
+
+def test_a_model_that_was_away_is_used_by_the_next_version(served, shop, table, tmp_path):
+    model = tmp_path / "model"
+    client = served(table, Sources(None, str(model)))
+    asked = {"z": ",".join(["0"] * 4)}
+    assert client.get("/api/decode", params=asked).status_code == 503
+    shutil.copytree(shop.model, model)
+    publish_shop(shop, table, "r2", rows=shop.rows.slice(0, 5))
+    client.watcher.look()
+    assert client.get("/api/decode", params=asked).status_code == 200
 
 
 def test_a_request_keeps_the_version_that_it_began_with(served, shop, table, monkeypatch):

@@ -2,6 +2,7 @@
 
 import { byId, el, fill, numberIn } from "./elements.js";
 import { count } from "./numbers.js";
+import { conditionOn } from "./question.js";
 
 const FEW_VALUES = 14;
 /** Every table has it; where a catalog is a folder, it says in which part of it an item is. */
@@ -69,6 +70,16 @@ const usable = (column) =>
   (column.kind === "category" && column.values.length > 1) ||
   (column.kind === "text" && /^(large_)?string/.test(column.type ?? "string"));
 
+/** A condition on this table's own columns. */
+function exampleOf({ columns }) {
+  const number = columns.find((column) => column.kind === "number" && column.high !== null);
+  const category = columns.find((column) => column.kind === "category" && column.values.length);
+  const parts = [];
+  if (number) parts.push(`${number.name} < ${number.high}`);
+  if (category) parts.push(conditionOn(category.name, { values: [category.values[0].value] }));
+  return parts.join(" AND ") || "item_id LIKE 'a%'";
+}
+
 export class Filters {
   constructor(store, table) {
     const form = byId("filters");
@@ -88,7 +99,7 @@ export class Filters {
       type: "text",
       spellcheck: "false",
       autocomplete: "off",
-      placeholder: "price < 50 AND category = 'dress'",
+      placeholder: exampleOf(table),
       "aria-describedby": "sql-error",
       onchange: () => store.change({ sql: this.sql.value.trim() }),
     });

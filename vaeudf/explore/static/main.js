@@ -62,8 +62,8 @@ function introduce(table) {
   document.title = `Explore ${table.title}`;
   byId("title").textContent = `Explore ${table.title}`;
   byId("lead").textContent = table.can.decode
-    ? "Move the sliders: the picture follows, and so do the items of the catalog that fit it best. Click an item to go to it."
-    : "Move the sliders: the items of the catalog that fit them best follow. Click an item to go to it.";
+    ? "Move the sliders: the picture follows, and so do the items of the catalog that fit it best. Click an item to go to it; its + and − say what you like and dislike."
+    : "Move the sliders: the items of the catalog that fit them best follow. Click an item to go to it; its + and − say what you like and dislike.";
   const version = table.version === null ? "" : `, version ${table.version}`;
   byId("about").textContent =
     `${count(table.items)} items of ${table.table}${version}. ` + fitted(table);

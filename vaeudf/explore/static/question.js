@@ -8,7 +8,8 @@ function literal(value) {
   return `'${value.replaceAll("\\", "\\\\").replaceAll("'", "\\'")}'`;
 }
 
-function conditionOn(name, filter) {
+/** The condition that a filter makes. */
+export function conditionOn(name, filter) {
   const column = quoted(name);
   if (filter.values) return `${column} IN (${filter.values.map(literal).join(", ")})`;
   if (filter.text) return `contains(lower(${column}), ${literal(filter.text.toLowerCase())})`;
