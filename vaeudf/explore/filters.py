@@ -17,9 +17,8 @@ import numpy as np
 import pyarrow as pa
 import sqlglot
 from numpy.typing import NDArray
-from sqlglot import exp
+from sqlglot import TokenType, exp
 from sqlglot.parser import Parser
-from sqlglot.tokens import TokenType
 
 from vaeudf.errors import InputError, root_cause
 
