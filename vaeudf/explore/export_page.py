@@ -11,6 +11,7 @@ import datetime
 import decimal
 import html
 import json
+import logging
 import math
 import posixpath
 import re
@@ -22,13 +23,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vaeudf.errors import InputError, VaeUdfError
+from vaeudf.errors import InputError
 from vaeudf.explore.columns import CategoryColumn, NumberColumn
 from vaeudf.explore.fitted_decoder import FittedDecoder, as_base64, fit_decoder
 from vaeudf.explore.map import colors
 from vaeudf.explore.model import TableModel
 from vaeudf.explore.pictures import NoPicture
 from vaeudf.explore.service import ServedVersion
+
+log = logging.getLogger(__name__)
 
 MARK = b'<meta name="generator" content="vaeudf explore">'
 """In every page, near its beginning."""
@@ -74,7 +77,13 @@ def page_of(served: ServedVersion) -> str:
         served.model.load()
     if served.model.why_not_decode is None:
         fit = _fit(served)
+    else:
+        log.warning("The page has no picture of z: %s", served.model.why_not_decode)
     pictures = _pictures(served)
+    missing = pictures.count(None)
+    if missing:
+        reason = served.pictures.why_not or "they are gone from the catalog, or damaged."
+        log.warning("%d of %d items have no picture: %s", missing, len(pictures), reason)
     return _assembled(_data(served, fit, pictures))
 
 
@@ -111,7 +120,7 @@ def _pictures(served: ServedVersion) -> list[list[str] | None]:
         for row in range(served.loaded.num_items):
             try:
                 file = served.pictures.thumbnail(row, side)
-            except (NoPicture, VaeUdfError):
+            except NoPicture:
                 found.append(None)
                 continue
             size += len(file.data)
