@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -206,3 +208,22 @@ def test_the_file_has_all_items_and_no_address_of_another_machine(exported):
     assert len(data["ids"]) == 60
     assert "https://" not in text
     assert "http://" not in text.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_what_a_page_lacks_is_said(page_shop, tmp_path, caplog):
+    shutil.copytree(page_shop.table, tmp_path / "posteriors")
+    gone = str(tmp_path / "photos")
+    shutil.copytree(Path(page_shop.table).parent / "photos", gone)
+    lost = page_shop.items.ids[3]
+    (Path(gone) / lost).unlink()
+    page = tmp_path / "page.html"
+    with caplog.at_level("WARNING"):
+        explore(
+            options(
+                *("--table", str(tmp_path / "posteriors"), "--export", str(page)),
+                *("--catalog", gone),
+            )
+        )
+    assert "1 of 60 items have no picture" in caplog.text
+    data = json.loads(page.read_text("utf-8").split('id="data">')[1].split("</script>")[0])
+    assert [data["ids"][row] for row, one in enumerate(data["pictures"]) if one is None] == [lost]
