@@ -287,6 +287,9 @@ archive_arguments() {
   fi
   [ "$(cat "$root/dist/packed-from")" = "$(archive_digest)" ] ||
     die "vaeudf has changed since dist/ was packed; run ./spark-submit.sh pack again, or remove dist/."
+  # Spark takes a path with blanks for the name of a file that ends with #environment; not a URI.
+  archive=$("$venv/bin/python" -c 'import sys; from pathlib import Path
+print(Path(sys.argv[1]).as_uri())' "$archive")
   printf -- '--archives %s' "$(quoted "$archive#environment")"
 }
 

@@ -52,7 +52,10 @@ def gateway(packed, tmp_path_factory) -> Path:
 def submit(cluster, packed, gateway):
     def run(*words: str | Path, **properties: str) -> str:
         done = cluster.submit(
-            ["--archives", f"{packed}/environment.tar.gz#environment", *map(str, words)],
+            [
+                *("--archives", f"{(packed / 'environment.tar.gz').as_uri()}#environment"),
+                *map(str, words),
+            ],
             {key.replace("_", "."): value for key, value in properties.items()},
             {
                 "PYSPARK_DRIVER_PYTHON": str(gateway / "environment/bin/python"),

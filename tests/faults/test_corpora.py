@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import threading
@@ -118,7 +119,8 @@ def test_one_outcome_for_every_input(bundle_path, tmp_path, kind):
             "PYTHONPATH": str(ROOT),
             "PYSPARK_PYTHON": sys.executable,
             "PYSPARK_SUBMIT_ARGS": (
-                f"--master local[2,4] --properties-file {ROOT}/vaeudf/spark/conf/local.conf "
+                "--master local[2,4] "
+                f"--properties-file {shlex.quote(f'{ROOT}/vaeudf/spark/conf/local.conf')} "
                 # What conf/ gives a worker on a cluster, which is less.
                 "--conf spark.executor.pyspark.memory=3g pyspark-shell"
             ),

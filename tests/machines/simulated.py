@@ -82,7 +82,9 @@ def simulate(machine: Machine) -> Simulated:
             del variables["LOCPATH"]  # the machine's own locales
         path.append(str(root / "tests" / "machines" / "setlocale"))
     variables["PYTHONPATH"] = os.pathsep.join(path)
-    variables["SPARK_SUBMIT_OPTS"] = " ".join([*java.OPTIONS, *map(placed, machine.java)])
+    variables["SPARK_SUBMIT_OPTS"] = " ".join(
+        [*java.OPTIONS, *(f'"{placed(option)}"' for option in machine.java)]
+    )
     variables["VAEUDF_VENV"] = sys.prefix
     prefix = _locked_home(Path(variables["HOME"])) if machine.locked_home else ()
     return Simulated(machine, root, variables, prefix)

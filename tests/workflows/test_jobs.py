@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -142,6 +143,34 @@ def test_an_archive_of_another_vaeudf_is_not_sent_along(tmp_path):
         environment = {"SPARK_MASTER": master, "SPARK_CONF": conf, "PYSPARK_PYTHON": python}
         done = run(*command, "--help", **environment)
         assert done.returncode == 0 and done.stdout.startswith("usage: query_topk"), done.stderr
+
+
+def test_an_archive_in_a_folder_with_blanks_is_sent_along_as_a_uri(tmp_path):
+    root = tmp_path / "Größe 1 's"
+    root.mkdir()
+    for name in ("spark-submit.sh", "pyproject.toml", "constraints.txt", "jobs", "conf", "vaeudf"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, root / name)
+    (root / "dist").mkdir()
+    archive = root / "dist" / "environment.tar.gz"
+    archive.touch()
+    digest = (
+        'cd "$0"; set -- help; . ./spark-submit.sh >/dev/null; archive_digest >dist/packed-from'
+    )
+    environment = {**os.environ, "VAEUDF_VENV": sys.prefix}
+    subprocess.run(["bash", "-c", digest, root], check=True, env=environment)
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\nprintf %s "$PYSPARK_SUBMIT_ARGS"\n')
+    python.chmod(0o755)
+    done = run(
+        *(f"{root}/spark-submit.sh", "query_topk", "--table", "t"),
+        SPARK_MASTER="spark://127.0.0.1:1",
+        PYSPARK_PYTHON=None,
+        PYSPARK_DRIVER_PYTHON=str(python),
+    )
+    assert done.returncode == 0, done.stderr
+    words = shlex.split(done.stdout)
+    assert words == ["--archives", f"{archive.as_uri()}#environment", "pyspark-shell"]
 
 
 def test_another_spark_needs_a_version():
