@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -58,7 +59,10 @@ def test_hits_are_those_of_the_definition(opened, page_shop):
     taus = [0.5, 0, 0, 0]
     assert opened.hits == items.best(z, K, tolerance=taus)
     command = opened.page.locator("#command").inner_text()
-    assert "--z=0.5,*,-0.75,0.1" in command and "--tolerance 0.5,0,0,0" in command
+    assert shlex.split(command) == [
+        *("vaeudf", "query_topk", "--table", page_shop.table, "--z=0.5,*,-0.75,0.1", "--version=1"),
+        *("--k=24", "--tolerance=0.5,0,0,0"),
+    ]
 
 
 def test_what_a_hit_is_made_of(opened, page_shop):

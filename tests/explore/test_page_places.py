@@ -137,6 +137,20 @@ def test_the_command_asks_the_same(browser, url, page_shop):
         assert shlex.split(copied) == words
 
 
+def test_the_baskets_command_compares_pictures_where_every_place_has_one(opened):
+    lines = opened.page.evaluate(
+        """async () => {
+          const { commandFor } = await import("/static/basket.js");
+          const state = { k: 2, filters: {}, sql: "", per: null, rerank: true };
+          const table = { table: "t", version: 3, pinned: true };
+          return [[1, 2], [1, null]].map((z) => commandFor(table, state, [{ z }]));
+        }"""
+    )
+    start = "vaeudf query_topk --table t --queries queries.csv --version=3 --k=2 "
+    end = "--output=answers --report=page"
+    assert lines == [f"{start}--rerank=picture {end}", f"{start}{end}"]
+
+
 def test_the_basket_is_a_file_for_query_topk(opened, page_shop, tmp_path):
     page = opened.page
     opened.button("Add to basket").click()
@@ -166,6 +180,9 @@ def test_the_basket_is_a_file_for_query_topk(opened, page_shop, tmp_path):
     words = shlex.split(page.locator("#basket pre").inner_text())
     assert words[:4] == ["vaeudf", "query_topk", "--table", page_shop.table]
     assert words[words.index("--queries") + 1] == "queries.csv"
+    assert words[4:] == [
+        *("--queries", "queries.csv", "--k=24", "--output=answers", "--report=page"),
+    ]
     page.reload()
     opened.settle()
     page.locator("#basket li").nth(1).get_by_role("button", name="Open").click()

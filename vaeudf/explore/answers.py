@@ -84,6 +84,7 @@ class TableDescription(msgspec.Struct, frozen=True, kw_only=True):
         title: A short name for it.
         table: Where it is.
         version: Of the table.
+        pinned: Whether it was named, and stays when there is a newer one.
         items: How many it has.
         latent_dim: n.
         model_id: sha256 of the model; null for plain Parquet.
@@ -99,6 +100,7 @@ class TableDescription(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     table: str
     version: int | None
+    pinned: bool
     items: int
     latent_dim: int
     model_id: str | None

@@ -148,6 +148,8 @@ def _data(
         "decode": fit is not None,
         "pictures": any(picture is not None for picture in pictures),
     }
+    # The page stays as it is, whatever becomes of the table.
+    description["pinned"] = loaded.version is not None
     description["why_not"] |= {
         "rerank": "This page carries a fit of the decoder, which is not exact enough to compare "
         "pictures with."

@@ -104,6 +104,7 @@ class ServedVersion:
             title=posixpath.basename(loaded.table.uri.rstrip("/")),
             table=loaded.table.uri,
             version=loaded.version,
+            pinned=loaded.pinned,
             items=loaded.num_items,
             latent_dim=loaded.latent_dim,
             model_id=self.model_id,

@@ -1,5 +1,6 @@
 /** Places that are collected for a bulk query: queries.csv, as query_topk reads it. */
 
+import { commandLine } from "./command_line.js";
 import { byId, el, icon } from "./elements.js";
 import { conditionOf } from "./question.js";
 import { moved } from "./state.js";
@@ -26,28 +27,18 @@ export function csvOf(entries) {
   return lines.map((line) => `${line.join(",")}\n`).join("");
 }
 
-/** A word of a command line, quoted for a POSIX shell where that is needed. */
-export const word = (text) =>
-  /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'"'"'`)}'`;
-
 /** The command that asks for all places of the file. */
-export function commandFor(table, state) {
-  const words = [
-    "vaeudf",
-    "query_topk",
-    "--table",
-    table.table,
-    "--queries",
-    "queries.csv",
-    "--k",
-    state.k,
-  ];
-  const where = conditionOf(state);
-  if (where) words.push("--where", where);
-  if (state.per) words.push("--per", `${state.per.column}:${state.per.count}`);
-  if (state.rerank) words.push("--rerank", "picture");
-  words.push("--output", "answers", "--report", "page");
-  return words.map((one) => word(String(one))).join(" ");
+export function commandFor(table, state, entries) {
+  // Pictures are compared with what a z decodes to: one with open dimensions decodes to nothing.
+  const whole = entries.every(({ z }) => !z.includes(null));
+  return commandLine(table, ["--queries", "queries.csv"], {
+    k: state.k,
+    where: conditionOf(state),
+    per: state.per && `${state.per.column}:${state.per.count}`,
+    rerank: state.rerank && whole ? "picture" : null,
+    output: "answers",
+    report: "page",
+  });
 }
 
 export class Basket {
@@ -147,7 +138,7 @@ export class Basket {
   }
 
   #command() {
-    if (this.command) this.command.textContent = commandFor(this.table, this.store.state);
+    if (this.command) this.command.textContent = commandFor(this.table, this.store.state, this.entries);
   }
 
   #remove(entry) {

@@ -1,6 +1,6 @@
 /** What the service answers, from the data that the page carries: it needs no service. */
 
-import { word } from "../basket.js";
+import { commandLine } from "../command_line.js";
 import { ServiceError } from "../latest.js";
 import { conditionOf } from "../question.js";
 import { FittedDecoder } from "./decoder.js";
@@ -88,18 +88,22 @@ function chosen(ranked, { k, per, distinct }, taus) {
 }
 
 function command(question, state) {
-  const words = ["vaeudf", "query_topk", "--table", table.table];
-  if (question.z) words.push(`--z=${question.z.map((value) => value ?? "*").join(",")}`);
-  words.push(...(question.like ?? []).map((id) => `--like=${id}`), ...(question.unlike ?? []).map((id) => `--unlike=${id}`));
-  if (!question.unlike && (question.like ?? []).length > 1) words.push("--blend");
-  if (question.exclude_self) words.push("--exclude-self");
-  words.push("--k", question.k);
+  const about = [];
+  if (question.z) about.push(`--z=${question.z.map((value) => value ?? "*").join(",")}`);
+  about.push(
+    ...(question.like ?? []).map((id) => `--like=${id}`),
+    ...(question.unlike ?? []).map((id) => `--unlike=${id}`),
+  );
+  if (!question.unlike && (question.like ?? []).length > 1) about.push("--blend");
+  if (question.exclude_self) about.push("--exclude-self");
   const taus = [question.tolerance].flat();
-  if (taus.some(Boolean)) words.push("--tolerance", taus.join(","));
-  const where = conditionOf(state);
-  const rest = { where: where || null, per: question.per, distinct: question.distinct };
-  for (const [name, value] of Object.entries(rest)) if (value != null) words.push(`--${name}=${value}`);
-  return words.map((one) => word(String(one))).join(" ");
+  return commandLine(table, about, {
+    k: question.k,
+    tolerance: taus.some(Boolean) ? taus.join(",") : null,
+    where: conditionOf(state),
+    per: question.per,
+    distinct: question.distinct,
+  });
 }
 
 /** @param {object} question the body of POST /api/search  @param {object} state whose filters it has as SQL */
