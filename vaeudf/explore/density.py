@@ -21,6 +21,7 @@ ENOUGH = 256
 # Otherwise the items are added up, but for those that together add less than the larger of these:
 # a number of items, and a share of what the hits alone add up to.
 PASSED_OVER, PASSED_SHARE = 0.005, 0.01
+_LEAST_PRECISION, _MOST_PRECISION = 1e-300, 1e300
 # Tolerances whose numbers are kept, of 8n octets an item of the sample.
 _KEPT = 4
 
@@ -91,22 +92,26 @@ class Density:
         self, z: NDArray[np.float64], closed: NDArray[np.bool_], tolerance: Tolerance
     ) -> NDArray[np.float64]:
         """Return log q(z|x) of the sample, shape (S,)."""
+        precision, log_vars = self._widened(tolerance)
+        mu = self._mu
+        if not closed.all():
+            mu, precision, log_vars, z = (x[closed] for x in (mu, precision, log_vars, z))
+        with np.errstate(over="ignore"):
+            apart = mu - z[:, None]
+            misfit = np.einsum("ds,ds,ds->s", apart, precision, apart)
+        return -0.5 * (misfit + log_vars.sum(axis=0) + LOG_2PI * len(z))
+
+    def _widened(self, tolerance: Tolerance) -> tuple[NDArray[np.float64], ...]:
+        """Return 1 / (sigma² + tau²) and log(sigma² + tau²) of the sample, each of shape (n, S)."""
         with self._lock:
             found = self._blurred.pop(tolerance, None)
             if found is None:
                 log_vars = blurred(self._log_var.T, tolerance).T
                 with np.errstate(over="ignore"):
-                    found = (np.exp(-log_vars), log_vars)
+                    # Within these an item at z itself has no misfit, and no other one is without.
+                    precision = np.clip(np.exp(-log_vars), _LEAST_PRECISION, _MOST_PRECISION)
+                found = (precision, np.ascontiguousarray(log_vars))
             self._blurred[tolerance] = found
             while len(self._blurred) > _KEPT:
                 self._blurred.popitem(last=False)
-        precision, log_vars = found
-        numbers = np.full(len(self._rows), -0.5 * LOG_2PI * np.count_nonzero(closed))
-        for dim in np.flatnonzero(closed):
-            apart = self._mu[dim] - z[dim]
-            with np.errstate(over="ignore", invalid="ignore"):
-                misfit = precision[dim] * np.square(apart)
-            # Of an item at z itself, however narrow it is.
-            misfit[apart == 0] = 0.0
-            numbers -= 0.5 * (misfit + log_vars[dim])
-        return numbers
+        return found

@@ -24,7 +24,7 @@ from vaeudf.errors import InputError, root_cause
 
 # Masks that are kept, of an octet an item each.
 _KEPT = 8
-_SECONDS = 10.0
+_SECONDS, _SECONDS_BETWEEN = 10.0, 0.1
 # Deeper ones could exhaust the parser's stack.
 _MOST_NODES = 2_000
 _MOST_SHOWN = 200
@@ -82,8 +82,9 @@ class Filters:
 
     def _evaluated(self, where: str, condition: str) -> NDArray[np.bool_]:
         connection = self._connected()
-        timer = threading.Timer(_SECONDS, connection.interrupt)
-        timer.start()
+        done = threading.Event()
+        stopper = threading.Thread(target=_stop, args=(connection, done), daemon=True)
+        stopper.start()
         try:
             found = connection.sql(f"SELECT ({condition}) AS found FROM items")
             kind = str(found.types[0])
@@ -98,7 +99,9 @@ class Filters:
         except duckdb.Error as error:
             raise self._refused(where, root_cause(error)) from None
         finally:
-            timer.cancel()
+            done.set()
+            # Else it might interrupt the next one.
+            stopper.join()
         known = pa.compute.fill_null(array, False).combine_chunks()
         return np.array(known.to_numpy(zero_copy_only=False), np.bool_)
 
@@ -194,6 +197,14 @@ class Filters:
             f"where is {shown!r}, which is not a condition on the table's columns "
             f"{', '.join(self._names)}: {why.rstrip('.')}."
         )
+
+
+def _stop(connection: duckdb.DuckDBPyConnection, done: threading.Event) -> None:
+    """Interrupt what takes too long; again and again, for before it has begun it is not stopped."""
+    seconds = _SECONDS
+    while not done.wait(seconds):
+        connection.interrupt()
+        seconds = _SECONDS_BETWEEN
 
 
 def _as_spark_compares(items: pa.Table) -> pa.Table:

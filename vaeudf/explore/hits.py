@@ -19,6 +19,7 @@ from vaeudf.gaussian.variances import blurred
 from vaeudf.query.blends import Blends
 from vaeudf.query.task import explained
 from vaeudf.schema import COSTLIEST, MISFIT, VOLUME
+from vaeudf.search.per_value import most_allowed
 
 Number = float | UnsetType
 
@@ -144,8 +145,12 @@ def _found(
     if options.per is not None:
         codes = table.codes(options.per.column)
         per = (codes, options.per.at_most)
-        counts = np.bincount(codes if where is None else codes[where])
-        k = min(k, int(np.minimum(counts, options.per.at_most).sum()))
+        k = most_allowed(
+            lambda part: codes[part] if where is None else codes[part][where[part]],
+            options.per.at_most,
+            k,
+            table.num_items,
+        )
     elif where is not None or k > table.num_items:
         k = min(k, table.num_items if where is None else int(np.count_nonzero(where)))
     if k == 0:

@@ -227,7 +227,10 @@ class LoadedTable:
 
     def _codes(self, column: str) -> NDArray[np.int32]:
         """Return a number for each item's value of a column, by row; equal values have the same."""
-        return Per(column).codes(self.payload)
+        codes = Per(column).codes(self.payload)
+        # As the index remembers it.
+        codes.flags.writeable = False
+        return codes
 
 
 def _facts(items: Items) -> Facts:

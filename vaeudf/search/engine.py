@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from vaeudf.numerics.log_sums import LogSums
 from vaeudf.search import kernels
 from vaeudf.search.kernels import BLOCK, FAN_OUT
+from vaeudf.search.per_value import most_allowed
 from vaeudf.search.prepared import Prepared, take_queries
 from vaeudf.search.records import Heaps, Items, PerValue, Queries
 
@@ -109,8 +110,9 @@ def _most(prepared: Prepared, k: int, per: PerValue | None) -> int:
     if per is None or len(prepared) == 0:
         return min(k, len(prepared))
     labels = prepared.items.labels
-    counts = np.bincount(per.codes[labels[labels >= 0]])
-    return min(k, int(np.minimum(counts, per.at_most).sum()))
+    return most_allowed(
+        lambda part: per.codes[labels[part][labels[part] >= 0]], per.at_most, k, len(labels)
+    )
 
 
 def _search_groups(
@@ -148,14 +150,18 @@ def _search_groups(
             None if cuts is None else cuts[group],
             per,
         )
-        own = take_queries(queries, group)
+        own = queries if num_queries == 1 else take_queries(queries, group)
         if seeded:
             _raise_floors(prepared, own, heaps, level, starts[group])
-        if nodes is not None and begin == 0 and not _bounds_pay(prepared, own, heaps):
+        # For one query bounds cost little, even where they skip nothing.
+        unsure = begin == 0 and (num_queries > 1 or by_products)
+        if nodes is not None and unsure and not _bounds_pay(prepared, own, heaps):
             nodes = None
         everyone = np.arange(len(group))
         if not prepared.has_features:
             kernels.scan_directly(items, own, heaps)
+        elif nodes is not None and len(group) == 1:
+            kernels.descend_alone(items, nodes, own, heaps)
         elif nodes is not None:
             kernels.descend(items, nodes, own, everyone, heaps)
         elif by_products:
@@ -269,9 +275,6 @@ def _sort(heaps: Heaps) -> None:
     empty = np.arange(heaps.values.shape[1]) >= heaps.counts[:, None]
     heaps.values[empty] = -np.inf
     heaps.labels[empty] = np.iinfo(np.int64).max
-    by_label = np.argsort(heaps.labels, axis=1)
-    heaps.labels[:] = np.take_along_axis(heaps.labels, by_label, axis=1)
-    heaps.values[:] = np.take_along_axis(heaps.values, by_label, axis=1)
-    by_value = np.argsort(-heaps.values, axis=1, kind="stable")
-    heaps.labels[:] = np.take_along_axis(heaps.labels, by_value, axis=1)
-    heaps.values[:] = np.take_along_axis(heaps.values, by_value, axis=1)
+    order = np.lexsort((heaps.labels, -heaps.values))
+    heaps.labels[:] = np.take_along_axis(heaps.labels, order, axis=1)
+    heaps.values[:] = np.take_along_axis(heaps.values, order, axis=1)

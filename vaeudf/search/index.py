@@ -17,7 +17,7 @@ from vaeudf.search import engine
 from vaeudf.search.arguments import Asked, ask, check_items, in_order, ranked, warn_of_few
 from vaeudf.search.chosen import chosen, rule_for
 from vaeudf.search.compact import Compact
-from vaeudf.search.per_value import per_value, warn_of_few_allowed
+from vaeudf.search.per_value import warn_of_few_allowed
 from vaeudf.search.prepared import (
     Prepared,
     prepare,
@@ -27,6 +27,7 @@ from vaeudf.search.prepared import (
     with_tolerance,
 )
 from vaeudf.search.records import Queries
+from vaeudf.search.restrictions import Restrictions
 from vaeudf.search.saved import map_index, write_arrays
 from vaeudf.search.selection import Choice
 
@@ -67,6 +68,7 @@ class PosteriorIndex:
         order = kd_order(means, scale=scale_of(log_vars))
         self._mu, self._log_var, self._labels = means[order], log_vars[order], labels[order]
         self._rows = np.asarray(order, np.int64)
+        self._restrictions = Restrictions(self._rows, self._labels)
         self._prepared: Prepared | None = None
         # For tolerances that change from query to query.
         self._by_query: Prepared | None = None
@@ -118,6 +120,7 @@ class PosteriorIndex:
 
     def _forget(self) -> None:
         self._prepared = self._by_query = self._for_blends = self._passing = self._compact = None
+        self._restrictions = Restrictions(self._rows, self._labels)
 
     def keep_compact(self, folder: str | None = None) -> None:
         """Keep one preparation for all searches from now on, of 8n to 8n + 30 bytes per item.
@@ -278,15 +281,15 @@ class PosteriorIndex:
         asked = ask(z, query_log_var, self.latent_dim, score, tolerance, groups, weights)
         choice = Choice(distinct=distinct, diversify=diversify, candidates=candidates)
         rule = rule_for(choice, k, asked, per)
-        wanted, count = self._wanted(where)
-        warn_of_few(k, count, ranked=rule is None)
-        prepared, found = self._made_ready(asked, wanted)
+        wanted = self._restrictions.wanted(where)
+        warn_of_few(k, wanted.count, ranked=rule is None)
+        prepared, found = self._made_ready(asked, wanted.labels)
         if rule is not None:
             labels, values = chosen(rule, prepared, found, self._posteriors())
             return labels if self._ids is None else self._ids[labels], asked.scores(values)
-        limit = None if per is None else per_value(per, self._label_of_row(), len(self))
-        values, labels, _ = engine.search(prepared, found, min(k, count), per=limit)
-        warn_of_few_allowed(limit, k, labels.shape[1], count)
+        limit = self._restrictions.limit(per)
+        values, labels, _ = engine.search(prepared, found, min(k, wanted.count), per=limit)
+        warn_of_few_allowed(limit, k, labels.shape[1], wanted.count)
         return labels if self._ids is None else self._ids[labels], asked.scores(values)
 
     def log_sum(
@@ -312,16 +315,14 @@ class PosteriorIndex:
             InputError: As :meth:`search`.
         """
         asked = ask(z, None, self.latent_dim, LOG_LIKELIHOOD.name, tolerance)
-        prepared, found = self._made_ready(asked, self._wanted(where)[0])
+        prepared, found = self._made_ready(asked, self._restrictions.wanted(where).labels)
         sums = LogSums(len(asked))
         nothing, cuts = np.full(len(asked), np.inf), np.full(len(asked), float(least))
         engine.candidates(prepared, found, 1, nothing, sums=sums, cuts=cuts)
         return sums.logarithms()
 
-    def _made_ready(
-        self, asked: Asked, wanted: NDArray[np.bool_] | None
-    ) -> tuple[Prepared, Queries]:
-        """Return the items, of which perhaps some alone are wanted, and the queries."""
+    def _made_ready(self, asked: Asked, labels: NDArray[np.int64]) -> tuple[Prepared, Queries]:
+        """Return the items, with labels that say which are wanted, and the queries."""
         few = len(asked) <= _FEW_QUERIES
         if asked.score is LOG_LIKELIHOOD and (
             self._compact is not None
@@ -336,8 +337,8 @@ class PosteriorIndex:
         queries = prepare_queries(
             kind, asked.mu, asked.log_var, tau, masked=prepared.masked, filtered=prepared.filtered
         )
-        if wanted is not None:
-            prepared = with_labels(prepared, np.where(wanted, self._labels, -1))
+        if labels is not self._labels:
+            prepared = with_labels(prepared, labels)
         return prepared, queries
 
     def _is_prepared(self, kind: Score, tau: Tolerance) -> bool:
@@ -376,21 +377,3 @@ class PosteriorIndex:
         places = np.empty(len(self), np.int64)
         places[self._labels] = np.arange(len(self))
         return lambda labels: (self._mu[places[labels]], self._log_var[places[labels]])
-
-    def _label_of_row(self) -> NDArray[np.int64]:
-        """Return the items' labels in the order in which the index was given them."""
-        labels = np.empty(len(self), np.int64)
-        labels[self._rows] = self._labels
-        return labels
-
-    def _wanted(self, where: ArrayLike | None) -> tuple[NDArray[np.bool_] | None, int]:
-        """Return which items to search, in k-d order, and how many they are."""
-        if where is None:
-            return None, len(self)
-        mask = np.asarray(where)
-        if mask.dtype != np.bool_ or mask.shape != (len(self),):
-            raise InputError(
-                f"where is an array of {mask.dtype} and shape {mask.shape}; expected bool and "
-                f"shape ({len(self)},), one for each item in the order of ids."
-            )
-        return mask[self._rows], int(np.count_nonzero(mask))

@@ -1347,6 +1347,203 @@ def descend(items, nodes, queries, chosen, heaps):
 
 
 @compiled()
+def _repeat(numbers, default, out):
+    """Fill an array with the numbers again and again; with a default if there are none."""
+    d = len(numbers)
+    for e in range(len(out)):
+        out[e] = numbers[e % d] if d else default
+
+
+@compiled(fastmath={"contract"}, error_model="numpy")
+def _bounds_for_one(nodes, first, last, down, up, spread, weight, closed, scratch, out):
+    """Write an upper bound of one query's value over each of some boxes next to each other.
+
+    They are those of ``bounds``, whose loops run along queries; here they run along the dimensions
+    of all boxes. ``python -m benchmarks.explore`` measures it.
+
+    Args:
+        nodes: The boxes.
+        first: The first of them.
+        last: The one behind the last of them, at most FAN_OUT away.
+        down: The query's point rounded down, as often as boxes may come, (FAN_OUT d,).
+        up: The same rounded up.
+        spread: What is added to the squared distances, or 0.
+        weight: 1 / variance for the backward terms, or 0.
+        closed: 1, or 0 for a coordinate that the query leaves open.
+        scratch: Of shape (2, FAN_OUT d).
+        out: Filled up to ``last - first``.
+    """
+    d = nodes.low.shape[1]
+    size = (last - first) * d
+    half = np.float32(0.5)
+    terms = scratch[0]
+    low = nodes.low[first:last].reshape(size)
+    high = nodes.high[first:last].reshape(size)
+    for e in range(size):
+        terms[e] = _ZERO
+    if len(nodes.widest) > 0:
+        narrowest = nodes.narrowest[first:last].reshape(size)
+        widest = nodes.widest[first:last].reshape(size)
+        factors = scratch[1]
+        bits = factors.view(np.int32)
+        part = half * nodes.added
+        whole = nodes.added == np.float32(1)
+        by_log = np.float32((0.5 if whole else 0.25) * _LOG_2)
+        infinite = np.float32(np.inf)
+        # As in _bounds_of_added.
+        if whole:
+            for e in range(size):
+                a = low[e] - up[e]
+                b = down[e] - high[e]
+                a = a if a > b else b
+                a = a if a > _NEAREST else _ZERO
+                t = a * a
+                u = widest[e] + spread[e]
+                u = t if t < u else u
+                least = narrowest[e] + spread[e]
+                u = u if u > least else least
+                term = part * (t / u) if u > _SMALLEST_NORMAL else infinite
+                is_open = closed[e] == _ZERO
+                factors[e] = np.float32(1) if is_open else u
+                terms[e] = _ZERO if is_open else -term
+        else:
+            for e in range(size):
+                a = low[e] - up[e]
+                b = down[e] - high[e]
+                a = a if a > b else b
+                a = a if a > _NEAREST else _ZERO
+                v = spread[e]
+                own = v if v < widest[e] else widest[e]
+                own = own if own > narrowest[e] else narrowest[e]
+                factor = (own + v) * ((own + v) / own)
+                u = widest[e] + v
+                term = part * (a * a / u) if factor > _SMALLEST_NORMAL else infinite
+                is_open = closed[e] == _ZERO
+                factors[e] = np.float32(1) if is_open else factor
+                terms[e] = _ZERO if is_open else -term
+        for e in range(size):
+            terms[e] -= by_log * (np.float32(bits[e]) * _PER_BIT - _BIAS)
+    if len(nodes.forward) > 0:
+        lines = nodes.forward[first:last].reshape((size, 6))
+        for e in range(size):
+            a = low[e] - up[e]
+            b = down[e] - high[e]
+            a = a if a > b else b
+            a = a if a > _NEAREST else _ZERO
+            t = a * a + spread[e]
+            x = lines[e, 0] + lines[e, 1] * t
+            y = lines[e, 2] + lines[e, 3] * t
+            z = lines[e, 4] + lines[e, 5] * t
+            x = x if x > y else y
+            x = x if x > z else z
+            terms[e] += x if closed[e] > _ZERO else _ZERO
+    if len(nodes.backward) > 0:
+        lines = nodes.backward[first:last].reshape((size, 6))
+        for e in range(size):
+            a = low[e] - up[e]
+            b = down[e] - high[e]
+            a = a if a > b else b
+            a = a if a > _NEAREST else _ZERO
+            w = weight[e]
+            x = lines[e, 0] + lines[e, 1] * w
+            y = lines[e, 2] + lines[e, 3] * w
+            z = lines[e, 4] + lines[e, 5] * w
+            x = x if x > y else y
+            x = x if x > z else z
+            terms[e] += x - half * (w * (a * a))
+    # As in bounds, and in whatever order it is summed.
+    slack = np.float32((8 * d + 32) * _EPS32)
+    four = np.float32(4)
+    for c in range(last - first):
+        total = _ZERO
+        for e in range(c * d, (c + 1) * d):
+            total += terms[e]
+        out[c] = total + slack * (abs(total) + four * nodes.peak[first + c])
+
+
+@compiled()
+def _enter_node(bound, order, count):
+    """Order the children of a node by their bounds, best first; those that say nothing are first.
+
+    Returns nothing; fills ``order`` up to ``count``.
+    """
+    for c in range(count):
+        if not bound[c] > -_HUGE:
+            bound[c] = np.float32(np.inf)
+        place = c
+        while place > 0 and bound[order[place - 1]] < bound[c]:
+            order[place] = order[place - 1]
+            place -= 1
+        order[place] = c
+
+
+@compiled()
+def descend_alone(items, nodes, queries, heaps):
+    """Do what ``descend`` does for one query, the only one.
+
+    A node's children come best first: what follows the first that cannot matter cannot, either.
+    """
+    num_levels = len(nodes.starts) - 1
+    d = queries.points.shape[1]
+    width = FAN_OUT * d
+    tiled = np.empty((5, width), np.float32)
+    _repeat(queries.point_down[0], _ZERO, tiled[0])
+    _repeat(queries.point_up[0], _ZERO, tiled[1])
+    _repeat(queries.spread_down[0], _ZERO, tiled[2])
+    _repeat(queries.weight_down[0], _ZERO, tiled[3])
+    _repeat(queries.closed[0], np.float32(1), tiled[4])
+    scratch = np.empty((2, width), np.float32)
+    bound = np.empty((num_levels, FAN_OUT), np.float32)
+    order = np.empty((num_levels, FAN_OUT), np.int64)
+    counts = np.zeros(num_levels, np.int64)
+    next_child = np.zeros(num_levels, np.int64)
+    first_child = np.zeros(num_levels, np.int64)
+    local = new_local(items.psi.shape[1], 1)
+    alone = np.zeros(1, np.int64)
+
+    level = num_levels
+    child = 0
+    while True:
+        # Go down to the node ``child``, whose children are of the level below.
+        level -= 1
+        start = nodes.starts[level]
+        first_child[level] = child * FAN_OUT
+        counts[level] = min(FAN_OUT, nodes.starts[level + 1] - start - first_child[level])
+        next_child[level] = 0
+        _bounds_for_one(
+            nodes,
+            start + first_child[level],
+            start + first_child[level] + counts[level],
+            tiled[0],
+            tiled[1],
+            tiled[2],
+            tiled[3],
+            tiled[4],
+            scratch,
+            bound[level],
+        )
+        heaps.tally[2] += counts[level]
+        _enter_node(bound[level], order[level], counts[level])
+        if level == 0:
+            _enter_parent(items, queries, child, alone, 1, heaps, local)
+        while True:
+            if next_child[level] == counts[level]:
+                level += 1
+                if level == num_levels:
+                    return
+                continue
+            place = order[level, next_child[level]]
+            next_child[level] += 1
+            if _cannot_matter(bound[level, place], _limit(heaps, 0), queries.constant[0]):
+                next_child[level] = counts[level]
+                continue
+            child = first_child[level] + place
+            if level > 0:
+                break
+            _visit_block(items, queries, child, alone, 1, local, heaps, True)
+
+
+@compiled()
 def _level_of_all(queries):
     """Return a level's scratch with all queries in it."""
     count = len(queries.points)
