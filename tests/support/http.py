@@ -10,6 +10,15 @@ from typing import Any
 import httpx
 
 
+def refused(answer: httpx.Response, status: int) -> str:
+    """Check that an answer is a refusal, and return what it says."""
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/json"
+    [(name, text)] = answer.json().items()
+    assert name == "error"
+    return text
+
+
 class Client:
     """Requests to an app, one after the other or together, in one event loop."""
 

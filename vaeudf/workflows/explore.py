@@ -138,9 +138,10 @@ def _check_named(options: Explore, served: ServedVersion) -> None:
 
 
 def _serve(options: Explore, listening: socket.socket, began: float) -> Summary:
-    from vaeudf.explore.api import Api, body_limit
+    from vaeudf.explore.api import Api
+    from vaeudf.explore.app import guarded_app
     from vaeudf.explore.cache import default_folder
-    from vaeudf.explore.guard import Guard, is_loopback
+    from vaeudf.explore.guard import is_loopback
     from vaeudf.explore.loaded_table import LoadedTable
     from vaeudf.explore.server import address_of, serve
     from vaeudf.explore.service import Service
@@ -159,12 +160,11 @@ def _serve(options: Explore, listening: socket.socket, began: float) -> Summary:
     service = Service(versions, _sources(options))
     _check_named(options, service.current())
     workers = Workers()
-    app = Guard(
-        Api(service, workers, vaeudf.__version__).app(),
+    app = guarded_app(
+        Api(service, workers, vaeudf.__version__),
         host=options.host,
         port=listening.getsockname()[1],
         token=token,
-        limit_of=body_limit,
     )
 
     def started() -> None:
