@@ -105,11 +105,11 @@ class Api:
 
         def answer() -> bytes:
             if asked.rerank is None:
-                found = search(served.loaded, asked)
+                found = search(served.loaded, asked, served.picture_path)
             else:
-                found = search_reranked(served.loaded, asked, served.model, served.pictures)
-            for hit in found.hits:
-                hit.picture = served.picture_path(hit.item_id)
+                found = search_reranked(
+                    served.loaded, asked, served.picture_path, served.model, served.pictures
+                )
             return msgspec.json.encode(found)
 
         pool = self._workers.searches if asked.rerank is None else self._workers.pictures

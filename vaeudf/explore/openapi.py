@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from vaeudf.explore.answers import (
+    Answer,
     Encoded,
     Health,
     Item,
@@ -16,7 +17,6 @@ from vaeudf.explore.answers import (
     Problem,
     TableDescription,
 )
-from vaeudf.explore.hits import Answer
 from vaeudf.explore.map import Colors, Description
 from vaeudf.explore.queries import SearchRequest
 
