@@ -14,14 +14,15 @@ from PIL import Image
 
 from vaeudf.catalog.catalog_source import CatalogSource
 from vaeudf.catalog.patterns import is_glob
+from vaeudf.catalog.pictures import catalog_pictures
 from vaeudf.errors import InputError, StoreError, TableError, VaeUdfError
 from vaeudf.explore.byte_cache import ByteCache
-from vaeudf.explore.catalog_pictures import catalog_pictures
-from vaeudf.explore.item_pictures import ItemPictures, KeptPixels, Picture
 from vaeudf.images.decode import ImageFailure, decode_image, picture_png, thumbnail
+from vaeudf.images.item_pictures import ItemPictures, Picture
 from vaeudf.images.spec import ImageSpec
 from vaeudf.schema import CATALOG_KEY
 from vaeudf.storage.locations import exists
+from vaeudf.table.kept_pixels import KeptPixels
 from vaeudf.table.open import PosteriorTable
 
 SIDE = 224
