@@ -211,6 +211,10 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     picture: str
 
 
+MOST_DECODED = 64
+"""So many points are decoded at a time."""
+
+
 class Points(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Points to decode.
 

@@ -13,12 +13,12 @@ from starlette.routing import Route
 
 from vaeudf.errors import InputError
 from vaeudf.explore import parameters
-from vaeudf.explore.answers import Encoded, Health, Item, Nearest, Points
+from vaeudf.explore.answers import MOST_DECODED, Encoded, Health, Item, Nearest, Points
 from vaeudf.explore.hits import search
-from vaeudf.explore.map import Map, Method, colors
-from vaeudf.explore.model import Format
+from vaeudf.explore.map import METHODS, Map, Method, colors
+from vaeudf.explore.model import FORMATS, Format
 from vaeudf.explore.openapi import document
-from vaeudf.explore.pictures import SIDE, ImageFile
+from vaeudf.explore.pictures import LEAST_SIDE, MOST_SIDE, SIDE, ImageFile
 from vaeudf.explore.problems import HANDLERS
 from vaeudf.explore.queries import SearchRequest
 from vaeudf.explore.reranking import search_reranked
@@ -26,10 +26,6 @@ from vaeudf.explore.responses import data_url, image_response, json_response
 from vaeudf.explore.service import ServedVersion, Service
 from vaeudf.explore.static_files import static_file
 from vaeudf.explore.workers import Workers
-
-MOST_POINTS = 64
-"""That are decoded at a time."""
-_LEAST_SIDE, _MOST_SIDE = 16, 1024
 
 
 class Api:
@@ -118,7 +114,7 @@ class Api:
     async def _decode(self, request: Request) -> Response:
         served = await self._served(request)
         z = parameters.numbers(request, "z", served.loaded.latent_dim)
-        form: Format = parameters.choice(request, "format", ("png", "webp"))
+        form: Format = parameters.choice(request, "format", FORMATS)
         file = await self._workers.model.run(request, lambda: served.model.picture([z], form))
         return image_response(
             request, file, for_good=parameters.is_of(request, "model", served.model_id)
@@ -128,10 +124,10 @@ class Api:
         asked = await parameters.body(request, Points)
         served = await self._served(request)
         n = served.loaded.latent_dim
-        if not 1 <= len(asked.z) <= MOST_POINTS or any(len(one) != n for one in asked.z):
+        if not 1 <= len(asked.z) <= MOST_DECODED or any(len(one) != n for one in asked.z):
             counts = ", ".join(sorted({str(len(one)) for one in asked.z})) or "no"
             raise InputError(
-                f"z has {len(asked.z)} points of {counts} numbers; expected 1 to {MOST_POINTS} "
+                f"z has {len(asked.z)} points of {counts} numbers; expected 1 to {MOST_DECODED} "
                 f"points of {n} numbers each."
             )
         file = await self._workers.model.run(
@@ -173,7 +169,7 @@ class Api:
     async def _picture(self, request: Request) -> Response:
         served = await self._served(request)
         item_id = parameters.text(request, "id")
-        side = parameters.whole_number(request, "side", SIDE, _LEAST_SIDE, _MOST_SIDE)
+        side = parameters.whole_number(request, "side", SIDE, LEAST_SIDE, MOST_SIDE)
 
         def read() -> ImageFile:
             return served.pictures.thumbnail(_row_of(served, item_id), side)
@@ -218,7 +214,7 @@ class Api:
         return await self._workers.tables.run(request, self._service.current)
 
     async def _drawn(self, request: Request, served: ServedVersion) -> Map:
-        method: Method = parameters.choice(request, "method", ("pca", "umap"))
+        method: Method = parameters.choice(request, "method", METHODS)
         return await self._workers.maps.run(request, lambda: served.map(method))
 
 

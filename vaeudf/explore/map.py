@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 import numpy as np
@@ -27,6 +27,8 @@ NO_COLOR = 255
 _GREATEST = 65_535
 
 Method = Literal["pca", "umap"]
+METHODS: tuple[Method, ...] = get_args(Method)
+"""Where nothing is said, the first."""
 
 
 class Description(msgspec.Struct, frozen=True, kw_only=True):

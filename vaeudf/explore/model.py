@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from vaeudf.model.likelihood import Likelihood
 
 Format = Literal["png", "webp"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+"""Where nothing is said, the first."""
 MOST_BYTES_OF_PHOTO = 25 * 2**20
 _MOST_PIXELS_OF_PHOTO = 50_000_000
 _BYTES_OF_PICTURES = 32 * 2**20

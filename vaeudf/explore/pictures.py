@@ -27,6 +27,8 @@ from vaeudf.table.open import PosteriorTable
 
 SIDE = 224
 """The longest side of a thumbnail in pixels, unless another is asked for."""
+LEAST_SIDE, MOST_SIDE = 16, 1024
+"""What may be asked for."""
 _BYTES_OF_THUMBNAILS = 64 * 2**20
 _BYTES_OF_PIXELS = 64 * 2**20
 
