@@ -19,7 +19,7 @@ from vaeudf.storage.locations import filesystem
 from vaeudf.storage.outputs import replacing
 from vaeudf.table.open import PosteriorTable
 
-_FORMAT = "1"
+_FORMAT = "2"
 _KEPT = 2
 _SECONDS_OF_WRITING = 24 * 3600.0
 
