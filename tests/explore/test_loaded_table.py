@@ -242,6 +242,26 @@ def test_what_is_damaged_is_made_again(population, tmp_path, caplog, name):
     assert caplog.text == ""
 
 
+@pytest.mark.parametrize(
+    "name", ["items.arrow", "order.npy", "facts.json", "mu.npy", "psi.npy", "checksums.json"]
+)
+def test_damage_that_leaves_files_as_long_as_they_were_is_noticed(
+    population, tmp_path, caplog, name
+):
+    expected = ask(load(population.table, tmp_path), z=[0, 0, 0]).hits
+    (file,) = tmp_path.rglob(name)
+    content = bytearray(file.read_bytes())
+    # In the middle, where no reader looks for what a file is.
+    content[len(content) * 2 // 3] ^= 1
+    file.write_bytes(content)
+    with caplog.at_level(logging.WARNING):
+        assert ask(load(population.table, tmp_path), z=[0, 0, 0]).hits == expected
+    assert "is damaged" in caplog.text and "is made again" in caplog.text
+    caplog.clear()
+    load(population.table, tmp_path)
+    assert caplog.text == ""
+
+
 def test_a_folder_that_cannot_be_written_is_told_of(population, tmp_path, caplog):
     (tmp_path / "cache").write_text("a file")
     with caplog.at_level(logging.WARNING):
