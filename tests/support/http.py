@@ -59,5 +59,9 @@ class Client:
 
         return self._loop.run_until_complete(send())
 
+    async def send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Send a request, in what :meth:`run` runs."""
+        return await self._client.request(method, path, **options)
+
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self._loop.run_until_complete(work)

@@ -108,7 +108,7 @@ class Api:
                 )
             return msgspec.json.encode(found)
 
-        pool = self._workers.searches if asked.rerank is None else self._workers.pictures
+        pool = self._workers.searches if asked.rerank is None else self._workers.rerankings
         return Response(await pool.run(request, answer), media_type="application/json")
 
     async def _decode(self, request: Request) -> Response:
@@ -215,7 +215,10 @@ class Api:
 
     async def _drawn(self, request: Request, served: ServedVersion) -> Map:
         method: Method = parameters.choice(request, "method", METHODS)
-        return await self._workers.maps.run(request, lambda: served.map(method))
+        pool = self._workers.maps
+        if method != "pca" and not served.has_map(method):
+            pool = self._workers.slow_maps
+        return await pool.run(request, lambda: served.map(method))
 
 
 def _row_of(served: ServedVersion, item_id: str) -> int:

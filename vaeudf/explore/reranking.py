@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 import numpy as np
 
 from vaeudf.errors import InputError
 from vaeudf.explore.answers import Answer, Hit
+from vaeudf.explore.daemon_threads import DaemonExecutor
 from vaeudf.explore.hits import search
 from vaeudf.explore.loaded_table import LoadedTable
 from vaeudf.explore.model import TableModel
@@ -52,7 +52,7 @@ def search_reranked(
     likelihood, spec = model.likelihood, model.spec
     levels = model.levels(z[None])
     answer = search(table, request, picture_path)
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with DaemonExecutor(_THREADS, "compare") as pool:
         found = list(pool.map(lambda hit: pictures.pixels(hit.row, spec), answer.hits))
     read = {place: pixels for place, pixels in enumerate(found) if pixels is not None}
     if answer.hits and not read:

@@ -143,7 +143,7 @@ def _serve(options: Explore, listening: socket.socket, began: float) -> Summary:
     from vaeudf.explore.cache import default_folder
     from vaeudf.explore.guard import is_loopback
     from vaeudf.explore.loaded_table import LoadedTable
-    from vaeudf.explore.server import address_of, serve
+    from vaeudf.explore.server import address_of, end_without_threads, serve
     from vaeudf.explore.service import Service
     from vaeudf.explore.watching import Watcher
     from vaeudf.explore.workers import Workers
@@ -186,6 +186,8 @@ def _serve(options: Explore, listening: socket.socket, began: float) -> Summary:
     finally:
         versions.stop()
         workers.close()
+    if workers.at_work:
+        end_without_threads()
     now = versions.current()
     return {
         "table": now.table.uri,
