@@ -138,14 +138,14 @@ def document(release: str) -> dict[str, Any]:
                     (400, 503),
                 )
             },
-            "/api/map": {"get": _get("What the map is.", _json(Description), _METHOD, (400,))},
+            "/api/map": {"get": _get("What the map is.", _json(Description), _METHOD, (400, 503))},
             "/api/map/points": {
                 "get": _get(
                     "The map's points, in the table's order: x and y of each as uint16, "
                     "little-endian.",
                     {"application/octet-stream": {"schema": {"type": "string"}}},
                     _METHOD,
-                    (400,),
+                    (400, 503),
                 )
             },
             "/api/map/colors": {
@@ -153,7 +153,7 @@ def document(release: str) -> dict[str, Any]:
                     "What a column says of the map's points.",
                     _json(Colors),
                     _METHOD | {"column": ("Its name.", {"type": "string"}, True)},
-                    (400,),
+                    (400, 503),
                 )
             },
             "/api/map/at": {
@@ -162,7 +162,7 @@ def document(release: str) -> dict[str, Any]:
                     _json(Nearest),
                     _METHOD
                     | {name: (text, {"type": "number"}, True) for name, text in places.items()},
-                    (400,),
+                    (400, 503),
                 )
             },
         },

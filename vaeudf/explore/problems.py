@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from vaeudf.errors import BundleError, InputError, StoreError, TableError
 from vaeudf.explore.pictures import NoPicture
+from vaeudf.explore.umap_places import MapFailed
 from vaeudf.explore.workers import Busy
 
 # Nobody reads it: the status is what servers log of requests that were taken back.
@@ -78,6 +79,7 @@ HANDLERS: dict[type[Exception], Callable[[Request, Exception], Response]] = {
     HTTPException: _http_problem,
     InputError: _problem_with(400),
     NoPicture: _problem_with(404),
+    MapFailed: _problem_with(503),
     BundleError: _problem_with(503),
     TableError: _problem_with(503),
     StoreError: _problem_with(503),
