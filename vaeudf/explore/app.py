@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from starlette.types import ASGIApp
 
@@ -18,6 +18,7 @@ def guarded_app(
     host: str,
     port: int,
     token: str | None,
+    allowed: Collection[str] = (),
     limit_of: Callable[[str], Limit] = limit_of,
 ) -> ASGIApp:
     """Return the app.
@@ -27,7 +28,8 @@ def guarded_app(
         host: What the service is bound to.
         port: Likewise.
         token: What every request must know; None for a service that only its own machine reaches.
+        allowed: Further names that it may be asked by, those that a proxy has for browsers.
         limit_of: Gives the limit of a body by the request's path.
     """
     bounded = BoundedBodies(api.app(), limit_of)
-    return StrictHeaders(Guard(bounded, host=host, port=port, token=token))
+    return StrictHeaders(Guard(bounded, host=host, port=port, token=token, allowed=allowed))

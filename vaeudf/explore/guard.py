@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -37,6 +37,7 @@ class Guard:
         host: str,
         port: int,
         token: str | None,
+        allowed: Collection[str] = (),
     ) -> None:
         """Stand before an app.
 
@@ -47,11 +48,15 @@ class Guard:
             token: What every request must know; None for a service that only its own machine
                 reaches. There the name that it is asked by is checked instead: another one is a
                 page of somebody else's, whose name has been made to lead here (DNS rebinding).
+            allowed: Further names that it may be asked by, those that a proxy has for browsers. The
+                proxy may hand them on as the host, or another name that is known here.
         """
         self._app = app
         self._token = token
         self._cookie = f"vaeudf_{port}"  # cookies do not tell ports apart
-        self._hosts = {"localhost", "127.0.0.1", "[::1]", f"[{host}]" if ":" in host else host}
+        own = f"[{host}]" if ":" in host else host
+        self._allowed = {name.lower() for name in allowed}
+        self._hosts = {"localhost", "127.0.0.1", "[::1]", own.lower()} | self._allowed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand a request on, or refuse it."""
@@ -91,19 +96,19 @@ class Guard:
         return None
 
     def _check_host(self, hosts: list[str]) -> None:
-        name = hosts[0].rsplit(":", 1)[0] if len(hosts) == 1 else ""
-        name = hosts[0] if hosts and hosts[0].endswith("]") else name
+        name = _without_port(hosts[0]) if len(hosts) == 1 else ""
         # With a token, the service may have any name, and a page of others' does not know it.
-        if self._token is None and name.lower() not in self._hosts:
+        if self._token is None and name not in self._hosts:
             raise Refused(
                 403,
                 f"the request is for host {', '.join(hosts) or 'none'}; expected "
-                f"{', '.join(sorted(self._hosts))}. Open the address that the service printed.",
+                f"{', '.join(sorted(self._hosts))}. Open the address that the service "
+                "printed; for a proxy's name, start it with --allow-host NAME.",
             )
 
     def _check_origin(self, headers: Headers, *, is_entry: bool) -> None:
         origin, host = headers.get("origin"), headers.get("host", "")
-        foreign = origin is not None and urlsplit(origin).netloc.lower() != host.lower()
+        foreign = origin is not None and not self._is_ours(origin, host)
         # A link on somebody's page may lead to ours, but no page may use the API behind it.
         foreign = foreign or (
             not is_entry and headers.get("sec-fetch-site", "none") in ("cross-site", "same-site")
@@ -112,11 +117,23 @@ class Guard:
             raise Refused(
                 403,
                 f"the request comes from a page of {origin or 'another site'}; expected one of "
-                f"{host}. Pages of other sites may not use this service.",
+                f"{host}. Pages of other sites may not use this service; for a proxy's name, start "
+                "it with --allow-host NAME.",
             )
+
+    def _is_ours(self, origin: str, host: str) -> bool:
+        """Whether a page is of this service, to which a proxy may have given another name."""
+        netloc = urlsplit(origin).netloc.lower()
+        return netloc == host.lower() or _without_port(netloc) in self._allowed
 
     def _is_token(self, given: str) -> bool:
         return hmac.compare_digest(given.encode(), (self._token or "").encode())
+
+
+def _without_port(host: str) -> str:
+    """Return a host's name, in small letters."""
+    lower = host.lower()
+    return lower if lower.endswith("]") else lower.rsplit(":", 1)[0]
 
 
 def _tokens(headers: Headers, cookie: str) -> Iterable[str]:

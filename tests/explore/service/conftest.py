@@ -50,8 +50,9 @@ def served() -> Iterator[Callable[..., Client]]:
             stack.callback(workers.close)
             service = Service(watcher, sources)
             guard = {"host": host, "port": 8642, "token": token}
-            if "limit_of" in options:
-                guard["limit_of"] = options.pop("limit_of")
+            for name in ("limit_of", "allowed"):
+                if name in options:
+                    guard[name] = options.pop(name)
             app = guarded_app(Api(service, workers, "0.1.0"), **guard)
             client = stack.enter_context(Client(app, **options))
             client.service, client.watcher = service, watcher  # type: ignore[attr-defined]

@@ -40,6 +40,7 @@ def test_every_answer_says_what_a_page_of_ours_may_do(client, path):
 def test_a_name_that_is_made_to_lead_here_is_refused(client, host):
     text = refused(client.get("/api/health", headers={"host": host}), 403)
     assert "expected 127.0.0.1, [::1], localhost. Open the address that the service" in text
+    assert text.endswith("for a proxy's name, start it with --allow-host NAME.")
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1:9", "[::1]", "[::1]:80"])
@@ -64,7 +65,8 @@ def test_another_sites_page_may_not_ask(client, headers):
         client.post("/api/search", content=SEARCH["content"], headers=JSON | headers),
     ):
         text = refused(answer, 403)
-        assert text.endswith("Pages of other sites may not use this service.")
+        assert "Pages of other sites may not use this service; for a proxy's name, start it" in text
+        assert text.endswith("with --allow-host NAME.")
 
 
 def test_our_own_page_may_ask(client):
@@ -75,6 +77,34 @@ def test_our_own_page_may_ask(client):
 
 def test_a_link_elsewhere_may_lead_to_the_page(client):
     assert client.get("/", headers={"sec-fetch-site": "cross-site"}).status_code != 403
+
+
+# ---- behind a proxy
+
+
+@pytest.mark.parametrize("host", ["studio.example", "Studio.Example:443", "127.0.0.1:8642"])
+def test_a_proxy_may_keep_its_name_or_give_ours(served, shop_table, host):
+    client = served(shop_table, allowed=["STUDIO.example"])
+    own = JSON | {"host": host, "origin": "https://studio.example", "sec-fetch-site": "same-origin"}
+    answer = client.post("/api/search", content=SEARCH["content"], headers=own)
+    assert answer.status_code == 200
+    for foreign in ("https://evil.example", "https://studio.example.evil", "null"):
+        answer = client.post(
+            "/api/search", content=SEARCH["content"], headers=own | {"origin": foreign}
+        )
+        assert "comes from a page of" in refused(answer, 403)
+    answer = client.get("/api/health", headers={"host": "evil.example"})
+    assert "expected 127.0.0.1, [::1], localhost, studio.example." in refused(answer, 403)
+
+
+def test_a_proxy_may_ask_a_service_that_has_a_token(served, shop_table):
+    client = served(shop_table, token=TOKEN, host="0.0.0.0", allowed=["studio.example"])
+    own = JSON | {"origin": "https://studio.example", "cookie": f"vaeudf_8642={TOKEN}"}
+    answer = client.post("/api/search", content=SEARCH["content"], headers=own)
+    assert answer.status_code == 200
+    without = {name: value for name, value in own.items() if name != "cookie"}
+    answer = client.post("/api/search", content=SEARCH["content"], headers=without)
+    assert "does not have its token" in refused(answer, 403)
 
 
 # ---- a service that other machines reach
