@@ -118,6 +118,7 @@ def _export(options: Explore, path: str, began: float) -> Summary:
     table = open_posteriors(options.table, options.version)
     check_exportable(table.num_items)
     _check_named(options, table)
+    log.info("loading %s: %s items …", options.table, f"{table.num_items:,}")
     loaded = LoadedTable.load(table, cache=None)
     served = Served(loaded, _sources(options), None)
     with without_warnings():
