@@ -183,7 +183,7 @@ def test_what_is_there_stays(page_shop, exported, tmp_path):
 
 
 def test_what_does_not_go_with_it():
-    with pytest.raises(InputError, match="host, port, open and cache do not go with it"):
+    with pytest.raises(InputError, match="host, allow-host, port, open and cache do not"):
         options("--table", "t", "--export", "page.html", "--open")
     with pytest.raises(InputError, match="overwrite goes with --export"):
         options("--table", "t", "--overwrite")
@@ -221,7 +221,7 @@ def test_what_a_page_lacks_is_said(page_shop, tmp_path, caplog):
     lost = page_shop.items.ids[3]
     (Path(gone) / lost).unlink()
     page = tmp_path / "page.html"
-    with caplog.at_level("WARNING"):
+    with caplog.at_level("INFO"):
         explore(
             options(
                 *("--table", str(tmp_path / "posteriors"), "--export", str(page)),
@@ -229,5 +229,12 @@ def test_what_a_page_lacks_is_said(page_shop, tmp_path, caplog):
             )
         )
     assert "1 of 60 items have no picture" in caplog.text
+    # What takes seconds is told of before.
+    assert [line for line in caplog.messages if line.endswith("…")] == [
+        f"loading {tmp_path / 'posteriors'}: 60 items …",
+        "loading the model …",
+        "fitting what z decodes to …",
+        "reading 60 pictures, of up to 224 pixels …",
+    ]
     data = json.loads(page.read_text("utf-8").split('id="data">')[1].split("</script>")[0])
     assert [data["ids"][row] for row, one in enumerate(data["pictures"]) if one is None] == [lost]

@@ -6,7 +6,6 @@ import shlex
 from collections import Counter
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
@@ -186,15 +185,6 @@ def test_what_a_hit_says(loaded, posteriors, items):
         assert hit.misfit + hit.volume == near_score(hit.log_likelihood, log_var, dims=3)
     assert ask(loaded, z=Z, columns=[]).hits[0].columns == {}
     assert list(ask(loaded, z=Z).hits[0].columns) == list(loaded.names)
-
-
-def test_where_its_picture_is(tmp_path):
-    rows = {"item_id": ["a/ü &?.png"], "mu": [[0.0, 1.0]], "log_var": [[0.0, 0.0]]}
-    rows |= {"source_version": ["v"]}
-    publish_rows(str(tmp_path / "t"), "run", pa.table(rows), "m")
-    (hit,) = ask(load(str(tmp_path / "t")), z=[0, 0]).hits
-    assert hit.picture == "/api/picture?id=a%2F%C3%BC%20%26%3F.png&version=1"
-    assert hit.columns == {}
 
 
 def test_the_candidates_of_a_ranking_by_pictures(loaded):

@@ -17,7 +17,16 @@ from tests.support.loaded import ask, by_row, load
 from tests.support.tables import matrix
 from tests.support.tolerances import FUNCTION, assert_same_float64
 from vaeudf.errors import InputError
-from vaeudf.explore.columns import CategoryColumn, NumberColumn, OtherColumn, ValueCount
+from vaeudf.explore.columns import (
+    CategoryColumn,
+    DateColumn,
+    NumberColumn,
+    OtherColumn,
+    TimestampColumn,
+    ValueCount,
+    describe,
+)
+from vaeudf.explore.filters import Filters
 from vaeudf.explore.loaded_table import LoadedTable
 from vaeudf.search.index import PosteriorIndex
 from vaeudf.table.open import open_posteriors
@@ -121,12 +130,21 @@ def test_principal_components(population):
 def test_what_the_columns_hold(population):
     stock, brand, seen, price, sizes = load(population.table).columns
     numbers = [n for n in population.items["stock"].to_pylist() if n is not None]
-    assert stock == NumberColumn(name="stock", low=min(numbers), high=max(numbers), integers=True)
+    assert stock == NumberColumn(
+        name="stock",
+        low=min(numbers),
+        high=max(numbers),
+        integers=True,
+        nulls=3_000 - len(numbers),
+    )
     brands = [b for b in population.items["brand"].to_pylist() if b is not None]
     counts = sorted({ValueCount(b, brands.count(b)) for b in brands}, key=lambda one: -one.count)
     assert isinstance(brand, CategoryColumn)
     assert (list(brand.values), brand.nulls) == (counts, 3_000 - len(brands))
-    assert seen == OtherColumn(name="seen", type="timestamp[us, tz=UTC]")
+    times = [t for t in population.items["seen"].to_pylist() if t is not None]
+    low, high = (end.replace(tzinfo=None).isoformat(" ") for end in (min(times), max(times)))
+    nulls = 3_000 - len(times)
+    assert seen == TimestampColumn(name="seen", low=low, high=high, nulls=nulls)
     prices = [p for p in population.items["price"].to_pylist() if p is not None]
     assert isinstance(price, NumberColumn)
     assert (price.low, price.high, price.integers) == (
@@ -155,9 +173,46 @@ def test_columns_of_many_values_of_truth_and_of_nothing(tmp_path):
     assert ok == CategoryColumn(
         name="ok", values=(ValueCount(False, 20), ValueCount(True, 20)), nulls=20
     )
-    assert empty == NumberColumn(name="empty", low=None, high=None, integers=False)
+    assert empty == NumberColumn(name="empty", low=None, high=None, integers=False, nulls=60)
     assert none == CategoryColumn(name="none", values=(), nulls=60)
-    assert half == NumberColumn(name="half", low=0.5, high=0.5, integers=False)
+    assert half == NumberColumn(name="half", low=0.5, high=0.5, integers=False, nulls=40)
+
+
+NANOS = 1_706_690_000_123_456_789
+LATE = "2024-01-31 08:33:20.123456"
+EARLY = "1969-12-31 23:59:59.999999"
+MOMENTS = [
+    (pa.timestamp("s"), NANOS // 10**9, "2024-01-31 08:33:20", "2024-01-31 08:33:20"),
+    (pa.timestamp("ms"), NANOS // 10**6, LATE[:-3] + "000", LATE[:-3] + "000"),
+    (pa.timestamp("us"), NANOS // 10**3, LATE, LATE),
+    (pa.timestamp("ns"), NANOS, LATE, LATE[:-1] + "7"),
+    (pa.timestamp("ns", "UTC"), NANOS, LATE, LATE[:-1] + "7"),
+    (pa.timestamp("us", "+02:00"), -1, EARLY, EARLY),
+    (pa.timestamp("ns"), -1, EARLY, "1970-01-01 00:00:00"),
+    (pa.timestamp("s"), 253_402_300_800, None, None),
+    (pa.date32(), 19_753, "2024-01-31", "2024-01-31"),
+    (pa.date64(), 19_753 * 86_400_000, "2024-01-31", "2024-01-31"),
+    (pa.date32(), 2_932_897, None, None),
+    (pa.date32(), None, None, None),
+    (pa.timestamp("us"), None, None, None),
+]
+
+
+@pytest.mark.parametrize(("kind", "stored", "low", "high"), MOMENTS)
+def test_ends_of_days_and_times_are_what_conditions_have(kind, stored, low, high):
+    """Between its ends, a column has all of its items."""
+    whole = pa.int32() if kind == pa.date32() else pa.int64()
+    values = pa.chunked_array([pa.array([None, stored], whole).cast(kind)])
+    column = describe("seen", values)
+    is_day = pa.types.is_date(kind)
+    expected = DateColumn if is_day else TimestampColumn
+    nulls = 1 + (stored is None)
+    assert column == expected(name="seen", low=low, high=high, nulls=nulls)
+    if low is not None:
+        word = "DATE" if is_day else "TIMESTAMP"
+        where = f"seen >= {word} '{low}' AND seen <= {word} '{high}'"
+        matching = Filters(pa.table({"seen": values})).matching(where)
+        assert matching.tolist() == [False, True]
 
 
 def test_what_is_kept_is_mapped_the_next_time(population, tmp_path, monkeypatch):
@@ -179,6 +234,26 @@ def test_what_is_damaged_is_made_again(population, tmp_path, caplog, name):
     expected = ask(load(population.table, tmp_path), z=[0, 0, 0]).hits
     (file,) = tmp_path.rglob(name)
     file.write_bytes(file.read_bytes()[:100])
+    with caplog.at_level(logging.WARNING):
+        assert ask(load(population.table, tmp_path), z=[0, 0, 0]).hits == expected
+    assert "is damaged" in caplog.text and "is made again" in caplog.text
+    caplog.clear()
+    load(population.table, tmp_path)
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    "name", ["items.arrow", "order.npy", "facts.json", "mu.npy", "psi.npy", "checksums.json"]
+)
+def test_damage_that_leaves_files_as_long_as_they_were_is_noticed(
+    population, tmp_path, caplog, name
+):
+    expected = ask(load(population.table, tmp_path), z=[0, 0, 0]).hits
+    (file,) = tmp_path.rglob(name)
+    content = bytearray(file.read_bytes())
+    # In the middle, where no reader looks for what a file is.
+    content[len(content) * 2 // 3] ^= 1
+    file.write_bytes(content)
     with caplog.at_level(logging.WARNING):
         assert ask(load(population.table, tmp_path), z=[0, 0, 0]).hits == expected
     assert "is damaged" in caplog.text and "is made again" in caplog.text

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import base64
+import os
 import re
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -11,11 +16,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.support.jobs import ROOT
 from tests.support.loaded import load
 from tests.support.tolerances import assert_within
 from vaeudf.errors import InputError
 from vaeudf.explore import map as maps
 from vaeudf.explore.map import colors, make_map
+from vaeudf.explore.umap_places import MapFailed
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +123,91 @@ def test_one_dimension_and_one_item(tmp_path):
 
 
 def test_umap_is_another_packages(loaded, monkeypatch):
-    monkeypatch.setattr(maps, "find_spec", lambda name: None)
+    monkeypatch.setattr("vaeudf.explore.umap_places.find_spec", lambda name: None)
     assert make_map(loaded).description.methods == ("pca",)
     with pytest.raises(InputError, match="needs its package; pip install umap-learn, or take pca"):
         make_map(loaded, "umap")
+
+
+@pytest.fixture
+def stand_in(tmp_path, monkeypatch):
+    """Give a package of the name umap, for this process and those that it starts."""
+
+    def write(work: str) -> None:
+        (tmp_path / "umap.py").write_text(
+            "class UMAP:\n"
+            "    def __init__(self, **options): pass\n"
+            f"    def fit_transform(self, mu): {work}\n"
+        )
+        monkeypatch.syspath_prepend(str(tmp_path))
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    return write
+
+
+def test_what_umap_gives_is_drawn(loaded, stand_in):
+    stand_in("return mu[:, 1:] * [1, 2]")
+    drawn = make_map(loaded, "umap")
+    assert (drawn.description.method, drawn.description.methods) == ("umap", ("pca", "umap"))
+    assert (drawn.description.axes, drawn.description.mean) == (None, None)
+    expected = loaded.posteriors(drawn.rows)[0][:, 1:].astype(float) * [1, 2]
+    x0, x1, y0, y1 = drawn.description.bounds
+    assert_within(places(drawn), expected, max(x1 - x0, y1 - y0) / 65_535, why="rounded")
+
+
+@pytest.mark.parametrize(
+    ("work", "reason"),
+    [
+        ("raise MemoryError('no room')", "MemoryError: no room"),
+        ("import os; os._exit(9)", "it ended with 9"),
+    ],
+)
+def test_umap_that_fails_is_told(loaded, stand_in, work, reason):
+    stand_in(work)
+    with pytest.raises(MapFailed) as caught:
+        make_map(loaded, "umap")
+    assert str(caught.value) == f"the map by UMAP could not be made ({reason}); take pca."
+
+
+def test_umap_ends_with_the_service(loaded, stand_in, tmp_path):
+    stand_in(
+        "import os, pathlib, time; "
+        f"pathlib.Path({str(tmp_path)!r}, 'pid').write_text(str(os.getpid())); time.sleep(300)"
+    )
+    program = (
+        "import os, threading, time, pathlib, numpy as np\n"
+        "from vaeudf.explore.umap_places import umap_places\n"
+        "threading.Thread(target=umap_places, args=(np.zeros((3, 2)),), daemon=True).start()\n"
+        f"pid = pathlib.Path({str(tmp_path / 'pid')!r})\n"
+        "while not (pid.is_file() and pid.read_text()): time.sleep(0.01)\n"
+        "os._exit(0)\n"
+    )
+    path = os.pathsep.join((str(tmp_path), str(ROOT)))
+    subprocess.run(
+        [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": path}, check=True
+    )
+    pid = int((tmp_path / "pid").read_text())
+    deadline = time.monotonic() + 30
+    while Path(f"/proc/{pid}/stat").exists() and time.monotonic() < deadline:
+        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+            return  # ended, and only not yet waited for by whoever took it over
+        time.sleep(0.02)
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_map_by_umap(tmp_path):
+    pytest.importorskip("umap", reason="umap-learn is not installed")
+    rng = np.random.default_rng(3)
+    groups = np.repeat([0, 1], 40)
+    mu = rng.normal(size=(80, 4)) + 20 * groups[:, None]
+    rows = {"item_id": [f"{group}-{i}" for i, group in enumerate(groups)]}
+    rows |= {"mu": mu.tolist(), "log_var": np.zeros((80, 4)).tolist()}
+    pq.write_table(pa.table(rows), tmp_path / "a.parquet")
+    loaded = load(str(tmp_path))
+    drawn = make_map(loaded, "umap")
+    found = places(drawn)
+    group = np.array([loaded.ids[int(row)].as_py()[0] == "1" for row in drawn.rows])
+    # Two heaps far apart stay apart.
+    centres = np.stack([found[group == one].mean(axis=0) for one in (False, True)])
+    apart = np.linalg.norm(found[:, None] - centres, axis=2)
+    np.testing.assert_array_equal(apart.argmin(axis=1), group)

@@ -11,7 +11,17 @@ import pyarrow as pa
 
 from tests.support.loaded import ask, load
 from tests.support.versions import publish_rows, put
+from vaeudf.explore.loaded_table import LoadedTable
 from vaeudf.explore.watching import Watcher
+
+
+class Clock:
+    """Tells the time that it is set to."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 def rows(*ids: str) -> pa.Table:
@@ -57,21 +67,52 @@ def test_without_a_new_version_nothing_is_loaded(tmp_path):
 def test_a_version_that_cannot_be_loaded_is_told_of_once(tmp_path, caplog):
     uri = str(tmp_path / "t")
     publish_rows(uri, "one", rows("a", "bb"), "m")
-    watcher = Watcher(load(uri), cache=None)
+    clock = Clock()
+    watcher = Watcher(load(uri), cache=None, clock=clock)
     publish_rows(uri, "two", rows("ccc"), "m")
     (damaged,) = Path(uri, "two").glob("*.parquet")
     whole = damaged.read_bytes()
     damaged.write_bytes(b"")
     with caplog.at_level(logging.WARNING):
         watcher.look()
+        clock.now += 1000
         watcher.look()
     assert caplog.text.count("cannot be loaded") == 1
     assert "version 1 is served on" in caplog.text
     assert "cannot be read as Parquet" in watcher.failure
     assert found(watcher.current()) == ["a", "bb"]
     damaged.write_bytes(whole)
+    clock.now += 1000
     watcher.look()
     assert (watcher.failure, found(watcher.current())) == (None, ["ccc"])
+
+
+def test_a_version_that_cannot_be_loaded_is_tried_after_growing_pauses(tmp_path, monkeypatch):
+    uri, clock, tried = str(tmp_path / "t"), Clock(), []
+    publish_rows(uri, "one", rows("a", "bb"), "m")
+    watcher = Watcher(load(uri), cache=None, clock=clock)
+
+    def fail(table, **options):
+        tried.append((table.version, clock.now))
+        raise OSError("damaged")
+
+    monkeypatch.setattr(LoadedTable, "load", fail)
+    publish_rows(uri, "two", rows("ccc"), "m")
+    for clock.now in range(0, 2400, 20):
+        watcher.look()
+        assert watcher.failure == "damaged"
+    # After 20 seconds, and after twice as long each time, up to ten minutes.
+    assert tried == [(2, at) for at in (0, 20, 60, 140, 300, 620, 1220, 1820)]
+    # Another version is tried at once, and after the first pause again.
+    tried.clear()
+    publish_rows(uri, "three", rows("dddd"), "m")
+    for clock.now in range(2400, 2480, 20):
+        watcher.look()
+    assert tried == [(3, at) for at in (2400, 2420, 2460)]
+    monkeypatch.undo()
+    clock.now = 2540
+    watcher.look()
+    assert (watcher.failure, found(watcher.current())) == (None, ["dddd"])
 
 
 def test_a_table_that_vanishes_is_served_on(tmp_path):

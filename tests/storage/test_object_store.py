@@ -14,8 +14,6 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import numpy as np
 import pyarrow as pa
@@ -24,10 +22,10 @@ import pytest
 from pyarrow import fs
 
 import vaeudf
-from tests.cluster.standalone import free_port
 from tests.support.chunks import rows as chunk
 from tests.support.files import SAMPLES
 from tests.support.jobs import ROOT
+from tests.support.object_store import make_bucket, object_store
 from tests.support.scene import png
 from vaeudf.catalog.kinds import of_kind
 from vaeudf.catalog.named_files import MISSING, look_up_all
@@ -61,41 +59,14 @@ N = 3
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    # A process of its own: delta-rs waits for some answers with Python's lock in its hand.
-    port = str(free_port())
-    command = [sys.executable, "-m", "moto.server", "--host", "127.0.0.1", "--port", port]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        url = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                urlopen(f"{url}/moto-api", timeout=5).close()
-                break
-            except URLError:
-                assert process.poll() is None and time.monotonic() < deadline
-                time.sleep(0.1)
+    with object_store() as url:
         yield url
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 @pytest.fixture
 def bucket(server, monkeypatch, request) -> str:
     """The URI of an empty bucket."""
-    import boto3
-
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "someone",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": server,
-    }.items():
-        monkeypatch.setenv(name, value)
-    name = f"shop-{abs(hash(request.node.name))}"
-    boto3.client("s3", region_name="us-east-1").create_bucket(Bucket=name)
-    return f"s3://{name}"
+    return make_bucket(server, monkeypatch, request.node.name)
 
 
 @pytest.fixture(

@@ -10,6 +10,15 @@ from typing import Any
 import httpx
 
 
+def refused(answer: httpx.Response, status: int) -> str:
+    """Check that an answer is a refusal, and return what it says."""
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/json"
+    [(name, text)] = answer.json().items()
+    assert name == "error"
+    return text
+
+
 class Client:
     """Requests to an app, one after the other or together, in one event loop."""
 
@@ -49,6 +58,10 @@ class Client:
             return await asyncio.gather(*sent)
 
         return self._loop.run_until_complete(send())
+
+    async def send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Send a request, in what :meth:`run` runs."""
+        return await self._client.request(method, path, **options)
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self._loop.run_until_complete(work)

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 import uvicorn
 
-from vaeudf.explore.api import Api, body_limit
-from vaeudf.explore.guard import Guard
+from vaeudf.explore.api import Api
+from vaeudf.explore.app import guarded_app
 from vaeudf.explore.loaded_table import LoadedTable
 from vaeudf.explore.server import listen
 from vaeudf.explore.service import Service, Sources
@@ -27,7 +27,7 @@ def live(table: str) -> Iterator[str]:
     with listen("127.0.0.1", 0) as listening:
         port = listening.getsockname()[1]
         api = Api(Service(watcher, Sources()), workers, "0.1.0")
-        app = Guard(api.app(), host="127.0.0.1", port=port, token=None, limit_of=body_limit)
+        app = guarded_app(api, host="127.0.0.1", port=port, token=None)
         server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None))
         thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()

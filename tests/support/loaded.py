@@ -9,7 +9,8 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from vaeudf.explore.hits import Answer, search
+from vaeudf.explore.answers import Answer
+from vaeudf.explore.hits import search
 from vaeudf.explore.loaded_table import LoadedTable
 from vaeudf.explore.queries import SearchRequest
 from vaeudf.table.open import open_posteriors
@@ -22,7 +23,7 @@ def load(uri: str, cache: Path | None = None) -> LoadedTable:
 def ask(table: LoadedTable, **request: Any) -> Answer:
     """What the service answers to a request in JSON."""
     text = msgspec.json.encode(request)
-    return search(table, msgspec.json.decode(text, type=SearchRequest))
+    return search(table, msgspec.json.decode(text, type=SearchRequest), "/pictures/{}".format)
 
 
 def by_row(table: LoadedTable, items: pa.Table) -> pa.Table:

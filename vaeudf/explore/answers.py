@@ -1,14 +1,17 @@
-"""What the API answers, beside the answers to searches and the map."""
+"""What the API answers, beside the map."""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from vaeudf.explore.columns import Column
 from vaeudf.explore.components import Components
 from vaeudf.explore.dimensions import DimensionStatistics
+
+Number = float | UnsetType
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -113,6 +116,83 @@ class TableDescription(msgspec.Struct, frozen=True, kw_only=True):
     tolerance: float
 
 
+class Cost(msgspec.Struct, frozen=True):
+    """What a dimension costs a hit.
+
+    Attributes:
+        dimension: Which.
+        nats: By how much its misfit lowers the log-likelihood; below 0 in some blends.
+    """
+
+    dimension: int
+    nats: float
+
+
+class Hit(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """An item that was found; it has its score under the name of the score.
+
+    Attributes:
+        item_id: The item.
+        rank: From 1.
+        row: Its number in this version.
+        mu: Its mean, n numbers.
+        columns: Its payload.
+        picture: Where its picture is, below the service's root.
+        log_likelihood: By this score: log q(z|x), nats; and so for the scores that follow.
+        misfit: What the distance from the mean adds to the log-likelihood, nats.
+        volume: What the item's widths add to it.
+        costliest: The dimensions that cost most.
+        log_p_x_given_z: How likely the decoder takes the item's picture to be, nats; re-ranked.
+        picture_error: Mean squared difference of its picture from what z decodes to; re-ranked.
+        candidate_rank: The rank before it was ranked again.
+    """
+
+    item_id: str
+    rank: int
+    row: int
+    mu: list[float]
+    columns: dict[str, Any]
+    picture: str
+    log_likelihood: Number = UNSET
+    mahalanobis: Number = UNSET
+    euclidean: Number = UNSET
+    kl: Number = UNSET
+    reverse_kl: Number = UNSET
+    jeffreys: Number = UNSET
+    wasserstein2: Number = UNSET
+    bhattacharyya: Number = UNSET
+    mls: Number = UNSET
+    misfit: Number = UNSET
+    volume: Number = UNSET
+    costliest: list[Cost] | UnsetType = UNSET
+    log_p_x_given_z: Number = UNSET
+    picture_error: Number = UNSET
+    candidate_rank: int | UnsetType = UNSET
+
+
+class Answer(msgspec.Struct, kw_only=True):
+    """The answer to a search.
+
+    Attributes:
+        version: Of the table.
+        score: What hits are ranked by.
+        matching: How many items fulfil the condition.
+        here: How many items are expected at z (:class:`vaeudf.explore.density.Density`); null
+            unless it was asked with a point z.
+        hits: The hits, best first; with ``rerank``, the candidates.
+        command: The command that asks the same.
+        seconds: What it took.
+    """
+
+    version: int | None
+    score: str
+    matching: int
+    here: float | None
+    hits: list[Hit]
+    command: str
+    seconds: float
+
+
 class Item(msgspec.Struct, frozen=True, kw_only=True):
     """An item of the table.
 
@@ -129,6 +209,10 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     log_var: list[float]
     columns: dict[str, Any]
     picture: str
+
+
+MOST_DECODED = 64
+"""So many points are decoded at a time."""
 
 
 class Points(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

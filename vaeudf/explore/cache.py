@@ -11,17 +11,28 @@ import hashlib
 import os
 import shutil
 import time
+import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
+
+from vaeudf.errors import VaeUdfError
 from vaeudf.storage.locations import filesystem
 from vaeudf.storage.outputs import replacing
 from vaeudf.table.open import PosteriorTable
 
-_FORMAT = "1"
+_FORMAT = "3"
 _KEPT = 2
 _SECONDS_OF_WRITING = 24 * 3600.0
+_CHECKSUMS = "checksums.json"
+_BYTES_AT_A_TIME = 2**22
+
+
+class Damaged(VaeUdfError):
+    """A kept version is not what was written."""
 
 
 def default_folder() -> Path:
@@ -55,7 +66,25 @@ class VersionCache:
         with replacing(str(self.folder)) as staging:
             Path(staging).mkdir(mode=0o700)
             write(Path(staging))
+            found = _checksums(Path(staging))
+            (Path(staging) / _CHECKSUMS).write_bytes(msgspec.json.encode(found))
         self._forget_older()
+
+    def verify(self) -> None:
+        """Read all files of the version, which must be as they were written.
+
+        A version of a million items, 250 MB, takes some 0.15 seconds of a core.
+
+        Raises:
+            Damaged: One is not.
+            OSError: One cannot be read.
+        """
+        known = msgspec.json.decode((self.folder / _CHECKSUMS).read_bytes(), type=dict[str, int])
+        found = _checksums(self.folder)
+        found.pop(_CHECKSUMS, None)
+        for name in sorted(known.keys() | found.keys()):
+            if known.get(name) != found.get(name):
+                raise Damaged(f"{name} is not as it was written")
 
     def forget(self) -> None:
         """Remove the version, such as one that is damaged."""
@@ -69,6 +98,24 @@ class VersionCache:
         left = [one for one in half_made if _modified(one) < time.time() - _SECONDS_OF_WRITING]
         for one in left + whole[: max(0, len(whole) - (_KEPT - 1))]:
             shutil.rmtree(one, ignore_errors=True)
+
+
+def _checksums(folder: Path) -> dict[str, int]:
+    """Return the CRC-32 of each file, by its path below the folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    with ThreadPoolExecutor() as pool:
+        sums = pool.map(_checksum, files)
+        return {
+            path.relative_to(folder).as_posix(): one for path, one in zip(files, sums, strict=True)
+        }
+
+
+def _checksum(path: Path) -> int:
+    found = 0
+    with path.open("rb", buffering=0) as file:
+        while part := file.read(_BYTES_AT_A_TIME):
+            found = zlib.crc32(part, found)
+    return found
 
 
 def _modified(folder: Path) -> float:

@@ -1,8 +1,13 @@
-"""What a table's payload columns hold, as filters are made from it."""
+"""What a table's payload columns hold, as filters are made from it.
+
+A column of one value says so: its ends are the same, or its values one, and ``nulls`` tells whether
+all items have it.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+import datetime
+from contextlib import suppress
 
 import msgspec
 import pyarrow as pa
@@ -33,12 +38,49 @@ class NumberColumn(msgspec.Struct, frozen=True, tag_field="kind", tag="number", 
         low: The least; None if there is none.
         high: The greatest.
         integers: Whether all are whole numbers.
+        nulls: Items without a finite value.
     """
 
     name: str
     low: float | None
     high: float | None
     integers: bool
+    nulls: int
+
+
+class DateColumn(msgspec.Struct, frozen=True, tag_field="kind", tag="date", kw_only=True):
+    """A column of days.
+
+    Attributes:
+        name: Of the column.
+        low: The first, such as ``2024-01-31``, as conditions in SQL have it: ``DATE '2024-01-31'``.
+            None if there is none, or it is not of the years 1 to 9999.
+        high: The last.
+        nulls: Items without a value.
+    """
+
+    name: str
+    low: str | None
+    high: str | None
+    nulls: int
+
+
+class TimestampColumn(msgspec.Struct, frozen=True, tag_field="kind", tag="timestamp", kw_only=True):
+    """A column of points in time.
+
+    Attributes:
+        name: Of the column.
+        low: The first, such as ``2024-01-31 08:30:00``, in UTC, as conditions in SQL have it:
+            ``TIMESTAMP '2024-01-31 08:30:00'``; the last whole microsecond that is not after it.
+            None if there is none, or it is not of the years 1 to 9999.
+        high: The last, as the first whole microsecond that is not before it.
+        nulls: Items without a value.
+    """
+
+    name: str
+    low: str | None
+    high: str | None
+    nulls: int
 
 
 class CategoryColumn(msgspec.Struct, frozen=True, tag_field="kind", tag="category", kw_only=True):
@@ -67,8 +109,7 @@ class OtherColumn(msgspec.Struct, frozen=True, tag_field="kind", tag="text", kw_
     type: str
 
 
-Column = NumberColumn | CategoryColumn | OtherColumn
-Kind = Literal["number", "category", "text"]
+Column = NumberColumn | DateColumn | TimestampColumn | CategoryColumn | OtherColumn
 
 
 def describe(name: str, values: pa.ChunkedArray) -> Column:
@@ -78,6 +119,12 @@ def describe(name: str, values: pa.ChunkedArray) -> Column:
     kind = values.type
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         return _numbers(name, values, kind)
+    if pa.types.is_date(kind):
+        ends = _ends(values.cast(pa.date32()), pa.int32())
+        low, high = (None if end is None else _day(end) for end in ends)
+        return DateColumn(name=name, low=low, high=high, nulls=values.null_count)
+    if pa.types.is_timestamp(kind):
+        return _times(name, values, kind)
     if pa.types.is_boolean(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind):
         if pc.count_distinct(values.slice(0, _FIRST)).as_py() > MOST_VALUES + 1:
             # Most columns of many values show it at once, and need not be counted.
@@ -100,4 +147,36 @@ def _numbers(name: str, values: pa.ChunkedArray, kind: pa.DataType) -> NumberCol
         values = pc.if_else(pc.is_finite(values), values, None)
     ends = pc.min_max(values).as_py()
     low, high = (None if end is None else float(end) for end in (ends["min"], ends["max"]))
-    return NumberColumn(name=name, low=low, high=high, integers=whole)
+    return NumberColumn(name=name, low=low, high=high, integers=whole, nulls=values.null_count)
+
+
+def _times(name: str, values: pa.ChunkedArray, kind: pa.TimestampType) -> TimestampColumn:
+    low, high = _ends(values, pa.int64())
+    per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[kind.unit]
+    return TimestampColumn(
+        name=name,
+        low=None if low is None else _moment(low * 10**6 // per_second),
+        high=None if high is None else _moment(-(-high * 10**6 // per_second)),
+        nulls=values.null_count,
+    )
+
+
+def _ends(values: pa.ChunkedArray, whole: pa.DataType) -> tuple[int | None, int | None]:
+    """Return the least and the greatest value as the whole numbers that they are stored as."""
+    ends = pc.min_max(values.cast(whole)).as_py()
+    return ends["min"], ends["max"]
+
+
+def _day(number: int) -> str | None:
+    """Return a day, by its number from 1970 on, as SQL has it."""
+    with suppress(OverflowError):
+        return (datetime.date(1970, 1, 1) + datetime.timedelta(days=number)).isoformat()
+    return None
+
+
+def _moment(microseconds: int) -> str | None:
+    """Return a point in time, in microseconds from 1970 on, as SQL has it."""
+    with suppress(OverflowError):
+        since = datetime.timedelta(microseconds=microseconds)
+        return (datetime.datetime(1970, 1, 1) + since).isoformat(" ")
+    return None

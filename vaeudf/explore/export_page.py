@@ -22,6 +22,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from tqdm import tqdm
 
 from vaeudf.errors import InputError
 from vaeudf.explore.columns import CategoryColumn, NumberColumn
@@ -73,9 +74,11 @@ def page_of(served: ServedVersion) -> str:
     check_exportable(served.loaded.num_items)
     fit = None
     if served.model.why_not_decode is None:
+        log.info("loading the model …")
         # What the model can do is known once it is loaded.
         served.model.load()
     if served.model.why_not_decode is None:
+        log.info("fitting what z decodes to …")
         fit = _fit(served)
     else:
         log.warning("The page has no picture of z: %s", served.model.why_not_decode)
@@ -117,7 +120,9 @@ def _pictures(served: ServedVersion) -> list[list[str] | None]:
     found: list[list[str] | None] = []
     for side in _SIDES:
         found, size = [], 0
-        for row in range(served.loaded.num_items):
+        count = served.loaded.num_items
+        log.info("reading %s pictures, of up to %d pixels …", f"{count:,}", side)
+        for row in tqdm(range(count), "reading", unit=" pictures", leave=False, disable=None):
             try:
                 file = served.pictures.thumbnail(row, side)
             except NoPicture:

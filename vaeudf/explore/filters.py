@@ -208,9 +208,18 @@ def _stop(connection: duckdb.DuckDBPyConnection, done: threading.Event) -> None:
 
 
 def _as_spark_compares(items: pa.Table) -> pa.Table:
-    """Return columns whose comparisons are those of Spark: a float with a decimal as doubles."""
+    """Return columns whose comparisons are those of Spark: a float with a decimal as doubles.
+
+    Spark's times are of whole microseconds, and DuckDB compares those of nanoseconds with no others
+    that have a time zone.
+    """
     for place, field in enumerate(items.schema):
-        if pa.types.is_float32(field.type) or pa.types.is_float16(field.type):
+        kind = field.type
+        if pa.types.is_float32(kind) or pa.types.is_float16(kind):
             column = items.column(place).cast(pa.float64())
-            items = items.set_column(place, field.name, column)
+        elif pa.types.is_timestamp(kind) and kind.unit == "ns":
+            column = items.column(place).cast(pa.timestamp("us", kind.tz), safe=False)
+        else:
+            continue
+        items = items.set_column(place, field.name, column)
     return items

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 _FEATURES, _COMPONENTS = 1024, 48
 _SAMPLES, _HELD_OUT, _TOGETHER = 6_000, 300, 64
@@ -113,7 +114,11 @@ def fit_decoder(decode: Decode, latent_dim: int, far: NDArray[np.float64]) -> Fi
 def _decoded(
     decode: Decode, z: NDArray[np.float64]
 ) -> tuple[NDArray[np.float32], tuple[int, int, int]]:
-    parts = [decode(z[at : at + _TOGETHER]) for at in range(0, len(z), _TOGETHER)]
+    # A bar on a terminal, nothing in a log.
+    starts = tqdm(
+        range(0, len(z), _TOGETHER), "decoding", unit=" batches", leave=False, disable=None
+    )
+    parts = [decode(z[at : at + _TOGETHER]) for at in starts]
     height, width, channels = parts[0].shape[1:]
     levels = np.concatenate([part.reshape(len(part), -1) for part in parts])
     return levels, (height, width, channels)

@@ -1,18 +1,17 @@
-"""The answer to a search: items with their columns, and what their scores are made of."""
+"""Searches: the items that answer a request, with their columns and what scores are made of."""
 
 from __future__ import annotations
 
 import decimal
 import time
+from collections.abc import Callable
 from typing import Any
-from urllib.parse import quote
 
-import msgspec
 import numpy as np
 import pyarrow as pa
-from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
+from vaeudf.explore.answers import Answer, Cost, Hit
 from vaeudf.explore.loaded_table import LoadedTable
 from vaeudf.explore.queries import Question, SearchRequest, as_command, question
 from vaeudf.gaussian.variances import blurred
@@ -21,88 +20,16 @@ from vaeudf.query.task import explained
 from vaeudf.schema import COSTLIEST, MISFIT, VOLUME
 from vaeudf.search.per_value import most_allowed
 
-Number = float | UnsetType
 
-
-class Cost(msgspec.Struct, frozen=True):
-    """What a dimension costs a hit.
-
-    Attributes:
-        dimension: Which.
-        nats: By how much its misfit lowers the log-likelihood; below 0 in some blends.
-    """
-
-    dimension: int
-    nats: float
-
-
-class Hit(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """An item that was found; it has its score under the name of the score.
-
-    Attributes:
-        item_id: The item.
-        rank: From 1.
-        row: Its number in this version.
-        mu: Its mean, n numbers.
-        columns: Its payload.
-        picture: Where its picture is, below the service's root.
-        log_likelihood: By this score: log q(z|x), nats; and so for the scores that follow.
-        misfit: What the distance from the mean adds to the log-likelihood, nats.
-        volume: What the item's widths add to it.
-        costliest: The dimensions that cost most.
-        log_p_x_given_z: How likely the decoder takes the item's picture to be, nats; re-ranked.
-        picture_error: Mean squared difference of its picture from what z decodes to; re-ranked.
-        candidate_rank: The rank before it was ranked again.
-    """
-
-    item_id: str
-    rank: int
-    row: int
-    mu: list[float]
-    columns: dict[str, Any]
-    picture: str
-    log_likelihood: Number = UNSET
-    mahalanobis: Number = UNSET
-    euclidean: Number = UNSET
-    kl: Number = UNSET
-    reverse_kl: Number = UNSET
-    jeffreys: Number = UNSET
-    wasserstein2: Number = UNSET
-    bhattacharyya: Number = UNSET
-    mls: Number = UNSET
-    misfit: Number = UNSET
-    volume: Number = UNSET
-    costliest: list[Cost] | UnsetType = UNSET
-    log_p_x_given_z: Number = UNSET
-    picture_error: Number = UNSET
-    candidate_rank: int | UnsetType = UNSET
-
-
-class Answer(msgspec.Struct, kw_only=True):
-    """The answer to a search.
-
-    Attributes:
-        version: Of the table.
-        score: What hits are ranked by.
-        matching: How many items fulfil the condition.
-        here: How many items are expected at z (:class:`vaeudf.explore.density.Density`); null
-            unless it was asked with a point z.
-        hits: The hits, best first; with ``rerank``, the candidates.
-        command: The command that asks the same.
-        seconds: What it took.
-    """
-
-    version: int | None
-    score: str
-    matching: int
-    here: float | None
-    hits: list[Hit]
-    command: str
-    seconds: float
-
-
-def search(table: LoadedTable, request: SearchRequest) -> Answer:
+def search(
+    table: LoadedTable, request: SearchRequest, picture_path: Callable[[str], str]
+) -> Answer:
     """Return the answer to a request; where pictures are ranked again, the candidates for that.
+
+    Args:
+        table: What is searched.
+        request: What is asked.
+        picture_path: Gives where an item's picture is, below the service's root.
 
     Raises:
         InputError: What is asked for does not fit the table, or each other.
@@ -122,7 +49,7 @@ def search(table: LoadedTable, request: SearchRequest) -> Answer:
         score=asked.score.name,
         matching=matching,
         here=here,
-        hits=_hits(table, asked, rows, scores),
+        hits=_hits(table, asked, rows, scores, picture_path),
         command=as_command(request, table.table.uri, table.version if table.pinned else None),
         seconds=time.perf_counter() - began,
     )
@@ -170,7 +97,11 @@ def _found(
 
 
 def _hits(
-    table: LoadedTable, asked: Question, rows: NDArray[np.int64], scores: NDArray[np.float64]
+    table: LoadedTable,
+    asked: Question,
+    rows: NDArray[np.int64],
+    scores: NDArray[np.float64],
+    picture_path: Callable[[str], str],
 ) -> list[Hit]:
     places = pa.array(rows)
     names = table.ids.take(places).to_pylist()
@@ -181,7 +112,6 @@ def _hits(
     parts: list[dict[str, Any]] = [{}] * len(rows)
     if asked.score.is_log_density and len(rows):
         parts = _explained(asked, mu, log_var)
-    version = "" if table.version is None else f"&version={table.version}"
     hits = []
     for place, name in enumerate(names):
         hit = Hit(
@@ -190,7 +120,7 @@ def _hits(
             row=int(rows[place]),
             mu=mu[place].tolist(),
             columns={key: _plain(value) for key, value in payload[place].items()},
-            picture=f"/api/picture?id={quote(name, safe='')}{version}",
+            picture=picture_path(name),
             **parts[place],
         )
         setattr(hit, asked.score.name, float(scores[place]))

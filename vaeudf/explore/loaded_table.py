@@ -130,6 +130,7 @@ class LoadedTable:
         place = None if cache is None else VersionCache(cache, table)
         if place is not None and place.is_there():
             try:
+                place.verify()
                 return cls._mapped(table, place.folder)
             except Exception as error:  # whatever a damaged file raises
                 log.warning(

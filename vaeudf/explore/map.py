@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.util import find_spec
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from vaeudf.errors import InputError
 from vaeudf.explore.columns import CategoryColumn, NumberColumn
 from vaeudf.explore.loaded_table import LoadedTable
+from vaeudf.explore.umap_places import has_umap, umap_places
 
 MOST_POINTS = 300_000
 """A map of more items shows so many of them, evenly spread over the k-d order."""
@@ -27,6 +27,8 @@ NO_COLOR = 255
 _GREATEST = 65_535
 
 Method = Literal["pca", "umap"]
+METHODS: tuple[Method, ...] = get_args(Method)
+"""Where nothing is said, the first."""
 
 
 class Description(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,7 +106,7 @@ class Map:
 
 def methods() -> tuple[Method, ...]:
     """Return how maps can be made here: UMAP is another package's, and need not be there."""
-    return ("pca", "umap") if find_spec("umap") is not None else ("pca",)
+    return ("pca", "umap") if has_umap() else ("pca",)
 
 
 def make_map(table: LoadedTable, method: Method = "pca") -> Map:
@@ -112,6 +114,7 @@ def make_map(table: LoadedTable, method: Method = "pca") -> Map:
 
     Raises:
         InputError: UMAP is asked for, and is not installed.
+        MapFailed: UMAP ended with an error.
     """
     step = -(-table.num_items // MOST_POINTS)
     rows = np.arange(step // 2, table.num_items, step)
@@ -126,7 +129,7 @@ def make_map(table: LoadedTable, method: Method = "pca") -> Map:
         axes, mean = (pair[0], pair[1]), components.mean
         places = (mu - np.array(mean)) @ np.array(axes).T
     else:
-        places = _umap(mu)
+        places = umap_places(mu)
     low, high = places.min(axis=0), places.max(axis=0)
     high = np.where(high > low, high, low + 1.0)
     points = np.rint((places - low) / (high - low) * _GREATEST).astype(np.uint16)
@@ -140,14 +143,6 @@ def make_map(table: LoadedTable, method: Method = "pca") -> Map:
         methods=methods(),
     )
     return Map(description, rows, points)
-
-
-def _umap(mu: NDArray[np.float64]) -> NDArray[np.float64]:
-    if "umap" not in methods():
-        raise InputError("a map by UMAP needs its package; pip install umap-learn, or take pca.")
-    import umap
-
-    return np.asarray(umap.UMAP(random_state=0, n_jobs=1).fit_transform(mu), np.float64)
 
 
 def colors(table: LoadedTable, drawn: Map, column: str) -> Colors:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from vaeudf.model.likelihood import Likelihood
 
 Format = Literal["png", "webp"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+"""Where nothing is said, the first."""
 MOST_BYTES_OF_PHOTO = 25 * 2**20
 _MOST_PIXELS_OF_PHOTO = 50_000_000
 _BYTES_OF_PICTURES = 32 * 2**20
@@ -53,6 +55,21 @@ class EncodedPhoto(NamedTuple):
     reconstruction: ImageFile | None
 
 
+def check_model(table: PosteriorTable, path: str) -> None:
+    """Refuse a model that is not the table's, as far as can be told before it is loaded.
+
+    Args:
+        table: The version.
+        path: Where the model is said to be.
+
+    Raises:
+        InputError: It is not there, or has another id.
+    """
+    problem = _why_not(table, path)
+    if problem is not None:
+        raise InputError(problem)
+
+
 class TableModel:
     """The model that a version was encoded with, loaded with the first use.
 
@@ -74,7 +91,7 @@ class TableModel:
         self._bundle: Bundle | None = None
         self._decoder: PictureDecoder | None = None
         self._encoder: BatchEncoder | None = None
-        self._failure = self._check()
+        self._failure = _why_not(table, self._path)
         self._pictures: ByteCache[ImageFile] = ByteCache(_BYTES_OF_PICTURES)
 
     @property
@@ -197,12 +214,19 @@ class TableModel:
 
         Raises:
             BundleError: As of :meth:`decode`.
-            InputError: As of :meth:`decode`.
+            InputError: A number is beyond float32, or a point decodes to no finite numbers.
         """
         key = (tuple(map(tuple, z)), form)
+        greatest = float(np.finfo(np.float32).max)
+        for number in (number for point in z for number in point):
+            if not abs(number) <= greatest:
+                raise InputError(
+                    f"z has the number {number:g}, which float32 does not have; expected numbers "
+                    f"of at most {greatest:.3g}."
+                )
 
         def draw() -> ImageFile:
-            pictures = self.decode(np.array(z, np.float64))
+            pictures = self._loaded_decoder().decode(np.array(z, np.float64), finite=True)
             return _as_file(np.concatenate(list(pictures), axis=1), form)
 
         return self._pictures.get(key, draw)
@@ -238,21 +262,22 @@ class TableModel:
             raise BundleError(str(self.why_not_decode))
         return self._decoder
 
-    def _check(self) -> str | None:
-        """Return why the model is not the table's, as far as can be told without torch."""
-        if self._path is None:
-            return "the table does not say which model it was encoded with; name it with --model."
-        try:
-            manifest = (Path(self._path) / _MANIFEST).read_bytes()
-        except OSError:
-            return f"model {self._path} is not there any more; name it with --model."
-        found = hashlib.sha256(manifest).hexdigest()
-        if self._table.provenance and found != self._table.model_id:
-            return (
-                f"model {self._path} has id {found[:12]}…, but the table was encoded with "
-                f"{self._table.model_id[:12]}…; name the right one with --model."
-            )
-        return None
+
+def _why_not(table: PosteriorTable, path: str | None) -> str | None:
+    """Return why the model is not the table's, as far as can be told without torch."""
+    if path is None:
+        return "the table does not say which model it was encoded with; name it with --model."
+    try:
+        manifest = (Path(path) / _MANIFEST).read_bytes()
+    except OSError:
+        return f"model {path} is not there any more; name it with --model."
+    found = hashlib.sha256(manifest).hexdigest()
+    if table.provenance and found != table.model_id:
+        return (
+            f"model {path} has id {found[:12]}…, but the table was encoded with "
+            f"{table.model_id[:12]}…; name the right one with --model."
+        )
+    return None
 
 
 def _as_file(pixels: NDArray[np.uint8], form: Format) -> ImageFile:

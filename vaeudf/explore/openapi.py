@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from vaeudf.explore.answers import (
+    Answer,
     Encoded,
     Health,
     Item,
@@ -16,8 +17,9 @@ from vaeudf.explore.answers import (
     Problem,
     TableDescription,
 )
-from vaeudf.explore.hits import Answer
-from vaeudf.explore.map import Colors, Description
+from vaeudf.explore.map import METHODS, Colors, Description
+from vaeudf.explore.model import FORMATS
+from vaeudf.explore.pictures import LEAST_SIDE, MOST_SIDE, SIDE
 from vaeudf.explore.queries import SearchRequest
 
 _STRUCTS: tuple[type, ...] = (
@@ -33,13 +35,19 @@ _STRUCTS: tuple[type, ...] = (
     Nearest,
     Problem,
 )
-_IMAGES = {kind: {"schema": {"type": "string"}} for kind in ("image/png", "image/webp")}
+
+
+def _one_of(values: tuple[str, ...]) -> dict[str, Any]:
+    return {"type": "string", "enum": list(values), "default": values[0]}
+
+
+_IMAGES = {kind: {"schema": {"type": "string"}} for kind in (f"image/{form}" for form in FORMATS)}
 _PICTURES = {kind: {"schema": {"type": "string"}} for kind in ("image/jpeg", "image/png")}
 _ID = {"id": ("The item's item_id.", {"type": "string"}, True)}
 _METHOD = {
     "method": (
         "How the map is made.",
-        {"type": "string", "enum": ["pca", "umap"], "default": "pca"},
+        _one_of(METHODS),
         False,
     )
 }
@@ -80,7 +88,7 @@ def document(release: str) -> dict[str, Any]:
                         "z": ("n numbers with commas between.", {"type": "string"}, True),
                         "format": (
                             "Of the image file.",
-                            {"type": "string", "enum": ["png", "webp"], "default": "png"},
+                            _one_of(FORMATS),
                             False,
                         ),
                         "model": (
@@ -104,7 +112,12 @@ def document(release: str) -> dict[str, Any]:
                     | {
                         "side": (
                             "The longest side, in pixels.",
-                            {"type": "integer", "minimum": 16, "maximum": 1024, "default": 224},
+                            {
+                                "type": "integer",
+                                "minimum": LEAST_SIDE,
+                                "maximum": MOST_SIDE,
+                                "default": SIDE,
+                            },
                             False,
                         ),
                         "loaded": (
@@ -125,14 +138,14 @@ def document(release: str) -> dict[str, Any]:
                     (400, 503),
                 )
             },
-            "/api/map": {"get": _get("What the map is.", _json(Description), _METHOD, (400,))},
+            "/api/map": {"get": _get("What the map is.", _json(Description), _METHOD, (400, 503))},
             "/api/map/points": {
                 "get": _get(
                     "The map's points, in the table's order: x and y of each as uint16, "
                     "little-endian.",
                     {"application/octet-stream": {"schema": {"type": "string"}}},
                     _METHOD,
-                    (400,),
+                    (400, 503),
                 )
             },
             "/api/map/colors": {
@@ -140,7 +153,7 @@ def document(release: str) -> dict[str, Any]:
                     "What a column says of the map's points.",
                     _json(Colors),
                     _METHOD | {"column": ("Its name.", {"type": "string"}, True)},
-                    (400,),
+                    (400, 503),
                 )
             },
             "/api/map/at": {
@@ -149,7 +162,7 @@ def document(release: str) -> dict[str, Any]:
                     _json(Nearest),
                     _METHOD
                     | {name: (text, {"type": "number"}, True) for name, text in places.items()},
-                    (400,),
+                    (400, 503),
                 )
             },
         },

@@ -14,18 +14,21 @@ from PIL import Image
 
 from vaeudf.catalog.catalog_source import CatalogSource
 from vaeudf.catalog.patterns import is_glob
+from vaeudf.catalog.pictures import catalog_pictures
 from vaeudf.errors import InputError, StoreError, TableError, VaeUdfError
 from vaeudf.explore.byte_cache import ByteCache
-from vaeudf.explore.catalog_pictures import catalog_pictures
-from vaeudf.explore.item_pictures import ItemPictures, KeptPixels, Picture
 from vaeudf.images.decode import ImageFailure, decode_image, picture_png, thumbnail
+from vaeudf.images.item_pictures import ItemPictures, Picture
 from vaeudf.images.spec import ImageSpec
 from vaeudf.schema import CATALOG_KEY
 from vaeudf.storage.locations import exists
+from vaeudf.table.kept_pixels import KeptPixels
 from vaeudf.table.open import PosteriorTable
 
 SIDE = 224
 """The longest side of a thumbnail in pixels, unless another is asked for."""
+LEAST_SIDE, MOST_SIDE = 16, 1024
+"""What may be asked for."""
 _BYTES_OF_THUMBNAILS = 64 * 2**20
 _BYTES_OF_PIXELS = 64 * 2**20
 
@@ -57,6 +60,21 @@ class ImageFile:
         return hashlib.sha256(self.data).hexdigest()[:16]
 
 
+def check_catalog(table: PosteriorTable, catalog: str) -> None:
+    """Refuse a catalog that is not there, before its items are known.
+
+    Args:
+        table: The version.
+        catalog: Where the catalog is said to be.
+
+    Raises:
+        InputError: It is not there, or cannot be opened.
+    """
+    problem = _why_no_catalog(_source_of(table, catalog))
+    if problem is not None:
+        raise InputError(problem)
+
+
 class Pictures:
     """The pictures of a version's items, read from its catalog or the pixels that it keeps."""
 
@@ -76,7 +94,7 @@ class Pictures:
         self._kept: KeptPixels | None = None
         self._thumbnails: ByteCache[ImageFile] = ByteCache(_BYTES_OF_THUMBNAILS)
         self._pixels: ByteCache[NDArray[np.uint8]] = ByteCache(_BYTES_OF_PIXELS)
-        problem = self._check_catalog()
+        problem = _why_no_catalog(self._source)
         if problem is not None:
             self._unlisted = problem
         self._find_kept()
@@ -143,18 +161,6 @@ class Pictures:
                     self._unlisted = str(error)
             return self._listed
 
-    def _check_catalog(self) -> str | None:
-        """Return why the catalog is not there; None if it is, as far as can be told at once."""
-        if self._source is None:
-            return "the table does not say where the pictures are; name the catalog with --catalog."
-        try:
-            if is_glob(self._source.path) or exists(self._source.path):
-                return None
-            found = "does not exist any more"
-        except (InputError, StoreError, OSError) as error:
-            found = f"cannot be opened ({str(error).rstrip('.')})"
-        return f"catalog {self._source.path} {found}; name the one that has them with --catalog."
-
     def _find_kept(self) -> None:
         try:
             kept = KeptPixels(self._table, self._ids)
@@ -187,3 +193,16 @@ def _read(source: ItemPictures, row: int) -> Picture:
         return source.picture(row)
     except TableError as error:
         return ImageFailure("unavailable", str(error))
+
+
+def _why_no_catalog(source: CatalogSource | None) -> str | None:
+    """Return why the catalog is not there; None if it is, as far as can be told at once."""
+    if source is None:
+        return "the table does not say where the pictures are; name the catalog with --catalog."
+    try:
+        if is_glob(source.path) or exists(source.path):
+            return None
+        found = "does not exist any more"
+    except (InputError, StoreError, OSError) as error:
+        found = f"cannot be opened ({str(error).rstrip('.')})"
+    return f"catalog {source.path} {found}; name the one that has them with --catalog."

@@ -17,15 +17,12 @@ from vaeudf.explore.loaded_table import LoadedTable
 from vaeudf.gaussian.blends import LEAST_SHARE
 from vaeudf.gaussian.checks import Tolerance, check_tolerance
 from vaeudf.gaussian.scores import Score
-from vaeudf.query.blends import Blends, blend, with_dislikes
+from vaeudf.query.blends import UNLIKE_WEIGHT, Blends, blend, with_dislikes
 from vaeudf.query.latents import Latents
-from vaeudf.query.options import QueryOptions
+from vaeudf.query.options import CANDIDATES, QueryOptions
 from vaeudf.query.per_value import Per
 
 MOST_HITS = 200
-CANDIDATES = 200
-"""Of so many of the best the hits are chosen, where pictures are ranked again."""
-_UNLIKE_WEIGHT = 0.5
 
 ItemIds = Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=100)]
 Numbers = Annotated[tuple[float, ...], msgspec.Meta(min_length=1, max_length=4096)]
@@ -58,7 +55,7 @@ class SearchRequest(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_
     query_log_var: Numbers | None = None
     like: ItemIds | None = None
     unlike: ItemIds | None = None
-    unlike_weight: float = _UNLIKE_WEIGHT
+    unlike_weight: float = UNLIKE_WEIGHT
     exclude_self: bool = False
     k: Annotated[int, msgspec.Meta(ge=1, le=MOST_HITS)] = 12
     tolerance: float | Numbers = 0.0
@@ -155,7 +152,7 @@ def _check(request: SearchRequest) -> None:
             f"unlike_weight is {weight:g}; expected a number of at least 0 and less than "
             f"{1 / LEAST_SHARE:g}."
         )
-    if weight != _UNLIKE_WEIGHT and request.unlike is None:
+    if weight != UNLIKE_WEIGHT and request.unlike is None:
         raise InputError("unlike_weight goes with unlike; name that, too.")
     if request.rerank is None and request.candidates is not None:
         raise InputError("candidates goes with rerank; name that, too.")
@@ -233,7 +230,7 @@ def as_command(request: SearchRequest, table_uri: str, version: int | None = Non
     words += [f"--unlike={item_id}" for item_id in request.unlike or ()]
     if request.unlike is None and len(request.like or ()) > 1:
         words.append("--blend")
-    if request.unlike_weight != _UNLIKE_WEIGHT:
+    if request.unlike_weight != UNLIKE_WEIGHT:
         words += ["--unlike-weight", _number(request.unlike_weight)]
     if request.exclude_self:
         words.append("--exclude-self")

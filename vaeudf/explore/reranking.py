@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 
 import msgspec
 import numpy as np
 
 from vaeudf.errors import InputError
-from vaeudf.explore.hits import Answer, Hit, search
+from vaeudf.explore.answers import Answer, Hit
+from vaeudf.explore.daemon_threads import DaemonExecutor
+from vaeudf.explore.hits import search
 from vaeudf.explore.loaded_table import LoadedTable
 from vaeudf.explore.model import TableModel
 from vaeudf.explore.pictures import Pictures
@@ -20,7 +22,11 @@ _THREADS = 4
 
 
 def search_reranked(
-    table: LoadedTable, request: SearchRequest, model: TableModel, pictures: Pictures
+    table: LoadedTable,
+    request: SearchRequest,
+    picture_path: Callable[[str], str],
+    model: TableModel,
+    pictures: Pictures,
 ) -> Answer:
     """Return the answer to a request, its hits ranked as ``query_topk --rerank picture`` does.
 
@@ -29,6 +35,7 @@ def search_reranked(
     Args:
         table: What is searched.
         request: One of a single z, without open dimensions.
+        picture_path: Gives where an item's picture is, below the service's root.
         model: Decodes z.
         pictures: Of the items.
 
@@ -44,8 +51,8 @@ def search_reranked(
         raise InputError(f"rerank compares pictures, and there are none: {pictures.why_not}")
     likelihood, spec = model.likelihood, model.spec
     levels = model.levels(z[None])
-    answer = search(table, request)
-    with ThreadPoolExecutor(_THREADS) as pool:
+    answer = search(table, request, picture_path)
+    with DaemonExecutor(_THREADS, "compare") as pool:
         found = list(pool.map(lambda hit: pictures.pixels(hit.row, spec), answer.hits))
     read = {place: pixels for place, pixels in enumerate(found) if pixels is not None}
     if answer.hits and not read:

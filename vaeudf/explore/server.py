@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import errno
+import os
 import signal
 import socket
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
 import uvicorn
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from vaeudf.errors import InputError
+from vaeudf.explore.problems import problem
 
 # Connections at a time; file descriptors are as few as 1,024.
 _MOST_CONNECTIONS = 512
@@ -76,7 +82,7 @@ def address_of(host: str, listening: socket.socket, token: str | None) -> str:
 
 
 def serve(app: Any, listening: socket.socket, *, started: Callable[[], None]) -> int:
-    """Answer requests until SIGINT or SIGTERM; those in flight are answered first.
+    """Answer requests until SIGINT or SIGTERM; those in flight have 5 seconds to be answered.
 
     Args:
         app: The app, an ASGI one.
@@ -87,7 +93,7 @@ def serve(app: Any, listening: socket.socket, *, started: Callable[[], None]) ->
         How many requests were answered.
     """
     config = uvicorn.Config(
-        app,
+        AnsweredToTheEnd(app),
         http=TimedProtocol,
         ws="none",
         lifespan="off",
@@ -125,6 +131,49 @@ class _Server(uvicorn.Server):
         """Start, and tell."""
         await super().startup(sockets)
         self._tell()
+
+
+class AnsweredToTheEnd:
+    """Answers the requests, too, that are still in flight when the server's patience is at an end.
+
+    The server then cancels them, and would print each one's trace.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Stand before an app."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand a request on."""
+        began = False
+
+        async def send_noted(message: Message) -> None:
+            nonlocal began
+            began = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_noted)
+        except asyncio.CancelledError:
+            if began:
+                return  # what was sent of it is all there is
+            ending = problem(503, "the service ends.", {"connection": "close"})
+            await ending(scope, receive, send)
+
+
+def end_without_threads() -> None:
+    """Let the process end with exit code 0 once its main thread does, whatever others are at.
+
+    They may be in the middle of libraries' native code, which Python's own end may crash.
+    """
+
+    def end() -> None:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(0)
+
+    atexit.register(end)
 
 
 class TimedProtocol(H11Protocol):

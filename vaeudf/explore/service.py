@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 from vaeudf.errors import VaeUdfError
 from vaeudf.explore.answers import Abilities, PictureSize, TableDescription
 from vaeudf.explore.loaded_table import LoadedTable
-from vaeudf.explore.map import Map, Method, make_map
+from vaeudf.explore.map import METHODS, Map, Method, make_map
 from vaeudf.explore.model import TableModel
 from vaeudf.explore.pictures import Pictures
 from vaeudf.schema import MODEL_ID_KEY, PRECISION_KEY
@@ -66,7 +66,8 @@ class ServedVersion:
         """Is in the addresses of pictures, which browsers keep for good."""
         self._tolerance = sources.tolerance
         self.since = datetime.now(timezone.utc)
-        self._lock = Lock()
+        # One for each: a map by UMAP takes minutes.
+        self._locks: dict[Method, Lock] = {method: Lock() for method in METHODS}
         self._maps: dict[Method, Map] = {}
 
     def map(self, method: Method) -> Map:
@@ -75,10 +76,14 @@ class ServedVersion:
         Raises:
             InputError: It is asked for by a method whose package is not installed.
         """
-        with self._lock:
+        with self._locks[method]:
             if method not in self._maps:
                 self._maps[method] = make_map(self.loaded, method)
             return self._maps[method]
+
+    def has_map(self, method: Method) -> bool:
+        """Whether a map is made already, so that :meth:`map` takes no time."""
+        return method in self._maps
 
     def picture_path(self, item_id: str) -> str:
         """Return where an item's picture is, below the service's root."""

@@ -1,5 +1,7 @@
 """Picks up a table's new version, in the background.
 
+One that cannot be loaded is tried again after pauses that grow; another version is tried at once.
+
 Requests that are being answered keep the version that they began with, and it is let go with the
 last of them.
 """
@@ -8,16 +10,20 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from vaeudf.errors import root_cause
 from vaeudf.explore.loaded_table import LoadedTable
-from vaeudf.table.open import open_table
+from vaeudf.table.open import PosteriorTable, open_table
 
 log = logging.getLogger(__name__)
 
 SECONDS = 20.0
 """Between two looks for a new version."""
+MOST_SECONDS = 600.0
+"""Between two tries to load the same version: each pause is twice the last one, up to this."""
 
 
 class Watcher:
@@ -29,12 +35,28 @@ class Watcher:
         failure: Why the last look for a newer version failed; None if it did not.
     """
 
-    def __init__(self, first: LoadedTable, *, cache: Path | None, seconds: float = SECONDS) -> None:
-        """Start with a version that is loaded already; :meth:`start` then looks for others."""
+    def __init__(
+        self,
+        first: LoadedTable,
+        *,
+        cache: Path | None,
+        seconds: float = SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Start with a version that is loaded already; :meth:`start` then looks for others.
+
+        Args:
+            first: The version.
+            cache: Where loaded versions are kept.
+            seconds: Between two looks.
+            clock: Tells seconds, from any beginning.
+        """
         self.failure: str | None = None
         self._current = first
         self._cache = cache
-        self._seconds = seconds
+        self._seconds, self._clock = seconds, clock
+        self._failed: int | None = None
+        self._pause, self._again = seconds, 0.0
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watch-table", daemon=True)
 
@@ -55,16 +77,18 @@ class Watcher:
             self.look()
 
     def look(self) -> None:
-        """Look for a newer version now, and load it."""
+        """Look for a newer version now, and load it, unless it has just failed to be."""
         old = self._current
         if old.version is None:
             return
         try:
             newest = open_table(old.table.uri)
             if newest.version != old.version:
-                self._current = LoadedTable.load(newest, cache=self._cache)
+                if newest.version == self._failed and self._clock() < self._again:
+                    return
+                self._current = self._loaded(newest)
                 log.info("version %s is loaded: %d items.", newest.version, newest.num_items)
-            self.failure = None
+            self._failed, self.failure = None, None
         except Exception as error:
             # Whatever it is, the old version goes on to be served.
             reason = root_cause(error)
@@ -76,3 +100,13 @@ class Watcher:
                     old.version,
                 )
             self.failure = reason
+
+    def _loaded(self, newest: PosteriorTable) -> LoadedTable:
+        try:
+            return LoadedTable.load(newest, cache=self._cache)
+        except Exception:
+            # Reading all of a large version every few seconds would be for nothing.
+            again = newest.version == self._failed
+            self._pause = min(2 * self._pause, MOST_SECONDS) if again else self._seconds
+            self._failed, self._again = newest.version, self._clock() + self._pause
+            raise

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from starlette.requests import ClientDisconnect, Request
+
+from vaeudf.explore.daemon_threads import DaemonExecutor
 
 Result = TypeVar("Result")
 
@@ -25,7 +26,7 @@ class Pool:
 
     def __init__(self, name: str, threads: int) -> None:
         """Start none yet: they come with the work."""
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._pool = DaemonExecutor(threads, name)
         self._threads = threads
         self._slots: asyncio.Semaphore | None = None
         self._waiting = 0
@@ -52,6 +53,11 @@ class Pool:
         finally:
             self._waiting -= 1
 
+    @property
+    def at_work(self) -> bool:
+        """Whether a thread is at work."""
+        return self._pool.at_work
+
     def close(self) -> None:
         """Do what has begun, and nothing more."""
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -64,8 +70,11 @@ class Workers:
         searches: For searches, which use a core each.
         model: For the networks, which use a core each.
         pictures: For reading pictures, which waits for disks.
+        rerankings: For searches that read and compare hundreds of pictures: those that are shown
+            do not wait for them.
         tables: For what describes the table.
-        maps: For maps, some of which take minutes to make.
+        maps: For maps that take a moment to make, and what is asked of those that are there.
+        slow_maps: For maps that take minutes to make.
     """
 
     def __init__(self) -> None:
@@ -74,10 +83,21 @@ class Workers:
         self.searches = Pool("search", cores)
         self.model = Pool("model", cores)
         self.pictures = Pool("picture", max(4, cores))
+        self.rerankings = Pool("rerank", cores)
         self.tables = Pool("table", 1)
         self.maps = Pool("map", 1)
+        self.slow_maps = Pool("slow-map", 1)
+        self._all = (
+            *(self.searches, self.model, self.pictures, self.rerankings),
+            *(self.tables, self.maps, self.slow_maps),
+        )
+
+    @property
+    def at_work(self) -> bool:
+        """Whether a thread of any pool is at work."""
+        return any(pool.at_work for pool in self._all)
 
     def close(self) -> None:
         """Close the pools."""
-        for pool in (self.searches, self.model, self.pictures, self.tables, self.maps):
+        for pool in self._all:
             pool.close()

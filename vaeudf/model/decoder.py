@@ -51,14 +51,19 @@ class PictureDecoder:
         return self
 
     @torch.inference_mode()
-    def decode(self, z: ArrayLike) -> NDArray[np.uint8]:
+    def decode(self, z: ArrayLike, *, finite: bool = False) -> NDArray[np.uint8]:
         """Decode latents (B, n) to pictures (B, H, W, C) uint8.
 
+        Args:
+            z: The latents.
+            finite: Whether to refuse what is no picture: NaN, which becomes 0 otherwise, and
+                infinite numbers.
+
         Raises:
-            InputError: The latents have another shape.
+            InputError: The latents have another shape, or decode to no picture.
             BundleError: The model has no decoder, or it gives pictures of another shape.
         """
-        return self._decode(z, self._scaler.unscale)
+        return self._decode(z, self._scaler.unscale, finite=finite)
 
     @torch.inference_mode()
     def decode_levels(self, z: ArrayLike) -> NDArray[np.float32]:
@@ -75,18 +80,25 @@ class PictureDecoder:
         return self._decode(z, self._scaler.levels)
 
     def _decode(
-        self, z: ArrayLike, unscaled: Callable[[Tensor], NDArray[_Number]]
+        self, z: ArrayLike, unscaled: Callable[[Tensor], NDArray[_Number]], *, finite: bool = False
     ) -> NDArray[_Number]:
         if np.ndim(z) != 2 or np.shape(z)[1] != self.latent_dim:
             raise InputError(f"z has shape {np.shape(z)}; expected (B, {self.latent_dim}).")
         with np.errstate(over="ignore"):  # it becomes infinite, and so do the levels
             single = np.ascontiguousarray(z, dtype=np.float32)
         latents = torch.from_numpy(single).to(self._device)
-        try:
-            batches = [
-                unscaled(self.network(batch))
-                for batch in torch.split(latents, self.spec.batch_size)
-            ]
-        except InputError as error:
-            raise BundleError(f"the decoder's pictures: {error}") from None
+        batches = []
+        for batch in torch.split(latents, self.spec.batch_size):
+            try:
+                pictures = self.network(batch)
+                # Before they are unscaled, which may be in place.
+                is_finite = not finite or bool(torch.isfinite(pictures).all())
+                batches.append(unscaled(pictures))
+            except InputError as error:
+                raise BundleError(f"the decoder's pictures: {error}") from None
+            if not is_finite:
+                raise InputError(
+                    "z decodes to NaN or infinite numbers; expected a picture. Ask with z nearer "
+                    "to the prior's mean 0."
+                )
         return np.concatenate(batches)

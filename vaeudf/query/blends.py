@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 BLEND = "blend"
 """The query_id of a blend that has no other name."""
+UNLIKE_WEIGHT = 0.5
+"""What dislikes weigh, together, beside 1, unless another weight is asked for."""
 NO_RESPONSIBILITIES = (
     "responsibilities are not for blends, which are no density of one z; leave them out, or ask "
     "without blending."

@@ -24,6 +24,10 @@ from vaeudf.query.request import Request
 from vaeudf.schema import HIDDEN
 from vaeudf.search.selection import Choice, Selection
 
+CANDIDATES = 200
+"""Of so many of each query's best its hits are chosen by their pictures, unless another number is
+asked for."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class QueryOptions:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import secrets
 import socket
 import threading
@@ -18,16 +19,17 @@ import vaeudf
 from vaeudf.errors import InputError
 from vaeudf.model.py_files import use_py_files
 from vaeudf.storage.single_file import check_file, write_file
-from vaeudf.table.open import open_posteriors
+from vaeudf.table.open import PosteriorTable, open_posteriors
 from vaeudf.workflows.cli import Summary, check_goes_with, option
 from vaeudf.workflows.option_groups import CatalogOptions, CodeOptions, VersionOptions
 
 if TYPE_CHECKING:
-    from vaeudf.explore.service import ServedVersion, Sources
+    from vaeudf.explore.service import Sources
 
 log = logging.getLogger(__name__)
 
 _HOST, _PORT = "127.0.0.1", 8642
+_HOST_NAME = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
 
 PACKAGES = ("starlette", "uvicorn", "msgspec", "duckdb", "sqlglot")
 """What the extra of this name brings."""
@@ -43,6 +45,11 @@ class Explore(VersionOptions, CatalogOptions, CodeOptions):
         _HOST,
         help="the address to bind to; any but this machine's own opens the page to others, who "
         "need the token of the address that is printed",
+    )
+    allow_host: list[str] | None = option(
+        None,
+        help="a name that a proxy before the service has for browsers, who may ask as far as that "
+        "lets them; repeat it",
     )
     open: bool = option(False, help="open the page in a browser")
     model: str | None = option(None, help="the model bundle (default: the table's own)")
@@ -63,12 +70,18 @@ class Explore(VersionOptions, CatalogOptions, CodeOptions):
         self.check_version()
         check_goes_with(self, "export", ("overwrite",))
         if self.export is not None and (
-            self.open or self.cache or self.port != _PORT or self.host != _HOST
+            self.open or self.cache or self.allow_host or self.port != _PORT or self.host != _HOST
         ):
             raise InputError(
-                "export writes a file and serves nothing: host, port, open and cache do not go "
-                "with it."
+                "export writes a file and serves nothing: host, allow-host, port, open and cache "
+                "do not go with it."
             )
+        for name in self.allow_host or ():
+            if not _HOST_NAME.fullmatch(name):
+                raise InputError(
+                    f"allow-host is {name!r}; expected a name alone, such as studio.example, "
+                    "without http:// and port."
+                )
         if not 0 <= self.port <= 65535:
             raise InputError(f"port is {self.port}; expected 0 to 65535.")
         if not 0 <= self.tolerance < math.inf:
@@ -104,9 +117,10 @@ def _export(options: Explore, path: str, began: float) -> Summary:
     check_file(path, options.overwrite, MARK)
     table = open_posteriors(options.table, options.version)
     check_exportable(table.num_items)
+    _check_named(options, table)
+    log.info("loading %s: %s items …", options.table, f"{table.num_items:,}")
     loaded = LoadedTable.load(table, cache=None)
     served = Served(loaded, _sources(options), None)
-    _check_named(options, served)
     with without_warnings():
         page = page_of(served)
     written = write_file(path, page.encode())
@@ -127,22 +141,24 @@ def _sources(options: Explore) -> Sources:
     return Sources(options.catalog, options.model, options.trust_model, options.tolerance)
 
 
-def _check_named(options: Explore, served: ServedVersion) -> None:
+def _check_named(options: Explore, table: PosteriorTable) -> None:
     """Refuse a model or a catalog that was named and cannot be used."""
-    for named, reason in (
-        (options.model, served.model.why_not_decode),
-        (options.catalog, served.pictures.why_not),
-    ):
-        if named is not None and reason is not None:
-            raise InputError(reason)
+    from vaeudf.explore.model import check_model
+    from vaeudf.explore.pictures import check_catalog
+
+    if options.model is not None:
+        check_model(table, options.model)
+    if options.catalog is not None:
+        check_catalog(table, options.catalog)
 
 
 def _serve(options: Explore, listening: socket.socket, began: float) -> Summary:
-    from vaeudf.explore.api import Api, body_limit
+    from vaeudf.explore.api import Api
+    from vaeudf.explore.app import guarded_app
     from vaeudf.explore.cache import default_folder
-    from vaeudf.explore.guard import Guard, is_loopback
+    from vaeudf.explore.guard import is_loopback
     from vaeudf.explore.loaded_table import LoadedTable
-    from vaeudf.explore.server import address_of, serve
+    from vaeudf.explore.server import address_of, end_without_threads, serve
     from vaeudf.explore.service import Service
     from vaeudf.explore.watching import Watcher
     from vaeudf.explore.workers import Workers
@@ -150,6 +166,7 @@ def _serve(options: Explore, listening: socket.socket, began: float) -> Summary:
 
     cache = Path(options.cache) if options.cache else default_folder()
     table = open_posteriors(options.table, options.version)
+    _check_named(options, table)
     # With a new version of the package, the search is compiled first, which takes longest.
     log.info("loading %s: %s items …", options.table, f"{table.num_items:,}")
     loaded = LoadedTable.load(table, cache=cache, pinned=options.version is not None)
@@ -157,14 +174,13 @@ def _serve(options: Explore, listening: socket.socket, began: float) -> Summary:
     token = None if is_loopback(options.host) else secrets.token_urlsafe(16)
     address = address_of(options.host, listening, token)
     service = Service(versions, _sources(options))
-    _check_named(options, service.current())
     workers = Workers()
-    app = Guard(
-        Api(service, workers, vaeudf.__version__).app(),
+    app = guarded_app(
+        Api(service, workers, vaeudf.__version__),
         host=options.host,
         port=listening.getsockname()[1],
         token=token,
-        limit_of=body_limit,
+        allowed=options.allow_host or (),
     )
 
     def started() -> None:
@@ -173,6 +189,12 @@ def _serve(options: Explore, listening: socket.socket, began: float) -> Summary:
             log.info(
                 "Other machines reach it, too: whoever has this address sees the items and their "
                 "pictures, over a connection that is not encrypted."
+            )
+        elif options.allow_host:
+            log.info(
+                "Requests for %s are answered, too, and need no token: the proxy that they come "
+                "by decides who may ask.",
+                ", ".join(options.allow_host),
             )
         if options.open:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
@@ -186,6 +208,8 @@ def _serve(options: Explore, listening: socket.socket, began: float) -> Summary:
     finally:
         versions.stop()
         workers.close()
+    if workers.at_work:
+        end_without_threads()
     now = versions.current()
     return {
         "table": now.table.uri,

@@ -23,11 +23,11 @@ from vaeudf.gaussian.checks import Tolerance, check_tolerance
 from vaeudf.gaussian.scores import SCORES
 from vaeudf.model.py_files import use_py_files
 from vaeudf.query.all_above import plan_all
-from vaeudf.query.blends import Blends, with_dislikes
+from vaeudf.query.blends import UNLIKE_WEIGHT, Blends, with_dislikes
 from vaeudf.query.bulk import plan, posteriors_of
 from vaeudf.query.files import read_queries
 from vaeudf.query.latents import Latents, parse_z
-from vaeudf.query.options import QueryOptions
+from vaeudf.query.options import CANDIDATES, QueryOptions
 from vaeudf.query.per_value import Per, tell_of_few
 from vaeudf.query.shares import plan_shares
 from vaeudf.schema import HIDDEN, QUERY_ID
@@ -50,7 +50,6 @@ from vaeudf.workflows.query_output import check_query_output, share_folder, writ
 from vaeudf.workflows.query_page import QueryPage
 from vaeudf.workflows.query_summary import summary_of
 from vaeudf.workflows.reranking import (
-    CANDIDATES,
     check_candidates,
     check_rerank,
     prepare_rerank,
@@ -61,8 +60,6 @@ if TYPE_CHECKING:
     from vaeudf.model.bundle import Bundle
 
 log = logging.getLogger(__name__)
-
-_UNLIKE_WEIGHT = 0.5
 
 
 @dataclass(frozen=True)
@@ -85,7 +82,7 @@ class QueryTopk(VersionOptions, PageOptions):
         None, help="an item_id that hits are to be unlike, in one query with the rest; repeat it"
     )
     unlike_weight: float = option(
-        _UNLIKE_WEIGHT, help="with --unlike: what these weigh, together, beside 1"
+        UNLIKE_WEIGHT, help="with --unlike: what these weigh, together, beside 1"
     )
     k: int | None = option(None, help=f"items per query (default: {QueryOptions.k})")
     all: bool = option(False, help="with --min-score: every item that reaches it, not k; unranked")
@@ -145,7 +142,7 @@ class QueryTopk(VersionOptions, PageOptions):
             )
         if self.ignore_dims is not None and (self.like or self.image):
             raise InputError("ignore-dims is for --z and --queries: other queries are Gaussians.")
-        check_blending(self, _UNLIKE_WEIGHT)
+        check_blending(self, UNLIKE_WEIGHT)
         check_score(self)
         # Whether a file is of blends is seen when it is read.
         if self.exclude_self and not (self.like or self.unlike or self.queries):

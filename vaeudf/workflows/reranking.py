@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CANDIDATES = 200
-"""Of so many of each query's best its hits are chosen, unless another number is asked for."""
-
 _ADDED = (LOG_P_X_GIVEN_Z, PICTURE_ERROR, CANDIDATE_RANK)
 # What has other hits, or makes one query of several z.
 _NOT_WITH_RERANK = {

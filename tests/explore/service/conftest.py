@@ -10,8 +10,8 @@ import pytest
 
 from tests.support.http import Client
 from tests.support.shop import Shop, folder_catalog, make_shop, publish_shop
-from vaeudf.explore.api import Api, body_limit
-from vaeudf.explore.guard import Guard
+from vaeudf.explore.api import Api
+from vaeudf.explore.app import guarded_app
 from vaeudf.explore.loaded_table import LoadedTable
 from vaeudf.explore.service import Service, Sources
 from vaeudf.explore.watching import Watcher
@@ -49,14 +49,11 @@ def served() -> Iterator[Callable[..., Client]]:
             workers = Workers()
             stack.callback(workers.close)
             service = Service(watcher, sources)
-            limit = options.pop("limit_of", body_limit)
-            app = Guard(
-                Api(service, workers, "0.1.0").app(),
-                host=host,
-                port=8642,
-                token=token,
-                limit_of=limit,
-            )
+            guard = {"host": host, "port": 8642, "token": token}
+            for name in ("limit_of", "allowed"):
+                if name in options:
+                    guard[name] = options.pop(name)
+            app = guarded_app(Api(service, workers, "0.1.0"), **guard)
             client = stack.enter_context(Client(app, **options))
             client.service, client.watcher = service, watcher  # type: ignore[attr-defined]
             return client

@@ -135,6 +135,24 @@ def test_several_points_are_decoded_side_by_side(client, shop):
     assert_same_levels(pixels_of(answer.content), expected)
 
 
+@pytest.mark.parametrize(
+    ("number", "error"),
+    [
+        (1e308, "z has the number 1e+308, which float32 does not have; expected numbers of at "),
+        (-3.5e38, "z has the number -3.5e+38, which float32 does not have"),
+        (3e38, "z decodes to NaN or infinite numbers; expected a picture. Ask with z nearer"),
+    ],
+)
+def test_what_decodes_to_no_picture_is_refused(client, number, error):
+    z = [number] * 4
+    for answer in (
+        client.get("/api/decode", params={"z": ",".join(map(str, z)), "format": "webp"}),
+        client.post("/api/decode", json={"z": [[0, 0, 0, 0], z]}),
+    ):
+        assert answer.status_code == 400
+        assert error in answer.json()["error"]
+
+
 def test_a_photo_is_encoded_as_the_table_was(client, shop):
     for row in shop.rows.to_pylist()[:3]:
         photo = shop.images[row["item_id"]]

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 
 import pytest
 from starlette.requests import ClientDisconnect
 
+from tests.support.shop import ODD_IDS
+from vaeudf.errors import InputError
 from vaeudf.explore import workers
 from vaeudf.explore.byte_cache import ByteCache
+from vaeudf.explore.daemon_threads import DaemonExecutor
+from vaeudf.explore.map import make_map
 from vaeudf.explore.workers import Busy, Pool
 
 
@@ -86,6 +91,83 @@ def test_too_many_are_sent_away(monkeypatch):
         pool.close()
 
     asyncio.run(run())
+
+
+def test_pictures_are_shown_while_others_are_compared(client, monkeypatch):
+    """Each of these reads hundreds, with which it may be busy for minutes."""
+    shown = threading.Event()
+
+    def rerank(*args):
+        assert shown.wait(10), "pictures wait for it"
+        raise InputError("as it is asked for here")
+
+    monkeypatch.setattr("vaeudf.explore.api.search_reranked", rerank)
+    asked = {"json": {"z": [0, 0, 0, 0], "rerank": "picture"}}
+    many = 2 * max(4, os.cpu_count() or 1)
+
+    async def show():
+        answers = [
+            asyncio.create_task(client.send("POST", "/api/search", **asked)) for _ in range(many)
+        ]
+        await asyncio.sleep(0.05)
+        picture = await client.send("GET", "/api/picture", params={"id": ODD_IDS[1]})
+        shown.set()
+        return picture, await asyncio.gather(*answers)
+
+    picture, others = client.run(show())
+    assert picture.status_code == 200
+    assert {answer.status_code for answer in others} == {400}
+
+
+def test_a_map_that_takes_long_holds_up_no_other(client, monkeypatch):
+    drawn = threading.Event()
+
+    def slow(table, method="pca"):
+        if method == "umap":
+            assert drawn.wait(10), "the other map waits for it"
+        return make_map(table)
+
+    monkeypatch.setattr("vaeudf.explore.service.make_map", slow)
+
+    async def draw():
+        answer = asyncio.create_task(client.send("GET", "/api/map", params={"method": "umap"}))
+        await asyncio.sleep(0.05)
+        other = await client.send("GET", "/api/map", params={"method": "pca"})
+        drawn.set()
+        return other, await answer
+
+    assert [answer.status_code for answer in client.run(draw())] == [200, 200]
+
+
+def test_threads_of_daemons_do_their_work_in_turn():
+    began = threading.Barrier(2, timeout=10)
+    with DaemonExecutor(2, "test") as pool:
+        # Two at once, and as many as there are threads.
+        assert list(pool.map(lambda _: began.wait() < 2, range(4))) == [True] * 4
+        assert list(pool.map(divmod, (7, 9), (2, 4))) == [(3, 1), (2, 1)]
+        with pytest.raises(ZeroDivisionError):
+            pool.submit(divmod, 1, 0).result(10)
+    assert not pool.at_work
+    with pytest.raises(RuntimeError, match="no work is taken after the end"):
+        pool.submit(int)
+
+
+def test_what_has_not_begun_is_dropped_at_the_end():
+    began, go_on, done = threading.Event(), threading.Event(), []
+    pool = DaemonExecutor(1, "test")
+
+    def work():
+        began.set()
+        assert go_on.wait(10)
+        return "first"
+
+    first, second = pool.submit(work), pool.submit(done.append, 1)
+    assert began.wait(10)
+    pool.shutdown(wait=False, cancel_futures=True)
+    assert pool.at_work and second.cancelled()
+    go_on.set()
+    pool.shutdown()
+    assert (first.result(10), done, pool.at_work) == ("first", [], False)
 
 
 class Some:

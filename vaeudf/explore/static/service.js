@@ -74,5 +74,4 @@ export const getItemAt = async (method, x, y) =>
   (await asked("/api/map/at", { method, x, y })).json();
 
 /** Where an item's picture is. */
-export const pictureOf = (id, version) =>
-  `/api/picture?${new URLSearchParams({ id, ...(version === null ? {} : { version }) })}`;
+export const pictureOf = (id) => `/api/picture?${new URLSearchParams({ id })}`;

@@ -28,8 +28,8 @@ from vaeudf.catalog.path_template import path_template
 from vaeudf.catalog.patterns import is_glob, is_hidden, root_of
 from vaeudf.catalog.reader import ImageReader
 from vaeudf.errors import InputError, root_cause
-from vaeudf.explore.item_pictures import ItemPictures, Picture
 from vaeudf.images.decode import ImageFailure
+from vaeudf.images.item_pictures import ItemPictures, Picture
 from vaeudf.schema import ITEM_ID
 from vaeudf.storage.locations import absolute, exists, filesystem, is_file
 from vaeudf.table.ids import ids_as_text

@@ -1,9 +1,8 @@
-"""The pictures of a table's items, by row: what all kinds share, and those that a table keeps."""
+"""The pictures that a table keeps of its items, by row."""
 
 from __future__ import annotations
 
 from threading import Lock
-from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -11,25 +10,15 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vaeudf.images.decode import ImageFailure
+from vaeudf.images.item_pictures import Picture
 from vaeudf.schema import ITEM_ID
 from vaeudf.table.footers import RowGroup, read_row_groups
 from vaeudf.table.open import PosteriorTable
 from vaeudf.table.pixel_files import PixelFile, find_pixel_files, kept_shape
 from vaeudf.table.splits import SplitReader, join
 
-Picture = bytes | NDArray[np.uint8] | ImageFailure
-"""An image file's bytes, pixels of shape (H, W, C), or why there is neither."""
-
-
 # Rows that are read together.
 _ROWS_PER_SPLIT = 2**18
-
-
-class ItemPictures(Protocol):
-    """Reads the pictures of a table's items; several threads may ask at once."""
-
-    def picture(self, row: int) -> Picture:
-        """Return the picture of the item in a row, as a loaded table numbers them."""
 
 
 class KeptPixels:

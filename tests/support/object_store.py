@@ -1,0 +1,54 @@
+"""S3 on this machine: moto's server stands for it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+
+from tests.cluster.standalone import free_port
+
+
+@contextmanager
+def object_store() -> Iterator[str]:
+    """Run the server; gives its address."""
+    # A process of its own: delta-rs waits for some answers with Python's lock in its hand.
+    port = str(free_port())
+    command = [sys.executable, "-m", "moto.server", "--host", "127.0.0.1", "--port", port]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                urlopen(f"{url}/moto-api", timeout=5).close()
+                break
+            except URLError:
+                assert process.poll() is None and time.monotonic() < deadline
+                time.sleep(0.1)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def make_bucket(server: str, monkeypatch: pytest.MonkeyPatch, name: str) -> str:
+    """Make an empty bucket, which this process can open; returns its URI."""
+    import boto3
+
+    for variable, value in {
+        "AWS_ACCESS_KEY_ID": "someone",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": server,
+    }.items():
+        monkeypatch.setenv(variable, value)
+    bucket = f"shop-{abs(hash(name))}"
+    boto3.client("s3", region_name="us-east-1").create_bucket(Bucket=bucket)
+    return f"s3://{bucket}"
