@@ -6,11 +6,12 @@ import { Command } from "./command.js";
 import { byId, el } from "./elements.js";
 import { Filters } from "./filters.js";
 import { Hits } from "./hits.js";
+import { Intro } from "./intro.js";
 import { Latest, ServiceError } from "./latest.js";
 import { Likes } from "./likes.js";
 import { MapPanel } from "./map.js";
 import { goTo, moving, stop } from "./motion.js";
-import { count, howMany, round } from "./numbers.js";
+import { count, round } from "./numbers.js";
 import { Options } from "./options.js";
 import { Photo } from "./photo.js";
 import { questionOf } from "./question.js";
@@ -62,8 +63,8 @@ function introduce(table) {
   document.title = `Explore ${table.title}`;
   byId("title").textContent = `Explore ${table.title}`;
   byId("lead").textContent = table.can.decode
-    ? "Move the sliders: the picture follows, and so do the items of the catalog that fit it best. Click an item to go to it; its + and − say what you like and dislike."
-    : "Move the sliders: the items of the catalog that fit them best follow. Click an item to go to it; its + and − say what you like and dislike.";
+    ? "Move the sliders: the picture follows, and so do the items of the catalog that are most like it."
+    : "Move the sliders: the items of the catalog that are most like them follow.";
   const version = table.version === null ? "" : `, version ${table.version}`;
   byId("about").textContent =
     `${count(table.items)} items of ${table.table}${version}. ` + fitted(table);
@@ -104,6 +105,7 @@ function renewed(version) {
 function start(table) {
   const store = new Store(Object.freeze(fromAddress(location.hash, table)));
   introduce(table);
+  new Intro(table);
 
   const sliders = new Sliders(store, table, (row) => strips?.near(row));
   const strips = table.can.decode ? new Strips(sliders) : null;
@@ -112,10 +114,16 @@ function start(table) {
     stage.ask();
   });
   const pictureFailed = failureOf("picture");
-  const stage = new Stage(store, table, (error) => {
-    pictureFailed(error);
-    if (passes(error)) again();
-  });
+  const go = (hit) => goTo(store, hit.mu, { liked: [] });
+  const stage = new Stage(
+    store,
+    table,
+    (error) => {
+      pictureFailed(error);
+      if (passes(error)) again();
+    },
+    go,
+  );
   const once = failureOf("once");
   const likes = new Likes(store, table, once);
   const filters = new Filters(store, table);
@@ -126,7 +134,7 @@ function start(table) {
   new Photo(store, table, once);
   new Walk(store, table, once);
   const hits = new Hits(store, table, {
-    go: (hit) => goTo(store, hit.mu, { liked: [] }),
+    go,
     like: (hit) => likes.like(hit),
     unlike: (hit) => likes.unlike(hit),
     point: (hit) => sliders.point(hit?.mu ?? null),
@@ -134,11 +142,7 @@ function start(table) {
 
   const say = calmly(STATUS_MILLISECONDS, (answer) => {
     const best = answer.hits.length ? `, the best is ${answer.hits[0].item_id}` : "";
-    const here =
-      answer.here === null || answer.matching === 0
-        ? ""
-        : `; ${howMany(answer.here, answer.matching)}`;
-    byId("status").textContent = `${answer.hits.length} items${best}${here}`;
+    byId("status").textContent = `${answer.hits.length} items${best}. ${byId("here").textContent}`;
   });
   let asked = "";
   const searchFailed = failureOf("search");
