@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.sync_api import expect
 
+from tests.support.browser import FAINT
 from tests.support.explore_page import Opened
 
 FAR = "#z=3.9,3.9,3.9,3.9"
@@ -90,3 +93,65 @@ def test_without_a_place_nothing_is_said_of_it(browser, url):
         opened.settle()
         expect(opened.page.locator("#here")).to_be_empty()
         expect(opened.button("Go to the nearest item")).to_be_hidden()
+
+
+def test_each_control_says_what_it_is_for(opened):
+    page = opened.page
+    page.get_by_text("What do these do?").click()
+    expect(page.get_by_text("Any value will do: the search leaves the slider out.")).to_be_visible()
+    page.locator("#narrow > summary").click()
+    for name, means in {
+        "Wider range": "where the model has seen few items",
+        "Combined sliders": "several of z0, z1, … together",
+        "Items to show": "from 1 to 200",
+        "Tolerance": "0 takes the sliders literally",
+        "Variety by": "so many items with the same value",
+        "Hide near copies": "A larger distance hides more",
+        "Rank by comparing pictures": "the 200 best items again",
+        "Condition in SQL": "once you press Enter",
+    }.items():
+        control = page.get_by_label(name, exact=True)
+        expect(control).to_have_accessible_description(re.compile(re.escape(means)))
+        expect(page.get_by_text(means)).to_be_visible()
+    box = page.get_by_label("Rank by comparing pictures")
+    opened.button("Any z2: every value will do").click()
+    expect(box).to_be_disabled()
+    expect(page.get_by_text("with that of a z without open dimensions")).to_be_visible()
+
+
+def test_what_is_pressed_is_readable_under_the_pointer(opened):
+    about = opened.button("About z0: it may be a little off")
+    about.click()
+    about.hover()
+    assert opened.page.evaluate(FAINT) == []
+    opened.page.locator(".hit").first.hover()
+    opened.page.locator(".hit .like").first.click()
+    assert opened.page.evaluate(FAINT) == []
+
+
+def test_a_number_below_an_item_has_a_name(opened):
+    name = "element => getComputedStyle(element, '::before').content"
+    score = opened.page.locator(".hit .score").first
+    opened.settle()
+    assert score.evaluate(name) == '"nearness "'
+    opened.button(f"Like {opened.hits[0]}").click()
+    opened.settle()
+    assert score.evaluate(name) == '"distance "'
+
+
+def test_a_filter_is_asked_while_it_is_typed_and_is_one_step(opened, page_shop):
+    page, items = opened.page, page_shop.items
+    page.locator("#narrow > summary").click()
+    page.get_by_label("item_id contains").press_sequentially("shirt")
+    among = ["shirt" in one.lower() for one in items.ids]
+    expect(page.locator("#matching")).to_contain_text(f"{sum(among)} of 60")
+    assert opened.hits == items.best([0, 0, 0, 0], 24, among=among)
+    page.get_by_label("item_id contains").press("Tab")
+    page.get_by_label("price from").press_sequentially("40")
+    among &= items.column("price").astype(float) >= 40
+    expect(page.locator("#matching")).to_contain_text(f"{sum(among)} of 60")
+    page.get_by_label("price from").press("Tab")
+    opened.button("Undo").click()
+    opened.button("Undo").click()
+    assert opened.hits == items.best([0, 0, 0, 0], 24)
+    assert opened.button("Undo").is_disabled()

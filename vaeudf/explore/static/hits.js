@@ -3,6 +3,8 @@
 import { byId, el, icon, press, toggle } from "./elements.js";
 import { number } from "./numbers.js";
 
+/** What a score is, in a word. */
+const NAMES = { log_likelihood: "nearness", kl: "distance" };
 const MEANINGS = {
   log_likelihood:
     "log q(z|x) in nats: how likely z is under the item's own Gaussian. Higher is nearer.",
@@ -114,6 +116,8 @@ class Card {
     this.score.textContent = reranked
       ? `${number(hit.log_p_x_given_z, 1)}`
       : number(hit[answer.score]);
+    // In words of the style sheet: the number stays a number.
+    this.score.dataset.name = reranked ? "match" : (NAMES[answer.score] ?? answer.score);
     this.score.title = reranked
       ? `log p(x|z) in nats: how likely the decoder takes the item's own picture to be. Rank ${hit.candidate_rank} without.`
       : (MEANINGS[answer.score] ?? answer.score);

@@ -36,6 +36,17 @@ function showFailures() {
   if (byId("error").textContent !== message) byId("error").textContent = message ?? "";
 }
 
+/** Say why what is shown does not answer the question; null if it does. */
+function unanswered(why) {
+  const { classList } = byId("main");
+  classList.toggle("unanswered", why !== null);
+  const some = byId("hits").childElementCount > 0;
+  const shown = some ? "These items are those of the question before it" : "No items are shown";
+  byId("unanswered").textContent = why === null ? "" : `${shown}: ${why}.`;
+  byId("unanswered").hidden = why === null;
+  byId("copy").disabled = why !== null;
+}
+
 /** Return what takes the failures of one kind of request, or null once one has succeeded. */
 const failureOf = (kind) => (error) => {
   failures.delete(kind);
@@ -150,6 +161,7 @@ function start(table) {
     // A page without a service takes the filters as they are, and not as SQL.
     ({ question, state }, signal) => search(question, signal, state),
     (answer) => {
+      unanswered(null);
       for (const hit of answer.hits) likes.know(hit);
       hits.show(answer);
       stage.answered(answer);
@@ -165,6 +177,7 @@ function start(table) {
       searchFailed(condition ? null : error);
       filters.wrong(condition ? error.message : null);
       if (!error) return;
+      unanswered(condition ? "the condition in SQL is wrong" : "the last question has no answer");
       asked = "";
       byId("hits").setAttribute("aria-busy", "false");
       if (passes(error)) again();
