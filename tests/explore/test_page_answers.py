@@ -241,7 +241,7 @@ def test_a_condition_that_is_wrong(opened, page_shop):
     assert opened.hits == before
     notice = page.locator("#unanswered")
     expect(notice).to_have_text(
-        "These items are those of the question before it: the condition in SQL is wrong."
+        "The condition in SQL is wrong. These items still answer the question before it."
     )
     for stale in ("#here", "#matching", "#command", ".hit .score >> nth=0"):
         expect(page.locator(stale)).to_have_css("visibility", "hidden")

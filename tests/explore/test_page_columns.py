@@ -78,6 +78,7 @@ def test_dates_are_filters(asked):
     first, last = page.get_by_label("added from"), page.get_by_label("added to")
     assert first.get_attribute("min") == "2024-01-31"
     assert last.get_attribute("max") == "2024-12-24"
+    expect(page.get_by_role("group", name="added")).to_contain_text("2024-01-31 to 2024-12-24")
     changed(first, "2024-03-01")
     opened.settle()
     assert found.conditions[-1] == "`added` >= DATE '2024-03-01'"

@@ -50,7 +50,7 @@ def test_a_link_with_a_wrong_condition_says_so(browser, url):
             "something is missing after 'price<'. Expected, for example, price <= "
         )
         expect(opened.page.locator("#unanswered")).to_have_text(
-            "No items are shown: the condition in SQL is wrong."
+            "The condition in SQL is wrong. No items are shown."
         )
 
 
@@ -133,7 +133,7 @@ def test_a_service_that_is_gone_is_said_and_forgotten(browser, url, page_shop):
         alert = opened.page.get_by_role("alert")
         expect(alert).to_contain_text("The service does not answer")
         notice = opened.page.locator("#unanswered")
-        expect(notice).to_contain_text("question before it: the last question has no answer.")
+        expect(notice).to_contain_text("The last question has no answer. These items still")
         assert opened.hits == before
         opened.page.unroute("**/api/**")
         # It asks again by itself.

@@ -84,6 +84,9 @@ const DAY = 10;
 const MIDNIGHT = " 00:00:00";
 const LAST = " 23:59:59.999999";
 
+/** What there is to choose from, to whole seconds: a field of a date shows no such hint itself. */
+const rangeOf = ({ low, high }) => el("small", {}, `${low.slice(0, 19)} to ${high.slice(0, 19)}`);
+
 /** Two days; of a column of times, from the first moment of one to the last of the other. */
 function dayField(column, field, put) {
   const times = column.kind === "timestamp";
@@ -103,7 +106,7 @@ function dayField(column, field, put) {
     put(low === null && high === null ? undefined : filter, settled);
   };
   for (const input of ends) listen(input, changed);
-  field.append(el("span", { class: "ends" }, ends[0], " to ", ends[1]));
+  field.append(el("span", { class: "ends" }, ends[0], " to ", ends[1]), rangeOf(column));
   return (filter) =>
     ["low", "high"].forEach((end, i) => fill(ends[i], filter?.[end]?.slice(0, DAY)));
 }
@@ -128,7 +131,7 @@ function timeField(column, field, put) {
     put(low || high ? filter : undefined, settled);
   };
   for (const input of ends) listen(input, changed);
-  field.append(el("span", { class: "ends" }, ends[0], " to ", ends[1]));
+  field.append(el("span", { class: "ends" }, ends[0], " to ", ends[1]), rangeOf(column));
   return (filter) =>
     ["low", "high"].forEach((end, i) => fill(ends[i], filter?.[end]?.slice(DAY + 1, DAY + 9)));
 }

@@ -41,8 +41,8 @@ function unanswered(why) {
   const { classList } = byId("main");
   classList.toggle("unanswered", why !== null);
   const some = byId("hits").childElementCount > 0;
-  const shown = some ? "These items are those of the question before it" : "No items are shown";
-  byId("unanswered").textContent = why === null ? "" : `${shown}: ${why}.`;
+  const shown = some ? "These items still answer the question before it." : "No items are shown.";
+  byId("unanswered").textContent = why === null ? "" : `${why} ${shown}`;
   byId("unanswered").hidden = why === null;
   byId("copy").disabled = why !== null;
 }
@@ -177,7 +177,7 @@ function start(table) {
       searchFailed(condition ? null : error);
       filters.wrong(condition ? error.message : null);
       if (!error) return;
-      unanswered(condition ? "the condition in SQL is wrong" : "the last question has no answer");
+      unanswered(condition ? "The condition in SQL is wrong." : "The last question has no answer.");
       asked = "";
       byId("hits").setAttribute("aria-busy", "false");
       if (passes(error)) again();
