@@ -134,9 +134,12 @@ def test_a_number_below_an_item_has_a_name(opened):
     score = opened.page.locator(".hit .score").first
     opened.settle()
     assert score.evaluate(name) == '"nearness "'
+    expect(opened.page.locator(".why > div").first).to_contain_text("nearness")
+    expect(opened.page.locator("#meaning")).to_contain_text("Nearness is log q(z|x) in nats")
     opened.button(f"Like {opened.hits[0]}").click()
     opened.settle()
     assert score.evaluate(name) == '"distance "'
+    expect(opened.page.locator("#meaning")).to_contain_text("Distance is the KL divergence")
 
 
 def test_a_filter_is_asked_while_it_is_typed_and_is_one_step(opened, page_shop):

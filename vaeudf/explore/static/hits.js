@@ -128,11 +128,7 @@ class Card {
     const lines = [];
     const line = (name, value, title) =>
       lines.push(el("div", { title }, el("span", {}, name), el("b", {}, number(value))));
-    line(
-      answer.score === "log_likelihood" ? "log q(z|x)" : answer.score,
-      hit[answer.score],
-      MEANINGS[answer.score],
-    );
+    line(NAMES[answer.score] ?? answer.score, hit[answer.score], MEANINGS[answer.score]);
     if (hit.misfit !== undefined) {
       line("misfit", hit.misfit, "What the distance of z from the item's mean costs");
       line("volume", hit.volume, "What the narrowness of the item's Gaussian brings");

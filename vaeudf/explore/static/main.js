@@ -90,10 +90,10 @@ function fitted({ picture_error: error }) {
 
 const MEANINGS = {
   log_likelihood:
-    "The number below an item is log q(z|x) in nats, the logarithm of the density of z under the item's own Gaussian: higher is nearer",
-  kl: "The number below an item is the KL divergence from what you like to the item's own Gaussian, in nats: lower is nearer",
+    "Nearness is log q(z|x) in nats, the logarithm of the density of z under the item's own Gaussian: higher is nearer",
+  kl: "Distance is the KL divergence from what you like to the item's own Gaussian, in nats: lower is nearer",
   pictures:
-    "The number below an item is log p(x|z) in nats, how likely the decoder takes the item's own picture to be: higher is nearer",
+    "Match is log p(x|z) in nats, how likely the decoder takes the item's own picture to be: higher is better",
 };
 
 /** Say what the numbers of an answer are. */

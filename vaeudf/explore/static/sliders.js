@@ -283,7 +283,7 @@ export class Sliders {
     byId("collapsed").querySelector("summary").textContent =
       `${some} ${this.directions.checked ? "little" : "nothing"}`;
     byId("sliders-hint").textContent = this.directions.checked
-      ? "What the items differ in most comes first: its share of all differences is in percent."
+      ? "What the items differ in most comes first. The percentage is its share of all differences."
       : "What tells most of an item comes first.";
     this.show();
     this.onlay?.();
