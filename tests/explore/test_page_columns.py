@@ -178,4 +178,8 @@ def test_a_page_of_its_own_filters_by_them(browser, page_shop, tmp_path):
             one for one, at in zip(ids, seen, strict=True) if at and at[8:10] in ("02", "03", "04")
         }
         assert set(opened.hits) == expected
+        row = ids.index(opened.hits[0])
+        facts = opened.page.locator(".hit").first.locator(".facts span").all_inner_texts()
+        at = seen[row][:10]
+        assert facts[-2:] == [f"added {days[row]}", f"seen {at} 23:59:59.250000"]
         assert "TIMESTAMP" in opened.page.locator("#command").inner_text()

@@ -12,8 +12,10 @@ const MEANINGS = {
 };
 const SIZE = { width: 320, height: 320 };
 
-/** A fact in words: numbers and truth values say nothing without their column's name. */
-function fact(name, value) {
+/** A fact in words: numbers, truth values and dates say nothing without their column's name. */
+function fact(name, value, kind) {
+  if (kind === "date" || kind === "timestamp")
+    return `${name} ${value.replace("T", " ").replace(/(Z|\+00:00)$/, "")}`;
   if (typeof value === "boolean") return value ? name : `not ${name}`;
   if (typeof value === "number") return `${name} ${Math.round(value * 1000) / 1000}`;
   return typeof value === "string" ? value : JSON.stringify(value);
@@ -108,8 +110,9 @@ class Card {
     this.rank.textContent = hit.rank;
     press(this.like, state.liked.includes(this.id));
     press(this.unlike, state.disliked.includes(this.id));
+    const kinds = new Map(table.columns.map((column) => [column.name, column.kind]));
     const facts = Object.entries(hit.columns).filter(([, value]) => value !== null);
-    this.facts.replaceChildren(...facts.map(([name, value]) => el("span", {}, fact(name, value))));
+    this.facts.replaceChildren(...facts.map(([name, value]) => el("span", {}, fact(name, value, kinds.get(name)))));
     // The card shows the first few of many.
     this.facts.title = facts.map(([name, value]) => `${name}: ${value}`).join("\n");
     const reranked = hit.log_p_x_given_z !== undefined;
