@@ -68,12 +68,13 @@ def test_from_a_place_without_items_a_button_leads_to_the_nearest(browser, url, 
         expect(here).to_have_text("None of the 60 items is at this place.")
         expect(opened.page.locator("#here-means")).to_contain_text("model imagines this picture")
         best = opened.hits[0]
-        nearest.click()
+        nearest.press("Enter")
         mu = page_shop.items.mu[page_shop.items.row(best)]
         assert opened.z == pytest.approx(mu, abs=0.500001e-4)
         # However wide it is, it counts as one where its mean is.
         expect(here).to_contain_text("About ")
         expect(nearest).to_be_hidden()
+        expect(here).to_be_focused()
         expect(opened.page.locator("#here-means")).to_be_empty()
 
 

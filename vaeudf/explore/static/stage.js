@@ -75,7 +75,11 @@ export class Stage {
         : "The items shown are the nearest to it."
       : "";
     this.nearest = hits[0];
-    byId("nearest").hidden = !far || hits.length === 0;
+    const button = byId("nearest");
+    const focused = document.activeElement === button;
+    button.hidden = !far || hits.length === 0;
+    // Whoever went there by keyboard goes on from here.
+    if (focused && button.hidden) byId("here").focus();
     byId("matching").textContent =
       matching === this.table.items
         ? ""
