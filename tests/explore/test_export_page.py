@@ -52,10 +52,10 @@ def test_hits_are_those_of_the_definition(opened, page_shop):
     opened.set(2, -0.75)
     z = [0.5, -0.3, -0.75, 0.1]
     assert opened.hits == items.best(z, K)
-    opened.row(1).get_by_role("button", name="does not matter").click()
+    opened.row(1).get_by_role("button", name="every value will do").click()
     z[1] = None
     assert opened.hits == items.best(z, K)
-    opened.row(0).get_by_role("button", name="Roughly").click()
+    opened.row(0).get_by_role("button", name="it may be a little off").click()
     taus = [0.5, 0, 0, 0]
     assert opened.hits == items.best(z, K, tolerance=taus)
     command = opened.page.locator("#command").inner_text()
@@ -113,7 +113,7 @@ def test_filters_and_options(opened, page_shop):
     page, items = opened.page, page_shop.items
     page.locator("#narrow > summary").click()
     assert page.get_by_label("Condition in SQL").count() == 0
-    assert page.get_by_role("checkbox", name="Compare pictures").is_disabled()
+    assert page.get_by_role("checkbox", name="Rank by comparing pictures").is_disabled()
     page.get_by_role("checkbox", name="dress").check()
     among = items.column("category") == "dress"
     assert opened.hits == items.best(Z, K, among=among)

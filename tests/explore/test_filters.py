@@ -137,16 +137,28 @@ def test_conditions_mean_what_they_mean_to_spark(spark, tmp_path):
 
 
 REFUSED = {
-    "": "it is not one expression",
-    "stock": "its value is INTEGER, and not true or false",
-    "'yes'": "its value is VARCHAR, and not true or false",
-    "null": "and not true or false",
-    "stock >": "Required keyword: 'expression'",
-    "nosuch = 1": "there is no column nosuch",
+    "": "it is empty",
+    "stock": "by itself it is a number, and not true or false; compare it with a value",
+    "'yes'": "by itself it is a text, and not true or false",
+    "null": "by itself it is unknown (null), and not true or false",
+    "day": "by itself it is a date, and not true or false",
+    "seen": "by itself it is a date with a time, and not true or false",
+    "sizes": "by itself it is a list, and not true or false",
+    "stock >": "something is missing after 'stock >'",
+    "stock is not null and (brand = 'a' and)": "after \"… not null and (brand = 'a' and\"",
+    "= 3": "something is missing in '= 3'",
+    "(stock < 3": "a closing bracket is missing after '(stock < 3'",
+    "stock 3": "'3' is not expected after 'stock'",
+    ") = 3": "it cannot begin with ')'",
+    "brand = 'a": "a quotation mark has no second one",
+    "stock = 1 /*": "it has a character, or a comment, that does not belong there",
+    "brand is 'a'": "is goes with null, true and false; values are compared with =",
+    "nosuch = 1": "there is no column nosuch; texts are written in quotes: 'nosuch'",
+    "brnd = 'a'": "there is no column brnd; did you mean Brand? Expected",
     "mu[0] > 1": "'mu[0]' is not among columns, values, comparisons",
     "items.stock = 1": "there is no column items.stock",
     "stock.part = 1": "there is no column stock.part",
-    "stock = 1; drop table items": "it is not one expression",
+    "stock = 1; drop table items": "there is more than one; leave out the ';'",
     "drop table items": "'DROP TABLE items' is not among",
     "stock = 1 union select 1": "is not among",
     "stock in (select 1)": "is not among",
@@ -166,8 +178,13 @@ REFUSED = {
     "sizes[0] = 1": "is not among",
     "stock = :x": "is not among",
     "stock = ?": "is not among",
-    "brand = 5": "Could not convert string",
-    "day > 'yesterday'": "'yesterday'",
+    "brand = 5": "the text 'a_1' stands where a number is expected",
+    "brand and ok": "the text 'a_1' stands where true or false is expected",
+    "day > 'yesterday'": "'yesterday' is no date; dates are written as '2024-01-31'",
+    "day > 3": "a date is compared with a number",
+    "sizes = 1": "a number stands where a list is expected",
+    "stock like 'a%'": "like does not go with a number and a text",
+    "lower(stock) = 'a'": "lower does not go with a number",
     "stock = 1 as x": "is not among",
     "*": "is not among",
 }
@@ -180,6 +197,24 @@ def test_refused(condition):
     assert str(error.value).startswith(
         f"where is {condition!r}, which is not a condition on the table's columns item_id, stock, "
     )
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({}, "startswith(item_id, 'dress')"),
+        ({"brand": [None, "it's"]}, "brand = 'it\\'s'"),
+        ({"brand": ["a", "b"], "unit price": [float("inf"), 2.5]}, "brand = 'a'"),
+        ({"brand": ["a", "b"], "unit price": [Decimal("2.50"), None]}, "`unit price` <= 2.5"),
+    ],
+)
+def test_a_refusal_names_a_condition_that_would_do(columns, expected):
+    items = pa.table({"item_id": ["dress/1.jpg", "hat/2.jpg"]} | columns)
+    with pytest.raises(InputError, match=r"Expected, for example, ") as error:
+        Filters(items).matching("item_id >")
+    example = str(error.value).rpartition("Expected, for example, ")[2].removesuffix(".")
+    assert example == expected
+    assert Filters(items).matching(example).any()
 
 
 @pytest.mark.parametrize(

@@ -227,16 +227,34 @@ def test_a_condition_that_nothing_fulfils(opened):
 
 def test_a_condition_that_is_wrong(opened, page_shop):
     page = options(opened)
+    page.get_by_role("checkbox", name="dress").check()
     before = opened.hits
     field = page.get_by_label("Condition in SQL")
-    enter(field, "colour = 'red'")
-    expect(page.locator("#sql-error")).to_contain_text("colour")
+    enter(field, "price < 20 and colour = 'red'")
+    # Neither the filters' part of it nor all columns' names are repeated.
+    price = page_shop.items.column("price").astype(float)
+    expect(page.locator("#sql-error")).to_have_text(
+        "This is not a condition: there is no column colour; texts are written in quotes: "
+        f"'colour'. Expected, for example, price <= {price[0]:g}."
+    )
     expect(field).to_have_attribute("aria-invalid", "true")
     assert opened.hits == before
+    notice = page.locator("#unanswered")
+    expect(notice).to_have_text(
+        "The condition in SQL is wrong. These items still answer the question before it."
+    )
+    for stale in ("#here", "#matching", "#command", ".hit .score >> nth=0"):
+        expect(page.locator(stale)).to_have_css("visibility", "hidden")
+    expect(page.locator(".hit img").first).to_have_css("opacity", "0.35")
+    expect(opened.button("Copy as command")).to_be_disabled()
+    assert opened.violations() == []
+    page.get_by_role("checkbox", name="dress").uncheck()
     enter(field, "price < 50")
-    price = page_shop.items.column("price").astype(float)
     assert opened.hits == page_shop.items.best(Z, K, among=price < 50)
     expect(page.locator("#sql-error")).to_be_hidden()
+    expect(notice).to_be_hidden()
+    expect(page.locator(".hit img").first).to_have_css("opacity", "1")
+    expect(opened.button("Copy as command")).to_be_enabled()
     # The browser logs answers of 400 by itself.
     assert all("400" in line for line in opened.logged)
     opened.logged.clear()
@@ -286,7 +304,7 @@ def test_near_copies_are_hidden(opened, page_shop):
 
 def test_pictures_are_compared(opened, page_shop):
     page, items = options(opened), page_shop.items
-    box = page.get_by_label("Compare pictures")
+    box = page.get_by_label("Rank by comparing pictures")
     box.check()
     decoded = page_shop.shop.bundle.decoder(torch.tensor([Z]))[0].permute(1, 2, 0).detach().numpy()
     errors = np.array(
@@ -297,6 +315,6 @@ def test_pictures_are_compared(opened, page_shop):
     )
     assert isinstance(page_shop.shop.bundle.likelihood, GaussianPixels)
     assert opened.hits == items.ranked(-errors, K)
-    opened.button("Any z2: it does not matter").click()
+    opened.button("Any z2: every value will do").click()
     assert opened.hits == items.best([Z[0], Z[1], None, Z[3]], K)
     assert box.is_disabled()

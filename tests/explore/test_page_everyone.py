@@ -46,7 +46,12 @@ def test_the_picture_stays_beside_the_hits_and_off_the_map(browser, url):
 def test_a_link_with_a_wrong_condition_says_so(browser, url):
     with Opened(browser, url, "#where=price<") as opened:
         expect(opened.page.locator("#sql-error")).to_be_visible()
-        expect(opened.page.locator("#sql-error")).to_contain_text("where is 'price<'")
+        expect(opened.page.locator("#sql-error")).to_contain_text(
+            "something is missing after 'price<'. Expected, for example, price <= "
+        )
+        expect(opened.page.locator("#unanswered")).to_have_text(
+            "The condition in SQL is wrong. No items are shown."
+        )
 
 
 def test_a_link_that_was_edited_by_hand_keeps_what_it_can(browser, url):
@@ -70,7 +75,13 @@ def test_everything_is_reached_by_keyboard(browser, url):
             page.keyboard.press("Tab")
             seen.add(page.evaluate(NAME))
         for name in (
-            *("Further", "Directions", "z0", "Value of z1", "Lock z2: nothing moves it"),
+            *(
+                "Wider range",
+                "Combined sliders",
+                "z0",
+                "Value of z1",
+                "Lock z2: it stays where it is",
+            ),
             *("Search by a photo …", "Set A", "Copy as command", "Add to basket"),
             "Filters and options",
             f"Go to {opened.hits[3]}",
@@ -121,10 +132,13 @@ def test_a_service_that_is_gone_is_said_and_forgotten(browser, url, page_shop):
         opened.set(0, 1)
         alert = opened.page.get_by_role("alert")
         expect(alert).to_contain_text("The service does not answer")
+        notice = opened.page.locator("#unanswered")
+        expect(notice).to_contain_text("The last question has no answer. These items still")
         assert opened.hits == before
         opened.page.unroute("**/api/**")
         # It asks again by itself.
         expect(alert).to_be_hidden()
+        expect(notice).to_be_hidden()
         assert opened.hits == page_shop.items.best([1, 0, 0, 0], 24)
 
 
@@ -146,7 +160,7 @@ def test_a_table_without_model_and_pictures(browser, url):
         assert opened.page.locator(".hit img, .strip:visible").count() == 0
         expect(opened.button("Search by a photo …")).to_be_hidden()
         opened.page.locator("#narrow > summary").click()
-        expect(opened.page.get_by_label("Compare pictures")).to_be_disabled()
+        expect(opened.page.get_by_label("Rank by comparing pictures")).to_be_disabled()
         assert opened.violations() == []
         assert opened.logged == []
 

@@ -15,6 +15,8 @@ from tests.support.scene import SPEC
 from tests.support.tolerances import assert_same_levels
 from vaeudf.images.decode import decode_image
 from vaeudf.query.files.read import read_queries
+from vaeudf.workflows.cli import parse
+from vaeudf.workflows.query_topk import QueryTopk
 
 K = 24
 Z = [0.5, -0.3, 0.2, 0.1]
@@ -137,16 +139,72 @@ def test_the_command_asks_the_same(browser, url, page_shop):
         assert shlex.split(copied) == words
 
 
+STATES = {
+    "z": ("", {}),
+    "open": ("&open=1&rough=2:0.5", {"z": ["0.5,*,0.2,0.1"], "tolerance": "0,0,0.5,0"}),
+    "tolerance": ("&tolerance=0.25&k=7", {"tolerance": 0.25, "k": 7}),
+    "rules": ("&per=category:2", {"per": "category:2"}),
+    "copies": ("&distinct=0.75", {"distinct": 0.75}),
+    "both": ("&per=category:2&distinct=0.75", {"per": "category:2", "distinct": None}),
+    "filters": (
+        '&filters={"category":{"values":["dress"]},"price":{"low":3,"high":50}}&where=stock<40',
+        {
+            "where": "`category` IN ('dress') AND `price` >= 3 AND `price` <= 50 AND (stock<40)",
+        },
+    ),
+    "pictures": ("&rerank=picture", {"rerank": "picture"}),
+}
+
+
+def test_the_command_of_each_state_is_one_of_query_topk(opened, url, page_shop):
+    for state, (hash, expected) in STATES.items():
+        opened.page.goto("about:blank")
+        opened.page.goto(url + HASH + hash)
+        opened.settle()
+        words = shlex.split(opened.page.locator("#command").inner_text())
+        assert words[:2] == ["vaeudf", "query_topk"]
+        found = parse(QueryTopk, words[2:])
+        assert found.table == page_shop.table
+        usual = {"z": ["0.5,-0.3,0.2,0.1"], "k": K, "per": None, "distinct": None, "rerank": None}
+        assert {name: getattr(found, name) for name in usual | expected} == usual | expected, state
+
+
+def test_the_command_of_likes_is_one_of_query_topk(opened):
+    first, second = opened.hits[:2]
+    opened.button(f"Like {first}").click()
+    opened.button(f"Like {second}").click()
+    disliked = opened.hits[-1]
+    opened.button(f"Dislike {disliked}").click()
+    opened.settle()
+    words = shlex.split(opened.page.locator("#command").inner_text())
+    found = parse(QueryTopk, words[2:])
+    assert (found.like, found.unlike) == ([first, second], [disliked])
+    assert found.exclude_self
+
+
+def test_of_variety_and_hidden_copies_there_is_one(opened):
+    page = opened.page
+    page.locator("#narrow > summary").click()
+    box, each = page.get_by_label("Hide near copies"), page.get_by_label("Variety by")
+    each.select_option("category")
+    box.check()
+    assert opened.address["distinct"] == ["0.5"]
+    assert "per" not in opened.address
+    each.select_option("category")
+    assert "distinct" not in opened.address
+    expect(box).not_to_be_checked()
+
+
 def test_the_baskets_command_compares_pictures_where_every_place_has_one(opened):
     lines = opened.page.evaluate(
         """async () => {
           const { commandFor } = await import("/static/basket.js");
-          const state = { k: 2, filters: {}, sql: "", per: null, rerank: true };
+          const state = { k: 2, filters: {}, sql: "", per: null, distinct: 0.5, rerank: true };
           const table = { table: "t", version: 3, pinned: true };
           return [[1, 2], [1, null]].map((z) => commandFor(table, state, [{ z }]));
         }"""
     )
-    start = "vaeudf query_topk --table t --queries queries.csv --version=3 --k=2 "
+    start = "vaeudf query_topk --table t --queries queries.csv --version=3 --k=2 --distinct=0.5 "
     end = "--output=answers --report=page"
     assert lines == [f"{start}--rerank=picture {end}", f"{start}{end}"]
 
@@ -154,8 +212,8 @@ def test_the_baskets_command_compares_pictures_where_every_place_has_one(opened)
 def test_the_basket_is_a_file_for_query_topk(opened, page_shop, tmp_path):
     page = opened.page
     opened.button("Add to basket").click()
-    opened.button("Any z1: it does not matter").click()
-    opened.button("Roughly: z0 has a tolerance of its own").click()
+    opened.button("Any z1: every value will do").click()
+    opened.button("About z0: it may be a little off").click()
     opened.button("Add to basket").click()
     opened.set(3, -1)
     opened.button("Add to basket").click()

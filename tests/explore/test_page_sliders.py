@@ -60,7 +60,7 @@ def test_a_typed_value_may_lie_beyond_the_travel(opened, page_shop):
 
 def test_further_widens_the_travel(opened):
     before = float(opened.slider(0).get_attribute("max"))
-    opened.page.get_by_label("Further").check()
+    opened.page.get_by_label("Wider range").check()
     assert float(opened.slider(0).get_attribute("max")) >= 5 > before
 
 
@@ -123,7 +123,7 @@ def test_slow_answers_to_what_has_passed_are_not_shown(browser, url, page_shop):
 
 def test_locked_sliders_stay(opened):
     opened.set(1, 0.7)
-    opened.button("Lock z1: nothing moves it").click()
+    opened.button("Lock z1: it stays where it is").click()
     assert opened.slider(1).is_disabled()
     opened.button("Random").click()
     z = opened.z
@@ -137,18 +137,18 @@ def test_locked_sliders_stay(opened):
 
 def test_what_does_not_matter_is_open(opened, page_shop):
     opened.set(0, 1.5)
-    opened.button("Any z2: it does not matter").click()
+    opened.button("Any z2: every value will do").click()
     assert opened.hits == page_shop.items.best([1.5, 0, None, 0], K)
     assert opened.slider(2).is_disabled()
     decoded = page_shop.shop.bundle.decode([[1.5, 0, 0, 0]])[0]
     assert_same_levels(opened.pixels("#decoded"), decoded)
-    opened.button("Any z2: it does not matter").click()
+    opened.button("Any z2: every value will do").click()
     assert opened.hits == page_shop.items.best([1.5, 0, 0, 0], K)
 
 
 def test_roughly_is_a_tolerance_of_its_own(opened, page_shop):
     opened.set(0, 1.5)
-    opened.button("Roughly: z0 has a tolerance of its own").click()
+    opened.button("About z0: it may be a little off").click()
     assert opened.hits == page_shop.items.best([1.5, 0, 0, 0], K, [0.5, 0, 0, 0])
     field = opened.page.get_by_label("Tolerance of z0")
     field.fill("2")
@@ -182,7 +182,7 @@ def test_strips_show_what_each_slider_does(opened, page_shop):
 def test_directions_move_along_what_items_differ_in(opened, page_shop):
     centred = page_shop.items.mu.astype(float) - page_shop.items.mu.mean(axis=0, dtype=float)
     axis = np.linalg.svd(centred, full_matrices=False)[2][0]
-    opened.page.get_by_label("Directions").check()
+    opened.page.get_by_label("Combined sliders").check()
     before = np.array(opened.z)
     slider = opened.page.locator("#slider-direction-0")
     start = float(slider.input_value())
@@ -196,7 +196,7 @@ def test_directions_move_along_what_items_differ_in(opened, page_shop):
 def test_undo_redo_and_the_address(opened, browser, url, page_shop):
     opened.set(0, 1)
     opened.set(3, -1)
-    opened.button("Any z1: it does not matter").click()
+    opened.button("Any z1: every value will do").click()
     hits = opened.hits
     hash = "#" + opened.page.url.split("#")[1]
     with Opened(browser, url, hash) as other:

@@ -201,6 +201,9 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(own) for key, own in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(own) for own in value]
+    if isinstance(value, datetime.datetime) and value.tzinfo is not None:
+        # The page compares them as text.
+        value = value.astimezone(datetime.timezone.utc)
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
     return value if isinstance(value, str | int | float | bool | None) else str(value)

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from sqlglot import TokenType, exp
 from sqlglot.parser import Parser
 
-from vaeudf.errors import InputError, root_cause
+from vaeudf.errors import InputError
+from vaeudf.explore.refused_conditions import example, no_column, no_truth, unevaluated, unread
 
 # Masks that are kept, of an octet an item each.
 _KEPT = 8
@@ -89,7 +90,7 @@ class Filters:
             found = connection.sql(f"SELECT ({condition}) AS found FROM items")
             kind = str(found.types[0])
             if kind != "BOOLEAN":
-                raise self._refused(where, f"its value is {kind}, and not true or false")
+                raise self._refused(where, no_truth(kind))
             array = found.to_arrow_table().column("found")
         except duckdb.InterruptException:
             raise InputError(
@@ -97,7 +98,7 @@ class Filters:
                 "simpler condition."
             ) from None
         except duckdb.Error as error:
-            raise self._refused(where, root_cause(error)) from None
+            raise self._refused(where, unevaluated(error)) from None
         finally:
             done.set()
             # Else it might interrupt the next one.
@@ -134,7 +135,7 @@ class Filters:
             self._check_types(where)
             return self._translated(where, sqlglot.parse(where, read="spark"))
         except sqlglot.errors.SqlglotError as error:
-            raise self._refused(where, root_cause(error)) from None
+            raise self._refused(where, unread(where, error)) from None
         except RecursionError:
             raise self._refused(where, "it has too many parts") from None
 
@@ -149,8 +150,10 @@ class Filters:
                 raise self._refused(where, f"{token.text + '(…)'!r} is not among {_WORDS}")
 
     def _translated(self, where: str, statements: list[exp.Expr | None]) -> str:
-        if len(statements) != 1 or statements[0] is None:
-            raise self._refused(where, "it is not one expression")
+        if len(statements) > 1:
+            raise self._refused(where, "there is more than one; leave out the ';'")
+        if not statements or statements[0] is None:
+            raise self._refused(where, "it is empty")
         parsed = statements[0]
         for count, node in enumerate(parsed.walk()):
             if count > _MOST_NODES:
@@ -169,6 +172,10 @@ class Filters:
                 )
         if isinstance(node, exp.Column):
             self._column(where, node)
+        if isinstance(node, exp.Is) and not isinstance(node.expression, exp.Null | exp.Boolean):
+            raise self._refused(
+                where, "is goes with null, true and false; values are compared with ="
+            )
 
     def _column(self, where: str, node: exp.Column) -> str:
         """Return the name of a column, which may be written in other capitals, as in Spark."""
@@ -177,7 +184,8 @@ class Filters:
             for name in [wanted, *self._names]:
                 if name in self._names and name.lower() == wanted.lower():
                     return name
-        raise self._refused(where, f"there is no column {node.sql(dialect='spark')}")
+        written = node.sql(dialect="spark")
+        raise self._refused(where, no_column(written, wanted, self._names))
 
     def _for_duckdb(self, node: exp.Expr) -> exp.Expr:
         if isinstance(node, exp.Column):
@@ -195,7 +203,8 @@ class Filters:
         shown = where if len(where) <= _MOST_SHOWN else where[:_MOST_SHOWN] + "…"
         return InputError(
             f"where is {shown!r}, which is not a condition on the table's columns "
-            f"{', '.join(self._names)}: {why.rstrip('.')}."
+            f"{', '.join(self._names)}: {why}{'' if why.endswith('?') else '.'} Expected, for "
+            f"example, {example(self._items)}."
         )
 
 

@@ -57,17 +57,21 @@ export function fromAddress(hash, table) {
   const [, column, most] = /^(.+):(\d+)$/.exec(parts.get("per") ?? "") ?? [];
   if (Number(most) >= 1) state.per = { column, count: Number(most) };
   const distinct = Number.parseFloat(parts.get("distinct"));
-  if (distinct > 0) state.distinct = distinct;
+  if (distinct > 0 && state.per === null) state.distinct = distinct;
   state.rerank = parts.get("rerank") === "picture" && table.can.rerank;
   return state;
 }
 
 const isEnd = (value) => value == null || Number.isFinite(value);
 
+const isMoment = (value) => value == null || /^\d{4}-\d\d-\d\d( \d\d:\d\d:\d\d(\.\d+)?)?$/.test(value);
+
 /** Whether a filter is one of a kind of column. */
 const FITS = {
   category: ({ values }) => Array.isArray(values) && values.length > 0,
   number: ({ low, high }) => isEnd(low) && isEnd(high),
+  date: ({ low, high }) => isMoment(low) && isMoment(high),
+  timestamp: ({ low, high }) => isMoment(low) && isMoment(high),
   text: ({ text }) => typeof text === "string" && text !== "",
 };
 

@@ -35,6 +35,7 @@ export function commandFor(table, state, entries) {
     k: state.k,
     where: conditionOf(state),
     per: state.per && `${state.per.column}:${state.per.count}`,
+    distinct: state.distinct,
     rerank: state.rerank && whole ? "picture" : null,
     output: "answers",
     report: "page",

@@ -17,6 +17,12 @@ export function el(name, attributes = {}, ...children) {
   return element;
 }
 
+/** A line below a field that says what it is for; it is the field's description, too. */
+export function hintFor(input, id, text = "") {
+  input.setAttribute("aria-describedby", id);
+  return el("small", { id }, text);
+}
+
 export const byId = (id) => document.getElementById(id);
 
 /** An icon of the sprite in index.html. */

@@ -3,6 +3,8 @@
 import { byId, el, icon, press, toggle } from "./elements.js";
 import { number } from "./numbers.js";
 
+/** What a score is, in a word. */
+const NAMES = { log_likelihood: "nearness", kl: "distance" };
 const MEANINGS = {
   log_likelihood:
     "log q(z|x) in nats: how likely z is under the item's own Gaussian. Higher is nearer.",
@@ -10,8 +12,10 @@ const MEANINGS = {
 };
 const SIZE = { width: 320, height: 320 };
 
-/** A fact in words: numbers and truth values say nothing without their column's name. */
-function fact(name, value) {
+/** A fact in words: numbers, truth values and dates say nothing without their column's name. */
+function fact(name, value, kind) {
+  if (kind === "date" || kind === "timestamp")
+    return `${name} ${value.replace("T", " ").replace(/(Z|\+00:00)$/, "")}`;
   if (typeof value === "boolean") return value ? name : `not ${name}`;
   if (typeof value === "number") return `${name} ${Math.round(value * 1000) / 1000}`;
   return typeof value === "string" ? value : JSON.stringify(value);
@@ -106,14 +110,17 @@ class Card {
     this.rank.textContent = hit.rank;
     press(this.like, state.liked.includes(this.id));
     press(this.unlike, state.disliked.includes(this.id));
+    const kinds = new Map(table.columns.map((column) => [column.name, column.kind]));
     const facts = Object.entries(hit.columns).filter(([, value]) => value !== null);
-    this.facts.replaceChildren(...facts.map(([name, value]) => el("span", {}, fact(name, value))));
+    this.facts.replaceChildren(...facts.map(([name, value]) => el("span", {}, fact(name, value, kinds.get(name)))));
     // The card shows the first few of many.
     this.facts.title = facts.map(([name, value]) => `${name}: ${value}`).join("\n");
     const reranked = hit.log_p_x_given_z !== undefined;
     this.score.textContent = reranked
       ? `${number(hit.log_p_x_given_z, 1)}`
       : number(hit[answer.score]);
+    // In words of the style sheet: the number stays a number.
+    this.score.dataset.name = reranked ? "match" : (NAMES[answer.score] ?? answer.score);
     this.score.title = reranked
       ? `log p(x|z) in nats: how likely the decoder takes the item's own picture to be. Rank ${hit.candidate_rank} without.`
       : (MEANINGS[answer.score] ?? answer.score);
@@ -124,11 +131,7 @@ class Card {
     const lines = [];
     const line = (name, value, title) =>
       lines.push(el("div", { title }, el("span", {}, name), el("b", {}, number(value))));
-    line(
-      answer.score === "log_likelihood" ? "log q(z|x)" : answer.score,
-      hit[answer.score],
-      MEANINGS[answer.score],
-    );
+    line(NAMES[answer.score] ?? answer.score, hit[answer.score], MEANINGS[answer.score]);
     if (hit.misfit !== undefined) {
       line("misfit", hit.misfit, "What the distance of z from the item's mean costs");
       line("volume", hit.volume, "What the narrowness of the item's Gaussian brings");

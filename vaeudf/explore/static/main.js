@@ -6,11 +6,12 @@ import { Command } from "./command.js";
 import { byId, el } from "./elements.js";
 import { Filters } from "./filters.js";
 import { Hits } from "./hits.js";
+import { Intro } from "./intro.js";
 import { Latest, ServiceError } from "./latest.js";
 import { Likes } from "./likes.js";
 import { MapPanel } from "./map.js";
 import { goTo, moving, stop } from "./motion.js";
-import { count, howMany, round } from "./numbers.js";
+import { count, round } from "./numbers.js";
 import { Options } from "./options.js";
 import { Photo } from "./photo.js";
 import { questionOf } from "./question.js";
@@ -33,6 +34,17 @@ function showFailures() {
   const [message] = failures.values();
   byId("error").hidden = message === undefined;
   if (byId("error").textContent !== message) byId("error").textContent = message ?? "";
+}
+
+/** Say why what is shown does not answer the question; null if it does. */
+function unanswered(why) {
+  const { classList } = byId("main");
+  classList.toggle("unanswered", why !== null);
+  const some = byId("hits").childElementCount > 0;
+  const shown = some ? "These items still answer the question before it." : "No items are shown.";
+  byId("unanswered").textContent = why === null ? "" : `${why} ${shown}`;
+  byId("unanswered").hidden = why === null;
+  byId("copy").disabled = why !== null;
 }
 
 /** Return what takes the failures of one kind of request, or null once one has succeeded. */
@@ -62,8 +74,8 @@ function introduce(table) {
   document.title = `Explore ${table.title}`;
   byId("title").textContent = `Explore ${table.title}`;
   byId("lead").textContent = table.can.decode
-    ? "Move the sliders: the picture follows, and so do the items of the catalog that fit it best. Click an item to go to it; its + and − say what you like and dislike."
-    : "Move the sliders: the items of the catalog that fit them best follow. Click an item to go to it; its + and − say what you like and dislike.";
+    ? "Move the sliders: the picture follows, and so do the items of the catalog that are most like it."
+    : "Move the sliders: the items of the catalog that are most like them follow.";
   const version = table.version === null ? "" : `, version ${table.version}`;
   byId("about").textContent =
     `${count(table.items)} items of ${table.table}${version}. ` + fitted(table);
@@ -78,10 +90,10 @@ function fitted({ picture_error: error }) {
 
 const MEANINGS = {
   log_likelihood:
-    "The number below an item is log q(z|x) in nats, the logarithm of the density of z under the item's own Gaussian: higher is nearer",
-  kl: "The number below an item is the KL divergence from what you like to the item's own Gaussian, in nats: lower is nearer",
+    "Nearness is log q(z|x) in nats, the logarithm of the density of z under the item's own Gaussian: higher is nearer",
+  kl: "Distance is the KL divergence from what you like to the item's own Gaussian, in nats: lower is nearer",
   pictures:
-    "The number below an item is log p(x|z) in nats, how likely the decoder takes the item's own picture to be: higher is nearer",
+    "Match is log p(x|z) in nats, how likely the decoder takes the item's own picture to be: higher is better",
 };
 
 /** Say what the numbers of an answer are. */
@@ -104,6 +116,7 @@ function renewed(version) {
 function start(table) {
   const store = new Store(Object.freeze(fromAddress(location.hash, table)));
   introduce(table);
+  new Intro(table);
 
   const sliders = new Sliders(store, table, (row) => strips?.near(row));
   const strips = table.can.decode ? new Strips(sliders) : null;
@@ -112,10 +125,16 @@ function start(table) {
     stage.ask();
   });
   const pictureFailed = failureOf("picture");
-  const stage = new Stage(store, table, (error) => {
-    pictureFailed(error);
-    if (passes(error)) again();
-  });
+  const go = (hit) => goTo(store, hit.mu, { liked: [] });
+  const stage = new Stage(
+    store,
+    table,
+    (error) => {
+      pictureFailed(error);
+      if (passes(error)) again();
+    },
+    go,
+  );
   const once = failureOf("once");
   const likes = new Likes(store, table, once);
   const filters = new Filters(store, table);
@@ -126,7 +145,7 @@ function start(table) {
   new Photo(store, table, once);
   new Walk(store, table, once);
   const hits = new Hits(store, table, {
-    go: (hit) => goTo(store, hit.mu, { liked: [] }),
+    go,
     like: (hit) => likes.like(hit),
     unlike: (hit) => likes.unlike(hit),
     point: (hit) => sliders.point(hit?.mu ?? null),
@@ -134,11 +153,7 @@ function start(table) {
 
   const say = calmly(STATUS_MILLISECONDS, (answer) => {
     const best = answer.hits.length ? `, the best is ${answer.hits[0].item_id}` : "";
-    const here =
-      answer.here === null || answer.matching === 0
-        ? ""
-        : `; ${howMany(answer.here, answer.matching)}`;
-    byId("status").textContent = `${answer.hits.length} items${best}${here}`;
+    byId("status").textContent = `${answer.hits.length} items${best}. ${byId("here").textContent}`;
   });
   let asked = "";
   const searchFailed = failureOf("search");
@@ -146,6 +161,7 @@ function start(table) {
     // A page without a service takes the filters as they are, and not as SQL.
     ({ question, state }, signal) => search(question, signal, state),
     (answer) => {
+      unanswered(null);
       for (const hit of answer.hits) likes.know(hit);
       hits.show(answer);
       stage.answered(answer);
@@ -161,6 +177,7 @@ function start(table) {
       searchFailed(condition ? null : error);
       filters.wrong(condition ? error.message : null);
       if (!error) return;
+      unanswered(condition ? "The condition in SQL is wrong." : "The last question has no answer.");
       asked = "";
       byId("hits").setAttribute("aria-busy", "false");
       if (passes(error)) again();

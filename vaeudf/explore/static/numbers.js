@@ -15,13 +15,23 @@ export function number(value, decimals = 2) {
   return round(value, decimals).toFixed(decimals).replace("-", "−");
 }
 
-/** An expected number of items in words: whole numbers, of two significant digits. */
-export function howMany(expected, all) {
-  const total = count(all);
-  if (expected < 0.05) return `none of the ${total} items are here: those shown are the nearest`;
-  if (expected < 1) return `fewer than one of the ${total} items is here`;
+/**
+ * An expected number of items in words: whole numbers, of two significant digits.
+ * @param {number} expected how many are at a place
+ * @param {number} matching how many pass the filters
+ * @param {number} all how many there are
+ */
+export function howMany(expected, matching, all) {
+  if (matching === 1) {
+    const only = all === 1 ? "The only item" : "The only item that passes the filters";
+    return `${only} is ${expected < 1 ? "not " : ""}at this place.`;
+  }
+  const among = `of the ${count(matching)} items${matching === all ? "" : " that pass the filters"}`;
+  if (expected < 0.05) return `None ${among} is at this place.`;
+  if (expected < 1) return `The nearest ${among} are close to this place, but not at it.`;
   const scale = 10 ** Math.max(Math.floor(Math.log10(expected)) - 1, 0);
-  return `about ${count(Math.round(expected / scale) * scale)} of the ${total} items are here`;
+  const about = Math.round(expected / scale) * scale;
+  return `About ${count(about)} ${among} ${about === 1 ? "is" : "are"} at this place.`;
 }
 
 export const clamp = (value, low, high) => Math.min(Math.max(value, low), high);

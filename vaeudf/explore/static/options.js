@@ -1,16 +1,16 @@
 /** How hits are chosen: how many, how precisely z is meant, how alike they may be. */
 
-import { byId, el, fill, numberIn } from "./elements.js";
+import { byId, el, fill, hintFor, numberIn } from "./elements.js";
 import { whyNotRerank } from "./question.js";
 
-const TITLE =
-  "Rank the best again by how likely the decoder takes their own pictures to be: log p(x|z)";
+const COMPARED =
+  "Slower: ranks the 200 best items again by how well their own pictures match the picture of the sliders.";
 const USUAL_DISTINCT = 0.5;
 
 export class Options {
   constructor(store, table) {
     const form = byId("options");
-    const numeric = (key, label, title, attributes, valid) => {
+    const numeric = (key, label, hint, attributes, valid) => {
       const input = el("input", {
         type: "number",
         ...attributes,
@@ -20,21 +20,22 @@ export class Options {
           else input.value = store.state[key];
         },
       });
-      form.append(el("label", { title }, label, input));
+      const means = hintFor(input, `${key}-means`, hint);
+      form.append(el("div", { class: "field" }, el("label", {}, label, input), means));
       return (state) => fill(input, state[key]);
     };
     const shows = [
       numeric(
         "k",
         "Items to show",
-        "k",
+        "The best ones, from 1 to 200.",
         { min: 1, max: 200, step: 1 },
         (k) => Number.isInteger(k) && k >= 1 && k <= 200,
       ),
       numeric(
         "tolerance",
         "Tolerance",
-        "How far off a slider may be, in units of z. 0 takes z literally.",
+        "How far off an item may be on every slider, at little cost. 0 takes the sliders literally.",
         { min: 0, step: 0.1 },
         (tau) => tau >= 0,
       ),
@@ -72,14 +73,19 @@ function perField(store, table, form) {
     const number = numberIn(most);
     const valid = Number.isInteger(number) && number >= 1;
     if (!valid) most.value = store.state.per?.count ?? 1;
-    store.change({
-      per: column.value ? { column: column.value, count: valid ? number : 1 } : null,
-    });
+    const per = column.value ? { column: column.value, count: valid ? number : 1 } : null;
+    store.change(per ? { per, distinct: null } : { per });
   };
   for (const input of [column, most]) input.addEventListener("change", changed);
   if (categories.length)
     form.append(
-      el("span", { class: "field" }, "At most", el("span", { class: "ends" }, most, column)),
+      el(
+        "div",
+        { class: "field" },
+        "At most",
+        el("span", { class: "ends" }, most, column),
+        hintFor(column, "per-means", "For variety: so many items with the same value, and no more. Instead of “Hide near copies”."),
+      ),
     );
   return ({ per }) => {
     column.value = per?.column ?? "";
@@ -100,19 +106,18 @@ function distinctField(store, form) {
   const changed = () => {
     const nats = numberIn(least);
     if (!(nats > 0)) least.value = store.state.distinct ?? USUAL_DISTINCT;
-    store.change({ distinct: box.checked ? least.valueAsNumber : null });
+    if (box.checked) store.change({ distinct: least.valueAsNumber, per: null });
+    else store.change({ distinct: null });
   };
   for (const input of [box, least]) input.addEventListener("change", changed);
-  const title =
-    "Leave out items whose Gaussian is nearer than this to that of a better hit (Bhattacharyya distance, nats)";
-  form.append(
-    el(
-      "span",
-      { class: "field", title },
-      el("label", { class: "check" }, box, " Hide near copies"),
-      least,
-    ),
+  const means = hintFor(
+    box,
+    "distinct-means",
+    "Leaves out items nearer than this to a better one. A larger distance hides more.",
   );
+  least.title = "Bhattacharyya distance of two items' Gaussians, in nats";
+  const label = el("label", { class: "check" }, box, " Hide near copies");
+  form.append(el("div", { class: "field" }, el("span", { class: "ends" }, label, least), means));
   return ({ distinct }) => {
     box.checked = distinct !== null;
     least.disabled = distinct === null;
@@ -125,12 +130,13 @@ function rerankField(store, table, form) {
     type: "checkbox",
     onchange: () => store.change({ rerank: box.checked }),
   });
-  const label = el("label", { class: "check" }, box, " Compare pictures");
-  form.append(label);
+  const means = hintFor(box, "rerank-means");
+  const label = el("label", { class: "check" }, box, " Rank by comparing pictures");
+  form.append(el("div", { class: "field" }, label, means));
   return (state) => {
     const now = table.can.rerank ? whyNotRerank(state) : table.why_not.rerank;
     box.checked = state.rerank;
     box.disabled = now !== null;
-    label.title = now ?? TITLE;
+    means.textContent = now ?? COMPARED;
   };
 }

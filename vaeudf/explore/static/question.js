@@ -8,14 +8,20 @@ function literal(value) {
   return `'${value.replaceAll("\\", "\\\\").replaceAll("'", "\\'")}'`;
 }
 
+/** The end of a range, which is a number, a date or a date with a time. */
+function endOf(value) {
+  if (typeof value !== "string") return value;
+  return `${value.includes(" ") ? "TIMESTAMP" : "DATE"} ${literal(value)}`;
+}
+
 /** The condition that a filter makes. */
 export function conditionOn(name, filter) {
   const column = quoted(name);
   if (filter.values) return `${column} IN (${filter.values.map(literal).join(", ")})`;
   if (filter.text) return `contains(lower(${column}), ${literal(filter.text.toLowerCase())})`;
   const bounds = [];
-  if (filter.low != null) bounds.push(`${column} >= ${filter.low}`);
-  if (filter.high != null) bounds.push(`${column} <= ${filter.high}`);
+  if (filter.low != null) bounds.push(`${column} >= ${endOf(filter.low)}`);
+  if (filter.high != null) bounds.push(`${column} <= ${endOf(filter.high)}`);
   return bounds.join(" AND ");
 }
 

@@ -152,9 +152,9 @@ class DimensionPanel {
         ...patch,
       });
     };
-    row.lock = toggle(`Lock ${name}: nothing moves it`, icon("lock"), flag("locked"));
-    row.any = toggle(`Any ${name}: it does not matter`, "any", flag("open", { liked: [] }));
-    row.about = toggle(`Roughly: ${name} has a tolerance of its own`, "≈", () => {
+    row.lock = toggle(`Lock ${name}: it stays where it is`, icon("lock"), flag("locked"));
+    row.any = toggle(`Any ${name}: every value will do`, "any", flag("open", { liked: [] }));
+    row.about = toggle(`About ${name}: it may be a little off`, "≈", () => {
       const { state } = this.store;
       const now = state.rough[dimension.index];
       const usual = Math.max(0.5, 2 * state.tolerance);
@@ -283,8 +283,8 @@ export class Sliders {
     byId("collapsed").querySelector("summary").textContent =
       `${some} ${this.directions.checked ? "little" : "nothing"}`;
     byId("sliders-hint").textContent = this.directions.checked
-      ? "Each moves several values of z at once, along what the items differ in most."
-      : "What changes the picture most comes first. ≈ roughly, any: does not matter, lock: stays where it is.";
+      ? "What the items differ in most comes first. The percentage is its share of all differences."
+      : "What tells most of an item comes first.";
     this.show();
     this.onlay?.();
   }

@@ -6,16 +6,25 @@ import { count, howMany } from "./numbers.js";
 import { decode } from "./service.js";
 import { decodedZ } from "./state.js";
 
+/** What a mean is off by once it has been rounded for the sliders. */
+const ROUNDED = 1e-4;
 /** As many as a tablet has room for; a phone shows fewer. */
 const MINI = 6;
 
 export class Stage {
   #asked = "";
 
-  constructor(store, table, fail) {
+  /**
+   * @param {Store} store
+   * @param {object} table the answer of /api/table
+   * @param {(error: Error|null) => void} fail called when a picture has failed, or has come
+   * @param {(hit: object) => void} go called with the hit that the sliders are to go to
+   */
+  constructor(store, table, fail, go) {
     this.store = store;
     this.table = table;
     this.image = byId("decoded");
+    byId("nearest").addEventListener("click", () => go(this.nearest));
     if (!table.can.decode) {
       byId("no-decoder").hidden = false;
       byId("no-decoder").textContent = table.why_not.decode;
@@ -56,8 +65,21 @@ export class Stage {
 
   /** Show what an answer says of the place. */
   answered(answer) {
-    const { here, hits, matching } = answer;
-    byId("here").textContent = here === null || matching === 0 ? "" : howMany(here, matching);
+    const { hits, matching } = answer;
+    const here = this.#here(answer);
+    const far = here !== null && here < 1;
+    byId("here").textContent = here === null ? "" : howMany(here, matching, this.table.items);
+    byId("here-means").textContent = far
+      ? this.table.can.decode
+        ? "The model imagines this picture. The items shown are the nearest to it."
+        : "The items shown are the nearest to it."
+      : "";
+    this.nearest = hits[0];
+    const button = byId("nearest");
+    const focused = document.activeElement === button;
+    button.hidden = !far || hits.length === 0;
+    // Whoever went there by keyboard goes on from here.
+    if (focused && button.hidden) byId("here").focus();
     byId("matching").textContent =
       matching === this.table.items
         ? ""
@@ -65,5 +87,14 @@ export class Stage {
     // On small screens the hits may be out of sight while the sliders move.
     const mini = this.table.can.pictures ? hits.slice(0, MINI) : [];
     byId("mini").replaceChildren(...mini.map((hit) => el("img", { src: hit.picture, alt: "" })));
+  }
+
+  /** How many items are at the place; null where the question is of no place. */
+  #here({ here, hits, matching }) {
+    if (here === null || matching === 0) return null;
+    const { z, open } = this.store.state;
+    const isHere = ({ mu }) => z.every((value, i) => open[i] || Math.abs(value - mu[i]) <= ROUNDED);
+    // A wide item counts as less than 1 even where its mean is.
+    return hits.some(isHere) ? Math.max(here, 1) : here;
   }
 }

@@ -6,7 +6,8 @@
  * locked       dimensions that nothing moves but their owner
  * rough        a tolerance of its own per dimension, or null
  * liked, disliked   item ids; while any is liked, the query is these items and z stands at their mean
- * filters      by column: {values: […]}, {low, high} or {text}
+ * filters      by column: {values: […]}, {low, high}, numbers or dates as text, or {text}
+ * per, distinct   one of them at most
  */
 
 export function initialState(table) {

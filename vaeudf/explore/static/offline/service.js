@@ -66,7 +66,8 @@ function passes(value, filter) {
   if (value === null) return false;
   if (filter.values) return filter.values.includes(value);
   if (filter.text) return String(value).toLowerCase().includes(filter.text.toLowerCase());
-  return (filter.low ?? -Infinity) <= value && value <= (filter.high ?? Infinity);
+  const at = typeof value === "string" ? value.replace("T", " ").replace("+00:00", "") : value;
+  return (filter.low == null || filter.low <= at) && (filter.high == null || at <= filter.high);
 }
 
 const matches = (row, filters) => filters.every(([name, filter]) => passes(name === "item_id" ? ids[row] : columns[name][row], filter));

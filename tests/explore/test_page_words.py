@@ -1,0 +1,161 @@
+"""What the page tells somebody who sees it for the first time, and where it stands for nothing."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.support.browser import FAINT
+from tests.support.explore_page import Opened
+
+FAR = "#z=3.9,3.9,3.9,3.9"
+
+
+@pytest.fixture
+def opened(browser, url):
+    with Opened(browser, url) as found:
+        yield found
+        assert found.logged == []
+
+
+def test_the_introduction_is_there_until_it_is_closed(opened):
+    page = opened.page
+    intro = page.get_by_role("region", name="How to use this page")
+    assert intro.get_by_role("listitem").count() == 3
+    help_button = opened.button("Help")
+    expect(help_button).to_have_attribute("aria-expanded", "true")
+    intro.get_by_text("What the words mean").click()
+    expect(intro.get_by_text("have no names")).to_be_visible()
+    assert opened.violations() == []
+    opened.button("Close the introduction").click()
+    expect(intro).to_be_hidden()
+    expect(help_button).to_be_focused()
+    page.reload()
+    opened.settle()
+    expect(intro).to_be_hidden()
+    help_button.click()
+    expect(intro).to_be_visible()
+    help_button.click()
+    expect(intro).to_be_hidden()
+
+
+def test_how_many_items_are_at_a_place_is_a_sentence(opened):
+    cases = {
+        (0.01, 3068, 3068): "None of the 3,068 items is at this place.",
+        (0.01, 241, 3068): "None of the 241 items that pass the filters is at this place.",
+        (0.3, 60, 60): "The nearest of the 60 items are close to this place, but not at it.",
+        (1.2, 60, 60): "About 1 of the 60 items is at this place.",
+        (5678, 10_000, 10_000): "About 5,700 of the 10,000 items are at this place.",
+        (0.3, 1, 60): "The only item that passes the filters is not at this place.",
+        (1, 1, 1): "The only item is at this place.",
+    }
+    found = opened.page.evaluate(
+        """async (cases) => {
+          const { howMany } = await import("/static/numbers.js");
+          return cases.map((one) => howMany(...one));
+        }""",
+        [list(case) for case in cases],
+    )
+    assert found == list(cases.values())
+
+
+def test_from_a_place_without_items_a_button_leads_to_the_nearest(browser, url, page_shop):
+    with Opened(browser, url, FAR) as opened:
+        here, nearest = opened.page.locator("#here"), opened.button("Go to the nearest item")
+        opened.settle()
+        expect(here).to_have_text("None of the 60 items is at this place.")
+        expect(opened.page.locator("#here-means")).to_contain_text("model imagines this picture")
+        best = opened.hits[0]
+        nearest.press("Enter")
+        mu = page_shop.items.mu[page_shop.items.row(best)]
+        assert opened.z == pytest.approx(mu, abs=0.500001e-4)
+        # However wide it is, it counts as one where its mean is.
+        expect(here).to_contain_text("About ")
+        expect(nearest).to_be_hidden()
+        expect(here).to_be_focused()
+        expect(opened.page.locator("#here-means")).to_be_empty()
+
+
+def test_an_item_of_whatever_width_is_at_its_own_mean(browser, url, page_shop):
+    widest = page_shop.items.log_var.sum(axis=1).argmax()
+    hash = "#z=" + ",".join(f"{value:.4f}" for value in page_shop.items.mu[widest])
+    with Opened(browser, url, hash) as opened:
+        hits = opened.hits
+        assert str(page_shop.items.ids[widest]) in hits
+        expect(opened.page.locator("#here")).to_contain_text("About ")
+        expect(opened.button("Go to the nearest item")).to_be_hidden()
+
+
+def test_without_a_place_nothing_is_said_of_it(browser, url):
+    with Opened(browser, url, FAR) as opened:
+        opened.button(f"Like {opened.hits[0]}").click()
+        opened.settle()
+        expect(opened.page.locator("#here")).to_be_empty()
+        expect(opened.button("Go to the nearest item")).to_be_hidden()
+
+
+def test_each_control_says_what_it_is_for(opened):
+    page = opened.page
+    page.get_by_text("What do these do?").click()
+    expect(page.get_by_text("Any value will do: the search leaves the slider out.")).to_be_visible()
+    page.locator("#narrow > summary").click()
+    for name, means in {
+        "Wider range": "where the model has seen few items",
+        "Combined sliders": "several of z0, z1, … together",
+        "Items to show": "from 1 to 200",
+        "Tolerance": "0 takes the sliders literally",
+        "Variety by": "so many items with the same value",
+        "Hide near copies": "A larger distance hides more",
+        "Rank by comparing pictures": "the 200 best items again",
+        "Condition in SQL": "once you press Enter",
+    }.items():
+        control = page.get_by_label(name, exact=True)
+        expect(control).to_have_accessible_description(re.compile(re.escape(means)))
+        expect(page.get_by_text(means)).to_be_visible()
+    box = page.get_by_label("Rank by comparing pictures")
+    opened.button("Any z2: every value will do").click()
+    expect(box).to_be_disabled()
+    expect(page.get_by_text("with that of a z without open dimensions")).to_be_visible()
+
+
+def test_what_is_pressed_is_readable_under_the_pointer(opened):
+    about = opened.button("About z0: it may be a little off")
+    about.click()
+    about.hover()
+    assert opened.page.evaluate(FAINT) == []
+    opened.page.locator(".hit").first.hover()
+    opened.page.locator(".hit .like").first.click()
+    assert opened.page.evaluate(FAINT) == []
+
+
+def test_a_number_below_an_item_has_a_name(opened):
+    name = "element => getComputedStyle(element, '::before').content"
+    score = opened.page.locator(".hit .score").first
+    opened.settle()
+    assert score.evaluate(name) == '"nearness "'
+    expect(opened.page.locator(".why > div").first).to_contain_text("nearness")
+    expect(opened.page.locator("#meaning")).to_contain_text("Nearness is log q(z|x) in nats")
+    opened.button(f"Like {opened.hits[0]}").click()
+    opened.settle()
+    assert score.evaluate(name) == '"distance "'
+    expect(opened.page.locator("#meaning")).to_contain_text("Distance is the KL divergence")
+
+
+def test_a_filter_is_asked_while_it_is_typed_and_is_one_step(opened, page_shop):
+    page, items = opened.page, page_shop.items
+    page.locator("#narrow > summary").click()
+    page.get_by_label("item_id contains").press_sequentially("shirt")
+    among = ["shirt" in one.lower() for one in items.ids]
+    expect(page.locator("#matching")).to_contain_text(f"{sum(among)} of 60")
+    assert opened.hits == items.best([0, 0, 0, 0], 24, among=among)
+    page.get_by_label("item_id contains").press("Tab")
+    page.get_by_label("price from").press_sequentially("40")
+    among &= items.column("price").astype(float) >= 40
+    expect(page.locator("#matching")).to_contain_text(f"{sum(among)} of 60")
+    page.get_by_label("price from").press("Tab")
+    opened.button("Undo").click()
+    opened.button("Undo").click()
+    assert opened.hits == items.best([0, 0, 0, 0], 24)
+    assert opened.button("Undo").is_disabled()
