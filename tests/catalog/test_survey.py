@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.support.cases import further_cases_slow
 from tests.support.files import SAMPLES, encoded
 from vaeudf.catalog.source import (
     CatalogSource,
@@ -103,7 +104,7 @@ def test_parquet_without_a_suffix(spark, tmp_path):
     assert ids(spark, source) == ["a"]
 
 
-@pytest.mark.parametrize("by", ["parquet", "csv", "image"])
+@pytest.mark.parametrize("by", further_cases_slow(["parquet", "csv", "image"], ["image"]))
 def test_folders_above_all_files_are_looked_through(spark, tmp_path, monkeypatch, by):
     monkeypatch.setattr("vaeudf.catalog.listing._MANY_FOLDERS", 20)
     monkeypatch.setattr("vaeudf.catalog.survey._FEWEST_FOLDERS", 3)

@@ -12,6 +12,7 @@ import torch
 from pyspark.errors import PythonException
 
 import vaeudf
+from tests.support.cases import each_value_once
 from tests.support.scene import LATENT_DIM, NUM_ITEMS, make_bundle
 from tests.support.tolerances import assert_same_float32, terms_of
 from vaeudf.catalog.source import CatalogSource, has_hashed_versions, list_items
@@ -72,9 +73,7 @@ def test_posteriors_differ_from_item_to_item(bundle, garments):
     assert mu.std(axis=0).min() > 0.01 and log_var.std(axis=0).min() > 0.01
 
 
-@pytest.mark.parametrize("threads", [0, 1, 3])
-@pytest.mark.parametrize("ahead", [False, True])
-@pytest.mark.parametrize("count", [0, 1, 3, 40])
+@each_value_once(("count", [0, 1, 3, 40]), ("ahead", [False, True]), ("threads", [0, 1, 3]))
 def test_batches_of_the_network(bundle, garments, monkeypatch, threads, ahead, count):
     monkeypatch.setattr("vaeudf.images.spec._BATCH_SIZE", 3)
     images = [*garments["image"].to_pylist(), None, ImageFailure("unavailable", "gone.")]

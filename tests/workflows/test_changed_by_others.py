@@ -100,13 +100,12 @@ def test_an_index_has_the_live_rows_only(name):
     assert index.search(Z, len(items))[0][0].tolist() == best(items, Z, len(items))
 
 
-# One of each that Spark reads in another way: deleted rows, other names, both, other types, another
-# kind of log.
+# What Spark reads in another way: deleted rows and other names, and other types.
 @pytest.mark.parametrize(
     "name",
     further_cases_slow(
         TABLES,
-        ["deletion-vectors", "renamed", "mapped-with-vectors", "type-widening", "v2-checkpoint"],
+        ["mapped-with-vectors", "type-widening"],
     ),
 )
 def test_searches_see_the_live_rows_only(spark, name):
@@ -165,7 +164,7 @@ def test_clusters_and_health_of_the_live_rows(copy, tmp_path, name):
     assert found["items"] == len(live(name))
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("name", further_cases_slow(REFUSED, ["mapped", "clustered"]))
 def test_nights_that_are_refused_before_any_work(copy, name):
     uri = copy(name)
     before = tree(uri)
@@ -198,7 +197,7 @@ def metadata(uri: str) -> tuple:
     return found.description, found.configuration, comments
 
 
-@pytest.mark.parametrize("name", further_cases_slow(WRITABLE, ["deletion-vectors", "commented"]))
+@pytest.mark.parametrize("name", further_cases_slow(WRITABLE, ["deletion-vectors"]))
 def test_an_unchanged_night(copy, name):
     uri = copy(name)
     before, kept = content(uri), metadata(uri)
@@ -218,7 +217,7 @@ def test_an_unchanged_night(copy, name):
     assert open_table(uri).num_items == len(ALL)
 
 
-@pytest.mark.parametrize("name", further_cases_slow(WRITABLE, ["deletion-vectors", "commented"]))
+@pytest.mark.parametrize("name", further_cases_slow(WRITABLE, ["deletion-vectors"]))
 def test_a_changed_night_vacuum_and_roll_back(copy, tmp_path, name):
     uri = copy(name)
     before, kept = content(uri), metadata(uri)
@@ -403,7 +402,7 @@ def items_of(catalog: str) -> list[str]:
     return [i for i in ALL if catalog != "catalog-with-vectors" or i[-1] != "3"]
 
 
-@pytest.mark.parametrize("name", CATALOGS)
+@pytest.mark.parametrize("name", further_cases_slow(CATALOGS, ["catalog-with-vectors"]))
 def test_items_and_images_of_a_delta_table(spark, copy, name):
     source = CatalogSource(copy(name), image_column=CATALOGS[name])
     expected = items_of(name)
@@ -442,7 +441,7 @@ def test_a_catalog_that_is_a_delta_table(spark, copy, tmp_path, name):
     assert found["outcome"] == "nothing to do"
 
 
-@pytest.mark.parametrize("inside", ["*.parquet", "part*", ""])
+@pytest.mark.parametrize("inside", further_cases_slow(["*.parquet", "part*", ""], [""]))
 def test_files_of_a_delta_table_are_no_catalog(spark, copy, inside):
     catalog = copy("catalog-with-vectors")
     path = f"{catalog}/{inside}" if inside else str(next(Path(catalog).glob("*.parquet")))
