@@ -21,6 +21,7 @@ from deltalake import DeltaTable
 from PIL import Image
 
 import vaeudf
+from tests.support.cases import further_cases_slow
 from tests.support.scene import tree
 from tests.support.tolerances import (
     FUNCTION,
@@ -407,6 +408,7 @@ def test_what_is_in_quarantine_is_tried_again_on_demand(spark, shop):
     assert summary["quarantined"] == {"unsupported_format": 1}
 
 
+@pytest.mark.slow
 @pytest.mark.spark
 def test_nights_on_a_catalog_in_parquet(spark, shop):
     summary = shop.night_of_goods()
@@ -561,7 +563,11 @@ def trained(shop: Shop, overwrite: bool) -> tuple[Any, Any, str]:
 
 @pytest.mark.spark
 @pytest.mark.parametrize(
-    "job", [query_results, query_report, clusters, pictures, drawn, exported, trained]
+    "job",
+    further_cases_slow(
+        [query_results, query_report, clusters, pictures, drawn, exported, trained],
+        [query_results, clusters],
+    ),
 )
 def test_only_overwrite_replaces(spark, shop, job):
     run, options, name = job(shop, False)

@@ -193,6 +193,7 @@ def test_nights_that_change_nothing(spark, night, caplog):
     ) in caplog.text
 
 
+@pytest.mark.slow
 def test_first_use_on_a_table_of_before(
     spark, garments, parquet_catalog, catalog_table, bundle_path, tmp_path, caplog, monkeypatch
 ):
@@ -256,6 +257,7 @@ def fail_at(monkeypatch, name: str, error: BaseException) -> None:
     monkeypatch.setattr(workflow, name, fails)
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_resumed_with_its_pixels(
     spark, several_files, garments, bundle_path, tmp_path, monkeypatch
 ):
