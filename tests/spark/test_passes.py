@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import functions as F
 
+from tests.support.cases import further_cases_slow
 from tests.support.population import NUM_ITEMS
 from tests.support.tolerances import near_float64
 from vaeudf.errors import InputError, TableError
@@ -108,7 +109,7 @@ def numbers(batches):
     return [value for batch in batches for value in batch.column(0).to_pylist()]
 
 
-@pytest.mark.parametrize("partitions", [1, 3, 10, 28])
+@pytest.mark.parametrize("partitions", further_cases_slow([1, 3, 10, 28], [28]))
 def test_many_results_are_merged_as_a_tree(spark, partitions, monkeypatch):
     monkeypatch.setattr("vaeudf.spark.passes._MERGED_AT_ONCE", 3)
     frame = spark.range(0, 1000, 1, partitions)
