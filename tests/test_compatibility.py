@@ -371,6 +371,7 @@ def test_a_night_on_the_same_catalog_has_nothing_to_do(spark, shop):
     assert all(run.quarantined == summary["quarantined"] for run in runs)
 
 
+@pytest.mark.slow
 @pytest.mark.spark
 def test_a_night_with_one_changed_picture_encodes_one(spark, shop):
     old = items(shop.table)
@@ -397,6 +398,7 @@ def test_a_night_with_one_changed_picture_encodes_one(spark, shop):
     assert quarantine.count() == 3 * DAMAGED
 
 
+@pytest.mark.slow
 @pytest.mark.spark
 def test_what_is_in_quarantine_is_tried_again_on_demand(spark, shop):
     summary = shop.night(retry_quarantined=True)

@@ -21,9 +21,9 @@ from vaeudf.storage.locations import spark_literal, spark_uri
 pytestmark = pytest.mark.spark
 
 
-@pytest.fixture(params=["driver", "tasks"], autouse=True)
+@pytest.fixture(params=further_cases_slow(["driver", "tasks"], ["tasks"]), autouse=True)
 def who_lists(request, monkeypatch):
-    """By tasks are listed only catalogs that are larger than those made here."""
+    """By tasks are listed only catalogs that are larger than those made here and elsewhere."""
     if request.param == "tasks":
         monkeypatch.setattr("vaeudf.catalog.listing._MANY_FOLDERS", 2)
     return request.param

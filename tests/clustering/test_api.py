@@ -61,6 +61,7 @@ def test_as_in_memory(spark, population, memory, name, place):
     np.testing.assert_array_equal(rows["divergence"].to_numpy()[by_bytes], values[order])
 
 
+@pytest.mark.slow
 def test_many_tasks_are_merged_by_tasks(spark, population, memory, monkeypatch):
     monkeypatch.setattr(item_passes, "_ROWS_PER_SPLIT", 64)
     monkeypatch.setattr(item_passes, "_TASKS_PER_CORE", 8)

@@ -230,6 +230,7 @@ def named(population, tmp_path_factory) -> str:
     return uri
 
 
+@pytest.mark.slow
 @pytest.mark.spark
 def test_the_command_of_an_answer_finds_the_same(spark, named, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

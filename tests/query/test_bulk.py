@@ -232,7 +232,7 @@ def places(spark, population) -> dict[str, Any]:
     return {"table": population.table, "parquet": population.parquet, "frame": frame}
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", further_cases_slow(PLACES, ["table"]))
 def test_every_score(population, places, place):
     """In one job; the rest of the combinations are in test_table_search."""
     queries = queries_around(population, 30)

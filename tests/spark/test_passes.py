@@ -82,7 +82,7 @@ def test_a_result_and_rows_of_one_pass(passes, population):
         assert total == near_float64(first.sum(), terms=NUM_ITEMS, magnitude=added)
 
 
-@pytest.mark.parametrize("kind", [InputError, TableError])
+@pytest.mark.parametrize("kind", further_cases_slow([InputError, TableError], [InputError]))
 def test_an_error_of_ours_in_a_task_is_ours_on_the_driver(passes, kind):
     with pytest.raises(kind, match=r"^found x; expected y\.$"):
         passes(partial(refuse, kind=kind), add)

@@ -217,7 +217,8 @@ def test_an_unchanged_night(copy, name):
     assert open_table(uri).num_items == len(ALL)
 
 
-@pytest.mark.parametrize("name", further_cases_slow(WRITABLE, ["deletion-vectors"]))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WRITABLE)
 def test_a_changed_night_vacuum_and_roll_back(copy, tmp_path, name):
     uri = copy(name)
     before, kept = content(uri), metadata(uri)
@@ -262,6 +263,7 @@ def test_a_changed_night_vacuum_and_roll_back(copy, tmp_path, name):
     assert sorted(content(uri)) == sorted(after)
 
 
+@pytest.mark.slow
 def test_an_item_that_others_have_inserted_again(copy):
     uri = copy("deleted")
     delta = DeltaTable(uri)

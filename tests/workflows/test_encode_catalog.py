@@ -228,7 +228,8 @@ def refused(options: EncodeCatalog, error: type[VaeUdfError], message: str) -> N
     assert (what_people_see(options.table) or None) == before
 
 
-@pytest.mark.parametrize("published", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.slow
+@pytest.mark.parametrize("published", [False, True])
 def test_too_many_failures_publish_nothing(
     spark, damaged, garments, catalog_table, bundle_path, table, published
 ):

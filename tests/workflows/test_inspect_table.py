@@ -124,6 +124,7 @@ def test_an_older_version(table, garments, tmp_path):
     assert health_of(output)["quarantine"] == {"items": 0, "of_version": True, "reasons": []}
 
 
+@pytest.mark.slow
 def test_compared_with_the_version_before(table, garments, tmp_path):
     output = str(tmp_path / "health")
     first = open_table(table).version - 1

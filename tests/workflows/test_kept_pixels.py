@@ -147,6 +147,7 @@ def test_few_pixels_are_read_by_several_tasks(spark, night, monkeypatch):
     assert rows.select(F.spark_partition_id()).distinct().count() == 3
 
 
+@pytest.mark.slow
 def test_a_changed_night(spark, night, caplog):
     shop, table, encode = night
     old = open_table(table)

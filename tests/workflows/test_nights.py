@@ -136,6 +136,7 @@ def test_a_night_with_nothing_to_do(spark, parquet_catalog, bundle_path, table):
     assert len(spark.read.parquet(f"{table}/_runs").collect()) == 2
 
 
+@pytest.mark.slow
 def test_a_new_price_is_published_without_encoding(spark, garments, tmp_path, bundle_path, table):
     shop = Shop(tmp_path, "parquet", garments)
     for i in range(5):
