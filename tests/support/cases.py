@@ -38,16 +38,28 @@ def each_value_once(*axes: tuple[str, Iterable[Any]]) -> pytest.MarkDecorator:
     Args:
         axes: The name of an argument, and its values; or several names with commas, and tuples.
     """
-    names = ",".join(name for name, _ in axes)
+    names = [name.split(",") for name, _ in axes]
     values = [
-        [tuple(value) if "," in name else (value,) for value in values] for name, values in axes
+        [tuple(value) if len(own) > 1 else (value,) for value in axis]
+        for own, (_, axis) in zip(names, axes, strict=True)
     ]
     assert not any(hasattr(one, "marks") for axis in values for case in axis for one in case)
     longest = max(map(len, values))
     by_default = {tuple(place % len(axis) for axis in values) for place in range(longest)}
     cases = []
     for places in itertools.product(*(range(len(axis)) for axis in values)):
-        case = sum((axis[place] for axis, place in zip(values, places, strict=True)), ())
+        case: list[Any] = []
+        words: list[str] = []
+        for own, axis, place in zip(names, values, places, strict=True):
+            case += axis[place]
+            words += (_word(name, place, one) for name, one in zip(own, axis[place], strict=True))
         marks = () if places in by_default else pytest.mark.slow
-        cases.append(pytest.param(*case, marks=marks))
-    return pytest.mark.parametrize(names, cases)
+        cases.append(pytest.param(*case, marks=marks, id="-".join(words)))
+    return pytest.mark.parametrize(",".join(itertools.chain(*names)), cases)
+
+
+def _word(name: str, place: int, value: Any) -> str:
+    """What stands for a value in a test's name, as where pytest chooses it."""
+    if value is None or isinstance(value, str | int | float):
+        return str(value)
+    return getattr(value, "__name__", f"{name}{place}")
