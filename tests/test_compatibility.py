@@ -21,6 +21,7 @@ from deltalake import DeltaTable
 from PIL import Image
 
 import vaeudf
+from tests.support.cases import further_cases_slow
 from tests.support.scene import tree
 from tests.support.tolerances import (
     FUNCTION,
@@ -370,6 +371,7 @@ def test_a_night_on_the_same_catalog_has_nothing_to_do(spark, shop):
     assert all(run.quarantined == summary["quarantined"] for run in runs)
 
 
+@pytest.mark.slow
 @pytest.mark.spark
 def test_a_night_with_one_changed_picture_encodes_one(spark, shop):
     old = items(shop.table)
@@ -396,6 +398,7 @@ def test_a_night_with_one_changed_picture_encodes_one(spark, shop):
     assert quarantine.count() == 3 * DAMAGED
 
 
+@pytest.mark.slow
 @pytest.mark.spark
 def test_what_is_in_quarantine_is_tried_again_on_demand(spark, shop):
     summary = shop.night(retry_quarantined=True)
@@ -407,6 +410,7 @@ def test_what_is_in_quarantine_is_tried_again_on_demand(spark, shop):
     assert summary["quarantined"] == {"unsupported_format": 1}
 
 
+@pytest.mark.slow
 @pytest.mark.spark
 def test_nights_on_a_catalog_in_parquet(spark, shop):
     summary = shop.night_of_goods()
@@ -561,7 +565,11 @@ def trained(shop: Shop, overwrite: bool) -> tuple[Any, Any, str]:
 
 @pytest.mark.spark
 @pytest.mark.parametrize(
-    "job", [query_results, query_report, clusters, pictures, drawn, exported, trained]
+    "job",
+    further_cases_slow(
+        [query_results, query_report, clusters, pictures, drawn, exported, trained],
+        [query_results, clusters],
+    ),
 )
 def test_only_overwrite_replaces(spark, shop, job):
     run, options, name = job(shop, False)

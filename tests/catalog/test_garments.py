@@ -10,6 +10,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from tests.support.cases import each_value_once
 from vaeudf.catalog.garments import CATEGORIES, Garment, draw_garment, sample_garment
 from vaeudf.errors import InputError
 
@@ -89,8 +90,7 @@ def test_factors_cover_their_range_and_prices_are_whole_cents(shop):
     assert mean_price["coat"] > 4 * mean_price["t-shirt"]
 
 
-@pytest.mark.parametrize("category", CATEGORIES)
-@pytest.mark.parametrize("name", MIDDLE)
+@each_value_once(("name", MIDDLE), ("category", CATEGORIES))
 def test_every_factor_acts_continuously_and_visibly(category, name):
     low, near, high = (pixels(garment(category, **{name: at})) for at in (0.2, 0.204, 0.9))
     # Mean change in grey levels of 255 over the whole picture, most of it background.

@@ -17,6 +17,7 @@ import pytest
 from deltalake import write_deltalake
 from pyspark.errors import PySparkException
 
+from tests.support.cases import further_cases_slow
 from tests.support.deletion_vectors import delete_items
 from vaeudf.catalog.source import (
     CatalogSource,
@@ -104,14 +105,26 @@ def test_instants_as_old_spark_writes_them(spark, tmp_path):
 @pytest.mark.parametrize(
     ("column", "texts"),
     [
-        (pa.array([1, 20, 200], pa.uint8()), None),
+        pytest.param(pa.array([1, 20, 200], pa.uint8()), None, marks=pytest.mark.slow),
         (pa.array([1.0, -1e10, 2.0**53 - 1]), None),
-        (pa.array([1.0, 1e5, 2.0**24 - 1], pa.float32()), None),
-        (pa.array([decimal.Decimal("1.50"), decimal.Decimal("2"), decimal.Decimal("-3")]), None),
+        pytest.param(pa.array([1.0, 1e5, 2.0**24 - 1], pa.float32()), None, marks=pytest.mark.slow),
+        pytest.param(
+            pa.array([decimal.Decimal("1.50"), decimal.Decimal("2"), decimal.Decimal("-3")]),
+            None,
+            marks=pytest.mark.slow,
+        ),
         (pa.array([0, 10**15 + 500_000, 10**15 + 1], pa.timestamp("us")), None),
-        (pa.array([0, 10**15 + 500_000, 10**15 + 1], pa.timestamp("us", "UTC")), None),
-        (pa.array([datetime.date(2026, 1, day) for day in (1, 2, 3)]), None),
-        (pa.array([b"a", b"b", "é".encode()]), None),
+        pytest.param(
+            pa.array([0, 10**15 + 500_000, 10**15 + 1], pa.timestamp("us", "UTC")),
+            None,
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            pa.array([datetime.date(2026, 1, day) for day in (1, 2, 3)]),
+            None,
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(pa.array([b"a", b"b", "é".encode()]), None, marks=pytest.mark.slow),
         (pa.array([uuid.UUID(int=i).bytes for i in (1, 2, 3)], pa.uuid()), True),
     ],
     ids=lambda value: str(value.type) if isinstance(value, pa.Array) else "",
@@ -128,7 +141,11 @@ def test_ids_are_the_text_that_spark_makes_of_them(spark, tmp_path, column, text
 
 @pytest.mark.parametrize(
     ("kind", "bits"),
-    [(pa.float16(), 11), (pa.float32(), 24), (pa.float64(), 53)],
+    further_cases_slow(
+        [(pa.float16(), 11), (pa.float32(), 24), (pa.float64(), 53)],
+        [(pa.float64(), 53)],
+        several=True,
+    ),
     ids=["half", "float", "double"],
 )
 def test_ids_that_may_have_been_rounded_to_others(spark, tmp_path, kind, bits):
@@ -354,7 +371,12 @@ def test_whole_numbers_that_a_double_does_not_hold(spark, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("lacking", "what"), [("image", "image column 'image'"), ("item_id", "column 'item_id'")]
+    ("lacking", "what"),
+    further_cases_slow(
+        [("image", "image column 'image'"), ("item_id", "column 'item_id'")],
+        [("item_id", "column 'item_id'")],
+        several=True,
+    ),
 )
 def test_a_file_without_a_column_that_is_needed(spark, tmp_path, lacking, what):
     write(tmp_path / "1.parquet")
@@ -411,7 +433,7 @@ def test_folders_that_are_columns(spark, tmp_path):
         assert payload(spark, tmp_path / path).popitem()[1].keys() == {*OWN, *columns}
 
 
-@pytest.mark.parametrize("name", ["season", "Season"])
+@pytest.mark.parametrize("name", further_cases_slow(["season", "Season"], ["Season"]))
 def test_a_folder_and_a_column_of_one_name(spark, tmp_path, caplog, name):
     for number, season in enumerate(["summer", "winter"]):
         own = {name: ["x", "summer", None], "item_id": [f"{number}{i}" for i in "abc"]}

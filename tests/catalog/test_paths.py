@@ -16,6 +16,7 @@ import pytest
 from deltalake import write_deltalake
 from pyspark.errors import PySparkException
 
+from tests.support.cases import each_value_once
 from vaeudf.catalog.csv_files import read_csv, read_csv_header
 from vaeudf.catalog.named_files import MISSING, look_up_all
 from vaeudf.catalog.reader import ImageReader
@@ -119,9 +120,11 @@ def test_csv(spark, shop):
     assert images == {"3": b"far/c", "6": None}
 
 
-@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
-@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@each_value_once(
+    ("newline", ["\n", "\r\n"]),
+    ("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"]),
+    ("delimiter", [",", ";", "\t", "|"]),
+)
 def test_delimiters_and_encodings(shop, delimiter, encoding, newline):
     path = shop / "export" / "items.csv"
     mark = "\ufeff" if encoding == "utf-16-be" else ""

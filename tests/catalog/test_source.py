@@ -101,6 +101,7 @@ def test_parquet_columns_are_options(spark, tmp_path):
     assert read_images(spark, source, ["1", "2"]) == {"1": b"a", "2": b"b"}
 
 
+@pytest.mark.slow
 def test_items_of_one_file_are_together_and_in_order(spark):
     rows = [
         (f"i{i}", f"/{file}.parquet", row)

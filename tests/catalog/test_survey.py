@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.support.cases import further_cases_slow
 from tests.support.files import SAMPLES, encoded
 from vaeudf.catalog.source import (
     CatalogSource,
@@ -70,7 +71,7 @@ def test_images_beside_parquet_without_images(spark, tmp_path):
         list_items(spark, source)
 
 
-@pytest.mark.parametrize("many", [False, True])
+@pytest.mark.parametrize("many", further_cases_slow([False, True], [True]))
 def test_images_without_a_suffix(spark, tmp_path, monkeypatch, many):
     if many:  # then tasks look into them
         monkeypatch.setattr("vaeudf.catalog.folder._FEW", 2)
@@ -103,7 +104,7 @@ def test_parquet_without_a_suffix(spark, tmp_path):
     assert ids(spark, source) == ["a"]
 
 
-@pytest.mark.parametrize("by", ["parquet", "csv", "image"])
+@pytest.mark.parametrize("by", further_cases_slow(["parquet", "csv", "image"], ["image"]))
 def test_folders_above_all_files_are_looked_through(spark, tmp_path, monkeypatch, by):
     monkeypatch.setattr("vaeudf.catalog.listing._MANY_FOLDERS", 20)
     monkeypatch.setattr("vaeudf.catalog.survey._FEWEST_FOLDERS", 3)
@@ -175,12 +176,22 @@ def test_an_empty_result_says_what_was_passed_over(spark, tmp_path, form):
 
 @pytest.mark.parametrize(
     ("name", "remedy"),
-    [
-        ("data-00000-of-00001_DOT_arrow", "load_from_disk(FOLDER).to_parquet('photos.parquet')."),
-        ("train_DOT_tfrecord", "Write the records' image bytes to Parquet, in a column image"),
-        ("data_DOT_mdb", "Write the values' image bytes to Parquet, in a column image"),
-        ("images_DOT_npz", "Write the pictures as PNG files, or their PNG files' bytes to Parquet"),
-    ],
+    further_cases_slow(
+        [
+            (
+                "data-00000-of-00001_DOT_arrow",
+                "load_from_disk(FOLDER).to_parquet('photos.parquet').",
+            ),
+            ("train_DOT_tfrecord", "Write the records' image bytes to Parquet, in a column image"),
+            ("data_DOT_mdb", "Write the values' image bytes to Parquet, in a column image"),
+            (
+                "images_DOT_npz",
+                "Write the pictures as PNG files, or their PNG files' bytes to Parquet",
+            ),
+        ],
+        [("data-00000-of-00001_DOT_arrow", "load_from_disk(FOLDER).to_parquet('photos.parquet').")],
+        several=True,
+    ),
 )
 def test_other_formats_of_datasets_are_refused_with_what_to_do(spark, tmp_path, name, remedy):
     make(tmp_path, **{name: "x", "state_DOT_json": "{}"})
@@ -188,7 +199,7 @@ def test_other_formats_of_datasets_are_refused_with_what_to_do(spark, tmp_path, 
         check_items(list_items(spark, CatalogSource(str(tmp_path))))
 
 
-@pytest.mark.parametrize("with_metadata", [False, True])
+@pytest.mark.parametrize("with_metadata", further_cases_slow([False, True], [True]))
 def test_shards_are_named_with_what_to_do(spark, tmp_path, with_metadata):
     source = make(tmp_path, **{f"0000{i}_DOT_tar": b"x" * 512 for i in range(3)})
     if with_metadata:  # as img2dataset writes it beside them

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.support.cases import further_cases_slow
 from tests.support.passes import MemoryPasses
 from vaeudf.clustering.api import cluster
 from vaeudf.clustering.assignment import assign
@@ -29,17 +30,14 @@ def memory(population):
     return MemoryPasses(population.mu, population.log_var, ids=ids)
 
 
-# Plain Parquet is read in one way for all divergences: by default it is for one of them.
-CASES = [
-    *((name, "table") for name in DIVERGENCES),
-    *(
-        pytest.param(name, "parquet", marks=() if name == "kl" else pytest.mark.slow)
-        for name in DIVERGENCES
-    ),
-]
+# Tables and plain Parquet are read in one way for all divergences, which have tests of their own.
+CASES = [(name, place) for place in ("table", "parquet") for name in DIVERGENCES]
 
 
-@pytest.mark.parametrize(("name", "place"), CASES)
+@pytest.mark.parametrize(
+    ("name", "place"),
+    further_cases_slow(CASES, [("kl", "table"), ("kl", "parquet")], several=True),
+)
 def test_as_in_memory(spark, population, memory, name, place):
     fitted = fit(
         memory, Plan(divergence_named(name), (4,), restarts=2, seed=5, min_improvement=0.02)
@@ -63,6 +61,7 @@ def test_as_in_memory(spark, population, memory, name, place):
     np.testing.assert_array_equal(rows["divergence"].to_numpy()[by_bytes], values[order])
 
 
+@pytest.mark.slow
 def test_many_tasks_are_merged_by_tasks(spark, population, memory, monkeypatch):
     monkeypatch.setattr(item_passes, "_ROWS_PER_SPLIT", 64)
     monkeypatch.setattr(item_passes, "_TASKS_PER_CORE", 8)

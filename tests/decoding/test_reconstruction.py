@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from pyspark.sql import functions as F
 
+from tests.support.cases import further_cases_slow
 from tests.support.scene import NUM_ITEMS, SPEC
 from tests.support.tolerances import assert_same_levels, near_squared_error, terms_of
 from vaeudf.catalog.source import CatalogSource, list_items
@@ -49,7 +50,7 @@ def pixels(data) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(bytes(data))))
 
 
-@pytest.mark.parametrize("kind", ["parquet", "folder"])
+@pytest.mark.parametrize("kind", further_cases_slow(["parquet", "folder"], ["parquet"]))
 def test_errors_are_those_of_the_pictures(
     request, spark, bundle, garments, posteriors, parquet_catalog, tmp_path, kind
 ):

@@ -14,6 +14,7 @@ from PIL import Image
 from pyspark.sql import functions as F
 
 import vaeudf
+from tests.support.cases import further_cases_slow
 from tests.support.scene import LATENT_DIM, NUM_ITEMS, SPEC, make_bundle
 from tests.support.tolerances import near_float32, near_float64, terms_of
 from vaeudf.catalog.source import CatalogSource
@@ -228,7 +229,7 @@ def test_items_without_a_picture_or_with_one_in_common_are_counted_once(
     assert gone == set(names[:5])
 
 
-@pytest.mark.parametrize("few", [0, 20_000])
+@pytest.mark.parametrize("few", further_cases_slow([0, 20_000], [0]))
 def test_no_hits(monkeypatch, bundle, posteriors, parquet_catalog, few):
     monkeypatch.setattr(rerank, "_FEW", few)
     z = points(2)

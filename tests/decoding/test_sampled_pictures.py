@@ -69,6 +69,7 @@ def test_without_a_likelihood_pictures_rank_by_squared_error():
     assert (np.argsort(-found.log_densities) == np.argsort(found.errors)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.spark
 def test_pictures_of_some_items(spark, garments, tmp_path, monkeypatch):
     """In the order asked for; those that are broken or gone are left out."""

@@ -12,6 +12,7 @@ import torch
 from pyspark.errors import PythonException
 
 import vaeudf
+from tests.support.cases import each_value_once, further_cases_slow
 from tests.support.scene import LATENT_DIM, NUM_ITEMS, make_bundle
 from tests.support.tolerances import assert_same_float32, terms_of
 from vaeudf.catalog.source import CatalogSource, has_hashed_versions, list_items
@@ -52,7 +53,7 @@ def check(frame, bundle, garments) -> None:
     same(found, mu, log_var, bundle)
 
 
-@pytest.mark.parametrize("partitions", [1, 3, 50])
+@pytest.mark.parametrize("partitions", further_cases_slow([1, 3, 50], [3]))
 def test_equals_the_encoder_whatever_the_partitions(
     spark, bundle, parquet_catalog, garments, partitions
 ):
@@ -72,9 +73,7 @@ def test_posteriors_differ_from_item_to_item(bundle, garments):
     assert mu.std(axis=0).min() > 0.01 and log_var.std(axis=0).min() > 0.01
 
 
-@pytest.mark.parametrize("threads", [0, 1, 3])
-@pytest.mark.parametrize("ahead", [False, True])
-@pytest.mark.parametrize("count", [0, 1, 3, 40])
+@each_value_once(("count", [0, 1, 3, 40]), ("ahead", [False, True]), ("threads", [0, 1, 3]))
 def test_batches_of_the_network(bundle, garments, monkeypatch, threads, ahead, count):
     monkeypatch.setattr("vaeudf.images.spec._BATCH_SIZE", 3)
     images = [*garments["image"].to_pylist(), None, ImageFailure("unavailable", "gone.")]
@@ -168,7 +167,9 @@ def chunks(items, bundle, hashed, folder):
     return items.sparkSession.read.parquet(str(folder)).collect()
 
 
-@pytest.mark.parametrize("fixture", ["parquet_catalog", "image_folder"])
+@pytest.mark.parametrize(
+    "fixture", further_cases_slow(["parquet_catalog", "image_folder"], ["image_folder"])
+)
 def test_items_are_encoded_from_where_their_images_are(spark, request, bundle, tmp_path, fixture):
     source = CatalogSource(request.getfixturevalue(fixture))
     hashed = has_hashed_versions(spark, source)

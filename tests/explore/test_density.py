@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.special import logsumexp
 
+from tests.support.cases import each_value_once
 from tests.support.loaded import ask, by_row, load
 from tests.support.oracles import log_density_by_torch
 from tests.support.tolerances import assert_sampled, assert_within, near_float64
@@ -44,9 +45,9 @@ def way(request, loaded, monkeypatch) -> str:
     return request.param
 
 
-@pytest.mark.parametrize("z", Z)
-@pytest.mark.parametrize("tolerance", [0.0, 0.2, [0.0, 0.5, 3.0]])
-@pytest.mark.parametrize("where", [None, "stock < 400"])
+@each_value_once(
+    ("where", [None, "stock < 400"]), ("tolerance", [0.0, 0.2, [0.0, 0.5, 3.0]]), ("z", Z)
+)
 def test_items_here(population, loaded, way, z, tolerance, where):
     stock = by_row(loaded, population.items)["stock"].to_pylist()
     counted = [where is None or (one is not None and one < 400) for one in stock]

@@ -65,6 +65,7 @@ def test_hits_are_those_of_the_definition(opened, page_shop):
     ]
 
 
+@pytest.mark.slow
 def test_what_a_hit_is_made_of(opened, page_shop):
     items = page_shop.items
     best = opened.hits[0]
@@ -79,6 +80,7 @@ def test_what_a_hit_is_made_of(opened, page_shop):
     assert [text[-len(one) :] for text, one in zip(texts, found, strict=False)] == found
 
 
+@pytest.mark.slow
 def test_likes_and_dislikes(opened, page_shop):
     items = page_shop.items
     mu, log_var = np.float64(items.mu), np.float64(items.log_var)
@@ -131,6 +133,7 @@ def test_filters_and_options(opened, page_shop):
     assert opened.hits == list(best.values())
 
 
+@pytest.mark.slow
 def test_a_link_of_the_service_leaves_out_what_the_page_cannot(browser, exported, page_shop):
     with Opened(browser, exported.as_uri(), "#z=0.5,-0.3,0.2,0.1&where=price<5") as opened:
         assert opened.hits == page_shop.items.best(Z, K)
@@ -138,6 +141,7 @@ def test_a_link_of_the_service_leaves_out_what_the_page_cannot(browser, exported
         assert "where" not in opened.page.locator("#command").inner_text()
 
 
+@pytest.mark.slow
 def test_pictures_and_the_map(opened, page_shop):
     opened.settle()
     opened.page.wait_for_function(

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.support.blends import assert_best_of_blend, blend_scores
+from tests.support.cases import each_value_once
 from tests.support.loaded import ask, best, by_row, load
 from tests.support.population import SCHEMA
 from tests.support.reference import FORMS, assert_same_score, reference_scores
@@ -52,8 +53,10 @@ def scores_of(answer) -> list[float]:
     return [getattr(hit, answer.score) for hit in answer.hits]
 
 
-@pytest.mark.parametrize("z", [Z, FAR, [0.31, None, 1.02], [None, None, -2.0]])
-@pytest.mark.parametrize("tolerance", [0.0, 0.3, [0.0, 0.1, 2.0]])
+@each_value_once(
+    ("tolerance", [0.0, 0.3, [0.0, 0.1, 2.0]]),
+    ("z", [Z, FAR, [0.31, None, 1.02], [None, None, -2.0]]),
+)
 def test_points(loaded, posteriors, z, tolerance):
     answer = ask(loaded, z=z, tolerance=tolerance, k=40)
     numbers = np.array([[np.nan if one is None else one for one in z]])
@@ -64,8 +67,7 @@ def test_points(loaded, posteriors, z, tolerance):
     assert_same_scores(scores_of(answer), scores[rows], posteriors[1], dims=3)
 
 
-@pytest.mark.parametrize("name", FORMS)
-@pytest.mark.parametrize("tolerance", [0.0, 0.3])
+@each_value_once(("tolerance", [0.0, 0.3]), ("name", FORMS))
 def test_gaussians_by_every_score(loaded, posteriors, name, tolerance):
     request = {"z": Z, "query_log_var": LOG_VAR, "score": name, "tolerance": tolerance}
     answer = ask(loaded, **request, k=20)
@@ -88,8 +90,7 @@ def test_items_like_one(loaded, posteriors):
     assert rows_of(ask(loaded, like=[name], exclude_self=True, k=30)) == others
 
 
-@pytest.mark.parametrize("tolerance", [0.0, 0.2])
-@pytest.mark.parametrize("unlike", [[], [700, 2_500]])
+@each_value_once(("unlike", [[], [700, 2_500]]), ("tolerance", [0.0, 0.2]))
 def test_items_like_several_and_unlike_others(loaded, posteriors, unlike, tolerance):
     mu, log_var = posteriors
     likes = [5, 9, 1_000]
@@ -219,6 +220,7 @@ def named(population, tmp_path_factory) -> str:
     return uri
 
 
+@pytest.mark.slow
 @pytest.mark.spark
 def test_the_command_of_an_answer_finds_the_same(spark, named, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -6,13 +6,13 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.support.browser import FAINT, OVERFLOW
+from tests.support.cases import each_value_once
 from tests.support.explore_page import Opened
 
 SIZES = {"desk": (1440, 900), "tablet": (900, 1100), "phone": (390, 844)}
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", SIZES)
+@each_value_once(("size", SIZES), ("scheme", ["light", "dark"]))
 def test_everybody_can_use_it(browser, url, size, scheme):
     width, height = SIZES[size]
     options = {"viewport": {"width": width, "height": height}, "color_scheme": scheme}
@@ -33,6 +33,7 @@ def test_everybody_can_use_it(browser, url, size, scheme):
         assert opened.logged == []
 
 
+@pytest.mark.slow
 def test_the_picture_stays_beside_the_hits_and_off_the_map(browser, url):
     with Opened(browser, url, viewport={"width": 1280, "height": 720}) as opened:
         opened.settle()
@@ -54,6 +55,7 @@ def test_a_link_with_a_wrong_condition_says_so(browser, url):
         )
 
 
+@pytest.mark.slow
 def test_a_link_that_was_edited_by_hand_keeps_what_it_can(browser, url):
     filters = '{"item_id":{"values":"x"},"category":{"values":["dress"]},"price":{"low":"a"}}'
     with Opened(browser, url, f"#filters={filters}") as opened:
@@ -61,6 +63,7 @@ def test_a_link_that_was_edited_by_hand_keeps_what_it_can(browser, url):
         assert opened.logged == []
 
 
+@pytest.mark.slow
 def test_everything_is_reached_by_keyboard(browser, url):
     with Opened(browser, url) as opened:
         page = opened.page
@@ -97,6 +100,7 @@ NAME = """() => {
 }"""
 
 
+@pytest.mark.slow
 def test_readers_hear_what_was_found(browser, url):
     with Opened(browser, url) as opened:
         best = opened.hits[0]
@@ -106,6 +110,7 @@ def test_readers_hear_what_was_found(browser, url):
         expect(status).to_contain_text(f"the best is {opened.hits[0]}")
 
 
+@pytest.mark.slow
 def test_on_a_phone_the_picture_stays_in_sight(browser, url):
     phone = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
     with Opened(browser, url, **phone) as opened:
@@ -165,6 +170,7 @@ def test_a_table_without_model_and_pictures(browser, url):
         assert opened.logged == []
 
 
+@pytest.mark.slow
 def test_a_new_version_is_said(browser, url):
     with Opened(browser, url) as opened:
 

@@ -68,6 +68,7 @@ DROP = """([octets, type]) => {
 }"""
 
 
+@pytest.mark.slow
 def test_a_photo_is_dropped(opened, page_shop):
     data = list(page_shop.shop.images.values())[9]
     opened.page.evaluate(DROP, [list(data), "image/png"])
@@ -88,6 +89,7 @@ def test_what_is_no_photo_is_refused(opened):
     opened.logged.clear()
 
 
+@pytest.mark.slow
 def test_two_places_and_the_way_between(opened, page_shop):
     first, second = opened.hits[0], opened.hits[9]
     a, b = (np.float64(page_shop.items.mu[page_shop.items.row(one)]) for one in (first, second))

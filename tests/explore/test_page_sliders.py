@@ -49,6 +49,7 @@ def test_keys_move_a_slider(opened, page_shop):
     assert opened.z == [0, 0.01, 0, 0]
 
 
+@pytest.mark.slow
 def test_a_typed_value_may_lie_beyond_the_travel(opened, page_shop):
     opened.set(2, 4.75)
     assert opened.z == [0, 0, 4.75, 0]
@@ -58,6 +59,7 @@ def test_a_typed_value_may_lie_beyond_the_travel(opened, page_shop):
     assert opened.z[2] <= 10, "beyond what any slider reaches"
 
 
+@pytest.mark.slow
 def test_further_widens_the_travel(opened):
     before = float(opened.slider(0).get_attribute("max"))
     opened.page.get_by_label("Wider range").check()
@@ -104,6 +106,7 @@ def test_a_drag_shows_what_it_passes_and_drops_what_is_stale(opened, page_shop):
     assert 2 <= searches <= 62
 
 
+@pytest.mark.slow
 def test_slow_answers_to_what_has_passed_are_not_shown(browser, url, page_shop):
     with Opened(browser, url) as opened:
         held = []
@@ -146,6 +149,7 @@ def test_what_does_not_matter_is_open(opened, page_shop):
     assert opened.hits == page_shop.items.best([1.5, 0, 0, 0], K)
 
 
+@pytest.mark.slow
 def test_roughly_is_a_tolerance_of_its_own(opened, page_shop):
     opened.set(0, 1.5)
     opened.button("About z0: it may be a little off").click()
@@ -157,6 +161,7 @@ def test_roughly_is_a_tolerance_of_its_own(opened, page_shop):
     assert opened.address["rough"] == ["0:2"]
 
 
+@pytest.mark.slow
 def test_strips_show_what_each_slider_does(opened, page_shop):
     opened.set(1, 0.5)
     strip = opened.row(0).locator(".strip")
@@ -179,6 +184,7 @@ def test_strips_show_what_each_slider_does(opened, page_shop):
     assert opened.z[0] == pytest.approx(low + 0.75 * (high - low), abs=0.05)
 
 
+@pytest.mark.slow
 def test_directions_move_along_what_items_differ_in(opened, page_shop):
     centred = page_shop.items.mu.astype(float) - page_shop.items.mu.mean(axis=0, dtype=float)
     axis = np.linalg.svd(centred, full_matrices=False)[2][0]
@@ -217,6 +223,7 @@ def test_undo_redo_and_the_address(opened, browser, url, page_shop):
     assert opened.hits == hits
 
 
+@pytest.mark.slow
 def test_collapsed_dimensions_are_folded_away(browser, url):
     with Opened(browser, url) as opened:
 

@@ -16,6 +16,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.cases import each_value_once
 from tests.support.oracles import expected_log_density_by_torch, log_density_by_torch
 from tests.support.reference import FORMS
 from tests.support.tolerances import (
@@ -309,10 +310,10 @@ def assert_same_pairs(score, found, expected, pair, added=0.0, tau2=()):
     assert_within(found, expected, bound, why=f"two float64 formulas of {score.__name__}")
 
 
-@pytest.mark.parametrize(
-    ("score", "oracle"), [*ORACLES, (bhattacharyya_distance, bhattacharyya_by_parameters)]
+@each_value_once(
+    ("n", ALL_DIMS),
+    ("score,oracle", [*ORACLES, (bhattacharyya_distance, bhattacharyya_by_parameters)]),
 )
-@pytest.mark.parametrize("n", ALL_DIMS)
 def test_random_pairs(n, score, oracle):
     pair = random_pairs(n)
     found = score(*pair)
@@ -320,8 +321,7 @@ def test_random_pairs(n, score, oracle):
     assert_same_pairs(score, found, oracle(*pair), pair, added_by(oracle, *pair))
 
 
-@pytest.mark.parametrize(("score", "oracle"), ORACLES)
-@pytest.mark.parametrize("n", ALL_DIMS)
+@each_value_once(("n", ALL_DIMS), ("score,oracle", ORACLES))
 def test_adversarial_pairs(n, score, oracle):
     pair = adversarial_pairs(n)
     found = score(*pair)
@@ -356,24 +356,26 @@ def exact(query_mu, query_log_var, mu, log_var, tolerance=0.0):
         return {score: float(value) for score, value in found.items()}
 
 
-@pytest.mark.parametrize("tolerance", [0.0, 1e-6, 0.1, 30.0])
-@pytest.mark.parametrize(
-    "pair",
-    [
-        ([0.5, -1.0], [-2.0, 1.0], [0.0, 2.0], [0.3, -4.0]),
-        ([1e4], [2 * math.log(1e-6)], [-1e4], [2 * math.log(1e3)]),
-        ([1e4], [2 * math.log(1e3)], [-1e4], [2 * math.log(1e-6)]),
-        ([1e-3], [2 * math.log(1e-6)], [1e-3 + 1e-9], [2 * math.log(1.001e-6)]),
-        ([0.0], [0.0], [0.0], [1e-5]),  # near-equal: v/s - 1 - log(v/s) would keep no digit
-        ([0.0, 0.0], [-3.0, 5.0], [1e-9, 0.0], [-3.0, 5.0 + 1e-7]),
-        ([0.0], [0.0], [0.0], [50.0]),
-        ([0.0], [0.0], [0.0], [-50.0]),
-        ([1.0], [300.0], [2.0], [-300.0]),
-        ([1.0], [-600.0], [1.0], [-601.0]),
-        ([1e100], [600.0], [-1e100], [601.0]),
-        ([1e300], [1400.0], [-1e300], [1399.0]),
-        ([1e-300], [-1400.0], [-1e-300], [-1399.0]),
-    ],
+@each_value_once(
+    (
+        "pair",
+        [
+            ([0.5, -1.0], [-2.0, 1.0], [0.0, 2.0], [0.3, -4.0]),
+            ([1e4], [2 * math.log(1e-6)], [-1e4], [2 * math.log(1e3)]),
+            ([1e4], [2 * math.log(1e3)], [-1e4], [2 * math.log(1e-6)]),
+            ([1e-3], [2 * math.log(1e-6)], [1e-3 + 1e-9], [2 * math.log(1.001e-6)]),
+            ([0.0], [0.0], [0.0], [1e-5]),  # near-equal: v/s - 1 - log(v/s) would keep no digit
+            ([0.0, 0.0], [-3.0, 5.0], [1e-9, 0.0], [-3.0, 5.0 + 1e-7]),
+            ([0.0], [0.0], [0.0], [50.0]),
+            ([0.0], [0.0], [0.0], [-50.0]),
+            ([1.0], [300.0], [2.0], [-300.0]),
+            ([1.0], [-600.0], [1.0], [-601.0]),
+            ([1e100], [600.0], [-1e100], [601.0]),
+            ([1e300], [1400.0], [-1e300], [1399.0]),
+            ([1e-300], [-1400.0], [-1e-300], [-1399.0]),
+        ],
+    ),
+    ("tolerance", [0.0, 1e-6, 0.1, 30.0]),
 )
 def test_many_digits(pair, tolerance):
     expected = exact(*pair, tolerance)
@@ -503,9 +505,7 @@ def test_mahalanobis_and_euclidean_distance(n):
 # ---- between Gaussians: what holds of every pair
 
 
-@pytest.mark.parametrize("n", ALL_DIMS)
-@pytest.mark.parametrize("tolerance", [0.0, 0.1])
-@pytest.mark.parametrize("score", DIVERGENCES)
+@each_value_once(("score", DIVERGENCES), ("tolerance", [0.0, 0.1]), ("n", ALL_DIMS))
 def test_zero_at_itself_and_never_below(score, tolerance, n):
     for mu, log_var in (random_pairs(n)[2:], adversarial_pairs(n)[2:]):
         found = score(mu, log_var, mu, log_var, tolerance)

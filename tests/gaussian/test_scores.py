@@ -9,6 +9,7 @@ import re
 import numpy as np
 import pytest
 
+from tests.support.cases import each_value_once
 from tests.support.jobs import ROOT
 from tests.support.reference import FORMS, assert_same_score
 from tests.support.tolerances import SCORE, assert_same_float64
@@ -91,9 +92,7 @@ def test_the_compiled_loops_have_a_formula_for_every_score():
     assert len({score.code for score in SCORES.values()}) == len(SCORES)
 
 
-@pytest.mark.parametrize("tolerance", [0.0, 0.5])
-@pytest.mark.parametrize("n", [1, 3, 10, 64])
-@pytest.mark.parametrize("name", SCORES)
+@each_value_once(("name", SCORES), ("n", [1, 3, 10, 64]), ("tolerance", [0.0, 0.5]))
 def test_the_reference_equals_an_independent_formula(name, n, tolerance):
     form = FORMS[name]
     rng = np.random.default_rng(n)

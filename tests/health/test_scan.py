@@ -26,7 +26,7 @@ from vaeudf.table.open import open_posteriors
 pytestmark = pytest.mark.spark
 
 
-@pytest.fixture(scope="module", params=["table", "parquet"])
+@pytest.fixture(scope="module", params=["table", pytest.param("parquet", marks=pytest.mark.slow)])
 def scanned(spark, population, request):
     table = open_posteriors(getattr(population, request.param))
     return table, *scan(TablePasses(spark, table), num_sampled=50, seed=4)

@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile, ImageOps
 
+from tests.support.cases import each_value_once
 from tests.support.files import (
     BLUE,
     BOMBS,
@@ -311,8 +312,7 @@ STORED = {
 }
 
 
-@pytest.mark.parametrize("orientation", STORED)
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])  # those with EXIF
+@each_value_once(("format", ["JPEG", "PNG", "WEBP", "TIFF"]), ("orientation", STORED))
 def test_orientation(format, orientation):
     seen = quadrants()
     stored = np.ascontiguousarray(STORED[orientation](seen))
@@ -321,8 +321,7 @@ def test_orientation(format, orientation):
     assert np.abs(pixels(data, ImageSpec(32, 48)).astype(int) - seen).max() <= 3
 
 
-@pytest.mark.parametrize("orientation", STORED)
-@pytest.mark.parametrize("resize", ["pad", "crop", "stretch"])
+@each_value_once(("resize", ["pad", "crop", "stretch"]), ("orientation", STORED))
 def test_orientation_is_applied_to_what_is_seen(resize, orientation):
     seen = np.asarray(photo(37, 90))
     spec = ImageSpec(23, 16, resize=resize, background=RED)
@@ -355,8 +354,7 @@ def blended(rgb: tuple[int, ...], alpha: float, background=BACKGROUND) -> list[f
     return [share * c + (1 - share) * b for c, b in zip(rgb, background, strict=True)]
 
 
-@pytest.mark.parametrize("alpha", [0, 1, 77, 128, 254, 255])
-@pytest.mark.parametrize("format", ["PNG", "WEBP", "TIFF"])  # those with alpha
+@each_value_once(("format", ["PNG", "WEBP", "TIFF"]), ("alpha", [0, 1, 77, 128, 254, 255]))
 def test_alpha_is_blended_with_the_background(format, alpha):
     data = encoded(Image.new("RGBA", (6, 4), (10, 240, 90, alpha)), format,
                    **({"lossless": True, "exact": True} if format == "WEBP" else {}))  # fmt: skip
@@ -635,9 +633,11 @@ def test_shrinking_averages():
     assert np.abs(array - 127.5).max() < 6
 
 
-@pytest.mark.parametrize("resize", ["pad", "crop", "stretch"])
-@pytest.mark.parametrize("shape", [(1, 1), (1, 20_000), (20_000, 1), (1, 2), (3, 5000)])
-@pytest.mark.parametrize("target", [(64, 64), (1, 1), (1, 64), (64, 1)])
+@each_value_once(
+    ("target", [(64, 64), (1, 1), (1, 64), (64, 1)]),
+    ("shape", [(1, 1), (1, 20_000), (20_000, 1), (1, 2), (3, 5000)]),
+    ("resize", ["pad", "crop", "stretch"]),
+)
 def test_extreme_shapes(resize, shape, target):
     data = encoded(np.full(shape, 50, np.uint8))
     array = pixels(data, ImageSpec(*target, resize=resize))

@@ -15,6 +15,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 import vaeudf
+from tests.support.cases import each_value_once, further_cases_slow
 from tests.support.deletion_vectors import delete_items
 from tests.support.folds import make_request
 from tests.support.population import NUM_ITEMS, PAYLOAD, all_scores, points, queries_around
@@ -87,8 +88,7 @@ def expected_pairs(values, floors, deleted=()) -> dict[tuple[int, int], float]:
     }
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", SCORES)
+@each_value_once(("name", SCORES), ("kind", KINDS))
 def test_pairs_are_those_of_brute_force(monkeypatch, name, kind):
     # Several chunks and several groups of queries in each, some of which are asked twice, and the
     # tree of boxes.
@@ -127,8 +127,9 @@ def test_pairs_are_those_of_brute_force(monkeypatch, name, kind):
     assert (is_pair[clearly] == (others >= floors[:, None])[clearly]).all()
 
 
-@pytest.mark.parametrize("name", ["log_likelihood", "mahalanobis", "euclidean"])
-@pytest.mark.parametrize("tolerance", [0.0, (0.3, 0.0, 2.0)])
+@each_value_once(
+    ("tolerance", [0.0, (0.3, 0.0, 2.0)]), ("name", ["log_likelihood", "mahalanobis", "euclidean"])
+)
 def test_open_dimensions_and_tolerances(name, tolerance):
     rng = np.random.default_rng(3)
     mu, log_var, z, _ = items_and_queries("ordinary", 3, 8, 64, 30)
@@ -165,7 +166,7 @@ def rows_of(found: pa.Table, *names) -> list[tuple]:
 
 
 @pytest.mark.spark
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", further_cases_slow(PLACES, ["table"]))
 def test_every_score_to_the_last_bit(population, places, place):
     """S is the score of an item that has nine copies: all ten are hits, and none a bit above."""
     queries = queries_around(population, 12)
@@ -238,7 +239,7 @@ def test_a_payload_column_named_rank(population, places):
 
 
 @pytest.mark.spark
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", further_cases_slow(PLACES, ["table", "frame"]))
 def test_the_same_rows_as_a_k_without_end(population, places, several_tasks, place):
     queries = points(queries_around(population, 40))
     z = queries.z.copy()
@@ -259,7 +260,7 @@ def test_the_same_rows_as_a_k_without_end(population, places, several_tasks, pla
 
 
 @pytest.mark.spark
-@pytest.mark.parametrize("name", ["log_likelihood", "kl"])
+@pytest.mark.parametrize("name", further_cases_slow(["log_likelihood", "kl"], ["kl"]))
 def test_blends_without_their_members(population, name):
     """Weighted means with dislikes: the same rows as a k without end."""
     ids = population.items["item_id"].to_pylist()

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.support.blends import assert_best_of_blend, blend_scores
+from tests.support.cases import further_cases_slow
 from tests.support.selections import distances, greedily
 from tests.support.tolerances import assert_within
 from vaeudf.errors import InputError
@@ -23,6 +24,9 @@ N = 3
 # Of the second the mean is far outside; the third has no mean, and the fourth likes nothing.
 GROUPS = ["a", "b", "a", "b", "c", "c", "d"]
 WEIGHTS = [1.0, 2.0, 3.0, -1.5, 1.0, -1.0, -2.0]
+
+
+ASKED = [("log_likelihood", False), ("kl", True)]
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +68,9 @@ def rows_of(names):
 
 
 @pytest.mark.spark
-@pytest.mark.parametrize(("score", "gaussian"), [("log_likelihood", False), ("kl", True)])
+@pytest.mark.parametrize(
+    ("score", "gaussian"), further_cases_slow(ASKED, [("kl", True)], several=True)
+)
 def test_a_table_and_a_frame(spark, catalog, score, gaussian):
     path, _, mu, log_var, _ = catalog
     members = asked(gaussian=gaussian)
@@ -120,7 +126,9 @@ def test_explanations_add_up(spark, catalog):
 
 
 @pytest.mark.spark
-@pytest.mark.parametrize(("score", "gaussian"), [("log_likelihood", False), ("kl", True)])
+@pytest.mark.parametrize(
+    ("score", "gaussian"), further_cases_slow(ASKED, [("kl", True)], several=True)
+)
 def test_a_least_score(spark, catalog, score, gaussian):
     path, _, mu, log_var, _ = catalog
     members = asked(gaussian=gaussian)

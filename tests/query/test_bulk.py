@@ -20,6 +20,7 @@ import vaeudf
 from tests.support.bulk import (
     oracle,
 )
+from tests.support.cases import further_cases_slow
 from tests.support.population import (
     NUM_ITEMS,
     PAYLOAD,
@@ -81,14 +82,14 @@ def check(frame, table: pa.Table, z: np.ndarray, k: int) -> None:
         assert_same_scores(*scores, log_var, dims=log_var.shape[1])
 
 
-@pytest.mark.parametrize("n", [1, 2, 10, 64])
+@pytest.mark.parametrize("n", further_cases_slow([1, 2, 10, 64], [10]))
 def test_equals_the_definition(spark, n):
     table = posteriors(300, n)
     z = np.random.default_rng(1).normal(size=(5, n))
     check(spark.createDataFrame(table.to_pandas()), table, z, 7)
 
 
-@pytest.mark.parametrize("partitions", [1, 4, 20])
+@pytest.mark.parametrize("partitions", further_cases_slow([1, 4, 20], [4]))
 def test_partitions_do_not_matter(spark, partitions):
     table = posteriors(50, 3)
     frame = spark.createDataFrame(table.to_pandas()).repartition(partitions)
@@ -231,7 +232,7 @@ def places(spark, population) -> dict[str, Any]:
     return {"table": population.table, "parquet": population.parquet, "frame": frame}
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", further_cases_slow(PLACES, ["table"]))
 def test_every_score(population, places, place):
     """In one job; the rest of the combinations are in test_table_search."""
     queries = queries_around(population, 30)
@@ -248,14 +249,14 @@ def test_every_score(population, places, place):
         assert_hits(population, own, queries, name, 10, tolerance)
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", further_cases_slow(PLACES, ["table"]))
 def test_as_many_as_there_are(population, places, place):
     queries = queries_around(population, 2)
     found = top_k(places[place], queries, NUM_ITEMS + 5).toArrow()
     assert_hits(population, found, queries, "kl", NUM_ITEMS + 5)
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", further_cases_slow(PLACES, ["table"]))
 def test_many_queries_with_all_that_can_be_asked_for(population, places, monkeypatch, place):
     # Several tasks with several splits each.
     monkeypatch.setattr(table_search, "_ROWS_PER_SPLIT", 2 * SIZE)
@@ -324,7 +325,7 @@ def check_responsibilities(found, everything, asked, place, *log_vars) -> None:
     assert_within(found["responsibility"], right, right * near, why="exp of a score and of a sum")
 
 
-@pytest.mark.parametrize("place", ["table", "frame"])
+@pytest.mark.parametrize("place", further_cases_slow(["table", "frame"], ["table"]))
 def test_responsibilities_of_one_and_of_all(population, places, place):
     # The rows that carry the sums are neither lost where one hit is asked for, nor taken for hits
     # where there is room for them.
@@ -352,7 +353,7 @@ def test_where_every_density_is_zero(population, places):
     assert found["responsibility"].null_count == found["log_aggregate_posterior"].null_count == 2
 
 
-@pytest.mark.parametrize("place", ["table", "frame"])
+@pytest.mark.parametrize("place", further_cases_slow(["table", "frame"], ["table"]))
 def test_like_items_and_without_them(population, places, place):
     ids = population.items["item_id"].to_pylist()
     # Two of them have nine copies each, which are as near as the item itself.
@@ -374,7 +375,7 @@ def test_like_items_and_without_them(population, places, place):
     check_responsibilities(found, everything, asked, place)
 
 
-@pytest.mark.parametrize("place", ["table", "frame"])
+@pytest.mark.parametrize("place", further_cases_slow(["table", "frame"], ["table"]))
 def test_scores_that_are_not_reached(population, places, place):
     queries = queries_around(population, 20)
     for name, part in [("log_likelihood", 0.995), ("euclidean", 0.005)]:
@@ -611,7 +612,9 @@ def test_a_posterior_of_another_length(spark, tmp_path):
         )
 
 
-@pytest.mark.parametrize("tolerance", [0.0, (0.3, 0.0, 2.0, 0.1)])
+@pytest.mark.parametrize(
+    "tolerance", further_cases_slow([0.0, (0.3, 0.0, 2.0, 0.1)], [(0.3, 0.0, 2.0, 0.1)])
+)
 def test_dimensions_that_are_left_open(spark, tmp_path, tolerance):
     table = posteriors(3000, 4)
     z = np.random.default_rng(3).normal(size=(30, 4))

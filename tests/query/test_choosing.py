@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.support.cases import further_cases_slow
 from tests.support.oracles import log_density_by_torch
 from tests.support.selections import distances, greedily, marginally
 from vaeudf.errors import InputError
@@ -122,7 +123,7 @@ def test_items_themselves_hide_nothing_if_they_are_left_out(spark, catalog):
     assert hidden[0] == 198
 
 
-@pytest.mark.parametrize("candidates", [None, 220, 10_000])
+@pytest.mark.parametrize("candidates", further_cases_slow([None, 220, 10_000], [220]))
 def test_hits_are_diverse(spark, catalog, candidates):
     path, ids, mu, log_var, _ = catalog
     scores = log_density_by_torch(Z, mu, log_var)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import vaeudf
+from tests.support.cases import further_cases_slow
 from tests.support.deletion_vectors import delete_items
 from vaeudf.gaussian.scores import SCORES
 from vaeudf.query.latents import from_rows
@@ -18,7 +19,9 @@ from vaeudf.table.splits import SplitReader, join
 pytestmark = pytest.mark.spark
 
 
-@pytest.fixture(scope="module", params=[0.01, 0.6], ids=["few", "most"])
+@pytest.fixture(
+    scope="module", params=[pytest.param(0.01, marks=pytest.mark.slow), 0.6], ids=["few", "most"]
+)
 def deleted(population, tmp_path_factory, request):
     """A table, the ids and posteriors of its live items, and the means of the deleted ones."""
     uri = str(tmp_path_factory.mktemp("deleted") / "table")
@@ -36,7 +39,9 @@ def deleted(population, tmp_path_factory, request):
     return uri, ids[~gone], population.mu[~gone], population.log_var[~gone], population.mu[gone]
 
 
-@pytest.mark.parametrize(("num_queries", "k"), [(1, 5), (700, 7), (3, 400)])
+@pytest.mark.parametrize(
+    ("num_queries", "k"), further_cases_slow([(1, 5), (700, 7), (3, 400)], [(700, 7)], several=True)
+)
 def test_as_if_they_had_never_been(spark, deleted, num_queries, k):
     uri, ids, mu, log_var, gone = deleted
     rng = np.random.default_rng(2)
@@ -54,7 +59,7 @@ def test_as_if_they_had_never_been(spark, deleted, num_queries, k):
     )
 
 
-@pytest.mark.parametrize("score", SCORES)
+@pytest.mark.parametrize("score", further_cases_slow(SCORES, ["log_likelihood", "kl"]))
 def test_every_score(spark, deleted, score):
     uri, ids, mu, log_var, gone = deleted
     queries = list(gone[[0, 10, -1]])

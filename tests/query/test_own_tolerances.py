@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 
+from tests.support.cases import further_cases_slow
 from tests.support.population import SIZE, points, queries_around
 from tests.support.reference import assert_same_score
 from tests.support.tolerances import assert_same_scores, assert_within, score_bound
@@ -39,7 +40,7 @@ def brute_force(population, queries, default=0.0):
 
 
 @pytest.mark.spark
-@pytest.mark.parametrize("place", ["table", "parquet", "frame"])
+@pytest.mark.parametrize("place", further_cases_slow(["table", "parquet", "frame"], ["table"]))
 def test_each_is_searched_with_its_own(spark, population, place):
     source = {"table": population.table, "parquet": population.parquet}.get(place)
     if source is None:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.cases import each_value_once, further_cases_slow
 from tests.support.folds import gaussians, hits, make_request, posteriors
 from tests.support.reference import reference_scores
 from vaeudf.errors import InputError
@@ -73,8 +74,7 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", ["log_likelihood", "euclidean", "kl"])
+@each_value_once(("name", ["log_likelihood", "euclidean", "kl"]), ("kind", KINDS))
 def test_batches_in_any_order_give_the_best_under_the_limit(name, kind, way):
     rng = np.random.default_rng(len(kind))
     # Items come in threes that score the same, so ids decide, within a value and across values.
@@ -308,7 +308,12 @@ def many(tmp_path_factory):
 
 @pytest.mark.spark
 @pytest.mark.parametrize(
-    ("column", "per", "k"), [("a:b", "a:b:1", 10), ("kind", "kind:2", 10), ("new", "new:3", 4)]
+    ("column", "per", "k"),
+    further_cases_slow(
+        [("a:b", "a:b:1", 10), ("kind", "kind:2", 10), ("new", "new:3", 4)],
+        [("kind", "kind:2", 10)],
+        several=True,
+    ),
 )
 def test_spark_counts_greedily(spark, many, column, per, k):
     folder, table = many

@@ -12,6 +12,7 @@ import pytest
 import torch
 from scipy.special import logsumexp
 
+from tests.support.cases import further_cases_slow
 from tests.support.deletion_vectors import delete_items
 from tests.support.folds import make_request, posteriors
 from tests.support.population import NUM_ITEMS, points, queries_around
@@ -164,7 +165,7 @@ def check(found: pa.Table, queries, values, scores, column, *log_vars) -> None:
 
 
 @pytest.mark.spark
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", further_cases_slow(PLACES, ["table"]))
 def test_shares(population, places, monkeypatch, place):
     monkeypatch.setattr(two_rounds, "_ROWS_PER_SPLIT", 128)
     monkeypatch.setattr(two_rounds, "_COST_PER_TASK", 1e4)

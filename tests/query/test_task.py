@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from tests.support.cases import each_value_once
 from tests.support.folds import (
     folded,
     gaussians,
@@ -96,8 +97,7 @@ def check_way(fold: Fold, way: str) -> None:
 # ---- the best of batches
 
 
-@pytest.mark.parametrize("tolerance", [0.0, 0.3])
-@pytest.mark.parametrize("name", SCORES)
+@each_value_once(("name", SCORES), ("tolerance", [0.0, 0.3]))
 def test_batches_in_any_order_give_the_best_of_all(name, tolerance, way):
     items = posteriors(700, 3, copies=2)
     z, log_var = gaussians(9, 3)
@@ -130,8 +130,9 @@ def test_many_queries_over_large_batches():
         assert fold.work.bounds > 0 and fold.work.rescored > 0
 
 
-@pytest.mark.parametrize("copies", [1, 40])
-@pytest.mark.parametrize("name", ["log_likelihood", "mahalanobis", "kl", "wasserstein2"])
+@each_value_once(
+    ("name", ["log_likelihood", "mahalanobis", "kl", "wasserstein2"]), ("copies", [1, 40])
+)
 def test_the_last_place_goes_to_the_lowest_id(name, copies, way):
     """All items are one and the same, or each of ten comes 40 times: more than k in a batch."""
     items = posteriors(400, 2, copies=copies if copies > 1 else 400)
@@ -258,8 +259,7 @@ def check_explained(request: Request, fold: Fold, items) -> None:
         assert_within(found, costs[dearest], near, why="one dimension's part of a score")
 
 
-@pytest.mark.parametrize("tolerance", [0.0, 0.3])
-@pytest.mark.parametrize("n", [1, 2, 3, 10])
+@each_value_once(("n", [1, 2, 3, 10]), ("tolerance", [0.0, 0.3]))
 def test_explanations(n, tolerance, way):
     items = posteriors(200, n)
     z, log_var = gaussians(6, n)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.support.cases import each_value_once
 from tests.support.population import (
     NUM_ITEMS,
     SIZE,
@@ -129,9 +130,7 @@ def merged(tables: list[pa.Table], request) -> pa.Table:
     return pa.Table.from_pylist([row for row in hits if row["rank"] <= request.k])
 
 
-@pytest.mark.parametrize("place", ["table", "parquet"])
-@pytest.mark.parametrize("tolerance", [0.0, 0.3])
-@pytest.mark.parametrize("name", SCORES)
+@each_value_once(("name", SCORES), ("tolerance", [0.0, 0.3]), ("place", ["table", "parquet"]))
 def test_every_score(population, name, tolerance, place):
     asked = [(30, 1), (30, 10), (1, 10), (1, NUM_ITEMS - 1), (1, NUM_ITEMS + 5), (100, 10)]
     for count, k in asked:
@@ -194,9 +193,11 @@ def test_a_table_without_rows(population):
 # ---- floors, and what is passed over
 
 
-@pytest.mark.parametrize("rows", [SIZE, 6 * SIZE, NUM_ITEMS])
-@pytest.mark.parametrize("place", ["table", "parquet"])
-@pytest.mark.parametrize("name", ["log_likelihood", "wasserstein2", "bhattacharyya"])
+@each_value_once(
+    ("name", ["log_likelihood", "wasserstein2", "bhattacharyya"]),
+    ("place", ["table", "parquet"]),
+    ("rows", [SIZE, 6 * SIZE, NUM_ITEMS]),
+)
 def test_floors_are_not_above_what_is_wanted(population, monkeypatch, name, place, rows):
     rows_for_floors(monkeypatch, rows)
     counts = Counts(*(Count() for _ in Counts.__dataclass_fields__))
@@ -288,9 +289,11 @@ def test_tasks_share_the_work():
 # ---- sums
 
 
-@pytest.mark.parametrize("tolerance", [0.0, 0.3])
-@pytest.mark.parametrize("place", ["table", "parquet"])
-@pytest.mark.parametrize(("count", "k"), [(1, 3), (300, 10), (2, NUM_ITEMS)])
+@each_value_once(
+    ("count,k", [(1, 3), (300, 10), (2, NUM_ITEMS)]),
+    ("place", ["table", "parquet"]),
+    ("tolerance", [0.0, 0.3]),
+)
 def test_sums_over_all_items(population, place, tolerance, count, k):
     queries = points(queries_around(population, count))
     request = make_request(queries, k=k, tolerance=tolerance, cuts=np.full(count, -np.inf))

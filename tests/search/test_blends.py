@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.blends import assert_best_of_blend, blend_scores, score_in_fifty_digits
+from tests.support.cases import each_value_once
 from tests.support.reference import items_and_queries
 from tests.support.selections import distances, greedily
 from tests.support.tolerances import assert_stated, assert_within, score_rounding
@@ -43,9 +44,9 @@ def population(n, count, seed=0):
     return rng, mu, log_var, rng.normal(size=(4, n))
 
 
-@pytest.mark.parametrize("weights", WEIGHTS)
-@pytest.mark.parametrize("tolerance", [0.0, 0.3])
-@pytest.mark.parametrize(("n", "count"), [(1, 60), (4, 9000), (40, 2500)])
+@each_value_once(
+    ("n,count", [(1, 60), (4, 9000), (40, 2500)]), ("tolerance", [0.0, 0.3]), ("weights", WEIGHTS)
+)
 def test_searches(weights, tolerance, n, count):
     rng, mu, log_var, z = population(n, count)
     index = PosteriorIndex(mu, log_var)
@@ -119,11 +120,11 @@ def test_random_weights_masks_and_ties(data, n, count, members):
             assert first < second
 
 
-@pytest.mark.parametrize(
-    "weights", [(1, 1, 1), (1, 0.5, -0.5), (1, 1, -1.9), (1, 1, -2), (1, 1, -9)]
+@each_value_once(
+    ("kind", ["boxes", "corners", "far", "repeated"]),
+    ("score", ["log_likelihood", "kl"]),
+    ("weights", [(1, 1, 1), (1, 0.5, -0.5), (1, 1, -1.9), (1, 1, -2), (1, 1, -9)]),
 )
-@pytest.mark.parametrize("score", ["log_likelihood", "kl"])
-@pytest.mark.parametrize("kind", ["boxes", "corners", "far", "repeated"])
 def test_fifty_digits(kind, score, weights):
     # sigma from 1e-6 to 1e3, mu to 1e4, and several times the same item.
     n, k = 3, 12
@@ -216,8 +217,10 @@ def test_where_and_per_value(weights):
     assert np.array(order)[found[0]].tolist() == allowed
 
 
-@pytest.mark.parametrize("weights", [(1.0, 1.0, -0.5, -0.5), (1.0, 1.0, -1.0, -1.0)])
-@pytest.mark.parametrize("score", ["log_likelihood", "kl"])
+@each_value_once(
+    ("score", ["log_likelihood", "kl"]),
+    ("weights", [(1.0, 1.0, -0.5, -0.5), (1.0, 1.0, -1.0, -1.0)]),
+)
 def test_distinct_and_diverse_hits(weights, score):
     rng, mu, log_var, z = population(2, 400)
     own = rng.normal(size=z.shape) - 3
@@ -293,9 +296,7 @@ def values_of(score, queries, mu, log_var, tolerance):
     return exact
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("n", [2, 3, 10])
-@pytest.mark.parametrize("masked", [False, True])
+@each_value_once(("masked", [False, True]), ("n", [2, 3, 10]), ("kind", KINDS))
 def test_no_bound_is_below_an_item(kind, n, masked):
     runs, size, count = 40, 4, 60
     mu, log_var, blended, score, tolerance = hard_blends(kind, n, runs, size, count)
@@ -346,9 +347,7 @@ def test_bounds_are_near_where_a_box_is_one_item():
         assert reached[0] == (~with_mean).sum()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("n", [1, 3, 10])
-@pytest.mark.parametrize("masked", [False, True])
+@each_value_once(("masked", [False, True]), ("n", [1, 3, 10]), ("kind", KINDS))
 def test_the_margin_holds_for_every_item(kind, n, masked):
     count, items = 12, BLOCK * FAN_OUT
     mu, log_var, blended, score, tolerance = hard_blends(kind, n, items // 4, 4, count)

@@ -10,6 +10,7 @@ import pytest
 from scipy.special import logsumexp
 
 from tests.support.blends import assert_best_of_blend, blend_scores
+from tests.support.cases import each_value_once
 from tests.support.oracles import log_density_by_torch
 from tests.support.reference import FORMS, assert_same_score, reference_scores
 from tests.support.tolerances import assert_same_scores
@@ -73,8 +74,7 @@ def test_rows_are_as_given_and_ties_in_the_order_named(way, keeps, tmp_path):
         assert (one.in_place[0] == mu).all() and (one.in_place[1] == log_var).all()
 
 
-@pytest.mark.parametrize("dims", [1, 3, 40])
-@pytest.mark.parametrize("name", FORMS)
+@each_value_once(("name", FORMS), ("dims", [1, 3, 40]))
 def test_every_score_and_tolerance_in_turn(way, name, dims):
     mu, log_var, order = items(dims)
     index = compact(mu, log_var, order)
@@ -110,8 +110,9 @@ def test_open_dimensions_and_other_searches_in_turn(way):
             assert rows.tolist() == best(scores, order, 9, ascending=True).tolist()
 
 
-@pytest.mark.parametrize("weights", [[1, 1, 1], [1, 2, -0.5], [1, 1, -2]])
-@pytest.mark.parametrize("score", ["log_likelihood", "kl"])
+@each_value_once(
+    ("score", ["log_likelihood", "kl"]), ("weights", [[1, 1, 1], [1, 2, -0.5], [1, 1, -2]])
+)
 def test_blends(way, weights, score):
     mu, log_var, order = items()
     index = compact(mu, log_var, order)
@@ -202,8 +203,7 @@ def test_threads_share_it(way):
         assert list(pool.map(search, asked)) == expected
 
 
-@pytest.mark.parametrize("least", [-np.inf, -8.0, 0.0, 4.0, 99.0])
-@pytest.mark.parametrize("keeps", [False, True])
+@each_value_once(("keeps", [False, True]), ("least", [-np.inf, -8.0, 0.0, 4.0, 99.0]))
 def test_sums_of_what_reaches_a_value(way, keeps, least):
     mu, log_var, order = items()
     index = compact(mu, log_var, order) if keeps else PosteriorIndex.in_order(mu, log_var, order)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import logsumexp
 
+from tests.support.cases import each_value_once, further_cases_slow
 from tests.support.reference import (
     BOUNDED,
     FILTERED,
@@ -54,8 +55,7 @@ def boxes_of_runs(name, mu, log_var, size, tolerance):
 # ---- bounds
 
 
-@pytest.mark.parametrize("n", SIZES)
-@pytest.mark.parametrize("name", SCORES)
+@each_value_once(("name", SCORES), ("n", SIZES))
 def test_no_bound_is_below_an_item(name, n):
     # Some six million pairs of a box and a query in all, four items to a box.
     size = 4
@@ -77,8 +77,7 @@ def test_no_bound_is_below_an_item(name, n):
             assert sum(lost) == 0, (kind, tolerance, int(np.argmax(lost)))
 
 
-@pytest.mark.parametrize("kind", ["ordinary", "boxes", "corners", "far"])
-@pytest.mark.parametrize("name", SCORES)
+@each_value_once(("name", SCORES), ("kind", ["ordinary", "boxes", "corners", "far"]))
 def test_no_bound_is_below_the_reference_form(name, kind):
     # The same against vaeudf.gaussian; where every number is far from 0, to the last digit.
     runs, count, n = 100, 80, 3
@@ -95,8 +94,7 @@ def test_no_bound_is_below_the_reference_form(name, kind):
             assert passed_over(nodes, node, queries, floors) == 0
 
 
-@pytest.mark.parametrize("kind", ["boxes", "corners", "ends", "denormal"])
-@pytest.mark.parametrize("name", SCORES)
+@each_value_once(("name", SCORES), ("kind", ["boxes", "corners", "ends", "denormal"]))
 def test_every_level_of_the_tree(name, kind):
     n, count, tolerance = 2, 20, 0.0 if kind == "denormal" else 0.1
     num_blocks = FAN_OUT**2 + 3
@@ -178,8 +176,7 @@ def filter_numbers(prepared, queries, parent):
     return *both, local.offsets, local.lifts
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 10, 64, 512])
-@pytest.mark.parametrize("name", FILTERED)
+@each_value_once(("name", FILTERED), ("n", [1, 2, 3, 10, 64, 512]))
 def test_the_margin_holds_for_every_item(name, n):
     count = 15 if n <= 10 else 6
     for kind in KINDS:
@@ -273,8 +270,7 @@ def assert_same(found, expected):
     assert (labels[kept] == expected[1][kept]).all()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", SCORES)
+@each_value_once(("name", SCORES), ("kind", KINDS))
 def test_hard_items_are_found_every_way(monkeypatch, name, kind):
     for n, size, runs, k, double in [
         (1, 64, 35, 10, False),
@@ -495,8 +491,7 @@ def test_no_candidates():
     assert values.shape == labels.shape == (2, 0) and counts.tolist() == [0, 0]
 
 
-@pytest.mark.parametrize("kind", ["ordinary", "boxes", "ends", "denormal"])
-@pytest.mark.parametrize("name", SCORES)
+@each_value_once(("name", SCORES), ("kind", ["ordinary", "boxes", "ends", "denormal"]))
 def test_boxes_of_row_groups_pass_over_nothing_that_matters(name, kind):
     runs, size, count = 50, 5, 60
     mu, log_var, z, query_log_var = items_and_queries(kind, 2, runs, size, count)
@@ -561,7 +556,7 @@ ENDS = [
 
 
 @pytest.mark.parametrize(("name", "mu", "log_var", "z", "query_log_var"), ENDS)
-@pytest.mark.parametrize("n", [1, 3, 30])
+@pytest.mark.parametrize("n", further_cases_slow([1, 3, 30], [3]))
 def test_equal_items_tie_at_the_ends_of_float32(
     monkeypatch, name, mu, log_var, z, query_log_var, n
 ):

@@ -13,6 +13,7 @@ import torch
 
 import vaeudf.search.index
 import vaeudf.search.once
+from tests.support.cases import each_value_once
 from tests.support.reference import (
     DIVERGENCES,
     KINDS,
@@ -69,8 +70,7 @@ def check(z, mu, log_var, k):
 # ---- nearest
 
 
-@pytest.mark.parametrize("k", [1, 3, 10, 299, 300])
-@pytest.mark.parametrize("n", DIMS)
+@each_value_once(("n", DIMS), ("k", [1, 3, 10, 299, 300]))
 def test_random_data(n, k):
     check(*data(n), k)
 
@@ -248,8 +248,7 @@ def check_score(name, z, query_log_var, mu, log_var, k, tolerance, ids=None):
     return found, scores
 
 
-@pytest.mark.parametrize("n", [*NUM_ITEMS, *FEWER])
-@pytest.mark.parametrize("name", SCORES)
+@each_value_once(("name", SCORES), ("n", [*NUM_ITEMS, *FEWER]))
 def test_every_score(name, n):
     rng = np.random.default_rng([n, list(SCORES).index(name)])
     for tolerance in TOLERANCES:
@@ -262,8 +261,7 @@ def test_every_score(name, n):
             check_score(name, z, query_log_var, mu, log_var, k, tolerance)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "beyond"])
-@pytest.mark.parametrize("name", SCORES)
+@each_value_once(("name", SCORES), ("kind", [kind for kind in KINDS if kind != "beyond"]))
 def test_hard_items(name, kind):
     # sigma from 1e-6 to 1e3 and beyond, mu to 1e4, denormals, copies, items float32 cannot tell
     # apart, log_var to ±700.
@@ -298,8 +296,7 @@ def test_hundreds_of_copies_and_ties_at_the_last_place(name):
             assert scores[:, 0].tobytes() == np.zeros(8).tobytes()
 
 
-@pytest.mark.parametrize("tolerance", [0.0, 0.1, 3.0])
-@pytest.mark.parametrize("name", DIVERGENCES)
+@each_value_once(("name", DIVERGENCES), ("tolerance", [0.0, 0.1, 3.0]))
 def test_an_item_is_its_own_nearest(name, tolerance):
     rng = np.random.default_rng(8)
     mu = rng.normal(size=(3000, 5))
@@ -457,42 +454,44 @@ POINTS = np.zeros((2, 3)), np.zeros((5, 3)), np.zeros((5, 3))
 NAMES = ", ".join(SCORES)
 
 
-@pytest.mark.parametrize("search", [nearest, search_index])
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"score": "cosine"}, f"score is 'cosine'; expected one of {NAMES}."),
-        (
-            {"score": "kl"},
-            "score kl is between two Gaussians, but the queries are points z; "
-            "give query_log_var, or choose log_likelihood, mahalanobis or euclidean.",
-        ),
-        (
-            {"score": "kl", "query_log_var": np.zeros((2, 4))},
-            "query_log_var has shape (2, 4); expected that of z, (2, 3).",
-        ),
-        (
-            {"score": "kl", "query_log_var": np.zeros(3)},
-            "query_log_var has shape (3,); expected that of z, (2, 3).",
-        ),
-        (
-            {"score": "kl", "query_log_var": [[0, 0, 0], [0, np.nan, 0]]},
-            "query_log_var has a NaN or infinite value in row 1 (1 such rows of 2); "
-            "expected finite numbers only.",
-        ),
-        (
-            {"tolerance": -0.5},
-            "tolerance is -0.5; expected a finite number of at least 0, in units of z "
-            "(0 takes z exactly as it stands).",
-        ),
-        (
-            {"tolerance": np.inf},
-            "tolerance is inf; expected a finite number of at least 0, in units of z "
-            "(0 takes z exactly as it stands).",
-        ),
-        ({"k": 0}, "k is 0; expected at least 1."),
-        ({"k": True}, "k is True; expected a whole number."),
-    ],
+@each_value_once(
+    (
+        "arguments,message",
+        [
+            ({"score": "cosine"}, f"score is 'cosine'; expected one of {NAMES}."),
+            (
+                {"score": "kl"},
+                "score kl is between two Gaussians, but the queries are points z; "
+                "give query_log_var, or choose log_likelihood, mahalanobis or euclidean.",
+            ),
+            (
+                {"score": "kl", "query_log_var": np.zeros((2, 4))},
+                "query_log_var has shape (2, 4); expected that of z, (2, 3).",
+            ),
+            (
+                {"score": "kl", "query_log_var": np.zeros(3)},
+                "query_log_var has shape (3,); expected that of z, (2, 3).",
+            ),
+            (
+                {"score": "kl", "query_log_var": [[0, 0, 0], [0, np.nan, 0]]},
+                "query_log_var has a NaN or infinite value in row 1 (1 such rows of 2); "
+                "expected finite numbers only.",
+            ),
+            (
+                {"tolerance": -0.5},
+                "tolerance is -0.5; expected a finite number of at least 0, in units of z "
+                "(0 takes z exactly as it stands).",
+            ),
+            (
+                {"tolerance": np.inf},
+                "tolerance is inf; expected a finite number of at least 0, in units of z "
+                "(0 takes z exactly as it stands).",
+            ),
+            ({"k": 0}, "k is 0; expected at least 1."),
+            ({"k": True}, "k is True; expected a whole number."),
+        ],
+    ),
+    ("search", [nearest, search_index]),
 )
 def test_arguments_that_do_not_fit(search, arguments, message):
     with pytest.raises(InputError, match=f"^{re.escape(message)}$"):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import vaeudf
+from tests.support.cases import each_value_once
 from tests.support.reference import KINDS, assert_same_score, items_and_queries
 from tests.support.tolerances import assert_same_scores
 from vaeudf.errors import InputError
@@ -38,9 +39,11 @@ def best(z, mu, log_var, mask, k, score="log_likelihood"):
     return rows[order], np.take_along_axis(scores, order, axis=1)
 
 
-@pytest.mark.parametrize("score", ["log_likelihood", "mahalanobis", "euclidean"])
-@pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 1.0])
-@pytest.mark.parametrize("queries", [1, 40])
+@each_value_once(
+    ("queries", [1, 40]),
+    ("share", [0.0, 0.001, 0.3, 1.0]),
+    ("score", ["log_likelihood", "mahalanobis", "euclidean"]),
+)
 def test_some_of_the_items(score, share, queries):
     index, mu, log_var = index_of()
     rng = np.random.default_rng(3)
@@ -166,9 +169,11 @@ def test_other_tolerances_with_open_dimensions(tolerances):
         np.testing.assert_array_equal(everything, expected)
 
 
-@pytest.mark.parametrize("part_open", [0.0, 0.4])
-@pytest.mark.parametrize("shape", ["a number each", "a number for each dimension"])
-@pytest.mark.parametrize("kind", KINDS)
+@each_value_once(
+    ("kind", KINDS),
+    ("shape", ["a number each", "a number for each dimension"]),
+    ("part_open", [0.0, 0.4]),
+)
 def test_each_query_with_its_own_tolerance(kind, shape, part_open):
     mu, log_var, z, _ = items_and_queries(kind, 4, 80, 64, 30)
     rng = np.random.default_rng(9)

@@ -11,6 +11,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.support.cases import each_value_once
 from tests.support.reference import assert_same_score, exact_values, items_and_queries
 from vaeudf.errors import InputError
 from vaeudf.gaussian import log_prob
@@ -68,9 +69,11 @@ def population(n, count, seed=0, queries=40):
     return rng, mu, log_var, rng.normal(size=(queries, n))
 
 
-@pytest.mark.parametrize("name", POINTS)
-@pytest.mark.parametrize("tolerance", [0.0, 0.2, "each"])
-@pytest.mark.parametrize(("n", "count"), [(1, 50), (3, 9000), (10, 6000), (40, 5000)])
+@each_value_once(
+    ("n,count", [(1, 50), (3, 9000), (10, 6000), (40, 5000)]),
+    ("tolerance", [0.0, 0.2, "each"]),
+    ("name", POINTS),
+)
 def test_searches(name, tolerance, n, count):
     # Scans, trees of boxes, and in 40 dimensions products by BLAS.
     rng, mu, log_var, z = population(n, count)
@@ -152,9 +155,11 @@ def test_an_open_dimension_is_the_limit_of_its_tolerance():
 # ---- what the engine passes over could not have mattered
 
 
-@pytest.mark.parametrize("kind", ["ordinary", "boxes", "corners", "far", "ends", "denormal"])
-@pytest.mark.parametrize("name", POINTS)
-@pytest.mark.parametrize("n", [2, 3, 10])
+@each_value_once(
+    ("n", [2, 3, 10]),
+    ("name", POINTS),
+    ("kind", ["ordinary", "boxes", "corners", "far", "ends", "denormal"]),
+)
 def test_no_bound_is_below_an_item(name, kind, n):
     runs, size, count = 40, 4, 60
     mu, log_var, z, _ = items_and_queries(kind, n, runs, size, count)
@@ -171,9 +176,11 @@ def test_no_bound_is_below_an_item(name, kind, n):
         assert reached[0] == count
 
 
-@pytest.mark.parametrize("kind", ["ordinary", "boxes", "corners", "far", "ends", "denormal"])
-@pytest.mark.parametrize("name", POINTS)
-@pytest.mark.parametrize("n", [1, 3, 10, 64])
+@each_value_once(
+    ("n", [1, 3, 10, 64]),
+    ("name", POINTS),
+    ("kind", ["ordinary", "boxes", "corners", "far", "ends", "denormal"]),
+)
 def test_the_margin_holds_for_every_item(name, kind, n):
     count, items = 12, BLOCK * FAN_OUT if n <= 10 else 128
     mu, log_var, z, _ = items_and_queries(kind, n, items // 4, 4, count)
@@ -210,8 +217,9 @@ def own_tolerances(z, seed=0):
     return np.where(rng.random(z.shape) < 0.3, -np.inf, rng.uniform(-9, 5, z.shape))
 
 
-@pytest.mark.parametrize("kind", ["ordinary", "boxes", "corners", "far", "ends", "denormal"])
-@pytest.mark.parametrize("n", [2, 3, 10])
+@each_value_once(
+    ("n", [2, 3, 10]), ("kind", ["ordinary", "boxes", "corners", "far", "ends", "denormal"])
+)
 def test_no_bound_is_below_an_item_where_tolerances_are_the_queries_own(kind, n):
     score, runs, size, count = LOG_LIKELIHOOD_BY_QUERY, 40, 4, 60
     mu, log_var, z, _ = items_and_queries(kind, n, runs, size, count)
@@ -226,8 +234,9 @@ def test_no_bound_is_below_an_item_where_tolerances_are_the_queries_own(kind, n)
         assert reached[0] == count
 
 
-@pytest.mark.parametrize("kind", ["ordinary", "boxes", "corners", "far", "ends", "denormal"])
-@pytest.mark.parametrize("n", [2, 3, 10, 64])
+@each_value_once(
+    ("n", [2, 3, 10, 64]), ("kind", ["ordinary", "boxes", "corners", "far", "ends", "denormal"])
+)
 def test_the_margin_holds_where_tolerances_are_the_queries_own(kind, n):
     score, count, items = LOG_LIKELIHOOD_BY_QUERY, 12, BLOCK * FAN_OUT if n <= 10 else 128
     mu, log_var, z, _ = items_and_queries(kind, n, items // 4, 4, count)

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import functions as F
 
+from tests.support.cases import further_cases_slow
 from tests.support.population import NUM_ITEMS
 from tests.support.tolerances import near_float64
 from vaeudf.errors import InputError, TableError
@@ -81,7 +82,7 @@ def test_a_result_and_rows_of_one_pass(passes, population):
         assert total == near_float64(first.sum(), terms=NUM_ITEMS, magnitude=added)
 
 
-@pytest.mark.parametrize("kind", [InputError, TableError])
+@pytest.mark.parametrize("kind", further_cases_slow([InputError, TableError], [InputError]))
 def test_an_error_of_ours_in_a_task_is_ours_on_the_driver(passes, kind):
     with pytest.raises(kind, match=r"^found x; expected y\.$"):
         passes(partial(refuse, kind=kind), add)
@@ -108,7 +109,7 @@ def numbers(batches):
     return [value for batch in batches for value in batch.column(0).to_pylist()]
 
 
-@pytest.mark.parametrize("partitions", [1, 3, 10, 28])
+@pytest.mark.parametrize("partitions", further_cases_slow([1, 3, 10, 28], [28]))
 def test_many_results_are_merged_as_a_tree(spark, partitions, monkeypatch):
     monkeypatch.setattr("vaeudf.spark.passes._MERGED_AT_ONCE", 3)
     frame = spark.range(0, 1000, 1, partitions)

@@ -22,6 +22,7 @@ import pytest
 from pyarrow import fs
 
 import vaeudf
+from tests.support.cases import further_cases_slow
 from tests.support.chunks import rows as chunk
 from tests.support.files import SAMPLES
 from tests.support.jobs import ROOT
@@ -267,7 +268,9 @@ def test_images(bucket):
         ImageReader("image").read(place[0], 0, info.size + 1, place[2])
 
 
-@pytest.mark.parametrize("place", ["photos", "2026/11/photos", "table/photos"])
+@pytest.mark.parametrize(
+    "place", further_cases_slow(["photos", "2026/11/photos", "table/photos"], ["table/photos"])
+)
 def test_the_format_of_a_catalog(bucket, place):
     """It is looked for whether the catalog is in a Delta table, up to the bucket and no further."""
     put(f"{bucket}/table", ["a"])
@@ -350,7 +353,7 @@ def test_folders_that_are_replaced(bucket):
         check_output(f"{bucket}/", overwrite=True, marker=RESULTS_MARK)
 
 
-@pytest.mark.parametrize("fails_at", range(1, 7))
+@pytest.mark.parametrize("fails_at", further_cases_slow(range(1, 7), [1, 6]))
 def test_a_replacement_that_fails_half_way(bucket, monkeypatch, fails_at):
     uri, files = f"{bucket}/results", filesystem(bucket)[0]
 

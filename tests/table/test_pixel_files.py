@@ -11,6 +11,7 @@ import pyarrow.ipc as ipc
 import pytest
 from pyarrow import fs
 
+from tests.support.cases import further_cases_slow
 from vaeudf.errors import TableError
 from vaeudf.table import pixel_files
 from vaeudf.table.pixel_files import (
@@ -133,7 +134,7 @@ def test_a_file_that_was_cut_off(small_batches, anywhere, tmp_path, left):
     )
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", further_cases_slow(range(40), range(5)))
 def test_damaged_bytes_are_an_error_of_ours_or_pictures(small_batches, tmp_path, seed):
     rng = np.random.default_rng(seed)
     path = Path(write(tmp_path / "one.arrow", pictures(41)))

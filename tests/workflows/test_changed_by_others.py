@@ -100,13 +100,12 @@ def test_an_index_has_the_live_rows_only(name):
     assert index.search(Z, len(items))[0][0].tolist() == best(items, Z, len(items))
 
 
-# One of each that Spark reads in another way: deleted rows, other names, both, other types, another
-# kind of log.
+# What Spark reads in another way: deleted rows and other names, and other types.
 @pytest.mark.parametrize(
     "name",
     further_cases_slow(
         TABLES,
-        ["deletion-vectors", "renamed", "mapped-with-vectors", "type-widening", "v2-checkpoint"],
+        ["mapped-with-vectors", "type-widening"],
     ),
 )
 def test_searches_see_the_live_rows_only(spark, name):
@@ -165,7 +164,7 @@ def test_clusters_and_health_of_the_live_rows(copy, tmp_path, name):
     assert found["items"] == len(live(name))
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("name", further_cases_slow(REFUSED, ["mapped", "clustered"]))
 def test_nights_that_are_refused_before_any_work(copy, name):
     uri = copy(name)
     before = tree(uri)
@@ -198,7 +197,7 @@ def metadata(uri: str) -> tuple:
     return found.description, found.configuration, comments
 
 
-@pytest.mark.parametrize("name", further_cases_slow(WRITABLE, ["deletion-vectors", "commented"]))
+@pytest.mark.parametrize("name", further_cases_slow(WRITABLE, ["deletion-vectors"]))
 def test_an_unchanged_night(copy, name):
     uri = copy(name)
     before, kept = content(uri), metadata(uri)
@@ -218,7 +217,8 @@ def test_an_unchanged_night(copy, name):
     assert open_table(uri).num_items == len(ALL)
 
 
-@pytest.mark.parametrize("name", further_cases_slow(WRITABLE, ["deletion-vectors", "commented"]))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WRITABLE)
 def test_a_changed_night_vacuum_and_roll_back(copy, tmp_path, name):
     uri = copy(name)
     before, kept = content(uri), metadata(uri)
@@ -263,6 +263,7 @@ def test_a_changed_night_vacuum_and_roll_back(copy, tmp_path, name):
     assert sorted(content(uri)) == sorted(after)
 
 
+@pytest.mark.slow
 def test_an_item_that_others_have_inserted_again(copy):
     uri = copy("deleted")
     delta = DeltaTable(uri)
@@ -308,11 +309,15 @@ def test_an_added_column_that_must_not_be_null(copy, monkeypatch):
 
 @pytest.mark.parametrize(
     ("condition", "message"),
-    [
-        ("no_such_function(price) > 0", "Cannot resolve routine `no_such_function`"),
-        ("no_such_column > 0", "with name `no_such_column` cannot be resolved"),
-        ("cast(item_id as int) > 0", 'cannot be cast to "INT"'),
-    ],
+    further_cases_slow(
+        [
+            ("no_such_function(price) > 0", "Cannot resolve routine `no_such_function`"),
+            ("no_such_column > 0", "with name `no_such_column` cannot be resolved"),
+            ("cast(item_id as int) > 0", 'cannot be cast to "INT"'),
+        ],
+        [("no_such_column > 0", "with name `no_such_column` cannot be resolved")],
+        several=True,
+    ),
 )
 def test_constraints_that_cannot_be_checked(copy, condition, message):
     uri = copy("deleted")
@@ -360,6 +365,7 @@ def test_a_constraint_on_what_the_catalog_does_not_have(copy, tmp_path):
     assert tree(uri) == before
 
 
+@pytest.mark.slow
 def test_the_catalog_has_an_added_column_by_now(copy, tmp_path):
     uri = copy("commented")
     path = str(tmp_path / "catalog.parquet")
@@ -403,7 +409,7 @@ def items_of(catalog: str) -> list[str]:
     return [i for i in ALL if catalog != "catalog-with-vectors" or i[-1] != "3"]
 
 
-@pytest.mark.parametrize("name", CATALOGS)
+@pytest.mark.parametrize("name", further_cases_slow(CATALOGS, ["catalog-with-vectors"]))
 def test_items_and_images_of_a_delta_table(spark, copy, name):
     source = CatalogSource(copy(name), image_column=CATALOGS[name])
     expected = items_of(name)
@@ -442,7 +448,7 @@ def test_a_catalog_that_is_a_delta_table(spark, copy, tmp_path, name):
     assert found["outcome"] == "nothing to do"
 
 
-@pytest.mark.parametrize("inside", ["*.parquet", "part*", ""])
+@pytest.mark.parametrize("inside", further_cases_slow(["*.parquet", "part*", ""], [""]))
 def test_files_of_a_delta_table_are_no_catalog(spark, copy, inside):
     catalog = copy("catalog-with-vectors")
     path = f"{catalog}/{inside}" if inside else str(next(Path(catalog).glob("*.parquet")))

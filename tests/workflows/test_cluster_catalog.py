@@ -153,6 +153,7 @@ def test_a_model_of_another_latent_dim(tmp_path, image_folder, bundle_path):
     assert not output.exists() and not report.exists()
 
 
+@pytest.mark.slow
 def test_plain_parquet_and_an_older_version(table, tmp_path):
     plain = ClusterCatalog(
         str(Path(open_table(table).files[0]).parent), str(tmp_path / "plain"), k=2
@@ -174,6 +175,7 @@ def test_plain_parquet_and_an_older_version(table, tmp_path):
     assert new["objective"] == summaries[0]["objective"] != old["objective"]
 
 
+@pytest.mark.slow
 def test_results_are_replaced_only_if_asked_to(table, tmp_path):
     output = str(tmp_path / "clusters")
     cluster_catalog(ClusterCatalog(table, output, k=2))

@@ -14,6 +14,7 @@ from vaeudf.workflows.demo import Demo, demo
 pytestmark = pytest.mark.spark
 
 
+@pytest.mark.slow
 def test_the_whole_path(spark, tmp_path):
     root = tmp_path / "demo"
     summary = demo(Demo(str(root), items=120, epochs=1, latent_dim=3))

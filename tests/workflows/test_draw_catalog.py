@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageChops
 
+from tests.support.cases import further_cases_slow
 from tests.support.scene import tree
 from vaeudf.catalog.garments import draw_garment, sample_garment
 from vaeudf.errors import InputError
@@ -48,7 +49,10 @@ def test_same_seed_same_catalog_whatever_the_tasks(spark, tmp_path, monkeypatch)
     assert one == two != other
 
 
-@pytest.mark.parametrize(("kind", "suffix"), [("png", "png"), ("jpeg", "jpg")])
+@pytest.mark.parametrize(
+    ("kind", "suffix"),
+    further_cases_slow([("png", "png"), ("jpeg", "jpg")], [("jpeg", "jpg")], several=True),
+)
 def test_folder(spark, tmp_path, kind, suffix):
     draw_catalog(DrawCatalog(f"{tmp_path}/c é", items=12, size=32, format=kind))
     files = sorted(Path(tmp_path, "c é").rglob("*.*"))
@@ -59,6 +63,7 @@ def test_folder(spark, tmp_path, kind, suffix):
             assert picture.size == (32, 32) and picture.format == kind.upper()
 
 
+@pytest.mark.slow
 def test_overwrite(spark, tmp_path):
     path = f"{tmp_path}/c"
     draw_catalog(DrawCatalog(path, items=2, size=16))

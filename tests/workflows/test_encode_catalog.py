@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 
+from tests.support.cases import further_cases_slow
 from tests.support.run_records import run_records
 from tests.support.scene import ENCODER_TERMS, LATENT_DIM, NUM_ITEMS, make_bundle, tree
 from tests.support.tables import (
@@ -75,6 +76,7 @@ def test_folder_of_images(spark, image_folder, bundle_path, table):
     assert read(table)["item_id"][0].as_py().startswith("bag/bag-")
 
 
+@pytest.mark.slow
 def test_csv_with_the_paths_of_images(spark, image_folder, bundle_path, table, tmp_path, garments):
     """Files that are missing are in quarantine, tried again by every run, and in the end there."""
     lines = ["sku;photo;price"]
@@ -226,7 +228,8 @@ def refused(options: EncodeCatalog, error: type[VaeUdfError], message: str) -> N
     assert (what_people_see(options.table) or None) == before
 
 
-@pytest.mark.parametrize("published", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.slow
+@pytest.mark.parametrize("published", [False, True])
 def test_too_many_failures_publish_nothing(
     spark, damaged, garments, catalog_table, bundle_path, table, published
 ):
@@ -333,7 +336,9 @@ def test_bad_options():
         EncodeCatalog("c", "m", "t", max_error_fraction=1.5)
 
 
-@pytest.mark.parametrize("failing", ["publish", "log_quarantine"])
+@pytest.mark.parametrize(
+    "failing", further_cases_slow(["publish", "log_quarantine"], ["log_quarantine"])
+)
 def test_a_failure_after_the_commit_keeps_what_was_published(
     spark, parquet_catalog, bundle_path, table, monkeypatch, failing
 ):
@@ -374,6 +379,7 @@ def test_exit_codes_of_what_stops_a_night():
     assert (TooManyFailures.exit_code, PublishConflict.exit_code) == (3, 4)
 
 
+@pytest.mark.slow
 def test_a_file_of_zero_bytes_is_in_quarantine(spark, garments, bundle_path, tmp_path):
     folder, table = tmp_path / "photos", str(tmp_path / "posteriors")
     folder.mkdir()

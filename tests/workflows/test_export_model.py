@@ -255,6 +255,7 @@ def test_one_weights_file(theirs, tmp_path):
     assert sorted(p.name for p in Path(summary["model"]).iterdir()) == ["bundle.json", MODEL]
 
 
+@pytest.mark.slow
 def test_a_page_needs_a_decoder(spark, theirs, tmp_path, parquet_catalog):
     said = {"variance": "log_sigma", "decoder": "none"}
     export_model(options(theirs[1], tmp_path, **said))
@@ -268,6 +269,7 @@ def test_a_page_needs_a_decoder(spark, theirs, tmp_path, parquet_catalog):
     assert not (tmp_path / "results").exists() and not (tmp_path / "page").exists()
 
 
+@pytest.mark.slow
 def test_an_image_that_the_models_code_raises_for(spark, theirs, tmp_path, garments):
     """It is this image's fault, and is told by the words of the error."""
     images = garments["image"].to_pylist()[:10]
@@ -292,6 +294,7 @@ def test_an_image_that_the_models_code_raises_for(spark, theirs, tmp_path, garme
     assert (row.item_id, row.message) == ("10", "the encoder raised ValueError: too dark to see")
 
 
+@pytest.mark.slow
 def test_from_onnx_to_answers(spark, tmp_path, parquet_catalog, garments, caplog):
     """Without trust, and with pictures of what a z decodes to."""
     torch.manual_seed(4)
@@ -344,6 +347,7 @@ def test_from_onnx_to_answers(spark, tmp_path, parquet_catalog, garments, caplog
     assert_rounded_to_levels(levels, 255 * drawn[0].permute(1, 2, 0), terms=terms_of(model))
 
 
+@pytest.mark.slow
 def test_a_package_folder_and_a_factory_in_a_file(spark, theirs, tmp_path, parquet_catalog):
     _, code = theirs
     by_file = options(code, tmp_path, variance="log_sigma", factory=f"{code}:make", py_files=None)

@@ -92,6 +92,7 @@ def test_a_table(table, tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_plain_parquet_without_pictures(table, catalog, tmp_path):
     plain = str(tmp_path / "plain.parquet")
     pq.write_table(pa.concat_tables(map(pq.read_table, open_table(table).files)), plain)
@@ -123,6 +124,7 @@ def test_an_older_version(table, garments, tmp_path):
     assert health_of(output)["quarantine"] == {"items": 0, "of_version": True, "reasons": []}
 
 
+@pytest.mark.slow
 def test_compared_with_the_version_before(table, garments, tmp_path):
     output = str(tmp_path / "health")
     first = open_table(table).version - 1
@@ -144,6 +146,7 @@ def test_compared_with_the_version_before(table, garments, tmp_path):
     assert same["overlap"] == {"prior": 1.0, "posteriors": 1.0}
 
 
+@pytest.mark.slow
 def test_compared_with_another_model(table, catalog, tmp_path):
     make_bundle(tmp_path / "other", 3, seed=1)
     other = str(tmp_path / "table")
@@ -263,6 +266,7 @@ def test_an_empty_table(tmp_path):
     refused("has no posteriors: 0 rows", TableError, table=path, output=f"{tmp_path}/out")
 
 
+@pytest.mark.slow
 def test_overwrite_replaces_only_its_own(table, tmp_path):
     mine, page, out = (str(tmp_path / name) for name in ("mine", "page", "out"))
     Path(mine).mkdir()
@@ -276,6 +280,7 @@ def test_overwrite_replaces_only_its_own(table, tmp_path):
         query_topk(QueryTopk(table, z=["0,0,0,0"], k=1, report=out, overwrite=True))
 
 
+@pytest.mark.slow
 def test_a_failed_run_keeps_the_older_output(table, tmp_path):
     broken, out = str(tmp_path / "broken"), str(tmp_path / "out")
     shutil.copytree(table, broken)

@@ -74,6 +74,7 @@ def test_an_error_is_one_message(tmp_path, bundle_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_encoding(tmp_path, parquet_catalog, bundle_path):
     job = str(ROOT / "jobs" / "encode_catalog.py")
     table = tmp_path / "t"

@@ -147,6 +147,7 @@ def test_few_pixels_are_read_by_several_tasks(spark, night, monkeypatch):
     assert rows.select(F.spark_partition_id()).distinct().count() == 3
 
 
+@pytest.mark.slow
 def test_a_changed_night(spark, night, caplog):
     shop, table, encode = night
     old = open_table(table)
@@ -193,6 +194,7 @@ def test_nights_that_change_nothing(spark, night, caplog):
     ) in caplog.text
 
 
+@pytest.mark.slow
 def test_first_use_on_a_table_of_before(
     spark, garments, parquet_catalog, catalog_table, bundle_path, tmp_path, caplog, monkeypatch
 ):
@@ -256,6 +258,7 @@ def fail_at(monkeypatch, name: str, error: BaseException) -> None:
     monkeypatch.setattr(workflow, name, fails)
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_resumed_with_its_pixels(
     spark, several_files, garments, bundle_path, tmp_path, monkeypatch
 ):

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.support.cases import further_cases_slow
 from tests.support.nights import (
     Shop,
     assert_same_table,
@@ -135,6 +136,7 @@ def test_a_night_with_nothing_to_do(spark, parquet_catalog, bundle_path, table):
     assert len(spark.read.parquet(f"{table}/_runs").collect()) == 2
 
 
+@pytest.mark.slow
 def test_a_new_price_is_published_without_encoding(spark, garments, tmp_path, bundle_path, table):
     shop = Shop(tmp_path, "parquet", garments)
     for i in range(5):
@@ -151,6 +153,7 @@ def test_a_new_price_is_published_without_encoding(spark, garments, tmp_path, bu
         assert read(table).column_names[4:] == columns
 
 
+@pytest.mark.slow
 def test_a_catalog_that_is_read_in_another_way_is_another(
     spark, garments, tmp_path, bundle_path, table
 ):
@@ -243,10 +246,14 @@ def fail_at(monkeypatch, name: str, error: BaseException) -> None:
 
 @pytest.mark.parametrize(
     ("fixture", "whole", "step"),
-    [
-        ("image_folder", "folder_table", "encode_chunks"),
-        ("parquet_catalog", "catalog_table", "write_data_files"),
-    ],
+    further_cases_slow(
+        [
+            ("image_folder", "folder_table", "encode_chunks"),
+            ("parquet_catalog", "catalog_table", "write_data_files"),
+        ],
+        [("parquet_catalog", "catalog_table", "write_data_files")],
+        several=True,
+    ),
 )
 def test_a_rerun_goes_on_where_a_run_was_broken_off(
     spark, request, bundle_path, table, monkeypatch, fixture, whole, step
@@ -271,6 +278,7 @@ def test_a_rerun_goes_on_where_a_run_was_broken_off(
     assert not Path(table, "_staging").exists()
 
 
+@pytest.mark.slow
 def test_what_was_encoded_before_the_catalog_changed_is_not_used(
     spark, garments, tmp_path, bundle_path, table, monkeypatch
 ):
@@ -290,6 +298,7 @@ def test_what_was_encoded_before_the_catalog_changed_is_not_used(
     assert_same_table(read(table), read(clean))
 
 
+@pytest.mark.slow
 def test_another_models_chunks_are_not_used(
     spark, parquet_catalog, bundle_path, table, tmp_path, monkeypatch
 ):
@@ -302,6 +311,7 @@ def test_another_models_chunks_are_not_used(
     assert not Path(table, "_staging").exists()
 
 
+@pytest.mark.slow
 def test_another_precision_encodes_everything_again(
     spark, parquet_catalog, catalog_table, bundle_path, table, monkeypatch
 ):

@@ -120,6 +120,7 @@ def test_the_page(inspected):
     assert "The model does not say how likely a picture is given z" in page
 
 
+@pytest.mark.slow
 def test_kept_pixels_give_the_same(inspected, spark, catalog, bundle_path, tmp_path):
     """Without the catalog, which is gone."""
     moved, kept = tmp_path / "pictures", str(tmp_path / "kept")

@@ -169,6 +169,7 @@ def test_a_model_without_a_decoder(table, bundle_path, monkeypatch):
         query_topk(QueryTopk(table, **ASKED))
 
 
+@pytest.mark.slow
 @pytest.mark.spark
 def test_kept_pixels_need_no_catalog(
     spark, parquet_catalog, bundle_path, garments, tmp_path, capsys, caplog

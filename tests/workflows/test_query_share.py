@@ -83,6 +83,7 @@ def test_written_beside_the_hits(table, tmp_path):
     assert pq.read_table(f"{output}-share").column_names[1] == "category"
 
 
+@pytest.mark.slow
 @pytest.mark.spark
 def test_shares_of_older_hits_go(table, tmp_path):
     output, beside = str(tmp_path / "out"), tmp_path / "out-share"

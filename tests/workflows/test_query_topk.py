@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.support.bulk import oracle
+from tests.support.cases import further_cases_slow
 from tests.support.scene import LATENT_DIM, NUM_ITEMS, make_bundle, tree
 from tests.support.tables import moved
 from tests.support.tolerances import assert_same_scores, assert_within, score_bound
@@ -154,11 +155,15 @@ def test_hits_that_differ(table, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("rule", "said"),
-    [
-        ({"per": "category:2"}, "At most 2 of each category."),
-        ({"distinct": 0.5}, "No two hits are nearer to each other than 0.5 nats; "),
-        ({"diversify": 0.3}, "chosen from the best 30 of each query to be unlike each other."),
-    ],
+    further_cases_slow(
+        [
+            ({"per": "category:2"}, "At most 2 of each category."),
+            ({"distinct": 0.5}, "No two hits are nearer to each other than 0.5 nats; "),
+            ({"diversify": 0.3}, "chosen from the best 30 of each query to be unlike each other."),
+        ],
+        [({"distinct": 0.5}, "No two hits are nearer to each other than 0.5 nats; ")],
+        several=True,
+    ),
 )
 def test_a_page_says_by_which_rule_its_hits_were_chosen(table, tmp_path, rule, said):
     page = tmp_path / "page"
@@ -209,6 +214,7 @@ def test_hubs_are_told(table, tmp_path, caplog):
     assert "--tolerance (now 0)" in caplog.text
 
 
+@pytest.mark.slow
 def test_overwrite(table, tmp_path):
     output = str(tmp_path / "out")
     query_topk(QueryTopk(table, z=["0,0,0,0"], output=output))
@@ -231,7 +237,7 @@ def test_a_failed_search_keeps_the_older_output(table, tmp_path):
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
 
-@pytest.mark.parametrize("fixture", ["table", "folder_table"])
+@pytest.mark.parametrize("fixture", further_cases_slow(["table", "folder_table"], ["folder_table"]))
 def test_report(request, fixture, tmp_path):
     path = request.getfixturevalue(fixture)
     report = str(tmp_path / "page")
@@ -382,6 +388,7 @@ def test_an_older_page_is_kept_unless_overwritten(table, tmp_path):
     query_topk(QueryTopk(table, z=["0,0,0,0"], k=1, report=page, overwrite=True))
 
 
+@pytest.mark.slow
 def test_overwrite_never_replaces_what_the_job_reads(
     spark, garments, catalog_table, bundle_path, tmp_path, monkeypatch
 ):
@@ -425,7 +432,7 @@ def test_versions_that_are_not_there(table):
         QueryTopk(table, z=["0,0,0,0"], version=-1)
 
 
-@pytest.mark.parametrize("distinct", [None, 0.5])
+@pytest.mark.parametrize("distinct", further_cases_slow([None, 0.5], [None]))
 def test_a_condition_that_does_not_fit_what_is_in_the_columns(table, distinct):
     refused(
         "where is 'cast(item_id AS int) > 5', which cannot be evaluated for every item: ",

@@ -52,6 +52,7 @@ def test_same_seed_same_model(spark, parquet_catalog, tmp_path):
     assert ids[0] == ids[1] != ids[2]
 
 
+@pytest.mark.slow
 def test_overwrite(spark, parquet_catalog, tmp_path):
     output = str(tmp_path / "m")
     train_vae(TrainVae(parquet_catalog, output, **SMALL))
@@ -180,6 +181,7 @@ def test_pictures_and_figures_of_the_training(spark, parquet_catalog, tmp_path, 
     load_bundle(output)
 
 
+@pytest.mark.slow
 def test_a_killed_job_goes_on(spark, parquet_catalog, tmp_path, monkeypatch):
     expected = train_vae(TrainVae(parquet_catalog, str(tmp_path / "whole"), **SMALL))
     original = workflow.train
@@ -203,6 +205,7 @@ def test_a_killed_job_goes_on(spark, parquet_catalog, tmp_path, monkeypatch):
     assert not (tmp_path / "killed.training").exists()
 
 
+@pytest.mark.slow
 def test_two_processes_train_the_same_model(spark, parquet_catalog, tmp_path, capsys):
     alone = train_vae(TrainVae(parquet_catalog, str(tmp_path / "one"), **SMALL))
     together = train_vae(TrainVae(parquet_catalog, str(tmp_path / "two"), num_processes=2, **SMALL))
@@ -217,6 +220,7 @@ def test_two_processes_train_the_same_model(spark, parquet_catalog, tmp_path, ca
     assert not (tmp_path / "two.training").exists()
 
 
+@pytest.mark.slow
 def test_an_error_of_one_of_the_processes(spark, parquet_catalog, tmp_path):
     options = TrainVae(
         parquet_catalog,

@@ -20,7 +20,6 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-import torch.distributed.checkpoint
 
 from tests.support.exports import source, trained
 from vaeudf.errors import BundleError
@@ -153,8 +152,10 @@ def test_one_of_several_files(tmp_path, monkeypatch, suffix):
 @pytest.mark.filterwarnings("ignore")
 def test_a_distributed_checkpoint(tmp_path, monkeypatch):
     """What the message says to do makes a file that is taken."""
+    from torch.distributed import checkpoint  # takes a second, which other tests need not wait
+
     state = trained("Pair").state_dict()
-    torch.distributed.checkpoint.save({"model": state}, checkpoint_id=tmp_path / "dcp")
+    checkpoint.save({"model": state}, checkpoint_id=tmp_path / "dcp")
     with pytest.raises(
         BundleError, match=r"/dcp is a checkpoint of torch\.distributed\. M"
     ) as error:

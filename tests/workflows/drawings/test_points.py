@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.support.cases import further_cases_slow
 from tests.support.drawings import check_files, pixels, refused
 from tests.support.scene import LATENT_DIM
 from vaeudf.decoding.udf import samples_of
@@ -82,7 +83,7 @@ def test_points_to_parquet_and_awkward_names(bundle, bundle_path, tmp_path):
 
 
 @pytest.mark.spark
-@pytest.mark.parametrize("where", ["file", "folder"])
+@pytest.mark.parametrize("where", further_cases_slow(["file", "folder"], ["file"]))
 def test_gaussians_and_samples(spark, bundle, bundle_path, tmp_path, where):
     rng = np.random.default_rng(1)
     mu, log_var = rng.normal(size=(3, LATENT_DIM)), rng.normal(size=(3, LATENT_DIM))
@@ -131,7 +132,9 @@ def test_a_page_shows_so_many(bundle_path, tmp_path):
 
 
 @pytest.mark.spark
-@pytest.mark.parametrize("value", [None, float("nan"), float("inf"), 1e39])
+@pytest.mark.parametrize(
+    "value", further_cases_slow([None, float("nan"), float("inf"), 1e39], [1e39])
+)
 def test_a_folder_with_numbers_that_are_not_finite(spark, bundle_path, tmp_path, value):
     folder = tmp_path / "queries"
     folder.mkdir()
@@ -151,21 +154,37 @@ def test_a_folder_with_numbers_that_are_not_finite(spark, bundle_path, tmp_path,
 @pytest.mark.spark
 @pytest.mark.parametrize(
     ("columns", "message"),
-    [
-        ({"z": [[0.0] * 4]}, "with the columns z; expected query_id, and z, or mu and log_var"),
-        ({"query_id": ["a"], "z": [1.0]}, "z must be lists of numbers"),
-        ({"query_id": ["a", "a"], "z": [[0.0] * 4] * 2}, "query_id 'a' stands 2 times; expected"),
-        ({"query_id": ["a"], "z": [[0.0] * 3]}, "'a' has 3 dimensions in z, but the model has lat"),
-        ({"query_id": ["a"], "mu": [[0.0] * 4]}, "expected query_id, and z, or mu and log_var"),
-        (
-            {"query_id": ["a"], "mu": [[0.0] * 4], "log_var": [[0.0]]},
-            "'a' has 1 dimensions in log_var",
-        ),
-        (
-            {"query_id": pa.array([], pa.string()), "z": pa.array([], pa.list_(pa.float32()))},
-            "there are no queries",
-        ),
-    ],
+    further_cases_slow(
+        [
+            ({"z": [[0.0] * 4]}, "with the columns z; expected query_id, and z, or mu and log_var"),
+            ({"query_id": ["a"], "z": [1.0]}, "z must be lists of numbers"),
+            (
+                {"query_id": ["a", "a"], "z": [[0.0] * 4] * 2},
+                "query_id 'a' stands 2 times; expected",
+            ),
+            (
+                {"query_id": ["a"], "z": [[0.0] * 3]},
+                "'a' has 3 dimensions in z, but the model has lat",
+            ),
+            ({"query_id": ["a"], "mu": [[0.0] * 4]}, "expected query_id, and z, or mu and log_var"),
+            (
+                {"query_id": ["a"], "mu": [[0.0] * 4], "log_var": [[0.0]]},
+                "'a' has 1 dimensions in log_var",
+            ),
+            (
+                {"query_id": pa.array([], pa.string()), "z": pa.array([], pa.list_(pa.float32()))},
+                "there are no queries",
+            ),
+        ],
+        [
+            ({"z": [[0.0] * 4]}, "with the columns z; expected query_id, and z, or mu and log_var"),
+            (
+                {"query_id": ["a", "a"], "z": [[0.0] * 4] * 2},
+                "query_id 'a' stands 2 times; expected",
+            ),
+        ],
+        several=True,
+    ),
 )
 def test_folders_that_are_no_queries(spark, bundle_path, tmp_path, columns, message):
     (tmp_path / "q").mkdir()

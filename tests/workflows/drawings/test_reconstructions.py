@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.support.cases import further_cases_slow
 from tests.support.drawings import pixels
 from tests.support.scene import NUM_ITEMS
 from tests.support.tables import moved
@@ -42,7 +43,7 @@ def errors_of(items, garments, bundle) -> dict[str, float]:
 
 
 @pytest.mark.spark
-@pytest.mark.parametrize("form", ["png", "parquet"])
+@pytest.mark.parametrize("form", further_cases_slow(["png", "parquet"], ["png"]))
 def test_reconstructions_of_some(table, items, garments, bundle, tmp_path, form):
     expected = errors_of(items, garments, bundle)
     out, page = tmp_path / "out", tmp_path / "page"
@@ -77,7 +78,7 @@ def test_reconstructions_of_some(table, items, garments, bundle, tmp_path, form)
 
 
 @pytest.mark.spark
-@pytest.mark.parametrize("written", [True, False])
+@pytest.mark.parametrize("written", further_cases_slow([True, False], [True]))
 def test_reconstructions_of_all(table, items, garments, bundle, tmp_path, monkeypatch, written):
     monkeypatch.setattr("vaeudf.workflows.drawings.reconstructions._OF_EACH", 3)
     expected = errors_of(items, garments, bundle)

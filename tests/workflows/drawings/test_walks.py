@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from tests.support.cases import further_cases_slow
 from tests.support.tables import moved
 from tests.support.tolerances import SCORE, assert_same_float64, near_stated
 from vaeudf.decoding.paths import fisher_rao_distance, fisher_rao_path, linear_path
@@ -35,7 +36,7 @@ def test_steps_that_a_strip_cannot_have(steps):
 
 
 @pytest.mark.spark
-@pytest.mark.parametrize("path", ["linear", "fisher_rao"])
+@pytest.mark.parametrize("path", further_cases_slow(["linear", "fisher_rao"], ["fisher_rao"]))
 def test_a_walk(table, items, tmp_path, path):
     a, b = list(items)[3], list(items)[20]
     ends = [np.array(items[name][key]) for name in (a, b) for key in ("mu", "log_var")]
