@@ -99,7 +99,8 @@ class Density:
         with np.errstate(over="ignore"):
             apart = mu - z[:, None]
             misfit = np.einsum("ds,ds,ds->s", apart, precision, apart)
-        return -0.5 * (misfit + log_vars.sum(axis=0) + LOG_2PI * len(z))
+        numbers: NDArray[np.float64] = -0.5 * (misfit + log_vars.sum(axis=0) + LOG_2PI * len(z))
+        return numbers
 
     def _widened(self, tolerance: Tolerance) -> tuple[NDArray[np.float64], ...]:
         """Return 1 / (sigma² + tau²) and log(sigma² + tau²) of the sample, each of shape (n, S)."""
