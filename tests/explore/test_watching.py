@@ -103,6 +103,13 @@ def test_a_version_that_cannot_be_loaded_is_tried_after_growing_pauses(tmp_path,
         assert watcher.failure == "damaged"
     # After 20 seconds, and after twice as long each time, up to ten minutes.
     assert tried == [(2, at) for at in (0, 20, 60, 140, 300, 620, 1220, 1820)]
+    # What is told is why, also where the table was away meanwhile.
+    Path(uri).rename(tmp_path / "away")
+    watcher.look()
+    assert "does not exist" in watcher.failure
+    (tmp_path / "away").rename(uri)
+    watcher.look()
+    assert watcher.failure == "damaged"
     # Another version is tried at once, and after the first pause again.
     tried.clear()
     publish_rows(uri, "three", rows("dddd"), "m")

@@ -56,6 +56,7 @@ class Watcher:
         self._cache = cache
         self._seconds, self._clock = seconds, clock
         self._failed: int | None = None
+        self._why_failed = ""
         self._pause, self._again = seconds, 0.0
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watch-table", daemon=True)
@@ -85,6 +86,7 @@ class Watcher:
             newest = open_table(old.table.uri)
             if newest.version != old.version:
                 if newest.version == self._failed and self._clock() < self._again:
+                    self.failure = self._why_failed
                     return
                 self._current = self._loaded(newest)
                 log.info("version %s is loaded: %d items.", newest.version, newest.num_items)
@@ -104,7 +106,8 @@ class Watcher:
     def _loaded(self, newest: PosteriorTable) -> LoadedTable:
         try:
             return LoadedTable.load(newest, cache=self._cache)
-        except Exception:
+        except Exception as error:
+            self._why_failed = root_cause(error)
             # Reading all of a large version every few seconds would be for nothing.
             again = newest.version == self._failed
             self._pause = min(2 * self._pause, MOST_SECONDS) if again else self._seconds

@@ -70,7 +70,10 @@ class Card {
       this.score,
     );
     for (const kind of ["pointerenter", "focusin"])
-      this.element.addEventListener(kind, () => actions.point(this.hit));
+      this.element.addEventListener(kind, () => {
+        this.#explain();
+        actions.point(this.hit);
+      });
     for (const kind of ["pointerleave", "focusout"])
       this.element.addEventListener(kind, () => actions.point(null));
   }
@@ -78,6 +81,7 @@ class Card {
   #toggle() {
     const open = this.element.classList.toggle("explained");
     this.ask.setAttribute("aria-expanded", String(open));
+    if (open) this.#explain();
   }
 
   picture(source, reason) {
@@ -124,10 +128,15 @@ class Card {
     this.score.title = reranked
       ? `log p(x|z) in nats: how likely the decoder takes the item's own picture to be. Rank ${hit.candidate_rank} without.`
       : (MEANINGS[answer.score] ?? answer.score);
-    this.#explain(hit, answer);
+    this.answer = answer;
+    // Most are never looked at, and a moving slider has new ones many times a second.
+    this.why.replaceChildren();
+    if (this.element.matches(".explained, :hover, :focus-within")) this.#explain();
   }
 
-  #explain(hit, answer) {
+  /** Write what the score is made of. */
+  #explain() {
+    const { hit, answer } = this;
     const lines = [];
     const line = (name, value, title) =>
       lines.push(el("div", { title }, el("span", {}, name), el("b", {}, number(value))));

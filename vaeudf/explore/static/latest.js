@@ -38,24 +38,40 @@ export class Latest {
   }
 
   async #next() {
+    let deliver = null;
     while (this.#waiting !== null) {
       const { argument } = this.#waiting;
       const controller = new AbortController();
       this.#waiting = null;
       this.#running = controller;
+      const sent = this.send(argument, controller.signal);
+      // What is thrown before it is awaited below is not unhandled.
+      sent.catch(() => {});
+      // The service works on this one while the page shows the answer before it.
+      deliver?.();
+      deliver = null;
       try {
-        const answer = await this.send(argument, controller.signal);
-        if (!controller.signal.aborted) {
-          this.receive(answer, argument);
-          this.fail(null);
-        }
+        const answer = await sent;
+        if (!controller.signal.aborted)
+          deliver = () => this.#receive(answer, argument);
       } catch (error) {
-        if (!controller.signal.aborted) this.fail(error);
+        if (!controller.signal.aborted) deliver = () => this.fail(error);
       } finally {
         clearTimeout(this.#timer);
         this.#timer = 0;
-        this.#running = null;
       }
     }
+    this.#running = null;
+    deliver?.();
+  }
+
+  #receive(answer, argument) {
+    try {
+      this.receive(answer, argument);
+    } catch (error) {
+      this.fail(error);
+      return;
+    }
+    this.fail(null);
   }
 }
