@@ -88,6 +88,32 @@ def test_an_item_of_whatever_width_is_at_its_own_mean(browser, url, page_shop):
         expect(opened.button("Go to the nearest item")).to_be_hidden()
 
 
+@pytest.mark.parametrize(
+    ("hash", "misfits", "count"),
+    [
+        ("", [-0.1, -79, -90], "About 1 of the 60 items is"),
+        ("", [-0.1, -7.9, -8.1], "About 2 of the 60 items are"),
+        ("", [-0.1, -0.2, -0.3], "About 3 of the 60 items are"),
+        ("", [-9, -10, -11], "About 3 of the 60 items are"),
+        # Some that are near may have been left out.
+        ("#per=category:1", [-0.1, -79, -90], "About 3 of the 60 items are"),
+    ],
+)
+def test_a_narrow_item_is_one_item(browser, url, hash, misfits, count):
+    def narrow(route):
+        answer = route.fetch().json()
+        answer["here"] = 3.2
+        answer["hits"] = answer["hits"][:3]
+        for hit, misfit in zip(answer["hits"], misfits, strict=True):
+            hit["misfit"] = misfit
+        route.fulfill(json=answer)
+
+    with Opened(browser, url, hash) as opened:
+        opened.page.route("**/api/search", narrow)
+        opened.set(0, 0.05)
+        expect(opened.page.locator("#here")).to_have_text(f"{count} at this place.")
+
+
 def test_without_a_place_nothing_is_said_of_it(browser, url):
     with Opened(browser, url, FAR) as opened:
         opened.button(f"Like {opened.hits[0]}").click()

@@ -8,6 +8,8 @@ import { decodedZ } from "./state.js";
 
 /** What a mean is off by once it has been rounded for the sliders. */
 const ROUNDED = 1e-4;
+/** The misfit of an item 4 sigma away, which counts as 0.0003. */
+const NEAR = -8;
 /** As many as a tablet has room for; a phone shows fewer. */
 const MINI = 6;
 
@@ -92,9 +94,14 @@ export class Stage {
   /** How many items are at the place; null where the question is of no place. */
   #here({ here, hits, matching }) {
     if (here === null || matching === 0) return null;
-    const { z, open } = this.store.state;
+    const { z, open, per, distinct, rerank } = this.store.state;
+    const near = hits.filter(({ misfit }) => misfit >= NEAR).length;
+    // If nothing is left out, all that are near are among the hits, but for wide ones, which count little.
+    const isAll = near > 0 && near < hits.length && !per && !distinct && !rerank;
+    const most = isAll ? near : Infinity;
     const isHere = ({ mu }) => z.every((value, i) => open[i] || Math.abs(value - mu[i]) <= ROUNDED);
-    // A wide item counts as less than 1 even where its mean is.
-    return hits.some(isHere) ? Math.max(here, 1) : here;
+    // A wide item counts as less than 1 even where its mean is, and a narrow one as more.
+    if (hits.some(isHere)) return Math.max(Math.min(here, most), 1);
+    return Math.min(here, most);
   }
 }
