@@ -150,7 +150,7 @@ def test_a_file_that_is_gone(uri):
     assert [v.is_whole for v in list_versions(uri)] == [False]
 
 
-@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("first", further_cases_slow([True, False], [True]))
 def test_of_two_writers_one_wins(bucket, first):
     for race in range(5):
         uri = f"{bucket}/table-{race}"

@@ -279,6 +279,7 @@ def test_an_item_that_others_have_inserted_again(copy):
     assert sorted(content(uri)) == ALL
 
 
+@pytest.mark.slow
 def test_added_columns_of_any_name(copy):
     uri = copy("deleted")
     names = ["a.b", "we`ird", "select", "image"]

@@ -204,6 +204,7 @@ def test_quarantine_night_after_night(spark, garments, tmp_path, bundle_path, ta
     assert "4.png" in read(table)["item_id"].to_pylist()
 
 
+@pytest.mark.slow
 def test_a_file_that_could_not_be_opened_is_tried_again(
     spark, garments, tmp_path, bundle_path, table, monkeypatch
 ):
