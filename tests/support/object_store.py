@@ -13,6 +13,7 @@ from urllib.request import urlopen
 import pytest
 
 from tests.cluster.standalone import free_port
+from tests.support.jobs import ROOT
 
 
 @contextmanager
@@ -20,8 +21,10 @@ def object_store() -> Iterator[str]:
     """Run the server; gives its address."""
     # A process of its own: delta-rs waits for some answers with Python's lock in its hand.
     port = str(free_port())
-    command = [sys.executable, "-m", "moto.server", "--host", "127.0.0.1", "--port", port]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "tests.support.moto_server", port]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         url = f"http://127.0.0.1:{port}"
         deadline = time.monotonic() + 60

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from deltalake import DeltaTable
 
 from tests.support.versions import PAYLOAD, put, rows, write_file
 from vaeudf.errors import PublishConflict, TableError
@@ -82,6 +83,26 @@ def test_the_first_version_has_one_writer_too(tmp_path):
         uri = str(tmp_path / f"table{number}")
         won = race(uri, ("a", "b"))
         assert len(won) == 1 and rows(open_table(uri)) == won
+
+
+def test_a_commit_that_the_store_let_another_overwrite_is_told(tmp_path, monkeypatch):
+    uri = str(tmp_path / "table")
+    put(uri, "start", ["a"])
+    previous = open_for_publishing(uri, 2)
+    log = tmp_path / "table" / "_delta_log"
+    write = DeltaTable.create_write_transaction
+
+    def write_and_lose(table, *arguments, **more):
+        write(table, *arguments, **more)
+        newest = max(log.glob("*.json"))
+        newest.write_text(newest.read_text().replace("r1", "r2"))
+
+    monkeypatch.setattr(DeltaTable, "create_write_transaction", write_and_lose)
+    file = write_file(uri, "r1", ["b"], SCHEMA)
+    with pytest.raises(PublishConflict, match="the store took both") as error:
+        publish(uri, previous, [file], SCHEMA, 2, "r1")
+    assert "what this run published to table" in str(error.value)
+    assert "does not support conditional writes (If-None-Match)" in str(error.value)
 
 
 @pytest.mark.parametrize("damage", ["gone", "truncated", "empty"])

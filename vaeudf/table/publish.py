@@ -214,7 +214,13 @@ def _published(
     """
     location = absolute(uri)
     version = _our_commit(location, previous, files)
-    assert version is not None
+    if version is None:
+        raise PublishConflict(
+            f"what this run published to table {uri} is not in its log: another writer wrote the "
+            "same version at the same time, and the store took both. It does not support "
+            "conditional writes (If-None-Match). Nothing of this run is visible; run it again when "
+            "no other program writes to the table."
+        )
     try:
         table = open_table(uri, version)
     except (VaeUdfError, DeltaError, OSError) as error:
