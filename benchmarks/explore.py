@@ -1,10 +1,10 @@
 """The service of explore, asked over HTTP on the machine that it runs on.
 
-    python -m benchmarks.explore --data DIR [--items 1000000] [--posteriors FILE] [--page]
+    python -m benchmarks.explore --data DIR [--items 1000000] [--posteriors FILE] [--starts | --page]
 
 Makes a table of drawn posteriors with two payload columns and a model with random weights, starts
 the job twice (without and with what it keeps of the table), and asks as one page does and as 50 do.
-``--page`` drags a slider in Chromium, too.
+``--page`` drags a slider in Chromium, too; ``--starts`` measures the starts alone.
 """
 
 from __future__ import annotations
@@ -247,6 +247,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder for what is made")
     parser.add_argument("--items", type=int, default=1_000_000)
     parser.add_argument("--page", action="store_true", help="drag a slider in Chromium, too")
+    parser.add_argument("--starts", action="store_true", help="measure the starts alone")
     add_argument(parser)
     options = parser.parse_args()
     options.data.mkdir(parents=True, exist_ok=True)
@@ -279,6 +280,9 @@ def main() -> None:
         if name == "first start":
             service.end()
     print_table(["", "seconds to the first answer"], starts)
+    if options.starts:
+        service.end()
+        return
 
     time.sleep(5)
     asked = {
