@@ -1,6 +1,6 @@
 """The service of explore, asked over HTTP on the machine that it runs on.
 
-    python -m benchmarks.explore --data DIR [--items 1000000] [--posteriors FILE] [--starts | --page]
+    python -m benchmarks.explore --data DIR [--items N] [--posteriors FILE] [--starts] [--page]
 
 Makes a table of drawn posteriors with two payload columns and a model with random weights, starts
 the job twice (without and with what it keeps of the table), and asks as one page does and as 50 do.

@@ -73,6 +73,7 @@ def test_what_a_hit_is_made_of(opened, page_shop):
     variance = np.exp(np.float64(items.log_var[row]))
     costs = 0.5 * (Z - np.float64(items.mu[row])) ** 2 / variance
     volume = -0.5 * np.log(2 * np.pi * variance).sum()
+    opened.hit(best).locator(".go").hover()
     texts = opened.hit(best).locator(".why > div").all_text_contents()
     found = [
         f"{value:.2f}".replace("-", "−") for value in (volume - costs.sum(), -costs.sum(), volume)

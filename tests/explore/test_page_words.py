@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
 from playwright.sync_api import expect
 
@@ -76,6 +77,57 @@ def test_from_a_place_without_items_a_button_leads_to_the_nearest(browser, url, 
         expect(nearest).to_be_hidden()
         expect(here).to_be_focused()
         expect(opened.page.locator("#here-means")).to_be_empty()
+
+
+def test_the_item_at_the_place_is_shown_large_with_its_whole_name(opened, page_shop):
+    own = opened.page.locator("#own")
+    opened.settle()
+    expect(own).to_be_hidden()
+    second = opened.hits[1]
+    opened.hit(second).locator(".go").click()
+    expect(own).to_be_visible()
+    expect(opened.page.locator("#own-name")).to_have_text(second)
+    expect(opened.page.locator("#own-picture")).to_have_attribute("src", re.compile("side=720$"))
+    expect(opened.page.locator(".hit.here .name")).to_have_text(second)
+    opened.set(0, 1.5)
+    expect(own).to_be_hidden()
+    expect(opened.page.locator(".hit.here")).to_have_count(0)
+
+
+def test_why_a_hit_is_there_begins_with_where_it_differs(opened, page_shop):
+    best = opened.hits[0]
+    row = page_shop.items.row(best)
+    z = np.array(opened.z)
+    variance = np.exp(np.float64(page_shop.items.log_var[row]))
+    costs = 0.5 * (z - np.float64(page_shop.items.mu[row])) ** 2 / variance
+    first, second, third = (f"z{place}" for place in np.argsort(-costs)[:3])
+    opened.hit(best).locator(".go").hover()
+    text = f"It differs most in {first}, {second}, and {third}."
+    expect(opened.hit(best).locator(".why > p")).to_have_text(text)
+
+
+def test_without_any_closed_slider_the_page_says_what_to_do(opened):
+    opened.settle()
+    for place in range(4):
+        opened.button(f"Any z{place}: every value will do").click()
+    alert = opened.page.get_by_role("alert")
+    text = "Every slider is on “any”. Switch one of them back, or like an item."
+    expect(alert).to_have_text(text)
+    expect(opened.page.locator("#unanswered")).to_contain_text("still answer the question before")
+    opened.button("Any z0: every value will do").click()
+    expect(alert).to_be_hidden()
+
+
+def test_dislikes_are_told_in_the_words_of_the_number(opened):
+    first, second, *_ = opened.hits
+    opened.button(f"Dislike {second}").click()
+    tray = opened.page.locator("#likes")
+    expect(tray).to_contain_text("most like the sliders, away from those struck out")
+    score = opened.page.locator(".hit .score").first
+    expect(score).to_have_attribute("data-name", "nearness less dislikes")
+    opened.button(f"Like {first}").click()
+    expect(tray).to_contain_text("most like these, away from those struck out; the sliders stand")
+    expect(score).to_have_attribute("data-name", "distance less dislikes")
 
 
 def test_an_item_of_whatever_width_is_at_its_own_mean(browser, url, page_shop):
@@ -161,6 +213,7 @@ def test_a_number_below_an_item_has_a_name(opened):
     score = opened.page.locator(".hit .score").first
     opened.settle()
     assert score.evaluate(name) == '"nearness "'
+    opened.page.locator(".hit .go").first.hover()
     expect(opened.page.locator(".why > div").first).to_contain_text("nearness")
     expect(opened.page.locator("#meaning")).to_contain_text("Nearness is log q(z|x) in nats")
     opened.button(f"Like {opened.hits[0]}").click()

@@ -2,6 +2,7 @@
 
 import { byId, el, icon, press, toggle } from "./elements.js";
 import { number } from "./numbers.js";
+import { isAt } from "./state.js";
 
 /** What a score is, in a word. */
 const NAMES = { log_likelihood: "nearness", kl: "distance" };
@@ -11,6 +12,12 @@ const MEANINGS = {
   kl: "KL divergence from what is asked for to the item's Gaussian, in nats. Lower is nearer.",
 };
 const SIZE = { width: 320, height: 320 };
+
+/** What a score is called; it may be below 0 where dislikes are taken off. */
+function nameOf(score, state) {
+  const name = NAMES[score] ?? score;
+  return state.disliked.length ? `${name} less dislikes` : name;
+}
 
 /** A fact in words: numbers, truth values and dates say nothing without their column's name. */
 function fact(name, value, kind) {
@@ -124,11 +131,13 @@ class Card {
       ? `${number(hit.log_p_x_given_z, 1)}`
       : number(hit[answer.score]);
     // In words of the style sheet: the number stays a number.
-    this.score.dataset.name = reranked ? "match" : (NAMES[answer.score] ?? answer.score);
+    this.score.dataset.name = reranked ? "match" : nameOf(answer.score, state);
+    this.element.classList.toggle("here", state.liked.length === 0 && isAt(hit.mu, state));
     this.score.title = reranked
       ? `log p(x|z) in nats: how likely the decoder takes the item's own picture to be. Rank ${hit.candidate_rank} without.`
       : (MEANINGS[answer.score] ?? answer.score);
     this.answer = answer;
+    this.state = state;
     // Most are never looked at, and a moving slider has new ones many times a second.
     this.why.replaceChildren();
     if (this.element.matches(".explained, :hover, :focus-within")) this.#explain();
@@ -138,9 +147,14 @@ class Card {
   #explain() {
     const { hit, answer } = this;
     const lines = [];
+    const costs = (hit.costliest ?? []).filter(({ nats }) => nats > 0);
+    if (costs.length) {
+      const names = new Intl.ListFormat("en").format(costs.map((one) => `z${one.dimension}`));
+      lines.push(el("p", {}, `It differs most in ${names}.`));
+    }
     const line = (name, value, title) =>
       lines.push(el("div", { title }, el("span", {}, name), el("b", {}, number(value))));
-    line(NAMES[answer.score] ?? answer.score, hit[answer.score], MEANINGS[answer.score]);
+    line(nameOf(answer.score, this.state), hit[answer.score], MEANINGS[answer.score]);
     if (hit.misfit !== undefined) {
       line("misfit", hit.misfit, "What the distance of z from the item's mean costs");
       line("volume", hit.volume, "What the narrowness of the item's Gaussian brings");
@@ -191,6 +205,6 @@ export class Hits {
     }
     this.#cards = cards;
     this.list.classList.toggle("empty", cards.size === 0);
-    this.list.dataset.empty = "Nothing passes the filters.";
+    this.list.dataset.empty = "Nothing passes the filters. Take one away, or shorten its word.";
   }
 }

@@ -99,9 +99,10 @@ export class Likes {
       );
       return el("li", { class: kind }, ...picture, el("span", { title: id }, id), button);
     };
+    const struck = disliked.length ? ", away from those struck out" : "";
     const text = liked.length
-      ? "The items are those most like these; the sliders stand at their mean. Moving one asks from there instead."
-      : "The items are those most like the sliders, away from these.";
+      ? `The items are those most like these${struck}; the sliders stand at their mean. Moving one asks from there instead.`
+      : "The items are those most like the sliders, away from those struck out.";
     this.tray.replaceChildren(
       el("p", { class: "hint" }, text),
       el(
@@ -114,6 +115,6 @@ export class Likes {
   }
 
   #source(id) {
-    return this.#items.get(id)?.picture ?? pictureOf(id, this.table.version);
+    return this.#items.get(id)?.picture ?? pictureOf(id);
   }
 }

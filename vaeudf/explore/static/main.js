@@ -159,7 +159,11 @@ function start(table) {
   const searchFailed = failureOf("search");
   const searches = new Latest(
     // A page without a service takes the filters as they are, and not as SQL.
-    ({ question, state }, signal) => search(question, signal, state),
+    async ({ question, state }, signal) => {
+      if (state.open.every(Boolean) && state.liked.length === 0)
+        throw new ServiceError("Every slider is on “any”. Switch one of them back, or like an item.", 400);
+      return search(question, signal, state);
+    },
     (answer) => {
       unanswered(null);
       for (const hit of answer.hits) likes.know(hit);

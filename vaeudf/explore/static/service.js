@@ -73,5 +73,8 @@ export const getMapColours = async (method, column) =>
 export const getItemAt = async (method, x, y) =>
   (await asked("/api/map/at", { method, x, y })).json();
 
+/** The same picture, large enough to be looked at. */
+export const larger = (picture) => `${picture}&side=720`;
+
 /** Where an item's picture is. */
 export const pictureOf = (id) => `/api/picture?${new URLSearchParams({ id })}`;

@@ -3,11 +3,9 @@
 import { byId, el } from "./elements.js";
 import { Latest } from "./latest.js";
 import { count, howMany } from "./numbers.js";
-import { decode } from "./service.js";
-import { decodedZ } from "./state.js";
+import { decode, larger } from "./service.js";
+import { decodedZ, isAt } from "./state.js";
 
-/** What a mean is off by once it has been rounded for the sliders. */
-const ROUNDED = 1e-4;
 /** The misfit of an item 4 sigma away, which counts as 0.0003. */
 const NEAR = -8;
 /** As many as a tablet has room for; a phone shows fewer. */
@@ -77,6 +75,7 @@ export class Stage {
         : "The items shown are the nearest to it."
       : "";
     this.nearest = hits[0];
+    this.#own(answer);
     const button = byId("nearest");
     const focused = document.activeElement === button;
     button.hidden = !far || hits.length === 0;
@@ -94,14 +93,29 @@ export class Stage {
   /** How many items are at the place; null where the question is of no place. */
   #here({ here, hits, matching }) {
     if (here === null || matching === 0) return null;
-    const { z, open, per, distinct, rerank } = this.store.state;
+    const { per, distinct, rerank } = this.store.state;
     const near = hits.filter(({ misfit }) => misfit >= NEAR).length;
     // If nothing is left out, all that are near are among the hits, but for wide ones, which count little.
     const isAll = near > 0 && near < hits.length && !per && !distinct && !rerank;
     const most = isAll ? near : Infinity;
-    const isHere = ({ mu }) => z.every((value, i) => open[i] || Math.abs(value - mu[i]) <= ROUNDED);
     // A wide item counts as less than 1 even where its mean is, and a narrow one as more.
-    if (hits.some(isHere)) return Math.max(Math.min(here, most), 1);
+    if (this.#at(hits)) return Math.max(Math.min(here, most), 1);
     return Math.min(here, most);
+  }
+
+  /** The item whose mean the sliders stand at. */
+  #at(hits) {
+    return hits.find(({ mu }) => isAt(mu, this.store.state));
+  }
+
+  /** Show the photo and the whole name of the item at the place. */
+  #own({ here, hits }) {
+    const item = here === null ? undefined : this.#at(hits);
+    byId("own").hidden = item === undefined;
+    if (item === undefined) return;
+    const picture = byId("own-picture");
+    picture.hidden = !this.table.can.pictures;
+    if (!picture.hidden) picture.src = larger(item.picture);
+    byId("own-name").textContent = item.item_id;
   }
 }

@@ -39,6 +39,13 @@ export function withElement(list, index, value) {
 /** Return z as another place says, except where it is locked. */
 export const moved = (state, z) => state.z.map((old, i) => (state.locked[i] ? old : z[i]));
 
+/** What a mean is off by once it has been rounded for the sliders. */
+const ROUNDED = 1e-4;
+
+/** Whether the sliders stand at an item's mean. */
+export const isAt = (mu, { z, open }) =>
+  z.every((value, i) => open[i] || Math.abs(value - mu[i]) <= ROUNDED);
+
 /** The z that is decoded: 0, the prior's mean, stands for what is open. */
 export const decodedZ = (state, z = state.z) => z.map((value, i) => (state.open[i] ? 0 : value));
 

@@ -39,6 +39,9 @@ function source(row) {
   return sources.get(row);
 }
 
+/** There is no larger one. */
+export const larger = (picture) => picture;
+
 export const pictureOf = (id) => source(rowOf(id));
 
 const payload = (row) => Object.fromEntries(Object.entries(columns).map(([name, values]) => [name, values[row]]));
