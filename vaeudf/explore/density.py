@@ -21,6 +21,8 @@ ENOUGH = 256
 # Otherwise the items are added up, but for those that together add less than the larger of these:
 # a number of items, and a share of what the hits alone add up to.
 PASSED_OVER, PASSED_SHARE = 0.005, 0.01
+# e^80 is a float32, and so is its sum with others.
+_MOST_LOG = 80.0
 _LEAST_PRECISION, _MOST_PRECISION = 1e-300, 1e300
 # Tolerances whose numbers are kept, of 8n octets an item of the sample.
 _KEPT = 4
@@ -78,7 +80,12 @@ class Density:
         if where is not None:
             numbers = np.where(where[self._rows], numbers, -np.inf)
         with np.errstate(over="ignore", under="ignore"):
-            parts = np.exp(numbers + log_volume)
+            numbers = numbers + log_volume
+            if self._every > 1 and numbers.max() < _MOST_LOG:
+                # Of a sample, float32 is precise enough, and faster.
+                parts = np.exp(numbers.astype(np.float32)).astype(np.float64)
+            else:
+                parts = np.exp(numbers)
             total, squares = float(parts.sum()), float(np.square(parts).sum())
         if self._every == 1 or total * total >= ENOUGH * squares > 0:
             return total * self._every
