@@ -117,10 +117,10 @@ def test_filters_and_options(opened, page_shop):
     page.locator("#narrow > summary").click()
     assert page.get_by_label("Condition in SQL").count() == 0
     assert page.get_by_role("checkbox", name="Rank by comparing pictures").is_disabled()
-    page.get_by_role("checkbox", name="dress").check()
+    page.get_by_role("group", name="category").get_by_role("checkbox", name="dress").check()
     among = items.column("category") == "dress"
     assert opened.hits == items.best(Z, K, among=among)
-    page.get_by_role("checkbox", name="dress").uncheck()
+    page.get_by_role("group", name="category").get_by_role("checkbox", name="dress").uncheck()
     page.get_by_label("price from").fill("40")
     page.get_by_label("price from").press("Enter")
     among = items.column("price").astype(float) >= 40

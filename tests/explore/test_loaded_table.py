@@ -25,6 +25,7 @@ from vaeudf.explore.columns import (
     TimestampColumn,
     ValueCount,
     describe,
+    folders,
 )
 from vaeudf.explore.filters import Filters
 from vaeudf.explore.loaded_table import LoadedTable
@@ -315,3 +316,21 @@ def test_the_index_is_the_librarys(population):
     assert isinstance(loaded.index, PosteriorIndex)
     with pytest.raises(InputError, match=r"z has shape \(2,\); expected \(Q, 3\)"):
         loaded.index.search([0.0, 0.0])
+
+
+@pytest.mark.parametrize(
+    ("ids", "expected"),
+    [
+        (["b/1", "a/1", "b/c/2", "c/"], [("b", 2), ("a", 1), ("c", 1)]),
+        (["é ü/1", "a\nb/1\nx"], [("a\nb", 1), ("é ü", 1)]),
+        (["/x/1", "a/1"], []),
+        # In no folder, or all in one, or nearly each in one of its own.
+        (["a/1", "2"], []),
+        (["a/1", "a/2"], []),
+        ([f"{i}/1" for i in range(51)], []),
+        ([f"{i % 50}/{i}" for i in range(20_000)] + ["x/1"], []),
+    ],
+)
+def test_folders_are_the_first_parts_of_the_names(ids, expected):
+    found = folders(pa.chunked_array([ids]))
+    assert [(one.value, one.count) for one in found] == expected

@@ -177,8 +177,9 @@ def test_likes_and_dislikes(opened, page_shop):
 def test_filters(opened, page_shop):
     page, items = options(opened), page_shop.items
     category, price = items.column("category"), items.column("price").astype(float)
-    page.get_by_role("checkbox", name="dress").check()
-    page.get_by_role("checkbox", name="hat").check()
+    categories = page.get_by_role("group", name="category")
+    categories.get_by_role("checkbox", name="dress").check()
+    categories.get_by_role("checkbox", name="hat").check()
     among = np.isin(category, ["dress", "hat"])
     assert opened.hits == items.best(Z, K, among=among)
     assert f"{among.sum()} of 60" in page.locator("#matching").inner_text()
@@ -196,9 +197,9 @@ def test_filters(opened, page_shop):
     page.goto(opened.url + hash)
     assert opened.hits == items.best(Z, K, among=among)
     page.locator("#narrow > summary").click()
-    expect(page.get_by_role("checkbox", name="hat")).to_be_checked()
-    page.get_by_role("checkbox", name="dress").uncheck()
-    page.get_by_role("checkbox", name="hat").uncheck()
+    expect(categories.get_by_role("checkbox", name="hat")).to_be_checked()
+    categories.get_by_role("checkbox", name="dress").uncheck()
+    categories.get_by_role("checkbox", name="hat").uncheck()
     enter(page.get_by_label("price from"), "")
     enter(page.get_by_label("price to"), "")
     enter(page.get_by_label("Condition in SQL"), "")
@@ -214,6 +215,32 @@ def test_names_are_filtered_by_what_they_contain(opened, page_shop, text):
     enter(page.get_by_label("item_id contains"), text)
     among = [text.lower() in one.lower() for one in items.ids]
     assert opened.hits == items.best(Z, K, among=among)
+
+
+def test_folders_are_a_filter(opened, page_shop):
+    page, items = options(opened), page_shop.items
+    folders = page.get_by_role("group", name="item_id")
+    folders.get_by_role("checkbox", name="hat").check()
+    among = np.array([one.startswith("hat/") for one in items.ids])
+    assert 0 < among.sum() < len(among)
+    assert opened.hits == items.best(Z, K, among=among)
+    folders.get_by_role("checkbox", name="shirt").check()
+    among |= np.array([one.startswith("shirt/") for one in items.ids])
+    assert opened.hits == items.best(Z, K, among=among)
+    enter(page.get_by_label("item_id contains"), "1.png")
+    among &= np.array(["1.png" in one for one in items.ids])
+    assert opened.hits == items.best(Z, K, among=among)
+    command = page.locator("#command").inner_text()
+    condition = "(startswith(`item_id`, 'hat/') OR startswith(`item_id`, 'shirt/')) AND contains("
+    assert condition in command
+    hash = "#" + page.url.split("#")[1]
+    page.goto("about:blank")
+    page.goto(opened.url + hash)
+    assert opened.hits == items.best(Z, K, among=among)
+    page.locator("#narrow > summary").click()
+    expect(folders.get_by_role("checkbox", name="hat")).to_be_checked()
+    expect(folders.get_by_role("checkbox", name="dress")).not_to_be_checked()
+    expect(page.get_by_label("item_id contains")).to_have_value("1.png")
 
 
 @pytest.mark.slow
@@ -234,7 +261,7 @@ def test_a_condition_that_nothing_fulfils(opened):
 
 def test_a_condition_that_is_wrong(opened, page_shop):
     page = options(opened)
-    page.get_by_role("checkbox", name="dress").check()
+    page.get_by_role("group", name="category").get_by_role("checkbox", name="dress").check()
     before = opened.hits
     field = page.get_by_label("Condition in SQL")
     enter(field, "price < 20 and colour = 'red'")
@@ -255,7 +282,7 @@ def test_a_condition_that_is_wrong(opened, page_shop):
     expect(page.locator(".hit img").first).to_have_css("opacity", "0.35")
     expect(opened.button("Copy as command")).to_be_disabled()
     assert opened.violations() == []
-    page.get_by_role("checkbox", name="dress").uncheck()
+    page.get_by_role("group", name="category").get_by_role("checkbox", name="dress").uncheck()
     enter(field, "price < 50")
     assert opened.hits == page_shop.items.best(Z, K, among=price < 50)
     expect(page.locator("#sql-error")).to_be_hidden()

@@ -183,3 +183,11 @@ def test_a_page_of_its_own_filters_by_them(browser, page_shop, tmp_path):
         at = seen[row][:10]
         assert facts[-2:] == [f"added {days[row]}", f"seen {at} 23:59:59.250000"]
         assert "TIMESTAMP" in opened.page.locator("#command").inner_text()
+        changed(opened.page.get_by_label("seen from"), "")
+        changed(opened.page.get_by_label("seen to"), "")
+        folders = opened.page.get_by_role("group", name="item_id")
+        folders.get_by_role("checkbox", name="hat").check()
+        assert set(opened.hits) == {one for one in ids if one.startswith("hat/")}
+        opened.page.get_by_label("item_id contains").fill("3.png")
+        opened.page.get_by_label("item_id contains").press("Enter")
+        assert set(opened.hits) == {one for one in ids if one[:4] == "hat/" and "3.png" in one}

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from vaeudf.explore.columns import Column
+from vaeudf.explore.columns import Column, ValueCount
 from vaeudf.explore.components import Components
 from vaeudf.explore.dimensions import DimensionStatistics
 
@@ -93,6 +93,8 @@ class TableDescription(msgspec.Struct, frozen=True, kw_only=True):
         model_id: sha256 of the model; null for plain Parquet.
         dimensions: What each latent dimension is like.
         columns: What the payload columns hold.
+        folders: The folders that items are in, by the first part of their item_ids, the largest
+            first; empty where that says nothing.
         components: The principal components of mu.
         can: What the service can do.
         why_not: The reasons for what it cannot, by name.
@@ -109,6 +111,7 @@ class TableDescription(msgspec.Struct, frozen=True, kw_only=True):
     model_id: str | None
     dimensions: tuple[DimensionStatistics, ...]
     columns: tuple[Column, ...]
+    folders: tuple[ValueCount, ...]
     components: Components
     can: Abilities
     why_not: dict[str, str]

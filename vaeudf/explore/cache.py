@@ -24,7 +24,7 @@ from vaeudf.storage.locations import filesystem
 from vaeudf.storage.outputs import replacing
 from vaeudf.table.open import PosteriorTable
 
-_FORMAT = "3"
+_FORMAT = "4"
 _KEPT = 2
 _SECONDS_OF_WRITING = 24 * 3600.0
 _CHECKSUMS = "checksums.json"

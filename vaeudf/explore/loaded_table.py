@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from vaeudf.errors import InputError, root_cause
 from vaeudf.explore.cache import VersionCache
-from vaeudf.explore.columns import Column, describe
+from vaeudf.explore.columns import Column, ValueCount, describe, folders
 from vaeudf.explore.components import Components, principal_components
 from vaeudf.explore.density import Density
 from vaeudf.explore.dimensions import DimensionStatistics, dimension_statistics
@@ -47,11 +47,13 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         dimensions: What each latent dimension is like.
         components: The principal components of mu.
         columns: What the payload columns hold.
+        folders: The folders that items are in, if their item_ids say so.
     """
 
     dimensions: tuple[DimensionStatistics, ...]
     components: Components
     columns: tuple[Column, ...]
+    folders: tuple[ValueCount, ...]
 
 
 class LoadedTable:
@@ -69,6 +71,7 @@ class LoadedTable:
         dimensions: What each latent dimension is like.
         components: The principal components of mu.
         columns: What the payload columns hold.
+        folders: The folders that items are in, if their item_ids say so.
         density: Counts the items at a point.
     """
 
@@ -97,6 +100,7 @@ class LoadedTable:
         self.dimensions = facts.dimensions
         self.components = facts.components
         self.columns = facts.columns
+        self.folders = facts.folders
         self.density = Density(index, np.array([one.sigma for one in facts.dimensions]))
         self._order = order
         self._filters = Filters(items)
@@ -243,6 +247,7 @@ def _facts(items: Items) -> Facts:
         dimensions=dimension_statistics(mu, log_var),
         components=principal_components(mu),
         columns=tuple(describe(name, payload.column(name)) for name in payload.schema.names),
+        folders=folders(items.columns.column(ITEM_ID)),
     )
 
 

@@ -115,6 +115,7 @@ class ServedVersion:
             model_id=self.model_id,
             dimensions=loaded.dimensions,
             columns=loaded.columns,
+            folders=loaded.folders,
             components=loaded.components,
             can=Abilities(**{name: reason is None for name, reason in why_not.items()}),
             why_not={name: reason for name, reason in why_not.items() if reason is not None},

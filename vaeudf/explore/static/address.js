@@ -73,6 +73,10 @@ const FITS = {
   date: ({ low, high }) => isMoment(low) && isMoment(high),
   timestamp: ({ low, high }) => isMoment(low) && isMoment(high),
   text: ({ text }) => typeof text === "string" && text !== "",
+  name: ({ text, folders }) =>
+    (text === undefined || FITS.text({ text })) &&
+    (folders === undefined || FITS.category({ values: folders })) &&
+    (text ?? folders) !== undefined,
 };
 
 function filtersOf(text, table) {
@@ -83,7 +87,7 @@ function filtersOf(text, table) {
     return {};
   }
   const kinds = new Map(table.columns.map((column) => [column.name, column.kind]));
-  kinds.set("item_id", "text");
+  kinds.set("item_id", "name");
   const fits = ([name, filter]) => FITS[kinds.get(name)]?.(filter ?? {});
   return Object.fromEntries(Object.entries(found ?? {}).filter(fits));
 }

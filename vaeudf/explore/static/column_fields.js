@@ -41,42 +41,73 @@ function numberField(column, field, put) {
   return (filter) => ["low", "high"].forEach((end, i) => fill(ends[i], filter?.[end]));
 }
 
-function categoryField(column, field, put) {
-  const boxes = column.values.map(({ value, count: items }) => {
-    const box = el("input", { type: "checkbox", onchange: () => changed() });
-    return {
-      value,
-      box,
-      label: el("label", { class: "chip" }, box, `${value} `, el("small", {}, count(items))),
-    };
+/** Boxes for values; returns their element, what is ticked, and what ticks some. */
+function boxesFor(values, changed) {
+  const boxes = values.map(({ value, count: items }) => {
+    const box = el("input", { type: "checkbox", onchange: changed });
+    const label = el("label", { class: "chip" }, box, `${value} `, el("small", {}, count(items)));
+    return { value, box, label };
   });
-  const changed = () => {
-    const values = boxes.filter(({ box }) => box.checked).map(({ value }) => value);
-    put(values.length ? { values } : undefined);
-  };
   const labels = boxes.map(({ label }) => label);
-  field.append(el("span", { class: "chips" }, ...labels.slice(0, FEW_VALUES)));
+  const element = el("div", {}, el("span", { class: "chips" }, ...labels.slice(0, FEW_VALUES)));
   if (labels.length > FEW_VALUES) {
     const rest = el("span", { class: "chips" }, ...labels.slice(FEW_VALUES));
-    field.append(el("details", {}, el("summary", {}, `${labels.length - FEW_VALUES} more`), rest));
+    const more = el("summary", {}, `${labels.length - FEW_VALUES} more`);
+    element.append(el("details", {}, more, rest));
   }
-  return (filter) => {
-    for (const { value, box } of boxes) box.checked = filter?.values?.includes(value) ?? false;
+  return {
+    element,
+    ticked: () => boxes.filter(({ box }) => box.checked).map(({ value }) => value),
+    tick: (some) => {
+      for (const { value, box } of boxes) box.checked = some?.includes(value) ?? false;
+    },
   };
 }
 
-function textField(column, field, put) {
+function categoryField(column, field, put) {
+  const boxes = boxesFor(column.values, () => {
+    const values = boxes.ticked();
+    put(values.length ? { values } : undefined);
+  });
+  field.append(boxes.element);
+  return (filter) => boxes.tick(filter?.values);
+}
+
+function textInput(column, changed) {
   const input = el("input", {
     type: "search",
     placeholder: "contains …",
     "aria-label": `${column.name} contains`,
   });
-  listen(input, (settled) => {
+  listen(input, changed);
+  return input;
+}
+
+function textField(column, field, put) {
+  const input = textInput(column, (settled) => {
     const text = input.value.trim();
     put(text ? { text } : undefined, settled);
   });
   field.append(input);
   return (filter) => fill(input, filter?.text);
+}
+
+/** The folders that items are in, and a text within their names. */
+function nameField(column, field, put) {
+  const changed = (settled) => {
+    const folders = boxes.ticked();
+    const text = input.value.trim();
+    const filter = { ...(folders.length && { folders }), ...(text && { text }) };
+    put(folders.length || text ? filter : undefined, settled);
+  };
+  const boxes = boxesFor(column.values, () => changed(true));
+  const input = textInput(column, changed);
+  if (column.values.length) field.append(boxes.element);
+  field.append(input);
+  return (filter) => {
+    boxes.tick(filter?.folders);
+    fill(input, filter?.text);
+  };
 }
 
 const DAY = 10;
@@ -145,6 +176,7 @@ const FIELDS = {
   date: dayField,
   timestamp: timestampField,
   text: textField,
+  name: nameField,
 };
 
 /** The one value of a column in words, or that it has none; null where there is something to choose. */
@@ -167,7 +199,7 @@ export function fieldOf(column, put) {
   if (text && !/^(large_)?string/.test(column.type ?? "string")) return null;
   const times = column.kind === "timestamp" ? `${column.name} (UTC)` : column.name;
   const field = el("fieldset", {}, el("legend", {}, times));
-  const only = text ? null : onlyValue(column);
+  const only = text || column.kind === "name" ? null : onlyValue(column);
   if (only === null) return { field, show: FIELDS[column.kind](column, field, put) };
   field.append(el("span", { class: "only" }, only));
   return { field, show: () => {} };

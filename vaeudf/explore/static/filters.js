@@ -4,16 +4,14 @@ import { fieldOf } from "./column_fields.js";
 import { byId, el, fill, hintFor } from "./elements.js";
 import { conditionOn } from "./question.js";
 
-/** Every table has it; where a catalog is a folder, it says in which part of it an item is. */
-const NAMES = { name: "item_id", kind: "text" };
-
 /** A condition on this table's own columns. */
-function exampleOf({ columns }) {
+function exampleOf({ columns, folders }) {
   const number = columns.find((column) => column.kind === "number" && column.high !== null);
   const category = columns.find((column) => column.kind === "category" && column.values.length);
   const parts = [];
   if (number) parts.push(`${number.name} < ${number.high}`);
   if (category) parts.push(conditionOn(category.name, { values: [category.values[0].value] }));
+  if (parts.length === 0 && folders.length) parts.push(`item_id LIKE '${folders[0].value}/%'`);
   return parts.join(" AND ") || "item_id LIKE 'a%'";
 }
 
@@ -26,7 +24,9 @@ function reasonOf(message) {
 export class Filters {
   constructor(store, table) {
     const form = byId("filters");
-    const shows = [NAMES, ...table.columns].flatMap((column) => {
+    // Every table has it; where a catalog is a folder, it says in which part of it an item is.
+    const names = { name: "item_id", kind: "name", values: table.folders };
+    const shows = [names, ...table.columns].flatMap((column) => {
       const put = (filter, settled = true) => {
         const filters = { ...store.state.filters };
         if (filter) filters[column.name] = filter;

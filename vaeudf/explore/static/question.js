@@ -18,6 +18,11 @@ function endOf(value) {
 export function conditionOn(name, filter) {
   const column = quoted(name);
   if (filter.values) return `${column} IN (${filter.values.map(literal).join(", ")})`;
+  if (filter.folders) {
+    const starts = filter.folders.map((folder) => `startswith(${column}, ${literal(`${folder}/`)})`);
+    const inOne = starts.length > 1 ? `(${starts.join(" OR ")})` : starts[0];
+    return filter.text ? `${inOne} AND ${conditionOn(name, { text: filter.text })}` : inOne;
+  }
   if (filter.text) return `contains(lower(${column}), ${literal(filter.text.toLowerCase())})`;
   const bounds = [];
   if (filter.low != null) bounds.push(`${column} >= ${endOf(filter.low)}`);

@@ -68,6 +68,10 @@ export const encode = async () => {
 function passes(value, filter) {
   if (value === null) return false;
   if (filter.values) return filter.values.includes(value);
+  if (filter.folders) {
+    if (!filter.folders.some((folder) => value.startsWith(`${folder}/`))) return false;
+    if (!filter.text) return true;
+  }
   if (filter.text) return String(value).toLowerCase().includes(filter.text.toLowerCase());
   const at = typeof value === "string" ? value.replace("T", " ").replace("+00:00", "") : value;
   return (filter.low == null || filter.low <= at) && (filter.high == null || at <= filter.high);
