@@ -323,9 +323,9 @@ def test_the_index_is_the_librarys(population):
     [
         (["b/1", "a/1", "b/c/2", "c/"], [("b", 2), ("a", 1), ("c", 1)]),
         (["é ü/1", "a\nb/1\nx"], [("a\nb", 1), ("é ü", 1)]),
-        (["/x/1", "a/1"], []),
-        # In no folder, or all in one, or nearly each in one of its own.
-        (["a/1", "2"], []),
+        (["a/1", "2", "b/1", "/x/1"], [("a", 1), ("b", 1)]),
+        # Most in no folder, or all in one, or nearly each in one of its own.
+        (["a/1", "b/1", "2", "3", "4"], []),
         (["a/1", "a/2"], []),
         ([f"{i}/1" for i in range(51)], []),
         ([f"{i % 50}/{i}" for i in range(20_000)] + ["x/1"], []),

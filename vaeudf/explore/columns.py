@@ -143,19 +143,21 @@ def folders(ids: pa.ChunkedArray) -> tuple[ValueCount, ...]:
     """Return the folders that items are in, the largest first, by the first part of their item_ids.
 
     In a catalog that is a folder of image files, they are often what the items are. There are none
-    where an item is in no folder, or all are in one, or there are more than :data:`MOST_VALUES`.
+    where most items are in no folder, or all are in one, or there are more than
+    :data:`MOST_VALUES`.
     """
     for some in (ids.slice(0, _FIRST), ids):
-        if not pc.all(pc.match_substring(some, "/"), min_count=0).as_py():
+        inside = some.filter(pc.match_substring_regex(some, "^[^/]+/"))
+        if 2 * len(inside) < len(some):
             return ()
-        first = pc.replace_substring_regex(some, "(?s)/.*$", "")
+        first = pc.replace_substring_regex(inside, "(?s)/.*$", "")
         found = pc.value_counts(first)
         if len(found) > MOST_VALUES:
             return ()
     names, counts = found.field(0).to_pylist(), found.field(1).to_pylist()
     own = [ValueCount(name, count) for name, count in zip(names, counts, strict=True)]
     own.sort(key=lambda one: (-one.count, str(one.value)))
-    return tuple(own) if len(own) > 1 and "" not in names else ()
+    return tuple(own) if len(own) > 1 else ()
 
 
 def _numbers(name: str, values: pa.ChunkedArray, kind: pa.DataType) -> NumberColumn:
