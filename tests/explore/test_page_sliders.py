@@ -131,7 +131,8 @@ def test_locked_sliders_stay(opened):
     opened.button("Random").click()
     z = opened.z
     assert z[1] == 0.7
-    assert all(value != 0 for value in z), "a sample of the prior"
+    # One alone may be 0 once it is rounded.
+    assert sum(value != 0 for value in z) > 2, "a sample of the prior"
     opened.page.locator(".hit .go").first.click()
     assert opened.z[1] == 0.7
     assert opened.z != z
