@@ -322,6 +322,19 @@ def test_bounds_spare_most_of_the_work(monkeypatch, name):
     assert work.rescored <= 0.03 * pairs
 
 
+@pytest.mark.parametrize("name", BOUNDED)
+def test_one_query_alone_is_spared_no_less(name):
+    mu, log_var, z, query_log_var = clustered(np.random.default_rng(5), 20_000, 3)
+    together, alone = (prepare(SCORES[name], mu, log_var, np.arange(len(mu))) for _ in range(2))
+    engine.search(together, prepared_queries(name, z, query_log_var, 0.0), 10)
+    for place in range(len(z)):
+        one = slice(place, place + 1)
+        engine.search(alone, prepared_queries(name, z[one], query_log_var[one], 0.0), 10)
+    # Its boxes come best first, so that its floor rises sooner.
+    assert 0 < alone.work.scored <= together.work.scored
+    assert 0 < alone.work.bounds <= together.work.bounds
+
+
 @pytest.mark.parametrize("k", [1, 10, 1000, 5000, 9000, 20_000])
 def test_any_k(monkeypatch, k):
     mu, log_var, z, query_log_var = clustered(np.random.default_rng(7), 9000, 2, queries=6)

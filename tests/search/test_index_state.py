@@ -345,3 +345,58 @@ def test_a_damaged_index(tmp_path, damage, message):
     damage(tmp_path / "index")
     with pytest.raises(InputError, match=re.escape(message)):
         PosteriorIndex.open(str(tmp_path / "index"))
+
+
+def frozen(array):
+    array.flags.writeable = False
+    return array
+
+
+def at_most(rows, values, most, k):
+    """The first k of ranked rows of which so many have the same value."""
+    seen, found = {}, []
+    for row in rows:
+        seen[values[row]] = seen.get(values[row], 0) + 1
+        if seen[values[row]] <= most:
+            found.append(row)
+    return found[:k]
+
+
+def test_arrays_that_nobody_can_write_to_are_known_again_and_told_apart():
+    index, mu, log_var = index_of()
+    rng = np.random.default_rng(1)
+    z = rng.normal(size=(3, 5))
+    masks = [frozen(rng.random(N) < share) for share in (0.5, 0.1)]
+    columns = [frozen(rng.integers(0, 4, N).astype(kind)) for kind in (np.int32, np.int64)]
+    for where in (masks[0], masks[1], masks[0], masks[0], np.ones(N, bool)):
+        rows, expected = best(z, mu, log_var, where, N)
+        found, scores = index.search(z, 9, where=where)
+        assert found.tolist() == rows[:, :9].tolist()
+        assert_same_scores(scores, expected[:, :9], log_var, dims=5)
+        for values, most in ((columns[0], 2), (columns[0], 1), (columns[1], 2), (columns[0], 2)):
+            found, _ = index.search(z, 4, where=where, per=(values, most))
+            assert found.tolist() == [at_most(row, values, most, 4) for row in rows.tolist()]
+
+
+def test_an_array_that_is_written_to_is_read_again():
+    index, mu, log_var = index_of()
+    rng = np.random.default_rng(2)
+    z, where, values = rng.normal(size=(2, 5)), np.ones(N, bool), np.arange(N, dtype=np.int32) % 3
+    shown = where[:]
+    shown.flags.writeable = False  # a view, of what can be written to
+    for _ in range(3):
+        rows, _ = best(z, mu, log_var, where, N)
+        for mask in (where, shown):
+            found, _ = index.search(z, 5, where=mask, per=(values, 2))
+            assert found.tolist() == [at_most(row, values, 2, 5) for row in rows.tolist()]
+        where[rows[0, :4]] = False
+        values[rows[:, 5:60]] = rng.integers(0, 3, (2, 55))
+
+
+def test_values_that_only_the_last_items_have_count():
+    mu = np.arange(20_000, dtype=np.float64)[:, None]
+    index = PosteriorIndex(mu, np.zeros_like(mu))
+    values = (np.arange(20_000) >= 19_998).astype(np.int32)
+    found, scores = index.search([[0.0], [20_000.0]], 5, per=(values, 3))
+    assert found.tolist() == [[0, 1, 2, 19_998, 19_999], [19_999, 19_998, 19_997, 19_996, 19_995]]
+    assert scores.shape == (2, 5)

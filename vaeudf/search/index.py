@@ -261,9 +261,10 @@ class PosteriorIndex:
             tolerance: tau: how precisely z is meant, one number or one for each dimension, shape
                 (n,); for each query its own, shape (Q, 1) or (Q, n).
             where: Which items to search, shape (N,) of bool, in the order of :attr:`ids`; all of
-                them unless given.
+                them unless given. An array of its own that is not writable is made ready once, if
+                the next search has it again, too.
             per: A value for each item, in the order in which the index was given them, shape (N,),
-                and how many items of one value may be returned.
+                and how many items of one value may be returned. Made ready once as ``where`` is.
             groups: Makes one query, a blend, of all z with the same entry, shape (Q,).
             weights: Of the members of blends, shape (Q,), of any sign.
             distinct: Hide items nearer than this to a better hit, in nats.

@@ -94,6 +94,7 @@ _MIDDLE = np.float32(127 - 0.04304)
 _OFF_MIDDLE = 0.0431
 _LOG_2 = math.log(2.0)
 _SMALLEST_NORMAL = np.float32(1.2e-38)
+_INFINITE = np.float32(np.inf)
 
 
 def compiled(**options):
@@ -592,6 +593,54 @@ def flatten(heaps):
 # ---- bounds
 
 
+@compiled(fastmath={"contract"})
+def _distance(low, high, down, up):
+    """Return the distance of a query's coordinate from a side of a box, not above it, or 0."""
+    a = low - up
+    b = down - high
+    a = a if a > b else b
+    return a if a > _NEAREST else _ZERO
+
+
+@compiled(fastmath={"contract"})
+def _highest(lines, t):
+    """Return the highest of three lines at t; lines: intercept and slope of each, (6,)."""
+    p0, m0, p1, m1, p2, m2 = lines
+    x = p0 + m0 * t
+    y = p1 + m1 * t
+    z = p2 + m2 * t
+    x = x if x > y else y
+    return x if x > z else z
+
+
+@compiled()
+def _six(row):
+    return row[0], row[1], row[2], row[3], row[4], row[5]
+
+
+@compiled(fastmath={"contract"}, error_model="numpy")
+def _added_whole(t, v, narrowest, widest, half):
+    """Return -½ t / u, not below it, and u, where u = s + v is nearest to t.
+
+    Below the normal numbers the bits are no logarithm: there the bound says nothing.
+    """
+    u = widest + v
+    u = t if t < u else u
+    least = narrowest + v
+    u = u if u > least else least
+    return -(half * (t / u)) if u > _SMALLEST_NORMAL else -_INFINITE, u
+
+
+@compiled(fastmath={"contract"}, error_model="numpy")
+def _added_half(t, v, narrowest, widest, half):
+    """Return the same where t counts half: at the largest s, and the s that is nearest to v."""
+    own = v if v < widest else widest
+    own = own if own > narrowest else narrowest
+    factor = (own + v) * ((own + v) / own)
+    u = widest + v
+    return -(half * (t / u)) if factor > _SMALLEST_NORMAL else -_INFINITE, factor
+
+
 @compiled(fastmath={"contract"}, error_model="numpy")
 def _bounds_of_added(nodes, node, down, up, spread, closed, count, out):
     """Add up an upper bound of the terms with added variances over one box.
@@ -606,38 +655,24 @@ def _bounds_of_added(nodes, node, down, up, spread, closed, count, out):
     by_log = np.float32((0.5 if whole else 0.25) * _LOG_2)
     factors = np.empty(count, np.float32)
     bits = factors.view(np.int32)
-    infinite = np.float32(np.inf)
     for i in range(nodes.low.shape[1]):
         low = nodes.low[node, i]
         high = nodes.high[node, i]
         narrowest = nodes.narrowest[node, i]
         widest = nodes.widest[node, i]
         for s in range(count):
-            a = low - up[i, s]
-            b = down[i, s] - high
-            a = a if a > b else b
-            a = a if a > _NEAREST else _ZERO
-            t = a * a
+            a = _distance(low, high, down[i, s], up[i, s])
             v = spread[i, s]
-            u = widest + v
             if whole:
-                u = t if t < u else u
-                least = narrowest + v
-                u = u if u > least else least
-                factor = u
+                term, factor = _added_whole(a * a, v, narrowest, widest, half)
             else:
-                own = v if v < widest else widest
-                own = own if own > narrowest else narrowest
-                factor = (own + v) * ((own + v) / own)
-            # Below the normal numbers the bits are no logarithm.
-            usual = factor > _SMALLEST_NORMAL
-            term = half * (t / u) if usual else infinite
+                term, factor = _added_half(a * a, v, narrowest, widest, half)
             if masked:
                 is_open = closed[i, s] == _ZERO
                 factor = np.float32(1) if is_open else factor
                 term = _ZERO if is_open else term
             factors[s] = factor
-            out[s] -= term
+            out[s] += term
         for s in range(count):
             out[s] -= by_log * (np.float32(bits[s]) * _PER_BIT - _BIAS)
 
@@ -669,85 +704,33 @@ def bounds(nodes, node, down, up, spread, weight, closed, count, out):
         low = nodes.low[node, i]
         high = nodes.high[node, i]
         if forward:
-            p0 = nodes.forward[node, i, 0]
-            m0 = nodes.forward[node, i, 1]
-            p1 = nodes.forward[node, i, 2]
-            m1 = nodes.forward[node, i, 3]
-            p2 = nodes.forward[node, i, 4]
-            m2 = nodes.forward[node, i, 5]
+            lines = _six(nodes.forward[node, i])
             if closed.shape[1] > 0 and spread.shape[1] > 0:
                 # Of queries that leave dimensions open, only blends have spreads.
                 for s in range(count):
-                    a = low - up[i, s]
-                    b = down[i, s] - high
-                    a = a if a > b else b
-                    a = a if a > _NEAREST else _ZERO
-                    t = a * a + spread[i, s]
-                    x = p0 + m0 * t
-                    y = p1 + m1 * t
-                    z = p2 + m2 * t
-                    x = x if x > y else y
-                    x = x if x > z else z
+                    a = _distance(low, high, down[i, s], up[i, s])
+                    x = _highest(lines, a * a + spread[i, s])
                     out[s] += x if closed[i, s] > _ZERO else _ZERO
             elif closed.shape[1] > 0:
                 for s in range(count):
-                    a = low - up[i, s]
-                    b = down[i, s] - high
-                    a = a if a > b else b
-                    a = a if a > _NEAREST else _ZERO
-                    t = a * a
-                    x = p0 + m0 * t
-                    y = p1 + m1 * t
-                    z = p2 + m2 * t
-                    x = x if x > y else y
-                    x = x if x > z else z
+                    a = _distance(low, high, down[i, s], up[i, s])
+                    x = _highest(lines, a * a)
                     out[s] += x if closed[i, s] > _ZERO else _ZERO
             elif spread.shape[1] == 0:
                 # A loop of its own for the most usual scores: no spreads to read.
                 for s in range(count):
-                    a = low - up[i, s]
-                    b = down[i, s] - high
-                    a = a if a > b else b
-                    a = a if a > _NEAREST else _ZERO
-                    t = a * a
-                    x = p0 + m0 * t
-                    y = p1 + m1 * t
-                    z = p2 + m2 * t
-                    x = x if x > y else y
-                    x = x if x > z else z
-                    out[s] += x
+                    a = _distance(low, high, down[i, s], up[i, s])
+                    out[s] += _highest(lines, a * a)
             else:
                 for s in range(count):
-                    a = low - up[i, s]
-                    b = down[i, s] - high
-                    a = a if a > b else b
-                    a = a if a > _NEAREST else _ZERO
-                    t = a * a + spread[i, s]
-                    x = p0 + m0 * t
-                    y = p1 + m1 * t
-                    z = p2 + m2 * t
-                    x = x if x > y else y
-                    x = x if x > z else z
-                    out[s] += x
+                    a = _distance(low, high, down[i, s], up[i, s])
+                    out[s] += _highest(lines, a * a + spread[i, s])
         if backward:
-            p0 = nodes.backward[node, i, 0]
-            m0 = nodes.backward[node, i, 1]
-            p1 = nodes.backward[node, i, 2]
-            m1 = nodes.backward[node, i, 3]
-            p2 = nodes.backward[node, i, 4]
-            m2 = nodes.backward[node, i, 5]
+            lines = _six(nodes.backward[node, i])
             for s in range(count):
-                a = low - up[i, s]
-                b = down[i, s] - high
-                a = a if a > b else b
-                a = a if a > _NEAREST else _ZERO
+                a = _distance(low, high, down[i, s], up[i, s])
                 w = weight[i, s]
-                x = p0 + m0 * w
-                y = p1 + m1 * w
-                z = p2 + m2 * w
-                x = x if x > y else y
-                x = x if x > z else z
-                out[s] += x - half * (w * (a * a))
+                out[s] += _highest(lines, w) - half * (w * (a * a))
     # Each of the sums' roundings is at most the unit roundoff times the sum of the terms' absolute
     # values, and that is at most |out| plus twice what is positive in the intercepts.
     slack = np.float32((8 * d + 32) * _EPS32)
@@ -1389,68 +1372,35 @@ def _bounds_for_one(nodes, first, last, down, up, spread, weight, closed, scratc
         part = half * nodes.added
         whole = nodes.added == np.float32(1)
         by_log = np.float32((0.5 if whole else 0.25) * _LOG_2)
-        infinite = np.float32(np.inf)
-        # As in _bounds_of_added.
+        # A loop for each, or it would not run along memory.
         if whole:
             for e in range(size):
-                a = low[e] - up[e]
-                b = down[e] - high[e]
-                a = a if a > b else b
-                a = a if a > _NEAREST else _ZERO
-                t = a * a
-                u = widest[e] + spread[e]
-                u = t if t < u else u
-                least = narrowest[e] + spread[e]
-                u = u if u > least else least
-                term = part * (t / u) if u > _SMALLEST_NORMAL else infinite
-                is_open = closed[e] == _ZERO
-                factors[e] = np.float32(1) if is_open else u
-                terms[e] = _ZERO if is_open else -term
-        else:
-            for e in range(size):
-                a = low[e] - up[e]
-                b = down[e] - high[e]
-                a = a if a > b else b
-                a = a if a > _NEAREST else _ZERO
-                v = spread[e]
-                own = v if v < widest[e] else widest[e]
-                own = own if own > narrowest[e] else narrowest[e]
-                factor = (own + v) * ((own + v) / own)
-                u = widest[e] + v
-                term = part * (a * a / u) if factor > _SMALLEST_NORMAL else infinite
+                a = _distance(low[e], high[e], down[e], up[e])
+                term, factor = _added_whole(a * a, spread[e], narrowest[e], widest[e], part)
                 is_open = closed[e] == _ZERO
                 factors[e] = np.float32(1) if is_open else factor
-                terms[e] = _ZERO if is_open else -term
+                terms[e] = _ZERO if is_open else term
+        else:
+            for e in range(size):
+                a = _distance(low[e], high[e], down[e], up[e])
+                term, factor = _added_half(a * a, spread[e], narrowest[e], widest[e], part)
+                is_open = closed[e] == _ZERO
+                factors[e] = np.float32(1) if is_open else factor
+                terms[e] = _ZERO if is_open else term
         for e in range(size):
             terms[e] -= by_log * (np.float32(bits[e]) * _PER_BIT - _BIAS)
     if len(nodes.forward) > 0:
         lines = nodes.forward[first:last].reshape((size, 6))
         for e in range(size):
-            a = low[e] - up[e]
-            b = down[e] - high[e]
-            a = a if a > b else b
-            a = a if a > _NEAREST else _ZERO
-            t = a * a + spread[e]
-            x = lines[e, 0] + lines[e, 1] * t
-            y = lines[e, 2] + lines[e, 3] * t
-            z = lines[e, 4] + lines[e, 5] * t
-            x = x if x > y else y
-            x = x if x > z else z
+            a = _distance(low[e], high[e], down[e], up[e])
+            x = _highest(_six(lines[e]), a * a + spread[e])
             terms[e] += x if closed[e] > _ZERO else _ZERO
     if len(nodes.backward) > 0:
         lines = nodes.backward[first:last].reshape((size, 6))
         for e in range(size):
-            a = low[e] - up[e]
-            b = down[e] - high[e]
-            a = a if a > b else b
-            a = a if a > _NEAREST else _ZERO
+            a = _distance(low[e], high[e], down[e], up[e])
             w = weight[e]
-            x = lines[e, 0] + lines[e, 1] * w
-            y = lines[e, 2] + lines[e, 3] * w
-            z = lines[e, 4] + lines[e, 5] * w
-            x = x if x > y else y
-            x = x if x > z else z
-            terms[e] += x - half * (w * (a * a))
+            terms[e] += _highest(_six(lines[e]), w) - half * (w * (a * a))
     # As in bounds, and in whatever order it is summed.
     slack = np.float32((8 * d + 32) * _EPS32)
     four = np.float32(4)
@@ -1463,10 +1413,7 @@ def _bounds_for_one(nodes, first, last, down, up, spread, weight, closed, scratc
 
 @compiled()
 def _enter_node(bound, order, count):
-    """Order the children of a node by their bounds, best first; those that say nothing are first.
-
-    Returns nothing; fills ``order`` up to ``count``.
-    """
+    """Fill ``order`` with a node's children, best bound first; bounds that say nothing lead."""
     for c in range(count):
         if not bound[c] > -_HUGE:
             bound[c] = np.float32(np.inf)

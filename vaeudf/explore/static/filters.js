@@ -11,7 +11,8 @@ function exampleOf({ columns, folders }) {
   const parts = [];
   if (number) parts.push(`${number.name} < ${number.high}`);
   if (category) parts.push(conditionOn(category.name, { values: [category.values[0].value] }));
-  if (parts.length === 0 && folders.length) parts.push(`item_id LIKE '${folders[0].value}/%'`);
+  if (parts.length === 0 && folders.length)
+    parts.push(conditionOn("item_id", { folders: [folders[0].value] }));
   return parts.join(" AND ") || "item_id LIKE 'a%'";
 }
 

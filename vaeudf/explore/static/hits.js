@@ -115,13 +115,12 @@ class Card {
     this.go.replaceChildren(el("span", { class: "none", title: reason, "data-reason": shown }));
   }
 
-  show(hit, answer, table, state) {
+  show(hit, answer, table, state, kinds) {
     this.hit = hit;
     this.picture(table.can.pictures ? hit.picture : null, table.why_not.pictures ?? "no pictures");
     this.rank.textContent = hit.rank;
     press(this.like, state.liked.includes(this.id));
     press(this.unlike, state.disliked.includes(this.id));
-    const kinds = new Map(table.columns.map((column) => [column.name, column.kind]));
     const facts = Object.entries(hit.columns).filter(([, value]) => value !== null);
     this.facts.replaceChildren(...facts.map(([name, value]) => el("span", {}, fact(name, value, kinds.get(name)))));
     // The card shows the first few of many.
@@ -185,6 +184,7 @@ export class Hits {
   /** @param {{go, like, unlike, point}} actions called with a hit; point also with null */
   constructor(store, table, actions) {
     Object.assign(this, { store, table, actions });
+    this.kinds = new Map(table.columns.map((column) => [column.name, column.kind]));
     this.list = byId("hits");
   }
 
@@ -193,7 +193,7 @@ export class Hits {
     const cards = new Map();
     for (const hit of answer.hits) {
       const card = this.#cards.get(hit.item_id) ?? new Card(hit, this.actions);
-      card.show(hit, answer, this.table, state);
+      card.show(hit, answer, this.table, state, this.kinds);
       cards.set(hit.item_id, card);
     }
     for (const [id, card] of this.#cards) if (!cards.has(id)) card.element.remove();
