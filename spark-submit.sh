@@ -26,6 +26,9 @@ other commands:
                           paths and rights; --help names them, and without a name it is all of them
   check-constraints [VERSION ...]
                           ask pip whether the versions in constraints.txt fit each other, for each Python
+  test-hadoop [pytest options]
+                          run the tests on an HDFS, which it starts with the jars in the folder that
+                          VAEUDF_TEST_JARS names (tests/hadoop/pom.xml says how to fetch them)
   test-interop [pytest options]
                           install pythae, diffusers and onnxscript, and test with models of theirs
   setup                   only set up: a Python environment in .venv, and Java if there is none
@@ -212,7 +215,7 @@ found_by() {
 # A digest of everything that the archive is made from.
 archive_digest() {
   (cd "$root" && "$venv/bin/python" -c 'import sys; from importlib.util import find_spec
-print(sys.version, bool(find_spec("onnxruntime")))' &&
+print(sys.version, *(bool(find_spec(name)) for name in ("onnxruntime", "hdfs_native")))' &&
     find pyproject.toml constraints.txt spark-submit.sh vaeudf -type f ! -path '*/__pycache__/*' \
       -print0 | LC_ALL=C sort -z | xargs -0 cksum) | cksum
 }
@@ -249,13 +252,14 @@ make_archive() {
   cp -R "$root/pyproject.toml" "$root/README.md" "$root/LICENSE" "$root/vaeudf" "$work/source/"
   say "making an environment (a few minutes) …"
   "$venv/bin/python" -m venv "$environment" >&2
-  # What runs models of ONNX goes along if it is here.
-  local extra=
-  "$venv/bin/python" -c 'import onnxruntime' 2>/dev/null && extra='[onnx]'
+  # What runs models of ONNX, and what opens HDFS, goes along if it is here.
+  local extras=
+  "$venv/bin/python" -c 'import onnxruntime' 2>/dev/null && extras=onnx
+  "$venv/bin/python" -c 'import hdfs_native' 2>/dev/null && extras=${extras:+$extras,}hdfs
   "$python" -m pip wheel --quiet --disable-pip-version-check --no-deps \
     --wheel-dir "$work" "$work/source" >&2 &&
     "$python" -m pip install --quiet --disable-pip-version-check \
-      --constraint "$root/constraints.txt" "$(echo "$work"/vaeudf-*.whl)$extra" >&2 ||
+      --constraint "$root/constraints.txt" "$(echo "$work"/vaeudf-*.whl)${extras:+[$extras]}" >&2 ||
     die "the packages could not be installed; what pip said is above."
   # In an environment of its own: neither the packed one nor the user's may contain venv-pack.
   "$venv/bin/python" -m venv "$work/tools" >&2
@@ -302,7 +306,15 @@ run_tests_on_spark() {
   unset VAEUDF_VENV SPARK_HOME
   set_up
   cd "$root"
-  exec "$venv/bin/python" -m pytest -m "spark and not cluster and not faults" "$@"
+  exec "$venv/bin/python" -m pytest -m "spark and not cluster and not faults and not hadoop" "$@"
+}
+
+run_hadoop_tests() {
+  [ -d "${VAEUDF_TEST_JARS:-}/hadoop" ] ||
+    die "test-hadoop needs a folder with Hadoop's jars in its folder hadoop, named by VAEUDF_TEST_JARS; found '${VAEUDF_TEST_JARS:-}'. To fetch them: mvn -f tests/hadoop/pom.xml dependency:copy-dependencies -DoutputDirectory=JARS/hadoop"
+  set_up
+  cd "$root"
+  exec "$venv/bin/python" -m pytest -m hadoop "$@"
 }
 
 run_interop_tests() {
@@ -351,6 +363,7 @@ case $command in
   test) set_up && run_tests "$@" ;;
   test-machines) set_up && cd "$root" && exec "$venv/bin/python" -m tests.machines "$@" ;;
   check-constraints) set_up && exec "$venv/bin/python" "$root/tests/constraints.py" "$@" ;;
+  test-hadoop) run_hadoop_tests "$@" ;;
   test-interop) run_interop_tests "$@" ;;
   test-spark) run_tests_on_spark "$@" ;;
   explore) set_up_python && run_job "$command" "$@" ;; # without Spark, and so without Java

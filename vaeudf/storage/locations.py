@@ -18,10 +18,14 @@ from urllib.parse import quote
 from pyarrow import ArrowInvalid, fs
 
 from vaeudf.errors import InputError
+from vaeudf.storage.hdfs import TYPE_NAME
 from vaeudf.storage.opening import open_in_time
 
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:")
 _STORE = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+://[^/]*)/*(.*)$", re.DOTALL)
+# Where delta-rs writes a name as it stands in the URI; and what it can write there, as seen.
+_HDFS = re.compile(r"^(?:hdfs|viewfs)://", re.IGNORECASE)
+_PLAIN = re.compile(r"[A-Za-z0-9/._~!$&'()*+,;=@-]*")
 # Hadoop's names of one store.
 _S3 = re.compile(r"^s3[an]?://", re.IGNORECASE)
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
@@ -64,10 +68,25 @@ def _open_store(uri: str, endpoint: str | None) -> tuple[fs.FileSystem, str]:
 
 
 def delta_uri(path: str) -> str:
-    """Return the path or URI as delta-rs takes it, for which a # ends the path of a URI."""
+    """Return the path or URI as delta-rs takes it, for which a # ends the path of a URI.
+
+    Raises:
+        InputError: It is one that delta-rs would write under another name.
+    """
     location = absolute(path)
     store = _STORE.match(location)
-    return location if store is None else f"{store[1]}/{quote(store[2])}"
+    if store is None:
+        return location
+    if not _HDFS.match(location):
+        return f"{store[1]}/{quote(store[2])}"
+    if not _PLAIN.fullmatch(store[2]):
+        odd = "".join(dict.fromkeys(re.sub(_PLAIN, "", store[2])))
+        raise InputError(
+            f"table {path} has {odd!r} in its path, which delta-rs writes as something else on "
+            "HDFS; expected letters without accents, digits and .-_~!$&'()*+,;=@. Name another "
+            "folder."
+        )
+    return f"{store[1]}/{store[2]}"
 
 
 def delta_options(path: str) -> dict[str, str]:
@@ -87,7 +106,7 @@ def _endpoint() -> str | None:
 
 def has_folders(files: fs.FileSystem) -> bool:
     """Whether this is a file system, where folders can be empty and renamed, or an object store."""
-    return files.type_name in ("local", "hdfs")
+    return files.type_name in ("local", f"py::{TYPE_NAME}")
 
 
 def make_folder(files: fs.FileSystem, inner: str) -> None:

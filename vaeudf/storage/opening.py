@@ -12,6 +12,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from vaeudf.errors import StoreError, root_cause
+from vaeudf.storage.hdfs import Unanswered, ask_hdfs, open_hdfs
 
 # A store answers after some 50 ms; one that is far away, or asks others who somebody is, after a
 # second or two.
@@ -21,7 +22,6 @@ _LONGEST_WAIT = 30.0
 _REMEMBERED = 30.0
 # AWS's library takes some three seconds for each, and waits longer and longer between them.
 _S3_ATTEMPTS = 5
-_S3 = re.compile("s3:", re.IGNORECASE)
 # What it calls a network that fails.
 _UNREACHABLE = "NETWORK_CONNECTION"
 
@@ -37,15 +37,16 @@ def open_in_time(uri: str, endpoint: str | None) -> tuple[fs.FileSystem, str]:
 
     Raises:
         StoreError: It has not answered, or cannot be reached.
+        InputError: A package is missing that opens it.
         pa.ArrowInvalid: The scheme is unknown.
         OSError: It cannot be opened.
     """
-    key = (uri, endpoint)
+    key, store = (uri, endpoint), _store(uri, endpoint)
     when, found = _silent.get(key, (-math.inf, ""))
     if time.monotonic() - when >= _REMEMBERED:
         opened: Future[tuple[fs.FileSystem, str]] = Future()
         # A daemon, which does not keep the process from its end.
-        threading.Thread(target=_open, args=(uri, endpoint, opened), daemon=True).start()
+        threading.Thread(target=_open, args=(store, opened), daemon=True).start()
         start = time.monotonic()
         wait([opened], _LONGEST_WAIT)
         if opened.done():
@@ -58,9 +59,8 @@ def open_in_time(uri: str, endpoint: str | None) -> tuple[fs.FileSystem, str]:
         else:
             found = f"has not answered for {_LONGEST_WAIT:g} seconds"
         _silent[key] = time.monotonic(), found
-    where = "" if endpoint is None else f" at {endpoint} (AWS_ENDPOINT_URL)"
     raise StoreError(
-        f"{uri}{where} {found}. Check its name and address, and whether this machine reaches it: "
+        f"{store} {found}. Check its name and address, and whether this machine reaches it: "
         "the network, a proxy, a firewall. Run again once it answers."
     )
 
@@ -69,30 +69,72 @@ class _Unreachable(Exception):
     """Nobody answers at an address, or there is no such address."""
 
 
-def _open(uri: str, endpoint: str | None, opened: Future[tuple[fs.FileSystem, str]]) -> None:
+class _Store:
+    """A store of a kind that pyarrow opens by itself."""
+
+    def __init__(self, uri: str, endpoint: str | None) -> None:
+        self.uri = uri
+        self.endpoint = endpoint
+
+    def __str__(self) -> str:
+        return self.uri
+
+    def ask(self) -> None:
+        """Wait for any answer, an error too: whoever opens a file later gets the same error.
+
+        Raises:
+            _Unreachable: There was none.
+        """
+        files, root = self.open()
+        _ask(files, root)
+
+    def open(self) -> tuple[fs.FileSystem, str]:
+        """Return its filesystem, and its root there."""
+        files, root = fs.FileSystem.from_uri(f"{self.uri}/")
+        return files, str(root).rstrip("/") or "/"
+
+
+class _S3(_Store):
+    def __str__(self) -> str:
+        where = "" if self.endpoint is None else f" at {self.endpoint} (AWS_ENDPOINT_URL)"
+        return f"{self.uri}{where}"
+
+    def ask(self) -> None:
+        # For a limited time: otherwise a process could not end before S3's client has given up.
+        found = re.fullmatch(r"(https?)://(.*?)/*", self.endpoint or "", re.IGNORECASE)
+        where = {} if found is None else {"scheme": found[1].lower(), "endpoint_override": found[2]}
+        patience = fs.AwsStandardS3RetryStrategy(max_attempts=_S3_ATTEMPTS)
+        bucket = self.uri.partition("://")[2].rpartition("@")[2]
+        _ask(fs.S3FileSystem(retry_strategy=patience, **where), bucket)
+
+
+class _Hdfs(_Store):
+    def ask(self) -> None:
+        try:
+            ask_hdfs(self.uri)
+        except Unanswered as error:
+            raise _Unreachable(str(error)) from None
+
+    def open(self) -> tuple[fs.FileSystem, str]:
+        return open_hdfs(self.uri), "/"
+
+
+_KINDS: dict[str, type[_Store]] = {"s3": _S3, "hdfs": _Hdfs, "viewfs": _Hdfs}
+
+
+def _store(uri: str, endpoint: str | None) -> _Store:
+    return _KINDS.get(uri.partition(":")[0].lower(), _Store)(uri, endpoint)
+
+
+def _open(store: _Store, opened: Future[tuple[fs.FileSystem, str]]) -> None:
     try:
-        if _S3.match(uri):
-            _ask(_patient_for_so_long(endpoint), uri.partition("://")[2].rpartition("@")[2])
-        files, root = fs.FileSystem.from_uri(f"{uri}/")
-        inner = str(root).rstrip("/") or "/"
-        if not _S3.match(uri):
-            _ask(files, inner)
-        opened.set_result((files, inner))
+        store.ask()
+        opened.set_result(store.open())
     except Exception as error:
         opened.set_exception(error)
 
 
-def _patient_for_so_long(endpoint: str | None) -> fs.S3FileSystem:
-    """Return S3 as it is asked first. Otherwise a process could not end before it has given up."""
-    found = re.fullmatch(r"(https?)://(.*?)/*", endpoint or "", re.IGNORECASE)
-    where = {} if found is None else {"scheme": found[1].lower(), "endpoint_override": found[2]}
-    return fs.S3FileSystem(
-        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=_S3_ATTEMPTS), **where
-    )
-
-
 def _ask(files: fs.FileSystem, inner: str) -> None:
-    """Wait for any answer, an error too: whoever opens a file later gets the same error."""
     try:
         files.get_file_info(inner)
     except (OSError, pa.ArrowException) as error:

@@ -11,7 +11,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from vaeudf.errors import TableError, root_cause
 from vaeudf.schema import ITEM_ID, LOG_VAR, MODEL_ID_KEY, MU, SOURCE_VERSION
-from vaeudf.storage.locations import absolute, exists, is_empty_folder
+from vaeudf.storage.locations import absolute, delta_uri, exists, is_empty_folder
 from vaeudf.table.delta import (
     has_commits,
     last_transaction,
@@ -118,12 +118,14 @@ def open_for_publishing(uri: str, latent_dim: int) -> PosteriorTable | None:
     Raises:
         TableError: The folder holds something else, the table has another latent_dim, or it uses a
             feature of Delta's with which vaeudf cannot write, or a data file cannot be read.
+        InputError: delta-rs cannot write a table of that name there.
     """
     if "%" in absolute(uri):
         raise TableError(
             f"table {uri} has a % in its path, which delta-rs takes for the beginning of an "
             "escaped character; name another folder."
         )
+    delta_uri(uri)  # refuses what delta-rs cannot write
     if not exists(uri) or is_empty_folder(uri):
         return None
     if not has_commits(absolute(uri)):
