@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vaeudf.schema import CATALOG_KEY, MODEL_PATH_KEY
+from vaeudf.storage.locations import filesystem
 from vaeudf.table.open import open_table
 
 
@@ -46,4 +47,6 @@ def moved(table: str, to: str, catalog: str | None = None, model: str | None = N
 
 
 def read(table: str) -> pa.Table:
-    return pa.concat_tables(map(pq.read_table, open_table(table).files)).sort_by("item_id")
+    places = map(filesystem, open_table(table).files)
+    parts = (pq.read_table(inner, filesystem=files) for files, inner in places)
+    return pa.concat_tables(parts).sort_by("item_id")
