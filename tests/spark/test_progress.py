@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from vaeudf.spark import progress as module
 from vaeudf.spark.progress import progress
-from vaeudf.spark.stopwatch import Stopwatch
+from vaeudf.spark.stopwatch import Stopwatch, duration
 
 
 class Terminal(io.StringIO):
@@ -24,7 +24,7 @@ class Session:
 
     def __init__(self, *looks: list[tuple[int, int]]) -> None:
         self.looks = list(looks)
-        self.sparkContext = SimpleNamespace(statusTracker=lambda: self)
+        self.sparkContext = SimpleNamespace(master="local[2]", statusTracker=lambda: self)
 
     def getActiveStageIds(self) -> list[int]:
         self.now = self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
@@ -115,7 +115,7 @@ def test_nothing_is_told_outside_of_phases_or_of_a_session_that_is_gone():
     [(0.4, "0 s"), (59.4, "59 s"), (61, "1 min 1 s"), (3599, "59 min 59 s"), (7320, "2 h 2 min")],
 )
 def test_durations(seconds, text):
-    assert module._duration(seconds) == text
+    assert duration(seconds) == text
 
 
 def test_the_phase_now():

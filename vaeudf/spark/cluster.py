@@ -26,6 +26,9 @@ from vaeudf.spark.shared import Shared, SharedArray
 
 Value = TypeVar("Value")
 
+# How many executors Spark asks YARN and Kubernetes for if nobody says.
+_EXECUTORS = 2
+
 
 class Cluster:
     """The cluster that a session's tasks run on."""
@@ -40,9 +43,20 @@ class Cluster:
         return int(self._spark.sparkContext.defaultParallelism)
 
     @property
+    def master(self) -> str:
+        """The master's URL, such as ``yarn`` or ``spark://host:7077``."""
+        return str(self._spark.sparkContext.master)
+
+    @property
+    def page(self) -> str | None:
+        """The address of Spark's own page about this application, or None if there is none."""
+        address = self._spark.sparkContext.uiWebUrl
+        return None if address is None else str(address)
+
+    @property
     def is_local(self) -> bool:
         """Whether the tasks run on the driver's machine, in this application alone."""
-        return str(self._spark.sparkContext.master).startswith("local")
+        return self.master.startswith("local")
 
     @property
     def application_id(self) -> str:
@@ -92,6 +106,27 @@ class Cluster:
         infos = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds()]
         known = [info for info in infos if info is not None]
         return sum(i.numCompletedTasks for i in known), sum(i.numTasks for i in known)
+
+    def count_executors(self) -> int:
+        """Return how many executors there are now, beside the driver."""
+        infos = self._context_of_jvm().statusTracker().getExecutorInfos()
+        return len(infos) - 1  # the driver is among them
+
+    @property
+    def executors_asked_for(self) -> int | None:
+        """How many executors Spark wants now, or None if it takes what a standalone cluster has."""
+        manager = self._context_of_jvm().executorAllocationManager()
+        if manager.isDefined():
+            # Of all tasks here, which are of Spark's default profile.
+            return int(manager.get().numExecutorsTargetPerResourceProfileId().apply(0))
+        fixed = self.setting("spark.executor.instances")
+        if fixed is None and not self.master.startswith("spark://"):
+            return _EXECUTORS
+        return None if fixed is None else int(fixed)
+
+    def _context_of_jvm(self) -> Any:
+        # PySpark's own says nothing of executors.
+        return self._spark._jsc.sc()
 
     def glob(self, pattern: str, root: str) -> dict[str, bool]:
         """Return what matches a glob of Hadoop's, and whether each match is a file.

@@ -14,7 +14,8 @@ from pyspark.sql import SparkSession
 from tqdm import tqdm
 
 from vaeudf.spark.cluster import Cluster
-from vaeudf.spark.stopwatch import Stopwatch
+from vaeudf.spark.stopwatch import Stopwatch, duration
+from vaeudf.spark.waiting import Waiting
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ _SECONDS_BETWEEN_LINES = 60.0
 
 @contextmanager
 def progress(spark: SparkSession, watch: Stopwatch, stream: TextIO | None = None) -> Iterator[None]:
-    """Show how far Spark's tasks are while the block runs.
+    """Show how far Spark's tasks are while the block runs, or for what they wait.
 
     Args:
         spark: The session.
@@ -34,16 +35,22 @@ def progress(spark: SparkSession, watch: Stopwatch, stream: TextIO | None = None
     stream = sys.stderr if stream is None else stream
     display = _Bar(stream) if stream.isatty() else _Lines()
     cluster = Cluster(spark)
+    waiting = Waiting(cluster)
     stop = threading.Event()
 
     def look() -> None:
         while not stop.wait(_SECONDS_BETWEEN_LOOKS):
             try:
                 done, total = cluster.count_tasks()
+                complaint = waiting.look(total)
             except Exception:  # the session is ending, or has ended: there is nothing to show
                 return
-            if watch.phase_now is not None:
-                display.show(watch.phase_now, done, total)
+            phase = watch.phase_now
+            if complaint is not None:
+                display.close()  # it goes on after the line
+                log.warning("%s%s", "" if phase is None else f"{phase}: ", complaint)
+            if phase is not None:
+                display.show(phase, done, total)
 
     thread = threading.Thread(target=look, daemon=True)
     thread.start()
@@ -93,16 +100,8 @@ class _Lines:
             return
         self._shown = now
         spent = now - self._began
-        left = f", about {_duration(spent * (total - done) / done)} left" if done else ""
-        log.info("%s: %d of %d tasks after %s%s", phase, done, total, _duration(spent), left)
+        left = f", about {duration(spent * (total - done) / done)} left" if done else ""
+        log.info("%s: %d of %d tasks after %s%s", phase, done, total, duration(spent), left)
 
     def close(self) -> None:
         pass
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

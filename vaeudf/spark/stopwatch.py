@@ -30,3 +30,12 @@ class Stopwatch:
         finally:
             self.phase_now = outer
             self.seconds[name] = round(self.seconds[name] + time.perf_counter() - start, 3)
+
+
+def duration(seconds: float) -> str:
+    """Return a time as somebody says it, such as ``2 min 5 s``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
