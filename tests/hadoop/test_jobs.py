@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,68 +13,71 @@ from pyarrow import fs
 
 from tests.support.jobs import submit, summary
 from tests.support.nights import assert_same_table
-from tests.support.scene import NUM_ITEMS
+from tests.support.scene import LATENT_DIM, NUM_ITEMS
 from tests.support.tables import read
 from vaeudf.storage.locations import filesystem
 from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
+from vaeudf.workflows.query_topk import QueryTopk, query_topk
 
 pytestmark = [pytest.mark.hadoop, pytest.mark.spark]
 
 
 def copy_to(uri: str, source: str) -> None:
     files, inner = filesystem(uri)
-    for path in Path(source).rglob("*"):
-        if path.is_file():
-            with files.open_output_stream(f"{inner}/{path.relative_to(source)}") as stream:
-                stream.write(path.read_bytes())
+
+    def copy(path: Path) -> None:
+        with files.open_output_stream(f"{inner}/{path.relative_to(source)}") as stream:
+            stream.write(path.read_bytes())
+
+    # HDFS takes up to half a second to close a file.
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(copy, (path for path in Path(source).rglob("*") if path.is_file())))
 
 
-def test_from_images_to_a_page(spark, configured, folder, image_folder, bundle_path, tmp_path):
-    copy_to(f"{folder}/photos [1] é", image_folder)
-    name = folder.rpartition("/")[2]
-    here = f"hdfs:///{name}"  # which HADOOP_CONF_DIR explains, to all three libraries
-    photos, table = f"{here}/photos [1] é", f"{here}/posteriors"
-    environment = {"HADOOP_CONF_DIR": str(configured.conf), "SPARK_LOCAL_IP": "127.0.0.1"}
-
-    def job(*words: str) -> dict:
-        return summary(submit(*words, **environment))
-
-    encode = ("encode_catalog", "--catalog", photos, "--model", bundle_path, "--table", table)
-    first = job(*encode)
-    assert (first["encoded"], first["quarantined"]) == (NUM_ITEMS, {})
+def test_from_images_to_a_page(spark, hdfs, folder, image_folder, bundle_path, tmp_path):
+    photos, table = f"{folder}/photos [1] é", f"{folder}/posteriors"
+    copy_to(photos, image_folder)
     local = str(tmp_path / "posteriors")
+    first = encode_catalog(EncodeCatalog(photos, bundle_path, table))
+    assert (first["encoded"], first["quarantined"]) == (NUM_ITEMS, {})
     encode_catalog(EncodeCatalog(image_folder, bundle_path, local))
-    assert_same_table(
-        *(read(uri).drop_columns("source_version") for uri in (f"{folder}/posteriors", local))
-    )
-    # The times and sizes of the files are as they were: nothing is read again.
-    second = job(*encode)
+    found, expected = (read(uri).drop_columns("source_version") for uri in (table, local))
+    assert_same_table(found, expected)
+    # The times and sizes of the files are what they were: no image is read again.
+    versions = read(table)["source_version"].to_pylist()
+    assert all(re.fullmatch(r"\d{16}-\d+", version) for version in versions)
+    second = encode_catalog(EncodeCatalog(photos, bundle_path, table))
     assert (second["encoded"], second["outcome"]) == (0, "nothing to do")
 
+    # As a user of a cluster writes it: HADOOP_CONF_DIR says to Spark, delta-rs and pyarrow where.
     files, inner = filesystem(folder)
-    z = np.random.default_rng(5).normal(size=(3, 4))
+    np.save(tmp_path / "z.npy", np.random.default_rng(5).normal(size=(3, LATENT_DIM)))
     with files.open_output_stream(f"{inner}/z.npy") as stream:
-        np.save(tmp_path / "z.npy", z)
         stream.write((tmp_path / "z.npy").read_bytes())
-    found = job(
-        *("query_topk", "--table", table, "--queries", f"{here}/z.npy", "--k", "4"),
-        *("--output", f"{here}/results", "--report", f"{here}/page"),
+    here = f"hdfs://{inner}"
+    done = summary(
+        submit(
+            *("query_topk", "--table", f"{here}/posteriors", "--queries", f"{here}/z.npy"),
+            *("--k", "4", "--output", f"{here}/results", "--report", f"{here}/page"),
+            HADOOP_CONF_DIR=str(hdfs.conf),
+            SPARK_LOCAL_IP="127.0.0.1",
+        )
     )
-    assert found["queries"] == 3
-    listed = files.get_file_info(fs.FileSelector(inner, recursive=True))
-    written = {info.path[len(inner) + 1 :] for info in listed if info.is_file}
-    assert "page/index.html" in written
+    assert (done["queries"], done["items"]) == (3, NUM_ITEMS)
+    query_topk(QueryTopk(local, queries=str(tmp_path / "z.npy"), k=4, output=f"{local}-hits"))
+    hits = read_results(f"{folder}/results")
+    assert len(hits) == 12 and hits == read_results(f"{local}-hits")
     with files.open_input_stream(f"{inner}/page/index.html") as stream:
         page = stream.read().decode()
-    assert page.count("<img") >= 1
-    hits = read_results(files, f"{inner}/results")
-    assert len(hits) == 12
+    assert all(hit["item_id"] in page for hit in hits)
 
 
-def read_results(files: fs.FileSystem, folder: str) -> list[dict]:
-    paths = [info.path for info in files.get_file_info(fs.FileSelector(folder))]
-    parts = [path for path in paths if path.endswith(".parquet")]
-    return [row for part in parts for row in pq.read_table(part, filesystem=files).to_pylist()]
+def read_results(folder: str) -> list[dict]:
+    files, inner = filesystem(folder)
+    paths = [info.path for info in files.get_file_info(fs.FileSelector(inner))]
+    parts = (pq.read_table(path, filesystem=files) for path in paths if path.endswith(".parquet"))
+    rows = (row for part in parts for row in part.to_pylist())
+    return sorted(rows, key=lambda row: (row["query_id"], row["rank"]))
 
 
 def test_a_table_that_delta_rs_cannot_name(bundle_path, image_folder):

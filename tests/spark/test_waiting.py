@@ -87,7 +87,7 @@ def test_yarn(clock):
     session.settings["spark.executor.pyspark.memory"] = "12g"
     session.target = 1200
     assert said(session, clock) == (
-        "no executor after 30 s: 1,200 asked for, 0 there, each of spark.executor.cores 4, "
+        "no executor after 30 s: asked for 1,200, 0 there, each of spark.executor.cores 4, "
         "spark.executor.memory 4g, spark.executor.pyspark.memory 12g. Look at "
         "http://driver:4040/executors/, yarn application -status app-7, yarn logs -applicationId "
         "app-7."
@@ -97,7 +97,7 @@ def test_yarn(clock):
 def test_kubernetes(clock):
     session = Session("k8s://https://host:6443", None, spark_executor_instances="3")
     assert said(session, clock) == (
-        "no executor after 30 s: 3 asked for, 0 there. Look at the events of the pods (kubectl "
+        "no executor after 30 s: asked for 3, 0 there. Look at the events of the pods (kubectl "
         "describe pods --namespace default --selector spark-app-selector=app-7)."
     )
     session.settings["spark.kubernetes.namespace"] = "night"
@@ -107,7 +107,7 @@ def test_kubernetes(clock):
 def test_standalone(clock):
     session = Session("spark://host:7077", spark_executor_cores="16")
     assert said(session, clock) == (
-        "no executor after 30 s: as many executors as the cluster has room for asked for, 0 there, "
+        "no executor after 30 s: asked for as many as there is room for, 0 there, "
         "each of spark.executor.cores 16. Look at http://driver:4040/executors/, the page of the "
         "master spark://host:7077: whether its workers are alive, and have that much free."
     )
@@ -181,5 +181,5 @@ def test_a_job_says_it(monkeypatch, caplog, is_terminal):
             time.sleep(0.01)
         time.sleep(0.1)
     (line,) = caplog.messages
-    assert line.startswith("search: no executor after 0 s: 2 asked for, 0 there. Look at http://")
+    assert line.startswith("search: no executor after 0 s: asked for 2, 0 there. Look at http://")
     assert ("0/4" in terminal.getvalue()) == is_terminal

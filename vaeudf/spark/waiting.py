@@ -47,11 +47,11 @@ class Waiting:
 
     def _text(self, seconds: float) -> str:
         asked = self._cluster.executors_asked_for
-        number = "as many executors as the cluster has room for" if asked is None else f"{asked:,}"
+        number = "as many as there is room for" if asked is None else f"{asked:,}"
         sizes = [(key, self._cluster.setting(key)) for key in _SIZES]
         size = ", ".join(f"{key} {value}" for key, value in sizes if value is not None)
         return (
-            f"no executor after {duration(seconds)}: {number} asked for, 0 there"
+            f"no executor after {duration(seconds)}: asked for {number}, 0 there"
             f"{f', each of {size}' if size else ''}. Look at {self._where()}."
         )
 
