@@ -27,8 +27,8 @@ other commands:
   check-constraints [VERSION ...]
                           ask pip whether the versions in constraints.txt fit each other, for each Python
   test-hadoop [pytest options]
-                          run the tests on an HDFS, which it starts with the jars in the folder that
-                          VAEUDF_TEST_JARS names (tests/hadoop/pom.xml says how to fetch them)
+                          run the tests on an HDFS and a YARN, which it starts with the jars in the folder
+                          that VAEUDF_TEST_JARS names (tests/hadoop/pom.xml says how to fetch them)
   test-interop [pytest options]
                           install pythae, diffusers and onnxscript, and test with models of theirs
   setup                   only set up: a Python environment in .venv, and Java if there is none

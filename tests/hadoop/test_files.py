@@ -73,7 +73,7 @@ def test_writing_listing_reading_and_removing(folder):
     assert is_whole_store(folder.rpartition("/")[0]) and not is_whole_store(folder)
 
 
-def test_sizes_and_times(folder, hdfs):
+def test_sizes_and_times(folder, hadoop):
     before = time.time()
     put(f"{folder}/a", b"12345")
     files, inner = filesystem(folder)
@@ -84,7 +84,7 @@ def test_sizes_and_times(folder, hdfs):
         # To the millisecond, as HDFS has them.
         assert before - 0.001 <= info.mtime.timestamp() <= time.time()
         assert info.mtime_ns % 1_000_000 == 0
-    Client(hdfs.uri).set_times(f"{inner}/a", 1_700_000_000_123, 1_700_000_000_123)
+    Client(hadoop.uri).set_times(f"{inner}/a", 1_700_000_000_123, 1_700_000_000_123)
     assert files.get_file_info(f"{inner}/a").mtime_ns == 1_700_000_000_123_000_000
     assert files.get_file_info(inner).type == fs.FileType.Directory
     missing = files.get_file_info([f"{inner}/none", f"{inner}/a/below-a-file"])
@@ -156,7 +156,7 @@ def test_what_cannot_be_done(folder):
     assert is_empty_folder(folder)
 
 
-def test_a_user_who_may_not(folder, hdfs):
+def test_a_user_who_may_not(folder, hadoop):
     put(f"{folder}/file")
     code = f"""if True:
         from vaeudf.storage.locations import filesystem

@@ -43,3 +43,9 @@ def test_executors_come_without_a_service_on_the_nodes(name):
     assert found["spark.dynamicAllocation.enabled"] == "true"
     assert found["spark.dynamicAllocation.shuffleTracking.enabled"] == "true"
     assert "spark.shuffle.service.enabled" not in found
+
+
+def test_python_workers_on_yarn_find_hadoops_configuration():
+    """Where Spark's client puts it (LOCALIZED_HADOOP_CONF_DIR)."""
+    found = properties(FOLDER / "yarn.conf")
+    assert found["spark.executorEnv.HADOOP_CONF_DIR"] == "./__spark_conf__/__hadoop_conf__"

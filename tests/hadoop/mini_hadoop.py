@@ -1,4 +1,4 @@
-"""A real HDFS on this machine: a name node and a data node in one process, on the loopback."""
+"""A real HDFS and YARN on this machine, a node of each in one process, on the loopback."""
 
 from __future__ import annotations
 
@@ -26,9 +26,19 @@ appender.stderr.layout.pattern = %d %p %c{1}: %m%n
 """
 
 
+_QUEUES = {
+    "yarn.scheduler.capacity.root.queues": "default",
+    "yarn.scheduler.capacity.root.default.capacity": "100",
+    "yarn.scheduler.capacity.maximum-am-resource-percent": "0.9",
+}
+# What the executors of conf/yarn.conf ask for; they use little of it.
+_MEMORY = "24576"
+_ADDRESSES = ("scheduler", "resource-tracker", "admin", "webapp")
+
+
 @dataclass(frozen=True)
-class Hdfs:
-    """An HDFS that is up.
+class Hadoop:
+    """An HDFS and a YARN that are up.
 
     Attributes:
         uri: Its root, without a slash.
@@ -42,8 +52,8 @@ class Hdfs:
 
 
 @contextmanager
-def mini_hdfs(jars: Path, root: Path) -> Iterator[Hdfs]:
-    """Start an HDFS, and stop it in the end.
+def mini_hadoop(jars: Path, root: Path) -> Iterator[Hadoop]:
+    """Start both, and stop them in the end.
 
     Args:
         jars: A folder with the jars of tests/hadoop/pom.xml.
@@ -52,16 +62,36 @@ def mini_hdfs(jars: Path, root: Path) -> Iterator[Hdfs]:
     site = root / "site"
     site.mkdir(parents=True)
     (site / "log4j2.properties").write_text(_LOG)
-    port, nobody = free_ports(2)
+    write_properties(site / "capacity-scheduler.xml", _QUEUES)
+    port, nobody, manager, *others = free_ports(3 + len(_ADDRESSES))
+    addresses = {
+        "yarn.resourcemanager.address": f"127.0.0.1:{manager}",
+        **{
+            f"yarn.resourcemanager.{name}.address": f"127.0.0.1:{other}"
+            for name, other in zip(_ADDRESSES, others, strict=True)
+        },
+    }
+    settings = {
+        **addresses,
+        "yarn.resourcemanager.hostname": "127.0.0.1",
+        "yarn.minicluster.yarn.nodemanager.resource.memory-mb": _MEMORY,
+        "yarn.scheduler.maximum-allocation-mb": _MEMORY,
+        "yarn.nodemanager.vmem-check-enabled": "false",
+        **{
+            f"mapreduce.jobhistory.{name}address": "127.0.0.1:0"
+            for name in ("", "admin.", "webapp.")
+        },
+    }
     java = Path(os.environ["JAVA_HOME"]) / "bin/java" if "JAVA_HOME" in os.environ else "java"
-    details, log = root / "details.json", root / "hdfs.log"
+    details, log = root / "details.json", root / "hadoop.log"
     with open(log, "w") as stream:
         process = subprocess.Popen(
             [
-                *(java, "-Xmx512m", "-cp"),
+                *(java, "-Xmx1g", "-cp"),
                 f"{site}:{jars}/*:{Path(pyspark.__file__).parent}/jars/*",
-                *(_MAIN, "-format", "-nomr", "-datanodes", "1", "-nnport", str(port)),
-                *("-writeDetails", str(details)),
+                *(_MAIN, "-format", "-datanodes", "1", "-nodemanagers", "1"),
+                *("-nnport", str(port), "-rmport", str(manager), "-writeDetails", str(details)),
+                *(word for pair in settings.items() for word in ("-D", "=".join(pair))),
             ],
             cwd=root,
             stdin=subprocess.DEVNULL,
@@ -74,7 +104,9 @@ def mini_hdfs(jars: Path, root: Path) -> Iterator[Hdfs]:
             assert process.poll() is None and time.monotonic() < deadline, log.read_text()
             time.sleep(0.1)
         uri = f"hdfs://localhost:{port}"
-        yield Hdfs(uri, write_configuration(root / "conf", uri, f"localhost:{nobody}"))
+        conf = write_configuration(root / "conf", uri, f"localhost:{nobody}")
+        write_properties(conf / "yarn-site.xml", addresses)
+        yield Hadoop(uri, conf)
     finally:
         process.terminate()
         process.wait(60)
