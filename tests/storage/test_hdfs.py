@@ -102,35 +102,6 @@ def test_a_name_node_that_does_not_answer(silent, monkeypatch):
     assert time.monotonic() - start < 4
 
 
-def test_the_process_ends_well_all_the_same():
-    """Although the name node ends the connection while Python ends."""
-    code = """if True:
-        import socket, sys, time
-        from vaeudf.errors import StoreError
-        from vaeudf.storage import opening
-        from vaeudf.storage.locations import exists
-
-        class Last:
-            def __del__(self):
-                end = time.monotonic() + 1
-                while time.monotonic() < end:
-                    pass
-
-        last = Last()
-        opening._LONGEST_WAIT = 0.2
-        with socket.socket() as server:
-            server.bind(("127.0.0.1", 0))
-            server.listen(10)
-            try:
-                exists(f"hdfs://127.0.0.1:{server.getsockname()[1]}/x")
-            except StoreError:
-                pass
-        sys.exit(3)
-    """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stderr) == (3, "")
-
-
 def test_names_of_tables(silent):
     """Nobody is asked: what delta-rs cannot write is refused before."""
     for name in ("a/b-c_1.d~", "x!$&'()*+,;=@y", ""):

@@ -7,8 +7,6 @@ the names of name services stand for.
 
 from __future__ import annotations
 
-import asyncio
-import importlib
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -26,8 +24,7 @@ if TYPE_CHECKING:
 TYPE_NAME = "hdfs"
 # What a name node that cannot be reached costs: some seconds. By default the client tries for three
 # minutes, which is right for a job that runs, and wrong for a name that somebody has mistyped.
-ATTEMPTS = 5
-_PAUSE = 2.0  # seconds between two of them
+ATTEMPTS = 3
 _ATTEMPTS_KEY = "dfs.client.failover.max.attempts"
 # An error that a name node has answered with: its class, and its message with a stack trace.
 _ANSWER = re.compile(r'RPCError\("([\w.$]*)", "(.*)"\)', re.DOTALL)
@@ -51,10 +48,6 @@ class Unanswered(Exception):
     """No name node that could answer has done so."""
 
 
-class Silent(Exception):
-    """A name node has said nothing for as long as it was waited."""
-
-
 def open_hdfs(uri: str) -> fs.PyFileSystem:
     """Return HDFS as a filesystem of pyarrow's; nothing is asked of it yet.
 
@@ -66,66 +59,41 @@ def open_hdfs(uri: str) -> fs.PyFileSystem:
         InputError: hdfs-native is not installed.
         OSError: The configuration does not say where that is.
     """
-    package = _package(uri)
-    with _as_os_errors():
-        return fs.PyFileSystem(_Handler(package.Client(uri)))
+    return fs.PyFileSystem(_Handler(_client(uri)))
 
 
-def ask_hdfs(uri: str, seconds: float) -> None:
+def ask_hdfs(uri: str) -> None:
     """Wait for any answer of a name node, an error too; not for as long as a job that runs does.
-
-    Args:
-        uri: As :func:`open_hdfs` takes it.
-        seconds: The longest that is waited.
 
     Raises:
         Unanswered: There was none.
-        Silent: There was none in this time.
         InputError, OSError: As :func:`open_hdfs` does.
     """
-    package = _package(uri)
-    with _as_os_errors():
-        asyncio.run(_ask(package, uri, seconds))
-
-
-async def _ask(package: Any, uri: str, seconds: float) -> None:
-    # By the client that can be told to stop: a thread that came out of the other one while Python
-    # ends would abort the process.
-    asked = asyncio.ensure_future(_ask_again(package.AsyncClient(uri, {_ATTEMPTS_KEY: "0"})))
-    await asyncio.wait({asked}, timeout=seconds)
-    if not asked.done():
-        asked.cancel()
-        raise Silent
-    asked.result()
-
-
-async def _ask_again(client: Any) -> None:
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            with _as_os_errors():
-                await client.get_file_info("/")
-            return
-        except (FileNotFoundError, PermissionError):
-            return  # which is an answer
-        except _ClientError:
-            raise
-        except OSError as error:
-            if isinstance(error, _Refusal) and error.kind != _STANDBY:
-                return
-            if attempt == ATTEMPTS:
-                raise Unanswered(str(error)) from None
-        # Not by the client's own attempts: that client cannot wait between them (0.14).
-        await asyncio.sleep(_PAUSE)
-
-
-def _package(uri: str) -> Any:
+    client = _client(uri, {_ATTEMPTS_KEY: str(ATTEMPTS)})
     try:
-        return importlib.import_module("hdfs_native")
+        with _as_os_errors():
+            client.get_file_info("/")
+    except (FileNotFoundError, PermissionError):
+        pass
+    except _Refusal as error:
+        if error.kind == _STANDBY:
+            raise Unanswered(str(error)) from None
+    except _ClientError:
+        raise
+    except OSError as error:
+        raise Unanswered(str(error)) from None
+
+
+def _client(uri: str, settings: dict[str, str] | None = None) -> Client:
+    try:
+        from hdfs_native import Client
     except ImportError:
         raise InputError(
             f"{uri} needs hdfs-native, which is not installed here; install it on every machine "
             'that reads or writes there: pip install "vaeudf[hdfs]".'
         ) from None
+    with _as_os_errors():
+        return Client(uri, settings)
 
 
 class _Refusal(OSError):

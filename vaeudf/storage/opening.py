@@ -12,7 +12,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from vaeudf.errors import StoreError, root_cause
-from vaeudf.storage.hdfs import Silent, Unanswered, ask_hdfs, open_hdfs
+from vaeudf.storage.hdfs import Unanswered, ask_hdfs, open_hdfs
 
 # A store answers after some 50 ms; one that is far away, or asks others who somebody is, after a
 # second or two.
@@ -52,14 +52,12 @@ def open_in_time(uri: str, endpoint: str | None) -> tuple[fs.FileSystem, str]:
         if opened.done():
             try:
                 return opened.result()
-            except _Silent:
-                found = _said_nothing()
             # A library's own time-out, perhaps a short one, is not that of this wait.
             except (_Unreachable, TimeoutError) as error:
                 seconds = f"{time.monotonic() - start:.0f} seconds"
                 found = f"has not answered for {seconds} ({root_cause(error)})"
         else:
-            found = _said_nothing()
+            found = f"has not answered for {_LONGEST_WAIT:g} seconds"
         _silent[key] = time.monotonic(), found
     raise StoreError(
         f"{store} {found}. Check its name and address, and whether this machine reaches it: "
@@ -67,16 +65,8 @@ def open_in_time(uri: str, endpoint: str | None) -> tuple[fs.FileSystem, str]:
     )
 
 
-def _said_nothing() -> str:
-    return f"has not answered for {_LONGEST_WAIT:g} seconds"
-
-
 class _Unreachable(Exception):
     """Nobody answers at an address, or there is no such address."""
-
-
-class _Silent(Exception):
-    """Nobody has answered for as long as is waited."""
 
 
 class _Store:
@@ -121,11 +111,9 @@ class _S3(_Store):
 class _Hdfs(_Store):
     def ask(self) -> None:
         try:
-            ask_hdfs(self.uri, _LONGEST_WAIT)
+            ask_hdfs(self.uri)
         except Unanswered as error:
             raise _Unreachable(str(error)) from None
-        except Silent:
-            raise _Silent from None
 
     def open(self) -> tuple[fs.FileSystem, str]:
         return open_hdfs(self.uri), "/"
