@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -24,12 +23,16 @@ def no_configuration(monkeypatch) -> None:
 
 
 @pytest.fixture
-def silent() -> Iterator[str]:
+def silent() -> str:
     """An address at which somebody listens who never answers."""
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        server.listen(10)
-        yield f"127.0.0.1:{server.getsockname()[1]}"
+    server = socket.socket()
+    server.bind(("127.0.0.1", 0))
+    server.listen(10)
+    address = f"127.0.0.1:{server.getsockname()[1]}"
+    # Open to the very end: a thread that came out of hdfs-native while Python ends would abort the
+    # process.
+    server.detach()
+    return address
 
 
 def refused(*asked, kind: type[Exception] = InputError) -> str:
