@@ -94,6 +94,8 @@ def damaged_file(error: BaseException) -> TableError | None:
     return TableError(f"{_plain_path(read[1])} is damaged{found}; {_PUT_BACK}")
 
 
+# What a message from the JVM begins with, such as "java.io.IOException: ".
+_JAVA_CLASS = re.compile(r"^(?:[a-z]\w*\.)+[\w$]+(?:Exception|Error): ")
 _PUT_BACK = (
     "expected a Parquet file that can be read. Put it back; of a posterior table, maintain_table "
     "can also roll back to a version before it."
@@ -133,7 +135,7 @@ def root_cause(error: BaseException) -> str:
     if causes:
         return causes[-1].split(": ", 1)[-1]
     if len(lines) > 1 and lines[0].startswith("An error occurred while calling"):
-        return lines[1].removeprefix(": ")
+        return _JAVA_CLASS.sub("", lines[1].removeprefix(": "))
     if not lines:
         return "no message"
     # What pyarrow says of bytes that are no metadata of Parquet's.

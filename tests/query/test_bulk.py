@@ -205,7 +205,7 @@ def test_root_cause_in_the_jvm_and_in_a_worker(spark):
         spark._jvm.org.apache.hadoop.fs.Path("nothing://x").getFileSystem(
             spark._jsc.hadoopConfiguration()
         )
-    assert 'No FileSystem for scheme "nothing"' in root_cause(caught.value)
+    assert root_cause(caught.value) == 'No FileSystem for scheme "nothing"'
 
 
 def test_from_another_thread(spark, parquet_catalog, bundle_path, tmp_path):
