@@ -7,9 +7,7 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pytest
 
-from vaeudf.errors import InputError
 from vaeudf.spark.cluster import Cluster
-from vaeudf.spark.session import spark_session
 from vaeudf.spark.tasks import numbered_tasks
 
 pytestmark = pytest.mark.spark
@@ -76,25 +74,3 @@ def test_a_glob_gives_paths_below_its_root(spark, tmp_path):
     assert cluster.glob(f"file://{escaped}/*.png", f"file://{root}") == {}
     with pytest.raises(OSError, match="Unclosed"):
         cluster.glob(f"file://{tmp_path}/a[b", f"file://{tmp_path}")
-
-
-@pytest.mark.parametrize(
-    ("uri", "found"),
-    [
-        ("s3a://shop/results", "Class org.apache.hadoop.fs.s3a.S3AFileSystem not found"),
-        ("gs://shop/results", "Class org.apache.hadoop.fs.gs.GoogleHadoopFileSystem not found"),
-        ("b2://shop/results", 'No FileSystem for scheme "b2"'),
-    ],
-)
-def test_a_store_that_spark_has_no_connector_for(spark, uri, found):
-    text = (
-        f"Spark cannot open {uri}: {found}. Spark itself reads and writes a store by a connector "
-        "of Hadoop's: name its packages as spark.jars.packages, or its files as spark.jars "
-        "(docs/clusters.md has those for S3)."
-    )
-    with pytest.raises(InputError) as error, spark_session("x", [None, "here", uri]):
-        pytest.fail("the block ran")
-    assert str(error.value) == text
-    with pytest.raises(InputError) as error:
-        Cluster(spark).glob(f"{uri}/*", uri)
-    assert str(error.value) == text.replace(uri, f"{uri}/*")

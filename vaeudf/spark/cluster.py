@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
-from vaeudf.errors import InputError, root_cause
+from vaeudf.errors import root_cause
 from vaeudf.model.py_files import as_file
 from vaeudf.spark.counters import Counts, PictureCounts
 from vaeudf.spark.shared import Shared, SharedArray
@@ -128,25 +128,6 @@ class Cluster:
         # PySpark's own says nothing of executors.
         return self._spark._jsc.sc()
 
-    def check_opens(self, uri: str) -> None:
-        """Refuse what Spark has no connector for; nothing is asked of the store.
-
-        Args:
-            uri: As Spark's readers and writers take it.
-
-        Raises:
-            InputError: Spark cannot open it.
-        """
-        try:
-            self._in_hadoop(uri)
-        except Py4JJavaError as error:
-            raise InputError(
-                f"Spark cannot open {uri}: {root_cause(error).rstrip('.')}. Spark itself reads and "
-                "writes a store by a connector of Hadoop's: name its packages as "
-                "spark.jars.packages, or its files as spark.jars (docs/clusters.md has those for "
-                "S3)."
-            ) from None
-
     def glob(self, pattern: str, root: str) -> dict[str, bool]:
         """Return what matches a glob of Hadoop's, and whether each match is a file.
 
@@ -159,9 +140,7 @@ class Cluster:
 
         Raises:
             OSError: The file system cannot be listed.
-            InputError: Spark cannot open it.
         """
-        self.check_opens(pattern)
         try:
             path, files = self._in_hadoop(pattern)
             statuses = files.globStatus(path) or ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from py4j.protocol import Py4JError
@@ -14,8 +14,6 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from vaeudf.errors import ClusterError, root_cause
-from vaeudf.spark.cluster import Cluster
-from vaeudf.storage.locations import spark_uri
 
 # What the jobs rely on, unless it is set otherwise.
 _DEFAULTS = {
@@ -28,17 +26,11 @@ _DEFAULTS = {
 
 
 @contextmanager
-def spark_session(app_name: str, writes: Iterable[str | None] = ()) -> Iterator[SparkSession]:
+def spark_session(app_name: str) -> Iterator[SparkSession]:
     """Give the session of this process; start one if there is none, and stop it at the end.
-
-    Args:
-        app_name: What Spark calls it.
-        writes: Paths that Spark itself will write below, and not pyarrow; None stands for none.
-            Spark needs a connector of its own for each store.
 
     Raises:
         ClusterError: Spark did not start.
-        InputError: Spark has no connector for one of the paths.
     """
     # Not getActiveSession(): it knows the sessions of this thread only.
     running = SparkContext._active_spark_context is not None
@@ -52,9 +44,6 @@ def spark_session(app_name: str, writes: Iterable[str | None] = ()) -> Iterator[
             "is above, if anything."
         ) from None
     try:
-        for path in writes:
-            if path is not None:
-                Cluster(session).check_opens(spark_uri(path))
         yield session
     finally:
         if not running:

@@ -126,7 +126,7 @@ def cluster_catalog(options: ClusterCatalog) -> Summary:
     inputs = places_read(table, options.table, options.catalog, options.model)
     options.check_outputs(options.output, CLUSTERS_MARK, inputs)
 
-    with spark_session("cluster_catalog", [options.output]) as spark, progress(spark, watch):
+    with spark_session("cluster_catalog") as spark, progress(spark, watch):
         page = None
         if options.report and decoder is not None:
             pictures = find_page_pictures(spark, table, options.catalog)

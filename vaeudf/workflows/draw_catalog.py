@@ -53,9 +53,7 @@ def draw_catalog(options: DrawCatalog) -> Summary:
         return draw_rows(batches, options)
 
     with (
-        spark_session(
-            "draw_catalog", [options.output] if options.format == "parquet" else []
-        ) as spark,
+        spark_session("draw_catalog") as spark,
         progress(spark, watch),
         replacing(options.output, CATALOG_MARK) as folder,
         watch.phase("draw"),

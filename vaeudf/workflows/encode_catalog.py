@@ -147,7 +147,7 @@ def encode_catalog(options: EncodeCatalog) -> Summary:
     was_there = exists(run.table)
     try:
         with (
-            spark_session("encode_catalog", [run.table]) as spark,
+            spark_session("encode_catalog") as spark,
             progress(spark, run.watch),
             open_run(
                 run.table, run.record.run_id, run.staging_key, keep_pixels=options.keep_pixels

@@ -230,11 +230,7 @@ def query_topk(options: QueryTopk) -> Summary:
     check_query_output(options, inputs)
 
     written = None
-    with (
-        spark_session("query_topk", [options.output]) as spark,
-        progress(spark, watch),
-        ExitStack() as frames,
-    ):
+    with spark_session("query_topk") as spark, progress(spark, watch), ExitStack() as frames:
         page = None
         if options.report and decoder is not None:
             page = _page(spark, table, decoder, options)
