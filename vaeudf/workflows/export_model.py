@@ -21,7 +21,7 @@ from vaeudf.model.export.probe import MEASURED_ON_NOTHING, Probe
 from vaeudf.model.export.readings import format_readings
 from vaeudf.model.interface import Activation, LatentLayout, PixelLayout
 from vaeudf.model.likelihood import MEASURED
-from vaeudf.model.manifest import MANIFEST
+from vaeudf.model.bundle_files import MANIFEST
 from vaeudf.model.py_files import use_py_files
 from vaeudf.model.variance import Variance
 from vaeudf.spark.session import spark_session

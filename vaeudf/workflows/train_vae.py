@@ -17,7 +17,7 @@ from vaeudf.errors import InputError
 from vaeudf.images.spec import ImageSpec
 from vaeudf.model.bundle import save_bundle
 from vaeudf.model.devices import Device, choose_device
-from vaeudf.model.manifest import MANIFEST
+from vaeudf.model.bundle_files import MANIFEST
 from vaeudf.pages.training_plots import reconstruction_sheet, training_curve
 from vaeudf.spark.progress import progress
 from vaeudf.spark.session import spark_session
