@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -14,6 +16,7 @@ import pytest
 
 from tests.cluster.standalone import free_port
 from tests.support.jobs import ROOT
+from vaeudf.storage.locations import filesystem
 
 
 @contextmanager
@@ -55,3 +58,15 @@ def make_bucket(server: str, monkeypatch: pytest.MonkeyPatch, name: str) -> str:
     bucket = f"shop-{abs(hash(name))}"
     boto3.client("s3", region_name="us-east-1").create_bucket(Bucket=bucket)
     return f"s3://{bucket}"
+
+
+def put_folder(folder: str | Path, uri: str, names: Iterable[str] = ()) -> None:
+    """Copy files of a folder to a store: those that are named, or all below it."""
+    files, inner = filesystem(uri)
+    paths = [path for path in Path(folder).rglob("*") if path.is_file()]
+    for path in paths:
+        name = path.relative_to(folder).as_posix()
+        if not names or name in names:
+            files.create_dir(os.path.dirname(f"{inner}/{name}"), recursive=True)
+            with files.open_output_stream(f"{inner}/{name}") as stream:
+                stream.write(path.read_bytes())

@@ -87,9 +87,7 @@ def mark(folder: str, marker: str) -> None:
 
 
 @contextmanager
-def replacing(
-    path: str, marker: str | None = None, *, last: str | None = None
-) -> Iterator[str]:
+def replacing(path: str, marker: str | None = None, *, last: str | None = None) -> Iterator[str]:
     """Give a folder to write to; it takes the place of ``path`` when the block ends well.
 
     Until then an older ``path`` stays as it was, and after an error it is there as before. In an

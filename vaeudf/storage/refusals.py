@@ -6,15 +6,19 @@ takes some 100 ms; to hear of it after hours of work costs these hours.
 
 from __future__ import annotations
 
+import logging
 import os
 import posixpath
 import uuid
+from collections.abc import Iterable
 
 import pyarrow as pa
 from pyarrow import fs
 
 from vaeudf.errors import InputError, StoreError, VaeUdfError, root_cause
-from vaeudf.storage.locations import filesystem, has_folders
+from vaeudf.storage.locations import filesystem, has_folders, remove
+
+log = logging.getLogger(__name__)
 
 STORE_ERRORS = (OSError, pa.ArrowException)
 """What pyarrow raises where a store refuses, or does not answer any more."""
@@ -68,6 +72,17 @@ def check_writable(path: str) -> None:
         files.delete_file(trial)
     except STORE_ERRORS as error:
         raise refused(path, error, "written") from None
+
+
+def remove_or_tell(paths: Iterable[str]) -> None:
+    """Remove what is not needed any more; what cannot be removed is named in a warning."""
+    for path in paths:
+        try:
+            remove(path)
+        except (*STORE_ERRORS, StoreError) as error:
+            log.warning(
+                "%s is not needed any more, and cannot be removed: %s.", path, cause_of(error)
+            )
 
 
 def refused(path: str, error: BaseException, done: str) -> VaeUdfError:
