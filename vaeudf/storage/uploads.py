@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pyarrow import fs
-
 from vaeudf.errors import StoreError, VaeUdfError
 from vaeudf.storage.locations import filesystem, is_local, make_folder
 from vaeudf.storage.outputs import replacing
 from vaeudf.storage.refusals import STORE_ERRORS, cause_of
 
 log = logging.getLogger(__name__)
+
+_BYTES_AT_A_TIME = 2**22
 
 
 @contextmanager
@@ -67,9 +67,6 @@ def _upload(folder: Path, uri: str) -> None:
     files, inner = filesystem(uri)
     make_folder(files, inner)
     for name in sorted(os.listdir(folder)):
-        fs.copy_files(
-            str(folder / name),
-            posixpath.join(inner, name),
-            source_filesystem=fs.LocalFileSystem(),
-            destination_filesystem=files,
-        )
+        target = posixpath.join(inner, name)
+        with open(folder / name, "rb") as file, files.open_output_stream(target) as stream:
+            shutil.copyfileobj(file, stream, _BYTES_AT_A_TIME)
