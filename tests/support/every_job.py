@@ -127,7 +127,7 @@ def ask_and_look(jobs: Jobs, root: str) -> None:
     )
     jobs.run(
         *("inspect_table", *named, "--output", f"{root}/health", "--compare", table),
-        *("--pictures", 10, "--hub-queries", 10, "--sample", 10),
+        *("--pictures", 50, "--hub-queries", 10, "--sample", 10),
     )
     jobs.run(
         *("decode_latents", *named, "--queries", f"{root}/z.npy"),

@@ -43,9 +43,8 @@ def bucket(server, monkeypatch, request, tmp_path) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scheme", ["", "file://"])
-def test_every_job_on_this_machine(spark, tmp_path, scheme):
-    root, jobs = f"{scheme}{tmp_path}/a shop é", Jobs()
+def test_every_job_on_this_machine(spark, tmp_path):
+    root, jobs = f"file://{tmp_path}/a shop é", Jobs()
     put_inputs(root)
     make_models(jobs, root)
     ask_and_look(jobs, root)
@@ -83,6 +82,10 @@ REFUSED = {
             "{gone}/x/checkpoint.pt cannot be written (",
         ),
         (("--catalog", "{s3}/x", "--output", "{here}/x"), "catalog {s3}/x does not exist"),
+        (
+            ("--catalog", "{s3}/*.png", "--output", "{here}/x"),
+            f"{{s3}}/*.png {NO_CONNECTOR}",
+        ),
         (("--config", "{s3}/x.yaml"), "--config: {s3}/x.yaml does not exist; expected a file."),
         (("--catalog", "{photos}", "--output", "{s3}"), "{s3} is a whole store; name a folder"),
     ],
