@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.connectors import s3a_jars, use_store
+from tests.support.connectors import let_workers_use, s3a_jars, use_store
 from tests.support.every_job import Jobs, ask_and_look, left_out, make_models, put_inputs, try_demo
 from tests.support.object_store import make_bucket, object_store
 from tests.support.scene import tree
@@ -38,6 +38,7 @@ def test_on_s3(spark, monkeypatch):
     with object_store() as server:
         bucket = make_bucket(server, monkeypatch, "every job")
         use_store(spark, server)
+        let_workers_use(spark, monkeypatch)
         run_all(f"{bucket}/a shop é")
 
 

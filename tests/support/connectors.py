@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
 from pyspark.sql import SparkSession
+
+from tests.support.object_store import ENVIRONMENT
 
 VARIABLE = "VAEUDF_TEST_JARS"
 
@@ -24,6 +27,12 @@ def submit_arguments() -> str | None:
     """
     jars = s3a_jars()
     return f"--jars {','.join(jars)} pyspark-shell" if jars else None
+
+
+def let_workers_use(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the session's Python workers what this process's environment says of S3."""
+    for name in ENVIRONMENT:
+        monkeypatch.setitem(spark.sparkContext.environment, name, os.environ[name])
 
 
 def use_store(spark: SparkSession, endpoint: str) -> None:

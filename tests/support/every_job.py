@@ -55,7 +55,10 @@ class Jobs:
         options, function = find_job(job)
         given = self.given.setdefault(job, set())
         given |= {word.removeprefix("--").replace("-", "_") for word in words if word[:2] == "--"}
-        return function(parse(options, words))
+        import time
+        t = time.time()
+        try: return function(parse(options, words))
+        finally: print("TIMING", job, round(time.time() - t, 1))
 
 
 def put_inputs(root: str) -> None:
@@ -77,6 +80,14 @@ def put_inputs(root: str) -> None:
     put(f"{root}/encode.yaml", f"catalog: '{root}/photos'\nkeep_pixels: true\n".encode())
 
 
+def _copy(source: str, target: str) -> None:
+    files, inner = filesystem(source)
+    for info in files.get_file_info(fs.FileSelector(inner, recursive=True)):
+        if info.is_file:
+            with files.open_input_stream(info.path) as stream:
+                put(f"{target}{info.path[len(inner) :]}", stream.read())
+
+
 @contextmanager
 def _folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
@@ -87,7 +98,7 @@ def make_models(jobs: Jobs, root: str) -> None:
     """Draw a catalog, train a model and export two: what needs no connector of Spark's."""
     photos = f"{root}/photos"
     jobs.run(
-        *("draw_catalog", "--output", photos, "--items", 40, "--size", 16, "--format", "png"),
+        *("draw_catalog", "--output", photos, "--items", 60, "--size", 16, "--format", "png"),
     )
     jobs.run(
         *("train_vae", "--catalog", photos, "--output", f"{root}/model", *SMALL),
@@ -125,12 +136,17 @@ def ask_and_look(jobs: Jobs, root: str) -> None:
         *("cluster_catalog", *named, "--k", 2, "--restarts", 1),
         *("--output", f"{root}/clusters", "--report", f"{root}/clusters-page"),
     )
+    older = f"{root}/older"
+    _copy(table, older)
     jobs.run(
-        *("inspect_table", *named, "--output", f"{root}/health", "--compare", table),
+        *("inspect_table", *named, "--output", f"{root}/health", "--compare", older),
         *("--pictures", 50, "--hub-queries", 10, "--sample", 10),
     )
     jobs.run(
-        *("decode_latents", *named, "--queries", f"{root}/z.npy"),
+        *("decode_latents", *named, "--reconstruct", 3, "--output", f"{root}/reconstructions"),
+    )
+    jobs.run(
+        *("decode_latents", "--model", model, "--queries", f"{root}/z.npy"),
         *("--output", f"{root}/pictures", "--report", f"{root}/pictures-page"),
     )
     jobs.run("maintain_table", "--table", table)

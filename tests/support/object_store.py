@@ -19,6 +19,15 @@ from tests.support.jobs import ROOT
 from vaeudf.storage.locations import filesystem
 
 
+ENVIRONMENT = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_REGION",
+    "AWS_ENDPOINT_URL",
+)
+"""The variables that :func:`make_bucket` sets."""
+
+
 @contextmanager
 def object_store() -> Iterator[str]:
     """Run the server; gives its address."""
@@ -48,12 +57,8 @@ def make_bucket(server: str, monkeypatch: pytest.MonkeyPatch, name: str) -> str:
     """Make an empty bucket, which this process can open; returns its URI."""
     import boto3
 
-    for variable, value in {
-        "AWS_ACCESS_KEY_ID": "someone",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": server,
-    }.items():
+    values = ("someone", "secret", "us-east-1", server)
+    for variable, value in zip(ENVIRONMENT, values, strict=True):
         monkeypatch.setenv(variable, value)
     bucket = f"shop-{abs(hash(name))}"
     boto3.client("s3", region_name="us-east-1").create_bucket(Bucket=bucket)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 from pyarrow import fs
 
+from tests.support.connectors import let_workers_use
 from tests.support.every_job import (
     Jobs,
     ask_and_look,
@@ -56,6 +57,7 @@ def test_every_job_on_this_machine(spark, tmp_path):
 @pytest.mark.slow
 def test_models_in_a_store(spark, bucket, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    let_workers_use(spark, monkeypatch)
     root, jobs = f"{bucket}/a shop é", Jobs()
     put_inputs(root)
     make_models(jobs, root)
