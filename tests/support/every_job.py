@@ -56,9 +56,12 @@ class Jobs:
         given = self.given.setdefault(job, set())
         given |= {word.removeprefix("--").replace("-", "_") for word in words if word[:2] == "--"}
         import time
+
         t = time.time()
-        try: return function(parse(options, words))
-        finally: print("TIMING", job, round(time.time() - t, 1))
+        try:
+            return function(parse(options, words))
+        finally:
+            print("TIMING", job, round(time.time() - t, 1))
 
 
 def put_inputs(root: str) -> None:

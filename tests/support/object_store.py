@@ -18,7 +18,6 @@ from tests.cluster.standalone import free_port
 from tests.support.jobs import ROOT
 from vaeudf.storage.locations import filesystem
 
-
 ENVIRONMENT = (
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",

@@ -6,6 +6,8 @@ rest the jobs say so before they do anything. With the connector: tests/hadoop.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +15,7 @@ from pyarrow import fs
 
 from tests.support.connectors import let_workers_use
 from tests.support.every_job import (
+    SMALL,
     Jobs,
     ask_and_look,
     left_out,
@@ -25,6 +28,8 @@ from tests.support.object_store import make_bucket, object_store
 from tests.support.scene import tree
 from vaeudf.model.bundle import load_bundle
 from vaeudf.storage.locations import exists, filesystem
+from vaeudf.training.checkpoints import Checkpoints
+from vaeudf.workflows import train_vae as workflow
 from vaeudf.workflows.cli import main
 from vaeudf.workflows.jobs import find_job
 
@@ -65,6 +70,49 @@ def test_models_in_a_store(spark, bucket, tmp_path, monkeypatch):
         assert load_bundle(f"{root}/{name}", trust_model=True).latent_dim >= 2
     assert not exists(f"{root}/kept/checkpoint.pt") and not exists(f"{root}/model.training")
     assert [name for name in tree(tmp_path) if not name.startswith("cache/")] == []
+
+
+@pytest.mark.slow
+def test_a_training_that_a_store_interrupts(
+    spark, bucket, parquet_catalog, tmp_path, monkeypatch, capsys
+):
+    """It is killed, then its model is refused: what was trained is used again, and then gone."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    output = f"{bucket}/models/m"
+    argv = ["--catalog", parquet_catalog, "--output", output, "--epochs", "2", *map(str, SMALL)]
+    original = workflow.train
+
+    def dies(*arguments, checkpoints, **others):
+        def write(data):
+            checkpoints.write(data)
+            raise KeyboardInterrupt
+
+        return original(*arguments, checkpoints=Checkpoints(checkpoints.read, write), **others)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(workflow, "train", dies)
+        with pytest.raises(SystemExit) as caught:
+            main(*find_job("train_vae"), argv)
+    assert caught.value.code == 130
+    assert exists(f"{output}.training/checkpoint.pt") and not exists(output)
+
+    def refuses(*paths):
+        raise OSError("AWS Error SLOW_DOWN during PutObject operation: slow down")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("vaeudf.storage.uploads._upload", refuses)
+        with pytest.raises(SystemExit) as caught:
+            main(*find_job("train_vae"), argv)
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert caught.value.code == 1 and message.startswith(f"error: {output} cannot be written (AWS")
+    kept = re.search(r"hold is in (\S+) on this machine", message)[1]
+    assert not exists(output)
+
+    main(*find_job("train_vae"), argv)
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["resumed_epochs"] == summary["epochs"] == 2
+    assert load_bundle(output).model_id == load_bundle(kept).model_id == summary["model_id"]
+    assert not exists(f"{output}.training")
 
 
 # ---- what is refused, before any work

@@ -53,25 +53,31 @@ def check_writable(path: str) -> None:
     """
     files, inner = filesystem(path)
     parent = posixpath.dirname(inner.rstrip("/"))
-    if has_folders(files):
-        while files.get_file_info(parent or "/").type == fs.FileType.NotFound:
-            parent = posixpath.dirname(parent)
-        if files.get_file_info(parent or "/").type == fs.FileType.File:
-            raise InputError(f"{path} cannot be made, for {parent} is a file; name another folder.")
-    if files.type_name == "local":
-        if not os.access(parent, os.W_OK | os.X_OK):
-            raise InputError(
-                f"{path} cannot be made, for this user may not write to {parent}; name another "
-                "folder."
-            )
-        return
-    trial = posixpath.join(parent, f".{uuid.uuid4().hex}.trial")
     try:
+        if has_folders(files):
+            parent = _nearest_folder(files, parent, path)
+        if files.type_name == "local":
+            if not os.access(parent, os.W_OK | os.X_OK):
+                raise InputError(
+                    f"{path} cannot be made, for this user may not write to {parent}; name "
+                    "another folder."
+                )
+            return
+        trial = posixpath.join(parent, f".{uuid.uuid4().hex}.trial")
         with files.open_output_stream(trial):
             pass
         files.delete_file(trial)
     except STORE_ERRORS as error:
         raise refused(path, error, "written") from None
+
+
+def _nearest_folder(files: fs.FileSystem, parent: str, path: str) -> str:
+    """Return the nearest folder that is there, at a place or above it."""
+    while (kind := files.get_file_info(parent).type) == fs.FileType.NotFound:
+        parent = posixpath.dirname(parent)
+    if kind == fs.FileType.File:
+        raise InputError(f"{path} cannot be made, for {parent} is a file; name another folder.")
+    return parent
 
 
 def remove_or_tell(paths: Iterable[str]) -> None:
