@@ -19,13 +19,12 @@ from vaeudf.storage.locations import filesystem, make_folder
 from vaeudf.workflows.cli import flag_of, parse
 from vaeudf.workflows.jobs import NAMES, find_job
 
-# The options of jobs that name a place, wherever a job has them.
+# The options of jobs that name a place, wherever a job has them. Not factory, py_files and cache,
+# which must be on the machine that runs the job.
 PATHS = {
     *("catalog", "table", "model", "output", "report", "queries", "image", "checkpoints", "config"),
     *("compare", "weights", "onnx", "onnx_decoder", "export"),
 }
-# Those that must be on the machine that runs the job, which says so.
-LOCAL_PATHS = {"factory", "py_files", "cache"}
 
 N = 2
 SMALL = ("--image-size", 16, "--latent-dim", N, "--batch-size", 8, "--base-channels", 4)
@@ -55,13 +54,7 @@ class Jobs:
         options, function = find_job(job)
         given = self.given.setdefault(job, set())
         given |= {word.removeprefix("--").replace("-", "_") for word in words if word[:2] == "--"}
-        import time
-
-        t = time.time()
-        try:
-            return function(parse(options, words))
-        finally:
-            print("TIMING", job, round(time.time() - t, 1))
+        return function(parse(options, words))
 
 
 def put_inputs(root: str) -> None:
