@@ -22,7 +22,6 @@ from tests.support.every_job import (
     make_models,
     put,
     put_inputs,
-    try_demo,
 )
 from tests.support.object_store import make_bucket, object_store
 from tests.support.scene import tree
@@ -54,8 +53,7 @@ def test_every_job_on_this_machine(spark, tmp_path):
     put_inputs(root)
     make_models(jobs, root)
     ask_and_look(jobs, root)
-    try_demo(jobs, root)
-    assert left_out(jobs) == []
+    assert left_out(jobs) == ["demo --output"], "that is another test's"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a shop é"]
 
 
