@@ -15,7 +15,7 @@ import pytest
 import torch
 from pyspark.sql import SparkSession
 
-from tests.support import java
+from tests.support import connectors, java
 from tests.support.population import Population, make_population
 from tests.support.scene import (
     LATENT_DIM,
@@ -48,7 +48,19 @@ def spark(request: pytest.FixtureRequest) -> Iterator[SparkSession]:
     # Generating and compiling code for each query takes a fifth of Spark's work on a few rows. Runs
     # with slow tests, and the jobs in processes of their own, do it as Spark does by default.
     generates = any(item.get_closest_marker("slow") for item in request.session.items)
-    session = (
+    with pytest.MonkeyPatch.context() as environment:
+        # Only for the tests that need it: others see to it that its absence is noticed.
+        if any(item.get_closest_marker("hadoop") for item in request.session.items):
+            arguments = connectors.submit_arguments()
+            if arguments is not None:
+                environment.setenv("PYSPARK_SUBMIT_ARGS", arguments)
+        session = _session(generates=generates)
+    yield session
+    session.stop()
+
+
+def _session(*, generates: bool) -> SparkSession:
+    return (
         session_builder("tests")
         .master("local[2,2]")
         .config("spark.ui.enabled", "false")
@@ -63,8 +75,6 @@ def spark(request: pytest.FixtureRequest) -> Iterator[SparkSession]:
         .config("spark.executorEnv.PYTHONPATH", str(Path(__file__).parents[1]))
         .getOrCreate()
     )
-    yield session
-    session.stop()
 
 
 @pytest.fixture(scope="session")

@@ -235,6 +235,15 @@ def test_a_killed_runs_chunks_are_taken_over(uri, monkeypatch):
     assert clean(uri) == ["20260101T000000-0123abcd"]
 
 
+def test_a_table_that_cannot_be_written(bucket):
+    table = f"{bucket}-of-nobody/posteriors"
+    with (
+        pytest.raises(InputError, match=rf"^{table} cannot be written \(.*NO_SUCH_BUCKET"),
+        open_run(table, new_run_id(), "key"),
+    ):
+        pytest.fail("the run has a folder")
+
+
 def test_run_records(uri):
     for run_id in ("r1", "r2"):
         write_run_record(uri, RunRecord(run_id, "m", "model", "catalog", quarantined={"empty": 1}))

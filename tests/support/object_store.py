@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -14,6 +16,15 @@ import pytest
 
 from tests.cluster.standalone import free_port
 from tests.support.jobs import ROOT
+from vaeudf.storage.locations import filesystem
+
+ENVIRONMENT = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_REGION",
+    "AWS_ENDPOINT_URL",
+)
+"""The variables that :func:`make_bucket` sets."""
 
 
 @contextmanager
@@ -45,13 +56,21 @@ def make_bucket(server: str, monkeypatch: pytest.MonkeyPatch, name: str) -> str:
     """Make an empty bucket, which this process can open; returns its URI."""
     import boto3
 
-    for variable, value in {
-        "AWS_ACCESS_KEY_ID": "someone",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": server,
-    }.items():
+    values = ("someone", "secret", "us-east-1", server)
+    for variable, value in zip(ENVIRONMENT, values, strict=True):
         monkeypatch.setenv(variable, value)
     bucket = f"shop-{abs(hash(name))}"
     boto3.client("s3", region_name="us-east-1").create_bucket(Bucket=bucket)
     return f"s3://{bucket}"
+
+
+def put_folder(folder: str | Path, uri: str, names: Iterable[str] = ()) -> None:
+    """Copy files of a folder to a store: those that are named, or all below it."""
+    files, inner = filesystem(uri)
+    paths = [path for path in Path(folder).rglob("*") if path.is_file()]
+    for path in paths:
+        name = path.relative_to(folder).as_posix()
+        if not names or name in names:
+            files.create_dir(os.path.dirname(f"{inner}/{name}"), recursive=True)
+            with files.open_output_stream(f"{inner}/{name}") as stream:
+                stream.write(path.read_bytes())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -89,3 +90,16 @@ def test_a_folder_is_made_when_there_is_something_to_keep(tmp_path):
         checkpoints.write(data)
         assert checkpoints.read() == data
     assert [path.name for path in folder.iterdir()] == [CHECKPOINT]
+
+
+def test_a_checkpoint_that_cannot_be_written_costs_no_training(tmp_path, caplog):
+    (tmp_path / "file").touch()
+    checkpoints = folder_checkpoints(str(tmp_path / "file" / "kept"))
+    checkpoints.write(b"first")
+    (message,) = caplog.messages
+    path = re.escape(f"{tmp_path}/file/kept/{CHECKPOINT}")
+    assert re.fullmatch(
+        rf"the checkpoint could not be written to {path} \(.*\); training goes on, and writes one "
+        r"again after the next epoch\.",
+        message,
+    )

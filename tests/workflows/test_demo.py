@@ -17,7 +17,7 @@ pytestmark = pytest.mark.spark
 @pytest.mark.slow
 def test_the_whole_path(spark, tmp_path):
     root = tmp_path / "demo"
-    summary = demo(Demo(str(root), items=120, epochs=1, latent_dim=3))
+    summary = demo(Demo(f"file://{root}", items=120, epochs=1, latent_dim=3))
     assert sorted(path.name for path in root.iterdir()) == [
         *("catalog", "demo.json", "model", "posteriors", "queries.parquet", "report", "results")
     ]

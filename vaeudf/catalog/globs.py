@@ -99,8 +99,9 @@ def _above(path: str, folders: Container[str]) -> bool:
 
 def _matches(spark: SparkSession, path: str) -> dict[str, bool]:
     """Return what matches a glob, and of each whether it is a file."""
-    root = root_of(path).rstrip("/")
-    below = Cluster(spark).glob(spark_uri(path), spark_uri(root or "/"))
+    root, cluster = root_of(path).rstrip("/"), Cluster(spark)
+    cluster.check_connectors(path)
+    below = cluster.glob(spark_uri(path), spark_uri(root or "/"))
     if not re.search(r"/[._](?![./])", absolute(path)[len(root) :]):  # not asked for by name
         below = {rest: is_file for rest, is_file in below.items() if not is_hidden(rest)}
     return {f"{root}{rest}": is_file for rest, is_file in below.items()}

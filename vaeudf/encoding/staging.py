@@ -30,6 +30,7 @@ from vaeudf.encoding.chunk_pixels import chunk_pixels
 from vaeudf.errors import TooManyFailures, VaeUdfError
 from vaeudf.schema import ITEM_ID, LOG_VAR, MESSAGE, MU, REASON, SOURCE_VERSION
 from vaeudf.storage.locations import filesystem, make_folder, remove, remove_empty
+from vaeudf.storage.refusals import STORE_ERRORS, refused, remove_or_tell
 from vaeudf.table.runs import PIXELS, QUARANTINE, STAGING, began, is_run_id, published_runs
 
 CHUNK_SCHEMA = pa.schema(
@@ -131,6 +132,10 @@ def open_run(table: str, run_id: str, key: str, *, keep_pixels: bool = False) ->
 
     If it ends well, or by an error of ours, the folder is removed. If it ends otherwise, as by a
     cluster that went away, its chunks stay for the next run.
+
+    Raises:
+        InputError: The table's folder cannot be written.
+        StoreError: Its store does not answer.
     """
     files, inner = filesystem(posixpath.join(table, STAGING, run_id))
     run = Run(table, run_id, key, keep_pixels)
@@ -160,7 +165,10 @@ def open_run(table: str, run_id: str, key: str, *, keep_pixels: bool = False) ->
     keep = False
     try:
         # Within the try: a run that is interrupted here has a folder already.
-        beat()
+        try:
+            beat()
+        except STORE_ERRORS as error:
+            raise refused(table, error, "written") from None
         heart.start()
         yield run
     except BaseException as error:
@@ -174,7 +182,7 @@ def open_run(table: str, run_id: str, key: str, *, keep_pixels: bool = False) ->
         if heart.is_alive():
             heart.join()
         if not keep:
-            remove(posixpath.join(table, STAGING, run_id))
+            remove_or_tell([posixpath.join(table, STAGING, run_id)])
         remove_empty(posixpath.join(table, STAGING))
         _own_runs.discard(run_id)
 

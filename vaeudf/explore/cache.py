@@ -8,7 +8,6 @@ they are closed.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import time
 import zlib
@@ -33,12 +32,6 @@ _BYTES_AT_A_TIME = 2**22
 
 class Damaged(VaeUdfError):
     """A kept version is not what was written."""
-
-
-def default_folder() -> Path:
-    """Return where versions are kept unless another folder is named."""
-    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(caches) / "vaeudf"
 
 
 class VersionCache:

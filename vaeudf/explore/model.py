@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from io import BytesIO
-from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
@@ -14,10 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from vaeudf.decoding.table_model import load_model_of
-from vaeudf.errors import BundleError, InputError
+from vaeudf.errors import BundleError, InputError, StoreError
 from vaeudf.explore.byte_cache import ByteCache
 from vaeudf.explore.pictures import ImageFile
 from vaeudf.images.decode import ImageFailure, decode_image, picture_png
+from vaeudf.model.bundle_files import bundle_files
 from vaeudf.schema import MODEL_PATH_KEY, PRECISION_KEY
 from vaeudf.table.open import PosteriorTable
 
@@ -36,7 +36,6 @@ _MOST_PIXELS_OF_PHOTO = 50_000_000
 _BYTES_OF_PICTURES = 32 * 2**20
 # Of WebP, 0 to 100: at 90 a decoded picture's blur hides what is lost.
 _WEBP_QUALITY = 90
-_MANIFEST = "bundle.json"
 
 
 class EncodedPhoto(NamedTuple):
@@ -64,6 +63,7 @@ def check_model(table: PosteriorTable, path: str) -> None:
 
     Raises:
         InputError: It is not there, or has another id.
+        StoreError: Its store does not answer.
     """
     problem = _why_not(table, path)
     if problem is not None:
@@ -91,7 +91,10 @@ class TableModel:
         self._bundle: Bundle | None = None
         self._decoder: PictureDecoder | None = None
         self._encoder: BatchEncoder | None = None
-        self._failure = _why_not(table, self._path)
+        try:
+            self._failure = _why_not(table, self._path)
+        except StoreError as error:
+            self._failure = str(error)
         self._pictures: ByteCache[ImageFile] = ByteCache(_BYTES_OF_PICTURES)
 
     @property
@@ -122,6 +125,7 @@ class TableModel:
 
         Raises:
             BundleError: It is not there, damaged, or another one than the table's.
+            StoreError: Its store does not answer; it may do so at another try.
         """
         with self._lock:
             if self._failure is not None:
@@ -268,8 +272,8 @@ def _why_not(table: PosteriorTable, path: str | None) -> str | None:
     if path is None:
         return "the table does not say which model it was encoded with; name it with --model."
     try:
-        manifest = (Path(path) / _MANIFEST).read_bytes()
-    except OSError:
+        manifest = bundle_files(path).manifest()
+    except BundleError:
         return f"model {path} is not there any more; name it with --model."
     found = hashlib.sha256(manifest).hexdigest()
     if table.provenance and found != table.model_id:

@@ -19,11 +19,12 @@ from vaeudf.model.architecture import (
     foreign_encoder,
     gives_test_vector,
 )
+from vaeudf.model.bundle_files import MANIFEST
 from vaeudf.model.conv_vae import conv_vae
 from vaeudf.model.encoder import PosteriorEncoder
 from vaeudf.model.foreign import ForeignEncoder, build_foreign, networks_of
 from vaeudf.model.interface import Interface
-from vaeudf.model.manifest import MANIFEST, Manifest
+from vaeudf.model.manifest import Manifest
 from vaeudf.model.networks import Networks, channels_last
 from vaeudf.model.onnx import OnnxArchitecture
 from vaeudf.model.pixels import PixelScaler

@@ -10,8 +10,6 @@ model is trusted. A model of ONNX is a file of operators, which onnxruntime runs
 from __future__ import annotations
 
 import hashlib
-import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,20 +19,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
-from vaeudf.errors import BundleError
 from vaeudf.model.architecture import Architecture
 from vaeudf.model.architectures import architecture_of
+from vaeudf.model.bundle_files import MANIFEST, bundle_files
 from vaeudf.model.decoder import PictureDecoder
 from vaeudf.model.encoder import PosteriorEncoder
 from vaeudf.model.foreign import NoDecoder
 from vaeudf.model.likelihood import MIN_VARIANCE, GaussianPixels, Likelihood
-from vaeudf.model.manifest import DECODER, ENCODER, ENCODER_ONNX, MANIFEST, MODEL, Manifest
+from vaeudf.model.manifest import Manifest
 from vaeudf.model.networks import Networks
 from vaeudf.model.pixels import PixelScaler
-from vaeudf.storage.outputs import replacing
-
-# A manifest has a few kilobytes, more with long arguments or thousands of dimensions.
-_MOST_BYTES_OF_MANIFEST = 2**22
+from vaeudf.storage.uploads import replacing_from_here
 
 
 class NetworkFiles(NamedTuple):
@@ -102,35 +97,29 @@ class Bundle:
 
 
 def load_bundle(path: str | Path, trust_model: bool = False) -> Bundle:
-    """Load a model bundle from a folder.
+    """Load a model bundle.
+
+    Of one in a store, the files of weights are kept on this machine, in ``vaeudf/models`` of the
+    user's cache, and fetched again only when they are others there, or damaged here.
 
     Args:
-        path: The folder.
+        path: The folder, as a path or URI.
         trust_model: Whether code that is not vaeudf's may run, if the model needs it.
 
     Raises:
         BundleError: A file is missing or has another checksum, the architecture is unknown, the
             weights do not fit it, or the model needs trust that it does not have.
+        StoreError: The store does not answer.
     """
-    folder = Path(path)
-    if not folder.is_dir():
-        raise BundleError(
-            f"{folder} is not a folder; expected a model bundle (from train_vae or export_model)."
-        )
-    text = _read(folder, MANIFEST, _MOST_BYTES_OF_MANIFEST)
+    files = bundle_files(path)
+    text = files.manifest()
     manifest = Manifest.from_json(text)
     architecture = architecture_of(manifest)
     networks = architecture.build(trust_model=trust_model)
     weights: dict[str, bytes] = {}
     for name in manifest.weight_files:
-        weights[name] = _read(folder, name, architecture.most_bytes(networks, name))
-        found = hashlib.sha256(weights[name]).hexdigest()
-        if found != manifest.files[name]:
-            raise BundleError(
-                f"{folder / name} has sha256 {found[:12]}…, but {MANIFEST} says "
-                f"{manifest.files[name][:12]}…: the file is damaged or from another model. "
-                "Copy the bundle again, or make it anew."
-            )
+        most = architecture.most_bytes(networks, name)
+        weights[name] = files.weights(name, manifest.files[name], most)
         architecture.load(networks, name, weights[name])
     bundle = Bundle(
         manifest=manifest,
@@ -195,40 +184,21 @@ def save_bundle(
     The folder appears whole or not at all. An existing one is replaced.
 
     Args:
-        path: The folder to make.
+        path: The folder to make, as a path or URI.
         networks: The trained networks.
         manifest: All but ``files``, which is filled in here.
         pictures: Files for people, by name; nothing reads them.
+
+    Raises:
+        StoreError: A store has not taken it; the message says where it is on this machine.
     """
     weights = architecture_of(manifest).contents(networks)
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in weights.items()}
     complete = replace(manifest, files=digests)
     complete.check()
-    with replacing(str(path)) as staging:
-        folder = Path(staging)
-        folder.mkdir(parents=True)
-        for name, data in {**weights, MANIFEST: complete.to_json(), **(pictures or {})}.items():
+    with replacing_from_here(str(path), last=MANIFEST) as folder:
+        for name, data in {**weights, **(pictures or {}), MANIFEST: complete.to_json()}.items():
             (folder / name).write_bytes(data)
         # The networks of a factory are here, so its code has run already.
-        return load_bundle(folder, trust_model=manifest.is_foreign)
-
-
-def _read(folder: Path, name: str, most: int) -> bytes:
-    """Read a file of a bundle, which may be anything: a pipe, a device, or endless."""
-    try:
-        # Without O_NONBLOCK, opening a pipe waits for its other end.
-        with open(os.open(folder / name, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise OSError(None, "not a file")
-            if status.st_size > most:
-                raise BundleError(
-                    f"{folder / name} has {status.st_size:,} bytes; {most:,} are the most that "
-                    "it can need."
-                )
-            return file.read(most)
-    except OSError as error:
-        raise BundleError(
-            f"{folder} has no readable {name} ({error.strerror}); a bundle holds "
-            f"{MANIFEST}, and {ENCODER} and {DECODER}, or {MODEL}, or {ENCODER_ONNX}."
-        ) from None
+        bundle = load_bundle(folder, trust_model=manifest.is_foreign)
+    return bundle

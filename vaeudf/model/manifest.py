@@ -12,6 +12,7 @@ import numpy as np
 from vaeudf.errors import BundleError, InputError
 from vaeudf.images.spec import ImageSpec
 from vaeudf.model import likelihood as likelihoods
+from vaeudf.model.bundle_files import DECODER, DECODER_ONNX, ENCODER, ENCODER_ONNX, MANIFEST, MODEL
 from vaeudf.model.interface import Interface, check_keys
 from vaeudf.model.likelihood import BernoulliPixels, GaussianPixels, Likelihood
 from vaeudf.model.variance import VARIANCES, Variance
@@ -21,16 +22,8 @@ FORMAT = 3
 there was any, so that the same model has the same id as then."""
 _FORMAT_BEFORE_LIKELIHOOD = 2
 
-MANIFEST = "bundle.json"
-ENCODER = "encoder.safetensors"
-DECODER = "decoder.safetensors"
-MODEL = "model.safetensors"
-"""The weights of a model made elsewhere, which is one module."""
-
 ONNX = "onnx"
 """The architecture of a model that is a file of ONNX."""
-ENCODER_ONNX = "encoder.onnx"
-DECODER_ONNX = "decoder.onnx"
 
 TEST_VECTOR_LENGTH = 16
 """How many dimensions of mu, and of what states the variance, a test vector has at most."""

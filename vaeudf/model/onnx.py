@@ -21,10 +21,11 @@ from vaeudf.model.architecture import (
     foreign_encoder,
     gives_test_vector,
 )
+from vaeudf.model.bundle_files import ENCODER_ONNX
 from vaeudf.model.encoder import PosteriorEncoder
 from vaeudf.model.foreign import ForeignEncoder, networks_of
 from vaeudf.model.interface import Interface
-from vaeudf.model.manifest import ENCODER_ONNX, Manifest
+from vaeudf.model.manifest import Manifest
 from vaeudf.model.networks import Networks
 from vaeudf.model.onnx_file import MOST_BYTES, check_whole
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vaeudf.errors import InputError
+from vaeudf.storage.locations import absolute, is_local
 
 _SUFFIXES = (".py", ".zip", ".egg", ".whl")
 # What is left out of a package that is sent to executors.
@@ -20,7 +21,7 @@ def use_py_files(paths: Sequence[str] | None) -> None:
     """Let this process import from modules (.py), archives (.zip, .egg, .whl) and packages.
 
     Raises:
-        InputError: A file does not exist, or is of another kind.
+        InputError: A file does not exist, is in a store, or is of another kind.
     """
     for path in paths or ():
         file = _checked(path)
@@ -68,12 +69,12 @@ def split_factory(factory: str) -> tuple[str, str | None]:
     """Return ``module:callable`` and the file of the module, if ``file.py:callable`` names one.
 
     Raises:
-        InputError: The file does not exist, or has a name that no module can have.
+        InputError: The file does not exist, is in a store, or has a name that no module can have.
     """
     path, colon, name = factory.rpartition(":")
     if not colon or not path.endswith(".py"):
         return factory, None
-    file = Path(path).expanduser().absolute()
+    file = _local(path, "--factory")
     if not file.is_file():
         raise InputError(f"factory {factory}: {path} does not exist; expected FILE.py:CALLABLE.")
     if not file.stem.isidentifier() or keyword.iskeyword(file.stem):
@@ -84,8 +85,22 @@ def split_factory(factory: str) -> tuple[str, str | None]:
     return f"{file.stem}:{name}", str(file)
 
 
+def _local(path: str, what: str) -> Path:
+    """Return the absolute path of code, which Python imports from this machine alone.
+
+    Raises:
+        InputError: It is the URI of a store.
+    """
+    if not is_local(path):
+        raise InputError(
+            f"{what} names {path}, in a store; expected a path on this machine, for Python "
+            "imports code from there. Copy it here, and name the copy."
+        )
+    return Path(absolute(path))
+
+
 def _checked(path: str) -> Path:
-    file = Path(path).expanduser().absolute()
+    file = _local(path, "--py-files")
     try:
         is_package = file.is_dir() and any(file.glob("*.py"))
     except OSError as error:

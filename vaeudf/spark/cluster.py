@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
-from vaeudf.errors import root_cause
+from vaeudf.errors import InputError, root_cause
 from vaeudf.model.py_files import as_file
 from vaeudf.spark.counters import Counts, PictureCounts
 from vaeudf.spark.shared import Shared, SharedArray
+from vaeudf.storage.locations import is_local, spark_uri
 
 Value = TypeVar("Value")
 
@@ -151,6 +152,31 @@ class Cluster:
         except Py4JJavaError as error:
             raise OSError(root_cause(error)) from None
         return {match[start:]: is_file for match, is_file in found.items()}
+
+    def check_connectors(self, *paths: str) -> None:
+        """Refuse paths that Spark itself cannot open, before it has anything to do with them.
+
+        Args:
+            paths: What it is to read or write.
+
+        Raises:
+            InputError: Spark has no connector for the store of one.
+        """
+        jvm: Any = self._spark._jvm
+        for path in paths:
+            if is_local(path):
+                continue
+            scheme = spark_uri(path).partition(":")[0]
+            try:
+                jvm.org.apache.hadoop.fs.FileSystem.getFileSystemClass(
+                    scheme, self._spark._jsc.hadoopConfiguration()
+                )
+            except Py4JJavaError:
+                raise InputError(
+                    f"{path} is in a store that this Spark cannot open: it has no connector for "
+                    f"{scheme}://, which this job needs. docs/clusters.md says which packages to "
+                    "add, with spark.jars.packages or --packages."
+                ) from None
 
     def _in_hadoop(self, uri: str) -> tuple[Any, Any]:
         """Return a path as Hadoop has it, and its file system."""

@@ -8,6 +8,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from vaeudf.schema import ITEM_ID, quoted
+from vaeudf.spark.cluster import Cluster
 from vaeudf.storage.locations import spark_literal
 from vaeudf.table.evolution import changed_by_others
 from vaeudf.table.footers import read_row_groups
@@ -46,7 +47,11 @@ def read_snapshot(spark: SparkSession, snapshot: Snapshot, *, placed: bool = Fal
         snapshot: The version, of a Delta table if ``placed``.
         placed: Whether rows say where they are stored, in :data:`STORED_TAIL`, of as many
             components as :func:`vaeudf.table.snapshot.tail_depth` says, and :data:`STORED_ROW`.
+
+    Raises:
+        InputError: Spark has no connector for the store that it is in.
     """
+    Cluster(spark).check_connectors(*snapshot.files[:1])
     files = [spark_literal(uri) for uri in snapshot.files]
     columns = snapshot.columns
     if columns is None:

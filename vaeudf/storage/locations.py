@@ -40,6 +40,11 @@ def absolute(path: str) -> str:
     return _S3.sub("s3://", path)
 
 
+def is_local(path: str) -> bool:
+    """Whether a path or URI is on this machine, or on a file system that is mounted on it."""
+    return not _SCHEME.match(absolute(path))
+
+
 def filesystem(path: str) -> tuple[fs.FileSystem, str]:
     """Return the pyarrow filesystem of a path or URI, and the path inside it.
 

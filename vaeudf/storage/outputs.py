@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import posixpath
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from vaeudf.storage.locations import (
     is_whole_store,
     remove,
 )
+from vaeudf.storage.refusals import STORE_ERRORS, check_writable, refused
 
 # Files that tell what a folder is to the job that may replace it. Spark and Parquet readers pass
 # over names that begin with an underscore.
@@ -46,7 +46,8 @@ def check_output(path: str, overwrite: bool, marker: str, inputs: Sequence[str] 
         inputs: What the job reads, or writes too; neither above nor below the folder.
 
     Raises:
-        InputError: The folder may not be written.
+        InputError: The folder may not be written, or cannot be.
+        StoreError: Its store does not answer.
     """
     for other in inputs:
         here, there = absolute(path).rstrip("/") + "/", absolute(other).rstrip("/") + "/"
@@ -57,7 +58,14 @@ def check_output(path: str, overwrite: bool, marker: str, inputs: Sequence[str] 
             )
     if is_whole_store(path):
         raise InputError(f"{path} is a whole store; name a folder in it.")
-    _check_parents(path)
+    try:
+        _check_what_is_there(path, overwrite, marker)
+    except STORE_ERRORS as error:
+        raise refused(path, error, "read") from None
+    check_writable(path)
+
+
+def _check_what_is_there(path: str, overwrite: bool, marker: str) -> None:
     if not exists(path) or is_empty_folder(path):
         return
     if not overwrite:
@@ -71,22 +79,6 @@ def check_output(path: str, overwrite: bool, marker: str, inputs: Sequence[str] 
         )
 
 
-def _check_parents(path: str) -> None:
-    """Refuse a folder that cannot be made, where there are real folders."""
-    files, inner = filesystem(path)
-    parent = posixpath.dirname(inner.rstrip("/"))
-    if not has_folders(files):
-        return
-    while files.get_file_info(parent).type == fs.FileType.NotFound:
-        parent = posixpath.dirname(parent)
-    if files.get_file_info(parent).type == fs.FileType.File:
-        raise InputError(f"{path} cannot be made, for {parent} is a file; name another folder.")
-    if files.type_name == "local" and not os.access(parent, os.W_OK | os.X_OK):
-        raise InputError(
-            f"{path} cannot be made, for this user may not write to {parent}; name another folder."
-        )
-
-
 def mark(folder: str, marker: str) -> None:
     """Put an empty file into a folder, which says what the folder is."""
     files, inner = filesystem(folder)
@@ -95,7 +87,7 @@ def mark(folder: str, marker: str) -> None:
 
 
 @contextmanager
-def replacing(path: str, marker: str | None = None) -> Iterator[str]:
+def replacing(path: str, marker: str | None = None, *, last: str | None = None) -> Iterator[str]:
     """Give a folder to write to; it takes the place of ``path`` when the block ends well.
 
     Until then an older ``path`` stays as it was, and after an error it is there as before. In an
@@ -104,8 +96,10 @@ def replacing(path: str, marker: str | None = None) -> Iterator[str]:
     Args:
         path: What to replace.
         marker: A file to put into the folder.
+        last: Of the folder's files the one without which nobody takes it for whole; by default the
+            marker. In an object store it is the last that comes, and the first that goes.
     """
-    with replacing_all({path: marker}) as (staging,):
+    with _replacing([_Place(path, marker, last)]) as (staging,):
         yield staging
 
 
@@ -122,13 +116,19 @@ def replacing_all(
         markers: What to replace, each with a file to put into it.
         removing: Older folders that go at the same time, if they are there.
     """
-    places = [_Place(path) for path in (*markers, *removing)]
-    new = places[: len(markers)]
+    new = [_Place(path, marker) for path, marker in markers.items()]
+    with _replacing(new, [_Place(path) for path in removing]) as staging:
+        yield staging
+
+
+@contextmanager
+def _replacing(new: list[_Place], going: Sequence[_Place] = ()) -> Iterator[list[str]]:
+    places = [*new, *going]
     try:
         yield [place.staging for place in new]
-        for place, marker in zip(new, markers.values(), strict=True):
-            if marker is not None:
-                mark(place.staging, marker)
+        for place in new:
+            if place.marker is not None:
+                mark(place.staging, place.marker)
         with ExitStack() as undo:
             for place in places:
                 undo.callback(place.restore)
@@ -146,8 +146,10 @@ def replacing_all(
 class _Place:
     """Where a folder is, and where its successor and the folder itself wait beside it."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, marker: str | None = None, last: str | None = None) -> None:
         self.path = path
+        self.marker = marker
+        self._last = last or marker
         parent, name = posixpath.split(absolute(path).rstrip("/"))
         # Spark and Parquet readers pass over names that begin with a dot.
         self.staging = posixpath.join(parent, f".{name}-{uuid.uuid4().hex}")
@@ -157,10 +159,10 @@ class _Place:
     def clear(self) -> None:
         # Moved aside and not removed: that can fail half-way.
         if exists(self.path):
-            _move(self.path, self.aside)
+            _move(self.path, self.aside, self._last)
 
     def fill(self) -> None:
-        _move(self.staging, self.path)
+        _move(self.staging, self.path, self._last)
         self._filled = True
 
     def restore(self) -> None:
@@ -168,10 +170,10 @@ class _Place:
         if older or self._filled:
             remove(self.path)
         if older:
-            _move(self.aside, self.path)
+            _move(self.aside, self.path, self._last)
 
 
-def _move(source: str, target: str) -> None:
+def _move(source: str, target: str, last: str | None) -> None:
     """Move a folder; in an object store it is whole at its old place until it is at the new one."""
     files, inner = filesystem(source)
     goal = filesystem(target)[1]
@@ -180,10 +182,19 @@ def _move(source: str, target: str) -> None:
         return
     found = files.get_file_info(fs.FileSelector(inner, recursive=True))
     paths = [entry.path for entry in found if entry.is_file]
+    end = [path for path in paths if path == f"{inner}/{last}"]
+
+    def copy(path: str) -> None:
+        files.copy_file(path, goal + path[len(inner) :])
+
     try:
         with ThreadPoolExecutor(_THREADS) as pool:
-            list(pool.map(lambda path: files.copy_file(path, goal + path[len(inner) :]), paths))
+            list(pool.map(copy, (path for path in paths if path not in end)))
+        for path in end:
+            copy(path)
     except BaseException:
         remove(target)
         raise
+    for path in end:
+        files.delete_file(path)
     files.delete_dir(inner)

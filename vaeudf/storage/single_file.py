@@ -9,6 +9,7 @@ from pyarrow import fs
 
 from vaeudf.errors import InputError
 from vaeudf.storage.locations import absolute, exists, filesystem, has_folders, is_file
+from vaeudf.storage.refusals import STORE_ERRORS, check_writable, refused
 
 # Where the mark of a kind of file is looked for.
 _BYTES_WITH_MARK = 4096
@@ -23,8 +24,17 @@ def check_file(path: str, overwrite: bool, mark: bytes) -> None:
         mark: What every file of this kind has near its beginning: nothing else is ever replaced.
 
     Raises:
-        InputError: The file may not be written, or its folder is not there.
+        InputError: The file may not be written, or cannot be, or its folder is not there.
+        StoreError: Its store does not answer.
     """
+    try:
+        _check_what_is_there(path, overwrite, mark)
+    except STORE_ERRORS as error:
+        raise refused(path, error, "read") from None
+    check_writable(path)
+
+
+def _check_what_is_there(path: str, overwrite: bool, mark: bytes) -> None:
     files, inner = filesystem(path)
     folder = posixpath.dirname(inner)
     if has_folders(files) and files.get_file_info(folder or "/").type != fs.FileType.Directory:

@@ -15,8 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vaeudf.errors import StoreError
 from vaeudf.images.spec import ImageSpec
-from vaeudf.storage.locations import filesystem, make_folder
+from vaeudf.storage.locations import filesystem, has_folders, make_folder
+from vaeudf.storage.refusals import STORE_ERRORS, cause_of, refused
 from vaeudf.training.elbo import Elbo
 from vaeudf.training.plan import TrainingPlan
 
@@ -95,25 +97,53 @@ def unpack(data: bytes, key: str, device: torch.device, *, tell: bool) -> Reache
 
 
 def folder_checkpoints(folder: str) -> Checkpoints:
-    """Keep a training's checkpoint in a folder, which is made when there is something to keep."""
+    """Keep a training's checkpoint in a folder, which is made when there is something to keep.
+
+    A checkpoint that cannot be written is a warning: what has been trained since the last one is
+    worth more than it.
+
+    Args:
+        folder: Its path or URI.
+    """
     path = posixpath.join(folder, CHECKPOINT)
-    return Checkpoints(read=lambda: read_file(path), write=lambda data: write_file(path, data))
+
+    def write(data: bytes) -> None:
+        try:
+            write_file(path, data)
+        except (*STORE_ERRORS, StoreError) as error:
+            log.warning(
+                "the checkpoint could not be written to %s (%s); training goes on, and writes "
+                "one again after the next epoch.",
+                *(path, cause_of(error)),
+            )
+
+    return Checkpoints(read=lambda: read_file(path), write=write)
 
 
 def read_file(path: str) -> bytes | None:
-    """Return what a file holds; None if it does not exist."""
+    """Return what a file holds; None if it does not exist.
+
+    Raises:
+        InputError: It cannot be read.
+        StoreError: The store does not answer.
+    """
     files, inner = filesystem(path)
     try:
         with files.open_input_stream(inner) as stream:
             return bytes(stream.read())
     except FileNotFoundError:
         return None
+    except STORE_ERRORS as error:
+        raise refused(path, error, "read") from None
 
 
 def write_file(path: str, data: bytes) -> None:
     """Write a file, which appears whole or not at all."""
     files, inner = filesystem(path)
+    # A store's object is not there before it is complete.
+    target = f"{inner}.new" if has_folders(files) else inner
     make_folder(files, posixpath.dirname(inner))
-    with files.open_output_stream(f"{inner}.new") as stream:
+    with files.open_output_stream(target) as stream:
         stream.write(data)
-    files.move(f"{inner}.new", inner)
+    if target != inner:
+        files.move(target, inner)

@@ -9,6 +9,7 @@ import os
 import pickle
 import posixpath
 import sys
+import tempfile
 from collections.abc import Iterator
 
 import numpy as np
@@ -22,6 +23,7 @@ from vaeudf.images.spec import ImageSpec
 from vaeudf.model.devices import Device
 from vaeudf.spark.cluster import Cluster
 from vaeudf.storage.locations import remove
+from vaeudf.storage.refusals import remove_or_tell
 from vaeudf.training.checkpoints import folder_checkpoints, read_file, write_file
 from vaeudf.training.loop import Trained, train
 from vaeudf.training.plan import TrainingPlan
@@ -74,37 +76,51 @@ def train_together(
         pixels: Pictures, shape (N, H, W, C).
         spec: Their shape and scaling.
         plan: How to train.
-        folder: Where the pictures and checkpoints are kept meanwhile; all processes must see it.
+        folder: Where checkpoints are kept meanwhile, and on a cluster the pictures and the model,
+            too; all processes must see it.
         num_processes: How many processes.
         on_gpus: Whether each has a GPU.
 
     Raises:
         InputError: As for ``train``.
     """
-    pixels_file, outcome_file = (posixpath.join(folder, name) for name in (PIXELS, OUTCOME))
-    stream = io.BytesIO()
-    np.save(stream, pixels)
-    write_file(pixels_file, stream.getvalue())
-    remove(outcome_file)
     local = Cluster(spark).is_local
-    distributor = TorchDistributor(num_processes, local_mode=local, use_gpu=on_gpus)
-    try:
+    with _exchange(folder, is_local=local) as exchange:
+        stream = io.BytesIO()
+        np.save(stream, pixels)
+        write_file(posixpath.join(exchange, PIXELS), stream.getvalue())
+        distributor = TorchDistributor(num_processes, local_mode=local, use_gpu=on_gpus)
         # What the processes print must not mix with the job's one line of output.
         with contextlib.redirect_stdout(sys.stderr), _threads(num_processes if local else 1):
-            distributor.run(_train_share, folder, spec, plan, on_gpus=on_gpus)
-        outcome = read_file(outcome_file)
-    finally:
-        remove(pixels_file)
-        remove(outcome_file)
+            distributor.run(_train_share, exchange, folder, spec, plan, on_gpus=on_gpus)
+        outcome = read_file(posixpath.join(exchange, OUTCOME))
     if outcome is None:
         raise RuntimeError(
-            f"the training processes ended and left no model in {folder}: is it a folder that all "
-            "machines share?"
+            f"the training processes ended and left no model in {exchange}: is it a folder that "
+            "all machines share?"
         )
     found: Trained | InputError = pickle.loads(outcome)
     if isinstance(found, InputError):
         raise found
     return found
+
+
+@contextlib.contextmanager
+def _exchange(folder: str, *, is_local: bool) -> Iterator[str]:
+    """Give a folder for what the processes get and give; at the end nothing of it is left.
+
+    It is on this machine where they all are: no store can lose the model there.
+    """
+    if is_local:
+        with tempfile.TemporaryDirectory(prefix="vaeudf-training-") as temporary:
+            yield temporary
+        return
+    files = [posixpath.join(folder, name) for name in (PIXELS, OUTCOME)]
+    remove(files[1])
+    try:
+        yield folder
+    finally:
+        remove_or_tell(files)
 
 
 @contextlib.contextmanager
@@ -124,16 +140,18 @@ def _threads(num_processes: int) -> Iterator[None]:
         del os.environ[name]
 
 
-def _train_share(folder: str, spec: ImageSpec, plan: TrainingPlan, *, on_gpus: bool) -> None:
-    """Train as one of the processes; the first writes the model, or the error, to the folder.
+def _train_share(
+    exchange: str, folder: str, spec: ImageSpec, plan: TrainingPlan, *, on_gpus: bool
+) -> None:
+    """Train as one of the processes; the first writes the model, or the error, to the exchange.
 
     Nothing is returned: with a local master, TorchDistributor has all processes write what they
     return to the same file, and returns what the last of them wrote.
     """
-    content = read_file(posixpath.join(folder, PIXELS))
+    content = read_file(posixpath.join(exchange, PIXELS))
     if content is None:
         raise InputError(
-            f"{folder} cannot be read where a process trains; name a folder that all "
+            f"{exchange} cannot be read where a process trains; name a folder that all "
             "machines of the cluster share with --checkpoints."
         )
     pixels = np.load(io.BytesIO(content))
@@ -152,4 +170,4 @@ def _train_share(folder: str, spec: ImageSpec, plan: TrainingPlan, *, on_gpus: b
         except InputError as error:  # the same in all processes
             outcome = error
         if processes.is_first:
-            write_file(posixpath.join(folder, OUTCOME), pickle.dumps(outcome))
+            write_file(posixpath.join(exchange, OUTCOME), pickle.dumps(outcome))

@@ -10,6 +10,7 @@ import sys
 import traceback
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any, TypeVar
 
 from jsonargparse import ActionYesNo, ArgumentParser
@@ -22,6 +23,8 @@ from vaeudf.errors import (
     root_cause,
     was_interrupted,
 )
+from vaeudf.storage.fetching import on_this_machine
+from vaeudf.storage.locations import absolute, is_local
 
 Options = TypeVar("Options")
 Summary = dict[str, Any]
@@ -134,7 +137,8 @@ def parse(options_type: type[Options], argv: Sequence[str]) -> Options:
             described["default"] = field.default
         groups[owner].add_argument(flag_of(field.name), **described)
     parser.add_argument("--debug", action="store_true", help="show the stack trace of an error")
-    found = parser.parse_args(_normalised(argv, lists))
+    with ExitStack() as fetched:
+        found = parser.parse_args([parser.here(word, fetched) for word in _normalised(argv, lists)])
     return options_type(**{field.name: found[field.name] for field in fields})
 
 
@@ -146,6 +150,27 @@ class _Parser(ArgumentParser):
     """
 
     expected: Mapping[str, str]
+
+    def here(self, word: str, fetched: ExitStack) -> str:
+        """Return a word of the command line, with a local copy of a config file in a store.
+
+        Args:
+            word: Of the command line, normalised.
+            fetched: Removes the copy.
+
+        Raises:
+            InputError: The file is not there, or cannot be read.
+            StoreError: The store does not answer.
+        """
+        flag, _, path = word.partition("=")
+        if flag != "--config":
+            return word
+        if is_local(path):
+            return f"{flag}={absolute(path)}" if path.startswith("file:") else word
+        try:
+            return f"{flag}={fetched.enter_context(on_this_machine(path))}"
+        except InputError as error:
+            self.error(f"{flag}: {error}")
 
     def error(self, message: str, ex: Exception | None = None) -> typing.NoReturn:
         """Raise the parser's error as an InputError."""

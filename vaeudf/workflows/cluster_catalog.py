@@ -21,6 +21,7 @@ from vaeudf.clustering.plan import Plan
 from vaeudf.errors import InputError
 from vaeudf.model.py_files import use_py_files
 from vaeudf.schema import ITEM_ID, LOG_VAR, MODEL_ID_KEY, MU, QUERY_ID
+from vaeudf.spark.cluster import Cluster
 from vaeudf.spark.passes import TablePasses
 from vaeudf.spark.progress import progress
 from vaeudf.spark.session import spark_session
@@ -127,6 +128,8 @@ def cluster_catalog(options: ClusterCatalog) -> Summary:
     options.check_outputs(options.output, CLUSTERS_MARK, inputs)
 
     with spark_session("cluster_catalog") as spark, progress(spark, watch):
+        # Of the table, only what a page shows of items is read by Spark itself.
+        Cluster(spark).check_connectors(options.output, *([table.uri] if options.report else []))
         page = None
         if options.report and decoder is not None:
             pictures = find_page_pictures(spark, table, options.catalog)

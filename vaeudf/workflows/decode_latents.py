@@ -168,6 +168,8 @@ def decode_latents(options: DecodeLatents) -> Summary:
     options.check_outputs(options.output, PICTURES_MARK, _places_read(options, table))
 
     with spark_session("decode_latents") as spark, progress(spark, watch):
+        if options.output:
+            Cluster(spark).check_connectors(options.output)
         if options.device == "cuda" and Cluster(spark).is_local:
             choose_device("cuda", None, 0)  # tasks would fail, one after the other
         Cluster(spark).add_py_files(options.py_files or ())

@@ -7,7 +7,6 @@ import logging
 import posixpath
 import shlex
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -16,9 +15,20 @@ from numpy.typing import NDArray
 
 from vaeudf.errors import InputError
 from vaeudf.schema import ITEM_ID, MU, QUERY_ID
+from vaeudf.spark.cluster import Cluster
 from vaeudf.spark.session import spark_session
 from vaeudf.spark.stopwatch import Stopwatch
-from vaeudf.storage.locations import absolute, exists, is_empty_folder, remove
+from vaeudf.storage.locations import (
+    absolute,
+    exists,
+    filesystem,
+    is_empty_folder,
+    is_whole_store,
+    make_folder,
+    remove,
+)
+from vaeudf.storage.refusals import check_writable
+from vaeudf.storage.single_file import write_file
 from vaeudf.table.open import open_table
 from vaeudf.workflows.cli import Summary, option
 from vaeudf.workflows.draw_catalog import DrawCatalog, draw_catalog
@@ -73,16 +83,19 @@ class Demo:
 def demo(options: Demo) -> Summary:
     """Run every job once, in one Spark session."""
     root = absolute(options.output)
-    _make_way(root)
-    Path(root).mkdir(parents=True, exist_ok=True)
-    Path(root, _MARKER).write_text(json.dumps(vars(options)) + "\n")
     catalog, model, table, results, report = (
         posixpath.join(root, name)
         for name in ("catalog", "model", "posteriors", "results", "report")
     )
     queries = posixpath.join(root, "queries.parquet")
     watch = Stopwatch()
-    with spark_session("demo"):
+    _check_way(root)
+    with spark_session("demo") as spark:
+        Cluster(spark).check_connectors(root)
+        remove(root)  # an earlier demo
+        system, inner = filesystem(root)
+        make_folder(system, inner)
+        write_file(posixpath.join(root, _MARKER), f"{json.dumps(vars(options))}\n".encode())
         log.info("1/4  drawing %d garments …", options.items)
         with watch.phase("draw"):
             draw_catalog(options.drawing(root))
@@ -94,7 +107,8 @@ def demo(options: Demo) -> Summary:
             encoded = encode_catalog(EncodeCatalog(catalog=catalog, model=model, table=table))
         log.info("4/4  asking for the items most like some slider positions …")
         with watch.phase("query"):
-            pq.write_table(_pick_queries(table, options.seed), queries)
+            picked = _pick_queries(table, options.seed)
+            pq.write_table(picked, filesystem(queries)[1], filesystem=system)
             answered = query_topk(
                 QueryTopk(
                     table=table,
@@ -121,22 +135,24 @@ def demo(options: Demo) -> Summary:
     }
 
 
-def _make_way(root: str) -> None:
-    """Remove an earlier demo; refuse to remove anything else."""
-    if not exists(root) or is_empty_folder(root):
-        return
-    if not exists(posixpath.join(root, _MARKER)):
+def _check_way(root: str) -> None:
+    """Refuse a folder that is something else than an earlier demo, or cannot be written."""
+    if is_whole_store(root):
+        raise InputError(f"{root} is a whole store; name a folder in it with --output.")
+    is_something = exists(root) and not is_empty_folder(root)
+    if is_something and not exists(posixpath.join(root, _MARKER)):
         raise InputError(
             f"{root} is not empty and not an earlier demo; name another folder with --output."
         )
-    remove(root)
+    check_writable(root)
 
 
 def _pick_queries(table_uri: str, seed: int) -> pa.Table:
     """Return slider positions like a person's: multiples of 0.1, near garments of the catalog."""
     table = open_table(table_uri)
     rows = pa.concat_tables(
-        pq.read_table(uri, columns=[ITEM_ID, MU, "category"]) for uri in table.files
+        pq.read_table(inner, filesystem=system, columns=[ITEM_ID, MU, "category"])
+        for system, inner in map(filesystem, table.files)
     )
     rng = np.random.default_rng(seed)
     categories = np.asarray(rows["category"].to_pylist())

@@ -13,6 +13,7 @@ import pandas as pd
 from vaeudf.catalog.garments import draw_garment, sample_garment
 from vaeudf.errors import InputError
 from vaeudf.schema import IMAGE, ITEM_ID
+from vaeudf.spark.cluster import Cluster
 from vaeudf.spark.progress import progress
 from vaeudf.spark.session import spark_session
 from vaeudf.spark.stopwatch import Stopwatch
@@ -52,21 +53,19 @@ def draw_catalog(options: DrawCatalog) -> Summary:
     def draw(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         return draw_rows(batches, options)
 
-    with (
-        spark_session("draw_catalog") as spark,
-        progress(spark, watch),
-        replacing(options.output, CATALOG_MARK) as folder,
-        watch.phase("draw"),
-    ):
+    with spark_session("draw_catalog") as spark, progress(spark, watch):
+        if options.format == "parquet":
+            Cluster(spark).check_connectors(options.output)
         tasks = -(-options.items // _GARMENTS_PER_TASK)
         garments = spark.range(0, options.items, 1, tasks).mapInPandas(draw, _SCHEMA)
-        if options.format == "parquet":
-            garments.write.parquet(spark_uri(folder))
-        else:
-            suffix = "jpg" if options.format == "jpeg" else "png"
-            garments.mapInPandas(
-                lambda batches: write_files(batches, folder, suffix), "written int"
-            ).collect()
+        with replacing(options.output, CATALOG_MARK) as folder, watch.phase("draw"):
+            if options.format == "parquet":
+                garments.write.parquet(spark_uri(folder))
+            else:
+                suffix = "jpg" if options.format == "jpeg" else "png"
+                garments.mapInPandas(
+                    lambda batches: write_files(batches, folder, suffix), "written int"
+                ).collect()
     return {
         "items": options.items,
         "output": absolute(options.output),

@@ -146,14 +146,16 @@ def encode_catalog(options: EncodeCatalog) -> Summary:
     run = _EncodeRun(options, bundle, previous)
     was_there = exists(run.table)
     try:
-        with (
-            spark_session("encode_catalog") as spark,
-            progress(spark, run.watch),
-            open_run(
-                run.table, run.record.run_id, run.staging_key, keep_pixels=options.keep_pixels
-            ) as staging,
-        ):
+        with ExitStack() as stack:
+            spark = stack.enter_context(spark_session("encode_catalog"))
+            stack.enter_context(progress(spark, run.watch))
             cluster = Cluster(spark)
+            cluster.check_connectors(run.table)
+            staging = stack.enter_context(
+                open_run(
+                    run.table, run.record.run_id, run.staging_key, keep_pixels=options.keep_pixels
+                )
+            )
             cluster.add_py_files(options.py_files or ())
             run.record.application_id = cluster.application_id
             try:

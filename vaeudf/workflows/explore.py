@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 import vaeudf
 from vaeudf.errors import InputError
 from vaeudf.model.py_files import use_py_files
+from vaeudf.storage.kept_files import cache_folder
+from vaeudf.storage.locations import absolute, is_local
 from vaeudf.storage.single_file import check_file, write_file
 from vaeudf.table.open import PosteriorTable, open_posteriors
 from vaeudf.workflows.cli import Summary, check_goes_with, option
@@ -75,6 +77,11 @@ class Explore(VersionOptions, CatalogOptions, CodeOptions):
             raise InputError(
                 "export writes a file and serves nothing: host, allow-host, port, open and cache "
                 "do not go with it."
+            )
+        if self.cache is not None and not is_local(self.cache):
+            raise InputError(
+                f"cache is {self.cache}, in a store; expected a folder on this machine, for its "
+                "files are mapped into memory."
             )
         for name in self.allow_host or ():
             if not _HOST_NAME.fullmatch(name):
@@ -155,7 +162,6 @@ def _check_named(options: Explore, table: PosteriorTable) -> None:
 def _serve(options: Explore, listening: socket.socket, began: float) -> Summary:
     from vaeudf.explore.api import Api
     from vaeudf.explore.app import guarded_app
-    from vaeudf.explore.cache import default_folder
     from vaeudf.explore.guard import is_loopback
     from vaeudf.explore.loaded_table import LoadedTable
     from vaeudf.explore.server import address_of, end_without_threads, serve
@@ -164,7 +170,7 @@ def _serve(options: Explore, listening: socket.socket, began: float) -> Summary:
     from vaeudf.explore.workers import Workers
     from vaeudf.images.decode import without_warnings
 
-    cache = Path(options.cache) if options.cache else default_folder()
+    cache = Path(absolute(options.cache)) if options.cache else cache_folder()
     table = open_posteriors(options.table, options.version)
     _check_named(options, table)
     # With a new version of the package, the search is compiled first, which takes longest.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from vaeudf.catalog.globs import check_exists
 from vaeudf.catalog.source import CatalogSource, list_items, stored_image_column
 from vaeudf.errors import BundleError, InputError
 from vaeudf.images.spec import ImageSpec, Scaling
+from vaeudf.model.bundle_files import MANIFEST
 from vaeudf.model.export.evidence import format_evidence
 from vaeudf.model.export.foreign_model import ForeignModel
 from vaeudf.model.export.origin import OnnxFiles
@@ -21,10 +23,10 @@ from vaeudf.model.export.probe import MEASURED_ON_NOTHING, Probe
 from vaeudf.model.export.readings import format_readings
 from vaeudf.model.interface import Activation, LatentLayout, PixelLayout
 from vaeudf.model.likelihood import MEASURED
-from vaeudf.model.manifest import MANIFEST
 from vaeudf.model.py_files import use_py_files
 from vaeudf.model.variance import Variance
 from vaeudf.spark.session import spark_session
+from vaeudf.storage.fetching import on_this_machine
 from vaeudf.storage.locations import absolute
 from vaeudf.storage.outputs import check_output
 from vaeudf.workflows.cli import Summary, check_goes_with, option
@@ -34,6 +36,8 @@ log = logging.getLogger(__name__)
 
 # A picture of one colour differs from a photo on white by some 0.1.
 _BAD_RECONSTRUCTION = 0.05
+# The options that name files which others' libraries read, on this machine alone.
+_FILES = ("weights", "onnx", "onnx_decoder")
 
 
 @dataclass(frozen=True)
@@ -199,13 +203,13 @@ def export_model(options: ExportModel) -> Summary:
             f"to export {options.factory} is to run its code, with all that it may do here. If you "
             "trust it, say so: --trust-model."
         )
-    read = (options.catalog, options.weights, options.onnx, options.onnx_decoder)
-    inputs = [path for path in read if path]
+    named = [getattr(options, name) for name in ("catalog", *_FILES)]
+    inputs = [path for path in named if path]
     if options.catalog is not None:
         check_exists(options.catalog)
     check_output(options.output, options.overwrite, MANIFEST, inputs)
     use_py_files(options.py_files)
-    probe = Probe(options.model)
+    probe = _probe(options)
     if probe.taken:
         log.info("the weights are %s.", probe.taken)
     error = None
@@ -243,6 +247,23 @@ def export_model(options: ExportModel) -> Summary:
         else probe.trial.reconstruction_error(),
         "interface": probe.interface.to_dict(),
     }
+
+
+def _probe(options: ExportModel) -> Probe:
+    """Return the model, made of files on this machine; those in stores are copied for that."""
+    with ExitStack() as fetched:
+        copies: dict[str, Any] = {
+            name: fetched.enter_context(on_this_machine(getattr(options, name)))
+            for name in _FILES
+            if getattr(options, name) is not None
+        }
+        try:
+            return Probe(replace(options, **copies).model)
+        except BundleError as error:
+            message = str(error)
+            for name, copy in copies.items():
+                message = message.replace(copy, getattr(options, name))
+            raise BundleError(message) from None
 
 
 def _sample(options: ExportModel, catalog: str) -> NDArray[np.uint8]:

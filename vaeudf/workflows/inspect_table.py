@@ -26,6 +26,7 @@ from vaeudf.health.scan import scan
 from vaeudf.health.wording import summary_sentences, warning_sentences
 from vaeudf.numerics.sketches import TopList
 from vaeudf.schema import CATALOG_KEY, ITEM_ID, MESSAGE, MODEL_ID_KEY, REASON, RUN_ID_KEY
+from vaeudf.spark.cluster import Cluster
 from vaeudf.spark.passes import TablePasses
 from vaeudf.spark.progress import progress
 from vaeudf.spark.session import spark_session
@@ -131,6 +132,8 @@ def inspect_table(options: InspectTable) -> Summary:
     agreeing = prepare_agreement(options, table)
 
     with spark_session("inspect_table") as spark, progress(spark, watch):
+        by_spark = [table.uri] if options.page or _has_quarantine(table) else []
+        Cluster(spark).check_connectors(*by_spark, *([] if old is None else [table.uri, old.uri]))
         pictures = None
         if options.page:
             pictures = _find_catalog(spark, table, options.catalog)
@@ -297,6 +300,10 @@ def _read_quarantine(spark: SparkSession, table: PosteriorTable) -> Quarantine |
         examples = tuple((one[ITEM_ID], one[MESSAGE] or "") for one in own.collect())
         failures.append(Failures(reason=row[REASON], items=row["count"], examples=examples))
     return Quarantine(failures=tuple(failures), of_version=run_id is not None)
+
+
+def _has_quarantine(table: PosteriorTable) -> bool:
+    return table.version is not None and _last_quarantine(table.uri) is not None
 
 
 def _last_quarantine(uri: str) -> str | None:

@@ -15,7 +15,7 @@ from vaeudf.errors import InputError
 from vaeudf.images.formats import IMAGE_SUFFIXES
 from vaeudf.query.latents import Latents, from_rows
 from vaeudf.schema import IMAGE, MODEL_PATH_KEY, PRECISION_KEY
-from vaeudf.storage.locations import filesystem
+from vaeudf.storage.locations import absolute, filesystem, is_local
 from vaeudf.table.open import PosteriorTable
 
 
@@ -67,6 +67,13 @@ def read_photos(paths: Sequence[str]) -> dict[str, bytes]:
 def _files_at(path: str) -> dict[str, int]:
     """Return the images at a path, and their bytes."""
     if is_glob(path):
+        if not is_local(path):
+            raise InputError(
+                f"image {path} is a glob in a store; expected a file or a folder of it, or a glob "
+                "of local files."
+            )
+        if path.startswith("file:"):
+            path = absolute(path)
         names = sorted(name for name in glob.glob(path, recursive=True) if not _is_folder(name))
         if not names:
             raise InputError(f"image {path} matches no file; expected a file, a folder or a glob.")

@@ -31,6 +31,7 @@ from vaeudf.query.options import CANDIDATES, QueryOptions
 from vaeudf.query.per_value import Per, tell_of_few
 from vaeudf.query.shares import plan_shares
 from vaeudf.schema import HIDDEN, QUERY_ID
+from vaeudf.spark.cluster import Cluster
 from vaeudf.spark.progress import progress
 from vaeudf.spark.read import read_table
 from vaeudf.spark.session import spark_session
@@ -231,6 +232,7 @@ def query_topk(options: QueryTopk) -> Summary:
 
     written = None
     with spark_session("query_topk") as spark, progress(spark, watch), ExitStack() as frames:
+        Cluster(spark).check_connectors(*_opened_by_spark(options))
         page = None
         if options.report and decoder is not None:
             page = _page(spark, table, decoder, options)
@@ -297,6 +299,15 @@ def query_topk(options: QueryTopk) -> Summary:
     if written is not None:
         summary["report"] = written
     return summary
+
+
+def _opened_by_spark(options: QueryTopk) -> list[str]:
+    """Return what Spark itself is to read or write; most of a query's reading is pyarrow's."""
+    by_rows = (options.report, options.like, options.unlike, options.where, options.columns)
+    return [
+        *([options.output] if options.output else []),
+        *([options.table] if any(by_rows) else []),
+    ]
 
 
 def _read_queries(options: QueryTopk, table: PosteriorTable) -> Latents | None:

@@ -16,14 +16,15 @@ from vaeudf.catalog.source import CatalogSource, list_items, stored_image_column
 from vaeudf.errors import InputError
 from vaeudf.images.spec import ImageSpec
 from vaeudf.model.bundle import save_bundle
+from vaeudf.model.bundle_files import MANIFEST
 from vaeudf.model.devices import Device, choose_device
-from vaeudf.model.manifest import MANIFEST
 from vaeudf.pages.training_plots import reconstruction_sheet, training_curve
 from vaeudf.spark.progress import progress
 from vaeudf.spark.session import spark_session
 from vaeudf.spark.stopwatch import Stopwatch
-from vaeudf.storage.locations import absolute, remove, remove_empty
+from vaeudf.storage.locations import absolute, is_empty_folder, is_local, remove_empty
 from vaeudf.storage.outputs import check_output
+from vaeudf.storage.refusals import check_writable, remove_or_tell
 from vaeudf.training.checkpoints import CHECKPOINT, folder_checkpoints
 from vaeudf.training.distributed import OUTCOME, PIXELS, train_together, whole_gpus
 from vaeudf.training.loop import Trained, reconstruct, train
@@ -120,7 +121,8 @@ def train_vae(options: TrainVae) -> Summary:
         path_column=options.path_column,
         payload_columns=(),
     )
-    folder = absolute(options.checkpoints or f"{absolute(options.output)}.training")
+    folder = absolute(options.checkpoints or f"{absolute(options.output).rstrip('/')}.training")
+    check_writable(posixpath.join(folder, CHECKPOINT))
     with spark_session("train_vae") as spark:
         with progress(spark, watch), watch.phase("read"):
             items = list_items(spark, source, versions=False)
@@ -144,8 +146,9 @@ def train_vae(options: TrainVae) -> Summary:
     bundle = save_bundle(
         options.output, trained.networks, trained.manifest, _pictures(trained, pixels)
     )
-    for name in (CHECKPOINT, PIXELS, OUTCOME):
-        remove(posixpath.join(folder, name))
+    remove_or_tell(posixpath.join(folder, name) for name in (CHECKPOINT, PIXELS, OUTCOME))
+    if options.checkpoints is None and not is_local(folder) and is_empty_folder(folder):
+        remove_or_tell([folder])
     remove_empty(folder)
     return {
         "model": absolute(options.output),

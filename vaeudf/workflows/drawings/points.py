@@ -18,6 +18,7 @@ from vaeudf.pages.decode_page import Picture, Tiles
 from vaeudf.query.files import read_latents
 from vaeudf.query.latents import Latents, from_rows, parse_z
 from vaeudf.schema import LOG_VAR, MU, QUERY_ID, Z
+from vaeudf.spark.cluster import Cluster
 from vaeudf.storage.locations import exists, is_file, spark_literal
 from vaeudf.workflows.drawings.drawing import NOTES, Context, Drawn
 
@@ -120,6 +121,7 @@ class Points:
 
     def _read_folder(self, spark: SparkSession, latent_dim: int) -> DataFrame:
         path = str(self.queries)
+        Cluster(spark).check_connectors(path)
         try:
             frame = spark.read.parquet(spark_literal(path))
         except PySparkException as error:
