@@ -38,6 +38,7 @@ other commands:
 environment:
   SPARK_MASTER            the cluster (default: local[*,4], all cores, three retries)
   SPARK_CONF              Spark properties file (default: vaeudf/spark/conf/local.conf on a local master)
+  SPARK_DEPLOY_MODE       cluster: the driver runs on YARN, too (default: client, it runs here)
   SPARK_HOME              a Spark of your own to submit with (default: the one in .venv)
   VAEUDF_VENV             a Python environment of your own with vaeudf in it (default: .venv, made here)
   PYTHON                  the Python to make .venv with (default: python3)

@@ -42,6 +42,7 @@ class Hadoop:
 
     Attributes:
         uri: Its root, without a slash.
+        pid: The process that all of it runs in; containers are among its descendants.
         conf: A folder for HADOOP_CONF_DIR. There this is the default file system; the active one of
             the two name nodes of ``hdfs://night``, of which the first is down; and what
             ``viewfs://shop`` mounts: its folder /stock at /data, and for the rest its root.
@@ -49,6 +50,7 @@ class Hadoop:
 
     uri: str
     conf: Path
+    pid: int
 
 
 @contextmanager
@@ -77,6 +79,9 @@ def mini_hadoop(jars: Path, root: Path) -> Iterator[Hadoop]:
         "yarn.minicluster.yarn.nodemanager.resource.memory-mb": _MEMORY,
         "yarn.scheduler.maximum-allocation-mb": _MEMORY,
         "yarn.nodemanager.vmem-check-enabled": "false",
+        # Containers that use more memory than they have asked for are killed, as on a real YARN.
+        "yarn.minicluster.control-resource-monitoring": "true",
+        "yarn.nodemanager.container-monitor.interval-ms": "500",
         **{
             f"mapreduce.jobhistory.{name}address": "127.0.0.1:0"
             for name in ("", "admin.", "webapp.")
@@ -106,7 +111,7 @@ def mini_hadoop(jars: Path, root: Path) -> Iterator[Hadoop]:
         uri = f"hdfs://localhost:{port}"
         conf = write_configuration(root / "conf", uri, f"localhost:{nobody}")
         write_properties(conf / "yarn-site.xml", addresses)
-        yield Hadoop(uri, conf)
+        yield Hadoop(uri, conf, process.pid)
     finally:
         process.terminate()
         process.wait(60)
