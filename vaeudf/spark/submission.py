@@ -38,6 +38,7 @@ from vaeudf.spark.yarn import (
 log = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_LOOKS = 0.5
+_CLIENT = "org.apache.spark.deploy.yarn.Client"
 _FOLDER = ".sparkStaging"
 _ENVIRONMENT = "spark.yarn.appMasterEnv."
 _PYTHONS = (f"{_ENVIRONMENT}PYSPARK_PYTHON", "spark.pyspark.python")
@@ -61,7 +62,7 @@ class Ending:
 def run_on_yarn(name: str, script: Callable[[str], str]) -> Ending:
     """Run a script as a driver on YARN, and return how it ended.
 
-    What Spark is started with stands in PYSPARK_SUBMIT_ARGS, the cluster's Python in PYSPARK_PYTHON.
+    What Spark is started with stands in PYSPARK_SUBMIT_ARGS, its Python in PYSPARK_PYTHON.
 
     Args:
         name: The application's name.
@@ -172,7 +173,11 @@ def _start_jvm(arguments: Sequence[str]) -> tuple[Any, SparkConf]:
     os.environ.pop("PYSPARK_DRIVER_PYTHON", None)
     try:
         SparkContext._ensure_initialized()
-        return SparkContext._jvm, SparkConf()
+        jvm: Any = SparkContext._jvm
+        # What it says of a driver that has ended with an error, the driver has said itself.
+        log4j = jvm.org.apache.logging.log4j
+        log4j.core.config.Configurator.setLevel(_CLIENT, log4j.Level.OFF)
+        return jvm, SparkConf()
     except Exception as error:  # PySpark's own and py4j's
         raise ClusterError(
             f"Spark did not start ({root_cause(error)}). It needs Java 17 or newer. What Spark "
