@@ -147,7 +147,7 @@ def _output(*command: str) -> str:
 
 
 def main(argv: list[str]) -> None:
-    """Do what the first word says: ``carry ENVIRONMENT PATCHELF`` or ``archive ENVIRONMENT FILE``."""
+    """Take ``carry ENVIRONMENT PATCHELF`` or ``archive ENVIRONMENT FILE``."""
     action, first, second = argv
     if action == "archive":
         sys.stdout.write(make_archive(Path(first), Path(second)) + "\n")
@@ -157,10 +157,10 @@ def main(argv: list[str]) -> None:
     except CannotMove as error:
         interpreter = Path(sys._base_executable).resolve()  # type: ignore[attr-defined]
         sys.stdout.write(
-            f"the archive has no Python of its own, for {interpreter} cannot be moved: {error}. Every "
-            f"machine must have {_PYTHON} at that path. For an archive that brings its own, make "
-            ".venv with another Python, of pyenv or uv: rm -r .venv; PYTHON=… ./spark-submit.sh "
-            "pack\n"
+            f"the archive has no Python of its own, for {interpreter} cannot be moved: {error}. "
+            f"Every machine must have {_PYTHON} at that path. For an archive that brings its own, "
+            "make .venv with another Python, of pyenv or uv: rm -r .venv; PYTHON=… "
+            "./spark-submit.sh pack\n"
         )
 
 
