@@ -51,9 +51,5 @@ def killed_for_memory(
     used = ", ".join(f"{key} is {setting(key) or 'not set'}" for key in keys)
     advice = f"Raise {keys[-1]}, which is for what lives beside Java's heap"
     if not on_driver:
-        advice += (
-            ", or lower spark.executor.cores, so that fewer Python workers share it; where "
-            "spark.executor.pyspark.memory is set, a worker is refused more than its share, and "
-            "the container lives"
-        )
+        advice += ", or lower spark.executor.cores, so that fewer Python workers share it"
     return f"{said} Now {used}. {advice}."
