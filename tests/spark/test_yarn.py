@@ -52,8 +52,8 @@ def report(state: str, diagnostics: str = "") -> Report:
     [
         (
             report("ACCEPTED", FULL),
-            f"YARN has not started application_7_0001 after 30 s: it is ACCEPTED in the queue night "
-            f"({FULL}). Look at yarn application -status application_7_0001.",
+            f"YARN has not started application_7_0001 after 30 s: it is ACCEPTED in the queue "
+            f"night ({FULL}). Look at yarn application -status application_7_0001.",
         ),
         (
             report("SUBMITTED"),
