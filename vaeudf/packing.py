@@ -125,7 +125,7 @@ def _told(archive: Path, sizes: Counter[str]) -> str:
     ]
     cuda = {name: size for name, size in sizes.items() if _CUDA.match(name)}
     # A package for CPUs may have the name, too, and be small.
-    if sum(cuda.values()) > 2**28:
+    if sum(cuda.values()) > 2**26:
         said.append(
             f"{_gigabytes(sum(cuda.values()))} GB of it are for GPUs ({', '.join(sorted(cuda))}). "
             f"For a cluster without: rm -r dist; PIP_EXTRA_INDEX_URL={_CPU_INDEX} "

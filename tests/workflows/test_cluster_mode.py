@@ -49,8 +49,8 @@ def test_a_path_that_this_machine_alone_may_have(options, found):
         options_there(options)
     assert str(caught.value) == (
         f"{found}, a path on this machine, which the driver on the cluster does not see; name it "
-        "by the URI of a store, such as hdfs:///path, or as file:///path where every machine has it "
-        "at the same place."
+        "by the URI of a store, such as hdfs:///path, or as file:///path where every machine has "
+        "it at the same place."
     )
 
 
