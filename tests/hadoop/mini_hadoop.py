@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,12 +54,13 @@ class Hadoop:
 
 
 @contextmanager
-def mini_hadoop(jars: Path, root: Path) -> Iterator[Hadoop]:
+def mini_hadoop(jars: Path, root: Path, prefix: Sequence[str] = ()) -> Iterator[Hadoop]:
     """Start both, and stop them in the end.
 
     Args:
         jars: A folder with the jars of tests/hadoop/pom.xml.
         root: A folder for all that it writes.
+        prefix: What the command that starts it begins with.
     """
     site = root / "site"
     site.mkdir(parents=True)
@@ -92,7 +93,7 @@ def mini_hadoop(jars: Path, root: Path) -> Iterator[Hadoop]:
     with open(log, "w") as stream:
         process = subprocess.Popen(
             [
-                *(java, "-Xmx1g", "-cp"),
+                *(*prefix, java, "-Xmx1g", "-cp"),
                 f"{site}:{jars}/*:{Path(pyspark.__file__).parent}/jars/*",
                 *(_MAIN, "-format", "-datanodes", "1", "-nodemanagers", "1"),
                 *("-nnport", str(port), "-rmport", str(manager), "-writeDetails", str(details)),

@@ -10,8 +10,8 @@ from vaeudf.spark.memory import killed_for_memory
 EXECUTOR = """An error occurred while calling o62.collectToPython.
 : org.apache.spark.SparkException: Job aborted due to stage failure: Task 0 in stage 0.0 failed 4 \
 times, most recent failure: Lost task 0.3 in stage 0.0 (TID 3) (node7 executor 4): \
-ExecutorLostFailure (executor 4 exited caused by one of the running tasks) Reason: Container killed by YARN for \
-exceeding {kind} memory limits. {found} {kind} memory used. Consider boosting \
+ExecutorLostFailure (executor 4 exited caused by one of the running tasks) Reason: Container \
+killed by YARN for exceeding {kind} memory limits. {found} {kind} memory used. Consider boosting \
 spark.executor.memoryOverhead.
 Driver stacktrace:
 \tat org.apache.spark.scheduler.DAGScheduler.$anonfun$abortStage$2(DAGScheduler.scala:2935)"""
