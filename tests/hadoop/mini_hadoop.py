@@ -33,6 +33,11 @@ _QUEUES = {
 }
 # What the executors of conf/yarn.conf ask for; they use little of it.
 _MEMORY = "24576"
+# Each turns off the watch over memory, unless it is told not to.
+_MONITORS = (
+    "yarn.minicluster.control-resource-monitoring",
+    "mapreduce.minicluster.control-resource-monitoring",
+)
 _ADDRESSES = ("scheduler", "resource-tracker", "admin", "webapp")
 
 
@@ -81,7 +86,7 @@ def mini_hadoop(jars: Path, root: Path, prefix: Sequence[str] = ()) -> Iterator[
         "yarn.scheduler.maximum-allocation-mb": _MEMORY,
         "yarn.nodemanager.vmem-check-enabled": "false",
         # Containers that use more memory than they have asked for are killed, as on a real YARN.
-        "yarn.minicluster.control-resource-monitoring": "true",
+        **dict.fromkeys(_MONITORS, "true"),
         "yarn.nodemanager.container-monitor.interval-ms": "500",
         **{
             f"mapreduce.jobhistory.{name}address": "127.0.0.1:0"

@@ -99,7 +99,7 @@ def left_in_staging(hadoop) -> list[str]:
     """What is left where Spark puts the files of applications."""
     files, inner = filesystem(f"{hadoop.uri}/user")
     found = files.get_file_info(fs.FileSelector(inner, recursive=True, allow_not_found=True))
-    return [info.path for info in found if info.is_file]
+    return [info.path for info in found if info.is_file and "/.sparkStaging/" in info.path]
 
 
 def test_an_error_of_a_driver_on_yarn(hadoop, folder, on_yarn):
