@@ -85,7 +85,9 @@ def mini_hadoop(jars: Path, root: Path, prefix: Sequence[str] = ()) -> Iterator[
         "yarn.minicluster.yarn.nodemanager.resource.memory-mb": _MEMORY,
         "yarn.scheduler.maximum-allocation-mb": _MEMORY,
         "yarn.nodemanager.vmem-check-enabled": "false",
-        # Containers that use more memory than they have asked for are killed, as on a real YARN.
+        # Containers that use more memory than they have asked for are killed, by the watch that
+        # Hadoop leaves to cgroups unless it is told that these do not enforce it.
+        "yarn.nodemanager.resource.memory.enforced": "false",
         **dict.fromkeys(_MONITORS, "true"),
         "yarn.nodemanager.container-monitor.interval-ms": "500",
         **{

@@ -53,7 +53,7 @@ def posteriors(hadoop) -> Iterator[str]:
 def on_yarn(hadoop, tmp_path) -> Callable[..., object]:
     """Submits a job as conf/yarn.conf is, to a Hadoop whose nodes run no service of Spark's."""
 
-    def run(*words: str, deploy_mode: str = "client", **properties: str):
+    def run(*words: str, deploy_mode: str = "client", **properties: str | None):
         own = {
             "spark.executorEnv.PYTHONPATH": str(ROOT),
             "spark.yarn.appMasterEnv.PYTHONPATH": str(ROOT),
@@ -64,7 +64,9 @@ def on_yarn(hadoop, tmp_path) -> Callable[..., object]:
         given = (ROOT / "conf/yarn.conf").read_text().splitlines()
         kept = [line for line in given if line.split(" ")[0] not in own]
         file = tmp_path / "yarn.conf"
-        file.write_text("\n".join([*kept, *(f"{key} {value}" for key, value in own.items()), ""]))
+        file.write_text(
+            "\n".join([*kept, *(f"{key} {value}" for key, value in own.items() if value), ""])
+        )
         return submit(
             *words,
             SPARK_MASTER="yarn",
@@ -181,7 +183,8 @@ def test_executors_that_are_killed_for_their_memory(posteriors, on_yarn):
         *("query_topk", "--table", posteriors, "--z", "0,0,0"),
         **MEMORY,
         spark__executor__cores="1",
-        spark__executor__pyspark__memory="256m",
+        # With it, the worker would be refused the memory, and would live.
+        spark__executor__pyspark__memory=None,
         spark__executorEnv__PYTHONPATH=HOG,
         spark__executorEnv__VAEUDF_TEST_HOG="1",
         spark__task__maxFailures="2",
@@ -193,7 +196,7 @@ def test_executors_that_are_killed_for_their_memory(posteriors, on_yarn):
     )
     assert " GB of physical memory. " in message
     assert (
-        "Now spark.executor.memory is 512m, spark.executor.pyspark.memory is 256m, "
+        "Now spark.executor.memory is 512m, spark.executor.pyspark.memory is not set, "
         "spark.executor.memoryOverhead is 512m. Raise spark.executor.memoryOverhead"
     ) in message
     assert "\tat " not in done.stderr and "Traceback" not in done.stderr
