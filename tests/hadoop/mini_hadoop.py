@@ -31,8 +31,8 @@ _QUEUES = {
     "yarn.scheduler.capacity.root.default.capacity": "100",
     "yarn.scheduler.capacity.maximum-am-resource-percent": "0.9",
 }
-# What the executors of conf/yarn.conf ask for; they use little of it.
-_MEMORY = "24576"
+# What an executor and a driver of conf/yarn.conf ask for; they use little of it.
+_MEMORY = "32768"
 # Each turns off the watch over memory, unless it is told not to.
 _MONITORS = (
     "yarn.minicluster.control-resource-monitoring",

@@ -223,7 +223,10 @@ def _wait(handle: Any, application: YarnApplication) -> None:
         text = waiting.look()
         if text is not None:
             log.warning("%s", text)
-        report = application.report() if str(handle.getState().toString()) == "RUNNING" else None
+        try:
+            report = application.report()
+        except Py4JError:
+            continue  # said soon, if it lasts
         if report is not None and not report.waits:
             told = True
             log.info("%s", _where(report))
