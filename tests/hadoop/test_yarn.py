@@ -156,7 +156,7 @@ def test_an_executor_is_killed_while_encoding(
             *("--model", bundle_path, "--table", f"{folder}/posteriors"),
             spark__executorEnv__PYTHONPATH=POISON,
             spark__executorEnv__VAEUDF_TEST_POISON="1",
-            spark__executorEnv__VAEUDF_TEST_DELAY="0.5",
+            spark__executorEnv__VAEUDF_TEST_DELAY="0.2",
             spark__dynamicAllocation__maxExecutors="1",
         )
         files, inner = filesystem(f"{folder}/posteriors")
@@ -165,7 +165,7 @@ def test_an_executor_is_killed_while_encoding(
             assert not running.done(), running.result().stderr
             time.sleep(0.1)
         (victim,) = executors(hadoop.pid)
-        time.sleep(2)  # within its tasks
+        time.sleep(1)  # within its tasks
         os.kill(victim, signal.SIGKILL)
         done = running.result()
     assert summary(done)["encoded"] == NUM_ITEMS
