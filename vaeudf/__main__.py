@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
 
 import vaeudf
 from vaeudf.workflows.jobs import LISTING, NAMES, find_job
@@ -20,6 +20,14 @@ usage: vaeudf JOB [options]
 environment:
   SPARK_MASTER       the cluster (default: local[*,4], all cores, three retries)
   SPARK_CONF         Spark properties file (default: vaeudf's own on a local master)
+  SPARK_DEPLOY_MODE  cluster: the driver runs on YARN, too (default: client, it runs here)
+"""
+# What YARN runs as a driver.
+_SCRIPT = """\
+from vaeudf.__main__ import run_submitted
+
+if __name__ == "__main__":
+    run_submitted({name!r}, {options!r}, {result!r}, debug={debug!r})
 """
 
 
@@ -45,16 +53,52 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _run(name: str, argv: Sequence[str]) -> None:
     # Imported here: listing the jobs must not wait for Spark's and torch's imports.
-    from vaeudf.spark.launch import configure_launch
+    from vaeudf.spark.launch import configure_launch, drives_on_cluster
+    from vaeudf.workflows.cli import is_debug
     from vaeudf.workflows.cli import main as run_job
 
     options_type, job = find_job(name)
 
     def run(options: Any) -> dict[str, Any]:
+        # The live page needs no Spark.
+        on_cluster = name != "explore" and drives_on_cluster()
         configure_launch()
+        if on_cluster:
+            _submit(name, options, debug=is_debug(argv))
         return job(options)
 
     run_job(options_type, run, argv)
+
+
+def _submit(name: str, options: Any, *, debug: bool) -> NoReturn:
+    """Run a job with its driver on YARN, and end as it has ended there."""
+    from vaeudf.spark.submission import run_on_yarn
+    from vaeudf.workflows.cluster_mode import options_there
+
+    given = options_there(options)
+    ending = run_on_yarn(
+        name,
+        lambda result: _SCRIPT.format(name=name, options=given, result=result, debug=debug),
+    )
+    sys.stdout.write(ending.out)
+    sys.stderr.write(ending.err)
+    sys.exit(ending.exit_code)
+
+
+def run_submitted(name: str, options: Mapping[str, Any], result: str, *, debug: bool) -> None:
+    """Run a job in a driver on YARN.
+
+    Args:
+        name: The job's name.
+        options: Its options, by name.
+        result: The URI of a file to write how it ended to.
+        debug: Whether to show the stack trace of an error.
+    """
+    from vaeudf.spark.submission import record
+    from vaeudf.workflows.cli import carry_out
+
+    options_type, job = find_job(name)
+    record(lambda: carry_out(lambda: job(options_type(**options)), debug=debug), result)
 
 
 if __name__ == "__main__":

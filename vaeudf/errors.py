@@ -34,7 +34,7 @@ class TableError(VaeUdfError, ValueError):
 
 
 class ClusterError(VaeUdfError, RuntimeError):
-    """Spark did not start: no such master, or one that does not answer."""
+    """Spark did not start, or its cluster has ended what a job needs to run."""
 
     exit_code = 1
 

@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from tests.cluster.standalone import standalone_cluster
-from tests.support.jobs import ROOT
+from tests.support.jobs import pack
 from tests.support.scene import LATENT_DIM
 from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
 
@@ -21,9 +18,7 @@ SLOW_HOST = "127.0.0.3"
 @pytest.fixture(scope="session")
 def packed() -> Path:
     """What ./spark-submit.sh pack makes."""
-    environment = {**os.environ, "VAEUDF_VENV": sys.prefix}
-    subprocess.run([ROOT / "spark-submit.sh", "pack"], env=environment, check=True, timeout=900)
-    return ROOT / "dist"
+    return pack()
 
 
 @pytest.fixture(scope="session")

@@ -33,12 +33,14 @@ class Cluster:
         spark_home: The Spark that it runs, outside the checkout.
         home: The home folder of everybody on it.
         workers: Each worker's folder, in which its executors run.
+        prefix: What commands that run on it begin with.
     """
 
     url: str
     spark_home: Path
     home: Path
     workers: tuple[Path, ...]
+    prefix: tuple[str, ...] = ()
 
     def submit(
         self,
@@ -62,7 +64,14 @@ class Cluster:
             for word in ("--conf", f"{key}={value}")
         ]
         return subprocess.run(
-            [self.spark_home / "bin/spark-submit", "--master", self.url, *conf, *arguments],
+            [
+                *self.prefix,
+                self.spark_home / "bin/spark-submit",
+                "--master",
+                self.url,
+                *conf,
+                *arguments,
+            ],
             env={**clean_environment(self.spark_home, self.home), **environment},
             cwd=cwd,
             capture_output=True,
@@ -78,6 +87,7 @@ def standalone_cluster(
     hosts: Sequence[str] = ("127.0.0.2", "127.0.0.3"),
     cores: int = 2,
     environments: Mapping[str, Mapping[str, str]] | None = None,
+    prefix: Sequence[str] = (),
 ) -> Iterator[Cluster]:
     """Start a cluster, and stop it in the end.
 
@@ -86,6 +96,7 @@ def standalone_cluster(
         hosts: The workers' addresses.
         cores: How many tasks each runs at a time.
         environments: What some hosts' executors have in their environment besides.
+        prefix: What the workers' commands, and those of who submits, begin with.
     """
     home = root / "home"
     home.mkdir(parents=True)
@@ -116,11 +127,12 @@ def standalone_cluster(
                     *("--host", host, "--webui-port", "0", "--cores", str(cores)),
                     *("--memory", "4g", "--work-dir", str(folder), url),
                     ready="Successfully registered with master",
+                    prefix=prefix,
                 )
             )
             folders.append(folder)
         try:
-            yield Cluster(url, spark_home, home, tuple(folders))
+            yield Cluster(url, spark_home, home, tuple(folders), tuple(prefix))
         finally:
             for folder in folders:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -128,12 +140,17 @@ def standalone_cluster(
 
 @contextmanager
 def daemon(
-    log: Path, spark_home: Path, environment: Mapping[str, str], *command: str, ready: str
+    log: Path,
+    spark_home: Path,
+    environment: Mapping[str, str],
+    *command: str,
+    ready: str,
+    prefix: Sequence[str] = (),
 ) -> Iterator[None]:
     """Run one of Spark's servers until the block ends."""
     with open(log, "w") as stream:
         process = subprocess.Popen(
-            [spark_home / "bin/spark-class", *command],
+            [*prefix, spark_home / "bin/spark-class", *command],
             env=dict(environment),
             cwd=log.parent,
             stdout=stream,

@@ -1,5 +1,7 @@
 """The packed environment on a real cluster of two workers, with nothing of the checkout on it.
 
+There is no Python on it either, but for what the archive brings.
+
 Run by ``./spark-submit.sh test -m cluster``.
 """
 
@@ -11,13 +13,15 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from tests.cluster.conftest import NUM_ITEMS, ROOT
-from tests.cluster.standalone import PROPERTIES, clean_environment
+from tests.cluster.standalone import PROPERTIES, Cluster, clean_environment, standalone_cluster
+from tests.support.hidden import without_python
 from tests.support.nights import assert_same_table
 from tests.support.tables import read
 from vaeudf.workflows.cluster_catalog import ClusterCatalog, cluster_catalog
@@ -34,6 +38,15 @@ session = SparkSession.builder.getOrCreate()
 for places in session.sparkContext.parallelize(range(8), 8).mapPartitions(where).collect():
     print("PLACES " + " ".join(places))
 """
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory) -> Iterator[Cluster]:
+    """Two workers from which the Python that the archive was made with is hidden."""
+    root = tmp_path_factory.mktemp("cluster")
+    (root / "empty").mkdir()
+    with standalone_cluster(root, prefix=without_python(root / "empty")) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

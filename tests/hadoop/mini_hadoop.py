@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +31,13 @@ _QUEUES = {
     "yarn.scheduler.capacity.root.default.capacity": "100",
     "yarn.scheduler.capacity.maximum-am-resource-percent": "0.9",
 }
-# What the executors of conf/yarn.conf ask for; they use little of it.
-_MEMORY = "24576"
+# What an executor and a driver of conf/yarn.conf ask for; they use little of it.
+_MEMORY = "32768"
+# Each turns off the watch over memory, unless it is told not to.
+_MONITORS = (
+    "yarn.minicluster.control-resource-monitoring",
+    "mapreduce.minicluster.control-resource-monitoring",
+)
 _ADDRESSES = ("scheduler", "resource-tracker", "admin", "webapp")
 
 
@@ -42,6 +47,7 @@ class Hadoop:
 
     Attributes:
         uri: Its root, without a slash.
+        pid: The process that all of it runs in; containers are among its descendants.
         conf: A folder for HADOOP_CONF_DIR. There this is the default file system; the active one of
             the two name nodes of ``hdfs://night``, of which the first is down; and what
             ``viewfs://shop`` mounts: its folder /stock at /data, and for the rest its root.
@@ -49,15 +55,17 @@ class Hadoop:
 
     uri: str
     conf: Path
+    pid: int
 
 
 @contextmanager
-def mini_hadoop(jars: Path, root: Path) -> Iterator[Hadoop]:
+def mini_hadoop(jars: Path, root: Path, prefix: Sequence[str] = ()) -> Iterator[Hadoop]:
     """Start both, and stop them in the end.
 
     Args:
         jars: A folder with the jars of tests/hadoop/pom.xml.
         root: A folder for all that it writes.
+        prefix: What the command that starts it begins with.
     """
     site = root / "site"
     site.mkdir(parents=True)
@@ -77,6 +85,11 @@ def mini_hadoop(jars: Path, root: Path) -> Iterator[Hadoop]:
         "yarn.minicluster.yarn.nodemanager.resource.memory-mb": _MEMORY,
         "yarn.scheduler.maximum-allocation-mb": _MEMORY,
         "yarn.nodemanager.vmem-check-enabled": "false",
+        # Containers that use more memory than they have asked for are killed, by the watch that
+        # Hadoop leaves to cgroups unless it is told that these do not enforce it.
+        "yarn.nodemanager.resource.memory.enforced": "false",
+        **dict.fromkeys(_MONITORS, "true"),
+        "yarn.nodemanager.container-monitor.interval-ms": "500",
         **{
             f"mapreduce.jobhistory.{name}address": "127.0.0.1:0"
             for name in ("", "admin.", "webapp.")
@@ -87,7 +100,7 @@ def mini_hadoop(jars: Path, root: Path) -> Iterator[Hadoop]:
     with open(log, "w") as stream:
         process = subprocess.Popen(
             [
-                *(java, "-Xmx1g", "-cp"),
+                *(*prefix, java, "-Xmx1g", "-cp"),
                 f"{site}:{jars}/*:{Path(pyspark.__file__).parent}/jars/*",
                 *(_MAIN, "-format", "-datanodes", "1", "-nodemanagers", "1"),
                 *("-nnport", str(port), "-rmport", str(manager), "-writeDetails", str(details)),
@@ -106,7 +119,7 @@ def mini_hadoop(jars: Path, root: Path) -> Iterator[Hadoop]:
         uri = f"hdfs://localhost:{port}"
         conf = write_configuration(root / "conf", uri, f"localhost:{nobody}")
         write_properties(conf / "yarn-site.xml", addresses)
-        yield Hadoop(uri, conf)
+        yield Hadoop(uri, conf, process.pid)
     finally:
         process.terminate()
         process.wait(60)

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import re
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-import pyspark
 import pytest
-from pyarrow import fs
 
-from tests.support.jobs import ROOT, submit, summary
+from tests.support.jobs import submit, summary
 from tests.support.nights import assert_same_table
+from tests.support.results import read_results
 from tests.support.scene import LATENT_DIM, NUM_ITEMS
 from tests.support.tables import read
-from tests.support.versions import publish_rows
-from vaeudf import PosteriorIndex
 from vaeudf.storage.locations import filesystem
-from vaeudf.table.runs import new_run_id
 from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
 from vaeudf.workflows.query_topk import QueryTopk, query_topk
 
@@ -76,48 +69,6 @@ def test_from_images_to_a_page(spark, hadoop, folder, image_folder, bundle_path,
     with files.open_input_stream(f"{inner}/page/index.html") as stream:
         page = stream.read().decode()
     assert all(hit["item_id"] in page for hit in hits)
-
-
-def read_results(folder: str) -> list[dict]:
-    files, inner = filesystem(folder)
-    paths = [info.path for info in files.get_file_info(fs.FileSelector(inner))]
-    parts = (pq.read_table(path, filesystem=files) for path in paths if path.endswith(".parquet"))
-    rows = (row for part in parts for row in part.to_pylist())
-    return sorted(rows, key=lambda row: (row["query_id"], row["rank"]))
-
-
-def test_yarn(hadoop, folder, tmp_path):
-    """As conf/yarn.conf is, on a Hadoop whose nodes run no service of Spark's."""
-    ids = [f"item-{i}" for i in range(50)]
-    rng = np.random.default_rng(3)
-    mu, log_var = rng.normal(size=(2, len(ids), 3)).astype(np.float32)
-    vectors = {
-        name: pa.array(list(values), pa.list_(pa.float32()))
-        for name, values in (("mu", mu), ("log_var", log_var))
-    }
-    rows = pa.table({"item_id": ids, **vectors, "source_version": ["v"] * len(ids)})
-    publish_rows(f"{folder}/posteriors", new_run_id(), rows, "m")
-    index = PosteriorIndex.from_table(f"{folder}/posteriors")
-    properties = tmp_path / "yarn.conf"
-    own = {
-        "spark.executorEnv.PYTHONPATH": ROOT,
-        # They are not sent to a machine that they are on.
-        "spark.yarn.jars": f"local:{Path(pyspark.__file__).parent}/jars/*",
-    }
-    lines = [f"{key} {value}" for key, value in own.items()]
-    properties.write_text("\n".join([(ROOT / "conf/yarn.conf").read_text(), *lines, ""]))
-    done = submit(
-        *("query_topk", "--table", f"hdfs://{filesystem(folder)[1]}/posteriors"),
-        *("--z", "0,0.5,1", "--k", "5", "--output", f"{folder}/results"),
-        SPARK_MASTER="yarn",
-        SPARK_CONF=str(properties),
-        HADOOP_CONF_DIR=str(hadoop.conf),
-        SPARK_LOCAL_IP="127.0.0.1",
-        PYSPARK_PYTHON=sys.executable,
-    )
-    assert summary(done)["items"] == 50
-    (found,), _ = index.search([[0, 0.5, 1]], k=5)
-    assert [hit["item_id"] for hit in read_results(f"{folder}/results")] == list(found)
 
 
 def test_a_table_that_delta_rs_cannot_name(bundle_path, image_folder):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vaeudf.errors import InputError
-from vaeudf.spark.launch import CONF, LOCAL_MASTER, configure_launch
+from vaeudf.spark.launch import CONF, LOCAL_MASTER, configure_launch, drives_on_cluster
 
 LOCAL_CONF = str(CONF / "local.conf")
 
@@ -82,3 +82,32 @@ def test_log_settings_of_the_users_own(name):
 def test_spark_submit_has_said_it_all():
     given = {"PYSPARK_GATEWAY_PORT": "1234", "SPARK_MASTER": "yarn"}
     assert configured(**given) == given
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, False),
+        ({"SPARK_DEPLOY_MODE": ""}, False),
+        ({"SPARK_DEPLOY_MODE": "client", "SPARK_MASTER": "spark://host:7077"}, False),
+        ({"SPARK_DEPLOY_MODE": "cluster", "SPARK_MASTER": "yarn"}, True),
+        # There already.
+        ({"SPARK_DEPLOY_MODE": "cluster", "PYSPARK_GATEWAY_PORT": "1234"}, False),
+    ],
+)
+def test_where_the_driver_runs(environment, expected):
+    assert drives_on_cluster(environment) == expected
+
+
+def test_a_deploy_mode_that_there_is_not():
+    with pytest.raises(InputError) as caught:
+        drives_on_cluster({"SPARK_DEPLOY_MODE": "clutser"})
+    assert str(caught.value) == (
+        "SPARK_DEPLOY_MODE is clutser; expected client or cluster (default: client)."
+    )
+    with pytest.raises(InputError) as caught:
+        drives_on_cluster({"SPARK_DEPLOY_MODE": "cluster", "SPARK_MASTER": "spark://host:7077"})
+    assert str(caught.value) == (
+        "SPARK_DEPLOY_MODE is cluster, and SPARK_MASTER spark://host:7077; expected yarn. On other "
+        "clusters the driver runs here: unset SPARK_DEPLOY_MODE."
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
 from vaeudf.errors import InputError
@@ -13,6 +13,34 @@ LOCAL_MASTER = "local[*,4]"
 """All cores, and three retries of a task."""
 CONF = Path(__file__).with_name("conf")
 """Properties for a local master, and Spark's log settings."""
+
+
+_DEPLOY_MODES = ("client", "cluster")
+
+
+def drives_on_cluster(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether SPARK_DEPLOY_MODE says that the driver is to run on the cluster, and not here.
+
+    Args:
+        environment: This process's, unless a test passes its own.
+
+    Raises:
+        InputError: It is neither client nor cluster, or the master is not YARN.
+    """
+    if "PYSPARK_GATEWAY_PORT" in environment:
+        return False  # spark-submit has started this process where it was to be
+    mode = environment.get("SPARK_DEPLOY_MODE") or "client"
+    if mode not in _DEPLOY_MODES:
+        raise InputError(
+            f"SPARK_DEPLOY_MODE is {mode}; expected {' or '.join(_DEPLOY_MODES)} (default: client)."
+        )
+    master = environment.get("SPARK_MASTER") or LOCAL_MASTER
+    if mode == "cluster" and master != "yarn":
+        raise InputError(
+            f"SPARK_DEPLOY_MODE is cluster, and SPARK_MASTER {master}; expected yarn. On other "
+            "clusters the driver runs here: unset SPARK_DEPLOY_MODE."
+        )
+    return mode == "cluster"
 
 
 def configure_launch(environment: MutableMapping[str, str] = os.environ) -> None:

@@ -14,6 +14,9 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from vaeudf.errors import ClusterError, root_cause
+from vaeudf.spark.cluster import Cluster
+from vaeudf.spark.memory import killed_for_memory
+from vaeudf.spark.yarn import TAGS, saying_while_yarn_waits, submitted_here, with_tag
 
 # What the jobs rely on, unless it is set otherwise.
 _DEFAULTS = {
@@ -30,12 +33,12 @@ def spark_session(app_name: str) -> Iterator[SparkSession]:
     """Give the session of this process; start one if there is none, and stop it at the end.
 
     Raises:
-        ClusterError: Spark did not start.
+        ClusterError: Spark did not start, or YARN has killed its executors for their memory.
     """
     # Not getActiveSession(): it knows the sessions of this thread only.
     running = SparkContext._active_spark_context is not None
     try:
-        session = (SparkSession.builder if running else session_builder(app_name)).getOrCreate()
+        session = SparkSession.builder.getOrCreate() if running else _start(app_name)
     except (PySparkException, Py4JError) as error:
         asked = os.environ.get("PYSPARK_SUBMIT_ARGS", "").removesuffix("pyspark-shell").strip()
         raise ClusterError(
@@ -45,9 +48,24 @@ def spark_session(app_name: str) -> Iterator[SparkSession]:
         ) from None
     try:
         yield session
+    except (PySparkException, Py4JError) as error:
+        killed = killed_for_memory(str(error), Cluster(session).setting)
+        if killed is None:
+            raise
+        raise ClusterError(killed) from error
     finally:
         if not running:
             session.stop()
+
+
+def _start(app_name: str) -> SparkSession:
+    builder = session_builder(app_name)
+    given = SparkConf()
+    application = submitted_here(given)
+    if application is not None:
+        builder = builder.config(TAGS, with_tag(given, application))
+    with saying_while_yarn_waits(application):
+        return builder.getOrCreate()
 
 
 def session_builder(app_name: str) -> SparkSession.Builder:

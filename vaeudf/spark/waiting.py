@@ -18,14 +18,36 @@ _SIZES = (
 )
 
 
+class Overdue:
+    """Since when somebody waits, and when that is to be said: after 30 s, and then each minute."""
+
+    def __init__(self) -> None:
+        """Nobody waits yet."""
+        self._since: float | None = None
+        self._due = 0.0
+
+    def end(self) -> None:
+        """Nobody waits any more."""
+        self._since = None
+
+    def seconds(self) -> float | None:
+        """Return how long somebody has waited if that is to be said now. Asking begins the wait."""
+        now = time.monotonic()
+        if self._since is None:
+            self._since, self._due = now, now + _SECONDS_UNTIL_SAID
+        if now < self._due:
+            return None
+        self._due = now + _SECONDS_BETWEEN
+        return now - self._since
+
+
 class Waiting:
     """Knows since when tasks wait while there is no executor."""
 
     def __init__(self, cluster: Cluster) -> None:
         """Take the cluster; nothing is asked of it yet."""
         self._cluster = cluster
-        self._since: float | None = None
-        self._due = 0.0
+        self._overdue = Overdue()
 
     def look(self, num_tasks: int) -> str | None:
         """Return what is to be said now, if anything: after 30 s, and then each minute.
@@ -35,15 +57,10 @@ class Waiting:
         """
         # The driver of a local master runs the tasks; and without tasks nobody waits.
         if num_tasks == 0 or self._cluster.is_local or self._cluster.count_executors() > 0:
-            self._since = None
+            self._overdue.end()
             return None
-        now = time.monotonic()
-        if self._since is None:
-            self._since, self._due = now, now + _SECONDS_UNTIL_SAID
-        if now < self._due:
-            return None
-        self._due = now + _SECONDS_BETWEEN
-        return self._text(now - self._since)
+        seconds = self._overdue.seconds()
+        return None if seconds is None else self._text(seconds)
 
     def _text(self, seconds: float) -> str:
         asked = self._cluster.executors_asked_for

@@ -79,14 +79,27 @@ def main(
         run: The job.
         argv: The command line; by default this process's own.
     """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    carry_out(lambda: run(parse(options_type, arguments)), debug=is_debug(arguments))
+
+
+def is_debug(argv: Sequence[str]) -> bool:
+    """Whether a job's command line asks for the stack trace of an error."""
+    return "--debug" in argv
+
+
+def carry_out(work: Callable[[], Summary], *, debug: bool) -> None:
+    """Print the summary that work gives as one JSON line, or its error, which ends the process.
+
+    Args:
+        work: Reads options and runs a job.
+        debug: Whether to show the stack trace of an error.
+    """
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
     logging.getLogger("vaeudf").setLevel(logging.INFO)
     logging.captureWarnings(True)
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in arguments
     try:
-        options = parse(options_type, arguments)
-        summary = run(options)
+        summary = work()
     except VaeUdfError as error:
         _fail(str(error), error.exit_code, debug=debug)
     except (Exception, KeyboardInterrupt) as error:

@@ -1,0 +1,218 @@
+"""Jobs on a real YARN: the driver here or there, executors that are killed, too little memory."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyspark
+import pytest
+from pyarrow import fs
+
+from tests.support.jobs import ROOT, submit, summary
+from tests.support.nights import assert_same_table
+from tests.support.results import read_results
+from tests.support.scene import NUM_ITEMS
+from tests.support.tables import read
+from tests.support.versions import publish_rows
+from vaeudf import PosteriorIndex
+from vaeudf.storage.locations import filesystem
+from vaeudf.table.runs import new_run_id
+from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
+
+pytestmark = [pytest.mark.hadoop, pytest.mark.spark]
+
+POISON = os.pathsep.join([f"{ROOT}/tests/faults/poison", str(ROOT)])
+HOG = os.pathsep.join([f"{ROOT}/tests/hadoop/hog", str(ROOT)])
+
+
+@pytest.fixture(scope="module")
+def posteriors(hadoop) -> Iterator[str]:
+    """A table on HDFS, named by the default file system."""
+    rng = np.random.default_rng(3)
+    mu, log_var = rng.normal(size=(2, 50, 3)).astype(np.float32)
+    vectors = {
+        name: pa.array(list(values), pa.list_(pa.float32()))
+        for name, values in (("mu", mu), ("log_var", log_var))
+    }
+    ids = [f"item-{i}" for i in range(50)]
+    rows = pa.table({"item_id": ids, **vectors, "source_version": ["v"] * len(ids)})
+    uri = f"{hadoop.uri}/tables/posteriors"
+    publish_rows(uri, new_run_id(), rows, "m")
+    yield uri.replace(hadoop.uri, "hdfs://")
+
+
+@pytest.fixture
+def on_yarn(hadoop, tmp_path) -> Callable[..., object]:
+    """Submits a job as conf/yarn.conf is, to a Hadoop whose nodes run no service of Spark's."""
+
+    def run(*words: str, deploy_mode: str = "client", **properties: str | None):
+        own = {
+            "spark.executorEnv.PYTHONPATH": str(ROOT),
+            "spark.yarn.appMasterEnv.PYTHONPATH": str(ROOT),
+            # They are not sent to a machine that they are on.
+            "spark.yarn.jars": f"local:{Path(pyspark.__file__).parent}/jars/*",
+            **{key.replace("__", "."): value for key, value in properties.items()},
+        }
+        given = (ROOT / "conf/yarn.conf").read_text().splitlines()
+        kept = [line for line in given if line.split(" ")[0] not in own]
+        file = tmp_path / "yarn.conf"
+        file.write_text(
+            "\n".join([*kept, *(f"{key} {value}" for key, value in own.items() if value), ""])
+        )
+        return submit(
+            *words,
+            SPARK_MASTER="yarn",
+            SPARK_DEPLOY_MODE=deploy_mode,
+            SPARK_CONF=str(file),
+            HADOOP_CONF_DIR=str(hadoop.conf),
+            SPARK_LOCAL_IP="127.0.0.1",
+            PYSPARK_PYTHON=sys.executable,
+        )
+
+    return run
+
+
+@pytest.mark.parametrize("deploy_mode", ["client", "cluster"])
+def test_a_query(configured, posteriors, folder, on_yarn, deploy_mode):
+    done = on_yarn(
+        *("query_topk", "--table", posteriors, "--z", "0,0.5,1", "--k", "5"),
+        *("--output", f"{folder}/results"),
+        deploy_mode=deploy_mode,
+    )
+    found = summary(done)
+    assert found["items"] == 50 and found["output"] == f"{folder}/results"
+    assert done.stdout.count("\n") == 1
+    assert ("running on YARN as application_" in done.stderr) == (deploy_mode == "cluster")
+    (expected,), _ = PosteriorIndex.from_table(posteriors).search([[0, 0.5, 1]], k=5)
+    assert [hit["item_id"] for hit in read_results(f"{folder}/results")] == list(expected)
+    if deploy_mode == "cluster":
+        assert left_in_staging(configured) == []
+
+
+def left_in_staging(hadoop) -> list[str]:
+    """What is left where Spark puts the files of applications."""
+    files, inner = filesystem(f"{hadoop.uri}/user")
+    found = files.get_file_info(fs.FileSelector(inner, recursive=True, allow_not_found=True))
+    return [info.path for info in found if info.is_file and "/.sparkStaging/" in info.path]
+
+
+def test_an_error_of_a_driver_on_yarn(hadoop, folder, on_yarn):
+    """It ends the command as it does where the driver is here."""
+    done = on_yarn(
+        *("query_topk", "--table", f"{folder}/none", "--z", "0,0,0"), deploy_mode="cluster"
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1].startswith(f"error: table {folder}/none does not exist")
+    assert left_in_staging(hadoop) == []
+
+
+def children_of(pid: int) -> dict[int, list[int]]:
+    """Return the processes of this machine by their parents."""
+    found: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            found.setdefault(int(fields[1]), []).append(int(entry.name))
+    return found
+
+
+def executors(pid: int) -> list[int]:
+    """Return the executors among the descendants of a process."""
+    children, found, todo = children_of(pid), [], [pid]
+    while todo:
+        one = todo.pop()
+        todo += children.get(one, [])
+        try:
+            words = Path(f"/proc/{one}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        # Not the shells that have started it.
+        if words[0].endswith(b"java") and any(b"ExecutorBackend" in word for word in words):
+            found.append(one)
+    return found
+
+
+def test_an_executor_is_killed_while_encoding(
+    spark, hadoop, folder, image_folder, bundle_path, on_yarn, tmp_path
+):
+    """Nothing is lost, and nothing is there twice."""
+    local = str(tmp_path / "posteriors")
+    encode_catalog(EncodeCatalog(image_folder, bundle_path, local))
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(
+            on_yarn,
+            *("encode_catalog", "--catalog", f"file:{image_folder}"),
+            *("--model", bundle_path, "--table", f"{folder}/posteriors"),
+            spark__executorEnv__PYTHONPATH=POISON,
+            spark__executorEnv__VAEUDF_TEST_POISON="1",
+            spark__executorEnv__VAEUDF_TEST_DELAY="0.2",
+            spark__dynamicAllocation__maxExecutors="1",
+        )
+        files, inner = filesystem(f"{folder}/posteriors")
+        staged = fs.FileSelector(f"{inner}/_staging", recursive=True, allow_not_found=True)
+        while not any("/encoded" in info.path for info in files.get_file_info(staged)):
+            assert not running.done(), running.result().stderr
+            time.sleep(0.1)
+        (victim,) = executors(hadoop.pid)
+        time.sleep(1)  # within its tasks
+        os.kill(victim, signal.SIGKILL)
+        done = running.result()
+    assert summary(done)["encoded"] == NUM_ITEMS
+    found, expected = (
+        read(uri).drop_columns("source_version") for uri in (f"{folder}/posteriors", local)
+    )
+    assert_same_table(found, expected)
+
+
+MEMORY = {"spark__executor__memory": "512m", "spark__executor__memoryOverhead": "512m"}
+
+
+def test_executors_that_are_killed_for_their_memory(posteriors, on_yarn):
+    done = on_yarn(
+        *("query_topk", "--table", posteriors, "--z", "0,0,0"),
+        **MEMORY,
+        spark__executor__cores="1",
+        # With it, the worker would be refused the memory, and would live.
+        spark__executor__pyspark__memory=None,
+        spark__executorEnv__PYTHONPATH=HOG,
+        spark__executorEnv__VAEUDF_TEST_HOG="1",
+        spark__task__maxFailures="2",
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    message = done.stderr.splitlines()[-1]
+    assert message.startswith(
+        "error: YARN killed executors, and each time the task was tried again"
+    )
+    assert " GB of physical memory. " in message
+    assert (
+        "Now spark.executor.memory is 512m, spark.executor.pyspark.memory is not set, "
+        "spark.executor.memoryOverhead is 512m. Raise spark.executor.memoryOverhead"
+    ) in message
+    assert "\tat " not in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_driver_that_is_killed_for_its_memory(posteriors, on_yarn):
+    done = on_yarn(
+        *("query_topk", "--table", posteriors, "--z", "0,0,0"),
+        deploy_mode="cluster",
+        spark__driver__memory="512m",
+        spark__driver__memoryOverhead="512m",
+        spark__yarn__appMasterEnv__PYTHONPATH=HOG,
+        spark__yarn__appMasterEnv__VAEUDF_TEST_HOG="1",
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    message = done.stderr.splitlines()[-1]
+    assert message.startswith("error: YARN killed the driver, for using ")
+    assert "Now spark.driver.memory is 512m, spark.driver.memoryOverhead is 512m. Raise" in message
+    assert "\tat " not in done.stderr and "Traceback" not in done.stderr

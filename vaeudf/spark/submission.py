@@ -1,0 +1,268 @@
+"""A job whose driver runs on YARN: sent there, waited for, and what came of it brought back.
+
+The driver writes how it ended to a small file on the default file system of the cluster, where
+Spark puts the application's own files. It is there after the application has ended, whether YARN
+keeps logs or not.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from py4j.protocol import Py4JError
+from pyspark import SparkConf, SparkContext
+
+from vaeudf.errors import ClusterError, InputError, root_cause
+from vaeudf.spark.memory import killed_for_memory
+from vaeudf.spark.yarn import (
+    TAGS,
+    Report,
+    WaitingForYarn,
+    YarnApplication,
+    hadoop_configuration,
+    with_tag,
+)
+
+log = logging.getLogger(__name__)
+
+_SECONDS_BETWEEN_LOOKS = 0.5
+_CLIENT = "org.apache.spark.deploy.yarn.Client"
+_FOLDER = ".sparkStaging"
+_ENVIRONMENT = "spark.yarn.appMasterEnv."
+_PYTHONS = (f"{_ENVIRONMENT}PYSPARK_PYTHON", "spark.pyspark.python")
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a process ended.
+
+    Attributes:
+        exit_code: As of a process.
+        out: What it wrote to stdout.
+        err: What it wrote to stderr.
+    """
+
+    exit_code: int
+    out: str
+    err: str
+
+
+def run_on_yarn(name: str, script: Callable[[str], str]) -> Ending:
+    """Run a script as a driver on YARN, and return how it ended.
+
+    What Spark is started with stands in PYSPARK_SUBMIT_ARGS, its Python in PYSPARK_PYTHON.
+
+    Args:
+        name: The application's name.
+        script: Makes the script, given where :func:`record` is to write how it ended.
+
+    Raises:
+        InputError: No Python of the cluster's is named.
+        ClusterError: Spark could not submit it, or it ended without a word.
+        KeyboardInterrupt: The application has been ended, too.
+    """
+    arguments = shlex.split(os.environ["PYSPARK_SUBMIT_ARGS"])[:-1]
+    jvm, given = _start_jvm(arguments)
+    python = os.environ.get("PYSPARK_PYTHON")
+    if python is None and not any(given.contains(key) for key in _PYTHONS):
+        raise InputError(
+            "a driver on YARN needs a Python with vaeudf there; run ./spark-submit.sh pack, which "
+            "makes an archive of one, or set PYSPARK_PYTHON to one that all machines have."
+        )
+    application = YarnApplication(jvm)
+    path, files = _result_path(jvm, given, application.tag)
+    with tempfile.TemporaryDirectory(prefix="vaeudf-submit-") as folder:
+        resource = Path(folder) / f"{name}.py"
+        resource.write_text(script(str(path.toString())))
+        launcher = jvm.org.apache.spark.launcher.InProcessLauncher()
+        _add(launcher, arguments)
+        launcher.setDeployMode("cluster").setAppName(name).setAppResource(str(resource))
+        launcher.setConf(TAGS, with_tag(given, application))
+        launcher.setConf("spark.yarn.submit.waitAppCompletion", "true")
+        if not given.contains("spark.yarn.maxAppAttempts"):
+            # Else YARN runs a job again that has ended with an error.
+            launcher.setConf("spark.yarn.maxAppAttempts", "1")
+        if python is not None:
+            launcher.setConf(_PYTHONS[0], python)
+        listeners = SparkContext._gateway.new_array(  # type: ignore[union-attr]
+            jvm.org.apache.spark.launcher.SparkAppHandle.Listener, 0
+        )
+        handle = launcher.startApplication(listeners)
+        try:
+            _wait(handle, application)
+        except KeyboardInterrupt:
+            application.kill()
+            handle.kill()
+            raise
+    try:
+        if not files.exists(path):
+            raise ClusterError(_without_a_word(handle, application, given))
+        content = _read(files, path)
+        files.delete(path, False)
+    except Py4JError as error:
+        raise ClusterError(
+            f"how the job ended could not be read from {path.toString()}: {root_cause(error)}."
+        ) from None
+    return Ending(**json.loads(content))
+
+
+def record(work: Callable[[], None], result: str) -> None:
+    """Do what a driver on YARN does, and write how it ended where :func:`run_on_yarn` looks.
+
+    What is written to stdout and stderr goes to the container's log as well.
+
+    Args:
+        work: Ends the process if it fails.
+        result: As the script has been given it.
+
+    Raises:
+        SystemExit: ``work`` has failed.
+    """
+    out, err = _Copy(sys.stdout), _Copy(sys.stderr)
+    code: Any = 0
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            work()
+        except SystemExit as exit_:
+            code = exit_.code or 0
+    SparkContext._ensure_initialized()
+    jvm: Any = SparkContext._jvm
+    path = jvm.org.apache.hadoop.fs.Path(result)
+    stream = path.getFileSystem(hadoop_configuration(jvm)).create(path, True)
+    ending = Ending(int(code), out.getvalue(), err.getvalue())
+    stream.write(bytearray(json.dumps(asdict(ending)).encode()))
+    stream.close()
+    if ending.exit_code:
+        sys.exit(ending.exit_code)
+
+
+class _Copy(io.StringIO):
+    """Keeps what is written, and writes it to another stream, too."""
+
+    def __init__(self, other: TextIO) -> None:
+        super().__init__()
+        self._other = other
+
+    def write(self, text: str) -> int:
+        self._other.write(text)
+        self._other.flush()
+        return super().write(text)
+
+
+def _start_jvm(arguments: Sequence[str]) -> tuple[Any, SparkConf]:
+    """Start Spark's JVM as a client that runs nothing itself, with the properties of a file."""
+    properties = []
+    if "--properties-file" in arguments:
+        properties = list(arguments[(at := arguments.index("--properties-file")) : at + 2])
+    os.environ["PYSPARK_SUBMIT_ARGS"] = shlex.join(
+        ["--master", "local", *properties, "pyspark-shell"]
+    )
+    # Of this machine: Spark would name it to the driver.
+    os.environ.pop("PYSPARK_DRIVER_PYTHON", None)
+    try:
+        SparkContext._ensure_initialized()
+        jvm: Any = SparkContext._jvm
+        # What it says of a driver that has ended with an error, the driver has said itself.
+        log4j = jvm.org.apache.logging.log4j
+        log4j.core.config.Configurator.setLevel(_CLIENT, log4j.Level.OFF)
+        return jvm, SparkConf()
+    except Exception as error:  # PySpark's own and py4j's
+        raise ClusterError(
+            f"Spark did not start ({root_cause(error)}). It needs Java 17 or newer. What Spark "
+            "itself said is above, if anything."
+        ) from None
+
+
+def _add(launcher: Any, arguments: Sequence[str]) -> None:
+    """Give a launcher flags as spark-submit takes them."""
+    rest = list(arguments)
+    while rest:
+        flag, equals, value = rest.pop(0).partition("=")
+        if equals:
+            launcher.addSparkArg(flag, value)
+        elif rest and not rest[0].startswith("--"):
+            launcher.addSparkArg(flag, rest.pop(0))
+        else:
+            launcher.addSparkArg(flag)
+
+
+def _result_path(jvm: Any, given: SparkConf, tag: str) -> tuple[Any, Any]:
+    """Return where the driver is to write how it ended, and its file system."""
+    hadoop = jvm.org.apache.hadoop.fs
+    configuration = hadoop_configuration(jvm)
+    staging = given.get("spark.yarn.stagingDir")
+    if staging is None:
+        home = hadoop.FileSystem.get(configuration).getHomeDirectory()
+    else:
+        home = hadoop.Path(staging)
+    path = hadoop.Path(hadoop.Path(home, _FOLDER), f"{tag}.json")
+    files = path.getFileSystem(configuration)
+    return files.makeQualified(path), files
+
+
+def _wait(handle: Any, application: YarnApplication) -> None:
+    """Wait until the application has ended, and say where it is."""
+    waiting = WaitingForYarn(application)
+    told = False
+    while not handle.getState().isFinal():
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+        if told:
+            continue
+        text = waiting.look()
+        if text is not None:
+            log.warning("%s", text)
+        try:
+            report = application.report()
+        except Py4JError:
+            continue  # said soon, if it lasts
+        if report is not None and not report.waits:
+            told = True
+            log.info("%s", _where(report))
+
+
+def _where(report: Report) -> str:
+    page = "" if report.page is None else f" Its page is {report.page}."
+    return f"running on YARN as {report.name}.{page} Its log: {_log_of(report)}."
+
+
+def _log_of(report: Report) -> str:
+    return f"yarn logs -applicationId {report.name}"
+
+
+def _without_a_word(handle: Any, application: YarnApplication, given: SparkConf) -> str:
+    """Return what is known of an application that has not written how it ended."""
+    try:
+        report = application.report()
+    except Py4JError as error:
+        return f"YARN's ResourceManager does not answer: {root_cause(error)}."
+    if report is None:
+        cause = handle.getError()
+        found = "no reason given" if cause.isEmpty() else str(cause.get().toString())
+        return f"Spark could not submit the job to YARN: {root_cause(Exception(found))}."
+    killed = killed_for_memory(report.diagnostics, given.get, on_driver=True)
+    if killed is not None:
+        return f"{killed} Its log: {_log_of(report)}."
+    found = report.diagnostics or "no reason given"
+    return (
+        f"the driver {report.name} ended as {report.state} ({found}). Its log: {_log_of(report)}."
+    )
+
+
+def _read(files: Any, path: Any) -> bytes:
+    stream = files.open(path)
+    try:
+        return bytes(stream.readAllBytes())
+    finally:
+        stream.close()
