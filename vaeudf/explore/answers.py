@@ -145,6 +145,9 @@ class Hit(msgspec.Struct, kw_only=True, omit_defaults=True):
         misfit: What the distance from the mean adds to the log-likelihood, nats.
         volume: What the item's widths add to it.
         costliest: The dimensions that cost most.
+        squared_distance: The squared Mahalanobis distance of the place that is asked about, z or
+            the mean of what is liked, from the item's mean; see :mod:`vaeudf.explore.nearness`.
+        relative_distance: Its root; 1 is the radius that 95 % of the item's own Gaussian is within.
         log_p_x_given_z: How likely the decoder takes the item's picture to be, nats; re-ranked.
         picture_error: Mean squared difference of its picture from what z decodes to; re-ranked.
         candidate_rank: The rank before it was ranked again.
@@ -168,6 +171,8 @@ class Hit(msgspec.Struct, kw_only=True, omit_defaults=True):
     misfit: Number = UNSET
     volume: Number = UNSET
     costliest: list[Cost] | UnsetType = UNSET
+    squared_distance: Number = UNSET
+    relative_distance: Number = UNSET
     log_p_x_given_z: Number = UNSET
     picture_error: Number = UNSET
     candidate_rank: int | UnsetType = UNSET
@@ -182,6 +187,8 @@ class Answer(msgspec.Struct, kw_only=True):
         matching: How many items fulfil the condition.
         here: How many items are expected at z (:class:`vaeudf.explore.density.Density`); null
             unless it was asked with a point z.
+        dimensions_compared: Over how many dimensions distances are: those that are not left open
+            and that tell items apart. Of none of them, hits have no distances.
         hits: The hits, best first; with ``rerank``, the candidates.
         command: The command that asks the same.
         seconds: What it took.
@@ -191,6 +198,7 @@ class Answer(msgspec.Struct, kw_only=True):
     score: str
     matching: int
     here: float | None
+    dimensions_compared: int
     hits: list[Hit]
     command: str
     seconds: float

@@ -90,7 +90,7 @@ function fitted({ picture_error: error }) {
 
 const MEANINGS = {
   log_likelihood:
-    "Nearness is log q(z|x) in nats, the logarithm of the density of z under the item's own Gaussian: higher is nearer",
+    "Score is log q(z|x) in nats, the logarithm of the density of z under the item's own Gaussian: higher is better",
   kl: "Distance is the KL divergence from what you like to the item's own Gaussian, in nats: lower is nearer",
   pictures:
     "Match is log p(x|z) in nats, how likely the decoder takes the item's own picture to be: higher is better",
