@@ -238,6 +238,28 @@ class Points(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     format: Literal["png", "webp"] = "png"
 
 
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """How well the model redraws a photo, beside how well it redraws the catalog's pictures.
+
+    Attributes:
+        error: The mean squared difference of the photo, as the model sees it, from its
+            reconstruction; levels in [0, 1].
+        usual: The median of the same of a sample of the catalog's pictures.
+        limit: A photo is unlike them if its error is above this: the larger of the 99 % quantile
+            of theirs and twice their median.
+        sampled: How many pictures the sample has.
+        unlike: Whether the error is above the limit.
+        message: That it is, in words for people; null if it is not.
+    """
+
+    error: float
+    usual: float
+    limit: float
+    sampled: int
+    unlike: bool
+    message: str | None
+
+
 class Encoded(msgspec.Struct, frozen=True, kw_only=True):
     """A photo's posterior.
 
@@ -246,12 +268,16 @@ class Encoded(msgspec.Struct, frozen=True, kw_only=True):
         log_var: log sigma², n numbers.
         seen: The photo as the model sees it, a data URL.
         reconstruction: What mu decodes to, a data URL; null where the model has no decoder.
+        comparison: Whether the photo is like the catalog's pictures; null if that cannot be told.
+        why_not_compared: Why not; null if it can.
     """
 
     mu: list[float]
     log_var: list[float]
     seen: str
     reconstruction: str | None
+    comparison: Comparison | None
+    why_not_compared: str | None
 
 
 class Nearest(msgspec.Struct, frozen=True, kw_only=True):

@@ -47,12 +47,14 @@ class EncodedPhoto(NamedTuple):
         log_var: Shape (n,).
         seen: The photo as the model sees it.
         reconstruction: What mu decodes to; None where the model has no decoder.
+        error: The mean squared difference of the two, levels in [0, 1]; None likewise.
     """
 
     mu: NDArray[np.float32]
     log_var: NDArray[np.float32]
     seen: ImageFile
     reconstruction: ImageFile | None
+    error: float | None
 
 
 def check_model(table: PosteriorTable, path: str) -> None:
@@ -248,13 +250,39 @@ class TableModel:
         )
         if isinstance(pixels, ImageFailure):
             raise InputError(f"the photo cannot be encoded ({pixels.reason}): {pixels.message}")
-        mu, log_var = (part[0] for part in self._encoder.start(pixels[None])())
+        mus, log_vars = self._encoder.start(pixels[None])()
+        mu, log_var = mus[0], log_vars[0]
         if not (np.isfinite(mu).all() and np.isfinite(log_var).all()):
             raise InputError("the encoder gives a NaN or an infinite number for the photo.")
         seen = ImageFile(picture_png(pixels), "image/png")
         if self.why_not_decode is not None:
-            return EncodedPhoto(mu, log_var, seen, None)
-        return EncodedPhoto(mu, log_var, seen, self.picture([mu.tolist()], "png"))
+            return EncodedPhoto(mu, log_var, seen, None, None)
+        drawn = self.picture([mu.tolist()], "png")
+        return EncodedPhoto(mu, log_var, seen, drawn, float(self._errors(pixels[None], mus)[0]))
+
+    def redrawing_errors(self, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Return how far pictures are from what their means decode to.
+
+        Args:
+            pixels: Pictures as the model sees them, (B, H, W, C).
+
+        Returns:
+            The mean squared difference of each, levels in [0, 1], shape (B,); NaN or infinite where
+            its posterior or its reconstruction is.
+
+        Raises:
+            BundleError: As of :meth:`decode`.
+        """
+        self.load()
+        assert self._encoder is not None
+        return self._errors(pixels, self._encoder.start(pixels)()[0])
+
+    def _errors(self, pixels: NDArray[np.uint8], mu: NDArray[np.float32]) -> NDArray[np.float64]:
+        levels = self._loaded_decoder().decode_levels(mu).astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            apart = np.square(pixels / 255 - levels)
+            found: NDArray[np.float64] = apart.reshape(len(pixels), -1).mean(axis=1)
+        return found
 
     def _loaded_decoder(self) -> PictureDecoder:
         self.load()

@@ -18,6 +18,7 @@ from vaeudf.explore.loaded_table import LoadedTable
 from vaeudf.explore.map import METHODS, Map, Method, make_map
 from vaeudf.explore.model import TableModel
 from vaeudf.explore.pictures import Pictures
+from vaeudf.explore.usual_errors import UsualErrors
 from vaeudf.schema import MODEL_ID_KEY, PRECISION_KEY
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ class ServedVersion:
         self.model = model or TableModel(
             loaded.table, sources.model, trust_model=sources.trust_model
         )
+        self.usual_errors = UsualErrors(self.model, self.pictures, loaded.num_items)
         # Versions and ids do not tell a table from one that was made anew in its place.
         self.mark = secrets.token_hex(4)
         """Is in the addresses of pictures, which browsers keep for good."""
