@@ -245,8 +245,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         error: The mean squared difference of the photo, as the model sees it, from its
             reconstruction; levels in [0, 1].
         usual: The median of the same of a sample of the catalog's pictures.
-        limit: A photo is unlike them if its error is above this: the larger of the 99 % quantile
-            of theirs and twice their median.
+        limit: A photo is unlike them if its error is above this: twice the 95 % quantile of
+            theirs.
         sampled: How many pictures the sample has.
         unlike: Whether the error is above the limit.
         message: That it is, in words for people; null if it is not.

@@ -27,10 +27,9 @@ SAMPLED = 100
 """So many of the catalog's pictures are redrawn, evenly spread over the k-d order."""
 LEAST_SAMPLED = 10
 """Fewer say nothing."""
-QUANTILE, FACTOR = 0.99, 2.0
-"""A photo is unlike them if its error is above this quantile of theirs, and above so many times
-their median: new pictures of the same kind are redrawn a little worse than those of the training.
-"""
+QUANTILE, FACTOR = 0.95, 2.0
+"""A photo is unlike them if its error is above so many times this quantile of theirs: new pictures
+of the same kind are redrawn somewhat worse than those of the training."""
 # Reading waits for disks.
 _THREADS = 4
 _TOGETHER = 16
@@ -83,7 +82,7 @@ class UsualErrors:
                 f"{LEAST_SAMPLED}.",
             )
         usual = float(np.median(errors))
-        limit = max(float(np.quantile(errors, QUANTILE)), FACTOR * usual)
+        limit = FACTOR * float(np.quantile(errors, QUANTILE))
         unlike = photo.error > limit
         return Compared(
             Comparison(
