@@ -1,4 +1,4 @@
-"""Photos, two places, the basket, the command and the map, in a browser."""
+"""Two places, saved places, the command and the map, in a browser."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.support.explore_page import Opened
-from tests.support.scene import SPEC
 from tests.support.tolerances import assert_same_levels
-from vaeudf.images.decode import decode_image
 from vaeudf.query.files.read import read_queries
 from vaeudf.workflows.cli import parse
 from vaeudf.workflows.query_topk import QueryTopk
@@ -33,60 +31,6 @@ def opened(browser, url):
 def near(mu) -> object:
     """What a mean is after it was rounded to four decimals."""
     return pytest.approx(mu, abs=0.500001e-4)
-
-
-def encoded(page_shop, data: bytes) -> np.ndarray:
-    pixels = decode_image(data, SPEC)[None]
-    return page_shop.shop.bundle.encoder.encode(pixels)[0][0]
-
-
-def test_a_photo_becomes_the_query(opened, page_shop, tmp_path):
-    data = next(iter(page_shop.shop.images.values()))
-    photo = tmp_path / "photo.png"
-    photo.write_bytes(data)
-    with opened.page.expect_file_chooser() as chooser:
-        opened.button("Search by a photo …").click()
-    chooser.value.set_files(photo)
-    expect(opened.page.get_by_alt_text("the photo")).to_be_visible()
-    mu = encoded(page_shop, data)
-    assert opened.z == near(mu)
-    assert opened.hits == page_shop.items.best(opened.z, K)
-    shown = opened.pixels("#photo-shown img[alt='what its mean decodes to']")
-    assert_same_levels(shown, page_shop.shop.bundle.decode(mu[None])[0])
-    opened.set(0, 0)
-    opened.button("Back to the photo").click()
-    assert opened.z == near(mu)
-    opened.button("Put the photo away").click()
-    expect(opened.page.get_by_alt_text("the photo")).to_be_hidden()
-
-
-DROP = """([octets, type]) => {
-  const files = new DataTransfer();
-  files.items.add(new File([new Uint8Array(octets)], "dropped", { type }));
-  document.body.dispatchEvent(
-    new DragEvent("drop", { dataTransfer: files, bubbles: true, cancelable: true }));
-}"""
-
-
-@pytest.mark.slow
-def test_a_photo_is_dropped(opened, page_shop):
-    data = list(page_shop.shop.images.values())[9]
-    opened.page.evaluate(DROP, [list(data), "image/png"])
-    expect(opened.page.get_by_alt_text("the photo")).to_be_visible()
-    assert opened.z == near(encoded(page_shop, data))
-
-
-def test_what_is_no_photo_is_refused(opened):
-    alert = opened.page.get_by_role("alert")
-    opened.page.evaluate(DROP, [[1, 2, 3], "text/plain"])
-    expect(alert).to_contain_text("dropped is not a picture")
-    opened.page.evaluate(DROP, [[1, 2, 3], "image/png"])
-    expect(alert).not_to_contain_text("dropped")
-    expect(alert).to_be_visible()
-    assert opened.z == Z
-    # The browser logs answers of 400 and more by itself.
-    assert all("status of 4" in line for line in opened.logged)
-    opened.logged.clear()
 
 
 @pytest.mark.slow

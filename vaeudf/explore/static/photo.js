@@ -6,10 +6,14 @@ import { goTo } from "./motion.js";
 import { encode } from "./service.js";
 
 export class Photo {
+  /** What each photo was found to be; the state has the number of the one that is shown. */
+  #taken = [];
+
   constructor(store, table, fail) {
     Object.assign(this, { store, fail });
     if (!table.can.encode) return;
     this.shown = byId("photo-shown");
+    this.hint = byId("photo-hint");
     const input = byId("photo-file");
     byId("photo").hidden = false;
     byId("photo-pick").addEventListener("click", () => input.click());
@@ -27,24 +31,35 @@ export class Photo {
       over(event);
       if (event.dataTransfer.files.length) this.take(event.dataTransfer.files[0]);
     });
+    store.listen((state, previous) => {
+      if (state.photo !== previous.photo) this.#show();
+    });
   }
 
   async take(file) {
+    this.hint.textContent = "The model looks at the photo …";
     try {
       if (!file.type.startsWith("image/")) throw new ServiceError(`${file.name} is not a picture.`);
-      const { mu, reconstruction } = await encode(file);
-      this.#show(file, reconstruction, mu);
-      goTo(this.store, mu, { liked: [] });
+      const found = await encode(file);
+      const photo = this.#taken.push({ ...found, source: URL.createObjectURL(file) }) - 1;
+      goTo(this.store, found.mu, { liked: [], photo });
     } catch (error) {
       this.fail(error);
     }
+    this.hint.textContent = "or drop one on the page";
   }
 
-  #show(file, reconstruction, mu) {
-    URL.revokeObjectURL(this.source);
-    this.source = URL.createObjectURL(file);
-    const figure = (source, text) =>
-      el("figure", {}, el("img", { src: source, alt: text }), el("figcaption", {}, text));
+  /** Show the photo of the state, or none. */
+  #show() {
+    const photo = this.#taken[this.store.state.photo];
+    this.shown.hidden = photo === undefined;
+    if (photo === undefined) {
+      this.shown.replaceChildren();
+      return;
+    }
+    const { source, reconstruction, mu } = photo;
+    const figure = (address, text) =>
+      el("figure", {}, el("img", { src: address, alt: text }), el("figcaption", {}, text));
     const again = el(
       "button",
       { type: "button", onclick: () => goTo(this.store, mu, { liked: [] }) },
@@ -55,13 +70,12 @@ export class Photo {
       {
         type: "button",
         "aria-label": "Put the photo away",
-        onclick: () => (this.shown.hidden = true),
+        onclick: () => this.store.change({ photo: null }),
       },
       icon("close"),
     );
-    this.shown.hidden = false;
     this.shown.replaceChildren(
-      figure(this.source, "the photo"),
+      figure(source, "the photo"),
       ...(reconstruction ? [figure(reconstruction, "what its mean decodes to")] : []),
       el("div", { class: "bar" }, again, close),
     );
