@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
+from tests.support.browser import FAINT
 from tests.support.explore_page import Opened
+from tests.support.live import live
 from tests.support.scene import SPEC, png
+from tests.support.shop import folder_catalog, make_shop, publish_shop
 from tests.support.tolerances import assert_same_levels
 from vaeudf.images.decode import decode_image
 
@@ -77,6 +80,53 @@ def test_reset_puts_the_photo_away_and_undo_brings_it_back(opened, page_shop):
     assert opened.z == Z
     opened.button("Redo").click()
     expect(photo).to_have_attribute("src", source)
+
+
+@pytest.fixture(scope="module")
+def white_url(tmp_path_factory):
+    """A shop whose model makes everything nearly white, which garments on white are, too."""
+    folder = tmp_path_factory.mktemp("white")
+    shop = make_shop(folder / "made", brightness=3.0)
+    table = str(folder / "posteriors")
+    publish_shop(shop, table, "r1", catalog=folder_catalog(shop, folder / "photos"))
+    with live(table) as address:
+        yield address, list(shop.images.values())[5]
+
+
+DARK = png(np.zeros((40, 40, 3), np.uint8))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_photo_that_is_unlike_the_catalogs_is_told(browser, white_url, scheme):
+    address, own = white_url
+    with Opened(browser, address, color_scheme=scheme) as opened:
+        shown = opened.page.locator("#photo-shown")
+        said = shown.get_by_text("This picture is unlike the catalog's: the model redraws it")
+        opened.page.evaluate(DROP, [list(DARK), "image/png"])
+        expect(said).to_be_visible()
+        expect(said).to_contain_text("times as badly as is usual for them. What is found may have")
+        opened.settle()
+        assert opened.page.evaluate(FAINT) == []
+        assert opened.violations() == []
+        opened.page.evaluate(DROP, [list(own), "image/png"])
+        expect(said).to_be_hidden()
+        expect(shown).to_be_visible()
+        opened.button("Undo").click()
+        expect(said).to_be_visible()
+        assert opened.logged == []
+
+
+def test_where_photos_cannot_be_compared_the_page_says_so(opened, page_shop):
+    def alone(route):
+        reason = "0 of the catalog's pictures can be read."
+        route.fulfill(json=route.fetch().json() | {"comparison": None, "why_not_compared": reason})
+
+    opened.page.route("**/api/encode", alone)
+    photo = next(iter(page_shop.shop.images.values()))
+    opened.page.evaluate(DROP, [list(photo), "image/png"])
+    expect(opened.page.locator("#photo-shown")).to_contain_text(
+        "Whether it is like the catalog's pictures cannot be told: 0 of the catalog's pictures"
+    )
 
 
 DROP = """([octets, type]) => {

@@ -5,6 +5,23 @@ import { ServiceError } from "./latest.js";
 import { goTo } from "./motion.js";
 import { encode } from "./service.js";
 
+/** Whether the photo is like the catalog's pictures, where there is something to say of it. */
+function whatIsSaid({ comparison, why_not_compared: whyNot }) {
+  if (comparison === null)
+    return el("p", { class: "hint" }, `Whether it is like the catalog's pictures cannot be told: ${whyNot}`);
+  if (!comparison.unlike) return null;
+  const { error, usual, limit, sampled, message } = comparison;
+  const [own, theirs, most] = [error, usual, limit].map((value) => value.toPrecision(2));
+  return el(
+    "p",
+    {
+      class: "error",
+      title: `Mean squared error of its reconstruction, levels from 0 to 1: ${own}. Of ${sampled} pictures of the catalog: ${theirs} (median). Unlike them is what is above ${most}.`,
+    },
+    message,
+  );
+}
+
 export class Photo {
   /** What each photo was found to be; the state has the number of the one that is shown. */
   #taken = [];
@@ -58,6 +75,7 @@ export class Photo {
       return;
     }
     const { source, reconstruction, mu } = photo;
+    const said = whatIsSaid(photo);
     const figure = (address, text) =>
       el("figure", {}, el("img", { src: address, alt: text }), el("figcaption", {}, text));
     const again = el(
@@ -77,6 +95,7 @@ export class Photo {
     this.shown.replaceChildren(
       figure(source, "the photo"),
       ...(reconstruction ? [figure(reconstruction, "what its mean decodes to")] : []),
+      ...(said ? [said] : []),
       el("div", { class: "bar" }, again, close),
     );
   }
