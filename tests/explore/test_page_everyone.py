@@ -160,7 +160,7 @@ def test_a_table_without_model_and_pictures(browser, url):
         opened.page.route("**/api/table", bare)
         opened.page.reload()
         opened.settle()
-        expect(opened.page.locator("#no-decoder")).to_have_text(reason)
+        expect(opened.page.locator("#no-decoder")).to_have_text(reason.capitalize())
         assert opened.page.locator(".hit").count() == 24
         assert opened.page.locator(".hit img, .strip:visible").count() == 0
         expect(opened.button("Search by a photo …")).to_be_hidden()

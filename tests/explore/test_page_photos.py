@@ -118,14 +118,14 @@ def test_a_photo_that_is_unlike_the_catalogs_is_told(browser, white_url, scheme)
 
 def test_where_photos_cannot_be_compared_the_page_says_so(opened, page_shop):
     def alone(route):
-        reason = "0 of the catalog's pictures can be read."
+        reason = "catalog x is gone."
         route.fulfill(json=route.fetch().json() | {"comparison": None, "why_not_compared": reason})
 
     opened.page.route("**/api/encode", alone)
     photo = next(iter(page_shop.shop.images.values()))
     opened.page.evaluate(DROP, [list(photo), "image/png"])
     expect(opened.page.locator("#photo-shown")).to_contain_text(
-        "Whether it is like the catalog's pictures cannot be told: 0 of the catalog's pictures"
+        "Whether it is like the catalog's pictures cannot be told. Catalog x is gone"
     )
 
 
@@ -145,13 +145,31 @@ def test_a_photo_is_dropped(opened, page_shop):
     assert opened.z == near(encoded(page_shop, data))
 
 
+LARGE = """() => {
+  const files = new DataTransfer();
+  files.items.add(new File([new Uint8Array(26 * 2 ** 20)], "large.png", { type: "image/png" }));
+  document.body.dispatchEvent(
+    new DragEvent("drop", { dataTransfer: files, bubbles: true, cancelable: true }));
+}"""
+
+
 def test_what_is_no_photo_is_refused(opened):
     alert = opened.page.get_by_role("alert")
     opened.page.evaluate(DROP, [[1, 2, 3], "text/plain"])
-    expect(alert).to_contain_text("dropped is not a picture")
-    opened.page.evaluate(DROP, [[1, 2, 3], "image/png"])
-    expect(alert).not_to_contain_text("dropped")
-    expect(alert).to_be_visible()
+    expected = (
+        "Expected a picture as JPEG, PNG, WEBP, BMP, GIF or TIFF, of at most 25 MB and 50 "
+        "megapixels."
+    )
+    expect(alert).to_have_text(f"“dropped” is not a picture. {expected}")
+    for octets, found in (
+        ([1, 2, 3], "unknown bytes that begin 01 02 03"),
+        (list(b"%PDF-1.4"), "PDF"),
+        (list(b"GIF89a"), "this GIF file of 6 bytes ends too early"),
+    ):
+        opened.page.evaluate(DROP, [octets, "image/png"])
+        expect(alert).to_have_text(f"The photo cannot be read: {found}. {expected}")
+    opened.page.evaluate(LARGE)
+    expect(alert).to_have_text(f"“large.png” has 26 MB. {expected}")
     assert opened.z == Z
     # The browser logs answers of 400 and more by itself.
     assert all("status of 4" in line for line in opened.logged)

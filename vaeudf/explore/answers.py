@@ -80,6 +80,18 @@ class PictureSize(msgspec.Struct, frozen=True, kw_only=True):
     channels: int
 
 
+class PhotoLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What photos may be.
+
+    Attributes:
+        most_bytes: So large.
+        expected: All that is asked of them, in words.
+    """
+
+    most_bytes: int
+    expected: str
+
+
 class TableDescription(msgspec.Struct, frozen=True, kw_only=True):
     """What there is to ask of a table.
 
@@ -99,6 +111,7 @@ class TableDescription(msgspec.Struct, frozen=True, kw_only=True):
         can: What the service can do.
         why_not: The reasons for what it cannot, by name.
         picture: Of what z decodes to; null as long as the model is being loaded.
+        photos: What photos may be.
         tolerance: What the page starts with, in units of z.
     """
 
@@ -116,6 +129,7 @@ class TableDescription(msgspec.Struct, frozen=True, kw_only=True):
     can: Abilities
     why_not: dict[str, str]
     picture: PictureSize | None
+    photos: PhotoLimits
     tolerance: float
 
 

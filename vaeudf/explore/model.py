@@ -18,6 +18,7 @@ from vaeudf.errors import BundleError, InputError
 from vaeudf.explore.byte_cache import ByteCache
 from vaeudf.explore.pictures import ImageFile
 from vaeudf.images.decode import ImageFailure, decode_image, picture_png
+from vaeudf.images.formats import FORMAT_NAMES, kind_of
 from vaeudf.schema import MODEL_PATH_KEY, PRECISION_KEY
 from vaeudf.table.open import PosteriorTable
 
@@ -33,6 +34,11 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 """Where nothing is said, the first."""
 MOST_BYTES_OF_PHOTO = 25 * 2**20
 _MOST_PIXELS_OF_PHOTO = 50_000_000
+EXPECTED_PHOTO = (
+    f"Expected a picture as {', '.join(FORMAT_NAMES[:-1])} or {FORMAT_NAMES[-1]}, of at most "
+    f"{MOST_BYTES_OF_PHOTO // 2**20} MB and {_MOST_PIXELS_OF_PHOTO // 10**6} megapixels."
+)
+"""What photos may be, in words."""
 _BYTES_OF_PICTURES = 32 * 2**20
 # Of WebP, 0 to 100: at 90 a decoded picture's blur hides what is lost.
 _WEBP_QUALITY = 90
@@ -249,11 +255,17 @@ class TableModel:
             photo, spec, max_bytes=MOST_BYTES_OF_PHOTO, max_pixels=_MOST_PIXELS_OF_PHOTO
         )
         if isinstance(pixels, ImageFailure):
-            raise InputError(f"the photo cannot be encoded ({pixels.reason}): {pixels.message}")
+            # What else is in the message is said below, of photos.
+            unknown = pixels.reason == "unsupported_format"
+            found = kind_of(photo) if unknown else pixels.message.rstrip(".")
+            raise InputError(f"the photo cannot be read: {found}. {EXPECTED_PHOTO}")
         mus, log_vars = self._encoder.start(pixels[None])()
         mu, log_var = mus[0], log_vars[0]
         if not (np.isfinite(mu).all() and np.isfinite(log_var).all()):
-            raise InputError("the encoder gives a NaN or an infinite number for the photo.")
+            raise InputError(
+                "the encoder gives a NaN or an infinite number for the photo; "
+                "expected finite ones. Ask with another photo."
+            )
         seen = ImageFile(picture_png(pixels), "image/png")
         if self.why_not_decode is not None:
             return EncodedPhoto(mu, log_var, seen, None, None)

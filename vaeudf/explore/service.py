@@ -13,10 +13,10 @@ from typing import Protocol
 from urllib.parse import urlencode
 
 from vaeudf.errors import VaeUdfError
-from vaeudf.explore.answers import Abilities, PictureSize, TableDescription
+from vaeudf.explore.answers import Abilities, PhotoLimits, PictureSize, TableDescription
 from vaeudf.explore.loaded_table import LoadedTable
 from vaeudf.explore.map import METHODS, Map, Method, make_map
-from vaeudf.explore.model import TableModel
+from vaeudf.explore.model import EXPECTED_PHOTO, MOST_BYTES_OF_PHOTO, TableModel
 from vaeudf.explore.pictures import Pictures
 from vaeudf.explore.usual_errors import UsualErrors
 from vaeudf.schema import MODEL_ID_KEY, PRECISION_KEY
@@ -124,6 +124,7 @@ class ServedVersion:
             picture=None
             if shape is None
             else PictureSize(height=shape[0], width=shape[1], channels=shape[2]),
+            photos=PhotoLimits(most_bytes=MOST_BYTES_OF_PHOTO, expected=EXPECTED_PHOTO),
             tolerance=self._tolerance,
         )
 

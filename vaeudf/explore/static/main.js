@@ -11,7 +11,7 @@ import { Latest, ServiceError } from "./latest.js";
 import { Likes } from "./likes.js";
 import { MapPanel } from "./map.js";
 import { goTo, moving, stop } from "./motion.js";
-import { count, round } from "./numbers.js";
+import { count, round, sentence } from "./numbers.js";
 import { Options } from "./options.js";
 import { Photo } from "./photo.js";
 import { questionOf } from "./question.js";
@@ -31,7 +31,8 @@ const AGAIN_MILLISECONDS = 2000;
 const failures = new Map();
 
 function showFailures() {
-  const [message] = failures.values();
+  const [first] = failures.values();
+  const message = first && sentence(first);
   byId("error").hidden = message === undefined;
   if (byId("error").textContent !== message) byId("error").textContent = message ?? "";
 }

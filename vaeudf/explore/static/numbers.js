@@ -34,4 +34,11 @@ export function howMany(expected, matching, all) {
   return `About ${count(about)} ${among} ${about === 1 ? "is" : "are"} at this place.`;
 }
 
+/**
+ * A message of the service with a capital letter, as a sentence has it; a name that comes first, such as z,
+ * k or item_id, stays.
+ */
+export const sentence = (message) =>
+  message.replace(/^[a-z][a-z'’]+(?=[ ,;:.]|$)/, (word) => word[0].toUpperCase() + word.slice(1));
+
 export const clamp = (value, low, high) => Math.min(Math.max(value, low), high);

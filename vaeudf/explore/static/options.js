@@ -1,6 +1,7 @@
 /** How hits are chosen: how many, how precisely z is meant, how alike they may be. */
 
 import { byId, el, fill, hintFor, numberIn } from "./elements.js";
+import { sentence } from "./numbers.js";
 import { whyNotRerank } from "./question.js";
 
 const COMPARED =
@@ -134,7 +135,7 @@ function rerankField(store, table, form) {
   const label = el("label", { class: "check" }, box, " Rank by comparing pictures");
   form.append(el("div", { class: "field" }, label, means));
   return (state) => {
-    const now = table.can.rerank ? whyNotRerank(state) : table.why_not.rerank;
+    const now = table.can.rerank ? whyNotRerank(state) : sentence(table.why_not.rerank);
     box.checked = state.rerank;
     box.disabled = now !== null;
     means.textContent = now ?? COMPARED;

@@ -3,12 +3,13 @@
 import { byId, el, icon } from "./elements.js";
 import { ServiceError } from "./latest.js";
 import { goTo } from "./motion.js";
+import { round, sentence } from "./numbers.js";
 import { encode } from "./service.js";
 
 /** Whether the photo is like the catalog's pictures, where there is something to say of it. */
 function whatIsSaid({ comparison, why_not_compared: whyNot }) {
   if (comparison === null)
-    return el("p", { class: "hint" }, `Whether it is like the catalog's pictures cannot be told: ${whyNot}`);
+    return el("p", { class: "hint" }, `Whether it is like the catalog's pictures cannot be told. ${sentence(whyNot)}`);
   if (!comparison.unlike) return null;
   const { error, usual, limit, sampled, message } = comparison;
   const [own, theirs, most] = [error, usual, limit].map((value) => value.toPrecision(2));
@@ -27,7 +28,7 @@ export class Photo {
   #taken = [];
 
   constructor(store, table, fail) {
-    Object.assign(this, { store, fail });
+    Object.assign(this, { store, table, fail });
     if (!table.can.encode) return;
     this.shown = byId("photo-shown");
     this.hint = byId("photo-hint");
@@ -56,7 +57,7 @@ export class Photo {
   async take(file) {
     this.hint.textContent = "The model looks at the photo …";
     try {
-      if (!file.type.startsWith("image/")) throw new ServiceError(`${file.name} is not a picture.`);
+      this.#check(file);
       const found = await encode(file);
       const photo = this.#taken.push({ ...found, source: URL.createObjectURL(file) }) - 1;
       goTo(this.store, found.mu, { liked: [], photo });
@@ -64,6 +65,14 @@ export class Photo {
       this.fail(error);
     }
     this.hint.textContent = "or drop one on the page";
+  }
+
+  /** Refuse what the service would, before it is sent. */
+  #check({ name, type, size }) {
+    const { most_bytes: most, expected } = this.table.photos;
+    const megabytes = round(size / 2 ** 20, 1);
+    const found = type.startsWith("image/") ? size > most && `has ${megabytes} MB` : "is not a picture";
+    if (found) throw new ServiceError(`“${name}” ${found}. ${expected}`);
   }
 
   /** Show the photo of the state, or none. */
