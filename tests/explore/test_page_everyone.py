@@ -55,6 +55,35 @@ def test_a_link_with_a_wrong_condition_says_so(browser, url):
         )
 
 
+def test_a_link_that_says_something_wrong_is_told_of(browser, url):
+    hash = "#z=1,2&open=9&k=999&tolerance=-1&per=category&distinct=x&filters={&rough=1:-2"
+    with Opened(browser, url, hash) as opened:
+        said = opened.page.locator("#misread")
+        expect(said).to_have_text(
+            "In the address, z is “1,2”; expected 4 numbers with commas between. The sliders stand "
+            "at 0. "
+            "open is “9”; expected numbers of sliders, from 0 to 3. The others are left out. "
+            "rough is “1:-2”; expected a slider's number, a colon and a tolerance of at least 0. "
+            "The others are left out. "
+            "filters is “{”; expected filters on this table's columns. The others are left out. "
+            "k is “999”; expected a whole number from 1 to 200. 24 is used. "
+            "tolerance is “-1”; expected a number of at least 0. 0 is used. "
+            "per is “category”; expected a column, a colon and a whole number of at least 1. It is "
+            "left out. "
+            "distinct is “x”; expected a number above 0. It is left out."
+        )
+        assert opened.z == [0, 0, 0, 0]
+        opened.set(0, 1)
+        expect(said).to_be_hidden()
+        opened.page.evaluate("() => { location.hash = '#z=0,0,0,0&k=0'; }")
+        expect(said).to_have_text(
+            "In the address, k is “0”; expected a whole number from 1 to 200. 24 is used."
+        )
+        opened.page.evaluate("() => { location.hash = '#z=0,0,0.5,0&k=7'; }")
+        expect(said).to_be_hidden()
+        assert opened.logged == []
+
+
 @pytest.mark.slow
 def test_a_link_that_was_edited_by_hand_keeps_what_it_can(browser, url):
     filters = '{"item_id":{"values":"x"},"category":{"values":["dress"]},"price":{"low":"a"}}'

@@ -106,6 +106,12 @@ function explain({ score, hits }) {
     : "";
 }
 
+/** Say what of an address was not understood; nothing if all was. */
+function misread(notes) {
+  byId("misread").hidden = notes.length === 0;
+  byId("misread").textContent = notes.length ? `In the address, ${notes.join(" ")}` : "";
+}
+
 function renewed(version) {
   byId("renewed").hidden = false;
   byId("renewed").replaceChildren(
@@ -115,7 +121,9 @@ function renewed(version) {
 }
 
 function start(table) {
-  const store = new Store(Object.freeze(fromAddress(location.hash, table)));
+  const { state, notes } = fromAddress(location.hash, table);
+  const store = new Store(Object.freeze(state));
+  misread(notes);
   introduce(table);
   new Intro(table);
 
@@ -218,13 +226,16 @@ function start(table) {
     ask();
     if (done) {
       once(null);
+      misread([]);
       remember();
     }
     steps();
   });
   addEventListener("hashchange", () => {
     stop();
-    store.change(fromAddress(location.hash, table));
+    const link = fromAddress(location.hash, table);
+    store.change(link.state);
+    misread(link.notes);
   });
 
   byId("undo").addEventListener("click", () => (stop(), store.undo()));

@@ -15,6 +15,9 @@ export function number(value, decimals = 2) {
   return round(value, decimals).toFixed(decimals).replace("-", "−");
 }
 
+/** A number as it was typed, with a true minus sign. */
+export const plain = (value) => String(value).replaceAll("-", "−");
+
 /**
  * An expected number of items in words: whole numbers, of two significant digits.
  * @param {number} expected how many are at a place
