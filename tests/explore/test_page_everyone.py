@@ -19,7 +19,7 @@ def test_everybody_can_use_it(browser, url, size, scheme):
     with Opened(browser, url, "#z=0.5,-0.3,0.2,0.1&open=1&rough=2:0.5&lock=3", **options) as opened:
         page = opened.page
         opened.hits  # noqa: B018 - all is there
-        opened.button("Add to basket").click()
+        opened.button("Save this place").click()
         opened.button("Set A").click()
         page.locator("#narrow > summary").click()
         page.locator(".hit").first.get_by_role("button", name="Why").press("Enter")
@@ -114,7 +114,7 @@ def test_everything_is_reached_by_keyboard(browser, url):
                 "Value of z1",
                 "Lock z2: it stays where it is",
             ),
-            *("Search by a photo …", "Set A", "Copy as command", "Add to basket"),
+            *("Search by a photo …", "Set A", "Copy as command", "Save this place"),
             "Filters and options",
             f"Go to {opened.hits[3]}",
             f"Like {opened.hits[3]}",

@@ -141,10 +141,10 @@ def test_of_variety_and_hidden_copies_there_is_one(opened):
     expect(box).not_to_be_checked()
 
 
-def test_the_baskets_command_compares_pictures_where_every_place_has_one(opened):
+def test_the_command_for_saved_places_compares_pictures_where_every_place_has_one(opened):
     lines = opened.page.evaluate(
         """async () => {
-          const { commandFor } = await import("/static/basket.js");
+          const { commandFor } = await import("/static/saved_places.js");
           const state = { k: 2, filters: {}, sql: "", per: null, distinct: 0.5, rerank: true };
           const table = { table: "t", version: 3, pinned: true };
           return [[1, 2], [1, null]].map((z) => commandFor(table, state, [{ z }]));
@@ -155,14 +155,14 @@ def test_the_baskets_command_compares_pictures_where_every_place_has_one(opened)
     assert lines == [f"{start}--rerank=picture {end}", f"{start}{end}"]
 
 
-def test_the_basket_is_a_file_for_query_topk(opened, page_shop, tmp_path):
+def test_saved_places_are_a_file_for_query_topk(opened, page_shop, tmp_path):
     page = opened.page
-    opened.button("Add to basket").click()
+    opened.button("Save this place").click()
     opened.button("Any z1: every value will do").click()
     opened.button("About z0: it may be a little off").click()
-    opened.button("Add to basket").click()
+    opened.button("Save this place").click()
     opened.set(3, -1)
-    opened.button("Add to basket").click()
+    opened.button("Save this place").click()
     name = page.get_by_label("Name in the file").nth(1)
     name.fill('a "b", c')
     name.press("Tab")
@@ -181,7 +181,7 @@ def test_the_basket_is_a_file_for_query_topk(opened, page_shop, tmp_path):
     assert list(latents.ids) == ["place-1", 'a "b", c']
     np.testing.assert_array_equal(latents.z, [Z, [Z[0], np.nan, Z[2], Z[3]]])
     np.testing.assert_array_equal(latents.tolerance, [[0, 0, 0, 0], [0.5, 0, 0, 0]])
-    words = shlex.split(page.locator("#basket pre").inner_text())
+    words = shlex.split(page.locator("#saved pre").inner_text())
     assert words[:4] == ["vaeudf", "query_topk", "--table", page_shop.table]
     assert words[words.index("--queries") + 1] == "queries.csv"
     assert words[4:] == [
@@ -189,14 +189,14 @@ def test_the_basket_is_a_file_for_query_topk(opened, page_shop, tmp_path):
     ]
     page.reload()
     opened.settle()
-    page.locator("#basket li").nth(1).get_by_role("button", name="Open").click()
+    page.locator("#saved li").nth(1).get_by_role("button", name="Open").click()
     opened.settle()
     assert opened.hits == page_shop.items.best([Z[0], None, Z[2], Z[3]], K, [0.5, 0, 0, 0])
-    page.locator("#basket li").nth(0).get_by_role("button", name="Open").click()
+    page.locator("#saved li").nth(0).get_by_role("button", name="Open").click()
     assert opened.hits == page_shop.items.best(Z, K)
     opened.button("Remove place-1").click()
-    page.locator("#basket li").get_by_role("button", name="Remove").click()
-    expect(page.locator("#basket")).to_be_hidden()
+    page.locator("#saved li").get_by_role("button", name="Remove").click()
+    expect(page.locator("#saved")).to_be_hidden()
     with open(file, newline="") as lines:
         assert next(csv.reader(lines))[:5] == ["query_id", "z0", "z1", "z2", "z3"]
 

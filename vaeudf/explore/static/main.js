@@ -1,7 +1,6 @@
 /** Puts the page together: the table, the state, the question, the answer. */
 
 import { fromAddress, toAddress } from "./address.js";
-import { Basket } from "./basket.js";
 import { Command } from "./command.js";
 import { byId, el } from "./elements.js";
 import { Filters } from "./filters.js";
@@ -15,6 +14,7 @@ import { count, round, sentence } from "./numbers.js";
 import { Options } from "./options.js";
 import { Photo } from "./photo.js";
 import { questionOf } from "./question.js";
+import { SavedPlaces } from "./saved_places.js";
 import { getTable, search } from "./service.js";
 import { Sliders } from "./sliders.js";
 import { Stage } from "./stage.js";
@@ -150,7 +150,7 @@ function start(table) {
   const map = new MapPanel(store, table, once);
   const command = new Command();
   new Options(store, table);
-  new Basket(store, table);
+  new SavedPlaces(store, table);
   new Photo(store, table, once);
   new Walk(store, table, once);
   const hits = new Hits(store, table, {
