@@ -1,4 +1,4 @@
-"""Two places, saved places, the command and the map, in a browser."""
+"""Two places, saved places and the command, in a browser."""
 
 from __future__ import annotations
 
@@ -199,62 +199,3 @@ def test_saved_places_are_a_file_for_query_topk(opened, page_shop, tmp_path):
     expect(page.locator("#saved")).to_be_hidden()
     with open(file, newline="") as lines:
         assert next(csv.reader(lines))[:5] == ["query_id", "z0", "z1", "z2", "z3"]
-
-
-def places_of(page_shop) -> tuple[np.ndarray, np.ndarray]:
-    """Where the items are along their first two components: from 0 to 1, and in units of z."""
-    mu = page_shop.items.mu.astype(float)
-    centred = mu - mu.mean(axis=0)
-    axes = np.linalg.svd(centred, full_matrices=False)[2][:2]
-    largest = axes[np.arange(2), np.abs(axes).argmax(axis=1)]
-    axes *= np.sign(largest)[:, None]
-    places = centred @ axes.T
-    return (places - places.min(axis=0)) / np.ptp(places, axis=0), places
-
-
-def test_the_map(opened, page_shop):
-    page, items = opened.page, page_shop.items
-    page.locator("#map").scroll_into_view_if_needed()
-    place = page.get_by_role("application")
-    expect(page.locator("#legend li")).to_have_count(len(set(items.column("category"))))
-    box = place.bounding_box()
-    places = places_of(page_shop)[0]
-    # A point that stands alone.
-    apart = np.linalg.norm(places[:, None] - places[None], axis=2)
-    np.fill_diagonal(apart, np.inf)
-    row = int(apart.min(axis=1).argmax())
-    x, y = (
-        0.5
-        + (places[row] - 0.5)
-        * (np.array([box["width"], box["height"]]) - 16)
-        / [
-            box["width"],
-            box["height"],
-        ]
-    ) * [box["width"], box["height"]]
-    at = {"x": float(x), "y": float(box["height"] - y)}
-    place.hover(position=at)
-    expect(page.locator(".tip")).to_contain_text(str(items.ids[row]))
-    place.click(position=at)
-    expect(page.locator("#slider-z-0")).to_have_value(str(round(float(items.mu[row][0]), 4)))
-    assert opened.z == near(items.mu[row])
-    assert opened.hits == items.best(opened.z, K)
-    # By keyboard: the item nearest to a step up and two to the right of the middle.
-    place.focus()
-    for key in ("ArrowUp", "ArrowRight", "ArrowRight"):
-        page.keyboard.press(key)
-    page.keyboard.press("Enter")
-    span = np.ptp(places_of(page_shop)[1], axis=0)
-    nearest = int(np.square((places - [0.54, 0.52]) * span).sum(axis=1).argmin())
-    expect(page.locator("#slider-z-0")).to_have_value(str(round(float(items.mu[nearest][0]), 4)))
-    assert opened.z == near(items.mu[nearest])
-    before = page.evaluate(PAINTED)
-    page.get_by_label("Colour by").select_option("new")
-    expect(page.locator("#legend li")).to_have_count(2)
-    assert page.evaluate(PAINTED) != before
-    page.get_by_label("Colour by").select_option("price")
-    cheapest = min(items.column("price"))
-    expect(page.locator("#legend li").first).to_have_text(f"from {cheapest:g}")
-
-
-PAINTED = "() => document.querySelector('#map-place canvas').toDataURL()"
