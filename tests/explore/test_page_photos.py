@@ -1,4 +1,4 @@
-"""Photos as queries, in a browser: what is found of them, and what is said of those that will not do."""
+"""Photos as queries, in a browser: what is found of them, and what is said of the others."""
 
 from __future__ import annotations
 
@@ -174,5 +174,3 @@ def test_what_is_no_photo_is_refused(opened):
     # The browser logs answers of 400 and more by itself.
     assert all("status of 4" in line for line in opened.logged)
     opened.logged.clear()
-
-

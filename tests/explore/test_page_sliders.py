@@ -66,8 +66,8 @@ def test_what_is_typed_wrongly_is_told_beside_the_field(opened):
     said, field = row.locator(".correction"), opened.page.get_by_label("Value of z2")
     expect(said).to_be_hidden()
     for typed, used, text in (
-        ("99", 5, "99 is beyond the ends of this slider, −5 and 5. 5 is used."),
-        ("-7.5", -5, "−7.5 is beyond the ends of this slider, −5 and 5. −5 is used."),
+        ("99", 5, "99 is beyond the ends of this slider (−5 and 5): 5 is used."),
+        ("-7.5", -5, "−7.5 is beyond the ends of this slider (−5 and 5): −5 is used."),
         ("", -5, "That is not a number: expected a number. −5 stays."),
     ):
         field.fill(typed)

@@ -115,8 +115,9 @@ class UsualErrors:
             self._model.redrawing_errors(np.stack(found[at : at + _TOGETHER]))
             for at in range(0, len(found), _TOGETHER)
         ]
-        errors = np.concatenate([np.empty(0), *parts])
-        return errors[np.isfinite(errors)]
+        errors: NDArray[np.float64] = np.concatenate([np.empty(0), *parts])
+        finite: NDArray[np.float64] = errors[np.isfinite(errors)]
+        return finite
 
 
 def _message(error: float, usual: float) -> str:

@@ -87,8 +87,9 @@ def test_pictures_that_cannot_be_read_do_not_count(served, white_shop, white_tab
         (photos / item_id).unlink()
     found = encode(served(white_table, Sources(catalog=str(photos))), DARK)
     assert found["comparison"] is None
-    assert "of the catalog's pictures can be read, and expected were at least 10." in (
-        found["why_not_compared"]
+    assert (
+        "of the catalog's pictures can be read, and expected were at least 10."
+        in (found["why_not_compared"])
     )
 
 

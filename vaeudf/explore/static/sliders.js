@@ -99,7 +99,7 @@ class Row {
       if (used !== typed)
         this.correct(() =>
           this.correction.say(
-            `${plain(typed)} is beyond the ends of this slider, ${plain(-far)} and ${plain(far)}. ${plain(used)} is used.`,
+            `${plain(typed)} is beyond the ends of this slider (${plain(-far)} and ${plain(far)}): ${plain(used)} is used.`,
           ),
         );
     }
