@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.support.browser import FAINT
+from tests.support.cases import each_value_once
 from tests.support.explore_page import Opened, check_nearness
 
 FAR = "#z=3.9,3.9,3.9,3.9"
@@ -106,8 +107,7 @@ def test_why_a_hit_is_there_begins_with_where_it_differs(opened, page_shop):
     expect(opened.hit(best).locator(".why > p")).to_have_text(text)
 
 
-@pytest.mark.parametrize("tolerance", [0, 3])
-@pytest.mark.parametrize("open_", [None, 1])
+@each_value_once(("tolerance", [0, 3]), ("open_", [None, 1]))
 def test_each_hit_says_how_near_it_is(browser, url, page_shop, tolerance, open_):
     z = [0.8, 0.2, -0.4, 0.1]
     hash = f"#z={','.join(map(str, z))}&k=60&tolerance={tolerance}"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import numpy as np
 import pytest
 import torch
@@ -100,12 +98,10 @@ def test_without_pictures_a_photo_is_encoded_and_not_compared(served, white_tabl
     assert found["why_not_compared"].startswith("catalog /nowhere/photos does not exist any more")
 
 
-def test_the_catalog_is_read_once(served, white_shop, white_table, tmp_path):
-    photos = tmp_path / "photos"
-    folder_catalog(white_shop, photos)
-    client = served(white_table, Sources(catalog=str(photos)))
+def test_the_catalogs_pictures_are_redrawn_once(served, white_table, monkeypatch):
+    client = served(white_table)
     first = encode(client, DARK)
-    shutil.rmtree(photos)
+    monkeypatch.setattr(client.service.current().pictures, "pixels", None)
     assert encode(client, DARK) == first
 
 

@@ -73,6 +73,8 @@ export class MapPanel {
     );
     this.place.addEventListener("pointermove", (event) => this.#hover(event));
     this.place.addEventListener("pointerleave", () => this.#leave());
+    // Not all browsers say with a click what it was made with.
+    this.place.addEventListener("pointerdown", ({ pointerType }) => (this.pointer = pointerType));
     this.place.addEventListener("click", (event) => this.#click(event));
     this.place.addEventListener("keydown", (event) => this.#key(event));
     this.place.addEventListener("blur", () => this.#leave());
@@ -305,7 +307,7 @@ export class MapPanel {
   #click(event) {
     clearTimeout(this.#timer);
     const { point, apart } = this.#under(event);
-    const touched = event.pointerType === "touch";
+    const touched = this.pointer === "touch";
     if (touched && apart > FINGER) {
       this.#leave();
       byId("map-said").textContent = "There is no item within a finger's width. Tap nearer to a point.";
