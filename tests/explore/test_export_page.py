@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.support.blends import blend_scores
-from tests.support.explore_page import Opened
+from tests.support.explore_page import Opened, check_nearness
 from vaeudf.errors import InputError
 from vaeudf.explore.export_page import MOST_ITEMS, check_exportable
 from vaeudf.explore.fitted_decoder import fit_decoder
@@ -63,6 +63,12 @@ def test_hits_are_those_of_the_definition(opened, page_shop):
         *("vaeudf", "query_topk", "--table", page_shop.table, "--z=0.5,*,-0.75,0.1", "--version=1"),
         *("--k=24", "--tolerance=0.5,0,0,0"),
     ]
+
+
+def test_hits_say_how_near_they_are(opened, page_shop):
+    check_nearness(opened, page_shop, Z, 0, None)
+    opened.row(1).get_by_role("button", name="every value will do").click()
+    check_nearness(opened, page_shop, Z, 0, 1)
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ def test_everybody_can_use_it(browser, url, size, scheme):
     with Opened(browser, url, "#z=0.5,-0.3,0.2,0.1&open=1&rough=2:0.5&lock=3", **options) as opened:
         page = opened.page
         opened.hits  # noqa: B018 - all is there
-        opened.button("Add to basket").click()
+        opened.button("Save this place").click()
         opened.button("Set A").click()
         page.locator("#narrow > summary").click()
         page.locator(".hit").first.get_by_role("button", name="Why").press("Enter")
@@ -55,6 +55,35 @@ def test_a_link_with_a_wrong_condition_says_so(browser, url):
         )
 
 
+def test_a_link_that_says_something_wrong_is_told_of(browser, url):
+    hash = "#z=1,2&open=9&k=999&tolerance=-1&per=category&distinct=x&filters={&rough=1:-2"
+    with Opened(browser, url, hash) as opened:
+        said = opened.page.locator("#misread")
+        expect(said).to_have_text(
+            "In the address, z is “1,2”; expected 4 numbers with commas between. The sliders stand "
+            "at 0. "
+            "open is “9”; expected numbers of sliders, from 0 to 3. The others are left out. "
+            "rough is “1:-2”; expected a slider's number, a colon and a tolerance of at least 0. "
+            "The others are left out. "
+            "filters is “{”; expected filters on this table's columns. The others are left out. "
+            "k is “999”; expected a whole number from 1 to 200. 24 is used. "
+            "tolerance is “-1”; expected a number of at least 0. 0 is used. "
+            "per is “category”; expected a column, a colon and a whole number of at least 1. It is "
+            "left out. "
+            "distinct is “x”; expected a number above 0. It is left out."
+        )
+        assert opened.z == [0, 0, 0, 0]
+        opened.set(0, 1)
+        expect(said).to_be_hidden()
+        opened.page.evaluate("() => { location.hash = '#z=0,0,0,0&k=0'; }")
+        expect(said).to_have_text(
+            "In the address, k is “0”; expected a whole number from 1 to 200. 24 is used."
+        )
+        opened.page.evaluate("() => { location.hash = '#z=0,0,0.5,0&k=7'; }")
+        expect(said).to_be_hidden()
+        assert opened.logged == []
+
+
 @pytest.mark.slow
 def test_a_link_that_was_edited_by_hand_keeps_what_it_can(browser, url):
     filters = '{"item_id":{"values":"x"},"category":{"values":["dress"]},"price":{"low":"a"}}'
@@ -85,7 +114,7 @@ def test_everything_is_reached_by_keyboard(browser, url):
                 "Value of z1",
                 "Lock z2: it stays where it is",
             ),
-            *("Search by a photo …", "Set A", "Copy as command", "Add to basket"),
+            *("Search by a photo …", "Set A", "Copy as command", "Save this place"),
             "Filters and options",
             f"Go to {opened.hits[3]}",
             f"Like {opened.hits[3]}",
@@ -160,7 +189,7 @@ def test_a_table_without_model_and_pictures(browser, url):
         opened.page.route("**/api/table", bare)
         opened.page.reload()
         opened.settle()
-        expect(opened.page.locator("#no-decoder")).to_have_text(reason)
+        expect(opened.page.locator("#no-decoder")).to_have_text(reason.capitalize())
         assert opened.page.locator(".hit").count() == 24
         assert opened.page.locator(".hit img, .strip:visible").count() == 0
         expect(opened.button("Search by a photo …")).to_be_hidden()

@@ -1,4 +1,4 @@
-"""Photos, two places, the basket, the command and the map, in a browser."""
+"""Two places, saved places and the command, in a browser."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.support.explore_page import Opened
-from tests.support.scene import SPEC
 from tests.support.tolerances import assert_same_levels
-from vaeudf.images.decode import decode_image
 from vaeudf.query.files.read import read_queries
 from vaeudf.workflows.cli import parse
 from vaeudf.workflows.query_topk import QueryTopk
@@ -33,60 +31,6 @@ def opened(browser, url):
 def near(mu) -> object:
     """What a mean is after it was rounded to four decimals."""
     return pytest.approx(mu, abs=0.500001e-4)
-
-
-def encoded(page_shop, data: bytes) -> np.ndarray:
-    pixels = decode_image(data, SPEC)[None]
-    return page_shop.shop.bundle.encoder.encode(pixels)[0][0]
-
-
-def test_a_photo_becomes_the_query(opened, page_shop, tmp_path):
-    data = next(iter(page_shop.shop.images.values()))
-    photo = tmp_path / "photo.png"
-    photo.write_bytes(data)
-    with opened.page.expect_file_chooser() as chooser:
-        opened.button("Search by a photo …").click()
-    chooser.value.set_files(photo)
-    expect(opened.page.get_by_alt_text("the photo")).to_be_visible()
-    mu = encoded(page_shop, data)
-    assert opened.z == near(mu)
-    assert opened.hits == page_shop.items.best(opened.z, K)
-    shown = opened.pixels("#photo-shown img[alt='what its mean decodes to']")
-    assert_same_levels(shown, page_shop.shop.bundle.decode(mu[None])[0])
-    opened.set(0, 0)
-    opened.button("Back to the photo").click()
-    assert opened.z == near(mu)
-    opened.button("Put the photo away").click()
-    expect(opened.page.get_by_alt_text("the photo")).to_be_hidden()
-
-
-DROP = """([octets, type]) => {
-  const files = new DataTransfer();
-  files.items.add(new File([new Uint8Array(octets)], "dropped", { type }));
-  document.body.dispatchEvent(
-    new DragEvent("drop", { dataTransfer: files, bubbles: true, cancelable: true }));
-}"""
-
-
-@pytest.mark.slow
-def test_a_photo_is_dropped(opened, page_shop):
-    data = list(page_shop.shop.images.values())[9]
-    opened.page.evaluate(DROP, [list(data), "image/png"])
-    expect(opened.page.get_by_alt_text("the photo")).to_be_visible()
-    assert opened.z == near(encoded(page_shop, data))
-
-
-def test_what_is_no_photo_is_refused(opened):
-    alert = opened.page.get_by_role("alert")
-    opened.page.evaluate(DROP, [[1, 2, 3], "text/plain"])
-    expect(alert).to_contain_text("dropped is not a picture")
-    opened.page.evaluate(DROP, [[1, 2, 3], "image/png"])
-    expect(alert).not_to_contain_text("dropped")
-    expect(alert).to_be_visible()
-    assert opened.z == Z
-    # The browser logs answers of 400 and more by itself.
-    assert all("status of 4" in line for line in opened.logged)
-    opened.logged.clear()
 
 
 @pytest.mark.slow
@@ -197,10 +141,10 @@ def test_of_variety_and_hidden_copies_there_is_one(opened):
     expect(box).not_to_be_checked()
 
 
-def test_the_baskets_command_compares_pictures_where_every_place_has_one(opened):
+def test_the_command_for_saved_places_compares_pictures_where_every_place_has_one(opened):
     lines = opened.page.evaluate(
         """async () => {
-          const { commandFor } = await import("/static/basket.js");
+          const { commandFor } = await import("/static/saved_places.js");
           const state = { k: 2, filters: {}, sql: "", per: null, distinct: 0.5, rerank: true };
           const table = { table: "t", version: 3, pinned: true };
           return [[1, 2], [1, null]].map((z) => commandFor(table, state, [{ z }]));
@@ -211,14 +155,14 @@ def test_the_baskets_command_compares_pictures_where_every_place_has_one(opened)
     assert lines == [f"{start}--rerank=picture {end}", f"{start}{end}"]
 
 
-def test_the_basket_is_a_file_for_query_topk(opened, page_shop, tmp_path):
+def test_saved_places_are_a_file_for_query_topk(opened, page_shop, tmp_path):
     page = opened.page
-    opened.button("Add to basket").click()
+    opened.button("Save this place").click()
     opened.button("Any z1: every value will do").click()
     opened.button("About z0: it may be a little off").click()
-    opened.button("Add to basket").click()
+    opened.button("Save this place").click()
     opened.set(3, -1)
-    opened.button("Add to basket").click()
+    opened.button("Save this place").click()
     name = page.get_by_label("Name in the file").nth(1)
     name.fill('a "b", c')
     name.press("Tab")
@@ -237,7 +181,7 @@ def test_the_basket_is_a_file_for_query_topk(opened, page_shop, tmp_path):
     assert list(latents.ids) == ["place-1", 'a "b", c']
     np.testing.assert_array_equal(latents.z, [Z, [Z[0], np.nan, Z[2], Z[3]]])
     np.testing.assert_array_equal(latents.tolerance, [[0, 0, 0, 0], [0.5, 0, 0, 0]])
-    words = shlex.split(page.locator("#basket pre").inner_text())
+    words = shlex.split(page.locator("#saved pre").inner_text())
     assert words[:4] == ["vaeudf", "query_topk", "--table", page_shop.table]
     assert words[words.index("--queries") + 1] == "queries.csv"
     assert words[4:] == [
@@ -245,72 +189,13 @@ def test_the_basket_is_a_file_for_query_topk(opened, page_shop, tmp_path):
     ]
     page.reload()
     opened.settle()
-    page.locator("#basket li").nth(1).get_by_role("button", name="Open").click()
+    page.locator("#saved li").nth(1).get_by_role("button", name="Open").click()
     opened.settle()
     assert opened.hits == page_shop.items.best([Z[0], None, Z[2], Z[3]], K, [0.5, 0, 0, 0])
-    page.locator("#basket li").nth(0).get_by_role("button", name="Open").click()
+    page.locator("#saved li").nth(0).get_by_role("button", name="Open").click()
     assert opened.hits == page_shop.items.best(Z, K)
     opened.button("Remove place-1").click()
-    page.locator("#basket li").get_by_role("button", name="Remove").click()
-    expect(page.locator("#basket")).to_be_hidden()
+    page.locator("#saved li").get_by_role("button", name="Remove").click()
+    expect(page.locator("#saved")).to_be_hidden()
     with open(file, newline="") as lines:
         assert next(csv.reader(lines))[:5] == ["query_id", "z0", "z1", "z2", "z3"]
-
-
-def places_of(page_shop) -> tuple[np.ndarray, np.ndarray]:
-    """Where the items are along their first two components: from 0 to 1, and in units of z."""
-    mu = page_shop.items.mu.astype(float)
-    centred = mu - mu.mean(axis=0)
-    axes = np.linalg.svd(centred, full_matrices=False)[2][:2]
-    largest = axes[np.arange(2), np.abs(axes).argmax(axis=1)]
-    axes *= np.sign(largest)[:, None]
-    places = centred @ axes.T
-    return (places - places.min(axis=0)) / np.ptp(places, axis=0), places
-
-
-def test_the_map(opened, page_shop):
-    page, items = opened.page, page_shop.items
-    page.locator("#map").scroll_into_view_if_needed()
-    place = page.get_by_role("application")
-    expect(page.locator("#legend li")).to_have_count(len(set(items.column("category"))))
-    box = place.bounding_box()
-    places = places_of(page_shop)[0]
-    # A point that stands alone.
-    apart = np.linalg.norm(places[:, None] - places[None], axis=2)
-    np.fill_diagonal(apart, np.inf)
-    row = int(apart.min(axis=1).argmax())
-    x, y = (
-        0.5
-        + (places[row] - 0.5)
-        * (np.array([box["width"], box["height"]]) - 16)
-        / [
-            box["width"],
-            box["height"],
-        ]
-    ) * [box["width"], box["height"]]
-    at = {"x": float(x), "y": float(box["height"] - y)}
-    place.hover(position=at)
-    expect(page.locator(".tip")).to_contain_text(str(items.ids[row]))
-    place.click(position=at)
-    expect(page.locator("#slider-z-0")).to_have_value(str(round(float(items.mu[row][0]), 4)))
-    assert opened.z == near(items.mu[row])
-    assert opened.hits == items.best(opened.z, K)
-    # By keyboard: the item nearest to a step up and two to the right of the middle.
-    place.focus()
-    for key in ("ArrowUp", "ArrowRight", "ArrowRight"):
-        page.keyboard.press(key)
-    page.keyboard.press("Enter")
-    span = np.ptp(places_of(page_shop)[1], axis=0)
-    nearest = int(np.square((places - [0.54, 0.52]) * span).sum(axis=1).argmin())
-    expect(page.locator("#slider-z-0")).to_have_value(str(round(float(items.mu[nearest][0]), 4)))
-    assert opened.z == near(items.mu[nearest])
-    before = page.evaluate(PAINTED)
-    page.get_by_label("Colour by").select_option("new")
-    expect(page.locator("#legend li")).to_have_count(2)
-    assert page.evaluate(PAINTED) != before
-    page.get_by_label("Colour by").select_option("price")
-    cheapest = min(items.column("price"))
-    expect(page.locator("#legend li").first).to_have_text(f"from {cheapest:g}")
-
-
-PAINTED = "() => document.querySelector('#map-place canvas').toDataURL()"

@@ -61,6 +61,58 @@ def test_a_typed_value_may_lie_beyond_the_travel(opened, page_shop):
     assert opened.z[2] <= 10, "beyond what any slider reaches"
 
 
+def test_what_is_typed_wrongly_is_told_beside_the_field(opened):
+    row = opened.row(2)
+    said, field = row.locator(".correction"), opened.page.get_by_label("Value of z2")
+    expect(said).to_be_hidden()
+    for typed, used, text in (
+        ("99", 5, "99 is beyond the ends of this slider (−5 and 5): 5 is used."),
+        ("-7.5", -5, "−7.5 is beyond the ends of this slider (−5 and 5): −5 is used."),
+        ("", -5, "That is not a number: expected a number. −5 stays."),
+    ):
+        field.fill(typed)
+        field.press("Enter")
+        expect(said).to_have_text(text)
+        expect(field).to_have_value(str(used))
+        assert opened.z == [0, 0, used, 0]
+    # It is said of this slider, and until another value is chosen.
+    opened.set(1, 1)
+    expect(said).to_be_visible()
+    expect(opened.row(1).locator(".correction")).to_be_hidden()
+    opened.set(2, 4.5)
+    expect(said).to_be_hidden()
+    opened.button("About z2: it may be a little off").click()
+    tolerance = opened.page.get_by_label("Tolerance of z2")
+    tolerance.fill("-1")
+    tolerance.press("Enter")
+    expect(said).to_have_text("−1 will not do: expected a number of at least 0. 0.5 stays.")
+    expect(tolerance).to_have_value("0.5")
+    tolerance.fill("0.7")
+    tolerance.press("Enter")
+    expect(said).to_be_hidden()
+    assert opened.address["rough"] == ["2:0.7"]
+
+
+def test_wrong_options_are_told_beside_the_field(opened):
+    page = opened.page
+    page.locator("#narrow > summary").click()
+    for name, typed, text in (
+        ("Items to show", "999", "999 will not do: expected a whole number from 1 to 200. 24"),
+        ("Items to show", "2.5", "2.5 will not do: expected a whole number from 1 to 200. 24"),
+        ("Tolerance", "-1", "−1 will not do: expected a number of at least 0. 0 stays."),
+    ):
+        field = page.get_by_label(name, exact=True)
+        said = page.locator(".field", has=field).locator(".correction")
+        field.fill(typed)
+        field.press("Enter")
+        expect(said).to_contain_text(text)
+        field.fill("3")
+        field.press("Enter")
+        expect(said).to_be_hidden()
+        opened.button("Undo").click()
+    assert len(opened.hits) == K
+
+
 @pytest.mark.slow
 def test_further_widens_the_travel(opened):
     before = float(opened.slider(0).get_attribute("max"))

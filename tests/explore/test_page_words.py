@@ -9,7 +9,8 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.support.browser import FAINT
-from tests.support.explore_page import Opened
+from tests.support.cases import each_value_once
+from tests.support.explore_page import Opened, check_nearness
 
 FAR = "#z=3.9,3.9,3.9,3.9"
 
@@ -106,6 +107,35 @@ def test_why_a_hit_is_there_begins_with_where_it_differs(opened, page_shop):
     expect(opened.hit(best).locator(".why > p")).to_have_text(text)
 
 
+@each_value_once(("tolerance", [0, 3]), ("open_", [None, 1]))
+def test_each_hit_says_how_near_it_is(browser, url, page_shop, tolerance, open_):
+    z = [0.8, 0.2, -0.4, 0.1]
+    hash = f"#z={','.join(map(str, z))}&k=60&tolerance={tolerance}"
+    with Opened(browser, url, hash + ("" if open_ is None else f"&open={open_}")) as opened:
+        check_nearness(opened, page_shop, z, tolerance, open_)
+        expect(opened.page.locator(".hit .nearness").first).to_be_visible()
+
+
+def test_words_for_distances(opened):
+    found = opened.page.evaluate(
+        """async (distances) => {
+          const { nearnessWord } = await import("/static/nearness.js");
+          return distances.map(nearnessWord);
+        }""",
+        [0, 1, 1.01, 2, 2.01, 4, 4.01, 1e300],
+    )
+    words = ("very near", "near", "far", "very far")
+    assert found == [word for word in words for _ in range(2)]
+
+
+def test_what_is_liked_is_told_with_how_near_too(opened, page_shop):
+    first = opened.hits[0]
+    opened.button(f"Like {first}").click()
+    opened.settle()
+    mu = page_shop.items.mu[page_shop.items.row(first)]
+    check_nearness(opened, page_shop, mu, 0, None)
+
+
 def test_without_any_closed_slider_the_page_says_what_to_do(opened):
     opened.settle()
     for place in range(4):
@@ -124,7 +154,7 @@ def test_dislikes_are_told_in_the_words_of_the_number(opened):
     tray = opened.page.locator("#likes")
     expect(tray).to_contain_text("most like the sliders, away from those struck out")
     score = opened.page.locator(".hit .score").first
-    expect(score).to_have_attribute("data-name", "nearness less dislikes")
+    expect(score).to_have_attribute("data-name", "score less dislikes")
     opened.button(f"Like {first}").click()
     expect(tray).to_contain_text("most like these, away from those struck out; the sliders stand")
     expect(score).to_have_attribute("data-name", "distance less dislikes")
@@ -212,10 +242,10 @@ def test_a_number_below_an_item_has_a_name(opened):
     name = "element => getComputedStyle(element, '::before').content"
     score = opened.page.locator(".hit .score").first
     opened.settle()
-    assert score.evaluate(name) == '"nearness "'
+    assert score.evaluate(name) == '"score "'
     opened.page.locator(".hit .go").first.hover()
-    expect(opened.page.locator(".why > div").first).to_contain_text("nearness")
-    expect(opened.page.locator("#meaning")).to_contain_text("Nearness is log q(z|x) in nats")
+    expect(opened.page.locator(".why > div").first).to_contain_text("score")
+    expect(opened.page.locator("#meaning")).to_contain_text("Score is log q(z|x) in nats")
     opened.button(f"Like {opened.hits[0]}").click()
     opened.settle()
     assert score.evaluate(name) == '"distance "'

@@ -14,8 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
+from scipy.stats import chi2
 
 from tests.support.oracles import log_density_by_torch
+from tests.support.tolerances import near_float64
 from vaeudf.table.open import open_table
 
 AXE = Path(__file__).parent / "axe" / "axe.min.js"
@@ -81,6 +83,45 @@ def read_items(table: str) -> Items:
         np.array(rows["item_id"].to_pylist()),
         *(np.array(rows[name].to_pylist(), np.float32) for name in ("mu", "log_var")),
     )
+
+
+_NEARNESS = """hits => hits.map(hit => [
+  hit.querySelector(".name").textContent,
+  hit.querySelector(".nearness").innerText,
+  hit.querySelector(".nearness .part").style.getPropertyValue("--part"),
+])"""
+
+
+def check_nearness(
+    opened: Opened, shop: Any, z: Any, tolerance: float, left_open: int | None
+) -> None:
+    """Check that each hit says how near it is, as χ² has it.
+
+    Args:
+        opened: The page.
+        shop: Whose ``items`` it shows.
+        z: Where its sliders are.
+        tolerance: Of all of them.
+        left_open: The one that is open, if any.
+    """
+    items = shop.items
+    named = [dim for dim in range(len(z)) if dim != left_open]
+    radius = np.sqrt(chi2.ppf(0.95, len(named)))
+    opened.settle()
+    shown = opened.page.locator(".hit").evaluate_all(_NEARNESS)
+    assert shown
+    for item_id, found, part in shown:
+        row = items.row(item_id)
+        variance = np.exp(np.float64(items.log_var[row])) + tolerance**2
+        apart = (np.float64(z) - np.float64(items.mu[row])) ** 2 / variance
+        distance = float(np.sqrt(apart[named].sum()) / radius)
+        word = next(
+            word
+            for most, word in ((1, "very near"), (2, "near"), (4, "far"), (np.inf, "very far"))
+            if distance <= most
+        )
+        assert found == word, item_id
+        assert float(part) == near_float64(1 / (1 + distance), terms=100), item_id
 
 
 def eventually(is_so: Callable[[], bool], seconds: float = 20.0) -> None:

@@ -56,7 +56,9 @@ class Shop(NamedTuple):
     rows: pa.Table
 
 
-def make_shop(folder: Path, num_items: int = 24, contrast: float = 1.0) -> Shop:
+def make_shop(
+    folder: Path, num_items: int = 24, contrast: float = 1.0, brightness: float = 0.0
+) -> Shop:
     """Draw garments and encode them with a model that says how its output is read.
 
     Args:
@@ -64,6 +66,8 @@ def make_shop(folder: Path, num_items: int = 24, contrast: float = 1.0) -> Shop:
         num_items: How many.
         contrast: The decoder's weights are so many times as large: with 5, two z decode to
             pictures that differ.
+        brightness: Is added to what the decoder gives, before its sigmoid: with 3, its pictures are
+            nearly white, as the ground that the garments are on.
     """
     torch.manual_seed(3)
     networks = conv_vae(**ARGUMENTS)
@@ -73,6 +77,7 @@ def make_shop(folder: Path, num_items: int = 24, contrast: float = 1.0) -> Shop:
         for weight in networks.decoder.parameters():
             if weight.ndim > 1:
                 weight.mul_(contrast)
+        networks.decoder.upsample[-1].bias.add_(brightness)
     manifest = Manifest("conv_vae", ARGUMENTS, LATENT_DIM, SPEC, likelihood=GaussianPixels(0.02))
     folder.mkdir(parents=True, exist_ok=True)
     model = str(folder / "model")

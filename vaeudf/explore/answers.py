@@ -80,6 +80,18 @@ class PictureSize(msgspec.Struct, frozen=True, kw_only=True):
     channels: int
 
 
+class PhotoLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What photos may be.
+
+    Attributes:
+        most_bytes: So large.
+        expected: All that is asked of them, in words.
+    """
+
+    most_bytes: int
+    expected: str
+
+
 class TableDescription(msgspec.Struct, frozen=True, kw_only=True):
     """What there is to ask of a table.
 
@@ -99,6 +111,7 @@ class TableDescription(msgspec.Struct, frozen=True, kw_only=True):
         can: What the service can do.
         why_not: The reasons for what it cannot, by name.
         picture: Of what z decodes to; null as long as the model is being loaded.
+        photos: What photos may be.
         tolerance: What the page starts with, in units of z.
     """
 
@@ -116,6 +129,7 @@ class TableDescription(msgspec.Struct, frozen=True, kw_only=True):
     can: Abilities
     why_not: dict[str, str]
     picture: PictureSize | None
+    photos: PhotoLimits
     tolerance: float
 
 
@@ -145,6 +159,9 @@ class Hit(msgspec.Struct, kw_only=True, omit_defaults=True):
         misfit: What the distance from the mean adds to the log-likelihood, nats.
         volume: What the item's widths add to it.
         costliest: The dimensions that cost most.
+        squared_distance: The squared Mahalanobis distance of the place that is asked about, z or
+            the mean of what is liked, from the item's mean; see :mod:`vaeudf.explore.nearness`.
+        relative_distance: Its root; 1 is the radius that 95 % of the item's own Gaussian is within.
         log_p_x_given_z: How likely the decoder takes the item's picture to be, nats; re-ranked.
         picture_error: Mean squared difference of its picture from what z decodes to; re-ranked.
         candidate_rank: The rank before it was ranked again.
@@ -168,6 +185,8 @@ class Hit(msgspec.Struct, kw_only=True, omit_defaults=True):
     misfit: Number = UNSET
     volume: Number = UNSET
     costliest: list[Cost] | UnsetType = UNSET
+    squared_distance: Number = UNSET
+    relative_distance: Number = UNSET
     log_p_x_given_z: Number = UNSET
     picture_error: Number = UNSET
     candidate_rank: int | UnsetType = UNSET
@@ -182,6 +201,8 @@ class Answer(msgspec.Struct, kw_only=True):
         matching: How many items fulfil the condition.
         here: How many items are expected at z (:class:`vaeudf.explore.density.Density`); null
             unless it was asked with a point z.
+        dimensions_compared: Over how many dimensions distances are: those that are not left open
+            and that tell items apart. Of none of them, hits have no distances.
         hits: The hits, best first; with ``rerank``, the candidates.
         command: The command that asks the same.
         seconds: What it took.
@@ -191,6 +212,7 @@ class Answer(msgspec.Struct, kw_only=True):
     score: str
     matching: int
     here: float | None
+    dimensions_compared: int
     hits: list[Hit]
     command: str
     seconds: float
@@ -230,6 +252,28 @@ class Points(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     format: Literal["png", "webp"] = "png"
 
 
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """How well the model redraws a photo, beside how well it redraws the catalog's pictures.
+
+    Attributes:
+        error: The mean squared difference of the photo, as the model sees it, from its
+            reconstruction; levels in [0, 1].
+        usual: The median of the same of a sample of the catalog's pictures.
+        limit: A photo is unlike them if its error is above this: twice the 95 % quantile of
+            theirs.
+        sampled: How many pictures the sample has.
+        unlike: Whether the error is above the limit.
+        message: That it is, in words for people; null if it is not.
+    """
+
+    error: float
+    usual: float
+    limit: float
+    sampled: int
+    unlike: bool
+    message: str | None
+
+
 class Encoded(msgspec.Struct, frozen=True, kw_only=True):
     """A photo's posterior.
 
@@ -238,12 +282,16 @@ class Encoded(msgspec.Struct, frozen=True, kw_only=True):
         log_var: log sigma², n numbers.
         seen: The photo as the model sees it, a data URL.
         reconstruction: What mu decodes to, a data URL; null where the model has no decoder.
+        comparison: Whether the photo is like the catalog's pictures; null if that cannot be told.
+        why_not_compared: Why not; null if it can.
     """
 
     mu: list[float]
     log_var: list[float]
     seen: str
     reconstruction: str | None
+    comparison: Comparison | None
+    why_not_compared: str | None
 
 
 class Nearest(msgspec.Struct, frozen=True, kw_only=True):

@@ -137,8 +137,11 @@ class Api:
 
     async def _encode(self, request: Request) -> Response:
         photo = await request.body()
-        model = (await self._served(request)).model
-        found = await self._workers.model.run(request, lambda: model.encode(photo))
+        served = await self._served(request)
+        found = await self._workers.model.run(request, lambda: served.model.encode(photo))
+        compared = await self._workers.rerankings.run(
+            request, lambda: served.usual_errors.compare(found)
+        )
         drawn = found.reconstruction
         return json_response(
             Encoded(
@@ -146,6 +149,8 @@ class Api:
                 log_var=found.log_var.tolist(),
                 seen=data_url(found.seen),
                 reconstruction=None if drawn is None else data_url(drawn),
+                comparison=compared.comparison,
+                why_not_compared=compared.why_not,
             )
         )
 

@@ -29,6 +29,7 @@ from vaeudf.explore.columns import CategoryColumn, NumberColumn
 from vaeudf.explore.fitted_decoder import FittedDecoder, as_base64, fit_decoder
 from vaeudf.explore.map import colors
 from vaeudf.explore.model import TableModel
+from vaeudf.explore.nearness import radii
 from vaeudf.explore.pictures import NoPicture
 from vaeudf.explore.service import ServedVersion
 
@@ -175,6 +176,7 @@ def _data(
         "ids": [ids[row] for row in order],
         "mu": as_base64(mu.astype(np.float32)),
         "log_var": as_base64(log_var.astype(np.float32)),
+        "radii": radii(loaded.latent_dim),
         "columns": {
             name: [_plain(value) for value in loaded.payload.column(name).take(order).to_pylist()]
             for name in loaded.payload.column_names

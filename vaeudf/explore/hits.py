@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from vaeudf.explore.answers import Answer, Cost, Hit
 from vaeudf.explore.loaded_table import LoadedTable
+from vaeudf.explore.nearness import Nearness, nearness
 from vaeudf.explore.queries import Question, SearchRequest, as_command, question
 from vaeudf.gaussian.variances import blurred
 from vaeudf.query.blends import Blends
@@ -44,12 +45,16 @@ def search(
         # Of another score these are no log densities.
         least = float(np.logaddexp.reduce(scores)) if asked.score.is_log_density else -np.inf
         here = table.density.items_here(asked.latents.z[0], asked.tolerance, where, least)
+    mu, log_var = table.posteriors(rows)
+    found = mu, blurred(log_var, asked.tolerance)
+    near = nearness(asked.place, *found, table.dimensions)
     return Answer(
         version=table.version,
         score=asked.score.name,
         matching=matching,
         here=here,
-        hits=_hits(table, asked, rows, scores, picture_path),
+        dimensions_compared=0 if near is None else near.dimensions,
+        hits=_hits(table, asked, rows, scores, found, near, picture_path),
         command=as_command(request, table.table.uri, table.version if table.pinned else None),
         seconds=time.perf_counter() - began,
     )
@@ -101,14 +106,17 @@ def _hits(
     asked: Question,
     rows: NDArray[np.int64],
     scores: NDArray[np.float64],
+    posteriors: tuple[NDArray[Any], NDArray[np.float64]],
+    near: Nearness | None,
     picture_path: Callable[[str], str],
 ) -> list[Hit]:
+    """Return the hits; the posteriors are their mu and log(sigma² + tau²), each (m, n)."""
     places = pa.array(rows)
     names = table.ids.take(places).to_pylist()
     payload: list[dict[str, Any]] = [{}] * len(rows)
     if asked.columns:
         payload = table.payload.select(asked.columns).take(places).to_pylist()
-    mu, log_var = table.posteriors(rows)
+    mu, log_var = posteriors
     parts: list[dict[str, Any]] = [{}] * len(rows)
     if asked.score.is_log_density and len(rows):
         parts = _explained(asked, mu, log_var)
@@ -124,18 +132,23 @@ def _hits(
             **parts[place],
         )
         setattr(hit, asked.score.name, float(scores[place]))
+        if near is not None:
+            hit.squared_distance = float(near.squared[place])
+            hit.relative_distance = float(near.relative[place])
         hits.append(hit)
     return hits
 
 
-def _explained(asked: Question, mu: NDArray[Any], log_var: NDArray[Any]) -> list[dict[str, Any]]:
-    """Return what each hit's log-likelihood is made of."""
+def _explained(
+    asked: Question, mu: NDArray[Any], log_var: NDArray[np.float64]
+) -> list[dict[str, Any]]:
+    """Return what each hit's log-likelihood is made of, from mu and log(sigma² + tau²)."""
     latents, blended = asked.latents, None
     if isinstance(latents, Blends):
         blended = latents.members.blended(asked.tolerance, divergence=False)
     items = pa.table({"place": np.arange(len(mu))})
     places = np.zeros(len(mu), np.int64)
-    found = explained(items, latents.z, blended, places, mu, blurred(log_var, asked.tolerance))
+    found = explained(items, latents.z, blended, places, mu, log_var)
     return [
         {
             MISFIT: row[MISFIT],

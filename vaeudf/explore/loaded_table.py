@@ -19,6 +19,7 @@ from vaeudf.explore.components import Components, principal_components
 from vaeudf.explore.density import Density
 from vaeudf.explore.dimensions import DimensionStatistics, dimension_statistics
 from vaeudf.explore.filters import Filters
+from vaeudf.explore.nearness import radii
 from vaeudf.explore.reading import Items, read_items
 from vaeudf.numerics.text_order import text_order
 from vaeudf.query.per_value import Per
@@ -107,6 +108,7 @@ class LoadedTable:
         self.codes = lru_cache(maxsize=8)(self._codes)
         # Whatever is still to be made ready, now and not in the first request.
         index.search(np.array(facts.components.mean), 1)
+        radii(len(facts.dimensions))
 
     @classmethod
     def load(

@@ -17,6 +17,7 @@ from vaeudf.errors import BundleError, InputError, StoreError
 from vaeudf.explore.byte_cache import ByteCache
 from vaeudf.explore.pictures import ImageFile
 from vaeudf.images.decode import ImageFailure, decode_image, picture_png
+from vaeudf.images.formats import FORMAT_NAMES, kind_of
 from vaeudf.model.bundle_files import bundle_files
 from vaeudf.schema import MODEL_PATH_KEY, PRECISION_KEY
 from vaeudf.table.open import PosteriorTable
@@ -33,6 +34,11 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 """Where nothing is said, the first."""
 MOST_BYTES_OF_PHOTO = 25 * 2**20
 _MOST_PIXELS_OF_PHOTO = 50_000_000
+EXPECTED_PHOTO = (
+    f"Expected a picture as {', '.join(FORMAT_NAMES[:-1])} or {FORMAT_NAMES[-1]}, of at most "
+    f"{MOST_BYTES_OF_PHOTO // 2**20} MB and {_MOST_PIXELS_OF_PHOTO // 10**6} megapixels."
+)
+"""What photos may be, in words."""
 _BYTES_OF_PICTURES = 32 * 2**20
 # Of WebP, 0 to 100: at 90 a decoded picture's blur hides what is lost.
 _WEBP_QUALITY = 90
@@ -46,12 +52,14 @@ class EncodedPhoto(NamedTuple):
         log_var: Shape (n,).
         seen: The photo as the model sees it.
         reconstruction: What mu decodes to; None where the model has no decoder.
+        error: The mean squared difference of the two, levels in [0, 1]; None likewise.
     """
 
     mu: NDArray[np.float32]
     log_var: NDArray[np.float32]
     seen: ImageFile
     reconstruction: ImageFile | None
+    error: float | None
 
 
 def check_model(table: PosteriorTable, path: str) -> None:
@@ -251,14 +259,46 @@ class TableModel:
             photo, spec, max_bytes=MOST_BYTES_OF_PHOTO, max_pixels=_MOST_PIXELS_OF_PHOTO
         )
         if isinstance(pixels, ImageFailure):
-            raise InputError(f"the photo cannot be encoded ({pixels.reason}): {pixels.message}")
-        mu, log_var = (part[0] for part in self._encoder.start(pixels[None])())
+            # What else is in the message is said below, of photos.
+            unknown = pixels.reason == "unsupported_format"
+            found = kind_of(photo) if unknown else pixels.message.rstrip(".")
+            raise InputError(f"the photo cannot be read: {found}. {EXPECTED_PHOTO}")
+        mus, log_vars = self._encoder.start(pixels[None])()
+        mu, log_var = mus[0], log_vars[0]
         if not (np.isfinite(mu).all() and np.isfinite(log_var).all()):
-            raise InputError("the encoder gives a NaN or an infinite number for the photo.")
+            raise InputError(
+                "the encoder gives a NaN or an infinite number for the photo; "
+                "expected finite ones. Ask with another photo."
+            )
         seen = ImageFile(picture_png(pixels), "image/png")
         if self.why_not_decode is not None:
-            return EncodedPhoto(mu, log_var, seen, None)
-        return EncodedPhoto(mu, log_var, seen, self.picture([mu.tolist()], "png"))
+            return EncodedPhoto(mu, log_var, seen, None, None)
+        drawn = self.picture([mu.tolist()], "png")
+        return EncodedPhoto(mu, log_var, seen, drawn, float(self._errors(pixels[None], mus)[0]))
+
+    def redrawing_errors(self, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Return how far pictures are from what their means decode to.
+
+        Args:
+            pixels: Pictures as the model sees them, (B, H, W, C).
+
+        Returns:
+            The mean squared difference of each, levels in [0, 1], shape (B,); NaN or infinite where
+            its posterior or its reconstruction is.
+
+        Raises:
+            BundleError: As of :meth:`decode`.
+        """
+        self.load()
+        assert self._encoder is not None
+        return self._errors(pixels, self._encoder.start(pixels)()[0])
+
+    def _errors(self, pixels: NDArray[np.uint8], mu: NDArray[np.float32]) -> NDArray[np.float64]:
+        levels = self._loaded_decoder().decode_levels(mu).astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            apart = np.square(pixels / 255 - levels)
+            found: NDArray[np.float64] = apart.reshape(len(pixels), -1).mean(axis=1)
+        return found
 
     def _loaded_decoder(self) -> PictureDecoder:
         self.load()

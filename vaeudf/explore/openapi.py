@@ -132,7 +132,7 @@ def document(release: str) -> dict[str, Any]:
             },
             "/api/encode": {
                 "post": _post(
-                    "The posterior of a photo.",
+                    "The posterior of a photo, and whether it is like the catalog's pictures.",
                     {"image/*": {"schema": {"type": "string", "format": "binary"}}},
                     _json(Encoded),
                     (400, 503),

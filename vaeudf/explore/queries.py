@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from vaeudf.errors import InputError
 from vaeudf.explore.loaded_table import LoadedTable
@@ -79,6 +80,7 @@ class Question:
 
     Attributes:
         latents: One query.
+        place: Where it is, shape (n,), NaN in open dimensions: z, or the mean of what is liked.
         options: What is asked for of it.
         score: What items are ranked by.
         tolerance: tau.
@@ -87,6 +89,7 @@ class Question:
     """
 
     latents: Latents
+    place: NDArray[np.float64]
     options: QueryOptions
     score: Score
     tolerance: Tolerance
@@ -136,7 +139,9 @@ def question(table: LoadedTable, request: SearchRequest) -> Question:
         per=per,
     )
     own = about if request.exclude_self else ()
-    return Question(latents, options, options.score_for(latents), tolerance, own, columns)
+    # Beside dislikes, a point is still where it was.
+    place = latents.z[0] if request.z is None else _point(request.z)
+    return Question(latents, place, options, options.score_for(latents), tolerance, own, columns)
 
 
 def _check(request: SearchRequest) -> None:
@@ -171,7 +176,7 @@ def _latents(table: LoadedTable, request: SearchRequest) -> tuple[Latents, tuple
     """Return the query, and the rows of the items that it is about."""
     rows = [_row(table, item_id) for item_id in request.like or ()]
     if request.z is not None:
-        z = np.array([[math.nan if one is None else one for one in request.z]], np.float64)
+        z = _point(request.z)[None]
         spread = request.query_log_var
         latents = Latents(("0",), z, None if spread is None else np.array([spread], np.float64))
     else:
@@ -189,6 +194,10 @@ def _latents(table: LoadedTable, request: SearchRequest) -> tuple[Latents, tuple
     elif len(rows) > 1:
         latents = blend(latents)
     return latents, tuple(rows)
+
+
+def _point(z: tuple[float | None, ...]) -> NDArray[np.float64]:
+    return np.array([math.nan if one is None else one for one in z], np.float64)
 
 
 def _row(table: LoadedTable, item_id: str) -> int:

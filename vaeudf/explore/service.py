@@ -13,11 +13,12 @@ from typing import Protocol
 from urllib.parse import urlencode
 
 from vaeudf.errors import VaeUdfError
-from vaeudf.explore.answers import Abilities, PictureSize, TableDescription
+from vaeudf.explore.answers import Abilities, PhotoLimits, PictureSize, TableDescription
 from vaeudf.explore.loaded_table import LoadedTable
 from vaeudf.explore.map import METHODS, Map, Method, make_map
-from vaeudf.explore.model import TableModel
+from vaeudf.explore.model import EXPECTED_PHOTO, MOST_BYTES_OF_PHOTO, TableModel
 from vaeudf.explore.pictures import Pictures
+from vaeudf.explore.usual_errors import UsualErrors
 from vaeudf.schema import MODEL_ID_KEY, PRECISION_KEY
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ class ServedVersion:
         self.model = model or TableModel(
             loaded.table, sources.model, trust_model=sources.trust_model
         )
+        self.usual_errors = UsualErrors(self.model, self.pictures, loaded.num_items)
         # Versions and ids do not tell a table from one that was made anew in its place.
         self.mark = secrets.token_hex(4)
         """Is in the addresses of pictures, which browsers keep for good."""
@@ -122,6 +124,7 @@ class ServedVersion:
             picture=None
             if shape is None
             else PictureSize(height=shape[0], width=shape[1], channels=shape[2]),
+            photos=PhotoLimits(most_bytes=MOST_BYTES_OF_PHOTO, expected=EXPECTED_PHOTO),
             tolerance=self._tolerance,
         )
 

@@ -70,8 +70,8 @@ class Workers:
         searches: For searches, which use a core each.
         model: For the networks, which use a core each.
         pictures: For reading pictures, which waits for disks.
-        rerankings: For searches that read and compare hundreds of pictures: those that are shown
-            do not wait for them.
+        rerankings: For what reads and compares hundreds of pictures: those that are shown do not
+            wait for it.
         tables: For what describes the table.
         maps: For maps that take a moment to make, and what is asked of those that are there.
         slow_maps: For maps that take minutes to make.

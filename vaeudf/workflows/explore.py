@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 _HOST, _PORT = "127.0.0.1", 8642
 _HOST_NAME = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
 
-PACKAGES = ("starlette", "uvicorn", "msgspec", "duckdb", "sqlglot")
+PACKAGES = ("starlette", "uvicorn", "msgspec", "duckdb", "sqlglot", "scipy")
 """What the extra of this name brings."""
 
 

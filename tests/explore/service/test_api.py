@@ -242,7 +242,8 @@ PROBLEMS = [
         "/api/encode",
         {"content": b"GIF89a", "headers": {"content-type": "image/gif"}},
         400,
-        "the photo cannot be encoded (truncated): ",
+        "the photo cannot be read: this GIF file of 6 bytes ends too early. Expected a picture as "
+        "JPEG, PNG, WEBP, BMP, GIF or TIFF, of at most 25 MB and 50 megapixels.",
     ),
     ("get", "/api/nothing", {}, 404, "there is no /api/nothing here; /api/openapi.json says"),
     ("get", "/api/search", {}, 405, "/api/search is not asked with GET; /api/openapi.json"),

@@ -159,8 +159,8 @@ def test_what_it_needs_is_named_where_it_is_missing(shop_table, capsys, monkeypa
         main(*find_job("explore"), ["--table", shop_table])
     assert caught.value.code == 2
     assert capsys.readouterr().err == (
-        "error: explore needs starlette, uvicorn, msgspec, duckdb, sqlglot, which this Python does "
-        'not have; install what it needs with: pip install "vaeudf[explore]"\n'
+        "error: explore needs starlette, uvicorn, msgspec, duckdb, sqlglot, scipy, which this "
+        'Python does not have; install what it needs with: pip install "vaeudf[explore]"\n'
     )
 
 

@@ -2,7 +2,7 @@
 
 import { initialState } from "./state.js";
 
-const numbers = (text) => text.split(",").map(Number);
+const numbers = (text) => text.split(",").map((part) => (part.trim() === "" ? NaN : Number(part)));
 const indices = (flags) => flags.flatMap((flag, i) => (flag ? [i] : [])).join(",");
 
 /** Return the part of the address after #. */
@@ -28,39 +28,124 @@ export function toAddress(state, table) {
   return parts.toString().replaceAll("%2C", ",").replaceAll("%3A", ":");
 }
 
-/** Return the state that an address means; what it does not say, or says wrongly, is as usual. */
+/**
+ * Return the state that an address means, and notes on what it says wrongly, which is as usual.
+ * @returns {{state: object, notes: string[]}}
+ */
 export function fromAddress(hash, table) {
   const parts = new URLSearchParams(hash.replace(/^#/, ""));
   const state = initialState(table);
+  const notes = [];
   const n = table.latent_dim;
-  const z = numbers(parts.get("z") ?? "");
-  if (z.length === n && z.every(Number.isFinite)) state.z = z;
+  const note = (name, found, expected, used) =>
+    notes.push(`${name} is “${shortened(found)}”; expected ${expected}. ${used}`);
+  /** Take a part of the address, or note that it will not do. */
+  const take = (name, read, expected, used) => {
+    if (!parts.has(name)) return;
+    const found = parts.get(name);
+    if (!read(found)) note(name, found, expected, used);
+  };
+  const isDimension = (i) => Number.isInteger(i) && i in state.z;
+
+  take(
+    "z",
+    (text) => {
+      const z = numbers(text);
+      if (z.length !== n || !z.every(Number.isFinite)) return false;
+      state.z = z;
+      return true;
+    },
+    n === 1 ? "a number" : `${n} numbers with commas between`,
+    "The sliders stand at 0.",
+  );
   for (const [name, key] of [
     ["open", "open"],
     ["lock", "locked"],
-  ]) {
-    if (!parts.has(name)) continue;
-    for (const i of numbers(parts.get(name))) if (i in state[key]) state[key][i] = true;
-  }
-  for (const pair of parts.get("rough")?.split(",") ?? []) {
-    const [i, tau] = pair.split(":").map(Number);
-    if (i in state.rough && tau >= 0) state.rough[i] = tau;
-  }
+  ])
+    take(
+      name,
+      (text) => {
+        const found = numbers(text);
+        for (const i of found.filter(isDimension)) state[key][i] = true;
+        return found.every(isDimension);
+      },
+      `numbers of sliders, from 0 to ${n - 1}`,
+      "The others are left out.",
+    );
+  take(
+    "rough",
+    (text) => {
+      const pairs = text.split(",").map((pair) => pair.split(":").map(Number));
+      const fits = ([i, tau]) => isDimension(i) && tau >= 0 && tau < Infinity;
+      for (const [i, tau] of pairs.filter(fits)) state.rough[i] = tau;
+      return pairs.every(fits);
+    },
+    "a slider's number, a colon and a tolerance of at least 0",
+    "The others are left out.",
+  );
   state.liked = parts.getAll("like");
   state.disliked = parts.getAll("unlike");
-  state.filters = filtersOf(parts.get("filters"), table);
-  state.sql = (table.can.sql && parts.get("where")) || "";
-  const k = Number(parts.get("k"));
-  if (Number.isInteger(k) && k >= 1 && k <= 200) state.k = k;
-  const tolerance = Number.parseFloat(parts.get("tolerance"));
-  if (tolerance >= 0) state.tolerance = tolerance;
-  const [, column, most] = /^(.+):(\d+)$/.exec(parts.get("per") ?? "") ?? [];
-  if (Number(most) >= 1) state.per = { column, count: Number(most) };
-  const distinct = Number.parseFloat(parts.get("distinct"));
-  if (distinct > 0 && state.per === null) state.distinct = distinct;
-  state.rerank = parts.get("rerank") === "picture" && table.can.rerank;
-  return state;
+  take(
+    "filters",
+    (text) => {
+      const { fitting, all } = filtersOf(text, table);
+      state.filters = fitting;
+      return all;
+    },
+    "filters on this table's columns",
+    "The others are left out.",
+  );
+  take(
+    "where",
+    (text) => {
+      if (table.can.sql) state.sql = text;
+      return table.can.sql;
+    },
+    "none, for this page has no conditions in SQL",
+    "It is left out.",
+  );
+  const number = (name, key, fits, expected) =>
+    take(
+      name,
+      (text) => {
+        const value = text.trim() === "" ? NaN : Number(text);
+        if (!fits(value)) return false;
+        state[key] = value;
+        return true;
+      },
+      expected,
+      state[key] === null ? "It is left out." : `${state[key]} is used.`,
+    );
+  const isWhole = (value) => Number.isInteger(value) && value >= 1;
+  number("k", "k", (k) => isWhole(k) && k <= 200, "a whole number from 1 to 200");
+  number("tolerance", "tolerance", (tau) => tau >= 0 && tau < Infinity, "a number of at least 0");
+  take(
+    "per",
+    (text) => {
+      const [, column, most] = /^(.+):(\d+)$/.exec(text) ?? [];
+      if (!isWhole(Number(most))) return false;
+      state.per = { column, count: Number(most) };
+      return true;
+    },
+    "a column, a colon and a whole number of at least 1",
+    "It is left out.",
+  );
+  if (state.per === null)
+    number("distinct", "distinct", (nats) => nats > 0 && nats < Infinity, "a number above 0");
+  else take("distinct", () => false, "none beside per", "It is left out.");
+  take(
+    "rerank",
+    (text) => {
+      state.rerank = text === "picture" && table.can.rerank;
+      return state.rerank;
+    },
+    table.can.rerank ? "picture" : "none, for this page cannot compare pictures",
+    "It is left out.",
+  );
+  return { state, notes };
 }
+
+const shortened = (text) => (text.length > 60 ? `${text.slice(0, 60)}…` : text);
 
 const isEnd = (value) => value == null || Number.isFinite(value);
 
@@ -79,15 +164,17 @@ const FITS = {
     (text ?? folders) !== undefined,
 };
 
+/** The filters of a text that fit the table's columns, and whether all do. */
 function filtersOf(text, table) {
   let found;
   try {
-    found = JSON.parse(text ?? "{}");
+    found = JSON.parse(text);
   } catch {
-    return {};
+    return { fitting: {}, all: false };
   }
   const kinds = new Map(table.columns.map((column) => [column.name, column.kind]));
   kinds.set("item_id", "name");
-  const fits = ([name, filter]) => FITS[kinds.get(name)]?.(filter ?? {});
-  return Object.fromEntries(Object.entries(found ?? {}).filter(fits));
+  const entries = Object.entries(found ?? {});
+  const fitting = entries.filter(([name, filter]) => FITS[kinds.get(name)]?.(filter ?? {}));
+  return { fitting: Object.fromEntries(fitting), all: fitting.length === entries.length };
 }

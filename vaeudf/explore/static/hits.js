@@ -1,14 +1,15 @@
 /** The hits: a card for each, which stays the same element while the item stays among them. */
 
 import { byId, el, icon, press, toggle } from "./elements.js";
+import { NearnessLine } from "./nearness.js";
 import { number } from "./numbers.js";
 import { isAt } from "./state.js";
 
 /** What a score is, in a word. */
-const NAMES = { log_likelihood: "nearness", kl: "distance" };
+const NAMES = { log_likelihood: "score", kl: "distance" };
 const MEANINGS = {
   log_likelihood:
-    "log q(z|x) in nats: how likely z is under the item's own Gaussian. Higher is nearer.",
+    "log q(z|x) in nats: how likely z is under the item's own Gaussian. Higher is better.",
   kl: "KL divergence from what is asked for to the item's Gaussian, in nats. Lower is nearer.",
 };
 const SIZE = { width: 320, height: 320 };
@@ -60,6 +61,7 @@ class Card {
       onclick: () => actions.go(this.hit),
     });
     this.facts = el("div", { class: "facts" });
+    this.nearness = new NearnessLine();
     this.score = el("div", { class: "score" });
     this.element = el(
       "li",
@@ -74,6 +76,7 @@ class Card {
       ),
       el("div", { class: "name", title: name }, name),
       this.facts,
+      this.nearness.element,
       this.score,
     );
     for (const kind of ["pointerenter", "focusin"])
@@ -125,6 +128,7 @@ class Card {
     this.facts.replaceChildren(...facts.map(([name, value]) => el("span", {}, fact(name, value, kinds.get(name)))));
     // The card shows the first few of many.
     this.facts.title = facts.map(([name, value]) => `${name}: ${value}`).join("\n");
+    this.nearness.show(hit);
     const reranked = hit.log_p_x_given_z !== undefined;
     this.score.textContent = reranked
       ? `${number(hit.log_p_x_given_z, 1)}`
@@ -157,6 +161,14 @@ class Card {
     if (hit.misfit !== undefined) {
       line("misfit", hit.misfit, "What the distance of z from the item's mean costs");
       line("volume", hit.volume, "What the narrowness of the item's Gaussian brings");
+    }
+    if (hit.squared_distance !== undefined) {
+      const compared = answer.dimensions_compared;
+      line(
+        "d²/n",
+        hit.squared_distance / compared,
+        `Squared distance from the item's mean, in its own sigmas, by slider, over ${compared} of them. What its own Gaussian gives has 1 on average.`,
+      );
     }
     const worst = Math.max(...(hit.costliest ?? []).map((cost) => Math.abs(cost.nats)), 1e-9);
     for (const { dimension, nats } of hit.costliest ?? []) {

@@ -1,27 +1,11 @@
 /** Items that are liked and disliked: together they are the query, and z stands at their mean. */
 
+import { blendMean } from "./blends.js";
 import { byId, el, icon } from "./elements.js";
 import { goTo } from "./motion.js";
 import { getItem, pictureOf } from "./service.js";
 
-/** What dislikes weigh beside likes, as in query_topk. */
-const UNLIKE_WEIGHT = 0.5;
-
 const without = (list, id) => list.filter((one) => one !== id);
-
-function mean(vectors) {
-  return vectors[0].map(
-    (_, i) => vectors.reduce((sum, vector) => sum + vector[i], 0) / vectors.length,
-  );
-}
-
-/** The mean of a blend: of the likes, away from the dislikes. */
-export function blendMean(liked, disliked) {
-  const centre = mean(liked);
-  if (disliked.length === 0) return centre;
-  const away = mean(disliked);
-  return centre.map((value, i) => (value - UNLIKE_WEIGHT * away[i]) / (1 - UNLIKE_WEIGHT));
-}
 
 export class Likes {
   #items = new Map();

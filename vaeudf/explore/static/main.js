@@ -1,7 +1,6 @@
 /** Puts the page together: the table, the state, the question, the answer. */
 
 import { fromAddress, toAddress } from "./address.js";
-import { Basket } from "./basket.js";
 import { Command } from "./command.js";
 import { byId, el } from "./elements.js";
 import { Filters } from "./filters.js";
@@ -11,10 +10,11 @@ import { Latest, ServiceError } from "./latest.js";
 import { Likes } from "./likes.js";
 import { MapPanel } from "./map.js";
 import { goTo, moving, stop } from "./motion.js";
-import { count, round } from "./numbers.js";
+import { count, round, sentence } from "./numbers.js";
 import { Options } from "./options.js";
 import { Photo } from "./photo.js";
 import { questionOf } from "./question.js";
+import { SavedPlaces } from "./saved_places.js";
 import { getTable, search } from "./service.js";
 import { Sliders } from "./sliders.js";
 import { Stage } from "./stage.js";
@@ -31,7 +31,8 @@ const AGAIN_MILLISECONDS = 2000;
 const failures = new Map();
 
 function showFailures() {
-  const [message] = failures.values();
+  const [first] = failures.values();
+  const message = first && sentence(first);
   byId("error").hidden = message === undefined;
   if (byId("error").textContent !== message) byId("error").textContent = message ?? "";
 }
@@ -90,7 +91,7 @@ function fitted({ picture_error: error }) {
 
 const MEANINGS = {
   log_likelihood:
-    "Nearness is log q(z|x) in nats, the logarithm of the density of z under the item's own Gaussian: higher is nearer",
+    "Score is log q(z|x) in nats, the logarithm of the density of z under the item's own Gaussian: higher is better",
   kl: "Distance is the KL divergence from what you like to the item's own Gaussian, in nats: lower is nearer",
   pictures:
     "Match is log p(x|z) in nats, how likely the decoder takes the item's own picture to be: higher is better",
@@ -105,6 +106,12 @@ function explain({ score, hits }) {
     : "";
 }
 
+/** Say what of an address was not understood; nothing if all was. */
+function misread(notes) {
+  byId("misread").hidden = notes.length === 0;
+  byId("misread").textContent = notes.length ? `In the address, ${notes.join(" ")}` : "";
+}
+
 function renewed(version) {
   byId("renewed").hidden = false;
   byId("renewed").replaceChildren(
@@ -114,7 +121,9 @@ function renewed(version) {
 }
 
 function start(table) {
-  const store = new Store(Object.freeze(fromAddress(location.hash, table)));
+  const { state, notes } = fromAddress(location.hash, table);
+  const store = new Store(Object.freeze(state));
+  misread(notes);
   introduce(table);
   new Intro(table);
 
@@ -141,7 +150,7 @@ function start(table) {
   const map = new MapPanel(store, table, once);
   const command = new Command();
   new Options(store, table);
-  new Basket(store, table);
+  new SavedPlaces(store, table);
   new Photo(store, table, once);
   new Walk(store, table, once);
   const hits = new Hits(store, table, {
@@ -217,13 +226,16 @@ function start(table) {
     ask();
     if (done) {
       once(null);
+      misread([]);
       remember();
     }
     steps();
   });
   addEventListener("hashchange", () => {
     stop();
-    store.change(fromAddress(location.hash, table));
+    const link = fromAddress(location.hash, table);
+    store.change(link.state);
+    misread(link.notes);
   });
 
   byId("undo").addEventListener("click", () => (stop(), store.undo()));

@@ -2,46 +2,18 @@
 
 import { byId, el } from "./elements.js";
 import { Latest } from "./latest.js";
+import { GREY, onRamp, PALETTE } from "./map_colours.js";
 import { goTo } from "./motion.js";
+import { FINGER, nearestPoint } from "./nearest_point.js";
 import { clamp, count, round } from "./numbers.js";
 import { getItemAt, getMap, getMapColours, getMapPoints } from "./service.js";
 import { decodedZ } from "./state.js";
 
 const FULL = 65535;
-/** Told apart on light and on dark ground, also by most who see few colours (after Okabe and Ito, 2008). */
-const PALETTE = [
-  [0, 114, 178],
-  [213, 94, 0],
-  [0, 158, 115],
-  [204, 121, 167],
-  [230, 159, 0],
-  [86, 180, 233],
-  [148, 103, 189],
-  [140, 86, 75],
-  [127, 160, 30],
-  [220, 60, 80],
-];
-/** From few to many, equally bright steps (viridis, by Smith and van der Walt, 2015), without its ends. */
-const RAMP = [
-  [70, 50, 126],
-  [54, 92, 141],
-  [39, 127, 142],
-  [31, 161, 135],
-  [74, 193, 109],
-  [160, 218, 57],
-];
-const GREY = [136, 146, 156];
 const REST_MILLISECONDS = 90;
 const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
 
 const dot = (a, b) => a.reduce((sum, value, i) => sum + value * b[i], 0);
-
-/** A colour of the ramp, from 0 to 1. */
-function onRamp(part) {
-  const at = part * (RAMP.length - 1);
-  const i = Math.min(Math.floor(at), RAMP.length - 2);
-  return RAMP[i].map((value, channel) => value + (at - i) * (RAMP[i + 1][channel] - value));
-}
 
 function octets(base64) {
   return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
@@ -50,6 +22,8 @@ function octets(base64) {
 export class MapPanel {
   #answer = null;
   #cursor = null;
+  /** The point that the pointer or a finger has chosen, as parts of the map's width and height. */
+  #chosen = null;
   #timer = 0;
 
   constructor(store, table, fail) {
@@ -90,14 +64,18 @@ export class MapPanel {
     }).forEach(([name, value]) => this.place.setAttribute(name, value));
     this.nearest = new Latest(
       ({ at }) => getItemAt(this.description.method, ...at),
-      (item, { go }) => (go ? this.#go(item) : this.#show(item)),
+      (item, { go, touched }) => {
+        if (go) this.#go(item);
+        if (touched) byId("map-said").textContent = `Chosen: ${item.item_id}`;
+        if (touched || !go) this.#show(item, touched);
+      },
       this.fail,
     );
     this.place.addEventListener("pointermove", (event) => this.#hover(event));
     this.place.addEventListener("pointerleave", () => this.#leave());
-    this.place.addEventListener("click", (event) =>
-      this.nearest.ask({ at: this.#at(event), go: true }),
-    );
+    // Not all browsers say with a click what it was made with.
+    this.place.addEventListener("pointerdown", ({ pointerType }) => (this.pointer = pointerType));
+    this.place.addEventListener("click", (event) => this.#click(event));
     this.place.addEventListener("keydown", (event) => this.#key(event));
     this.place.addEventListener("blur", () => this.#leave());
     this.#buildChoices();
@@ -136,7 +114,7 @@ export class MapPanel {
       (method === "pca"
         ? `${some}, along the two directions in which the items differ most. The ring is where the sliders are`
         : `${some}, like beside like (UMAP). The ring is the best hit`) +
-      ", the dots are the hits. Click to go to an item.";
+      ", the dots are the hits. Click or tap an item to go to it.";
   }
 
   /** Colour the points by the column that is chosen. */
@@ -282,6 +260,7 @@ export class MapPanel {
       ring(...z, 10, null, paper, 6);
       ring(...z, 10, null, accent, 3);
     }
+    if (this.#chosen) ring(...this.#pixel(...this.#chosen), 7, accent, paper, 2.5);
     if (this.#cursor) {
       const [x, y] = this.#pixel(...this.#cursor);
       context.beginPath();
@@ -309,34 +288,62 @@ export class MapPanel {
     return [x0 + u * (x1 - x0), y0 + v * (y1 - y0)];
   }
 
-  /** Where a pointer is, in the map's own units. */
-  #at(event) {
-    const { left, top, width, height } = this.marks.getBoundingClientRect();
-    const margin = this.margin * (width / this.marks.width);
-    const u = clamp((event.clientX - left - margin) / (width - 2 * margin), 0, 1);
-    const v = clamp(1 - (event.clientY - top - margin) / (height - 2 * margin), 0, 1);
-    return this.#fromParts([u, v]);
+  /** The point that is nearest to a pointer, and how far that is in CSS pixels. */
+  #under({ clientX, clientY }) {
+    const { left, top } = this.marks.getBoundingClientRect();
+    const ratio = devicePixelRatio || 1;
+    const pixelOf = (x, y) => this.#pixel(x / FULL, y / FULL).map((value) => value / ratio);
+    return nearestPoint(this.points, pixelOf, [clientX - left, clientY - top]);
+  }
+
+  /** Highlight a point, and ask what it is; go there or only show it. */
+  #choose(point, go, touched = false) {
+    this.#chosen = [this.points[2 * point] / FULL, this.points[2 * point + 1] / FULL];
+    this.#mark();
+    this.#putTip(this.#chosen);
+    this.nearest.ask({ at: this.#fromParts(this.#chosen), go, touched });
+  }
+
+  #click(event) {
+    clearTimeout(this.#timer);
+    const { point, apart } = this.#under(event);
+    const touched = this.pointer === "touch";
+    if (touched && apart > FINGER) {
+      this.#leave();
+      byId("map-said").textContent = "There is no item within a finger's width. Tap nearer to a point.";
+      return;
+    }
+    this.#choose(point, true, touched);
   }
 
   #hover(event) {
-    const at = this.#at(event);
-    const { left, width } = this.place.getBoundingClientRect();
-    this.tip.style.setProperty("--x", `${event.offsetX}px`);
-    this.tip.style.setProperty("--y", `${event.offsetY}px`);
-    this.tip.classList.toggle("leftward", event.clientX - left > width / 2);
+    // A finger that moves scrolls the page.
+    if (event.pointerType === "touch") return;
+    const { point } = this.#under(event);
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.nearest.ask({ at, go: false }), REST_MILLISECONDS);
+    this.#timer = setTimeout(() => this.#choose(point, false), REST_MILLISECONDS);
+  }
+
+  /** Put the tip beside a place on the map. */
+  #putTip(parts) {
+    const ratio = devicePixelRatio || 1;
+    const [x, y] = this.#pixel(...parts);
+    this.tip.style.setProperty("--x", `${x / ratio}px`);
+    this.tip.style.setProperty("--y", `${y / ratio}px`);
+    this.tip.classList.toggle("leftward", parts[0] > 0.5);
   }
 
   #leave() {
     clearTimeout(this.#timer);
     this.tip.hidden = true;
     this.#cursor = null;
+    this.#chosen = null;
+    byId("map-said").textContent = "";
     this.#mark();
   }
 
-  #show(item) {
-    if (!this.place.matches(":hover, :focus")) return;
+  #show(item, touched = false) {
+    if (!touched && !this.place.matches(":hover, :focus")) return;
     const picture = this.table.can.pictures ? [el("img", { src: item.picture, alt: "" })] : [];
     this.tip.replaceChildren(...picture, el("span", {}, item.item_id));
     this.tip.hidden = false;
@@ -356,12 +363,9 @@ export class MapPanel {
     event.preventDefault();
     const [u, v] = this.#cursor ?? [0.5, 0.5];
     this.#cursor = [clamp(u + 0.02 * step[0], 0, 1), clamp(v + 0.02 * step[1], 0, 1)];
+    this.#chosen = null;
     this.#mark();
-    const ratio = devicePixelRatio || 1;
-    const [x, y] = this.#pixel(...this.#cursor);
-    this.tip.style.setProperty("--x", `${x / ratio}px`);
-    this.tip.style.setProperty("--y", `${y / ratio}px`);
-    this.tip.classList.toggle("leftward", this.#cursor[0] > 0.5);
+    this.#putTip(this.#cursor);
     this.nearest.ask({ at: this.#fromParts(this.#cursor), go: false });
   }
 }

@@ -15,6 +15,9 @@ export function number(value, decimals = 2) {
   return round(value, decimals).toFixed(decimals).replace("-", "−");
 }
 
+/** A number as it was typed, with a true minus sign. */
+export const plain = (value) => String(value).replaceAll("-", "−");
+
 /**
  * An expected number of items in words: whole numbers, of two significant digits.
  * @param {number} expected how many are at a place
@@ -33,5 +36,12 @@ export function howMany(expected, matching, all) {
   const about = Math.round(expected / scale) * scale;
   return `About ${count(about)} ${among} ${about === 1 ? "is" : "are"} at this place.`;
 }
+
+/**
+ * A message of the service with a capital letter, as a sentence has it; a name that comes first, such as z,
+ * k or item_id, stays.
+ */
+export const sentence = (message) =>
+  message.replace(/^[a-z][a-z'’]+(?=[ ,;:.]|$)/, (word) => word[0].toUpperCase() + word.slice(1));
 
 export const clamp = (value, low, high) => Math.min(Math.max(value, low), high);

@@ -1,6 +1,8 @@
 /** How hits are chosen: how many, how precisely z is meant, how alike they may be. */
 
+import { Correction } from "./correction.js";
 import { byId, el, fill, hintFor, numberIn } from "./elements.js";
+import { sentence } from "./numbers.js";
 import { whyNotRerank } from "./question.js";
 
 const COMPARED =
@@ -10,18 +12,24 @@ const USUAL_DISTINCT = 0.5;
 export class Options {
   constructor(store, table) {
     const form = byId("options");
-    const numeric = (key, label, hint, attributes, valid) => {
+    const numeric = (key, label, hint, attributes, expected, valid) => {
+      const correction = new Correction();
       const input = el("input", {
         type: "number",
         ...attributes,
         onchange: () => {
           const value = numberIn(input);
-          if (value !== null && valid(value)) store.change({ [key]: value });
-          else input.value = store.state[key];
+          correction.clear();
+          if (value !== null && valid(value)) {
+            store.change({ [key]: value });
+            return;
+          }
+          correction.refuse(value, expected, store.state[key]);
+          input.value = store.state[key];
         },
       });
       const means = hintFor(input, `${key}-means`, hint);
-      form.append(el("div", { class: "field" }, el("label", {}, label, input), means));
+      form.append(el("div", { class: "field" }, el("label", {}, label, input), correction.element, means));
       return (state) => fill(input, state[key]);
     };
     const shows = [
@@ -30,6 +38,7 @@ export class Options {
         "Items to show",
         "The best ones, from 1 to 200.",
         { min: 1, max: 200, step: 1 },
+        "a whole number from 1 to 200",
         (k) => Number.isInteger(k) && k >= 1 && k <= 200,
       ),
       numeric(
@@ -37,6 +46,7 @@ export class Options {
         "Tolerance",
         "How far off an item may be on every slider, at little cost. 0 takes the sliders literally.",
         { min: 0, step: 0.1 },
+        "a number of at least 0",
         (tau) => tau >= 0,
       ),
       perField(store, table, form),
@@ -69,11 +79,17 @@ function perField(store, table, form) {
     value: 1,
     "aria-label": "At most so many of each",
   });
+  const correction = new Correction();
   const changed = () => {
     const number = numberIn(most);
     const valid = Number.isInteger(number) && number >= 1;
-    if (!valid) most.value = store.state.per?.count ?? 1;
-    const per = column.value ? { column: column.value, count: valid ? number : 1 } : null;
+    const before = store.state.per?.count ?? 1;
+    correction.clear();
+    if (!valid) {
+      correction.refuse(number, "a whole number of at least 1", before);
+      most.value = before;
+    }
+    const per = column.value ? { column: column.value, count: valid ? number : before } : null;
     store.change(per ? { per, distinct: null } : { per });
   };
   for (const input of [column, most]) input.addEventListener("change", changed);
@@ -84,6 +100,7 @@ function perField(store, table, form) {
         { class: "field" },
         "At most",
         el("span", { class: "ends" }, most, column),
+        correction.element,
         hintFor(column, "per-means", "For variety: so many items with the same value, and no more. Instead of “Hide near copies”."),
       ),
     );
@@ -103,9 +120,15 @@ function distinctField(store, form) {
     value: USUAL_DISTINCT,
     "aria-label": "Least distance between hits, in nats",
   });
+  const correction = new Correction();
   const changed = () => {
     const nats = numberIn(least);
-    if (!(nats > 0)) least.value = store.state.distinct ?? USUAL_DISTINCT;
+    correction.clear();
+    if (!(nats > 0)) {
+      const before = store.state.distinct ?? USUAL_DISTINCT;
+      correction.refuse(nats, "a number above 0", before);
+      least.value = before;
+    }
     if (box.checked) store.change({ distinct: least.valueAsNumber, per: null });
     else store.change({ distinct: null });
   };
@@ -117,7 +140,7 @@ function distinctField(store, form) {
   );
   least.title = "Bhattacharyya distance of two items' Gaussians, in nats";
   const label = el("label", { class: "check" }, box, " Hide near copies");
-  form.append(el("div", { class: "field" }, el("span", { class: "ends" }, label, least), means));
+  form.append(el("div", { class: "field" }, el("span", { class: "ends" }, label, least), correction.element, means));
   return ({ distinct }) => {
     box.checked = distinct !== null;
     least.disabled = distinct === null;
@@ -134,7 +157,7 @@ function rerankField(store, table, form) {
   const label = el("label", { class: "check" }, box, " Rank by comparing pictures");
   form.append(el("div", { class: "field" }, label, means));
   return (state) => {
-    const now = table.can.rerank ? whyNotRerank(state) : table.why_not.rerank;
+    const now = table.can.rerank ? whyNotRerank(state) : sentence(table.why_not.rerank);
     box.checked = state.rerank;
     box.disabled = now !== null;
     means.textContent = now ?? COMPARED;

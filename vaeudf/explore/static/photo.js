@@ -3,13 +3,35 @@
 import { byId, el, icon } from "./elements.js";
 import { ServiceError } from "./latest.js";
 import { goTo } from "./motion.js";
+import { round, sentence } from "./numbers.js";
 import { encode } from "./service.js";
 
+/** Whether the photo is like the catalog's pictures, where there is something to say of it. */
+function whatIsSaid({ comparison, why_not_compared: whyNot }) {
+  if (comparison === null)
+    return el("p", { class: "hint" }, `Whether it is like the catalog's pictures cannot be told. ${sentence(whyNot)}`);
+  if (!comparison.unlike) return null;
+  const { error, usual, limit, sampled, message } = comparison;
+  const [own, theirs, most] = [error, usual, limit].map((value) => value.toPrecision(2));
+  return el(
+    "p",
+    {
+      class: "error",
+      title: `Mean squared error of its reconstruction, levels from 0 to 1: ${own}. Of ${sampled} pictures of the catalog: ${theirs} (median). Unlike them is what is above ${most}.`,
+    },
+    message,
+  );
+}
+
 export class Photo {
+  /** What each photo was found to be; the state has the number of the one that is shown. */
+  #taken = [];
+
   constructor(store, table, fail) {
-    Object.assign(this, { store, fail });
+    Object.assign(this, { store, table, fail });
     if (!table.can.encode) return;
     this.shown = byId("photo-shown");
+    this.hint = byId("photo-hint");
     const input = byId("photo-file");
     byId("photo").hidden = false;
     byId("photo-pick").addEventListener("click", () => input.click());
@@ -27,24 +49,44 @@ export class Photo {
       over(event);
       if (event.dataTransfer.files.length) this.take(event.dataTransfer.files[0]);
     });
+    store.listen((state, previous) => {
+      if (state.photo !== previous.photo) this.#show();
+    });
   }
 
   async take(file) {
+    this.hint.textContent = "The model looks at the photo …";
     try {
-      if (!file.type.startsWith("image/")) throw new ServiceError(`${file.name} is not a picture.`);
-      const { mu, reconstruction } = await encode(file);
-      this.#show(file, reconstruction, mu);
-      goTo(this.store, mu, { liked: [] });
+      this.#check(file);
+      const found = await encode(file);
+      const photo = this.#taken.push({ ...found, source: URL.createObjectURL(file) }) - 1;
+      goTo(this.store, found.mu, { liked: [], photo });
     } catch (error) {
       this.fail(error);
     }
+    this.hint.textContent = "or drop one on the page";
   }
 
-  #show(file, reconstruction, mu) {
-    URL.revokeObjectURL(this.source);
-    this.source = URL.createObjectURL(file);
-    const figure = (source, text) =>
-      el("figure", {}, el("img", { src: source, alt: text }), el("figcaption", {}, text));
+  /** Refuse what the service would, before it is sent. */
+  #check({ name, type, size }) {
+    const { most_bytes: most, expected } = this.table.photos;
+    const megabytes = round(size / 2 ** 20, 1);
+    const found = type.startsWith("image/") ? size > most && `has ${megabytes} MB` : "is not a picture";
+    if (found) throw new ServiceError(`“${name}” ${found}. ${expected}`);
+  }
+
+  /** Show the photo of the state, or none. */
+  #show() {
+    const photo = this.#taken[this.store.state.photo];
+    this.shown.hidden = photo === undefined;
+    if (photo === undefined) {
+      this.shown.replaceChildren();
+      return;
+    }
+    const { source, reconstruction, mu } = photo;
+    const said = whatIsSaid(photo);
+    const figure = (address, text) =>
+      el("figure", {}, el("img", { src: address, alt: text }), el("figcaption", {}, text));
     const again = el(
       "button",
       { type: "button", onclick: () => goTo(this.store, mu, { liked: [] }) },
@@ -55,14 +97,14 @@ export class Photo {
       {
         type: "button",
         "aria-label": "Put the photo away",
-        onclick: () => (this.shown.hidden = true),
+        onclick: () => this.store.change({ photo: null }),
       },
       icon("close"),
     );
-    this.shown.hidden = false;
     this.shown.replaceChildren(
-      figure(this.source, "the photo"),
+      figure(source, "the photo"),
       ...(reconstruction ? [figure(reconstruction, "what its mean decodes to")] : []),
+      ...(said ? [said] : []),
       el("div", { class: "bar" }, again, close),
     );
   }

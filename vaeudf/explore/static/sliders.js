@@ -1,9 +1,10 @@
 /** The sliders: one per dimension, or one per direction in which the items differ most. */
 
+import { Correction } from "./correction.js";
 import { along, coordinates } from "./directions.js";
 import { byId, el, fill, icon, numberIn, press, toggle } from "./elements.js";
 import { stop } from "./motion.js";
-import { clamp, number, round } from "./numbers.js";
+import { clamp, number, plain, round } from "./numbers.js";
 import { decodedZ, moved, withElement } from "./state.js";
 
 /** Outward to a tenth, so that the ends of the travel are numbers that people say. */
@@ -42,6 +43,7 @@ class Row {
       step: "0.1",
       "aria-label": `Tolerance of ${axis.name}`,
     });
+    this.correction = new Correction();
     this.roughly = el("label", { class: "roughly", hidden: true }, "± ", this.rough);
     this.element = el(
       "li",
@@ -54,6 +56,7 @@ class Row {
         this.marks,
         this.value,
       ),
+      this.correction.element,
       el("div", { class: "rail" }, this.ghost, this.range),
       this.strip,
     );
@@ -65,11 +68,7 @@ class Row {
     );
     this.range.addEventListener("keydown", (event) => this.#key(event));
     for (const kind of ["keyup", "blur"]) this.range.addEventListener(kind, () => this.#release());
-    this.value.addEventListener("change", () => {
-      const value = numberIn(this.value);
-      if (value !== null) this.#set(clamp(value, -axis.far, axis.far), true);
-      else this.value.value = this.current;
-    });
+    this.value.addEventListener("change", () => this.#typed());
     // The strip is a second way to say where; the slider above it is the one for keyboards.
     this.strip.addEventListener("click", (event) => {
       if (this.range.disabled) return;
@@ -86,6 +85,31 @@ class Row {
   #set(value, settled) {
     stop();
     this.panel.set(this.axis.index, value, settled);
+  }
+
+  /** Take what was typed; one beyond the slider's reach is that end. */
+  #typed() {
+    const { far } = this.axis;
+    const typed = numberIn(this.value);
+    if (typed === null) {
+      this.correct(() => this.correction.refuse(null, "a number", round(this.current, 4)));
+    } else {
+      const used = clamp(typed, -far, far);
+      this.#set(used, true);
+      if (used !== typed)
+        this.correct(() =>
+          this.correction.say(
+            `${plain(typed)} is beyond the ends of this slider (${plain(-far)} and ${plain(far)}): ${plain(used)} is used.`,
+          ),
+        );
+    }
+    this.value.value = round(this.current, 4);
+  }
+
+  /** Say something of a field of this slider, until its value changes. */
+  correct(say) {
+    this.corrected = this.current;
+    say();
   }
 
   #key(event) {
@@ -114,6 +138,7 @@ class Row {
     this.range.setAttribute("aria-valuetext", number(this.current));
     fill(this.value, round(this.current, 4));
     this.element.style.setProperty("--zero", this.#place(0));
+    if (this.corrected !== this.current) this.correction.clear();
     this.panel.showMarks?.(this, state);
   }
 
@@ -166,9 +191,14 @@ class DimensionPanel {
     row.marks.append(row.about, row.any, row.lock);
     row.rough.addEventListener("change", () => {
       const tau = numberIn(row.rough);
-      if (tau !== null && tau >= 0)
-        this.store.change({ rough: withElement(this.store.state.rough, dimension.index, tau) });
-      else row.rough.value = this.store.state.rough[dimension.index];
+      const { rough } = this.store.state;
+      row.correction.clear();
+      if (tau !== null && tau >= 0) {
+        this.store.change({ rough: withElement(rough, dimension.index, tau) });
+        return;
+      }
+      row.correct(() => row.correction.refuse(tau, "a number of at least 0", rough[dimension.index]));
+      row.rough.value = rough[dimension.index];
     });
     return row;
   }

@@ -2,7 +2,7 @@
 
 import { byId, el } from "./elements.js";
 import { Latest } from "./latest.js";
-import { count, howMany } from "./numbers.js";
+import { count, howMany, sentence } from "./numbers.js";
 import { decode, larger } from "./service.js";
 import { decodedZ, isAt } from "./state.js";
 
@@ -27,7 +27,7 @@ export class Stage {
     byId("nearest").addEventListener("click", () => go(this.nearest));
     if (!table.can.decode) {
       byId("no-decoder").hidden = false;
-      byId("no-decoder").textContent = table.why_not.decode;
+      byId("no-decoder").textContent = sentence(table.why_not.decode);
       return;
     }
     this.image.hidden = false;

@@ -8,6 +8,7 @@
  * liked, disliked   item ids; while any is liked, the query is these items and z stands at their mean
  * filters      by column: {values: […]}, {low, high}, numbers or dates as text, or {text}
  * per, distinct   one of them at most
+ * photo        the number of the photo that is shown, or null; not in the address
  */
 
 export function initialState(table) {
@@ -26,6 +27,7 @@ export function initialState(table) {
     per: null,
     distinct: null,
     rerank: false,
+    photo: null,
   };
 }
 

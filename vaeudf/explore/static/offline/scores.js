@@ -62,6 +62,19 @@ export class Posteriors {
     return { misfit, volume, costliest: costs.slice(0, COSTLIEST) };
   }
 
+  /**
+   * The squared Mahalanobis distance of a place from an item's mean over some dimensions, and its root
+   * in units of a radius; nothing of no dimensions.
+   */
+  distances(row, place, taus, dimensions, radius) {
+    if (dimensions.length === 0) return {};
+    const squared = dimensions.reduce((sum, i) => {
+      const d = place[i] - this.mu[row * this.n + i];
+      return sum + (d * d) / this.variance(row, i, taus);
+    }, 0);
+    return { squared_distance: squared, relative_distance: Math.sqrt(squared) / radius };
+  }
+
   /** The Bhattacharyya distance of two items, both blurred by tau, in nats. */
   bhattacharyya(a, b, taus) {
     let sum = 0;

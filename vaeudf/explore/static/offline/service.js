@@ -1,12 +1,12 @@
 /** What the service answers, from the data that the page carries: it needs no service. */
 
+import { blendMean, UNLIKE_WEIGHT } from "../blends.js";
 import { commandLine } from "../command_line.js";
 import { ServiceError } from "../latest.js";
 import { conditionOf } from "../question.js";
 import { FittedDecoder } from "./decoder.js";
 import { entropies, membersOf, Posteriors } from "./scores.js";
 
-const UNLIKE_WEIGHT = 0.5;
 const data = JSON.parse(document.getElementById("data").textContent);
 
 const bytes = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
@@ -127,11 +127,15 @@ export async function search(question, _signal, state) {
   const ranked = matching.filter((row) => !own.has(row)).sort((a, b) => values[b] - values[a] || a - b);
   const score = question.z ? "log_likelihood" : "kl";
   const shift = question.z ? 0 : entropies(members);
+  const means = (some) => some.map((row) => posteriors.meanOf(row));
+  const at = question.z ?? blendMean(means(about.like), means(about.unlike));
+  const compared = table.dimensions.filter(({ index, collapsed }) => at[index] !== null && !collapsed).map(({ index }) => index);
   const hits = chosen(ranked, question, taus).map((row, place) => ({
     ...item(row),
     rank: place + 1,
     [score]: question.z ? values[row] : -values[row] - shift,
     ...(question.z ? posteriors.parts(row, members, taus) : {}),
+    ...posteriors.distances(row, at, taus, compared, data.radii[compared.length - 1]),
   }));
   const isPoint = question.z && !question.unlike;
   const sigmas = table.dimensions.map(({ sigma }) => sigma);
@@ -140,6 +144,7 @@ export async function search(question, _signal, state) {
     score,
     matching: matching.length,
     here: isPoint ? posteriors.here(question.z, taus, sigmas, matching) : null,
+    dimensions_compared: compared.length,
     hits,
     command: command(question, state),
   };

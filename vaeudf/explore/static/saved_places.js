@@ -1,4 +1,4 @@
-/** Places that are collected for a bulk query: queries.csv, as query_topk reads it. */
+/** Places that are saved: to go back to, and for a bulk query, queries.csv as query_topk reads it. */
 
 import { commandLine } from "./command_line.js";
 import { byId, el, icon } from "./elements.js";
@@ -42,13 +42,14 @@ export function commandFor(table, state, entries) {
   });
 }
 
-export class Basket {
+export class SavedPlaces {
   constructor(store, table) {
     Object.assign(this, { store, table });
+    // What browsers have under this key stays.
     this.key = `vaeudf basket ${table.model_id}`;
     this.entries = this.#load();
-    this.place = byId("basket");
-    byId("collect").addEventListener("click", () => {
+    this.place = byId("saved");
+    byId("save").addEventListener("click", () => {
       this.add();
       this.place.scrollIntoView({ block: "nearest" });
     });
@@ -69,7 +70,7 @@ export class Basket {
     try {
       localStorage.setItem(this.key, JSON.stringify(this.entries));
     } catch {
-      // A browser may forbid it; the basket then lasts as long as the page.
+      // A browser may forbid it; the places then last as long as the page.
     }
     this.show();
   }
@@ -124,10 +125,11 @@ export class Basket {
     this.file = URL.createObjectURL(new Blob([csvOf(this.entries)], { type: "text/csv" }));
     this.command = el("pre", {
       tabindex: "0",
-      "aria-label": "The command for all places of the basket",
+      "aria-label": "The command for all saved places",
     });
     this.place.replaceChildren(
-      el("ul", { "aria-label": "Basket" }, ...rows),
+      el("h4", { id: "saved-title" }, "Saved places"),
+      el("ul", { "aria-labelledby": "saved-title" }, ...rows),
       el(
         "a",
         { class: "button", href: this.file, download: "queries.csv" },
