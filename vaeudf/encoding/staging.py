@@ -29,7 +29,13 @@ from pyarrow import fs
 from vaeudf.encoding.chunk_pixels import chunk_pixels
 from vaeudf.errors import TooManyFailures, VaeUdfError
 from vaeudf.schema import ITEM_ID, LOG_VAR, MESSAGE, MU, REASON, SOURCE_VERSION
-from vaeudf.storage.locations import filesystem, make_folder, remove, remove_empty
+from vaeudf.storage.locations import (
+    filesystem,
+    make_folder,
+    remove,
+    remove_empty,
+    rename_file,
+)
 from vaeudf.table.runs import PIXELS, QUARANTINE, STAGING, began, is_run_id, published_runs
 
 CHUNK_SCHEMA = pa.schema(
@@ -202,7 +208,7 @@ def write_chunk(batches: Iterable[pa.RecordBatch], folder: str, name: str | None
     # Readers of Parquet pass over names that begin with an underscore.
     unfinished = posixpath.join(inner, f"_{name}")
     pq.write_table(rows, unfinished, filesystem=files, compression="zstd")
-    files.move(unfinished, posixpath.join(inner, name))
+    rename_file(files, unfinished, posixpath.join(inner, name))
 
 
 def has_chunks(folder: str) -> bool:
