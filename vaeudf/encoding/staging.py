@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -117,7 +118,7 @@ class Run:
         def take(job: tuple[str, bool]) -> bool:
             source, dead = job
             own = posixpath.join(target, new_chunk_name())
-            put = files.move if dead else files.copy_file
+            put = partial(rename_file, files) if dead else files.copy_file
             try:
                 if self.keep_pixels:
                     put(chunk_pixels(source), chunk_pixels(own))

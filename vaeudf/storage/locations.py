@@ -122,7 +122,8 @@ def rename_file(files: fs.FileSystem, source: str, target: str) -> None:
     else:
         # Not every store's move() is made: Azure's without folders is not.
         files.copy_file(source, target)
-        files.delete_file(source)
+        with suppress(FileNotFoundError):  # somebody else has renamed it, too
+            files.delete_file(source)
 
 
 def exists(path: str) -> bool:
