@@ -1,4 +1,6 @@
-"""A table and a catalog in S3, as far as pyarrow and delta-rs go: moto's server stands for it.
+"""A table and a catalog in an object store, as far as pyarrow and delta-rs go.
+
+moto's server stands for S3. Azurite stands for Azure, in ./spark-submit.sh test-azure.
 
 What Spark itself reads and writes there goes through its s3a connector, which is not tested here.
 """
@@ -12,8 +14,9 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +25,7 @@ import pytest
 from pyarrow import fs
 
 import vaeudf
+from tests.support.azurite import azurite, make_container
 from tests.support.cases import further_cases_slow
 from tests.support.chunks import rows as chunk
 from tests.support.files import SAMPLES
@@ -58,16 +62,26 @@ SCHEMA = posterior_schema(pa.schema([("price", pa.float64())]), {MODEL_ID_KEY: "
 N = 3
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with object_store() as url:
-        yield url
+class Store(NamedTuple):
+    """What stands for a store, and how to make a place in it that this process can open."""
+
+    url: str
+    make: Callable[[str, pytest.MonkeyPatch, str], str]
+
+
+@pytest.fixture(scope="module", params=["S3", pytest.param("Azure", marks=pytest.mark.azure)])
+def store(request) -> Iterator[Store]:
+    start, make = {"S3": (object_store, make_bucket), "Azure": (azurite, make_container)}[
+        request.param
+    ]
+    with start() as url:
+        yield Store(url, make)
 
 
 @pytest.fixture
-def bucket(server, monkeypatch, request) -> str:
-    """The URI of an empty bucket."""
-    return make_bucket(server, monkeypatch, request.node.name)
+def bucket(store, monkeypatch, request) -> str:
+    """The URI of an empty bucket, or container."""
+    return store.make(store.url, monkeypatch, request.node.name)
 
 
 @pytest.fixture(

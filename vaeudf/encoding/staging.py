@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -29,7 +30,13 @@ from pyarrow import fs
 from vaeudf.encoding.chunk_pixels import chunk_pixels
 from vaeudf.errors import TooManyFailures, VaeUdfError
 from vaeudf.schema import ITEM_ID, LOG_VAR, MESSAGE, MU, REASON, SOURCE_VERSION
-from vaeudf.storage.locations import filesystem, make_folder, remove, remove_empty
+from vaeudf.storage.locations import (
+    filesystem,
+    make_folder,
+    remove,
+    remove_empty,
+    rename_file,
+)
 from vaeudf.storage.refusals import STORE_ERRORS, refused, remove_or_tell
 from vaeudf.table.runs import PIXELS, QUARANTINE, STAGING, began, is_run_id, published_runs
 
@@ -112,7 +119,7 @@ class Run:
         def take(job: tuple[str, bool]) -> bool:
             source, dead = job
             own = posixpath.join(target, new_chunk_name())
-            put = files.move if dead else files.copy_file
+            put = partial(rename_file, files) if dead else files.copy_file
             try:
                 if self.keep_pixels:
                     put(chunk_pixels(source), chunk_pixels(own))
@@ -210,7 +217,7 @@ def write_chunk(batches: Iterable[pa.RecordBatch], folder: str, name: str | None
     # Readers of Parquet pass over names that begin with an underscore.
     unfinished = posixpath.join(inner, f"_{name}")
     pq.write_table(rows, unfinished, filesystem=files, compression="zstd")
-    files.move(unfinished, posixpath.join(inner, name))
+    rename_file(files, unfinished, posixpath.join(inner, name))
 
 
 def has_chunks(folder: str) -> bool:

@@ -17,6 +17,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from vaeudf.errors import InputError
+from vaeudf.storage.unanswered import Unanswered
 
 if TYPE_CHECKING:
     from hdfs_native import Client, FileStatus
@@ -42,10 +43,6 @@ _NO_HOSTS = {
         "folder HADOOP_CONF_DIR; name that folder, or write hdfs://HOST:PORT/…"
     ),
 }
-
-
-class Unanswered(Exception):
-    """No name node that could answer has done so."""
 
 
 def open_hdfs(uri: str) -> fs.PyFileSystem:

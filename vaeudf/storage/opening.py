@@ -12,7 +12,9 @@ import pyarrow as pa
 from pyarrow import fs
 
 from vaeudf.errors import StoreError, root_cause
-from vaeudf.storage.hdfs import Unanswered, ask_hdfs, open_hdfs
+from vaeudf.storage.azure import SCHEMES, ask_azure, open_azure
+from vaeudf.storage.hdfs import ask_hdfs, open_hdfs
+from vaeudf.storage.unanswered import Unanswered
 
 # A store answers after some 50 ms; one that is far away, or asks others who somebody is, after a
 # second or two.
@@ -53,7 +55,7 @@ def open_in_time(uri: str, endpoint: str | None) -> tuple[fs.FileSystem, str]:
             try:
                 return opened.result()
             # A library's own time-out, perhaps a short one, is not that of this wait.
-            except (_Unreachable, TimeoutError) as error:
+            except (Unanswered, TimeoutError) as error:
                 seconds = f"{time.monotonic() - start:.0f} seconds"
                 found = f"has not answered for {seconds} ({root_cause(error)})"
         else:
@@ -63,10 +65,6 @@ def open_in_time(uri: str, endpoint: str | None) -> tuple[fs.FileSystem, str]:
         f"{store} {found}. Check its name and address, and whether this machine reaches it: "
         "the network, a proxy, a firewall. Run again once it answers."
     )
-
-
-class _Unreachable(Exception):
-    """Nobody answers at an address, or there is no such address."""
 
 
 class _Store:
@@ -83,7 +81,7 @@ class _Store:
         """Wait for any answer, an error too: whoever opens a file later gets the same error.
 
         Raises:
-            _Unreachable: There was none.
+            Unanswered: There was none.
         """
         files, root = self.open()
         _ask(files, root)
@@ -110,16 +108,26 @@ class _S3(_Store):
 
 class _Hdfs(_Store):
     def ask(self) -> None:
-        try:
-            ask_hdfs(self.uri)
-        except Unanswered as error:
-            raise _Unreachable(str(error)) from None
+        ask_hdfs(self.uri)
 
     def open(self) -> tuple[fs.FileSystem, str]:
         return open_hdfs(self.uri), "/"
 
 
-_KINDS: dict[str, type[_Store]] = {"s3": _S3, "hdfs": _Hdfs, "viewfs": _Hdfs}
+class _Azure(_Store):
+    def ask(self) -> None:
+        ask_azure(self.uri)
+
+    def open(self) -> tuple[fs.FileSystem, str]:
+        return open_azure(self.uri)
+
+
+_KINDS: dict[str, type[_Store]] = {
+    "s3": _S3,
+    "hdfs": _Hdfs,
+    "viewfs": _Hdfs,
+    **dict.fromkeys(SCHEMES, _Azure),
+}
 
 
 def _store(uri: str, endpoint: str | None) -> _Store:
@@ -140,4 +148,4 @@ def _ask(files: fs.FileSystem, inner: str) -> None:
     except (OSError, pa.ArrowException) as error:
         cause = str(error).splitlines()[0]
         if _UNREACHABLE in cause:
-            raise _Unreachable(cause.rpartition("Details: ")[2]) from None
+            raise Unanswered(cause.rpartition("Details: ")[2]) from None

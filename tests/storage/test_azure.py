@@ -1,0 +1,165 @@
+"""What the environment says of Azure, for pyarrow as for delta-rs; nobody is asked here.
+
+Files and tables in an emulator of Azure's are in test_object_store.py.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+import pytest
+from pyarrow import fs
+
+from vaeudf.errors import InputError, StoreError
+from vaeudf.storage.azure import open_azure
+from vaeudf.storage.locations import filesystem
+
+URI = "abfss://photos@shop.dfs.core.windows.net"
+EMULATED = {
+    "account_name": "devstoreaccount1",
+    "account_key": (
+        "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+    ),
+    "blob_storage_scheme": "http",
+    "dfs_storage_scheme": "http",
+}
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch):
+    """Without what the machine's own environment says."""
+    for name in os.environ:
+        if name.startswith("AZUR"):
+            monkeypatch.delenv(name)
+
+
+def addressed(authority: str) -> dict[str, str]:
+    return {"blob_storage_authority": authority, "dfs_storage_authority": authority}
+
+
+@pytest.mark.parametrize(
+    ("uri", "variables", "expected"),
+    [
+        (URI, {}, {"account_name": "shop"}),
+        (URI.replace("abfss", "abfs"), {}, {"account_name": "shop"}),
+        (URI.replace(".dfs.", ".blob."), {}, {"account_name": "shop"}),
+        ("az://photos", {"AZURE_STORAGE_ACCOUNT_NAME": "shop"}, {"account_name": "shop"}),
+        ("abfss://photos", {"AZURE_STORAGE_ACCOUNT_NAME": "shop"}, {"account_name": "shop"}),
+        (URI, {"AZURE_STORAGE_ACCOUNT_NAME": "other"}, {"account_name": "shop"}),
+        (
+            URI,
+            {"AZURE_STORAGE_ACCOUNT_KEY": "QUJD"},
+            {"account_name": "shop", "account_key": "QUJD"},
+        ),
+        (
+            URI,
+            {"AZURE_STORAGE_ACCESS_KEY": "QUJD"},
+            {"account_name": "shop", "account_key": "QUJD"},
+        ),
+        *(
+            (
+                URI,
+                {"AZURE_STORAGE_SAS_TOKEN": f"{mark}sv=2021&sig=x%3D"},
+                {"account_name": "shop", "sas_token": "?sv=2021&sig=x%3D"},
+            )
+            for mark in ("", "?")
+        ),
+        (
+            URI,
+            {"AZURE_CLIENT_ID": "me", "AZURE_CLIENT_SECRET": "s", "AZURE_TENANT_ID": "t"},
+            {"account_name": "shop", "client_id": "me", "client_secret": "s", "tenant_id": "t"},
+        ),
+        # A managed identity's, for Azure's own library to find.
+        (URI, {"AZURE_CLIENT_ID": "me"}, {"account_name": "shop"}),
+        # A key goes first, as for delta-rs.
+        (
+            URI,
+            {"AZURE_STORAGE_SAS_TOKEN": "sv=1", "AZURE_STORAGE_ACCOUNT_KEY": "QUJD"},
+            {"account_name": "shop", "account_key": "QUJD"},
+        ),
+        (
+            "abfss://photos@shop.dfs.core.chinacloudapi.cn",
+            {},
+            {
+                "account_name": "shop",
+                "blob_storage_authority": ".blob.core.chinacloudapi.cn",
+                "dfs_storage_authority": ".dfs.core.chinacloudapi.cn",
+            },
+        ),
+        (
+            URI,
+            {"AZURE_STORAGE_ENDPOINT": "http://here:1234/"},
+            {
+                "account_name": "shop",
+                "blob_storage_scheme": "http",
+                "dfs_storage_scheme": "http",
+                **addressed("here:1234"),
+            },
+        ),
+        (
+            "az://photos",
+            {"AZURE_STORAGE_USE_EMULATOR": "true"},
+            EMULATED | addressed("127.0.0.1:10000"),
+        ),
+        (
+            "abfss://photos@devstoreaccount1.dfs.core.windows.net",
+            {"AZURE_STORAGE_USE_EMULATOR": "1", "AZURITE_BLOB_STORAGE_URL": "http://there:7"},
+            EMULATED | addressed("there:7"),
+        ),
+        (URI, {"AZURE_STORAGE_USE_EMULATOR": "false"}, {"account_name": "shop"}),
+    ],
+)
+def test_what_the_environment_says(monkeypatch, uri, variables, expected):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    files, container = open_azure(uri)
+    assert container == "photos"
+    assert files == fs.AzureFileSystem(**expected)
+
+
+@pytest.mark.parametrize(
+    ("uri", "variables", "text"),
+    [
+        (
+            "abfss://photos",
+            {},
+            "abfss://photos names no account of Azure's; expected "
+            "abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/…, or AZURE_STORAGE_ACCOUNT_NAME in "
+            "the environment.",
+        ),
+        (
+            "abfss://photos@shop",
+            {},
+            "abfss://photos@shop names no container of Azure's; expected "
+            "abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/…",
+        ),
+        (
+            URI,
+            {"AZURE_STORAGE_TOKEN": "secret"},
+            f"{URI} cannot be opened with AZURE_STORAGE_TOKEN, which pyarrow does not take; "
+            "expected AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_SAS_TOKEN, or AZURE_CLIENT_ID with "
+            "AZURE_CLIENT_SECRET and AZURE_TENANT_ID.",
+        ),
+    ],
+)
+def test_what_does_not_say_enough(monkeypatch, uri, variables, text):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match=f"^{re.escape(text)}$"):
+        filesystem(f"{uri}/posteriors")
+
+
+@pytest.mark.slow
+def test_nobody_answers(monkeypatch):
+    """Slow: Azure's library tries again, with pauses."""
+    monkeypatch.setenv("AZURE_STORAGE_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "QUJD")
+    with pytest.raises(StoreError) as error:
+        filesystem(f"{URI}/posteriors")
+    assert re.fullmatch(
+        re.escape(f"{URI} has not answered for ")
+        + r"\d+ seconds \(Fail to get a new connection for: http://127\.0\.0\.1:9.*\)\. Check its "
+        r"name and address.*",
+        str(error.value),
+    )

@@ -1,0 +1,147 @@
+"""Azure's stores for pyarrow, with what the environment tells delta-rs.
+
+By itself pyarrow takes neither a key nor a SAS token from the environment, and has no emulator.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+import pyarrow as pa
+from pyarrow import fs
+
+from vaeudf.errors import InputError
+from vaeudf.storage.unanswered import Unanswered
+
+SCHEMES = ("abfss", "abfs", "az", "azure")
+_SUFFIX = "core.windows.net"
+# abfss://container@account.dfs.core.windows.net, or the container alone.
+_PLACE = re.compile(r"\w+://(?:([^@/]+)@([^./]+)\.(?:dfs|blob)\.([^/]+)|([^@/]+))")
+# What Azure's library says of a network that fails, and of an environment without credentials.
+_UNANSWERED = "Fail to get a new connection"
+_NOBODY = "DefaultAzureCredential"
+# The names of one setting, as delta-rs knows them.
+_NAMES = {
+    "account": ("AZURE_STORAGE_ACCOUNT_NAME",),
+    "key": ("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_ACCESS_KEY", "AZURE_STORAGE_MASTER_KEY"),
+    "sas": ("AZURE_STORAGE_SAS_TOKEN", "AZURE_STORAGE_SAS_KEY"),
+    "client": ("AZURE_STORAGE_CLIENT_ID", "AZURE_CLIENT_ID"),
+    "secret": ("AZURE_STORAGE_CLIENT_SECRET", "AZURE_CLIENT_SECRET"),
+    "tenant": (
+        *("AZURE_STORAGE_TENANT_ID", "AZURE_STORAGE_AUTHORITY_ID"),
+        *("AZURE_TENANT_ID", "AZURE_AUTHORITY_ID"),
+    ),
+    "endpoint": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
+    "emulator": ("AZURE_STORAGE_USE_EMULATOR",),
+    "emulator_url": ("AZURITE_BLOB_STORAGE_URL",),
+}
+# The account that every emulator has, with its key, which is no secret: Azurite's documentation.
+_EMULATED = "devstoreaccount1"
+_EMULATED_KEY = (
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+)
+
+
+def open_azure(uri: str) -> tuple[fs.AzureFileSystem, str]:
+    """Return an account as a filesystem of pyarrow's, and the container; nothing is asked yet.
+
+    Whoever one is comes from the first of these that the environment has: an account's key, a
+    client with its secret and tenant, a SAS token; else from what Azure's library looks for itself
+    (a managed identity, a workload's, that of the command az).
+
+    Args:
+        uri: The container alone, ``abfss://container@account.dfs.core.windows.net``, or
+            ``abfss://container`` and ``az://container``, whose account the environment names.
+
+    Raises:
+        InputError: It names no account, or what the environment has is for delta-rs alone.
+    """
+    found = _PLACE.fullmatch(uri)
+    if found is None:
+        raise InputError(
+            f"{uri} names no container of Azure's; expected "
+            "abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/…"
+        )
+    emulated = (_setting("emulator") or "").lower() in ("1", "true", "on", "yes", "y", "t")
+    account = found[2] or _setting("account") or (_EMULATED if emulated else None)
+    if account is None:
+        raise InputError(
+            f"{uri} names no account of Azure's; expected "
+            "abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/…, or AZURE_STORAGE_ACCOUNT_NAME in "
+            "the environment."
+        )
+    files = fs.AzureFileSystem(
+        account, **_address(found[3], emulated), **_credentials(uri, emulated)
+    )
+    return files, found[1] or found[4]
+
+
+def ask_azure(uri: str) -> None:
+    """Wait for any answer of the store, an error too: whoever opens a file later gets the same.
+
+    Raises:
+        Unanswered: There was none.
+        InputError: Nobody says who one is, or as :func:`open_azure` does.
+    """
+    files, container = open_azure(uri)
+    try:
+        files.get_file_info(container)
+    except (OSError, pa.ArrowException) as error:
+        cause = str(error).splitlines()[0]
+        if _UNANSWERED in cause:
+            raise Unanswered(cause[cause.index(_UNANSWERED) :]) from None
+        if _NOBODY in cause:
+            raise InputError(
+                f"{uri} cannot be opened: Azure's library finds nothing that says who you are. "
+                "Expected AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_SAS_TOKEN, AZURE_CLIENT_ID with "
+                "AZURE_CLIENT_SECRET and AZURE_TENANT_ID, or a managed identity."
+            ) from None
+
+
+def _setting(name: str) -> str | None:
+    values = (os.environ.get(variable) for variable in _NAMES[name])
+    return next((value for value in values if value), None)
+
+
+def _address(suffix: str | None, emulated: bool) -> dict[str, str]:
+    """Return where both services of an account are."""
+    url = _setting("endpoint")
+    if emulated:
+        url = _setting("emulator_url") or "http://127.0.0.1:10000"
+    if url is not None:
+        scheme, _, authority = url.rstrip("/").rpartition("://")
+        return {
+            f"{service}_storage_{part}": value
+            for service in ("blob", "dfs")
+            for part, value in (("scheme", scheme or "https"), ("authority", authority))
+        }
+    # Other clouds, and Fabric, have other ends.
+    return {
+        f"{service}_storage_authority": f".{service}.{suffix or _SUFFIX}"
+        for service in ("blob", "dfs")
+    }
+
+
+def _credentials(uri: str, emulated: bool) -> dict[str, str]:
+    key = _setting("key") or (_EMULATED_KEY if emulated else None)
+    if key is not None:
+        return {"account_key": key}
+    client = {
+        "client_id": _setting("client"),
+        "client_secret": _setting("secret"),
+        "tenant_id": _setting("tenant"),
+    }
+    known = {name: value for name, value in client.items() if value is not None}
+    if len(known) == len(client):
+        return known
+    sas = _setting("sas")
+    if sas is not None:
+        return {"sas_token": "?" + sas.lstrip("?")}
+    if os.environ.get("AZURE_STORAGE_TOKEN"):
+        raise InputError(
+            f"{uri} cannot be opened with AZURE_STORAGE_TOKEN, which pyarrow does not take; "
+            "expected AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_SAS_TOKEN, or AZURE_CLIENT_ID with "
+            "AZURE_CLIENT_SECRET and AZURE_TENANT_ID."
+        )
+    return {}
