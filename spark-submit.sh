@@ -29,6 +29,9 @@ other commands:
   test-hadoop [pytest options]
                           run the tests on an HDFS and a YARN, which it starts with the jars in the folder
                           that VAEUDF_TEST_JARS names (tests/hadoop/pom.xml says how to fetch them)
+  test-azure [pytest options]
+                          run the tests on Azurite, Microsoft's emulator of Azure's Blob Storage, which it
+                          fetches from npm (Node.js must be there)
   test-interop [pytest options]
                           install pythae, diffusers and onnxscript, and test with models of theirs
   setup                   only set up: a Python environment in .venv, and Java if there is none
@@ -307,7 +310,7 @@ run_tests_on_spark() {
   unset VAEUDF_VENV SPARK_HOME
   set_up
   cd "$root"
-  exec "$venv/bin/python" -m pytest -m "spark and not cluster and not faults and not hadoop" "$@"
+  exec "$venv/bin/python" -m pytest -m "spark and not cluster and not faults and not hadoop and not azure" "$@"
 }
 
 run_hadoop_tests() {
@@ -316,6 +319,20 @@ run_hadoop_tests() {
   set_up
   cd "$root"
   exec "$venv/bin/python" -m pytest -m hadoop "$@"
+}
+
+run_azure_tests() {
+  local azurite="$root/build/azurite"
+  if [ -z "${VAEUDF_TEST_AZURITE:-}" ]; then
+    command -v npm >/dev/null || die "test-azure needs npm, to fetch Azurite; or name an azurite-blob that is there: VAEUDF_TEST_AZURITE."
+    [ -x "$azurite/node_modules/.bin/azurite-blob" ] ||
+      npm install --silent --no-audit --no-fund --prefix "$azurite" azurite@3.35.0 >&2 ||
+      die "Azurite could not be installed; what npm said is above."
+    export VAEUDF_TEST_AZURITE="$azurite/node_modules/.bin/azurite-blob"
+  fi
+  set_up
+  cd "$root"
+  exec "$venv/bin/python" -m pytest -m azure "$@"
 }
 
 run_interop_tests() {
@@ -365,6 +382,7 @@ case $command in
   test-machines) set_up && cd "$root" && exec "$venv/bin/python" -m tests.machines "$@" ;;
   check-constraints) set_up && exec "$venv/bin/python" "$root/tests/constraints.py" "$@" ;;
   test-hadoop) run_hadoop_tests "$@" ;;
+  test-azure) run_azure_tests "$@" ;;
   test-interop) run_interop_tests "$@" ;;
   test-spark) run_tests_on_spark "$@" ;;
   explore) set_up_python && run_job "$command" "$@" ;; # without Spark, and so without Java

@@ -221,3 +221,12 @@ def test_names_that_the_configuration_explains(configured):
         assert get(posixpath.join(here, "b")) == there.encode()
         remove(f"{there}/b")
     remove(f"{configured.uri}/stock")
+
+
+def test_a_folder_at_the_root_is_replaced(configured):
+    uri = f"hdfs:///{test_a_folder_at_the_root_is_replaced.__name__}"
+    for content in (b"old", b"new"):
+        with replacing(uri) as folder:
+            put(f"{folder}/a", content)
+    assert names(uri) == ["a"] and get(f"{uri}/a") == b"new"
+    remove(uri)

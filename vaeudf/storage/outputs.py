@@ -150,9 +150,12 @@ class _Place:
         self.path = path
         self.marker = marker
         self._last = last or marker
-        parent, name = posixpath.split(absolute(path).rstrip("/"))
+        location = absolute(path).rstrip("/")
+        name = posixpath.basename(location)
+        # posixpath's split() would take slashes from the root of hdfs:///.
+        parent = location[: len(location) - len(name)]
         # Spark and Parquet readers pass over names that begin with a dot.
-        self.staging = posixpath.join(parent, f".{name}-{uuid.uuid4().hex}")
+        self.staging = f"{parent}.{name}-{uuid.uuid4().hex}"
         self.aside = f"{self.staging}-old"
         self._filled = False
 
