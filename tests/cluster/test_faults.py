@@ -18,8 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.conftest import NUM_ITEMS, ROOT
+from tests.cluster.conftest import NUM_ITEMS
 from tests.cluster.standalone import Cluster
+from tests.support.jobs import ROOT
 from tests.support.nights import assert_same_table
 from tests.support.scene import tree
 from tests.support.tables import read

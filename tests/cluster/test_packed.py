@@ -19,9 +19,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.cluster.conftest import NUM_ITEMS, ROOT
+from tests.cluster.conftest import NUM_ITEMS
 from tests.cluster.standalone import PROPERTIES, Cluster, clean_environment, standalone_cluster
 from tests.support.hidden import without_python
+from tests.support.jobs import ROOT
 from tests.support.nights import assert_same_table
 from tests.support.tables import read
 from vaeudf.workflows.cluster_catalog import ClusterCatalog, cluster_catalog
