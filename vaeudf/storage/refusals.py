@@ -23,8 +23,12 @@ log = logging.getLogger(__name__)
 STORE_ERRORS = (OSError, pa.ArrowException)
 """What pyarrow raises where a store refuses, or does not answer any more."""
 
-# Of AWS's answers, those that are the same at another try.
-_FOR_GOOD = ("ACCESS_DENIED", "NO_SUCH_BUCKET", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH")
+# Of AWS's and Azure's answers, those that are the same at another try.
+_FOR_GOOD = (
+    *("ACCESS_DENIED", "NO_SUCH_BUCKET", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH"),
+    *("ContainerNotFound", "AuthenticationFailed", "AuthorizationFailure"),
+    *("AuthorizationPermissionMismatch", "AccountIsDisabled"),
+)
 _PERMANENT = (PermissionError, FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
