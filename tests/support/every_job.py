@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import tempfile
 from collections.abc import Iterator
@@ -16,24 +15,16 @@ from pyarrow import fs
 
 from tests.support import elsewhere, onnx_models
 from vaeudf.storage.locations import filesystem, make_folder
-from vaeudf.workflows.cli import flag_of, parse
+from vaeudf.workflows.cli import flag_of, parse, path_options
 from vaeudf.workflows.jobs import NAMES, find_job
-
-# The options of jobs that name a place, wherever a job has them. Not factory, py_files and cache,
-# which must be on the machine that runs the job.
-PATHS = {
-    *("catalog", "table", "model", "output", "report", "queries", "image", "checkpoints", "config"),
-    *("compare", "weights", "onnx", "onnx_decoder", "export"),
-}
 
 N = 2
 SMALL = ("--image-size", 16, "--latent-dim", N, "--batch-size", 8, "--base-channels", 4)
 
 
-def path_options(job: str) -> set[str]:
-    """Return the options of a job that name a place."""
-    options, _ = find_job(job)
-    return {field.name for field in dataclasses.fields(options) if field.name in PATHS}
+def places(job: str) -> set[str]:
+    """Return the options of a job that name a place, in a store too."""
+    return {name for name, local in path_options(find_job(job)[0]).items() if not local}
 
 
 def put(uri: str, content: bytes) -> None:
@@ -158,5 +149,5 @@ def left_out(jobs: Jobs) -> list[str]:
     return [
         f"{job} {flag_of(name)}"
         for job in NAMES
-        for name in sorted(path_options(job) - jobs.given.get(job, set()))
+        for name in sorted(places(job) - jobs.given.get(job, set()))
     ]

@@ -9,7 +9,8 @@ import re
 import pytest
 
 from vaeudf.errors import InputError
-from vaeudf.workflows.cluster_mode import PATHS, options_there
+from vaeudf.workflows.cli import path_options
+from vaeudf.workflows.cluster_mode import options_there
 from vaeudf.workflows.encode_catalog import EncodeCatalog
 from vaeudf.workflows.export_model import ExportModel
 from vaeudf.workflows.inspect_table import InspectTable
@@ -65,11 +66,13 @@ def test_what_is_no_path():
 
 
 def test_all_options_that_name_files_are_known():
-    named = {}
-    for name in NAMES:
-        for field in dataclasses.fields(find_job(name)[0]):
-            named[field.name] = str(field.metadata["help"])
-    assert set(PATHS) <= set(named)
     # Whatever its help says is a folder or a file.
     about = re.compile(r"^(?:decode a )?(?:folder|file of)|^module, archive|^the model bundle")
-    assert {name for name, text in named.items() if about.search(text)} <= set(PATHS)
+    for name in NAMES:
+        options = find_job(name)[0]
+        told = {
+            field.name
+            for field in dataclasses.fields(options)
+            if about.search(str(field.metadata["help"]))
+        }
+        assert told <= set(path_options(options))

@@ -40,6 +40,23 @@ def option(default: Any = _MISSING, *, help: str) -> Any:
     return dataclasses.field(default=default, metadata={"help": help})
 
 
+def path_option(default: Any = _MISSING, *, help: str, local: bool = False) -> Any:
+    """Declare an option that names files or folders.
+
+    Args:
+        default: Without one it is required.
+        help: What it is.
+        local: Whether they must be on the machine where the job runs, and not in a store.
+    """
+    return dataclasses.field(default=default, metadata={"help": help, "local": local})
+
+
+def path_options(options_type: type[Any]) -> dict[str, bool]:
+    """Return the fields of a job's options that name files or folders; and whether local ones."""
+    fields = dataclasses.fields(options_type)
+    return {f.name: f.metadata["local"] for f in fields if "local" in f.metadata}
+
+
 def flag_of(name: str) -> str:
     """Return the flag of an option, by its field's name."""
     return "--" + name.replace("_", "-")

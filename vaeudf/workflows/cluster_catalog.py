@@ -29,7 +29,7 @@ from vaeudf.spark.stopwatch import Stopwatch
 from vaeudf.storage.locations import absolute, filesystem, spark_uri
 from vaeudf.storage.outputs import CLUSTERS_MARK, replacing
 from vaeudf.table.open import PosteriorTable, open_posteriors
-from vaeudf.workflows.cli import Summary, option
+from vaeudf.workflows.cli import Summary, option, path_option
 from vaeudf.workflows.cluster_page import ClusterPage
 from vaeudf.workflows.option_groups import PageOptions, VersionOptions
 from vaeudf.workflows.page_pictures import check_page_pictures, find_page_pictures
@@ -47,8 +47,8 @@ _SECONDS_BETWEEN_LINES = 60.0
 class ClusterCatalog(VersionOptions, PageOptions):
     """Cluster the items of a posterior table by KL between their Gaussians."""
 
-    table: str = option(help="folder of the posterior table, or of plain Parquet like it")
-    output: str = option(help="folder to write items, centroids and trials to")
+    table: str = path_option(help="folder of the posterior table, or of plain Parquet like it")
+    output: str = path_option(help="folder to write items, centroids and trials to")
     k: int | None = option(None, help="number of clusters")
     k_range: str | None = option(
         None, help="try FROM-TO clusters, or FROM-TO/STEP, and keep the best by silhouette"

@@ -7,13 +7,8 @@ import re
 from typing import Any
 
 from vaeudf.errors import InputError
-from vaeudf.workflows.cli import flag_of
+from vaeudf.workflows.cli import flag_of, path_options
 
-PATHS = (
-    *("catalog", "model", "table", "queries", "image", "output", "report", "checkpoints"),
-    *("compare", "factory", "onnx", "onnx_decoder", "weights", "py_files", "export", "cache"),
-)
-"""The options that name files and folders."""
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
 
 
@@ -27,8 +22,8 @@ def options_there(options: Any) -> dict[str, Any]:
         InputError: One names a path that only this machine may have.
     """
     values = dataclasses.asdict(options)
-    for name in PATHS:
-        value = values.get(name)
+    for name in path_options(type(options)):
+        value = values[name]
         if isinstance(value, list):
             values[name] = [_there(name, one) for one in value]
         elif value is not None:

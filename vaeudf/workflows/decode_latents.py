@@ -23,7 +23,7 @@ from vaeudf.spark.stopwatch import Stopwatch
 from vaeudf.storage.locations import absolute, filesystem, make_folder
 from vaeudf.storage.outputs import PICTURES_MARK, replacing
 from vaeudf.table.open import PosteriorTable, open_posteriors
-from vaeudf.workflows.cli import Summary, flag_of, option
+from vaeudf.workflows.cli import Summary, flag_of, option, path_option
 from vaeudf.workflows.drawings.drawing import STEPS, Context, Drawing, Drawn, Format
 from vaeudf.workflows.drawings.points import Points
 from vaeudf.workflows.drawings.reconstructions import Order, Reconstructions, parse_number
@@ -50,10 +50,10 @@ _OF_ITEMS = ("walk", "reconstruct", "reconstruct_items")
 class DecodeLatents(VersionOptions, PageOptions):
     """Decode z vectors to pictures: points, traversals, walks between items, reconstructions."""
 
-    table: str | None = option(
+    table: str | None = path_option(
         None, help="posterior table, for its model and its items; or plain Parquet like it"
     )
-    queries: str | None = option(
+    queries: str | None = path_option(
         None, help="decode a file of z vectors, or of mu and log_var, or a folder of Parquet"
     )
     z: list[str] | None = option(None, help='decode a vector, "0.1,-2,…"; repeat it for more')
@@ -77,7 +77,7 @@ class DecodeLatents(VersionOptions, PageOptions):
     )
     order: Order = option("worst", help="worst or best: which reconstructions come first")
     seed: int = option(0, help="chooses the items to reconstruct, and the samples")
-    output: str | None = option(None, help="folder to write the pictures to")
+    output: str | None = path_option(None, help="folder to write the pictures to")
     format: Format = option("png", help="png, a file each, or parquet, a column of PNG bytes")
     device: Device = option("auto", help="auto: a GPU where a task has one, else cpu; or cuda, cpu")
 

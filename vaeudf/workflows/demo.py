@@ -30,7 +30,7 @@ from vaeudf.storage.locations import (
 from vaeudf.storage.refusals import check_writable
 from vaeudf.storage.single_file import write_file
 from vaeudf.table.open import open_table
-from vaeudf.workflows.cli import Summary, option
+from vaeudf.workflows.cli import Summary, option, path_option
 from vaeudf.workflows.draw_catalog import DrawCatalog, draw_catalog
 from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
 from vaeudf.workflows.query_topk import QueryTopk, query_topk
@@ -52,7 +52,7 @@ _TOLERANCE = 0.5
 class Demo:
     """Draw a catalog of garments, train a VAE on it, encode it, query it, and show the result."""
 
-    output: str = option("demo", help="folder to make; an earlier demo there is replaced")
+    output: str = path_option("demo", help="folder to make; an earlier demo there is replaced")
     items: int = option(3000, help="how many garments to draw")
     epochs: int = option(14, help="passes over them in training")
     latent_dim: int = option(10, help="number of latent dimensions")

@@ -19,7 +19,7 @@ from vaeudf.spark.session import spark_session
 from vaeudf.spark.stopwatch import Stopwatch
 from vaeudf.storage.locations import absolute, filesystem, make_folder, spark_uri
 from vaeudf.storage.outputs import CATALOG_MARK, check_output, replacing
-from vaeudf.workflows.cli import Summary, option
+from vaeudf.workflows.cli import Summary, option, path_option
 
 _GARMENTS_PER_TASK = 500
 _SCHEMA = f"{ITEM_ID} string, category string, colour string, price double, {IMAGE} binary"
@@ -29,7 +29,7 @@ _SCHEMA = f"{ITEM_ID} string, category string, colour string, price double, {IMA
 class DrawCatalog:
     """Draw a catalog of garments, the same ones for the same seed."""
 
-    output: str = option(help="folder to make")
+    output: str = path_option(help="folder to make")
     items: int = option(3000, help="how many garments")
     size: int = option(64, help="height and width of the pictures in pixels")
     seed: int = option(0, help="chooses the garments")

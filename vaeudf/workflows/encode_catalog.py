@@ -70,7 +70,7 @@ from vaeudf.table.open import PosteriorTable, open_for_publishing
 from vaeudf.table.pixel_files import PictureShape
 from vaeudf.table.publish import DataFile, check_schema, publish
 from vaeudf.table.runs import PIXELS, QUARANTINE, new_run_id, published_runs, quarantine_folder
-from vaeudf.workflows.cli import Summary, option
+from vaeudf.workflows.cli import Summary, option, path_option
 from vaeudf.workflows.option_groups import CodeOptions
 
 log = logging.getLogger(__name__)
@@ -80,9 +80,9 @@ log = logging.getLogger(__name__)
 class EncodeCatalog(CodeOptions):
     """Run a model's encoder over a catalog's new and changed images, and publish the table."""
 
-    catalog: str = option(help="images: a folder or glob, Parquet, or CSV with their paths")
-    model: str = option(help="folder of the model bundle")
-    table: str = option(help="folder of the posterior table, made if it does not exist")
+    catalog: str = path_option(help="images: a folder or glob, Parquet, or CSV with their paths")
+    model: str = path_option(help="folder of the model bundle")
+    table: str = path_option(help="folder of the posterior table, made if it does not exist")
     format: Format = option("auto", help="what the catalog is")
     id_column: str = option("item_id", help="Parquet, CSV: the column with the unique ids")
     image_column: str = option("image", help="Parquet: the column with the images' bytes")

@@ -22,7 +22,7 @@ from vaeudf.storage.kept_files import cache_folder
 from vaeudf.storage.locations import absolute, is_local
 from vaeudf.storage.single_file import check_file, write_file
 from vaeudf.table.open import PosteriorTable, open_posteriors
-from vaeudf.workflows.cli import Summary, check_goes_with, option
+from vaeudf.workflows.cli import Summary, check_goes_with, option, path_option
 from vaeudf.workflows.option_groups import CatalogOptions, CodeOptions, VersionOptions
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ PACKAGES = ("starlette", "uvicorn", "msgspec", "duckdb", "sqlglot", "scipy")
 class Explore(VersionOptions, CatalogOptions, CodeOptions):
     """Serve a page on which sliders choose z: what it decodes to, and the items most like it."""
 
-    table: str = option(help="folder of the posterior table, or of plain Parquet like it")
+    table: str = path_option(help="folder of the posterior table, or of plain Parquet like it")
     port: int = option(_PORT, help="where the page is served; 0 takes any port that is free")
     host: str = option(
         _HOST,
@@ -54,18 +54,20 @@ class Explore(VersionOptions, CatalogOptions, CodeOptions):
         "lets them; repeat it",
     )
     open: bool = option(False, help="open the page in a browser")
-    model: str | None = option(None, help="the model bundle (default: the table's own)")
+    model: str | None = path_option(None, help="the model bundle (default: the table's own)")
     tolerance: float = option(
         0.0, help="the tolerance that the page starts with, such as inspect_table recommends"
     )
-    export: str | None = option(
+    export: str | None = path_option(
         None,
         help="write the page to this HTML file, with all items in it, and end: for at most 5,000 "
         "items, to send by mail; it needs no service",
     )
     overwrite: bool = option(False, help="replace the file of --export if it exists")
-    cache: str | None = option(
-        None, help="folder on this machine for what is made ready of a table (~/.cache/vaeudf)"
+    cache: str | None = path_option(
+        None,
+        help="folder on this machine for what is made ready of a table (~/.cache/vaeudf)",
+        local=True,
     )
 
     def __post_init__(self) -> None:

@@ -29,7 +29,7 @@ from vaeudf.spark.session import spark_session
 from vaeudf.storage.fetching import on_this_machine
 from vaeudf.storage.locations import absolute
 from vaeudf.storage.outputs import check_output
-from vaeudf.workflows.cli import Summary, check_goes_with, option
+from vaeudf.workflows.cli import Summary, check_goes_with, option, path_option
 from vaeudf.workflows.option_groups import FittingOptions
 
 log = logging.getLogger(__name__)
@@ -49,13 +49,15 @@ class ExportModel(FittingOptions):
     sample of the catalog, and asks.
     """
 
-    output: str = option(help="folder of the model bundle to make")
-    factory: str | None = option(
-        None, help="module:callable or file.py:callable that makes the model, or a pair of networks"
+    output: str = path_option(help="folder of the model bundle to make")
+    factory: str | None = path_option(
+        None,
+        help="module:callable or file.py:callable that makes the model, or a pair of networks",
+        local=True,
     )
-    onnx: str | None = option(None, help="an encoder as a file of ONNX, in place of a factory")
-    onnx_decoder: str | None = option(None, help="its decoder, likewise")
-    weights: str | None = option(
+    onnx: str | None = path_option(None, help="an encoder as a file of ONNX, in place of a factory")
+    onnx_decoder: str | None = path_option(None, help="its decoder, likewise")
+    weights: str | None = path_option(
         None, help="safetensors, or torch.save's state_dict (default: the factory's own)"
     )
     weights_prefix: str | None = option(
@@ -65,11 +67,11 @@ class ExportModel(FittingOptions):
         None, help="where in the file the weights are, such as ema (default: found by the names)"
     )
     arguments: dict[str, Any] | None = option(None, help="the factory's arguments, as JSON")
-    py_files: list[str] | None = option(
-        None, help="module, archive or package folder with the model's code; repeat it"
+    py_files: list[str] | None = path_option(
+        None, help="module, archive or package folder with the model's code; repeat it", local=True
     )
     trust_model: bool = option(False, help="run the factory's code; it needs this")
-    catalog: str | None = option(
+    catalog: str | None = path_option(
         None, help="images to try the model on: a folder, a glob, Parquet, or CSV with their paths"
     )
     sample: int = option(256, help="try it on this many of them")

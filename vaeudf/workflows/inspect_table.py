@@ -42,7 +42,7 @@ from vaeudf.storage.locations import (
 from vaeudf.storage.outputs import HEALTH_MARK, PAGE_MARK, check_output, replacing
 from vaeudf.table.open import PosteriorTable, open_posteriors
 from vaeudf.table.runs import QUARANTINE, is_run_id, quarantine_folder
-from vaeudf.workflows.cli import Summary, check_goes_with, option
+from vaeudf.workflows.cli import Summary, check_goes_with, option, path_option
 from vaeudf.workflows.health_page import HealthPage
 from vaeudf.workflows.option_groups import CatalogOptions, CodeOptions, VersionOptions
 from vaeudf.workflows.page_pictures import PagePictures, find_page_pictures
@@ -62,10 +62,10 @@ _EXAMPLES = 5
 class InspectTable(VersionOptions, CatalogOptions, CodeOptions):
     """Tell how healthy a catalog's latent space is: dimensions, sliders, hubs, copies, outliers."""
 
-    table: str = option(help="folder of the posterior table, or of plain Parquet like it")
-    output: str = option(help="folder to write health.json and the page to")
+    table: str = path_option(help="folder of the posterior table, or of plain Parquet like it")
+    output: str = path_option(help="folder to write health.json and the page to")
     page: bool = option(True, help="write index.html with plots and pictures, too")
-    compare: str | None = option(
+    compare: str | None = path_option(
         None, help="what to compare with: an older version's number, or another table"
     )
     cross_model: bool = option(
@@ -77,7 +77,7 @@ class InspectTable(VersionOptions, CatalogOptions, CodeOptions):
         None,
         help="compare hits with what z decodes to, among so many items' pictures, such as 2000",
     )
-    model: str | None = option(
+    model: str | None = path_option(
         None, help="with --pictures: the model bundle (default: the table's own)"
     )
     taus: str = option("0,0.05,0.1,0.2,0.5,1", help="tolerances to try, with commas between")

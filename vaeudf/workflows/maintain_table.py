@@ -15,7 +15,7 @@ from vaeudf.storage.locations import absolute
 from vaeudf.table.delta import Commit
 from vaeudf.table.description import Description, describe
 from vaeudf.table.maintenance import FEWEST_DAYS, list_versions, roll_back, vacuum
-from vaeudf.workflows.cli import Summary, option
+from vaeudf.workflows.cli import Summary, option, path_option
 
 _COMMITS_SHOWN, _RUNS_SHOWN = 20, 5
 _COUNTS = ("read", "encoded", "carried", "removed")
@@ -25,7 +25,7 @@ _COUNTS = ("read", "encoded", "carried", "removed")
 class MaintainTable:
     """Describe a posterior table, list its versions, go back to one, or remove old files."""
 
-    table: str = option(help="folder of the posterior table")
+    table: str = path_option(help="folder of the posterior table")
     action: Literal["list", "describe", "roll_back", "vacuum"] = option("list", help="what to do")
     to_version: int | None = option(None, help="with roll_back: the version to go back to")
     keep_days: float = option(

@@ -10,7 +10,7 @@ from vaeudf.errors import InputError
 from vaeudf.images.spec import Exif, Interpolation
 from vaeudf.images.steps import output_size, parse_steps
 from vaeudf.storage.outputs import PAGE_MARK, check_output
-from vaeudf.workflows.cli import check_goes_with, option
+from vaeudf.workflows.cli import check_goes_with, option, path_option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,9 @@ class VersionOptions:
 class CatalogOptions:
     """The catalog."""
 
-    catalog: str | None = option(None, help="where the pictures are (default: the table's own)")
+    catalog: str | None = path_option(
+        None, help="where the pictures are (default: the table's own)"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +72,10 @@ class CodeOptions:
     """The model's own code."""
 
     trust_model: bool = option(False, help="run code that is not vaeudf's, if the model needs it")
-    py_files: list[str] | None = option(
-        None, help="module, archive or package folder with such a model's code; repeat it"
+    py_files: list[str] | None = path_option(
+        None,
+        help="module, archive or package folder with such a model's code; repeat it",
+        local=True,
     )
 
 
@@ -79,8 +83,8 @@ class CodeOptions:
 class PageOptions(CatalogOptions, CodeOptions):
     """The page of pictures."""
 
-    report: str | None = option(None, help="folder to write a page of pictures to")
-    model: str | None = option(None, help="the model bundle (default: the table's own)")
+    report: str | None = path_option(None, help="folder to write a page of pictures to")
+    model: str | None = path_option(None, help="the model bundle (default: the table's own)")
     overwrite: bool = option(False, help="replace --output and --report if they exist")
 
     def check_page(self, *names: str, encodes: bool = False, reads: bool = False) -> None:

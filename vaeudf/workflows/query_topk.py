@@ -40,7 +40,7 @@ from vaeudf.storage.locations import absolute
 from vaeudf.table.open import PosteriorTable, open_posteriors
 from vaeudf.workflows.all_hits import check_all, told_of_all
 from vaeudf.workflows.blending import blended, check_blending
-from vaeudf.workflows.cli import Summary, option
+from vaeudf.workflows.cli import Summary, option, path_option
 from vaeudf.workflows.hits import most_frequent, most_frequent_of, print_table
 from vaeudf.workflows.option_groups import PageOptions, VersionOptions
 from vaeudf.workflows.page_pictures import check_page_pictures, find_page_pictures
@@ -67,15 +67,15 @@ log = logging.getLogger(__name__)
 class QueryTopk(VersionOptions, PageOptions):
     """Find, for every latent vector z, the k items with the highest log q(z|x), exactly."""
 
-    table: str = option(help="folder of the posterior table, or of plain Parquet like it")
-    queries: str | None = option(
+    table: str = path_option(help="folder of the posterior table, or of plain Parquet like it")
+    queries: str | None = path_option(
         None, help="file of z vectors, or of mu and log_var: Parquet, CSV, JSON lines or .npy"
     )
     z: list[str] | None = option(None, help='a vector, "0.1,-2,…"; repeat it for more')
     like: list[str] | None = option(
         None, help="an item_id of the table, to find others like it; repeat it for more"
     )
-    image: list[str] | None = option(
+    image: list[str] | None = path_option(
         None, help="a photo, a folder or a glob of photos, to find items like them; repeat it"
     )
     blend: bool = option(False, help="make one query of all, or of each group of a file")
@@ -129,7 +129,9 @@ class QueryTopk(VersionOptions, PageOptions):
         None, help="with --rerank: gaussian:VARIANCE or bernoulli, if the model does not say"
     )
     z_bound: float | None = option(None, help="refuse queries outside [-A, A]")
-    output: str | None = option(None, help="folder of Parquet to write (default: print a table)")
+    output: str | None = path_option(
+        None, help="folder of Parquet to write (default: print a table)"
+    )
     report_queries: int = option(50, help="show at most this many queries on the page")
 
     def __post_init__(self) -> None:

@@ -29,7 +29,7 @@ from vaeudf.training.checkpoints import CHECKPOINT, folder_checkpoints
 from vaeudf.training.distributed import OUTCOME, PIXELS, train_together, whole_gpus
 from vaeudf.training.loop import Trained, reconstruct, train
 from vaeudf.training.plan import TrainingPlan, check_share
-from vaeudf.workflows.cli import Summary, option
+from vaeudf.workflows.cli import Summary, option, path_option
 from vaeudf.workflows.option_groups import FittingOptions
 
 log = logging.getLogger(__name__)
@@ -42,8 +42,8 @@ _SHOWN = 32
 class TrainVae(FittingOptions):
     """Train a convolutional VAE on a catalog of images and write it as a model bundle."""
 
-    catalog: str = option(help="images: a folder or glob, Parquet, or CSV with their paths")
-    output: str = option(help="folder of the model bundle to make")
+    catalog: str = path_option(help="images: a folder or glob, Parquet, or CSV with their paths")
+    output: str = path_option(help="folder of the model bundle to make")
     latent_dim: int = option(10, help="number of latent dimensions")
     image_size: int = option(64, help="height and width the model works at, a multiple of 16")
     channels: int = option(3, help="3 for RGB, 1 for grey")
@@ -60,7 +60,7 @@ class TrainVae(FittingOptions):
         1, help="number of processes that share each batch: beside the driver, or as tasks"
     )
     device: Device = option("auto", help="auto: GPUs where torch has them, else CPUs")
-    checkpoints: str | None = option(
+    checkpoints: str | None = path_option(
         None, help="folder to go on from if killed (default: OUTPUT.training, removed at the end)"
     )
     max_images: int = option(50_000, help="train on at most this many, drawn at random")
