@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import pyspark
 import pytest
 
 from vaeudf.spark.launch import CONF
@@ -49,3 +51,47 @@ def test_python_workers_on_yarn_find_hadoops_configuration():
     """Where Spark's client puts it (LOCALIZED_HADOOP_CONF_DIR)."""
     found = properties(FOLDER / "yarn.conf")
     assert found["spark.executorEnv.HADOOP_CONF_DIR"] == "./__spark_conf__/__hadoop_conf__"
+
+
+# Where Spark keeps its settings, each an object that knows them once it is there.
+SETTINGS = (
+    *("internal.config.package", "internal.config.Python", "internal.config.UI"),
+    *("deploy.k8s.Config", "deploy.yarn.config.package", "sql.internal.SQLConf"),
+)
+# With any name behind it.
+ENVIRONMENTS = ("spark.executorEnv.", "spark.yarn.appMasterEnv.")
+SINCE_4_1 = {"spark.python.worker.killOnIdleTimeout"}
+
+
+@pytest.mark.spark
+def test_spark_knows_every_property(spark):
+    """Of one that is misspelt it says nothing."""
+    loader = spark._jvm.java.lang.Thread.currentThread().getContextClassLoader()
+    for name in SETTINGS:
+        spark._jvm.java.lang.Class.forName(f"org.apache.spark.{name}$", True, loader)
+    entries = spark._jvm.org.apache.spark.internal.config.ConfigEntry
+    keys = {
+        key
+        for path in FILES
+        for key in properties(path)
+        if not key.startswith(ENVIRONMENTS)
+        and not (key in SINCE_4_1 and pyspark.__version__.startswith("4.0"))
+    }
+    assert entries.findEntry("spark.executor.coresx") is None
+    assert [key for key in keys if entries.findEntry(key) is None] == []
+
+
+def test_the_image_has_the_spark_of_the_driver():
+    pinned = (FOLDER.parent / "constraints.txt").read_text()
+    (version,) = re.findall(r"^pyspark==(\S+)$", pinned, re.MULTILINE)
+    image = f"apache/spark:{version}-python3"
+    (base,) = re.findall(r"^FROM (\S+)$", (FOLDER / "Dockerfile").read_text(), re.MULTILINE)
+    assert (
+        base == image == properties(FOLDER / "kubernetes.conf")["spark.kubernetes.container.image"]
+    )
+
+
+def test_the_image_is_made_of_what_is_there():
+    copied = re.findall(r"^COPY (.+) \S+$", (FOLDER / "Dockerfile").read_text(), re.MULTILINE)
+    names = " ".join(copied).split()
+    assert "vaeudf" in names and all((FOLDER.parent / name).exists() for name in names)
