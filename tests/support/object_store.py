@@ -28,11 +28,11 @@ ENVIRONMENT = (
 
 
 @contextmanager
-def object_store() -> Iterator[str]:
-    """Run the server; gives its address."""
+def object_store(*options: str) -> Iterator[str]:
+    """Run the server with options of tests/support/moto_server.py; gives its address."""
     # A process of its own: delta-rs waits for some answers with Python's lock in its hand.
     port = str(free_port())
-    command = [sys.executable, "-m", "tests.support.moto_server", port]
+    command = [sys.executable, "-m", "tests.support.moto_server", port, *options]
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

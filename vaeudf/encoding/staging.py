@@ -81,20 +81,34 @@ class Run:
     keep_pixels: bool = False
 
     @property
+    def folder(self) -> str:
+        """Where all of it is, until it ends."""
+        return posixpath.join(self.table, STAGING, self.run_id)
+
+    @property
     def encoded(self) -> str:
         """Folder of the chunks that this run's tasks write."""
-        return posixpath.join(self.table, STAGING, self.run_id, _ENCODED)
+        return posixpath.join(self.folder, _ENCODED)
 
     @property
     def adopted(self) -> str:
         """Folder of the chunks that were taken over."""
-        return posixpath.join(self.table, STAGING, self.run_id, _ADOPTED)
+        return posixpath.join(self.folder, _ADOPTED)
 
     def forget(self) -> None:
         """Remove the run's chunks: they are published."""
         remove(self.encoded)
         remove(self.adopted)
-        remove(posixpath.join(self.table, STAGING, self.run_id, PIXELS))
+        remove(posixpath.join(self.folder, PIXELS))
+
+    def find_others(self) -> list[str]:
+        """Return which other runs write to the table, or did a moment ago, in words."""
+        files, inner = filesystem(posixpath.join(self.table, STAGING))
+        return [
+            f"{run_id} (since {facts.get('started', 'an unknown time')})"
+            for run_id, facts in sorted(_runs(files, inner).items())
+            if run_id != self.run_id and not _is_dead(run_id, facts)
+        ]
 
     def adopt(self) -> int:
         """Take over what killed runs of the same key have encoded; return how many chunks.

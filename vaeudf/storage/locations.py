@@ -60,7 +60,7 @@ def filesystem(path: str) -> tuple[fs.FileSystem, str]:
         raise InputError(f"cannot open {location}: expected a path, or a URI like s3://bucket/key.")
     # The store alone: pyarrow's URIs are percent-encoded; ours, like Spark's, mean what they say.
     try:
-        files, root = _open_store(store[1], _endpoint())
+        files, root = _open_store(store[1], s3_endpoint())
     except (ArrowInvalid, OSError) as error:
         raise InputError(f"cannot open {location}: {error}.") from None
     return files, posixpath.join(root, store[2].rstrip("/")) if store[2] else root
@@ -96,7 +96,7 @@ def delta_uri(path: str) -> str:
 
 def delta_options(path: str) -> dict[str, str]:
     """Return the storage options that delta-rs needs besides the environment."""
-    endpoint = _endpoint()
+    endpoint = s3_endpoint()
     if endpoint is None or not _S3.match(path):
         return {}
     # An endpoint without TLS is named on purpose; delta-rs alone wants to be told so.
@@ -104,8 +104,8 @@ def delta_options(path: str) -> dict[str, str]:
     return {"AWS_ENDPOINT_URL": endpoint} | ({"AWS_ALLOW_HTTP": "true"} if plain else {})
 
 
-def _endpoint() -> str | None:
-    """Return where S3 is, if it is not Amazon's."""
+def s3_endpoint() -> str | None:
+    """Return the address of S3 that the environment names, if any; by default it is Amazon's."""
     return next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), None)
 
 

@@ -41,6 +41,7 @@ from vaeudf.encoding.failures import (
 )
 from vaeudf.encoding.provenance import Provenance
 from vaeudf.encoding.run_record import RunRecord, write_run_record
+from vaeudf.encoding.single_writer import check_single_writer
 from vaeudf.encoding.staging import Run, clean, open_run
 from vaeudf.encoding.udf import chunks_for, encode_chunks
 from vaeudf.errors import InputError, PublishConflict, TooManyFailures
@@ -156,6 +157,7 @@ def encode_catalog(options: EncodeCatalog) -> Summary:
                     run.table, run.record.run_id, run.staging_key, keep_pixels=options.keep_pixels
                 )
             )
+            check_single_writer(staging)
             cluster.add_py_files(options.py_files or ())
             run.record.application_id = cluster.application_id
             try:
