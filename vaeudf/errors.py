@@ -94,6 +94,8 @@ def damaged_file(error: BaseException) -> TableError | None:
     return TableError(f"{_plain_path(read[1])} is damaged{found}; {_PUT_BACK}")
 
 
+# Such as Azure's tokens (SAS), which pyarrow tells with the URL.
+_QUERY = re.compile(r"""(https?://[^\s'"?]+)\?[^\s'"]+""")
 # What a message from the JVM begins with, such as "java.io.IOException: ".
 _JAVA_CLASS = re.compile(r"^(?:[a-z]\w*\.)+[\w$]+(?:Exception|Error): ")
 _PUT_BACK = (
@@ -119,12 +121,21 @@ def was_interrupted(error: BaseException) -> bool:
     return found is not None
 
 
+def redacted(text: str) -> str:
+    """Return a text without what follows the ? of URLs, which may be a token that signs them."""
+    return _QUERY.sub(r"\1?…", text)
+
+
 def root_cause(error: BaseException) -> str:
-    """Return the one line of an exception's text that says what happened.
+    """Return the one line of an exception's text that says what happened, without secrets of URLs.
 
     An exception out of the JVM or a Spark task carries stack traces in its text: the cause is what
     a Python traceback ends with, else the last "Caused by: ", else the line after py4j's own.
     """
+    return redacted(_root_cause(error))
+
+
+def _root_cause(error: BaseException) -> str:
     lines = str(error).splitlines()
     traces = [i for i, line in enumerate(lines) if line.startswith("Traceback (most recent")]
     if traces:

@@ -7,13 +7,19 @@ from __future__ import annotations
 
 import os
 import re
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import pytest
 from pyarrow import fs
 
-from vaeudf.errors import InputError, StoreError
+from vaeudf.catalog.reader import ImageReader
+from vaeudf.errors import InputError, StoreError, VaeUdfError
+from vaeudf.model.bundle import load_bundle
 from vaeudf.storage.azure import open_azure
 from vaeudf.storage.locations import filesystem
+from vaeudf.storage.outputs import check_output
+from vaeudf.storage.refusals import check_writable
 
 URI = "abfss://photos@shop.dfs.core.windows.net"
 EMULATED = {
@@ -89,12 +95,11 @@ def addressed(authority: str) -> dict[str, str]:
         ),
         (
             URI,
-            {"AZURE_STORAGE_ENDPOINT": "http://here:1234/"},
+            {"AZURE_STORAGE_ENDPOINT": "https://shop.blob.core.chinacloudapi.cn/"},
             {
                 "account_name": "shop",
-                "blob_storage_scheme": "http",
-                "dfs_storage_scheme": "http",
-                **addressed("here:1234"),
+                "blob_storage_authority": ".blob.core.chinacloudapi.cn",
+                "dfs_storage_authority": ".dfs.core.chinacloudapi.cn",
             },
         ),
         (
@@ -136,6 +141,13 @@ def test_what_the_environment_says(monkeypatch, uri, variables, expected):
         ),
         (
             URI,
+            {"AZURE_STORAGE_ENDPOINT": "http://here:1234/"},
+            f"{URI} cannot be opened with AZURE_STORAGE_ENDPOINT http://here:1234/: delta-rs and "
+            "pyarrow take it for different addresses; expected https://shop.blob.SUFFIX, or that "
+            "the URI has the suffix and the environment no endpoint.",
+        ),
+        (
+            URI,
             {"AZURE_STORAGE_TOKEN": "secret"},
             f"{URI} cannot be opened with AZURE_STORAGE_TOKEN, which pyarrow does not take; "
             "expected AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_SAS_TOKEN, or AZURE_CLIENT_ID with "
@@ -153,8 +165,8 @@ def test_what_does_not_say_enough(monkeypatch, uri, variables, text):
 @pytest.mark.slow
 def test_nobody_answers(monkeypatch):
     """Slow: Azure's library tries again, with pauses."""
-    monkeypatch.setenv("AZURE_STORAGE_ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "QUJD")
+    monkeypatch.setenv("AZURE_STORAGE_USE_EMULATOR", "true")
+    monkeypatch.setenv("AZURITE_BLOB_STORAGE_URL", "http://127.0.0.1:9")
     with pytest.raises(StoreError) as error:
         filesystem(f"{URI}/posteriors")
     assert re.fullmatch(
@@ -163,3 +175,48 @@ def test_nobody_answers(monkeypatch):
         r"name and address.*",
         str(error.value),
     )
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """Answers that somebody may not do that."""
+
+    def refuse(self) -> None:
+        self.send_response(403)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = refuse
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+def test_a_token_is_in_no_message(monkeypatch, tmp_path):
+    """pyarrow tells the URL that was refused, with the token that signs it."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+    Thread(target=server.serve_forever, daemon=True).start()
+    token = "sv=2021&sig=SECRET"
+    files = fs.AzureFileSystem(
+        "shop",
+        sas_token=f"?{token}",
+        blob_storage_scheme="http",
+        dfs_storage_scheme="http",
+        **addressed(f"127.0.0.1:{server.server_port}"),
+    )
+    monkeypatch.setattr("vaeudf.storage.locations._open_store", lambda *args: (files, "photos"))
+    try:
+        with pytest.raises(OSError, match="SECRET"):  # what is to be kept out
+            files.get_file_info("photos/a")
+        said = [ImageReader("image").read(f"{URI}/a.jpg", None, 1, 0)]
+        for attempt in (
+            lambda: check_writable(f"{URI}/posteriors"),
+            lambda: check_output(f"{URI}/results", overwrite=False, marker="_RESULTS"),
+            lambda: load_bundle(f"{URI}/model"),
+        ):
+            with pytest.raises(VaeUdfError) as error:
+                attempt()
+            said.append(str(error.value))
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert all("SECRET" not in str(text) and "?…" in str(text) for text in said), said

@@ -15,7 +15,7 @@ from PIL import Image
 from vaeudf.catalog.catalog_source import CatalogSource
 from vaeudf.catalog.patterns import is_glob
 from vaeudf.catalog.pictures import catalog_pictures
-from vaeudf.errors import InputError, StoreError, TableError, VaeUdfError
+from vaeudf.errors import InputError, StoreError, TableError, VaeUdfError, root_cause
 from vaeudf.explore.byte_cache import ByteCache
 from vaeudf.images.decode import ImageFailure, decode_image, picture_png, thumbnail
 from vaeudf.images.item_pictures import ItemPictures, Picture
@@ -204,5 +204,5 @@ def _why_no_catalog(source: CatalogSource | None) -> str | None:
             return None
         found = "does not exist any more"
     except (InputError, StoreError, OSError) as error:
-        found = f"cannot be opened ({str(error).rstrip('.')})"
+        found = f"cannot be opened ({root_cause(error).rstrip('.')})"
     return f"catalog {source.path} {found}; name the one that has them with --catalog."

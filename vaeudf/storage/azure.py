@@ -16,6 +16,7 @@ from vaeudf.storage.unanswered import Unanswered
 
 SCHEMES = ("abfss", "abfs", "az", "azure")
 _SUFFIX = "core.windows.net"
+_SERVICES = ("blob", "dfs")
 # abfss://container@account.dfs.core.windows.net, or the container alone.
 _PLACE = re.compile(r"\w+://(?:([^@/]+)@([^./]+)\.(?:dfs|blob)\.([^/]+)|([^@/]+))")
 # What Azure's library says of a network that fails, and of an environment without credentials.
@@ -71,9 +72,9 @@ def open_azure(uri: str) -> tuple[fs.AzureFileSystem, str]:
             "abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/…, or AZURE_STORAGE_ACCOUNT_NAME in "
             "the environment."
         )
-    files = fs.AzureFileSystem(
-        account, **_address(found[3], emulated), **_credentials(uri, emulated)
-    )
+    suffix = found[3] or _SUFFIX
+    address = _emulator() if emulated else _address(uri, account, suffix)
+    files = fs.AzureFileSystem(account, **address, **_credentials(uri, emulated))
     return files, found[1] or found[4]
 
 
@@ -104,23 +105,29 @@ def _setting(name: str) -> str | None:
     return next((value for value in values if value), None)
 
 
-def _address(suffix: str | None, emulated: bool) -> dict[str, str]:
-    """Return where both services of an account are."""
-    url = _setting("endpoint")
-    if emulated:
-        url = _setting("emulator_url") or "http://127.0.0.1:10000"
-    if url is not None:
-        scheme, _, authority = url.rstrip("/").rpartition("://")
-        return {
-            f"{service}_storage_{part}": value
-            for service in ("blob", "dfs")
-            for part, value in (("scheme", scheme or "https"), ("authority", authority))
-        }
-    # Other clouds, and Fabric, have other ends.
+def _emulator() -> dict[str, str]:
+    url = _setting("emulator_url") or "http://127.0.0.1:10000"
+    scheme, _, authority = url.rstrip("/").rpartition("://")
     return {
-        f"{service}_storage_authority": f".{service}.{suffix or _SUFFIX}"
-        for service in ("blob", "dfs")
+        f"{service}_storage_{part}": value
+        for service in _SERVICES
+        for part, value in (("scheme", scheme), ("authority", authority))
     }
+
+
+def _address(uri: str, account: str, suffix: str) -> dict[str, str]:
+    """Return where both services of an account are; other clouds, and Fabric, have other ends."""
+    url = _setting("endpoint")
+    if url is not None:
+        found = re.fullmatch(rf"https://{re.escape(account)}\.(?:blob|dfs)\.([^/]+)/*", url)
+        if found is None:
+            raise InputError(
+                f"{uri} cannot be opened with AZURE_STORAGE_ENDPOINT {url}: delta-rs and pyarrow "
+                f"take it for different addresses; expected https://{account}.blob.SUFFIX, or "
+                "that the URI has the suffix and the environment no endpoint."
+            )
+        suffix = found[1]
+    return {f"{service}_storage_authority": f".{service}.{suffix}" for service in _SERVICES}
 
 
 def _credentials(uri: str, emulated: bool) -> dict[str, str]:

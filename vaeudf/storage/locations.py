@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from pyarrow import ArrowInvalid, fs
 
-from vaeudf.errors import InputError
+from vaeudf.errors import InputError, redacted
 from vaeudf.storage.hdfs import TYPE_NAME
 from vaeudf.storage.opening import open_in_time
 
@@ -62,7 +62,7 @@ def filesystem(path: str) -> tuple[fs.FileSystem, str]:
     try:
         files, root = _open_store(store[1], s3_endpoint())
     except (ArrowInvalid, OSError) as error:
-        raise InputError(f"cannot open {location}: {error}.") from None
+        raise InputError(f"cannot open {location}: {redacted(str(error))}.") from None
     return files, posixpath.join(root, store[2].rstrip("/")) if store[2] else root
 
 
