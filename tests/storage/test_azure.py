@@ -17,7 +17,7 @@ from vaeudf.catalog.reader import ImageReader
 from vaeudf.errors import InputError, StoreError, VaeUdfError
 from vaeudf.model.bundle import load_bundle
 from vaeudf.storage.azure import open_azure
-from vaeudf.storage.locations import filesystem
+from vaeudf.storage.locations import filesystem, spark_uri
 from vaeudf.storage.outputs import check_output
 from vaeudf.storage.refusals import check_writable
 
@@ -160,6 +160,17 @@ def test_what_does_not_say_enough(monkeypatch, uri, variables, text):
         monkeypatch.setenv(name, value)
     with pytest.raises(InputError, match=f"^{re.escape(text)}$"):
         filesystem(f"{uri}/posteriors")
+
+
+def test_what_spark_is_given(monkeypatch):
+    """Hadoop's connector takes the account from the URI alone."""
+    assert spark_uri(f"{URI}/a b/*.jpg") == f"{URI}/a b/*.jpg"
+    with pytest.raises(InputError, match=r"^az://photos names no account"):
+        spark_uri("az://photos/a")
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "shop")
+    for uri in ("az://photos/a b", "abfs://photos/a b", "abfss://photos//a b"):
+        assert spark_uri(uri) == f"{URI}/a b"
+    assert spark_uri("az://photos") == f"{URI}/"
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -415,6 +415,42 @@ def test_a_replacement_that_fails_half_way(bucket, monkeypatch, fails_at):
     monkeypatch.setattr(storage, "_open_store", opened)
     assert listing(uri) == ["a", "b", "c"]
     assert listing(bucket) == ["results/a", "results/b", "results/c"]
+
+
+def test_a_part_that_stands_aside_is_not_taken_for_the_whole(bucket, monkeypatch):
+    """A store that fails while the older folder is copied, and while what was copied is removed."""
+    uri, files = f"{bucket}/results", filesystem(bucket)[0]
+    for name in "abc":
+        with files.open_output_stream(f"{filesystem(uri)[1]}/{name}") as stream:
+            stream.write(name.encode())
+
+    class Failing:
+        calls: ClassVar[list[str]] = []
+
+        def __getattr__(self, name):
+            return getattr(files, name)
+
+        def fail_once(self, name: str, at: int, *arguments: str) -> None:
+            self.calls.append(name)
+            if self.calls.count(name) == at:
+                raise OSError("the store is down for a moment")
+            getattr(files, name)(*arguments)
+
+        def copy_file(self, *arguments: str) -> None:
+            self.fail_once("copy_file", 2, *arguments)
+
+        def delete_dir(self, *arguments: str) -> None:
+            self.fail_once("delete_dir", 1, *arguments)
+
+    opened = storage._open_store
+    monkeypatch.setattr("vaeudf.storage.outputs._THREADS", 1)
+    with pytest.raises(OSError, match="for a moment"), replacing(uri) as folder:
+        with files.open_output_stream(f"{filesystem(folder)[1]}/x") as stream:
+            stream.write(b"x")
+        monkeypatch.setattr(storage, "_open_store", lambda *args: (Failing(), opened(*args)[1]))
+    monkeypatch.setattr(storage, "_open_store", opened)
+    assert {"copy_file", "delete_dir"} <= set(Failing.calls)
+    assert listing(uri) == ["a", "b", "c"]
 
 
 def test_uris():

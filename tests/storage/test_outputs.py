@@ -147,11 +147,11 @@ def test_a_move_that_fails_keeps_the_older_folder(tmp_path, monkeypatch, failing
     fill(tmp_path / "out", **LONG)
     calls = []
 
-    def move(source, target, last):
+    def move(source, target, *more):
         calls.append(target)
         if len(calls) == failing:
             raise PermissionError(target)
-        original(source, target, last)
+        original(source, target, *more)
 
     original = vaeudf.storage.outputs._move
     monkeypatch.setattr(vaeudf.storage.outputs, "_move", move)
@@ -191,11 +191,11 @@ def test_a_move_that_fails_keeps_all_older_folders(tmp_path, monkeypatch, failin
     before = tree(tmp_path)
     calls = []
 
-    def move(source, target, last):
+    def move(source, target, *more):
         calls.append(target)
         if len(calls) == failing:
             raise PermissionError(target)
-        original(source, target, last)
+        original(source, target, *more)
 
     original = vaeudf.storage.outputs._move
     monkeypatch.setattr(vaeudf.storage.outputs, "_move", move)

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 from pyspark.sql import SparkSession
@@ -42,9 +42,12 @@ def progress(spark: SparkSession, watch: Stopwatch, stream: TextIO | None = None
         while not stop.wait(_SECONDS_BETWEEN_LOOKS):
             try:
                 done, total = cluster.count_tasks()
-                complaint = waiting.look(total)
             except Exception:  # the session is ending, or has ended: there is nothing to show
                 return
+            complaint = None
+            # It asks what Spark has for itself, and may be otherwise in another Spark.
+            with suppress(Exception):
+                complaint = waiting.look(total)
             phase = watch.phase_now
             if complaint is not None:
                 display.close()  # it goes on after the line

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from typing import NamedTuple
 
 import pyarrow as pa
 from pyarrow import fs
@@ -58,24 +59,53 @@ def open_azure(uri: str) -> tuple[fs.AzureFileSystem, str]:
     Raises:
         InputError: It names no account, or what the environment has is for delta-rs alone.
     """
+    place = _place(uri)
+    emulated = _is_emulated()
+    address = _emulator() if emulated else _address(uri, place)
+    files = fs.AzureFileSystem(place.account, **address, **_credentials(uri, emulated))
+    return files, place.container
+
+
+def for_hadoop(uri: str) -> str:
+    """Return a container's URI as Hadoop's connector takes it, which wants the account to be in it.
+
+    Args:
+        uri: As :func:`open_azure` takes it.
+
+    Raises:
+        InputError: It names no account.
+    """
+    if "@" in uri:
+        return uri
+    place = _place(uri)
+    return f"abfss://{place.container}@{place.account}.dfs.{place.suffix}"
+
+
+class _Place(NamedTuple):
+    container: str
+    account: str
+    suffix: str
+
+
+def _place(uri: str) -> _Place:
     found = _PLACE.fullmatch(uri)
     if found is None:
         raise InputError(
             f"{uri} names no container of Azure's; expected "
             "abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/…"
         )
-    emulated = (_setting("emulator") or "").lower() in ("1", "true", "on", "yes", "y", "t")
-    account = found[2] or _setting("account") or (_EMULATED if emulated else None)
+    account = found[2] or _setting("account") or (_EMULATED if _is_emulated() else None)
     if account is None:
         raise InputError(
             f"{uri} names no account of Azure's; expected "
             "abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/…, or AZURE_STORAGE_ACCOUNT_NAME in "
             "the environment."
         )
-    suffix = found[3] or _SUFFIX
-    address = _emulator() if emulated else _address(uri, account, suffix)
-    files = fs.AzureFileSystem(account, **address, **_credentials(uri, emulated))
-    return files, found[1] or found[4]
+    return _Place(found[1] or found[4], account, found[3] or _SUFFIX)
+
+
+def _is_emulated() -> bool:
+    return (_setting("emulator") or "").lower() in ("1", "true", "on", "yes", "y", "t")
 
 
 def ask_azure(uri: str) -> None:
@@ -115,9 +145,9 @@ def _emulator() -> dict[str, str]:
     }
 
 
-def _address(uri: str, account: str, suffix: str) -> dict[str, str]:
+def _address(uri: str, place: _Place) -> dict[str, str]:
     """Return where both services of an account are; other clouds, and Fabric, have other ends."""
-    url = _setting("endpoint")
+    url, account, suffix = _setting("endpoint"), place.account, place.suffix
     if url is not None:
         found = re.fullmatch(rf"https://{re.escape(account)}\.(?:blob|dfs)\.([^/]+)/*", url)
         if found is None:

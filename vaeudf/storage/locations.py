@@ -18,6 +18,7 @@ from urllib.parse import quote
 from pyarrow import ArrowInvalid, fs
 
 from vaeudf.errors import InputError, redacted
+from vaeudf.storage import azure
 from vaeudf.storage.hdfs import TYPE_NAME
 from vaeudf.storage.opening import open_in_time
 
@@ -182,11 +183,17 @@ def spark_uri(path: str) -> str:
     """Return the URI that Spark writes to, or reads with globs expanded.
 
     A path without a scheme is a local one, whatever the cluster's default filesystem is. S3 is
-    s3a://, Hadoop's own connector.
+    s3a://, and Azure abfss:// with the account, as Hadoop's own connectors have them.
+
+    Raises:
+        InputError: It names a container of Azure's, and no account.
     """
     location = absolute(path)
     if not _SCHEME.match(location):
         return f"file://{location}"
+    store = _STORE.match(location)
+    if store is not None and store[1].partition(":")[0].lower() in azure.SCHEMES:
+        return f"{azure.for_hadoop(store[1])}/{store[2]}"
     return _S3.sub("s3a://", location)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 
@@ -157,31 +157,48 @@ class _Place:
         # Spark and Parquet readers pass over names that begin with a dot.
         self.staging = f"{parent}.{name}-{uuid.uuid4().hex}"
         self.aside = f"{self.staging}-old"
-        self._filled = False
+        self._filled = self._is_aside = False
 
     def clear(self) -> None:
         # Moved aside and not removed: that can fail half-way.
         if exists(self.path):
-            _move(self.path, self.aside, self._last)
+            _move(self.path, self.aside, self._last, self._stands_aside)
+
+    def _stands_aside(self) -> None:
+        self._is_aside = True
 
     def fill(self) -> None:
         _move(self.staging, self.path, self._last)
         self._filled = True
 
     def restore(self) -> None:
-        older = exists(self.aside)
+        files, inner = filesystem(self.aside)
+        # In an object store what is there may be a part, of a copy that has failed.
+        older = self._is_aside or (
+            has_folders(files) and files.get_file_info(inner).type != fs.FileType.NotFound
+        )
         if older or self._filled:
             remove(self.path)
         if older:
             _move(self.aside, self.path, self._last)
 
 
-def _move(source: str, target: str, last: str | None) -> None:
-    """Move a folder; in an object store it is whole at its old place until it is at the new one."""
+def _move(
+    source: str, target: str, last: str | None, arrived: Callable[[], None] = lambda: None
+) -> None:
+    """Move a folder; in an object store it is whole at its old place until it is at the new one.
+
+    Args:
+        source: The folder.
+        target: Where to, where nothing is.
+        last: The file that is copied last, and removed first.
+        arrived: Called as soon as all of it is at the new place.
+    """
     files, inner = filesystem(source)
     goal = filesystem(target)[1]
     if has_folders(files):
         files.move(inner, goal)
+        arrived()
         return
     found = files.get_file_info(fs.FileSelector(inner, recursive=True))
     paths = [entry.path for entry in found if entry.is_file]
@@ -198,6 +215,7 @@ def _move(source: str, target: str, last: str | None) -> None:
     except BaseException:
         remove(target)
         raise
+    arrived()
     for path in end:
         files.delete_file(path)
     files.delete_dir(inner)

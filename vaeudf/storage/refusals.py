@@ -78,6 +78,8 @@ def check_writable(path: str) -> None:
 def _nearest_folder(files: fs.FileSystem, parent: str, path: str) -> str:
     """Return the nearest folder that is there, at a place or above it."""
     while (kind := files.get_file_info(parent).type) == fs.FileType.NotFound:
+        if parent == posixpath.dirname(parent):
+            raise FileNotFoundError(f"{parent} does not exist")
         parent = posixpath.dirname(parent)
     if kind == fs.FileType.File:
         raise InputError(f"{path} cannot be made, for {parent} is a file; name another folder.")

@@ -22,6 +22,7 @@ from vaeudf.errors import DeviceError, InputError
 from vaeudf.images.spec import ImageSpec
 from vaeudf.model.devices import Device
 from vaeudf.spark.cluster import Cluster
+from vaeudf.storage import locations
 from vaeudf.storage.locations import remove
 from vaeudf.storage.refusals import remove_or_tell
 from vaeudf.training.checkpoints import folder_checkpoints, read_file, write_file
@@ -109,9 +110,9 @@ def train_together(
 def _exchange(folder: str, *, is_local: bool) -> Iterator[str]:
     """Give a folder for what the processes get and give; at the end nothing of it is left.
 
-    It is on this machine where they all are: no store can lose the model there.
+    Where they all are on this machine it is there, too: no store can lose the model.
     """
-    if is_local:
+    if is_local and not locations.is_local(folder):
         with tempfile.TemporaryDirectory(prefix="vaeudf-training-") as temporary:
             yield temporary
         return

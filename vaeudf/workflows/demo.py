@@ -27,7 +27,7 @@ from vaeudf.storage.locations import (
     make_folder,
     remove,
 )
-from vaeudf.storage.refusals import check_writable
+from vaeudf.storage.refusals import STORE_ERRORS, check_writable, refused
 from vaeudf.storage.single_file import write_file
 from vaeudf.table.open import open_table
 from vaeudf.workflows.cli import Summary, option, path_option
@@ -139,8 +139,12 @@ def _check_way(root: str) -> None:
     """Refuse a folder that is something else than an earlier demo, or cannot be written."""
     if is_whole_store(root):
         raise InputError(f"{root} is a whole store; name a folder in it with --output.")
-    is_something = exists(root) and not is_empty_folder(root)
-    if is_something and not exists(posixpath.join(root, _MARKER)):
+    try:
+        is_something = exists(root) and not is_empty_folder(root)
+        is_another = is_something and not exists(posixpath.join(root, _MARKER))
+    except STORE_ERRORS as error:
+        raise refused(root, error, "read") from None
+    if is_another:
         raise InputError(
             f"{root} is not empty and not an earlier demo; name another folder with --output."
         )
