@@ -68,8 +68,9 @@ def test_a_card_says_what_an_item_is(opened, page_shop):
         [score, -costs.sum(), volume], abs=0.00501
     )
     worst = np.argsort(-costs)[:3]
-    assert [text.split("\n")[0] for text in texts[3:]] == [f"z{i}" for i in worst]
-    assert [shown(text) for text in texts[3:]] == pytest.approx(-costs[worst], abs=0.00501)
+    assert texts[3].split("\n")[0] == "d²/n"  # tested with the distances
+    assert [text.split("\n")[0] for text in texts[4:]] == [f"z{i}" for i in worst]
+    assert [shown(text) for text in texts[4:]] == pytest.approx(-costs[worst], abs=0.00501)
     assert shown(card.locator(".score").inner_text()) == pytest.approx(score, abs=0.00501)
     ghost = opened.row(0).locator(".ghost")
     expect(ghost).to_be_visible()

@@ -109,10 +109,11 @@ def test_a_finger_chooses_the_nearest_point_that_it_covers(browser, url, page_sh
         size = np.array([box["width"], box["height"]])
         parts = places_of(page_shop)[0]
         points = 8 + np.stack([parts[:, 0], 1 - parts[:, 1]], axis=1) * (size - 16)
-        corner = np.array([box["x"], box["y"]])
 
         def tap(place: np.ndarray) -> None:
-            page.touchscreen.tap(*(corner + place).tolist())
+            # What is told above the map may have moved it.
+            now = page.get_by_role("application").bounding_box()
+            page.touchscreen.tap(*(np.array([now["x"], now["y"]]) + place).tolist())
 
         turns = np.linspace(0, 2 * np.pi, 24, endpoint=False)
         ring = (FINGER - 4) * np.stack([np.cos(turns), np.sin(turns)], axis=1)

@@ -172,7 +172,7 @@ def test_a_manifest_cannot_name_files_elsewhere(folder, monkeypatch, name):
     for files in ({name: "0", DECODER: "0"}, {ENCODER: name, DECODER: name}):
         edit_manifest(folder, files=files, architecture=name)
         refusal(folder)
-    assert read and {path.parent for path in read} == {folder}
+    assert read and {os.path.dirname(path) for path in read} == {str(folder)}
 
 
 def names(folder):
