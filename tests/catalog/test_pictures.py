@@ -110,6 +110,28 @@ def test_a_file_that_has_changed_since_it_was_listed(shop, tmp_path):
     assert isinstance(found.picture(0), ImageFailure)
 
 
+@pytest.mark.parametrize("kind", ["folder", "parquet"])
+def test_a_store_that_refuses_is_told_and_asked_again(shop, tmp_path, monkeypatch, kind):
+    source = CATALOGS[kind](shop, tmp_path / "catalog")
+    ids = ids_of(shop)
+    found = catalog_pictures(source, ids)
+
+    class Refuses:
+        def get_file_info(self, path):
+            raise OSError("AWS Error ACCESS_DENIED during HeadObject operation.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("vaeudf.catalog.pictures.filesystem", lambda uri: (Refuses(), uri))
+        picture = found.picture(0)
+    assert isinstance(picture, ImageFailure)
+    assert picture.reason == "unavailable"
+    assert picture.message.startswith(f"{source.path}/")
+    assert picture.message.endswith(
+        " could not be read: AWS Error ACCESS_DENIED during HeadObject operation."
+    )
+    assert found.picture(0) == shop.images[ids[0].as_py()]
+
+
 def test_reading_pictures_writes_nothing(shop, tmp_path):
     source = folder_catalog(shop, tmp_path / "photos")
     before = tree(tmp_path)

@@ -26,12 +26,13 @@ from vaeudf.catalog.named_files import look_up_all
 from vaeudf.catalog.names import find_column, named_by
 from vaeudf.catalog.path_template import path_template
 from vaeudf.catalog.patterns import is_glob, is_hidden, root_of
-from vaeudf.catalog.reader import ImageReader
+from vaeudf.catalog.reader import ImageReader, unavailable
 from vaeudf.errors import InputError, root_cause
 from vaeudf.images.decode import ImageFailure
 from vaeudf.images.item_pictures import ItemPictures, Picture
 from vaeudf.schema import ITEM_ID
 from vaeudf.storage.locations import absolute, exists, filesystem, is_file
+from vaeudf.storage.refusals import STORE_ERRORS
 from vaeudf.table.ids import ids_as_text
 from vaeudf.table.snapshot import Snapshot
 
@@ -87,8 +88,9 @@ class FolderPictures:
         if item_id.startswith("/") or {"", ".", ".."} & set(item_id.split("/")):
             return ImageFailure("missing", "its id is no path below the catalog's folder.")
         uri = posixpath.join(self._root, item_id)
-        system, inner = filesystem(uri)
-        info = system.get_file_info(inner)
+        info = _file_info(uri)
+        if isinstance(info, ImageFailure):
+            return info
         if info.type != fs.FileType.File:
             return _GONE
         return self._reader.read(uri, None, info.size, 0.0) or _GONE
@@ -124,10 +126,10 @@ class ParquetPictures:
         uri, number = self._rows.place(place)
         # One after the other: the reader goes through a row group, and keeps its place there.
         with self._lock:
-            if uri not in self._infos:
-                system, inner = filesystem(uri)
-                self._infos[uri] = system.get_file_info(inner)
-            info = self._infos[uri]
+            info = self._infos.get(uri) or _file_info(uri)
+            if isinstance(info, ImageFailure):
+                return info
+            self._infos[uri] = info
             try:
                 found = self._reader.read(uri, number, info.size, (info.mtime_ns or 0) / 1e9)
             except InputError:
@@ -340,6 +342,15 @@ def _files_of(path: str, kind: FileKind) -> list[str]:
         return []
     are = of_kind(pa.array(names, pa.string()), kind).to_pylist()
     return [name for name, is_one in zip(names, are, strict=True) if is_one]
+
+
+def _file_info(uri: str) -> fs.FileInfo | ImageFailure:
+    """Return what a file's store says of it, or why it says nothing."""
+    system, inner = filesystem(uri)
+    try:
+        return system.get_file_info(inner)
+    except STORE_ERRORS as error:
+        return unavailable(uri, error)
 
 
 def _one_array(parts: Sequence[pa.ChunkedArray]) -> pa.Array:

@@ -22,6 +22,7 @@ from vaeudf.images.item_pictures import ItemPictures, Picture
 from vaeudf.images.spec import ImageSpec
 from vaeudf.schema import CATALOG_KEY
 from vaeudf.storage.locations import exists
+from vaeudf.storage.refusals import STORE_ERRORS, cause_of
 from vaeudf.table.kept_pixels import KeptPixels
 from vaeudf.table.open import PosteriorTable
 
@@ -159,6 +160,11 @@ class Pictures:
                     self._listed = catalog_pictures(self._source, self._ids)
                 except InputError as error:
                     self._unlisted = str(error)
+                except STORE_ERRORS as error:
+                    raise StoreError(
+                        f"catalog {self._source.path} cannot be read ({cause_of(error)}); try "
+                        "again once its store answers."
+                    ) from None
             return self._listed
 
     def _find_kept(self) -> None:

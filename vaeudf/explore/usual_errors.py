@@ -22,6 +22,7 @@ from vaeudf.explore.answers import Comparison
 from vaeudf.explore.daemon_threads import DaemonExecutor
 from vaeudf.explore.model import EncodedPhoto, TableModel
 from vaeudf.explore.pictures import Pictures
+from vaeudf.storage.refusals import STORE_ERRORS, cause_of
 
 SAMPLED = 100
 """So many of the catalog's pictures are redrawn, evenly spread over the k-d order."""
@@ -75,6 +76,8 @@ class UsualErrors:
             errors = self._sample()
         except VaeUdfError as error:
             return Compared(None, str(error))
+        except STORE_ERRORS as error:
+            return Compared(None, f"the catalog's pictures cannot be read: {cause_of(error)}.")
         if len(errors) < LEAST_SAMPLED:
             return Compared(
                 None,

@@ -12,6 +12,7 @@ from tests.support.tolerances import near_squared_error
 from vaeudf.explore.service import Sources
 from vaeudf.images.decode import decode_image
 
+REFUSED = "AWS Error ACCESS_DENIED during HeadObject operation"
 DARK = png(np.zeros((40, 40, 3), np.uint8))
 
 
@@ -27,6 +28,13 @@ def white_table(white_shop, tmp_path_factory) -> str:
     table = str(folder / "posteriors")
     publish_shop(white_shop, table, "r1", catalog=folder_catalog(white_shop, folder / "photos"))
     return table
+
+
+class Refuses:
+    """A filesystem of a store for which the credentials have expired."""
+
+    def get_file_info(self, what):
+        raise OSError(f"{REFUSED}.")
 
 
 def encode(client, photo: bytes) -> dict:
@@ -96,6 +104,28 @@ def test_without_pictures_a_photo_is_encoded_and_not_compared(served, white_tabl
     assert len(found["mu"]) == 4
     assert found["comparison"] is None
     assert found["why_not_compared"].startswith("catalog /nowhere/photos does not exist any more")
+
+
+def test_a_store_that_refuses_does_not_keep_a_photo_from_being_asked_with(
+    served, white_table, monkeypatch
+):
+    client = served(white_table)
+    monkeypatch.setattr("vaeudf.catalog.pictures.filesystem", lambda uri: (Refuses(), uri))
+    found = encode(client, DARK)
+    assert len(found["mu"]) == 4
+    assert found["comparison"] is None
+    assert found["why_not_compared"] == (
+        "0 of the catalog's pictures can be read, and expected were at least 10."
+    )
+
+
+def test_a_store_that_refuses_while_pictures_are_read_is_told(served, white_table, monkeypatch):
+    client = served(white_table)
+    monkeypatch.setattr("vaeudf.catalog.pictures.FolderPictures.picture", Refuses.get_file_info)
+    found = encode(client, DARK)
+    assert len(found["mu"]) == 4
+    assert found["comparison"] is None
+    assert found["why_not_compared"] == f"the catalog's pictures cannot be read: {REFUSED}."
 
 
 def test_the_catalogs_pictures_are_redrawn_once(served, white_table, monkeypatch):
