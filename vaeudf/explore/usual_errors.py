@@ -11,7 +11,9 @@ does not tell either where a photo is plainer than the catalog's pictures, which
 
 from __future__ import annotations
 
+import math
 from threading import Lock
+from time import monotonic
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +30,8 @@ SAMPLED = 100
 """So many of the catalog's pictures are redrawn, evenly spread over the k-d order."""
 LEAST_SAMPLED = 10
 """Fewer say nothing."""
+PAUSE = 60.0
+"""So many seconds after too few could be read, they are tried again: a store may be back."""
 QUANTILE, FACTOR = 0.95, 2.0
 """A photo is unlike them if its error is above so many times this quantile of theirs: new pictures
 of the same kind are redrawn somewhat worse than those of the training."""
@@ -62,6 +66,8 @@ class UsualErrors:
         self._model, self._pictures, self._num_items = model, pictures, num_items
         self._lock = Lock()
         self._errors: NDArray[np.float64] | None = None
+        self._why_not: str | None = None
+        self._next_try = -math.inf
 
     def compare(self, photo: EncodedPhoto) -> Compared:
         """Return how well a photo is redrawn beside the catalog's pictures.
@@ -72,18 +78,9 @@ class UsualErrors:
             return Compared(None, self._model.why_not_decode)
         if self._pictures.why_not is not None:
             return Compared(None, self._pictures.why_not)
-        try:
-            errors = self._sample()
-        except VaeUdfError as error:
-            return Compared(None, str(error))
-        except STORE_ERRORS as error:
-            return Compared(None, f"the catalog's pictures cannot be read: {cause_of(error)}.")
-        if len(errors) < LEAST_SAMPLED:
-            return Compared(
-                None,
-                f"{len(errors)} of the catalog's pictures can be read, and expected were at least "
-                f"{LEAST_SAMPLED}.",
-            )
+        errors, why_not = self._sample()
+        if errors is None:
+            return Compared(None, why_not)
         usual = float(np.median(errors))
         limit = FACTOR * float(np.quantile(errors, QUANTILE))
         unlike = photo.error > limit
@@ -99,12 +96,28 @@ class UsualErrors:
             None,
         )
 
-    def _sample(self) -> NDArray[np.float64]:
-        """Return the errors, those of pictures that cannot be read left out."""
+    def _sample(self) -> tuple[NDArray[np.float64] | None, str | None]:
+        """Return the errors, or why there are none."""
         with self._lock:
-            if self._errors is None:
-                self._errors = self._redrawn()
-            return self._errors
+            if self._errors is None and monotonic() >= self._next_try:
+                self._errors, self._why_not = self._try()
+                self._next_try = monotonic() + PAUSE
+            return self._errors, self._why_not
+
+    def _try(self) -> tuple[NDArray[np.float64] | None, str | None]:
+        """Return the errors, those of pictures that cannot be read left out; or why not."""
+        try:
+            errors = self._redrawn()
+        except VaeUdfError as error:
+            return None, str(error)
+        except STORE_ERRORS as error:
+            return None, f"the catalog's pictures cannot be read: {cause_of(error)}."
+        if len(errors) < LEAST_SAMPLED:
+            return None, (
+                f"{len(errors)} of the catalog's pictures can be read, and expected were at least "
+                f"{LEAST_SAMPLED}."
+            )
+        return errors, None
 
     def _redrawn(self) -> NDArray[np.float64]:
         count = min(SAMPLED, self._num_items)

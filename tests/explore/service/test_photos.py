@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from tests.support.scene import ENCODER_TERMS, SPEC, png
 from tests.support.shop import Shop, folder_catalog, make_shop, publish_shop
 from tests.support.tolerances import near_squared_error
 from vaeudf.explore.service import Sources
+from vaeudf.explore.usual_errors import PAUSE
 from vaeudf.images.decode import decode_image
 
 REFUSED = "AWS Error ACCESS_DENIED during HeadObject operation"
@@ -126,6 +129,19 @@ def test_a_store_that_refuses_while_pictures_are_read_is_told(served, white_tabl
     assert len(found["mu"]) == 4
     assert found["comparison"] is None
     assert found["why_not_compared"] == f"the catalog's pictures cannot be read: {REFUSED}."
+
+
+def test_after_an_outage_the_pictures_are_tried_again(served, white_table, monkeypatch):
+    client = served(white_table)
+    with monkeypatch.context() as out:
+        out.setattr("vaeudf.catalog.pictures.filesystem", lambda uri: (Refuses(), uri))
+        first = encode(client, DARK)
+    assert first["comparison"] is None
+    # Not with every photo: a hundred pictures of a store that does not answer take a while.
+    assert encode(client, DARK) == first
+    later = time.monotonic() + PAUSE
+    monkeypatch.setattr("vaeudf.explore.usual_errors.monotonic", lambda: later)
+    assert encode(client, DARK)["comparison"]["sampled"] == 100
 
 
 def test_the_catalogs_pictures_are_redrawn_once(served, white_table, monkeypatch):
