@@ -7,7 +7,7 @@ folder's items only paths below the folder are taken.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
@@ -73,7 +73,7 @@ def _is_folder_of_images(source: CatalogSource, pattern: bool) -> bool:
     return source.path_column is None and (pattern or not _files_of(source.path, "parquet"))
 
 
-class FolderPictures:
+class FolderPictures(ItemPictures):
     """Files in a folder; an item_id is the path below it."""
 
     def __init__(self, root: str, ids: pa.Array) -> None:
@@ -96,7 +96,7 @@ class FolderPictures:
         return self._reader.read(uri, None, info.size, 0.0) or _GONE
 
 
-class ParquetPictures:
+class ParquetPictures(ItemPictures):
     """Rows of Parquet files, or of a Delta table, with the images' bytes."""
 
     def __init__(self, source: CatalogSource, snapshot: Snapshot | None, ids: pa.Array) -> None:
@@ -115,25 +115,38 @@ class ParquetPictures:
         # Taken out: of millions of items, their ids are most of what would be held.
         self._place = _matched(ids, self._rows.columns.pop(source.id_column))
         self._infos: dict[str, fs.FileInfo] = {}
-        self._reader = ImageReader(_stored_path(column, snapshot))
+        self._column = _stored_path(column, snapshot)
+        self._reader = ImageReader(self._column)
         self._lock = Lock()
 
     def picture(self, row: int) -> Picture:
         """Return the bytes of an item's image."""
+        # One after the other: the reader goes through a row group, and keeps its place there.
+        with self._lock:
+            return self._read(self._reader, row)
+
+    def sample(self, rows: Sequence[int]) -> Iterator[tuple[int, Picture]]:
+        """Yield the images of some items, each after its row, as they lie in the files.
+
+        No row group is begun twice, and nobody waits who asks for others meanwhile.
+        """
+        reader = ImageReader(self._column)
+        for row in sorted(rows, key=lambda row: int(self._place[row])):
+            yield row, self._read(reader, row)
+
+    def _read(self, reader: ImageReader, row: int) -> Picture:
         place = int(self._place[row])
         if place < 0:
             return _GONE
         uri, number = self._rows.place(place)
-        # One after the other: the reader goes through a row group, and keeps its place there.
-        with self._lock:
-            info = self._infos.get(uri) or _file_info(uri)
-            if isinstance(info, ImageFailure):
-                return info
-            self._infos[uri] = info
-            try:
-                found = self._reader.read(uri, number, info.size, (info.mtime_ns or 0) / 1e9)
-            except InputError:
-                return ImageFailure("unavailable", "its file has changed since it was listed.")
+        info = self._infos.get(uri) or _file_info(uri)
+        if isinstance(info, ImageFailure):
+            return info
+        self._infos[uri] = info
+        try:
+            found = reader.read(uri, number, info.size, (info.mtime_ns or 0) / 1e9)
+        except InputError:
+            return ImageFailure("unavailable", "its file has changed since it was listed.")
         return found or _GONE
 
 
@@ -154,7 +167,7 @@ class _Paths:
     folder: NDArray[np.int32]
 
 
-class NamedPictures:
+class NamedPictures(ItemPictures):
     """Files that rows of CSV, Parquet or a Delta table name."""
 
     def __init__(self, named: _Paths, ids: pa.Array) -> None:
