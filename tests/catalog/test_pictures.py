@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Event, current_thread
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +16,7 @@ from tests.support.deletion_vectors import delete_items
 from tests.support.scene import tree
 from tests.support.shop import CATALOGS, ODD_IDS, Shop, folder_catalog, make_shop
 from vaeudf.catalog.pictures import catalog_pictures
+from vaeudf.catalog.reader import ParquetImages
 from vaeudf.errors import InputError
 from vaeudf.images.decode import ImageFailure
 
@@ -35,6 +38,45 @@ def test_the_pictures_of_every_kind_of_catalog(shop, tmp_path, kind):
     # In any order: a reader of row groups goes back as well.
     for row in np.random.default_rng(0).permutation(len(ids)).tolist():
         assert found.picture(row) == shop.images[ids[row].as_py()]
+
+
+@pytest.mark.parametrize("kind", CATALOGS)
+def test_a_sample_of_the_pictures(shop, tmp_path, kind):
+    source = CATALOGS[kind](shop, tmp_path / "catalog")
+    ids = ids_of(shop)
+    rows = np.random.default_rng(1).permutation(len(ids))[:15].tolist()
+    found = list(catalog_pictures(source, ids).sample(rows))
+    assert sorted(row for row, _ in found) == sorted(rows)
+    for row, picture in found:
+        assert picture == shop.images[ids[row].as_py()]
+
+
+def test_a_sample_of_parquet_holds_nobody_up_and_goes_through_the_files_once(
+    shop, tmp_path, monkeypatch
+):
+    found = catalog_pictures(CATALOGS["parquet"](shop, tmp_path / "catalog"), ids_of(shop))
+    order, begun, go_on = [], Event(), Event()
+    read = ParquetImages.image
+
+    def slow(self, row):
+        if current_thread().name.startswith("sample"):
+            order.append((self.uri, row))
+            begun.set()
+            assert go_on.wait(60)
+        return read(self, row)
+
+    monkeypatch.setattr(ParquetImages, "image", slow)
+    rows = np.random.default_rng(2).permutation(len(shop.images)).tolist()
+    with ThreadPoolExecutor(1, "sample") as pool, ThreadPoolExecutor(1) as other:
+        sampled = pool.submit(lambda: list(found.sample(rows)))
+        try:
+            assert begun.wait(60)
+            picture = other.submit(found.picture, 0).result(20)
+        finally:
+            go_on.set()
+        assert picture == shop.images[ODD_IDS[0]]
+        assert len(sampled.result()) == len(order) == len(rows)
+    assert order == sorted(order)
 
 
 @pytest.mark.parametrize("kind", ["folder", "parquet", "delta"])
@@ -108,6 +150,28 @@ def test_a_file_that_has_changed_since_it_was_listed(shop, tmp_path):
         file.write_bytes(file.read_bytes() + b" ")
     # Nothing was read before: what is there now is what is read, and refused.
     assert isinstance(found.picture(0), ImageFailure)
+
+
+@pytest.mark.parametrize("kind", ["folder", "parquet"])
+def test_a_store_that_refuses_is_told_and_asked_again(shop, tmp_path, monkeypatch, kind):
+    source = CATALOGS[kind](shop, tmp_path / "catalog")
+    ids = ids_of(shop)
+    found = catalog_pictures(source, ids)
+
+    class Refuses:
+        def get_file_info(self, path):
+            raise OSError("AWS Error ACCESS_DENIED during HeadObject operation.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("vaeudf.catalog.pictures.filesystem", lambda uri: (Refuses(), uri))
+        picture = found.picture(0)
+    assert isinstance(picture, ImageFailure)
+    assert picture.reason == "unavailable"
+    assert picture.message.startswith(f"{source.path}/")
+    assert picture.message.endswith(
+        " could not be read: AWS Error ACCESS_DENIED during HeadObject operation."
+    )
+    assert found.picture(0) == shop.images[ids[0].as_py()]
 
 
 def test_reading_pictures_writes_nothing(shop, tmp_path):

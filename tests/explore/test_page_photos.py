@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 import numpy as np
 import pytest
 from playwright.sync_api import expect
 
 from tests.support.browser import FAINT
-from tests.support.explore_page import Opened
+from tests.support.explore_page import Opened, eventually
 from tests.support.live import live
 from tests.support.scene import SPEC, png
 from tests.support.shop import folder_catalog, make_shop, publish_shop
@@ -103,7 +105,8 @@ def test_a_photo_that_is_unlike_the_catalogs_is_told(browser, white_url, scheme)
         shown = opened.page.locator("#photo-shown")
         said = shown.get_by_text("This picture is unlike the catalog's: the model redraws it")
         opened.page.evaluate(DROP, [list(DARK), "image/png"])
-        expect(said).to_be_visible()
+        # The catalog's pictures are read first: the page asks again.
+        expect(said).to_be_visible(timeout=30_000)
         expect(said).to_contain_text("times as badly as is usual for them. What is found may have")
         opened.settle()
         assert opened.page.evaluate(FAINT) == []
@@ -119,7 +122,8 @@ def test_a_photo_that_is_unlike_the_catalogs_is_told(browser, white_url, scheme)
 def test_where_photos_cannot_be_compared_the_page_says_so(opened, page_shop):
     def alone(route):
         reason = "catalog x is gone."
-        route.fulfill(json=route.fetch().json() | {"comparison": None, "why_not_compared": reason})
+        without = {"comparison": None, "why_not_compared": reason, "comparison_pending": False}
+        route.fulfill(json=route.fetch().json() | without)
 
     opened.page.route("**/api/encode", alone)
     photo = next(iter(page_shop.shop.images.values()))
@@ -129,6 +133,64 @@ def test_where_photos_cannot_be_compared_the_page_says_so(opened, page_shop):
     )
 
 
+# By its answer, what was asked before is known here.
+ASK_ANOTHER = "async () => (await fetch('/api/health')).text()"
+PENDING = {
+    "comparison": None,
+    "why_not_compared": "the catalog's pictures are being read; ask again in a moment.",
+    "comparison_pending": True,
+}
+
+
+def test_a_comparison_that_is_pending_is_asked_for_while_the_photo_is_shown(opened, page_shop):
+    photo = next(iter(page_shop.shop.images.values()))
+    asked, known = [], [PENDING]
+
+    def answer(route):
+        asked.append(route.request.post_data_buffer)
+        route.fulfill(json=route.fetch().json() | known[-1])
+
+    page = opened.page
+    page.clock.install()
+    page.clock.pause_at(datetime.now() + timedelta(hours=1))
+    page.route("**/api/encode", answer)
+    page.evaluate(DROP, [list(photo), "image/png"])
+    said = page.locator("#photo-shown .said")
+    expect(said).to_have_text(
+        "The catalog's pictures are being read; whether the photo is like them is said here in a "
+        "moment."
+    )
+    opened.button("Put the photo away").click()
+    before = len(asked)
+    page.clock.run_for(60_000)
+    page.evaluate(ASK_ANOTHER)
+    assert len(asked) == before, "nobody waits for it"
+    opened.button("Undo").click()
+    expect(said).to_contain_text("are being read")
+    with page.expect_response("**/api/encode"):
+        page.clock.run_for(1000)
+    known.append(TOLD)
+
+    def is_told() -> bool:
+        page.clock.run_for(2000)
+        return said.inner_text() == "It is unlike them."
+
+    eventually(is_told)
+    before = len(asked)
+    page.clock.run_for(60_000)
+    page.evaluate(ASK_ANOTHER)
+    assert len(asked) == before, "it is known"
+    assert set(asked) == {photo}
+
+
+TOLD = {
+    "comparison": {
+        **{"error": 0.3, "usual": 0.1, "limit": 0.2, "sampled": 60, "unlike": True},
+        "message": "It is unlike them.",
+    },
+    "why_not_compared": None,
+    "comparison_pending": False,
+}
 DROP = """([octets, type]) => {
   const files = new DataTransfer();
   files.items.add(new File([new Uint8Array(octets)], "dropped", { type }));

@@ -123,6 +123,63 @@ def test_what_the_environment_says(monkeypatch, uri, variables, expected):
     assert files == fs.AzureFileSystem(**expected)
 
 
+def before_20(
+    account_name,
+    account_key=None,
+    *,
+    blob_storage_authority=None,
+    dfs_storage_authority=None,
+    blob_storage_scheme=None,
+    dfs_storage_scheme=None,
+):
+    """What AzureFileSystem takes in pyarrow 19."""
+    return account_name, account_key
+
+
+def of_20(account_name, account_key=None, *, sas_token=None, **address):
+    """What it takes in pyarrow 20."""
+    return before_20(account_name, account_key, **address), sas_token
+
+
+CLIENT = {"AZURE_CLIENT_ID": "me", "AZURE_CLIENT_SECRET": "s", "AZURE_TENANT_ID": "t"}
+
+
+@pytest.mark.parametrize(
+    ("older", "version", "variables", "message"),
+    [
+        (
+            before_20,
+            "19.0.1",
+            {"AZURE_STORAGE_SAS_TOKEN": "sv=1"},
+            f"{URI} cannot be opened with a SAS token, which pyarrow 19.0.1 does not take; "
+            "expected pyarrow 20 or newer. Install it, or name AZURE_STORAGE_ACCOUNT_KEY.",
+        ),
+        *(
+            (
+                older,
+                version,
+                CLIENT,
+                f"{URI} cannot be opened with a client, its secret and tenant, which pyarrow "
+                f"{version} does not take; expected pyarrow 21 or newer. Install it, or name "
+                "AZURE_STORAGE_ACCOUNT_KEY.",
+            )
+            for older, version in ((before_20, "18.0.0"), (of_20, "20.0.0"))
+        ),
+    ],
+)
+def test_an_older_pyarrow_is_told(monkeypatch, older, version, variables, message):
+    monkeypatch.setattr("vaeudf.storage.azure.fs.AzureFileSystem", older)
+    monkeypatch.setattr("vaeudf.storage.azure.pa.__version__", version)
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "QUJD")
+    open_azure(URI)
+    monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_KEY")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InputError) as caught:
+        open_azure(URI)
+    assert str(caught.value) == message
+
+
 @pytest.mark.parametrize(
     ("uri", "variables", "text"),
     [

@@ -7,7 +7,7 @@ folder's items only paths below the folder are taken.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
@@ -26,12 +26,13 @@ from vaeudf.catalog.named_files import look_up_all
 from vaeudf.catalog.names import find_column, named_by
 from vaeudf.catalog.path_template import path_template
 from vaeudf.catalog.patterns import is_glob, is_hidden, root_of
-from vaeudf.catalog.reader import ImageReader
+from vaeudf.catalog.reader import ImageReader, unavailable
 from vaeudf.errors import InputError, root_cause
 from vaeudf.images.decode import ImageFailure
 from vaeudf.images.item_pictures import ItemPictures, Picture
 from vaeudf.schema import ITEM_ID
 from vaeudf.storage.locations import absolute, exists, filesystem, is_file
+from vaeudf.storage.refusals import STORE_ERRORS
 from vaeudf.table.ids import ids_as_text
 from vaeudf.table.snapshot import Snapshot
 
@@ -72,7 +73,7 @@ def _is_folder_of_images(source: CatalogSource, pattern: bool) -> bool:
     return source.path_column is None and (pattern or not _files_of(source.path, "parquet"))
 
 
-class FolderPictures:
+class FolderPictures(ItemPictures):
     """Files in a folder; an item_id is the path below it."""
 
     def __init__(self, root: str, ids: pa.Array) -> None:
@@ -87,14 +88,15 @@ class FolderPictures:
         if item_id.startswith("/") or {"", ".", ".."} & set(item_id.split("/")):
             return ImageFailure("missing", "its id is no path below the catalog's folder.")
         uri = posixpath.join(self._root, item_id)
-        system, inner = filesystem(uri)
-        info = system.get_file_info(inner)
+        info = _file_info(uri)
+        if isinstance(info, ImageFailure):
+            return info
         if info.type != fs.FileType.File:
             return _GONE
         return self._reader.read(uri, None, info.size, 0.0) or _GONE
 
 
-class ParquetPictures:
+class ParquetPictures(ItemPictures):
     """Rows of Parquet files, or of a Delta table, with the images' bytes."""
 
     def __init__(self, source: CatalogSource, snapshot: Snapshot | None, ids: pa.Array) -> None:
@@ -113,25 +115,38 @@ class ParquetPictures:
         # Taken out: of millions of items, their ids are most of what would be held.
         self._place = _matched(ids, self._rows.columns.pop(source.id_column))
         self._infos: dict[str, fs.FileInfo] = {}
-        self._reader = ImageReader(_stored_path(column, snapshot))
+        self._column = _stored_path(column, snapshot)
+        self._reader = ImageReader(self._column)
         self._lock = Lock()
 
     def picture(self, row: int) -> Picture:
         """Return the bytes of an item's image."""
+        # One after the other: the reader goes through a row group, and keeps its place there.
+        with self._lock:
+            return self._read(self._reader, row)
+
+    def sample(self, rows: Sequence[int]) -> Iterator[tuple[int, Picture]]:
+        """Yield the images of some items, each after its row, as they lie in the files.
+
+        No row group is begun twice, and nobody waits who asks for others meanwhile.
+        """
+        reader = ImageReader(self._column)
+        for row in sorted(rows, key=lambda row: int(self._place[row])):
+            yield row, self._read(reader, row)
+
+    def _read(self, reader: ImageReader, row: int) -> Picture:
         place = int(self._place[row])
         if place < 0:
             return _GONE
         uri, number = self._rows.place(place)
-        # One after the other: the reader goes through a row group, and keeps its place there.
-        with self._lock:
-            if uri not in self._infos:
-                system, inner = filesystem(uri)
-                self._infos[uri] = system.get_file_info(inner)
-            info = self._infos[uri]
-            try:
-                found = self._reader.read(uri, number, info.size, (info.mtime_ns or 0) / 1e9)
-            except InputError:
-                return ImageFailure("unavailable", "its file has changed since it was listed.")
+        info = self._infos.get(uri) or _file_info(uri)
+        if isinstance(info, ImageFailure):
+            return info
+        self._infos[uri] = info
+        try:
+            found = reader.read(uri, number, info.size, (info.mtime_ns or 0) / 1e9)
+        except InputError:
+            return ImageFailure("unavailable", "its file has changed since it was listed.")
         return found or _GONE
 
 
@@ -152,7 +167,7 @@ class _Paths:
     folder: NDArray[np.int32]
 
 
-class NamedPictures:
+class NamedPictures(ItemPictures):
     """Files that rows of CSV, Parquet or a Delta table name."""
 
     def __init__(self, named: _Paths, ids: pa.Array) -> None:
@@ -340,6 +355,15 @@ def _files_of(path: str, kind: FileKind) -> list[str]:
         return []
     are = of_kind(pa.array(names, pa.string()), kind).to_pylist()
     return [name for name, is_one in zip(names, are, strict=True) if is_one]
+
+
+def _file_info(uri: str) -> fs.FileInfo | ImageFailure:
+    """Return what a file's store says of it, or why it says nothing."""
+    system, inner = filesystem(uri)
+    try:
+        return system.get_file_info(inner)
+    except STORE_ERRORS as error:
+        return unavailable(uri, error)
 
 
 def _one_array(parts: Sequence[pa.ChunkedArray]) -> pa.Array:

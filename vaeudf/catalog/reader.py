@@ -84,7 +84,7 @@ class ImageReader:
             return self._parquet.image(int(row))
         except (OSError, pa.ArrowException) as error:
             self._parquet = None
-            return _unavailable(uri, error)
+            return unavailable(uri, error)
 
 
 def _is_row(row: float | None) -> bool:
@@ -113,10 +113,11 @@ def _read_file(uri: str, length: float) -> bytes | ImageFailure:
         with system.open_input_stream(inner) as stream:
             return bytes(stream.read())
     except (OSError, ValueError, pa.ArrowException, InputError, StoreError) as error:
-        return _unavailable(uri, error)
+        return unavailable(uri, error)
 
 
-def _unavailable(uri: str, error: Exception) -> ImageFailure:
+def unavailable(uri: str, error: Exception) -> ImageFailure:
+    """Return the failure that says why a file could not be read."""
     cause = root_cause(error)
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         cause = error.strerror.lower()  # without the path once more, and Python's number

@@ -284,6 +284,8 @@ class Encoded(msgspec.Struct, frozen=True, kw_only=True):
         reconstruction: What mu decodes to, a data URL; null where the model has no decoder.
         comparison: Whether the photo is like the catalog's pictures; null if that cannot be told.
         why_not_compared: Why not; null if it can.
+        comparison_pending: Whether it only cannot be told yet: the catalog's pictures are being
+            read. The same request has the comparison some seconds later.
     """
 
     mu: list[float]
@@ -292,6 +294,7 @@ class Encoded(msgspec.Struct, frozen=True, kw_only=True):
     reconstruction: str | None
     comparison: Comparison | None
     why_not_compared: str | None
+    comparison_pending: bool
 
 
 class Nearest(msgspec.Struct, frozen=True, kw_only=True):

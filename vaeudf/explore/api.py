@@ -139,9 +139,7 @@ class Api:
         photo = await request.body()
         served = await self._served(request)
         found = await self._workers.model.run(request, lambda: served.model.encode(photo))
-        compared = await self._workers.rerankings.run(
-            request, lambda: served.usual_errors.compare(found)
-        )
+        compared = served.usual_errors.compare(found, self._workers.samples.start)
         drawn = found.reconstruction
         return json_response(
             Encoded(
@@ -151,6 +149,7 @@ class Api:
                 reconstruction=None if drawn is None else data_url(drawn),
                 comparison=compared.comparison,
                 why_not_compared=compared.why_not,
+                comparison_pending=compared.pending,
             )
         )
 

@@ -132,7 +132,8 @@ def document(release: str) -> dict[str, Any]:
             },
             "/api/encode": {
                 "post": _post(
-                    "The posterior of a photo, and whether it is like the catalog's pictures.",
+                    "The posterior of a photo, and whether it is like the catalog's pictures. "
+                    "The first photo has these read; until they are, comparison_pending is true.",
                     {"image/*": {"schema": {"type": "string", "format": "binary"}}},
                     _json(Encoded),
                     (400, 503),

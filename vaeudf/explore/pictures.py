@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from threading import Lock
@@ -22,8 +24,11 @@ from vaeudf.images.item_pictures import ItemPictures, Picture
 from vaeudf.images.spec import ImageSpec
 from vaeudf.schema import CATALOG_KEY
 from vaeudf.storage.locations import exists
+from vaeudf.storage.refusals import STORE_ERRORS, cause_of
 from vaeudf.table.kept_pixels import KeptPixels
 from vaeudf.table.open import PosteriorTable
+
+log = logging.getLogger(__name__)
 
 SIDE = 224
 """The longest side of a thumbnail in pixels, unless another is asked for."""
@@ -122,6 +127,29 @@ class Pictures:
         except NoPicture:
             return None
 
+    def sample(self, rows: Sequence[int], spec: ImageSpec) -> list[NDArray[np.uint8]]:
+        """Return items' pictures as :meth:`pixels` does, but for those that cannot be read.
+
+        It takes its time: those that are shown meanwhile do not wait for it.
+
+        Raises:
+            StoreError: The catalog's store does not answer.
+        """
+        found: dict[int, NDArray[np.uint8]] = {}
+        for source in (lambda: self._kept, self._catalog):
+            left = [row for row in rows if row not in found]
+            pictures = source() if left else None
+            if pictures is None:
+                continue
+            try:
+                for row, picture in pictures.sample(left):
+                    seen = _as_seen(picture, spec)
+                    if seen is not None:
+                        found[row] = seen
+            except TableError as error:
+                log.warning("pictures that the table keeps cannot be read: %s", error)
+        return [found[row] for row in rows if row in found]
+
     def _thumbnail(self, row: int, side: int) -> ImageFile:
         reason = ""
         for source in (self._catalog(), self._kept):
@@ -141,14 +169,10 @@ class Pictures:
         raise NoPicture(f"the picture of item {item_id!r} cannot be shown: {reason}")
 
     def _read_pixels(self, row: int, spec: ImageSpec) -> NDArray[np.uint8]:
-        shape = (spec.height, spec.width, spec.channels)
         for source in (self._kept, self._catalog()):
-            picture = None if source is None else _read(source, row)
-            if isinstance(picture, bytes):
-                decoded = decode_image(picture, spec)
-                picture = None if isinstance(decoded, ImageFailure) else decoded
-            if isinstance(picture, np.ndarray) and picture.shape == shape:
-                return picture
+            seen = None if source is None else _as_seen(_read(source, row), spec)
+            if seen is not None:
+                return seen
         raise NoPicture(f"the picture of item {self._ids[row].as_py()!r} cannot be read.")
 
     def _catalog(self) -> ItemPictures | None:
@@ -159,6 +183,11 @@ class Pictures:
                     self._listed = catalog_pictures(self._source, self._ids)
                 except InputError as error:
                     self._unlisted = str(error)
+                except STORE_ERRORS as error:
+                    raise StoreError(
+                        f"catalog {self._source.path} cannot be read ({cause_of(error)}); try "
+                        "again once its store answers."
+                    ) from None
             return self._listed
 
     def _find_kept(self) -> None:
@@ -193,6 +222,14 @@ def _read(source: ItemPictures, row: int) -> Picture:
         return source.picture(row)
     except TableError as error:
         return ImageFailure("unavailable", str(error))
+
+
+def _as_seen(picture: Picture, spec: ImageSpec) -> NDArray[np.uint8] | None:
+    """Return a picture as the model sees it, (H, W, C); None if it is not one."""
+    if isinstance(picture, bytes):
+        picture = decode_image(picture, spec)
+    shape = (spec.height, spec.width, spec.channels)
+    return picture if isinstance(picture, np.ndarray) and picture.shape == shape else None
 
 
 def _why_no_catalog(source: CatalogSource | None) -> str | None:

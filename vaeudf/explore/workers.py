@@ -53,6 +53,10 @@ class Pool:
         finally:
             self._waiting -= 1
 
+    def start(self, work: Callable[[], None]) -> None:
+        """Have something done in a thread of the pool that no request waits for."""
+        self._pool.submit(work)
+
     @property
     def at_work(self) -> bool:
         """Whether a thread is at work."""
@@ -72,6 +76,7 @@ class Workers:
         pictures: For reading pictures, which waits for disks.
         rerankings: For what reads and compares hundreds of pictures: those that are shown do not
             wait for it.
+        samples: For what is found out of the catalog in the background.
         tables: For what describes the table.
         maps: For maps that take a moment to make, and what is asked of those that are there.
         slow_maps: For maps that take minutes to make.
@@ -84,12 +89,13 @@ class Workers:
         self.model = Pool("model", cores)
         self.pictures = Pool("picture", max(4, cores))
         self.rerankings = Pool("rerank", cores)
+        self.samples = Pool("sample", 1)
         self.tables = Pool("table", 1)
         self.maps = Pool("map", 1)
         self.slow_maps = Pool("slow-map", 1)
         self._all = (
             *(self.searches, self.model, self.pictures, self.rerankings),
-            *(self.tables, self.maps, self.slow_maps),
+            *(self.samples, self.tables, self.maps, self.slow_maps),
         )
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -18,3 +19,11 @@ class ItemPictures(Protocol):
 
     def picture(self, row: int) -> Picture:
         """Return the picture of the item in a row, as whoever named the items numbers them."""
+
+    def sample(self, rows: Sequence[int]) -> Iterator[tuple[int, Picture]]:
+        """Yield the pictures of some rows, each after its row, in the order that is best to read.
+
+        Who asks for others meanwhile waits for one of these at most.
+        """
+        for row in rows:
+            yield row, self.picture(row)

@@ -38,6 +38,11 @@ _NAMES = {
     "emulator": ("AZURE_STORAGE_USE_EMULATOR",),
     "emulator_url": ("AZURITE_BLOB_STORAGE_URL",),
 }
+# What pyarrow takes as of a version that is newer than the oldest that vaeudf runs with.
+_NEWER = {
+    "sas_token": ("a SAS token", 20),
+    "client_id": ("a client, its secret and tenant", 21),
+}
 # The account that every emulator has, with its key, which is no secret: Azurite's documentation.
 _EMULATED = "devstoreaccount1"
 _EMULATED_KEY = (
@@ -57,12 +62,24 @@ def open_azure(uri: str) -> tuple[fs.AzureFileSystem, str]:
             ``abfss://container`` and ``az://container``, whose account the environment names.
 
     Raises:
-        InputError: It names no account, or what the environment has is for delta-rs alone.
+        InputError: It names no account, or what the environment has is for delta-rs alone, or for
+            a newer pyarrow.
     """
     place = _place(uri)
     emulated = _is_emulated()
     address = _emulator() if emulated else _address(uri, place)
-    files = fs.AzureFileSystem(place.account, **address, **_credentials(uri, emulated))
+    credentials = _credentials(uri, emulated)
+    try:
+        files = fs.AzureFileSystem(place.account, **address, **credentials)
+    except TypeError:
+        newer = next((_NEWER[name] for name in credentials if name in _NEWER), None)
+        if newer is None:
+            raise
+        what, version = newer
+        raise InputError(
+            f"{uri} cannot be opened with {what}, which pyarrow {pa.__version__} does not take; "
+            f"expected pyarrow {version} or newer. Install it, or name AZURE_STORAGE_ACCOUNT_KEY."
+        ) from None
     return files, place.container
 
 

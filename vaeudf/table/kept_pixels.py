@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vaeudf.images.decode import ImageFailure
-from vaeudf.images.item_pictures import Picture
+from vaeudf.images.item_pictures import ItemPictures, Picture
 from vaeudf.schema import ITEM_ID
 from vaeudf.table.footers import RowGroup, read_row_groups
 from vaeudf.table.open import PosteriorTable
@@ -21,7 +21,7 @@ from vaeudf.table.splits import SplitReader, join
 _ROWS_PER_SPLIT = 2**18
 
 
-class KeptPixels:
+class KeptPixels(ItemPictures):
     """The pictures that a table keeps beside its data files, as the model's encoder got them."""
 
     def __init__(self, table: PosteriorTable, ids: pa.Array) -> None:

@@ -6,11 +6,17 @@ import { goTo } from "./motion.js";
 import { round, sentence } from "./numbers.js";
 import { encode } from "./service.js";
 
+/** Milliseconds until the comparison is asked for again; twice as long each time. */
+const FIRST_PAUSE = 1000;
+
 /** Whether the photo is like the catalog's pictures, where there is something to say of it. */
-function whatIsSaid({ comparison, why_not_compared: whyNot }) {
+function whatIsSaid({ comparison, why_not_compared: whyNot, comparison_pending: pending }) {
+  const hint = (text) => el("p", { class: "hint" }, text);
+  if (pending)
+    return hint("The catalog's pictures are being read; whether the photo is like them is said here in a moment.");
   if (comparison === null)
-    return el("p", { class: "hint" }, `Whether it is like the catalog's pictures cannot be told. ${sentence(whyNot)}`);
-  if (!comparison.unlike) return null;
+    return hint(`Whether it is like the catalog's pictures cannot be told. ${sentence(whyNot)}`);
+  if (!comparison.unlike) return "";
   const { error, usual, limit, sampled, message } = comparison;
   const [own, theirs, most] = [error, usual, limit].map((value) => value.toPrecision(2));
   return el(
@@ -26,6 +32,8 @@ function whatIsSaid({ comparison, why_not_compared: whyNot }) {
 export class Photo {
   /** What each photo was found to be; the state has the number of the one that is shown. */
   #taken = [];
+  /** Of the comparison that is still to come. */
+  #timer = 0;
 
   constructor(store, table, fail) {
     Object.assign(this, { store, table, fail });
@@ -59,7 +67,7 @@ export class Photo {
     try {
       this.#check(file);
       const found = await encode(file);
-      const photo = this.#taken.push({ ...found, source: URL.createObjectURL(file) }) - 1;
+      const photo = this.#taken.push({ ...found, file, source: URL.createObjectURL(file) }) - 1;
       goTo(this.store, found.mu, { liked: [], photo });
     } catch (error) {
       this.fail(error);
@@ -77,6 +85,7 @@ export class Photo {
 
   /** Show the photo of the state, or none. */
   #show() {
+    clearTimeout(this.#timer);
     const photo = this.#taken[this.store.state.photo];
     this.shown.hidden = photo === undefined;
     if (photo === undefined) {
@@ -84,7 +93,7 @@ export class Photo {
       return;
     }
     const { source, reconstruction, mu } = photo;
-    const said = whatIsSaid(photo);
+    const said = el("div", { class: "said", role: "status" }, whatIsSaid(photo));
     const figure = (address, text) =>
       el("figure", {}, el("img", { src: address, alt: text }), el("figcaption", {}, text));
     const again = el(
@@ -104,8 +113,26 @@ export class Photo {
     this.shown.replaceChildren(
       figure(source, "the photo"),
       ...(reconstruction ? [figure(reconstruction, "what its mean decodes to")] : []),
-      ...(said ? [said] : []),
+      said,
       el("div", { class: "bar" }, again, close),
     );
+    this.#wait(photo, said, FIRST_PAUSE);
+  }
+
+  /** Ask again for a comparison that is pending, as long as the photo is shown. */
+  #wait(photo, said, pause) {
+    if (!photo.comparison_pending) return;
+    this.#timer = setTimeout(async () => {
+      try {
+        const { comparison, why_not_compared, comparison_pending } = await encode(photo.file);
+        Object.assign(photo, { comparison, why_not_compared, comparison_pending });
+      } catch (error) {
+        if (said.isConnected) this.fail(error);
+        return;
+      }
+      if (!said.isConnected) return;
+      said.replaceChildren(whatIsSaid(photo));
+      this.#wait(photo, said, 2 * pause);
+    }, pause);
   }
 }
