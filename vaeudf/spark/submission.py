@@ -15,7 +15,7 @@ import shlex
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ from pyspark import SparkConf, SparkContext
 
 from vaeudf.errors import ClusterError, InputError, root_cause
 from vaeudf.spark.memory import killed_for_memory
+from vaeudf.spark.submit_arguments import Arguments, for_client, take_apart
 from vaeudf.spark.yarn import (
     TAGS,
     Report,
@@ -69,11 +70,17 @@ def run_on_yarn(name: str, script: Callable[[str], str]) -> Ending:
         script: Makes the script, given where :func:`record` is to write how it ended.
 
     Raises:
-        InputError: No Python of the cluster's is named.
+        InputError: No Python of the cluster's is named, or another user.
         ClusterError: Spark could not submit it, or it ended without a word.
         KeyboardInterrupt: The application has been ended, too.
     """
-    arguments = shlex.split(os.environ["PYSPARK_SUBMIT_ARGS"])[:-1]
+    arguments = take_apart(shlex.split(os.environ["PYSPARK_SUBMIT_ARGS"]))
+    if any(flag == "--proxy-user" for flag, _ in arguments):
+        raise InputError(
+            "PYSPARK_SUBMIT_ARGS has --proxy-user; a driver on YARN tells how it ended in a file "
+            "of its user, which must be the one who runs this. Leave it out, or run the driver here: "
+            "unset SPARK_DEPLOY_MODE."
+        )
     jvm, given = _start_jvm(arguments)
     python = os.environ.get("PYSPARK_PYTHON")
     if python is None and not any(given.contains(key) for key in _PYTHONS):
@@ -87,7 +94,8 @@ def run_on_yarn(name: str, script: Callable[[str], str]) -> Ending:
         resource = Path(folder) / f"{name}.py"
         resource.write_text(script(str(path.toString())))
         launcher = jvm.org.apache.spark.launcher.InProcessLauncher()
-        _add(launcher, arguments)
+        for flag, value in arguments:
+            launcher.addSparkArg(*((flag,) if value is None else (flag, value)))
         launcher.setDeployMode("cluster").setAppName(name).setAppResource(str(resource))
         launcher.setConf(TAGS, with_tag(given, application))
         launcher.setConf("spark.yarn.submit.waitAppCompletion", "true")
@@ -161,14 +169,9 @@ class _Copy(io.StringIO):
         return super().write(text)
 
 
-def _start_jvm(arguments: Sequence[str]) -> tuple[Any, SparkConf]:
-    """Start Spark's JVM as a client that runs nothing itself, with the properties of a file."""
-    properties = []
-    if "--properties-file" in arguments:
-        properties = list(arguments[(at := arguments.index("--properties-file")) : at + 2])
-    os.environ["PYSPARK_SUBMIT_ARGS"] = shlex.join(
-        ["--master", "local", *properties, "pyspark-shell"]
-    )
+def _start_jvm(arguments: Arguments) -> tuple[Any, SparkConf]:
+    """Start Spark's JVM as a client that runs nothing itself, and return what it has been given."""
+    os.environ["PYSPARK_SUBMIT_ARGS"] = shlex.join(for_client(arguments))
     # Of this machine: Spark would name it to the driver.
     os.environ.pop("PYSPARK_DRIVER_PYTHON", None)
     try:
@@ -183,19 +186,6 @@ def _start_jvm(arguments: Sequence[str]) -> tuple[Any, SparkConf]:
             f"Spark did not start ({root_cause(error)}). It needs Java 17 or newer. What Spark "
             "itself said is above, if anything."
         ) from None
-
-
-def _add(launcher: Any, arguments: Sequence[str]) -> None:
-    """Give a launcher flags as spark-submit takes them."""
-    rest = list(arguments)
-    while rest:
-        flag, equals, value = rest.pop(0).partition("=")
-        if equals:
-            launcher.addSparkArg(flag, value)
-        elif rest and not rest[0].startswith("--"):
-            launcher.addSparkArg(flag, rest.pop(0))
-        else:
-            launcher.addSparkArg(flag)
 
 
 def _result_path(jvm: Any, given: SparkConf, tag: str) -> tuple[Any, Any]:
