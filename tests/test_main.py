@@ -134,7 +134,7 @@ def test_a_driver_on_yarn_starts_spark_first(monkeypatch):
         return {}
 
     monkeypatch.setattr("vaeudf.spark.session.spark_session", session)
-    monkeypatch.setattr("vaeudf.spark.submission.record", lambda work, result: work())
+    monkeypatch.setattr("vaeudf.spark.ending.record", lambda work, result: work())
     monkeypatch.setattr("vaeudf.__main__.find_job", lambda name: (Listed, job))
     run_submitted("maintain_table", {"table": "hdfs:///t"}, "hdfs:///r", debug=False)
     assert events == ["Spark starts for maintain_table", Listed("hdfs:///t"), "Spark stops"]

@@ -99,8 +99,8 @@ def run_submitted(name: str, options: Mapping[str, Any], result: str, *, debug: 
         result: The URI of a file to write how it ended to.
         debug: Whether to show the stack trace of an error.
     """
+    from vaeudf.spark.ending import record
     from vaeudf.spark.session import spark_session
-    from vaeudf.spark.submission import record
     from vaeudf.workflows.cli import carry_out
 
     options_type, job = find_job(name)
