@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import getpass
+import os
 import re
+import stat
 import sys
+import time
 
 import pytest
 from pyspark import SparkConf
@@ -42,8 +45,35 @@ def test_what_a_driver_has_written(staged, capsys):
     with pytest.raises(SystemExit):
         record(work, file.uri)
     assert capsys.readouterr() == ("out é\n", "err\n")
+    (written,) = folder.glob("*.json")
+    assert stat.S_IMODE(written.stat().st_mode) == 0o600
     assert file.take() == Ending(3, "out é\n", "err\n")
     assert list(folder.iterdir()) == []
+
+
+def test_what_nobody_wants_to_know(staged):
+    folder, file = staged
+    file.remove()
+    record(lambda: None, file.uri)
+    assert list(folder.iterdir())
+    file.remove()
+    assert not list(folder.iterdir())
+
+
+def test_what_nobody_has_taken_for_a_week(staged):
+    folder, file = staged
+    folder.mkdir(parents=True)
+    now = time.time()
+    for name, days in {
+        "vaeudf-2.json": 8,
+        "vaeudf-3.json": 6,
+        "other.json": 8,
+        "vaeudf-4": 8,
+    }.items():
+        (folder / name).write_text("{}")
+        os.utime(folder / name, (now, now - days * 24 * 3600))
+    file.check()
+    assert {path.name for path in folder.iterdir()} == {"vaeudf-3.json", "other.json", "vaeudf-4"}
 
 
 def test_a_folder_that_cannot_be_written_to(staged, tmp_path):

@@ -10,8 +10,9 @@ from __future__ import annotations
 import io
 import json
 import sys
+import time
 from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import asdict, dataclass
 from typing import Any, TextIO
 
@@ -19,10 +20,14 @@ from py4j.protocol import Py4JError
 from pyspark import SparkConf, SparkContext
 
 from vaeudf.errors import ClusterError, root_cause
-from vaeudf.spark.yarn import hadoop_configuration
+from vaeudf.spark.yarn import TAG_PREFIX, hadoop_configuration
 
 _STAGING = "spark.yarn.stagingDir"
+_SUFFIX = ".json"
+_BUFFER_BYTES = 4096
 _FOLDER = ".sparkStaging"
+# Of files that no command has taken, since it was killed, say. A longer job has written none yet.
+_SECONDS_KEPT = 7 * 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ class EndingFile:
             ClusterError: The file system does not answer, or is unknown.
         """
         try:
-            self._path, self._files = _place(jvm, given, f"{tag}.json")
+            self._path, self._files = _place(jvm, given, tag + _SUFFIX)
         except Py4JError as error:
             place = given.get(_STAGING) or "your home on the cluster's default file system"
             raise ClusterError(f"{place} cannot be opened: {root_cause(error)}.") from None
@@ -68,12 +73,15 @@ class EndingFile:
     def check(self) -> None:
         """Write it for a trial, and remove it: without it nobody will know how the job ends.
 
+        Files of the same user's applications that nobody has taken within a week are removed, too.
+
         Raises:
             ClusterError: It cannot be written.
         """
         try:
             _write(self._files, self._path, b"")
             self._files.delete(self._path, False)
+            self._remove_forgotten()
         except Py4JError as error:
             raise ClusterError(
                 f"{self.uri} cannot be written: {root_cause(error)}. A driver on YARN tells there "
@@ -101,6 +109,19 @@ class EndingFile:
                 f"how the job ended could not be read from {self.uri}: {root_cause(error)}."
             ) from None
         return Ending(**json.loads(content))
+
+    def remove(self) -> None:
+        """Remove it where nobody wants to know any more; :meth:`check` removes what is left."""
+        with suppress(Py4JError):
+            self._files.delete(self._path, False)
+
+    def _remove_forgotten(self) -> None:
+        oldest = (time.time() - _SECONDS_KEPT) * 1000
+        for status in self._files.listStatus(self._path.getParent()):
+            name = str(status.getPath().getName())
+            is_ours = name.startswith(TAG_PREFIX) and name.endswith(_SUFFIX)
+            if is_ours and status.isFile() and status.getModificationTime() < oldest:
+                self._files.delete(status.getPath(), False)
 
 
 def record(work: Callable[[], None], result: str) -> None:
@@ -162,6 +183,15 @@ def _place(jvm: Any, given: SparkConf, name: str) -> tuple[Any, Any]:
 
 
 def _write(files: Any, path: Any, content: bytes) -> None:
-    stream = files.create(path, True)
+    """Write a file that its user alone may read: it tells what a job has printed."""
+    stream = files.create(
+        path,
+        SparkContext._jvm.org.apache.hadoop.fs.permission.FsPermission("600"),  # type: ignore[union-attr]
+        True,  # in place of an older one
+        _BUFFER_BYTES,
+        files.getDefaultReplication(path),
+        files.getDefaultBlockSize(path),
+        None,
+    )
     stream.write(bytearray(content))
     stream.close()

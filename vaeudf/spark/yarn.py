@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 TAGS = "spark.yarn.tags"
 """The property of tags that YARN keeps with an application, with commas between."""
+TAG_PREFIX = "vaeudf-"
+"""What the tags of our own applications begin with."""
 _SECONDS_BETWEEN_LOOKS = 1.0
 # YARN's own client asks for a quarter of an hour before it says that nobody answers.
 _MILLISECONDS_UNTIL_SILENT = "10000"
@@ -61,7 +63,7 @@ class YarnApplication:
 
     def __init__(self, jvm: Any) -> None:
         """Take py4j's view of a JVM with Spark's classes; nothing is asked of YARN yet."""
-        self.tag = f"vaeudf-{uuid.uuid4().hex}"
+        self.tag = TAG_PREFIX + uuid.uuid4().hex
         self._jvm = jvm
         self._client: Any = None
 
