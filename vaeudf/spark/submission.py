@@ -8,13 +8,14 @@ import shlex
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from py4j.protocol import Py4JError
 from pyspark import SparkConf, SparkContext
 
-from vaeudf.errors import ClusterError, InputError, root_cause
+from vaeudf.errors import ClusterError, DriverInterrupted, InputError, root_cause, was_interrupted
 from vaeudf.spark.ending import Ending, EndingFile
 from vaeudf.spark.memory import killed_for_memory
 from vaeudf.spark.submit_arguments import Arguments, for_client, take_apart
@@ -47,7 +48,7 @@ def run_on_yarn(name: str, script: Callable[[str], str]) -> Ending:
     Raises:
         InputError: No Python of the cluster's is named, or another user.
         ClusterError: Spark could not submit it, or it ended without a word.
-        KeyboardInterrupt: The application has been ended, too.
+        DriverInterrupted: Ctrl-C has come; the message says what has become of the application.
     """
     arguments = take_apart(shlex.split(os.environ["PYSPARK_SUBMIT_ARGS"]))
     if any(flag == "--proxy-user" for flag, _ in arguments):
@@ -86,10 +87,12 @@ def run_on_yarn(name: str, script: Callable[[str], str]) -> Ending:
         handle = launcher.startApplication(listeners)
         try:
             _wait(handle, application)
-        except KeyboardInterrupt:
-            application.kill()
-            handle.kill()
-            raise
+        except (KeyboardInterrupt, Py4JError) as error:
+            if not was_interrupted(error):
+                raise
+            said = end(application, handle)
+            file.remove()
+            raise DriverInterrupted(said) from None
     ending = file.take()
     if ending is None:
         raise ClusterError(_without_a_word(handle, application, given))
@@ -115,6 +118,38 @@ def _start_jvm(arguments: Arguments) -> tuple[Any, SparkConf]:
         ) from None
 
 
+def end(application: YarnApplication, handle: Any) -> str:
+    """End an application after Ctrl-C, and return what has become of it.
+
+    Args:
+        application: As far as YARN knows it.
+        handle: Spark's launcher's, of what submits it and waits for it in this JVM.
+    """
+    try:
+        application.kill()
+    except (KeyboardInterrupt, Py4JError) as error:
+        # Ctrl-C once more ends the waiting for an answer.
+        silent = "" if was_interrupted(error) else f" ({root_cause(error)})"
+        if application.name is None:
+            still = "the application may still run"
+            find = f"yarn application -list -appTags {application.tag} finds it, and "
+        else:
+            still, find = f"{application.name} may still run", ""
+        return (
+            f"interrupted, but YARN's ResourceManager has not been reached{silent}: {still}. Once "
+            f"it answers, {find}yarn application -kill {application.name or 'ID'} ends it."
+        )
+    finally:
+        with suppress(Py4JError):
+            handle.kill()
+    if application.name is None:
+        return "interrupted before YARN knew of the application."
+    return (
+        f"interrupted; YARN ends {application.name}. Its driver is killed there, and may leave "
+        "unfinished files beside what it was to write."
+    )
+
+
 def _wait(handle: Any, application: YarnApplication) -> None:
     """Wait until the application has ended, and say where it is."""
     waiting = WaitingForYarn(application)
@@ -128,7 +163,9 @@ def _wait(handle: Any, application: YarnApplication) -> None:
             log.warning("%s", text)
         try:
             report = application.report()
-        except Py4JError:
+        except Py4JError as error:
+            if was_interrupted(error):
+                raise
             continue  # said soon, if it lasts
         if report is not None and not report.waits:
             told = True
