@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import pytest
 
 import vaeudf
 from tests.support.jobs import ROOT
-from vaeudf.__main__ import main
+from vaeudf.__main__ import main, run_submitted
 from vaeudf.spark.launch import LOCAL_MASTER
 from vaeudf.workflows.cli import parse
 from vaeudf.workflows.jobs import LISTING, NAMES, find_job
@@ -38,7 +41,7 @@ def test_the_list_is_complete():
 def test_help_is_fast():
     code = """
 import sys
-from vaeudf.__main__ import main
+from vaeudf.__main__ import main, run_submitted
 main(["--help"])
 heavy = ["torch", "pyspark", "pandas", "pyarrow", "PIL", "deltalake", "jsonargparse", "jinja2"]
 assert not [name for name in heavy if name in sys.modules]
@@ -110,3 +113,37 @@ def test_a_properties_file_that_is_not_there(capsys, environment):
         "error: SPARK_CONF names /no/such.conf, which is not there; expected a Spark properties "
         "file.\n"
     )
+
+
+def test_a_driver_on_yarn_starts_spark_first(monkeypatch):
+    """YARN ends one that has not by some time; not every job starts it by itself."""
+    events = []
+
+    @dataclass(frozen=True)
+    class Listed:
+        table: str
+
+    @contextmanager
+    def session(name):
+        events.append(f"Spark starts for {name}")
+        yield
+        events.append("Spark stops")
+
+    def job(options):
+        events.append(options)
+        return {}
+
+    monkeypatch.setattr("vaeudf.spark.session.spark_session", session)
+    monkeypatch.setattr("vaeudf.spark.ending.record", lambda work, result: work())
+    monkeypatch.setattr("vaeudf.__main__.find_job", lambda name: (Listed, job))
+    run_submitted("maintain_table", {"table": "hdfs:///t"}, "hdfs:///r", debug=False)
+    assert events == ["Spark starts for maintain_table", Listed("hdfs:///t"), "Spark stops"]
+
+
+def test_what_needs_no_spark_runs_here(capsys, caplog, environment):
+    environment.setenv("SPARK_DEPLOY_MODE", "cluster")
+    environment.setenv("SPARK_MASTER", "yarn")
+    with caplog.at_level(logging.WARNING):
+        assert ended("explore", "--table", "/no/table") == 2
+    assert caplog.messages == ["explore needs no Spark, and runs here: not on the cluster."]
+    assert capsys.readouterr().err.startswith("error: table /no/table does not exist; ")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import logging
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import vaeudf
-from vaeudf.workflows.jobs import LISTING, NAMES, find_job
+from vaeudf.workflows.jobs import LISTING, NAMES, WITHOUT_SPARK, find_job
+
+log = logging.getLogger(__name__)
 
 _USAGE = f"""\
 usage: vaeudf JOB [options]
@@ -60,11 +64,12 @@ def _run(name: str, argv: Sequence[str]) -> None:
     options_type, job = find_job(name)
 
     def run(options: Any) -> dict[str, Any]:
-        # The live page needs no Spark.
-        on_cluster = name != "explore" and drives_on_cluster()
+        on_cluster = name not in WITHOUT_SPARK and drives_on_cluster()
         configure_launch()
         if on_cluster:
             _submit(name, options, debug=is_debug(argv))
+        if name in WITHOUT_SPARK and os.environ.get("SPARK_DEPLOY_MODE") == "cluster":
+            log.warning("%s needs no Spark, and runs here: not on the cluster.", name)
         return job(options)
 
     run_job(options_type, run, argv)
@@ -94,11 +99,19 @@ def run_submitted(name: str, options: Mapping[str, Any], result: str, *, debug: 
         result: The URI of a file to write how it ended to.
         debug: Whether to show the stack trace of an error.
     """
-    from vaeudf.spark.submission import record
+    from vaeudf.spark.ending import record
+    from vaeudf.spark.session import spark_session
     from vaeudf.workflows.cli import carry_out
 
     options_type, job = find_job(name)
-    record(lambda: carry_out(lambda: job(options_type(**options)), debug=debug), result)
+
+    def run() -> dict[str, Any]:
+        # Before the job's own work, and also where it needs none: YARN ends a driver that has not
+        # started Spark within spark.yarn.am.waitTime.
+        with spark_session(name):
+            return job(options_type(**options))
+
+    record(lambda: carry_out(run, debug=debug), result)
 
 
 if __name__ == "__main__":

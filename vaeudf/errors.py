@@ -63,6 +63,12 @@ class PublishConflict(VaeUdfError, RuntimeError):
     exit_code = 4
 
 
+class DriverInterrupted(VaeUdfError, RuntimeError):
+    """Ctrl-C has come while the driver runs on the cluster."""
+
+    exit_code = 130
+
+
 def raised_in_task(error: BaseException) -> VaeUdfError | None:
     """Return the error of ours that reached us through Spark's own exception, if there is one."""
     # The last one: those before it are what it was raised in the handling of.

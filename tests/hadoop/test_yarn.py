@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.request import urlopen
+from xml.etree import ElementTree
 
 import numpy as np
 import pyarrow as pa
@@ -50,10 +55,10 @@ def posteriors(hadoop) -> Iterator[str]:
 
 
 @pytest.fixture
-def on_yarn(hadoop, tmp_path) -> Callable[..., object]:
-    """Submits a job as conf/yarn.conf is, to a Hadoop whose nodes run no service of Spark's."""
+def environment_of(hadoop, tmp_path) -> Callable[..., dict[str, str]]:
+    """Gives variables to submit with by conf/yarn.conf, to nodes that run no service of Spark's."""
 
-    def run(*words: str, deploy_mode: str = "client", **properties: str | None):
+    def variables(deploy_mode: str, **properties: str | None) -> dict[str, str]:
         own = {
             "spark.executorEnv.PYTHONPATH": str(ROOT),
             "spark.yarn.appMasterEnv.PYTHONPATH": str(ROOT),
@@ -67,15 +72,24 @@ def on_yarn(hadoop, tmp_path) -> Callable[..., object]:
         file.write_text(
             "\n".join([*kept, *(f"{key} {value}" for key, value in own.items() if value), ""])
         )
-        return submit(
-            *words,
-            SPARK_MASTER="yarn",
-            SPARK_DEPLOY_MODE=deploy_mode,
-            SPARK_CONF=str(file),
-            HADOOP_CONF_DIR=str(hadoop.conf),
-            SPARK_LOCAL_IP="127.0.0.1",
-            PYSPARK_PYTHON=sys.executable,
-        )
+        return {
+            "SPARK_MASTER": "yarn",
+            "SPARK_DEPLOY_MODE": deploy_mode,
+            "SPARK_CONF": str(file),
+            "HADOOP_CONF_DIR": str(hadoop.conf),
+            "SPARK_LOCAL_IP": "127.0.0.1",
+            "PYSPARK_PYTHON": sys.executable,
+        }
+
+    return variables
+
+
+@pytest.fixture
+def on_yarn(environment_of) -> Callable[..., object]:
+    """Submits a job."""
+
+    def run(*words: str, deploy_mode: str = "client", **properties: str | None):
+        return submit(*words, **environment_of(deploy_mode, **properties))
 
     return run
 
@@ -112,6 +126,60 @@ def test_an_error_of_a_driver_on_yarn(hadoop, folder, on_yarn):
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines()[-1].startswith(f"error: table {folder}/none does not exist")
     assert left_in_staging(hadoop) == []
+
+
+def end_of(hadoop, stderr: str) -> str:
+    """What YARN says of the end of the application that a command has told of."""
+    site = ElementTree.parse(hadoop.conf / "yarn-site.xml")
+    settings = {found.findtext("name"): found.findtext("value") for found in site.iter("property")}
+    address = settings["yarn.resourcemanager.webapp.address"]
+    name = re.search(r"application_\d+_\d+", stderr)[0]
+    deadline = time.monotonic() + 60
+    while True:
+        with urlopen(f"http://{address}/ws/v1/cluster/apps/{name}") as answer:
+            found = json.load(answer)["app"]["finalStatus"]
+        if found != "UNDEFINED" or time.monotonic() > deadline:
+            return found
+        time.sleep(0.5)
+
+
+def test_a_job_that_needs_no_spark(hadoop, posteriors, folder, on_yarn):
+    """YARN takes a driver for failed that has never started one."""
+    done = on_yarn(
+        *("maintain_table", "--table", posteriors),
+        deploy_mode="cluster",
+        spark__yarn__stagingDir=f"{folder}/staging",
+    )
+    assert summary(done)["table"] == posteriors
+    assert end_of(hadoop, done.stderr) == "SUCCEEDED"
+    files, inner = filesystem(f"{folder}/staging")
+    found = files.get_file_info(fs.FileSelector(inner, recursive=True))
+    assert found and not [info.path for info in found if info.is_file]
+
+
+def test_ctrl_c_while_a_driver_is_on_yarn(hadoop, posteriors, environment_of):
+    words = ["query_topk", "--table", posteriors, "--z", "0,0,0"]
+    running = subprocess.Popen(
+        [ROOT / "spark-submit.sh", *words],
+        env={**os.environ, "VAEUDF_VENV": sys.prefix, **environment_of("cluster")},
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    heard = ""
+    for line in running.stderr:
+        heard += line
+        if "running on YARN as" in line:
+            running.send_signal(signal.SIGINT)
+            break
+    heard += running.communicate(timeout=120)[1]
+    assert running.returncode == 130, heard
+    assert re.fullmatch(
+        r"error: interrupted; YARN ends application_\w+\. Its driver is killed there, and may "
+        r"leave unfinished files beside what it was to write\.",
+        heard.splitlines()[-1],
+    )
+    assert end_of(hadoop, heard) == "KILLED"
 
 
 def children_of(pid: int) -> dict[int, list[int]]:

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -212,8 +213,9 @@ def test_a_store_that_refuses_in_the_end(bucket, cache, watch, tmp_path, monkeyp
     assert caught.value.exit_code == 1
     found = re.fullmatch(
         rf"{uri} cannot be written \(AWS Error SLOW_DOWN during CopyObject operation: slow down\)\."
-        rf" Nothing is lost: all that it was to hold is in ({tmp_path}/vaeudf-\w+) on this machine."
-        rf" Use it from there, or copy that folder to where it is wanted, {MANIFEST} last\.",
+        rf" Nothing is lost: all that it was to hold is in ({tmp_path}/vaeudf-\w+) on "
+        rf"{re.escape(socket.gethostname())}\. Use it from there, or copy that folder to where it "
+        rf"is wanted, {MANIFEST} last\.",
         str(caught.value),
     )
     assert found is not None, caught.value

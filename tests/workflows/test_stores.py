@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -103,7 +104,7 @@ def test_a_training_that_a_store_interrupts(
             main(*find_job("train_vae"), argv)
     message = capsys.readouterr().err.splitlines()[-1]
     assert caught.value.code == 1 and message.startswith(f"error: {output} cannot be written (AWS")
-    kept = re.search(r"hold is in (\S+) on this machine", message)[1]
+    kept = re.search(rf"hold is in (\S+) on {re.escape(socket.gethostname())}\. Use", message)[1]
     assert not exists(output)
 
     main(*find_job("train_vae"), argv)

@@ -1,37 +1,29 @@
-"""A job whose driver runs on YARN: sent there, waited for, and what came of it brought back.
-
-The driver writes how it ended to a small file on the default file system of the cluster, where
-Spark puts the application's own files. It is there after the application has ended, whether YARN
-keeps logs or not.
-"""
+"""A job whose driver runs on YARN: sent there, waited for, and what came of it brought back."""
 
 from __future__ import annotations
 
-import io
-import json
 import logging
 import os
 import shlex
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from py4j.protocol import Py4JError
 from pyspark import SparkConf, SparkContext
 
-from vaeudf.errors import ClusterError, InputError, root_cause
+from vaeudf.errors import ClusterError, DriverInterrupted, InputError, root_cause, was_interrupted
+from vaeudf.spark.ending import Ending, EndingFile
 from vaeudf.spark.memory import killed_for_memory
+from vaeudf.spark.submit_arguments import Arguments, for_client, take_apart
 from vaeudf.spark.yarn import (
     TAGS,
     Report,
     WaitingForYarn,
     YarnApplication,
-    hadoop_configuration,
     with_tag,
 )
 
@@ -39,24 +31,8 @@ log = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 _CLIENT = "org.apache.spark.deploy.yarn.Client"
-_FOLDER = ".sparkStaging"
 _ENVIRONMENT = "spark.yarn.appMasterEnv."
 _PYTHONS = (f"{_ENVIRONMENT}PYSPARK_PYTHON", "spark.pyspark.python")
-
-
-@dataclass(frozen=True)
-class Ending:
-    """How a process ended.
-
-    Attributes:
-        exit_code: As of a process.
-        out: What it wrote to stdout.
-        err: What it wrote to stderr.
-    """
-
-    exit_code: int
-    out: str
-    err: str
 
 
 def run_on_yarn(name: str, script: Callable[[str], str]) -> Ending:
@@ -66,14 +42,21 @@ def run_on_yarn(name: str, script: Callable[[str], str]) -> Ending:
 
     Args:
         name: The application's name.
-        script: Makes the script, given where :func:`record` is to write how it ended.
+        script: Makes the script, given where
+            :func:`vaeudf.spark.ending.record` is to write how it ended.
 
     Raises:
-        InputError: No Python of the cluster's is named.
+        InputError: No Python of the cluster's is named, or another user.
         ClusterError: Spark could not submit it, or it ended without a word.
-        KeyboardInterrupt: The application has been ended, too.
+        DriverInterrupted: Ctrl-C has come; the message says what has become of the application.
     """
-    arguments = shlex.split(os.environ["PYSPARK_SUBMIT_ARGS"])[:-1]
+    arguments = take_apart(shlex.split(os.environ["PYSPARK_SUBMIT_ARGS"]))
+    if any(flag == "--proxy-user" for flag, _ in arguments):
+        raise InputError(
+            "PYSPARK_SUBMIT_ARGS has --proxy-user; a driver on YARN tells how it ended in a file "
+            "of its user, which must be the one who runs this. Leave it out, or run the driver "
+            "here: unset SPARK_DEPLOY_MODE."
+        )
     jvm, given = _start_jvm(arguments)
     python = os.environ.get("PYSPARK_PYTHON")
     if python is None and not any(given.contains(key) for key in _PYTHONS):
@@ -82,12 +65,14 @@ def run_on_yarn(name: str, script: Callable[[str], str]) -> Ending:
             "makes an archive of one, or set PYSPARK_PYTHON to one that all machines have."
         )
     application = YarnApplication(jvm)
-    path, files = _result_path(jvm, given, application.tag)
+    file = EndingFile(jvm, given, application.tag)
+    file.check()
     with tempfile.TemporaryDirectory(prefix="vaeudf-submit-") as folder:
         resource = Path(folder) / f"{name}.py"
-        resource.write_text(script(str(path.toString())))
+        resource.write_text(script(file.uri))
         launcher = jvm.org.apache.spark.launcher.InProcessLauncher()
-        _add(launcher, arguments)
+        for flag, value in arguments:
+            launcher.addSparkArg(*((flag,) if value is None else (flag, value)))
         launcher.setDeployMode("cluster").setAppName(name).setAppResource(str(resource))
         launcher.setConf(TAGS, with_tag(given, application))
         launcher.setConf("spark.yarn.submit.waitAppCompletion", "true")
@@ -102,73 +87,21 @@ def run_on_yarn(name: str, script: Callable[[str], str]) -> Ending:
         handle = launcher.startApplication(listeners)
         try:
             _wait(handle, application)
-        except KeyboardInterrupt:
-            application.kill()
-            handle.kill()
-            raise
-    try:
-        if not files.exists(path):
-            raise ClusterError(_without_a_word(handle, application, given))
-        content = _read(files, path)
-        files.delete(path, False)
-    except Py4JError as error:
-        raise ClusterError(
-            f"how the job ended could not be read from {path.toString()}: {root_cause(error)}."
-        ) from None
-    return Ending(**json.loads(content))
+        except (KeyboardInterrupt, Py4JError) as error:
+            if not was_interrupted(error):
+                raise
+            said = end(application, handle)
+            file.remove()
+            raise DriverInterrupted(said) from None
+    ending = file.take()
+    if ending is None:
+        raise ClusterError(_without_a_word(handle, application, given))
+    return ending
 
 
-def record(work: Callable[[], None], result: str) -> None:
-    """Do what a driver on YARN does, and write how it ended where :func:`run_on_yarn` looks.
-
-    What is written to stdout and stderr goes to the container's log as well.
-
-    Args:
-        work: Ends the process if it fails.
-        result: As the script has been given it.
-
-    Raises:
-        SystemExit: ``work`` has failed.
-    """
-    out, err = _Copy(sys.stdout), _Copy(sys.stderr)
-    code: Any = 0
-    with redirect_stdout(out), redirect_stderr(err):
-        try:
-            work()
-        except SystemExit as exit_:
-            code = exit_.code or 0
-    SparkContext._ensure_initialized()
-    jvm: Any = SparkContext._jvm
-    path = jvm.org.apache.hadoop.fs.Path(result)
-    stream = path.getFileSystem(hadoop_configuration(jvm)).create(path, True)
-    ending = Ending(int(code), out.getvalue(), err.getvalue())
-    stream.write(bytearray(json.dumps(asdict(ending)).encode()))
-    stream.close()
-    if ending.exit_code:
-        sys.exit(ending.exit_code)
-
-
-class _Copy(io.StringIO):
-    """Keeps what is written, and writes it to another stream, too."""
-
-    def __init__(self, other: TextIO) -> None:
-        super().__init__()
-        self._other = other
-
-    def write(self, text: str) -> int:
-        self._other.write(text)
-        self._other.flush()
-        return super().write(text)
-
-
-def _start_jvm(arguments: Sequence[str]) -> tuple[Any, SparkConf]:
-    """Start Spark's JVM as a client that runs nothing itself, with the properties of a file."""
-    properties = []
-    if "--properties-file" in arguments:
-        properties = list(arguments[(at := arguments.index("--properties-file")) : at + 2])
-    os.environ["PYSPARK_SUBMIT_ARGS"] = shlex.join(
-        ["--master", "local", *properties, "pyspark-shell"]
-    )
+def _start_jvm(arguments: Arguments) -> tuple[Any, SparkConf]:
+    """Start Spark's JVM as a client that runs nothing itself, and return what it has been given."""
+    os.environ["PYSPARK_SUBMIT_ARGS"] = shlex.join(for_client(arguments))
     # Of this machine: Spark would name it to the driver.
     os.environ.pop("PYSPARK_DRIVER_PYTHON", None)
     try:
@@ -185,31 +118,36 @@ def _start_jvm(arguments: Sequence[str]) -> tuple[Any, SparkConf]:
         ) from None
 
 
-def _add(launcher: Any, arguments: Sequence[str]) -> None:
-    """Give a launcher flags as spark-submit takes them."""
-    rest = list(arguments)
-    while rest:
-        flag, equals, value = rest.pop(0).partition("=")
-        if equals:
-            launcher.addSparkArg(flag, value)
-        elif rest and not rest[0].startswith("--"):
-            launcher.addSparkArg(flag, rest.pop(0))
+def end(application: YarnApplication, handle: Any) -> str:
+    """End an application after Ctrl-C, and return what has become of it.
+
+    Args:
+        application: As far as YARN knows it.
+        handle: Spark's launcher's, of what submits it and waits for it in this JVM.
+    """
+    try:
+        application.kill()
+    except (KeyboardInterrupt, Py4JError) as error:
+        # Ctrl-C once more ends the waiting for an answer.
+        silent = "" if was_interrupted(error) else f" ({root_cause(error)})"
+        if application.name is None:
+            still = "the application may still run"
+            find = f"yarn application -list -appTags {application.tag} finds it, and "
         else:
-            launcher.addSparkArg(flag)
-
-
-def _result_path(jvm: Any, given: SparkConf, tag: str) -> tuple[Any, Any]:
-    """Return where the driver is to write how it ended, and its file system."""
-    hadoop = jvm.org.apache.hadoop.fs
-    configuration = hadoop_configuration(jvm)
-    staging = given.get("spark.yarn.stagingDir")
-    if staging is None:
-        home = hadoop.FileSystem.get(configuration).getHomeDirectory()
-    else:
-        home = hadoop.Path(staging)
-    path = hadoop.Path(hadoop.Path(home, _FOLDER), f"{tag}.json")
-    files = path.getFileSystem(configuration)
-    return files.makeQualified(path), files
+            still, find = f"{application.name} may still run", ""
+        return (
+            f"interrupted, but YARN's ResourceManager has not been reached{silent}: {still}. Once "
+            f"it answers, {find}yarn application -kill {application.name or 'ID'} ends it."
+        )
+    finally:
+        with suppress(Py4JError):
+            handle.kill()
+    if application.name is None:
+        return "interrupted before YARN knew of the application."
+    return (
+        f"interrupted; YARN ends {application.name}. Its driver is killed there, and may leave "
+        "unfinished files beside what it was to write."
+    )
 
 
 def _wait(handle: Any, application: YarnApplication) -> None:
@@ -225,7 +163,9 @@ def _wait(handle: Any, application: YarnApplication) -> None:
             log.warning("%s", text)
         try:
             report = application.report()
-        except Py4JError:
+        except Py4JError as error:
+            if was_interrupted(error):
+                raise
             continue  # said soon, if it lasts
         if report is not None and not report.waits:
             told = True
@@ -258,11 +198,3 @@ def _without_a_word(handle: Any, application: YarnApplication, given: SparkConf)
     return (
         f"the driver {report.name} ended as {report.state} ({found}). Its log: {_log_of(report)}."
     )
-
-
-def _read(files: Any, path: Any) -> bytes:
-    stream = files.open(path)
-    try:
-        return bytes(stream.readAllBytes())
-    finally:
-        stream.close()

@@ -13,7 +13,7 @@ from typing import Any
 from py4j.protocol import Py4JError
 from pyspark import SparkConf, SparkContext
 
-from vaeudf.errors import root_cause
+from vaeudf.errors import root_cause, was_interrupted
 from vaeudf.spark.stopwatch import duration
 from vaeudf.spark.waiting import Overdue
 
@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 TAGS = "spark.yarn.tags"
 """The property of tags that YARN keeps with an application, with commas between."""
+TAG_PREFIX = "vaeudf-"
+"""What the tags of our own applications begin with."""
 _SECONDS_BETWEEN_LOOKS = 1.0
 # YARN's own client asks for a quarter of an hour before it says that nobody answers.
 _MILLISECONDS_UNTIL_SILENT = "10000"
@@ -57,16 +59,22 @@ class YarnApplication:
 
     Attributes:
         tag: To be among :data:`TAGS` when the application is submitted.
+        name: Its id, ``application_…``, once YARN has told it; until then None.
     """
 
     def __init__(self, jvm: Any) -> None:
         """Take py4j's view of a JVM with Spark's classes; nothing is asked of YARN yet."""
-        self.tag = f"vaeudf-{uuid.uuid4().hex}"
+        self.tag = TAG_PREFIX + uuid.uuid4().hex
+        self.name: str | None = None
         self._jvm = jvm
         self._client: Any = None
 
     def kill(self) -> None:
-        """End it, if YARN knows it."""
+        """End it, if YARN knows it.
+
+        Raises:
+            Py4JError: YARN does not answer within some 10 seconds.
+        """
         for one in self._find():
             self._yarn().killApplication(one.getApplicationId())
 
@@ -95,7 +103,10 @@ class YarnApplication:
         tags = self._jvm.java.util.HashSet()
         tags.add(self.tag)
         asked.setApplicationTags(tags)
-        return list(self._yarn().getApplications(asked))
+        found = list(self._yarn().getApplications(asked))
+        for one in found:
+            self.name = str(one.getApplicationId().toString())
+        return found
 
     def _yarn(self) -> Any:
         if self._client is None:
@@ -132,6 +143,8 @@ class WaitingForYarn:
         try:
             report = self._application.report()
         except Py4JError as error:
+            if was_interrupted(error):
+                raise
             return (
                 f"YARN's ResourceManager has not answered for {duration(seconds)} "
                 f"({root_cause(error)}). Is it the one that HADOOP_CONF_DIR names?"

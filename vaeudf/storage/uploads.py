@@ -6,6 +6,7 @@ import logging
 import os
 import posixpath
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,7 +35,7 @@ def replacing_from_here(path: str, last: str) -> Iterator[Path]:
 
     Raises:
         StoreError: The store has not taken the folder, which is still on this machine, at the path
-            that the message names.
+            that the message names. It names the machine, too: it may be any of a cluster.
     """
     if is_local(path):
         with replacing(path) as staging:
@@ -54,11 +55,11 @@ def replacing_from_here(path: str, last: str) -> Iterator[Path]:
     except (*STORE_ERRORS, VaeUdfError) as error:
         raise StoreError(
             f"{path} cannot be written ({cause_of(error)}). Nothing is lost: all that it was to "
-            f"hold is in {folder} on this machine. Use it from there, or copy that folder to "
-            f"where it is wanted, {last} last."
+            f"hold is in {folder} on {socket.gethostname()}. Use it from there, or copy that "
+            f"folder to where it is wanted, {last} last."
         ) from None
     except BaseException:
-        log.warning("what %s was to hold is in %s on this machine.", path, folder)
+        log.warning("what %s was to hold is in %s on %s.", path, folder, socket.gethostname())
         raise
     shutil.rmtree(folder, ignore_errors=True)
 

@@ -12,6 +12,8 @@ LISTING = files("vaeudf.workflows").joinpath("jobs.txt").read_text()
 """The jobs by what they are for, a line each; ./spark-submit.sh shows the same file."""
 NAMES = tuple(line.split()[0] for line in LISTING.splitlines() if line.startswith(" "))
 """The jobs' names."""
+WITHOUT_SPARK = frozenset({"explore"})
+"""Those that never start Spark, so that no cluster is to run their driver."""
 
 
 def find_job(name: str) -> tuple[type, Callable[[Any], dict[str, Any]]]:
