@@ -124,3 +124,20 @@ def test_the_phase_now():
     with watch.phase("a"):
         assert watch.phase_now == "a"
     assert watch.phase_now is None and set(watch.seconds) == {"a"}
+
+
+def test_a_spark_that_says_nothing_of_its_executors(monkeypatch, caplog):
+    """Told once; how far the tasks are is shown as ever."""
+
+    def look(self, num_tasks):
+        raise TypeError("no such method")
+
+    monkeypatch.setattr("vaeudf.spark.progress.Waiting.look", look)
+    terminal, watch = Terminal(), Stopwatch()
+    session = Session(*([[(1, 4)]] * 5), [(3, 4)])
+    with progress(session, watch, terminal), watch.phase("encode"):
+        wait_for_the_last_look(session)
+    assert caplog.messages == [
+        "encode: it is not known whether executors are there (no such method)."
+    ]
+    assert "3/4" in terminal.getvalue()

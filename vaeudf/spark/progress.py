@@ -7,12 +7,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, TextIO
 
 from pyspark.sql import SparkSession
 from tqdm import tqdm
 
+from vaeudf.errors import root_cause
 from vaeudf.spark.cluster import Cluster
 from vaeudf.spark.stopwatch import Stopwatch, duration
 from vaeudf.spark.waiting import Waiting
@@ -35,19 +36,24 @@ def progress(spark: SparkSession, watch: Stopwatch, stream: TextIO | None = None
     stream = sys.stderr if stream is None else stream
     display = _Bar(stream) if stream.isatty() else _Lines()
     cluster = Cluster(spark)
-    waiting = Waiting(cluster)
+    waiting: Waiting | None = Waiting(cluster)
     stop = threading.Event()
 
     def look() -> None:
+        nonlocal waiting
         while not stop.wait(_SECONDS_BETWEEN_LOOKS):
             try:
                 done, total = cluster.count_tasks()
             except Exception:  # the session is ending, or has ended: there is nothing to show
                 return
             complaint = None
-            # It asks what Spark has for itself, and may be otherwise in another Spark.
-            with suppress(Exception):
-                complaint = waiting.look(total)
+            try:
+                if waiting is not None:
+                    complaint = waiting.look(total)
+            except Exception as error:
+                # It asks what Spark has for itself, which may be otherwise in another Spark.
+                complaint = f"it is not known whether executors are there ({root_cause(error)})."
+                waiting = None
             phase = watch.phase_now
             if complaint is not None:
                 display.close()  # it goes on after the line

@@ -7,6 +7,7 @@ ones and proxies do, lets two writers commit one version, of which the first is 
 from __future__ import annotations
 
 import posixpath
+import re
 import uuid
 from datetime import timedelta
 
@@ -16,7 +17,7 @@ from vaeudf.storage.locations import absolute, filesystem, s3_endpoint
 _S3 = "s3://"
 # Whoever cannot be asked in this time is not asked: the answer is not worth a long wait.
 _PATIENCE = timedelta(seconds=5)
-_NOT_IMPLEMENTED = "501 "
+_NOT_IMPLEMENTED = re.compile(r"status code: 501\b")
 
 
 def heeds_conditions(folder: str) -> bool | None:
@@ -65,7 +66,7 @@ def heeds_conditions(folder: str) -> bool | None:
         finally:
             files.delete_file(trial)
     except (BaseError, OSError) as error:
-        if _NOT_IMPLEMENTED not in str(error):
+        if _NOT_IMPLEMENTED.search(str(error)) is None:
             return None
         raise InputError(
             f"{folder} is in a store that refuses to write on condition that a file is not there "

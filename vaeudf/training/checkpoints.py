@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from vaeudf.errors import StoreError
 from vaeudf.images.spec import ImageSpec
-from vaeudf.storage.locations import filesystem, has_folders, make_folder
+from vaeudf.storage import single_file
+from vaeudf.storage.locations import filesystem, make_folder
 from vaeudf.storage.refusals import STORE_ERRORS, cause_of, refused
 from vaeudf.training.elbo import Elbo
 from vaeudf.training.plan import TrainingPlan
@@ -138,12 +139,7 @@ def read_file(path: str) -> bytes | None:
 
 
 def write_file(path: str, data: bytes) -> None:
-    """Write a file, which appears whole or not at all."""
+    """Write a file, which appears whole or not at all, in a folder that is made if need be."""
     files, inner = filesystem(path)
-    # A store's object is not there before it is complete.
-    target = f"{inner}.new" if has_folders(files) else inner
     make_folder(files, posixpath.dirname(inner))
-    with files.open_output_stream(target) as stream:
-        stream.write(data)
-    if target != inner:
-        files.move(target, inner)
+    single_file.write_file(path, data)
