@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import socket
 import subprocess
@@ -89,8 +91,10 @@ def test_nobody_is_at_the_address(monkeypatch):
         found = refused(f"{name}/photos", kind=StoreError)
     assert re.fullmatch(
         re.escape(name)
-        + r" has not answered for \d+ seconds \(Connection refused .*\)\. Check its "
-        r"name and address, and whether this machine reaches it: .*\. Run again once it answers\.",
+        # The system's own words are those of the locale.
+        + rf" has not answered for \d+ seconds \({re.escape(os.strerror(errno.ECONNREFUSED))} "
+        r".*\)\. Check its name and address, and whether this machine reaches it: .*\. Run again "
+        r"once it answers\.",
         found,
     )
     assert StoreError.exit_code == 1
