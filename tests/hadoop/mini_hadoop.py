@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -23,6 +24,8 @@ appender.stderr.name = stderr
 appender.stderr.target = SYSTEM_ERR
 appender.stderr.layout.type = PatternLayout
 appender.stderr.layout.pattern = %d %p %c{1}: %m%n
+logger.audit.name = org.apache.hadoop.hdfs.server.namenode.FSNamesystem.audit
+logger.audit.level = info
 """
 
 
@@ -51,11 +54,20 @@ class Hadoop:
         conf: A folder for HADOOP_CONF_DIR. There this is the default file system; the active one of
             the two name nodes of ``hdfs://night``, of which the first is down; and what
             ``viewfs://shop`` mounts: its folder /stock at /data, and for the rest its root.
+        log: What all of it says; the name node says there what it is asked for.
     """
 
     uri: str
     conf: Path
     pid: int
+    log: Path
+
+    def opened(self, path: str) -> list[str]:
+        """Return what has been opened to be read below a path of HDFS, in order."""
+        asked = re.findall(r"\tcmd=open\tsrc=([^\t]+)\t", self.log.read_text())
+        # Other characters than ASCII's stand there as Java writes them.
+        names = (re.sub(r"\\u([0-9A-F]{4})", lambda code: chr(int(code[1], 16)), n) for n in asked)
+        return [name for name in names if name.startswith(f"{path}/")]
 
 
 @contextmanager
@@ -119,7 +131,7 @@ def mini_hadoop(jars: Path, root: Path, prefix: Sequence[str] = ()) -> Iterator[
         uri = f"hdfs://localhost:{port}"
         conf = write_configuration(root / "conf", uri, f"localhost:{nobody}")
         write_properties(conf / "yarn-site.xml", addresses)
-        yield Hadoop(uri, conf, process.pid)
+        yield Hadoop(uri, conf, process.pid, log)
     finally:
         process.terminate()
         process.wait(60)
