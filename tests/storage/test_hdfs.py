@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -25,16 +26,14 @@ def no_configuration(monkeypatch) -> None:
 
 
 @pytest.fixture
-def silent() -> str:
+def silent() -> Iterator[str]:
     """An address at which somebody listens who never answers."""
     server = socket.socket()
     server.bind(("127.0.0.1", 0))
     server.listen(10)
     address = f"127.0.0.1:{server.getsockname()[1]}"
-    # Open to the very end: a thread that came out of hdfs-native while Python ends would abort the
-    # process.
-    server.detach()
-    return address
+    yield address
+    server.close()
 
 
 def refused(*asked, kind: type[Exception] = InputError) -> str:
@@ -107,6 +106,37 @@ def test_a_name_node_that_does_not_answer(silent, monkeypatch):
         with pytest.raises(StoreError, match=f"^hdfs://{silent} has not answered for 0.4 seconds"):
             ask(f"hdfs://{silent}/posteriors")
     assert time.monotonic() - start < 4
+
+
+def test_a_process_that_ends_after_such_a_wait():
+    """Its exit code is its own, also if the name node goes while Python ends."""
+    code = """if True:
+        import builtins, socket, sys, time
+        from vaeudf.errors import StoreError
+        from vaeudf.storage import hdfs, opening
+        from vaeudf.storage.locations import exists
+
+        opening._LONGEST_WAIT, hdfs.ATTEMPTS = 0.4, 1
+        server = socket.socket()
+        server.bind(("127.0.0.1", 0))
+        server.listen(10)
+
+        class Late:
+            close, sleep = server.close, staticmethod(time.sleep)
+
+            def __del__(self):
+                self.close()
+                self.sleep(2)  # enough for the client to see it
+
+        builtins.late = Late()
+        try:
+            exists(f"hdfs://127.0.0.1:{server.getsockname()[1]}/photos")
+        except StoreError as error:
+            sys.exit(f"error: {error}")
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1, done.stderr
+    assert "has not answered for 0.4 seconds. " in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_names_of_tables(silent):
