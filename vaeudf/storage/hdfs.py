@@ -37,6 +37,9 @@ _STANDBY = "org.apache.hadoop.ipc.StandbyException"
 _DENIED = "org.apache.hadoop.security.AccessControlException"
 # Other errors are names of the client's with a message.
 _OWN = re.compile(r'(\w+)\("(.*)"\)', re.DOTALL)
+# What the client says where Kerberos's library is not there, or has no ticket; its words are last.
+_NO_LIBRARY = re.compile(r"Failed to load libgssapi")
+_NO_TICKET = re.compile(r'(?:GSSAPIError|NoSASLMechanism)\b(?:.*"([^"]*)"\)?)?', re.DOTALL)
 _NO_HOSTS = {
     "No NameNode hosts found": (
         "expected hdfs://HOST:PORT/…, or a name service that hdfs-site.xml in the folder "
@@ -177,6 +180,17 @@ def _as_os_errors() -> Iterator[None]:
             if answer[1] == _DENIED:
                 raise PermissionError(message) from None
             raise _Refusal(answer[1], message) from None
+        if _NO_LIBRARY.search(text):
+            raise _ClientError(
+                "the name node wants Kerberos, whose library libgssapi_krb5 is not on this "
+                "machine; install it (Debian: libgssapi-krb5-2, Red Hat: krb5-libs)"
+            ) from None
+        if (kerberos := _NO_TICKET.match(text)) is not None:
+            raise _ClientError(
+                "the name node wants Kerberos, and there is no ticket that it takes "
+                f"({kerberos[1] or 'nor a delegation token'}); get one by kinit, or name a file "
+                "with a delegation token in HADOOP_TOKEN_FILE_LOCATION"
+            ) from None
         own = _OWN.fullmatch(text)
         message = text if own is None else own[2].replace('\\"', '"')
         what_to_do = _NO_HOSTS.get(message)
