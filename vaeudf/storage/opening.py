@@ -60,9 +60,8 @@ def open_in_time(uri: str, endpoint: str | None) -> tuple[fs.FileSystem, str]:
             # A library's own time-out, perhaps a short one, is not that of this wait.
             except (Unanswered, TimeoutError) as error:
                 seconds = f"{time.monotonic() - start:.0f} seconds"
-                if str(error):
-                    found = f"has not answered for {seconds} ({root_cause(error)})"
-                else:
+                found = f"has not answered for {seconds} ({root_cause(error)})"
+                if isinstance(error, Unanswered) and not str(error):
                     found = silent
         else:
             found = silent
