@@ -123,7 +123,18 @@ def run(task: str, *arguments: str, **environment: str) -> dict[str, float]:
 
 
 def measure(options: argparse.Namespace, uri: str, scratch: Path) -> None:
-    """Fill HDFS, measure in turns, and print the tables."""
+    """Fill HDFS, measure, and print the tables."""
+    if "encode" in options.only:
+        measure_encoding(options, uri, scratch)
+    if "list" in options.only:
+        names = [f"{i // _PER_FOLDER:05d}/{i:06d}.jpg" for i in range(options.list)]
+        put(f"{uri}/listed", dict.fromkeys(names))
+        listed = run("list", f"{uri}/listed")
+        print_table([f"listing {options.list:,} files, seconds", ""], list(listed.items()))
+
+
+def measure_encoding(options: argparse.Namespace, uri: str, scratch: Path) -> None:
+    """Encode the catalog from both places, in turns, and print the table."""
     from vaeudf.storage.locations import remove
 
     data, model = options.data.absolute(), str(options.data.absolute() / "model")
@@ -143,11 +154,6 @@ def measure(options: argparse.Namespace, uri: str, scratch: Path) -> None:
     count = len(below(data / "large" / "files"))
     rows = [(name, count / parts["encode"], *parts.values()) for name, parts in medians.items()]
     print_table([f"{count:,} files, seconds", "images/s", *medians["HDFS"]], rows)
-    if options.list:
-        names = [f"{i // _PER_FOLDER:05d}/{i:06d}.jpg" for i in range(options.list)]
-        put(f"{uri}/listed", dict.fromkeys(names))
-        listed = run("list", f"{uri}/listed")
-        print_table([f"listing {options.list:,} files, seconds", ""], list(listed.items()))
 
 
 def main() -> None:
@@ -159,6 +165,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=25_000)
     parser.add_argument("--list", type=int, default=100_000)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--only", nargs="*", default=["encode", "list"])
     parser.add_argument("--task", choices=("encode", "list"))
     parser.add_argument("arguments", nargs="*")
     options = parser.parse_args()
