@@ -78,6 +78,7 @@ def list_all(uri: str) -> dict[str, float]:
     spark = _spark()
     found = {}
 
+    # Spark lists empty files, too, and gives no rows of them.
     def ours() -> int:
         return list_files(spark, uri).count()
 
@@ -87,8 +88,7 @@ def list_all(uri: str) -> dict[str, float]:
 
     for name, listing in (("vaeudf", ours), ("Spark's binaryFile", sparks)):
         listing()
-        found[name], count = timed(listing)
-        found[f"{name}: files"] = count
+        found[name], _ = timed(listing)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -13,6 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
 from xml.etree import ElementTree
 
 import pyspark
@@ -38,8 +41,8 @@ _QUEUES = {
 }
 # What an executor and a driver of conf/yarn.conf ask for, in MB; they use little of it.
 _MEMORY = "32768"
-# What a larger container has, for which there is only room on a machine that a test brings.
-LARGER = 40_960
+# What a container has, in MB, for which there is only room on a machine that a test brings.
+LARGER = 36_864
 # Each turns off the watch over memory, unless it is told not to.
 _MONITORS = (
     "yarn.minicluster.control-resource-monitoring",
@@ -144,7 +147,7 @@ def mini_hadoop(jars: Path, root: Path, prefix: Sequence[str] = ()) -> Iterator[
 
 @contextmanager
 def another_machine(hadoop: Hadoop, jars: Path, root: Path) -> Iterator[int]:
-    """Let YARN have one more machine, with room for one container of ``LARGER``.
+    """Let YARN have one more machine, with room for one container of ``LARGER``, and no other.
 
     Yields:
         The process that runs it; containers are among its descendants. All of them are killed in
@@ -176,11 +179,21 @@ def another_machine(hadoop: Hadoop, jars: Path, root: Path) -> Iterator[int]:
             stderr=subprocess.STDOUT,
         )
     try:
+        while f":{port}" not in str(ask_yarn(hadoop.conf, "nodes?states=RUNNING")):
+            assert process.poll() is None, (root / "node.log").read_text()
+            time.sleep(0.2)
         yield process.pid
     finally:
         kill_all(process.pid)
         process.wait(60)
         shutil.rmtree(root, ignore_errors=True)
+
+
+def ask_yarn(conf: Path, what: str) -> Any:
+    """Return what the ResourceManager answers of applications or machines."""
+    address = properties_of(conf / "yarn-site.xml")["yarn.resourcemanager.webapp.address"]
+    with urlopen(f"http://{address}/ws/v1/cluster/{what}") as answer:
+        return json.load(answer)
 
 
 def descendants(pid: int) -> list[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -13,7 +12,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from urllib.request import urlopen
 
 import numpy as np
 import pyarrow as pa
@@ -24,9 +22,9 @@ from pyarrow import fs
 from tests.hadoop.mini_hadoop import (
     LARGER,
     another_machine,
+    ask_yarn,
     descendants,
     kill_all,
-    properties_of,
 )
 from tests.support.jobs import ROOT, submit, summary
 from tests.support.nights import assert_same_table
@@ -135,20 +133,12 @@ def test_an_error_of_a_driver_on_yarn(hadoop, folder, on_yarn):
     assert left_in_staging(hadoop) == []
 
 
-def ask_yarn(hadoop, what: str) -> dict:
-    """What YARN answers of its applications."""
-    settings = properties_of(hadoop.conf / "yarn-site.xml")
-    address = settings["yarn.resourcemanager.webapp.address"]
-    with urlopen(f"http://{address}/ws/v1/cluster/{what}") as answer:
-        return json.load(answer)
-
-
 def end_of(hadoop, stderr: str) -> str:
     """What YARN says of the end of the application that a command has told of."""
     name = re.search(r"application_\d+_\d+", stderr)[0]
     deadline = time.monotonic() + 60
     while True:
-        found = ask_yarn(hadoop, f"apps/{name}")["app"]["finalStatus"]
+        found = ask_yarn(hadoop.conf, f"apps/{name}")["app"]["finalStatus"]
         if found != "UNDEFINED" or time.monotonic() > deadline:
             return found
         time.sleep(0.5)
@@ -193,8 +183,8 @@ def test_ctrl_c_while_a_driver_is_on_yarn(hadoop, posteriors, environment_of):
     assert end_of(hadoop, heard) == "KILLED"
 
 
-def executors(pid: int) -> list[int]:
-    """Return the executors among the descendants of a process."""
+def executors(pid: int, kind: bytes = b"ExecutorBackend") -> list[int]:
+    """Return the executors, or Spark's processes of another kind, below a process."""
     found = []
     for one in descendants(pid):
         try:
@@ -202,7 +192,7 @@ def executors(pid: int) -> list[int]:
         except OSError:
             continue
         # Not the shells that have started it.
-        if words[0].endswith(b"java") and any(b"ExecutorBackend" in word for word in words):
+        if words[0].endswith(b"java") and any(kind in word for word in words):
             found.append(one)
     return found
 
@@ -252,6 +242,11 @@ def test_a_machine_is_lost_while_encoding(
     encode_catalog(EncodeCatalog(image_folder, bundle_path, local))
     jars = Path(os.environ["VAEUDF_TEST_JARS"]).absolute() / "hadoop"
     with ExitStack() as machines, ThreadPoolExecutor(1) as pool:
+
+        def bring(name: str) -> int:
+            return machines.enter_context(another_machine(hadoop, jars, tmp_path / name))
+
+        machine = bring("first")
         running = pool.submit(
             on_yarn,
             *("encode_catalog", "--catalog", f"file:{image_folder}"),
@@ -261,16 +256,22 @@ def test_a_machine_is_lost_while_encoding(
             spark__executorEnv__VAEUDF_TEST_DELAY="0.2",
             spark__dynamicAllocation__maxExecutors="1",
             # There is no room for it but on the machines that come.
-            spark__executor__memoryOverhead=f"{LARGER - 20 * 1024}m",
+            spark__executor__memoryOverhead=f"{LARGER - 16 * 1024}m",
         )
-        while not ask_yarn(hadoop, "apps?states=RUNNING")["apps"]:
+        while not ask_yarn(hadoop.conf, "apps?states=RUNNING")["apps"]:
             assert not running.done(), running.result().stderr
             time.sleep(0.2)
-        first = machines.enter_context(another_machine(hadoop, jars, tmp_path / "first"))
+        # What asks YARN for executors is to stay; where it is, there is no room beside it.
+        if executors(machine, b"ExecutorLauncher"):
+            machine = bring("second")
         wait_until_encoded(table, running)
-        assert len(executors(first)) == 1 and executors(hadoop.pid) == []
-        machines.enter_context(another_machine(hadoop, jars, tmp_path / "second"))
-        kill_all(first)
+        assert len(executors(machine)) == 1 and executors(hadoop.pid) == []
+        time.sleep(1)  # within its tasks
+        kill_all(machine)
+        machine = bring("another")
+        while not executors(machine):
+            assert not running.done(), "the job has ended without it"
+            time.sleep(0.1)
         done = running.result()
     assert summary(done)["encoded"] == NUM_ITEMS
     found, expected = (read(uri).drop_columns("source_version") for uri in (table, local))
