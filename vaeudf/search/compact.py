@@ -167,6 +167,9 @@ def _restored(
         psi=arrays["psi"],
         centres=arrays["centres"],
         magnitudes=arrays["magnitudes"],
+        order=np.arange(n),
+        cuts=np.empty(0, np.int64),
+        bases=np.empty((num_blocks, 0, BLOCK), np.float32),
     )
     boxes = Boxes(*(arrays[name] for name in bounds))
     return Prepared(score, 0.0, items, nodes_of_tree(score, 0.0, boxes, starts), boxes)

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaeudf.numerics.log_sums import LogSums
-from vaeudf.search import kernels
+from vaeudf.search import kernels, partial
+from vaeudf.search.coordinates import in_order_of
 from vaeudf.search.kernels import BLOCK, FAN_OUT
 from vaeudf.search.per_value import most_allowed
 from vaeudf.search.prepared import Prepared, take_queries
@@ -35,6 +36,8 @@ _QUERIES_PER_PRODUCT = 1024
 # it.
 _SAMPLE = 128
 _WORTH_BOUNDS = 0.8
+# The same where products of the first coordinates skip pairs instead, which a block's bound cannot.
+_WORTH_BOUNDS_WIDE = 0.1
 
 
 def search(
@@ -129,6 +132,7 @@ def _search_groups(
     if num_queries == 0 or keep == 0:
         return
     items, work = prepared.items, prepared.work
+    queries = in_order_of(items, queries)
     nodes = prepared.nodes if len(prepared) >= _FEWEST_FOR_BOUNDS else None
     order = np.arange(num_queries)
     level = _seed_level(items, keep)
@@ -164,6 +168,8 @@ def _search_groups(
             kernels.descend_alone(items, nodes, own, heaps)
         elif nodes is not None:
             kernels.descend(items, nodes, own, everyone, heaps)
+        elif _goes_partly(prepared, len(group)):
+            partial.scan(prepared, own, heaps)
         elif by_products:
             _scan_by_products(prepared, own, heaps)
         else:
@@ -201,22 +207,17 @@ def _scan_by_products(prepared: Prepared, queries: Queries, heaps: Heaps) -> Non
     """Scan all items, with the filter's multiplications done by BLAS.
 
     In many dimensions the multiplications take nearly all of the time, and BLAS is faster at them
-    than the kernel. Multiplying a quarter of the dimensions first, and the others only where an
-    item could still reach the floor, does not pay: in most blocks some item could.
+    than the kernel.
     """
     items = prepared.items
-    count, width = len(queries.points), items.psi.shape[1]
-    local = kernels.new_local(width, count)
+    count = len(queries.points)
+    local = kernels.new_local(items.psi.shape[1], count)
     products = np.empty((FAN_OUT, count, BLOCK), np.float32)
     for parent in range(len(items.centres)):
-        psi = items.psi[parent * FAN_OUT : (parent + 1) * FAN_OUT]
         kernels.enter(items, queries, parent, heaps, local)
-        found = products[: len(psi)]
-        with np.errstate(over="ignore", invalid="ignore"):
-            np.matmul(local.phi, psi, out=found)
         first, scored = parent * FAN_OUT * BLOCK, heaps.tally[0]
-        kernels.take_products(items, queries, parent, found, local, heaps)
-        heaps.tally[0] = scored + count * min(len(psi) * BLOCK, len(prepared) - first)
+        partial.scan_whole(items, queries, parent, heaps, local, products)
+        heaps.tally[0] = scored + count * min(FAN_OUT * BLOCK, len(prepared) - first)
 
 
 def _raise_floors(
@@ -259,7 +260,18 @@ def _bounds_pay(prepared: Prepared, queries: Queries, heaps: Heaps) -> bool:
     blocks = np.unique(np.linspace(0, len(prepared.items.base) - 1, _SAMPLE).astype(np.int64))
     floors = np.minimum(heaps.floors, heaps.cuts)[sample]
     reached = kernels.count_reaching(nodes, blocks, take_queries(queries, sample), floors)
-    return bool(reached.sum() <= _WORTH_BOUNDS * len(sample) * len(blocks))
+    partly = _goes_partly(prepared, len(queries.mu))
+    most = _WORTH_BOUNDS_WIDE if partly else _WORTH_BOUNDS
+    return bool(reached.sum() <= most * len(sample) * len(blocks))
+
+
+def _goes_partly(prepared: Prepared, num_queries: int) -> bool:
+    """Return whether a scan is to begin with products of the first coordinates."""
+    return (
+        len(prepared.items.cuts) > 0
+        and prepared.filtered
+        and num_queries >= partial.FEWEST_QUERIES
+    )
 
 
 def _seed_level(items: Items, keep: int) -> int:

@@ -37,7 +37,7 @@ FAN_OUT = 16
 # compiles anew. Otherwise what it keeps on disk would go on reading the old places.
 _FIELDS = (
     (Features._fields, "forward weighted backward log_volume constant with_sigma masked added"),
-    (Items._fields, "code features log_tau2 mu log_var labels base psi centres magnitudes"),
+    (Items._fields, "code features log_tau2 mu log_var labels base psi centres magnitudes order cuts bases"),
     (Nodes._fields, "starts low high forward backward added narrowest widest peak"),
     (
         Queries._fields,
@@ -351,6 +351,7 @@ def fill_features(items):
     width = psi.shape[1]
     points = np.empty(d)
     log_vars = np.empty(d)
+    squares = np.empty(len(items.cuts))
     for row in range(len(items.mu)):
         _coordinates(
             items.features.with_sigma,
@@ -365,11 +366,19 @@ def fill_features(items):
         parent = block // FAN_OUT
         constant = 0.0 if masked else per_dimension * d
         size = abs(constant)
+        # What the squares of the first coordinates take from the constant.
+        taken = 0.0
+        squares[:] = 0.0
+        cut = 0
         f = 0
         for i in range(d):
-            x = points[i] - items.centres[parent, i]
+            if cut < len(squares) and i == items.cuts[cut]:
+                squares[cut] = taken
+                cut += 1
+            x = points[items.order[i]] - items.centres[parent, i]
+            log_s = log_vars[items.order[i]]
             if forward:
-                precision = math.exp(-log_vars[i]) if weighted else 1.0
+                precision = math.exp(-log_s) if weighted else 1.0
                 along = precision * x
                 square = 0.5 * along * x
                 psi[block, f, j] = precision
@@ -377,7 +386,7 @@ def fill_features(items):
                 magnitudes[parent, f] = max(magnitudes[parent, f], precision)
                 magnitudes[parent, f + 1] = max(magnitudes[parent, f + 1], abs(along))
                 f += 2
-                volume = log_volume * log_vars[i]
+                volume = log_volume * log_s
                 if masked:
                     psi[block, f, j] = per_dimension - square + volume
                     # What is added up, for it may cancel.
@@ -386,19 +395,22 @@ def fill_features(items):
                         magnitudes[parent, f] = added if added == added else np.inf
                     f += 1
                 else:
-                    constant += volume - square
+                    constant += volume
+                    taken += square
                     size += square + abs(volume)
             if backward:
-                square = 0.5 * (x * x + math.exp(log_vars[i]))
+                square = 0.5 * (x * x + math.exp(log_s))
                 psi[block, f, j] = x
                 psi[block, f + 1, j] = -square
                 magnitudes[parent, f] = max(magnitudes[parent, f], abs(x))
                 magnitudes[parent, f + 1] = max(magnitudes[parent, f + 1], square)
                 f += 2
                 if not forward:
-                    constant += log_volume * log_vars[i]
-                    size += abs(log_volume * log_vars[i])
-        items.base[block, j] = constant
+                    constant += log_volume * log_s
+                    size += abs(log_volume * log_s)
+        items.base[block, j] = constant - taken
+        for c in range(len(squares)):
+            items.bases[block, c, j] = constant - squares[c]
         if not size < magnitudes[parent, width]:  # NaN too
             magnitudes[parent, width] = size if size == size else np.inf
 
@@ -1191,6 +1203,92 @@ def take_products(items, queries, parent, products, local, heaps):
             kept += 1 if hits > 0 or local.offsets[s] == np.inf else 0
         if kept:
             _visit_block(items, queries, block, chosen, kept, local, heaps, True)
+
+
+@compiled()
+def note_pairs(items, first, places, rows, numbers, count, local, low, heaps, pending):
+    """Raise the floors by pairs that have passed the filter, and keep those that still matter.
+
+    Args:
+        items: The items.
+        first: The row that ``rows`` are counted from.
+        places: Which of the queries in ``local`` each pair has, which are all.
+        rows: Which item.
+        numbers: The filter's numbers.
+        count: How many pairs.
+        local: The queries' scratch.
+        low: Heaps of values that items certainly reach, whose floors are those of ``heaps``.
+        heaps: The heaps.
+        pending: Queries, rows, and values that are certainly not exceeded; with room for the pairs.
+
+    Returns:
+        How many pairs were written to ``pending``.
+    """
+    for i in range(count):
+        row = first + rows[i]
+        if row >= len(items.labels) or items.labels[row] < 0:
+            continue
+        q = places[i]
+        value = numbers[i] + local.lifts[q]
+        if value >= low.floors[q]:
+            _push(low, q, value, items.labels[row])
+    kept = 0
+    queries, kept_rows, uppers = pending
+    for i in range(count):
+        row = first + rows[i]
+        if row >= len(items.labels) or items.labels[row] < 0:
+            continue
+        q = places[i]
+        upper = numbers[i] + local.offsets[q]
+        if not upper < _limit(heaps, q):  # NaN says nothing
+            queries[kept] = q
+            kept_rows[kept] = row
+            uppers[kept] = upper
+            kept += 1
+    return kept
+
+
+@compiled()
+def take_pairs(items, queries, pending, count, heaps):
+    """Take the pairs that ``note_pairs`` has kept into the heaps, where they still matter."""
+    places, rows, uppers = pending
+    for i in range(count):
+        q = places[i]
+        if uppers[i] < _limit(heaps, q):
+            continue
+        row = rows[i]
+        value = exact_value(
+            items.code,
+            queries.mu[q],
+            queries.log_var[q],
+            items.mu[row],
+            items.log_var[row],
+            items.log_tau2,
+        )
+        heaps.tally[1] += 1
+        _take(heaps, q, value, items.labels[row])
+
+
+@compiled()
+def take_unfiltered(items, queries, parent, local, heaps):
+    """Take all of a parent's items into the heaps of those queries that have no filter there."""
+    size = BLOCK * FAN_OUT
+    for q in range(len(queries.points)):
+        if local.offsets[q] != np.inf:
+            continue
+        for row in range(parent * size, min((parent + 1) * size, len(items.labels))):
+            if items.labels[row] < 0:
+                continue
+            value = exact_value(
+                items.code,
+                queries.mu[q],
+                queries.log_var[q],
+                items.mu[row],
+                items.log_var[row],
+                items.log_tau2,
+            )
+            heaps.tally[1] += 1
+            _take(heaps, q, value, items.labels[row])
 
 
 @compiled()

@@ -12,6 +12,7 @@ from vaeudf.gaussian.checks import Tolerance
 from vaeudf.gaussian.scores import Score
 from vaeudf.gaussian.variances import log_tau2
 from vaeudf.numerics.boxes import Boxes
+from vaeudf.search.coordinates import cuts_of, order_of_coordinates
 from vaeudf.search.kernels import BLOCK, FAN_OUT, fill_features
 from vaeudf.search.records import Items, Nodes, Queries
 
@@ -115,6 +116,12 @@ def prepare(
     if features.added:
         # Four dimensions at a time.
         width = 8 * -(-d // 4)
+    cuts, order = np.empty(0, np.int64), np.arange(d)
+    if bounds and not few:
+        cuts = cuts_of(features, d, num_rows)
+    if len(cuts):
+        width = -(-width // 8) * 8
+        order = order_of_coordinates(score, tolerance, mu, log_var)
     num_blocks = 0 if few else -(-num_rows // BLOCK)
     num_parents = -(-num_blocks // FAN_OUT)
     items = Items(
@@ -128,12 +135,15 @@ def prepare(
         psi=np.zeros((num_blocks, width, BLOCK), np.float32),
         centres=np.zeros((num_parents, 2 * d if features.added else d)),
         magnitudes=np.zeros((num_parents, width + 1)),
+        order=order,
+        cuts=cuts,
+        bases=np.full((num_blocks, len(cuts), BLOCK), -np.inf, np.float32),
     )
     if num_blocks == 0:
         return Prepared(score, tolerance, items, None, work=work)
     blocks = Boxes.of_blocks(mu, log_var, BLOCK)
     around = _in_space_of(score, tolerance, blocks.coarsen(FAN_OUT))
-    items.centres[:, :d] = 0.5 * around.low + 0.5 * around.high
+    items.centres[:, :d] = 0.5 * around.low[:, order] + 0.5 * around.high[:, order]
     if features.added:
         with np.errstate(over="ignore"):
             items.centres[:, d:] = np.exp(around.log_low)
@@ -142,7 +152,7 @@ def prepare(
     if not bounds:
         return Prepared(score, tolerance, items, None, work=work)
     boxes, starts = _tree(blocks)
-    nodes = nodes_of_tree(score, tolerance, boxes, starts)
+    nodes = nodes_of_tree(score, tolerance, boxes, starts, order)
     return Prepared(score, tolerance, items, nodes, boxes, work=work)
 
 
@@ -170,7 +180,13 @@ def with_tolerance(prepared: Prepared, tolerance: Tolerance) -> Prepared:
         prepared,
         tolerance=tolerance,
         items=prepared.items._replace(log_tau2=each_log_tau2(tolerance, n)),
-        nodes=nodes_of_tree(prepared.score, tolerance, prepared.boxes, prepared.nodes.starts),
+        nodes=nodes_of_tree(
+            prepared.score,
+            tolerance,
+            prepared.boxes,
+            prepared.nodes.starts,
+            prepared.items.order,
+        ),
         filtered=False,
     )
 
@@ -180,7 +196,8 @@ def with_score(prepared: Prepared, score: Score) -> Prepared:
     assert prepared.score.features == score.features
     nodes = prepared.nodes
     if nodes is not None and prepared.boxes is not None:
-        nodes = nodes_of_tree(score, prepared.tolerance, prepared.boxes, nodes.starts)
+        order = prepared.items.order
+        nodes = nodes_of_tree(score, prepared.tolerance, prepared.boxes, nodes.starts, order)
     items = prepared.items._replace(code=score.code)
     return replace(prepared, score=score, items=items, nodes=nodes)
 
@@ -245,7 +262,11 @@ def _in_space_of(score: Score, tolerance: Tolerance, boxes: Boxes) -> _SpaceBoxe
 
 
 def nodes_of_tree(
-    score: Score, tolerance: Tolerance, boxes: Boxes, starts: NDArray[np.int64]
+    score: Score,
+    tolerance: Tolerance,
+    boxes: Boxes,
+    starts: NDArray[np.int64],
+    order: NDArray[np.int64] | None = None,
 ) -> Nodes:
     """Return the boxes of a tree, level by level, as the search reads them.
 
@@ -254,6 +275,7 @@ def nodes_of_tree(
         tolerance: tau.
         boxes: The boxes.
         starts: Where each level begins, and the last one ends.
+        order: Of the coordinates, (d,); as they are unless given.
     """
     inside = _in_space_of(score, tolerance, boxes)
     num_nodes, d = inside.low.shape
@@ -276,12 +298,13 @@ def nodes_of_tree(
             narrowest = np.exp(log_narrowest)
             # Raised by what float32 may lose of a variance that it holds as a denormal number.
             widest = np.exp(log_widest) + 1e-36
+    placed = slice(None) if order is None or log_variances is not None else order
     return Nodes(
         starts=starts.astype(np.int64),
-        low=_down(inside.low),
-        high=_up(inside.high),
-        forward=_rounded(no_lines if forward is None else forward),
-        backward=_rounded(no_lines if backward is None else backward),
+        low=_down(inside.low[:, placed]),
+        high=_up(inside.high[:, placed]),
+        forward=_rounded(no_lines if forward is None else forward[:, placed]),
+        backward=_rounded(no_lines if backward is None else backward[:, placed]),
         added=np.float32(score.features.added),
         narrowest=np.maximum(_down(narrowest), 0),
         widest=_up(widest),

@@ -34,6 +34,12 @@ class Items(NamedTuple):
             added variances the least variance of each dimension follows, (parents, 2d).
         magnitudes: Largest |psi| per feature and, last, of the base's terms, (parents, F + 1);
             infinite where float32 cannot be trusted.
+        order: Which coordinate comes first in all that has one number for each, and so on, (d,):
+            the queries' are put in that order, too.
+        cuts: After how many coordinates a product of the first ones may end, ascending, (C,); none
+            if it is not to be used.
+        bases: The filter's constant per item for each of these, of which the values of all items
+            are certainly not above such a product, (blocks, C, BLOCK) float32.
     """
 
     code: int
@@ -46,6 +52,9 @@ class Items(NamedTuple):
     psi: NDArray[np.float32]
     centres: NDArray[np.float64]
     magnitudes: NDArray[np.float64]
+    order: NDArray[np.int64]
+    cuts: NDArray[np.int64]
+    bases: NDArray[np.float32]
 
 
 class Nodes(NamedTuple):

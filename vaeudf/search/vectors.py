@@ -1,0 +1,198 @@
+"""Vector instructions for compiled loops, where the compiler does not find them by itself.
+
+Each is written once as LLVM's vector code, which is compiled for whatever processor runs it; none
+is bound to one kind. They take addresses, and check nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+ROWS = 6
+"""Queries in one tile: with 16 items each, their sums fill 12 of AVX2's 16 registers."""
+LANES = 16
+"""Items in one tile."""
+
+_FLOAT = ir.FloatType()
+_INT = ir.IntType(64)
+_INDEX = ir.IntType(32)
+_BYTES = 4
+_EIGHT = ir.VectorType(_FLOAT, 8)
+_TILE = ir.VectorType(_FLOAT, LANES)
+
+
+def _load(builder: Any, address: Any, kind: Any) -> Any:
+    found = builder.load(builder.inttoptr(address, kind.as_pointer()))
+    found.align = _BYTES
+    return found
+
+
+def _store(builder: Any, value: Any, address: Any) -> None:
+    builder.store(value, builder.inttoptr(address, value.type.as_pointer())).align = _BYTES
+
+
+def _splat(builder: Any, number: Any, kind: Any) -> Any:
+    """Return a vector with a number in every lane."""
+    undefined = ir.Constant(kind, ir.Undefined)
+    first = builder.insert_element(undefined, number, _INDEX(0))
+    return builder.shuffle_vector(
+        first, undefined, ir.Constant(ir.VectorType(_INDEX, kind.count), [0] * kind.count)
+    )
+
+
+def _multiply_add(builder: Any, kind: Any) -> Any:
+    return cgutils.get_or_insert_function(
+        builder.module,
+        ir.FunctionType(kind, [kind, kind, kind]),
+        f"llvm.fmuladd.v{kind.count}f32",
+    )
+
+
+def _loop(builder: Any, count: Any, starts: list[Any], step: Any) -> list[Any]:
+    """Run a loop ``count`` ≥ 1 times over values, which ``step(i, values)`` replaces."""
+    before = builder.block
+    body, after = builder.append_basic_block("body"), builder.append_basic_block("after")
+    builder.branch(body)
+    builder.position_at_end(body)
+    i = builder.phi(_INT)
+    i.add_incoming(_INT(0), before)
+    values = [builder.phi(start.type) for start in starts]
+    for value, start in zip(values, starts, strict=True):
+        value.add_incoming(start, before)
+    replaced = step(i, values)
+    following = builder.add(i, _INT(1))
+    i.add_incoming(following, body)
+    for value, new in zip(values, replaced, strict=True):
+        value.add_incoming(new, body)
+    builder.cbranch(builder.icmp_signed("<", following, count), body, after)
+    builder.position_at_end(after)
+    return list(replaced)
+
+
+@intrinsic
+def multiply_tile(
+    _: Any, psi: Any, stride: Any, base: Any, phi: Any, width: Any, out: Any, out_stride: Any,
+    thresholds: Any,
+) -> Any:  # fmt: skip
+    """Multiply ROWS queries by LANES items, and return which sums reach their thresholds.
+
+    Args:
+        psi: Address of the items' first feature; they are next to each other.
+        stride: Bytes from one feature to the next.
+        base: Address of what is added to the items' sums before they are compared.
+        phi: Address of the queries' features, ``width`` of each, one query after the other.
+        width: How many features, at least 1.
+        out: Address for the sums, without the base, of the first query.
+        out_stride: Bytes from there to the next query's.
+        thresholds: Address of the queries' thresholds.
+
+    Returns:
+        For each query a number whose bits are the items that reach it; a sum that is NaN does.
+    """
+    signature = types.UniTuple(types.uint16, ROWS)(*[types.int64] * 8)
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        psi, stride, base, phi, width, out, out_stride, thresholds = args
+        multiply_add = _multiply_add(builder, _TILE)
+        row = builder.mul(width, _INT(_BYTES))
+        rows = [builder.add(phi, builder.mul(row, _INT(r))) for r in range(ROWS)]
+
+        def step(i: Any, sums: list[Any]) -> list[Any]:
+            items = _load(builder, builder.add(psi, builder.mul(i, stride)), _TILE)
+            offset = builder.mul(i, _INT(_BYTES))
+            weights = [_load(builder, builder.add(at, offset), _FLOAT) for at in rows]
+            return [
+                builder.call(multiply_add, [_splat(builder, weight, _TILE), items, total])
+                for weight, total in zip(weights, sums, strict=True)
+            ]
+
+        sums = _loop(builder, width, [ir.Constant(_TILE, [0.0] * LANES)] * ROWS, step)
+        added = _load(builder, base, _TILE)
+        reached = []
+        for r, total in enumerate(sums):
+            _store(builder, total, builder.add(out, builder.mul(out_stride, _INT(r))))
+            least = _load(builder, builder.add(thresholds, _INT(r * _BYTES)), _FLOAT)
+            reaches = builder.fcmp_unordered(
+                ">=", builder.fadd(total, added), _splat(builder, least, _TILE)
+            )
+            reached.append(builder.bitcast(reaches, ir.IntType(LANES)))
+        return context.make_tuple(builder, signature.return_type, reached)
+
+    return signature, code
+
+
+@intrinsic
+def dot(_: Any, a: Any, b: Any, eights: Any) -> Any:
+    """Return the inner product of two runs of 8 · ``eights`` float32, by their addresses."""
+    signature = types.float32(types.int64, types.int64, types.int64)
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        a, b, eights = args
+        multiply_add = _multiply_add(builder, _EIGHT)
+
+        def step(i: Any, sums: list[Any]) -> list[Any]:
+            offset = builder.mul(i, _INT(8 * _BYTES))
+            left, right = (_load(builder, builder.add(at, offset), _EIGHT) for at in (a, b))
+            return [builder.call(multiply_add, [left, right, sums[0]])]
+
+        (sums,) = _loop(builder, eights, [ir.Constant(_EIGHT, [0.0] * 8)], step)
+        add_up = cgutils.get_or_insert_function(
+            builder.module,
+            ir.FunctionType(_FLOAT, [_FLOAT, _EIGHT]),
+            "llvm.vector.reduce.fadd.v8f32",
+        )
+        return builder.call(add_up, [_FLOAT(0.0), sums], fastmath=("reassoc",))
+
+    return signature, code
+
+
+@intrinsic
+def transpose_eight(_: Any, source: Any, stride: Any, target: Any, target_stride: Any) -> Any:
+    """Transpose 8 × 8 float32; the strides are bytes from one row to the next."""
+    signature = types.void(*[types.int64] * 4)
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        source, stride, target, target_stride = args
+        rows = [
+            _load(builder, builder.add(source, builder.mul(stride, _INT(r))), _EIGHT)
+            for r in range(8)
+        ]
+
+        def pair(left: Any, right: Any, lanes: tuple[int, ...]) -> Any:
+            mask = ir.Constant(ir.VectorType(_INDEX, 8), list(lanes))
+            return builder.shuffle_vector(left, right, mask)
+
+        # Pairs of rows, of pairs, of fours: in each step half the lanes change places.
+        for apart, low, high in (
+            (1, (0, 8, 2, 10, 4, 12, 6, 14), (1, 9, 3, 11, 5, 13, 7, 15)),
+            (2, (0, 1, 8, 9, 4, 5, 12, 13), (2, 3, 10, 11, 6, 7, 14, 15)),
+            (4, (0, 1, 2, 3, 8, 9, 10, 11), (4, 5, 6, 7, 12, 13, 14, 15)),
+        ):
+            for r in range(8):
+                if not r & apart:
+                    left, right = rows[r], rows[r + apart]
+                    rows[r], rows[r + apart] = pair(left, right, low), pair(left, right, high)
+        for r, row in enumerate(rows):
+            _store(builder, row, builder.add(target, builder.mul(target_stride, _INT(r))))
+        return context.get_dummy_value()
+
+    return signature, code
+
+
+@intrinsic
+def lowest_bit(_: Any, bits: Any) -> Any:
+    """Return the place of the lowest bit of a number that is not 0."""
+    signature = types.int64(types.uint64)
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        count = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(_INT, [_INT, ir.IntType(1)]), "llvm.cttz.i64"
+        )
+        return builder.call(count, [args[0], ir.Constant(ir.IntType(1), 1)])
+
+    return signature, code
