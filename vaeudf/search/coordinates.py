@@ -7,8 +7,6 @@ that is at the query's very place.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,7 +14,8 @@ from vaeudf.gaussian.checks import Tolerance
 from vaeudf.gaussian.scores import Score
 from vaeudf.gaussian.scores.score import Features
 from vaeudf.numerics.boxes import Boxes
-from vaeudf.search.records import Items, Queries
+from vaeudf.search.kernels import BLOCK, FAN_OUT
+from vaeudf.search.records import Items, Partly, Queries
 
 _Array = NDArray[np.float64]
 
@@ -28,8 +27,6 @@ _CUTS = (4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024
 _EIGHT = 8
 # Of so many items the contributions are taken.
 _SAMPLE = 4096
-# Far above the rounding of sums in float64, far below float32's.
-_SLACK = 1e-12
 
 
 def cuts_of(features: Features, num_coordinates: int, num_items: int) -> NDArray[np.int64]:
@@ -80,70 +77,48 @@ def in_order_of(items: Items, queries: Queries) -> Queries:
     )
 
 
-@dataclass(frozen=True)
-class Rest:
-    """What the coordinates behind a cut add at most to the values of a parent's items.
+def rest_of(score: Score, tolerance: Tolerance, items: Items, parents: Boxes) -> Partly:
+    """Return what the coordinates behind a cut add at most, without any stage.
 
-    In a product of the first coordinates' features, the item's constant has the others' logarithms
-    already (``Items.bases``); the other terms of theirs are highest where the item's coordinate is
-    the query's own, and its variance the least or the largest of the parent's.
-
-    Attributes:
+    Args:
+        score: What to rank by.
+        tolerance: tau.
         items: The items.
-        low: The least log variances of each parent, tolerance included, (parents, n).
-        high: The largest ones.
+        parents: The boxes around the items of each parent.
     """
+    features, order = items.features, items.order
+    rest = nothing_added(items)
+    if features.weighted or features.backward or features.masked:
+        low = score.blurred(parents.log_var_min, tolerance)[:, order]
+        high = score.blurred(parents.log_var_max, tolerance)[:, order]
+        ends = features.log_volume * np.stack([low, high])
+        with np.errstate(over="ignore"):
+            rest = Partly(
+                *rest[:3],
+                np.exp(-high) if features.weighted else np.ones_like(high),
+                np.exp(-low) if features.weighted else np.ones_like(low),
+                np.exp(low),
+                features.constant + ends.max(axis=0),
+                abs(features.constant) + np.abs(ends).max(axis=0),
+            )
+    return rest
 
-    items: Items
-    low: _Array
-    high: _Array
 
-    @classmethod
-    def of(cls, score: Score, tolerance: Tolerance, items: Items, parents: Boxes) -> Rest:
-        """Return it for the boxes of the parents."""
-        order = items.order
-        if items.features.with_sigma:  # no variances of their own
-            order = np.arange(parents.latent_dim)
-        return cls(
-            items,
-            score.blurred(parents.log_var_min, tolerance)[:, order],
-            score.blurred(parents.log_var_max, tolerance)[:, order],
-        )
+def nothing_added(items: Items) -> Partly:
+    """Return the same where the coordinates behind a cut add at most 0."""
+    no_stage, unread = np.empty(0, np.int64), np.empty((0, len(items.order)))
+    return Partly(no_stage, no_stage, no_stage, unread, unread, unread, unread, unread)
 
-    def at_most(self, parent: int, queries: Queries, cut: int) -> _Array | None:
-        """Return what the coordinates behind the first ``cut`` add at most, (Q,).
 
-        Args:
-            parent: Which one.
-            queries: Queries, in order.
-            cut: How many coordinates are first.
-
-        Returns:
-            None if it is 0 for all queries. NaN where it is not known.
-        """
-        features = self.items.features
-        low, high = self.low[parent, cut:], self.high[parent, cut:]
-        total = np.zeros(len(queries.points))
-        has_spread = features.forward and queries.spread_down.shape[1] > 0
-        if not (has_spread or features.backward or features.masked):
-            return None
-        closed = queries.closed[:, cut:].astype(np.float64) if features.masked else None
-        with np.errstate(over="ignore", invalid="ignore"):
-            if has_spread:
-                # -½ p v, where v may be below 0.
-                spread = queries.spread[:, cut:]
-                spread = spread if closed is None else spread * closed
-                total -= (0.5 - _SLACK) * (np.maximum(spread, 0) @ np.exp(-high))
-                total += (0.5 + _SLACK) * (np.maximum(-spread, 0) @ np.exp(-low))
-            if features.backward:
-                # -½ w s; and -½ w y², which the query's constant has for all coordinates.
-                weights = queries.weights[:, cut:]
-                away = queries.points[:, cut:] - self.items.centres[parent, cut:]
-                total -= (0.5 - _SLACK) * (weights @ np.exp(low))
-                total += (0.5 + _SLACK) * (weights * away * away).sum(axis=1)
-            if closed is not None:
-                # What a closed coordinate adds whatever the query is.
-                ends = features.log_volume * np.stack([low, high])
-                size = np.abs(ends).max(axis=0) + abs(features.constant)
-                total += closed @ (features.constant + ends.max(axis=0) + _SLACK * size)
-        return total
+def mean_features(items: Items) -> NDArray[np.float32]:
+    """Return the means of the features and of the base over each parent's items, (parents, F + 1)."""
+    num_parents, width = len(items.centres), items.psi.shape[1]
+    means = np.empty((num_parents, width + 1), np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for parent in range(num_parents):
+            blocks = slice(parent * FAN_OUT, (parent + 1) * FAN_OUT)
+            count = min(len(items.labels) - parent * BLOCK * FAN_OUT, BLOCK * FAN_OUT)
+            # Beyond the last item the features are 0, and the base is -inf.
+            means[parent, :width] = items.psi[blocks].sum(axis=(0, 2)) / count
+            means[parent, width] = items.base[blocks].ravel()[:count].mean()
+    return means

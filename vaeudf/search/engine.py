@@ -30,6 +30,7 @@ _FEWEST_FOR_BOUNDS = 4 * BLOCK * FAN_OUT
 # product.
 _WIDE = 64
 _QUERIES_PER_PRODUCT = 1024
+_QUERIES_PER_SCAN = 4096
 # How many queries and blocks are sampled to decide whether bounds pay, and the largest share of the
 # blocks that bounds may leave over if they do. A bound is much cheaper than filtering its block,
 # but the levels above have bounds too, and a block costs more per query when fewer queries share
@@ -138,22 +139,30 @@ def _search_groups(
     level = _seed_level(items, keep)
     starts = np.zeros(num_queries, np.int64)
     seeded = prepared.has_features and (floors is None or bool(np.isneginf(floors).all()))
+    partly = len(items.cuts) > 0 and prepared.filtered and num_queries >= partial.FEWEST_QUERIES
+    if partly and nodes is not None:
+        sample = np.unique(np.linspace(0, num_queries - 1, _SAMPLE).astype(np.int64))
+        some, heaps = take_queries(queries, sample), _new_heaps(sample, keep, floors, cuts, per)
+        if seeded:
+            starts = starts[sample]
+            kernels.promising(nodes, some, level, np.arange(len(sample)), starts)
+            _raise_floors(prepared, some, heaps, level, starts)
+        partly = not _bounds_pay(prepared, some, heaps, _WORTH_BOUNDS_WIDE)
+    if partly:
+        nodes, seeded = None, False
     if nodes is not None and seeded:
+        starts = np.zeros(num_queries, np.int64)
         kernels.promising(nodes, queries, level, order, starts)
         # Queries that go the same way go together.
         order = np.argsort(starts, kind="stable")
     by_products = items.psi.shape[1] >= _WIDE and not items.features.added
-    most = _QUERIES_PER_PRODUCT if by_products else _QUERIES_PER_GROUP
+    most = _QUERIES_PER_GROUP
+    if by_products:
+        most = _QUERIES_PER_SCAN if partly else _QUERIES_PER_PRODUCT
     group_size = max(1, min(most, _HEAP_BYTES // (16 * keep)))
     for begin in range(0, num_queries, group_size):
         group = order[begin : begin + group_size]
-        heaps = _new_heaps(
-            len(group),
-            keep,
-            None if floors is None else floors[group],
-            None if cuts is None else cuts[group],
-            per,
-        )
+        heaps = _new_heaps(group, keep, floors, cuts, per)
         own = queries if num_queries == 1 else take_queries(queries, group)
         if seeded:
             _raise_floors(prepared, own, heaps, level, starts[group])
@@ -164,12 +173,12 @@ def _search_groups(
         everyone = np.arange(len(group))
         if not prepared.has_features:
             kernels.scan_directly(items, own, heaps)
+        elif partly:
+            partial.scan(prepared, own, heaps)
         elif nodes is not None and len(group) == 1:
             kernels.descend_alone(items, nodes, own, heaps)
         elif nodes is not None:
             kernels.descend(items, nodes, own, everyone, heaps)
-        elif _goes_partly(prepared, len(group)):
-            partial.scan(prepared, own, heaps)
         elif by_products:
             _scan_by_products(prepared, own, heaps)
         else:
@@ -183,18 +192,20 @@ def _search_groups(
 
 
 def _new_heaps(
-    num_queries: int,
+    which: NDArray[np.int64],
     keep: int,
     floors: NDArray[np.float64] | None = None,
     cuts: NDArray[np.float64] | None = None,
     per: PerValue | None = None,
 ) -> Heaps:
+    """Return empty heaps for some of the queries, whose floors and cuts are among those given."""
+    num_queries = len(which)
     return Heaps(
         np.empty((num_queries, keep)),
         np.empty((num_queries, keep), np.int64),
         np.zeros(num_queries, np.int64),
-        np.full(num_queries, -np.inf) if floors is None else floors.copy(),
-        np.full(num_queries, np.inf) if cuts is None else cuts.copy(),
+        np.full(num_queries, -np.inf) if floors is None else floors[which],
+        np.full(num_queries, np.inf) if cuts is None else cuts[which],
         np.tile([-np.inf, 0.0], (num_queries, 1)),
         np.zeros(4, np.int64),
         np.empty(0, np.int32) if per is None else per.codes,
@@ -216,7 +227,11 @@ def _scan_by_products(prepared: Prepared, queries: Queries, heaps: Heaps) -> Non
     for parent in range(len(items.centres)):
         kernels.enter(items, queries, parent, heaps, local)
         first, scored = parent * FAN_OUT * BLOCK, heaps.tally[0]
-        partial.scan_whole(items, queries, parent, heaps, local, products)
+        psi = items.psi[parent * FAN_OUT : (parent + 1) * FAN_OUT]
+        found = products[: len(psi)]
+        with np.errstate(over="ignore", invalid="ignore"):
+            np.matmul(local.phi, psi, out=found)
+        kernels.take_products(items, queries, parent, found, local, heaps)
         heaps.tally[0] = scored + count * min(FAN_OUT * BLOCK, len(prepared) - first)
 
 
@@ -252,7 +267,9 @@ def _raise_floors(
         level, starts = level + 1, starts // FAN_OUT
 
 
-def _bounds_pay(prepared: Prepared, queries: Queries, heaps: Heaps) -> bool:
+def _bounds_pay(
+    prepared: Prepared, queries: Queries, heaps: Heaps, worth: float = _WORTH_BOUNDS
+) -> bool:
     """Return whether the bounds skip enough blocks of a sample to be worth computing."""
     nodes = prepared.nodes
     assert nodes is not None
@@ -260,18 +277,7 @@ def _bounds_pay(prepared: Prepared, queries: Queries, heaps: Heaps) -> bool:
     blocks = np.unique(np.linspace(0, len(prepared.items.base) - 1, _SAMPLE).astype(np.int64))
     floors = np.minimum(heaps.floors, heaps.cuts)[sample]
     reached = kernels.count_reaching(nodes, blocks, take_queries(queries, sample), floors)
-    partly = _goes_partly(prepared, len(queries.mu))
-    most = _WORTH_BOUNDS_WIDE if partly else _WORTH_BOUNDS
-    return bool(reached.sum() <= most * len(sample) * len(blocks))
-
-
-def _goes_partly(prepared: Prepared, num_queries: int) -> bool:
-    """Return whether a scan is to begin with products of the first coordinates."""
-    return (
-        len(prepared.items.cuts) > 0
-        and prepared.filtered
-        and num_queries >= partial.FEWEST_QUERIES
-    )
+    return bool(reached.sum() <= worth * len(sample) * len(blocks))
 
 
 def _seed_level(items: Items, keep: int) -> int:

@@ -12,9 +12,14 @@ from vaeudf.gaussian.checks import Tolerance
 from vaeudf.gaussian.scores import Score
 from vaeudf.gaussian.variances import log_tau2
 from vaeudf.numerics.boxes import Boxes
-from vaeudf.search.coordinates import cuts_of, order_of_coordinates
+from vaeudf.search.coordinates import (
+    cuts_of,
+    mean_features,
+    order_of_coordinates,
+    rest_of,
+)
 from vaeudf.search.kernels import BLOCK, FAN_OUT, fill_features
-from vaeudf.search.records import Items, Nodes, Queries
+from vaeudf.search.records import Items, Nodes, Partly, Queries
 
 # A query, or half a range of one, beyond this would overflow float32 when squared.
 _LARGEST_POINT = 1e15
@@ -24,6 +29,9 @@ _STEEPEST = -1e30
 # Far above float32's denormals, far below any feature that matters: rounding errors that are not
 # relative (underflow) stay below this times the unit roundoff.
 _TINY = 1e-30
+# So many parents share one centre where there are cuts: in so many dimensions it is hardly nearer
+# to fewer items, and queries have features for each centre.
+_SHARING = 8
 # An item's feature beyond this may overflow float32.
 _LARGEST_FEATURE = 1e37
 
@@ -54,6 +62,9 @@ class Prepared:
         nodes: The tree of boxes over the blocks, if one was made.
         boxes: The boxes of the tree, whatever the score and tolerance; None without nodes.
         filtered: Whether the filter's numbers are those of the tolerance.
+        rest: Of items with cuts, what the coordinates behind these add at most.
+        means: Of these, the means of the features and of the base over each parent's items,
+            (parents, F + 1).
         work: What searches of these items have done.
     """
 
@@ -63,6 +74,8 @@ class Prepared:
     nodes: Nodes | None
     boxes: Boxes | None = None
     filtered: bool = True
+    rest: Partly | None = None
+    means: NDArray[np.float32] | None = None
     work: Work = field(default_factory=Work)
 
     def __len__(self) -> int:
@@ -142,18 +155,27 @@ def prepare(
     if num_blocks == 0:
         return Prepared(score, tolerance, items, None, work=work)
     blocks = Boxes.of_blocks(mu, log_var, BLOCK)
-    around = _in_space_of(score, tolerance, blocks.coarsen(FAN_OUT))
+    parents = blocks.coarsen(FAN_OUT)
+    sharing = np.arange(num_parents) // (_SHARING if len(cuts) else 1)
+    around = _in_space_of(score, tolerance, parents.coarsen(_SHARING if len(cuts) else 1)[sharing])
     items.centres[:, :d] = 0.5 * around.low[:, order] + 0.5 * around.high[:, order]
     if features.added:
         with np.errstate(over="ignore"):
             items.centres[:, d:] = np.exp(around.log_low)
     fill_features(items)
     _allow_for_rounding(score, items, around.high)
+    if len(cuts):
+        starts = np.flatnonzero(np.diff(sharing, prepend=-1))
+        items.magnitudes[:] = np.maximum.reduceat(items.magnitudes, starts)[sharing]
     if not bounds:
         return Prepared(score, tolerance, items, None, work=work)
     boxes, starts = _tree(blocks)
     nodes = nodes_of_tree(score, tolerance, boxes, starts, order)
-    return Prepared(score, tolerance, items, nodes, boxes, work=work)
+    prepared = Prepared(score, tolerance, items, nodes, boxes, work=work)
+    if len(cuts) == 0:
+        return prepared
+    rest = rest_of(score, tolerance, items, parents)
+    return replace(prepared, rest=rest, means=mean_features(items))
 
 
 def with_labels(prepared: Prepared, labels: NDArray[np.int64]) -> Prepared:
