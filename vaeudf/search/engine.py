@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaeudf.numerics.log_sums import LogSums
-from vaeudf.search import kernels, partial
+from vaeudf.search import kernels
 from vaeudf.search.coordinates import in_order_of
 from vaeudf.search.kernels import BLOCK, FAN_OUT
+from vaeudf.search.partial import FEWEST_QUERIES, PartialScan
 from vaeudf.search.per_value import most_allowed
 from vaeudf.search.prepared import Prepared, take_queries
 from vaeudf.search.records import Heaps, Items, PerValue, Queries
@@ -38,7 +39,7 @@ _QUERIES_PER_SCAN = 4096
 _SAMPLE = 128
 _WORTH_BOUNDS = 0.8
 # The same where products of the first coordinates skip pairs instead, which a block's bound cannot.
-_WORTH_BOUNDS_WIDE = 0.1
+_WORTH_BOUNDS_BESIDE = 0.1
 
 
 def search(
@@ -139,19 +140,8 @@ def _search_groups(
     level = _seed_level(items, keep)
     starts = np.zeros(num_queries, np.int64)
     seeded = prepared.has_features and (floors is None or bool(np.isneginf(floors).all()))
-    partly = len(items.cuts) > 0 and prepared.filtered and num_queries >= partial.FEWEST_QUERIES
-    if partly and nodes is not None:
-        sample = np.unique(np.linspace(0, num_queries - 1, _SAMPLE).astype(np.int64))
-        some, heaps = take_queries(queries, sample), _new_heaps(sample, keep, floors, cuts, per)
-        if seeded:
-            starts = starts[sample]
-            kernels.promising(nodes, some, level, np.arange(len(sample)), starts)
-            _raise_floors(prepared, some, heaps, level, starts)
-        partly = not _bounds_pay(prepared, some, heaps, _WORTH_BOUNDS_WIDE)
-    if partly:
-        nodes, seeded = None, False
-    if nodes is not None and seeded:
-        starts = np.zeros(num_queries, np.int64)
+    partly = len(items.cuts) > 0 and prepared.filtered and num_queries >= FEWEST_QUERIES
+    if nodes is not None and seeded and not partly:
         kernels.promising(nodes, queries, level, order, starts)
         # Queries that go the same way go together.
         order = np.argsort(starts, kind="stable")
@@ -164,21 +154,25 @@ def _search_groups(
         group = order[begin : begin + group_size]
         heaps = _new_heaps(group, keep, floors, cuts, per)
         own = queries if num_queries == 1 else take_queries(queries, group)
-        if seeded:
+        partial_scan = PartialScan(prepared, own, heaps) if partly else None
+        if partial_scan is not None:
+            partial_scan.begin()
+        elif seeded:
             _raise_floors(prepared, own, heaps, level, starts[group])
         # For one query bounds cost little, even where they skip nothing.
         unsure = begin == 0 and (num_queries > 1 or by_products)
-        if nodes is not None and unsure and not _bounds_pay(prepared, own, heaps):
+        worth = _WORTH_BOUNDS if partial_scan is None else _WORTH_BOUNDS_BESIDE
+        if nodes is not None and unsure and not _bounds_pay(prepared, own, heaps, worth):
             nodes = None
         everyone = np.arange(len(group))
         if not prepared.has_features:
             kernels.scan_directly(items, own, heaps)
-        elif partly:
-            partial.scan(prepared, own, heaps)
         elif nodes is not None and len(group) == 1:
             kernels.descend_alone(items, nodes, own, heaps)
         elif nodes is not None:
             kernels.descend(items, nodes, own, everyone, heaps)
+        elif partial_scan is not None:
+            partial_scan.finish()
         elif by_products:
             _scan_by_products(prepared, own, heaps)
         else:
@@ -268,7 +262,7 @@ def _raise_floors(
 
 
 def _bounds_pay(
-    prepared: Prepared, queries: Queries, heaps: Heaps, worth: float = _WORTH_BOUNDS
+    prepared: Prepared, queries: Queries, heaps: Heaps, worth: float
 ) -> bool:
     """Return whether the bounds skip enough blocks of a sample to be worth computing."""
     nodes = prepared.nodes

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from vaeudf.search import kernels
 from vaeudf.search.coordinates import nothing_added
-from vaeudf.search.kernels import BLOCK
+from vaeudf.search.kernels import BLOCK, FAN_OUT
 from vaeudf.search.prepared import Prepared, take_queries
 from vaeudf.search.records import Heaps, Partly, Queries
 
@@ -44,47 +44,73 @@ _FEATURE, _PAIR, _TAKEN = 0.026, 0.12, 1.5
 _ON, _ON_FEATURE, _TRANSPOSED = 2.5, 0.06, 0.17
 
 
-def scan(prepared: Prepared, queries: Queries, heaps: Heaps) -> None:
-    """Take every item into the heaps of all queries.
+class PartialScan:
+    """A scan of all items for some queries.
 
     Args:
         prepared: Items with cuts and a tree of boxes.
         queries: The queries, in the order of the items' coordinates.
-        heaps: Empty, with or without floors.
+        heaps: Empty, with or without floors, which the scan raises.
     """
-    items = prepared.items
-    count, parents = len(queries.points), len(items.centres)
-    low = heaps._replace(
-        values=np.empty_like(heaps.values),
-        labels=np.empty_like(heaps.labels),
-        counts=np.zeros_like(heaps.counts),
-        tally=np.zeros_like(heaps.tally),
-        held=np.empty_like(heaps.held),
-    )
-    pending = (np.empty(_PENDING, np.int64), np.empty(_PENDING, np.int64), np.empty(_PENDING))
-    waiting = 0
-    visited = np.zeros((parents, count), bool)
-    best = _most_promising(prepared, queries)
-    everyone = np.arange(parents)
-    at = max(1, int(_AGAIN * parents))
-    rounds = [_visits_of(best[:, :1], parents), _visits_of(best[:, 1:], parents)]
-    rounds += [_visits_of_all(count, everyone[:at]), _visits_of_all(count, everyone[at:])]
-    for number, visits in enumerate(rounds):
-        stages = _cheapest_stages(prepared, queries, heaps) if number else _all_stages(prepared)
-        waiting = kernels.scan_partly(
-            items,
-            queries,
-            partly(prepared, queries, stages),
-            visits,
-            visited,
-            heaps,
-            low,
-            pending,
-            waiting,
+
+    def __init__(self, prepared: Prepared, queries: Queries, heaps: Heaps) -> None:
+        self._prepared, self._queries, self._heaps = prepared, queries, heaps
+        count, parents = len(queries.points), len(prepared.items.centres)
+        self._low = heaps._replace(
+            values=np.empty_like(heaps.values),
+            labels=np.empty_like(heaps.labels),
+            counts=np.zeros_like(heaps.counts),
+            tally=np.zeros_like(heaps.tally),
+            held=np.empty_like(heaps.held),
         )
-        if number < 2:
-            visited[best[:, :1].T if number == 0 else best[:, 1:].T, np.arange(count)] = True
-    kernels.take_pending(items, queries, pending, waiting, heaps)
+        self._pending = (
+            np.empty(_PENDING, np.int64),
+            np.empty(_PENDING, np.int64),
+            np.empty(_PENDING),
+        )
+        self._waiting = 0
+        self._visited = np.zeros((parents, count), np.bool_)
+        self._best = _most_promising(prepared, queries)
+
+    def begin(self) -> None:
+        """Give the queries floors, each by the parent that promises most."""
+        parents = len(self._visited)
+        # There nearly all pairs would reach the floor, which there is none of yet.
+        self._visit(_visits_of(self._best[:, :1], parents), [len(self._prepared.items.cuts)])
+        self._mark(self._best[:, :1])
+
+    def finish(self) -> None:
+        """Take what ``begin`` has seen, and all other items, into the heaps."""
+        parents, count = self._visited.shape
+        others = self._best[:, 1:]
+        self._visit(_visits_of(others, parents))
+        self._mark(others)
+        again = max(1, int(_AGAIN * parents))
+        self._visit(_visits_of_all(count, np.arange(again)))
+        self._visit(_visits_of_all(count, np.arange(again, parents)))
+        kernels.take_pending(
+            self._prepared.items, self._queries, self._pending, self._waiting, self._heaps
+        )
+
+    def _mark(self, parents: NDArray[np.int64]) -> None:
+        self._visited[parents.T, np.arange(len(parents))] = True
+
+    def _visit(self, visits: _Visits, stages: Sequence[int] | None = None) -> None:
+        if len(visits[0]) == 0:
+            return
+        if stages is None:
+            stages = _cheapest_stages(self._prepared, self._queries, self._heaps, visits)
+        self._waiting = kernels.scan_partly(
+            self._prepared.items,
+            self._queries,
+            partly(self._prepared, self._queries, stages),
+            visits,
+            self._visited,
+            self._heaps,
+            self._low,
+            self._pending,
+            self._waiting,
+        )
 
 
 def _most_promising(prepared: Prepared, queries: Queries) -> NDArray[np.int64]:
@@ -137,29 +163,32 @@ def partly(prepared: Prepared, queries: Queries, stages: Sequence[int]) -> Partl
     return rest._replace(cuts=np.array(stages, np.int64), ends=ends, coordinates=coordinates)
 
 
-def _all_stages(prepared: Prepared) -> list[int]:
-    return list(range(len(prepared.items.cuts) + 1))
-
-
-def _cheapest_stages(prepared: Prepared, queries: Queries, heaps: Heaps) -> list[int]:
-    """Return the stages that take the least time, by a sample of pairs."""
+def _cheapest_stages(
+    prepared: Prepared, queries: Queries, heaps: Heaps, visits: _Visits
+) -> list[int]:
+    """Return the stages that take the least time, by a sample of the pairs that are to come."""
     items = prepared.items
-    count = len(queries.points)
-    chosen = np.unique(np.linspace(0, count - 1, _SAMPLE_QUERIES).astype(np.int64))
-    blocks = np.unique(np.linspace(0, len(items.base) - 1, _SAMPLE_BLOCKS).astype(np.int64))
-    some = take_queries(queries, chosen)
-    own = heaps._replace(floors=heaps.floors[chosen], cuts=heaps.cuts[chosen])
-    local = kernels.new_local(items.psi.shape[1], len(chosen))
-    stages = partly(prepared, queries, _all_stages(prepared))
-    reached = np.zeros(len(stages.ends), np.int64)
-    for block in blocks:
+    every = range(len(items.cuts) + 1)
+    stages = partly(prepared, queries, every)
+    reached = np.zeros(len(every), np.int64)
+    pairs = 0
+    sample = np.unique(np.linspace(0, len(visits[0]) - 1, _SAMPLE_BLOCKS).astype(np.int64))
+    for number, (parent, begin, stop) in enumerate(zip(*(a[sample] for a in visits[:3]))):
+        first = parent * FAN_OUT
+        block = first + number % (min(first + FAN_OUT, len(items.base)) - first)
+        places = np.unique(np.linspace(begin, stop - 1, _SAMPLE_QUERIES).astype(np.int64))
+        chosen = visits[3][places]
+        some = take_queries(queries, chosen)
+        own = heaps._replace(floors=heaps.floors[chosen], cuts=heaps.cuts[chosen])
+        local = kernels.new_local(items.psi.shape[1], len(chosen))
         kernels.count_partly(items, some, stages, block, own, local, reached)
-    shares = reached / (len(chosen) * len(blocks) * BLOCK)
-    return cheapest(shares, stages.ends, count)
+        pairs += len(chosen) * BLOCK
+    sharing = float(np.mean(visits[2] - visits[1]))
+    return cheapest(reached / pairs, stages.ends, sharing)
 
 
 def cheapest(
-    shares: NDArray[np.float64], features: NDArray[np.int64], num_queries: int
+    shares: NDArray[np.float64], features: NDArray[np.int64], num_queries: float
 ) -> list[int]:
     """Return the stages that take the least time.
 
