@@ -30,6 +30,7 @@ from vaeudf.search.records import Heaps, Items, Level, Local, Nodes, Partly, Que
 from vaeudf.search.vectors import (
     LANES,
     ROWS,
+    add_dots,
     dot,
     lowest_bit,
     multiply_tile,
@@ -1279,17 +1280,17 @@ def _multiply_tile(psi, base, first, thresholds, start, count, sums, masks):
 def _take_out(masks, sums, count, places, rows, numbers):
     """Write the pairs whose bits are set: query, item and sum; return how many there are."""
     one = np.uint64(1)
-    found = 0
+    found = np.uint64(0)
     for s in range(count):
         mask = masks[s]
         while mask:
-            j = lowest_bit(mask)
+            j = np.uint64(lowest_bit(mask))
             mask &= mask - one
             places[found] = s
             rows[found] = j
             numbers[found] = sums[s, j]
-            found += 1
-    return found
+            found += one
+    return np.int64(found)
 
 
 @compiled()
@@ -1312,21 +1313,33 @@ def _multiply_on(phi, items, base, thresholds, begin, end, start, count, places,
     Returns:
         How many reach the thresholds; they are in the first places.
     """
-    left, left_stride = phi.ctypes.data + 4 * begin, phi.strides[0]
-    right, right_stride = items.ctypes.data + 4 * begin, items.strides[0]
-    eights = (end - begin) // 8
-    kept = 0
-    for i in range(count):
-        s = places[i]
-        j = rows[i]
-        total = numbers[i] + dot(
-            left + (start + s) * left_stride, right + j * right_stride, eights
+    # Four at a time: the last are repeated.
+    for i in range(count, (count + 3) // 4 * 4):
+        places[i] = places[count - 1]
+        rows[i] = rows[count - 1]
+    for i in range(0, count, 4):
+        add_dots(
+            phi.ctypes.data + start * phi.strides[0] + 4 * begin,
+            phi.strides[0],
+            items.ctypes.data + 4 * begin,
+            items.strides[0],
+            places.ctypes.data + 4 * i,
+            rows.ctypes.data + 4 * i,
+            (end - begin) // 8,
+            numbers.ctypes.data + 4 * i,
         )
+    # Unsigned numbers are places as they are: Python's others count from the end.
+    kept = np.uint64(0)
+    first = np.uint64(start)
+    for i in range(count):
+        s = np.uint64(places[i])
+        j = np.uint64(rows[i])
+        total = numbers[i]
         places[kept] = s
         rows[kept] = j
         numbers[kept] = total
-        kept += not total + base[j] < thresholds[start + s]
-    return kept
+        kept += np.uint64(not total + base[j] < thresholds[first + s])
+    return np.int64(kept)
 
 
 @compiled()
@@ -1504,8 +1517,8 @@ def _new_work(stages, count, width):
         np.empty((stages, count)),
         np.empty((_TILE, BLOCK), np.float32),
         np.empty(_TILE, np.uint64),
-        np.empty(_TILE * BLOCK, np.int64),
-        np.empty(_TILE * BLOCK, np.int64),
+        np.empty(_TILE * BLOCK, np.int32),
+        np.empty(_TILE * BLOCK, np.int32),
         np.empty(_TILE * BLOCK, np.float32),
         np.empty((BLOCK, width), np.float32),
     )
@@ -1646,34 +1659,52 @@ def mean_values(items, queries, means, out):
 
 
 @compiled()
-def count_partly(items, queries, partly, block, heaps, local, reached):
-    """Add to ``reached`` how many pairs of a block and all queries reach each stage's threshold."""
-    parent = block // FAN_OUT
-    count = len(queries.points)
+def count_partly(items, queries, partly, blocks, chosen, heaps):
+    """Return how many pairs of some blocks and queries reach each stage's threshold.
+
+    Args:
+        items: The items.
+        queries: The queries, in the items' order of coordinates.
+        partly: The stages.
+        blocks: Which blocks, (B,).
+        chosen: The queries for each of them, (B, m).
+        heaps: Their floors.
+
+    Returns:
+        Shape (S,).
+    """
+    most = chosen.shape[1]
     width = items.psi.shape[1]
     stages = len(partly.ends)
-    work = _new_work(stages, count, width)
-    nowhere = np.zeros((len(items.centres), count), np.bool_)
-    _enter_parent(items, queries, parent, np.arange(count), count, heaps, local)
-    _set_thresholds(items, queries, partly, parent, count, nowhere, heaps, local, work)
-    _transpose(items.psi[block], 0, work.items)
-    for s in range(count):
-        for j in range(BLOCK):
-            total = _ZERO
-            begin = 0
-            for stage in range(stages):
-                total += dot(
-                    local.phi.ctypes.data + s * local.phi.strides[0] + 4 * begin,
-                    work.items.ctypes.data + j * work.items.strides[0] + 4 * begin,
-                    (partly.ends[stage] - begin) // 8,
-                )
-                begin = partly.ends[stage]
-                base = items.base[block, j]
-                if stage < len(items.cuts):
-                    base = items.bases[block, stage, j]
-                if total + base < work.thresholds[stage, s]:
-                    break
-                reached[stage] += 1
+    reached = np.zeros(stages, np.int64)
+    local = new_local(width, most)
+    work = _new_work(stages, most, width)
+    nowhere = np.zeros((len(items.centres), len(queries.points)), np.bool_)
+    for b in range(len(blocks)):
+        block = blocks[b]
+        parent = block // FAN_OUT
+        _enter_parent(items, queries, parent, chosen[b], most, heaps, local)
+        _set_thresholds(items, queries, partly, parent, most, nowhere, heaps, local, work)
+        _transpose(items.psi[block], 0, work.items)
+        for s in range(most):
+            for j in range(BLOCK):
+                total = _ZERO
+                begin = 0
+                for stage in range(stages):
+                    total += dot(
+                        local.phi.ctypes.data + s * local.phi.strides[0] + 4 * begin,
+                        work.items.ctypes.data + j * work.items.strides[0] + 4 * begin,
+                        (partly.ends[stage] - begin) // 8,
+                    )
+                    begin = partly.ends[stage]
+                    cut = partly.cuts[stage]
+                    base = items.base[block, j]
+                    if cut < len(items.cuts):
+                        base = items.bases[block, cut, j]
+                    if total + base < work.thresholds[stage, s]:
+                        break
+                    reached[stage] += 1
+    return reached
 
 
 @compiled()

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from vaeudf.search import kernels
 from vaeudf.search.coordinates import nothing_added
 from vaeudf.search.kernels import BLOCK, FAN_OUT
-from vaeudf.search.prepared import Prepared, take_queries
+from vaeudf.search.prepared import Prepared
 from vaeudf.search.records import Heaps, Partly, Queries
 
 FEWEST_QUERIES = 32
@@ -33,15 +33,13 @@ _Visits = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray
 _PENDING = 2**18
 # Each query sees one in so many parents first.
 _FIRST = 12
-# After this share of the other parents' the cuts are chosen once more.
-_AGAIN = 0.1
 # Queries and blocks of the sample that they are chosen by.
-_SAMPLE_QUERIES, _SAMPLE_BLOCKS = 64, 16
+_SAMPLE_QUERIES, _SAMPLE_BLOCKS = 32, 24
 # What takes how long, in nanoseconds (an EPYC of 2021): of a pair in the first product, each
 # feature and the rest; a pair that is taken out; one that is multiplied on, and each feature of it;
 # and bringing one of a block's numbers to its place.
-_FEATURE, _PAIR, _TAKEN = 0.026, 0.12, 1.5
-_ON, _ON_FEATURE, _TRANSPOSED = 2.5, 0.06, 0.17
+_FEATURE, _PAIR, _TAKEN = 0.02, 0.1, 1.2
+_ON, _ON_FEATURE, _TRANSPOSED = 4.2, 0.055, 0.17
 
 
 class PartialScan:
@@ -85,9 +83,7 @@ class PartialScan:
         others = self._best[:, 1:]
         self._visit(_visits_of(others, parents))
         self._mark(others)
-        again = max(1, int(_AGAIN * parents))
-        self._visit(_visits_of_all(count, np.arange(again)))
-        self._visit(_visits_of_all(count, np.arange(again, parents)))
+        self._visit(_visits_of_all(count, parents))
         kernels.take_pending(
             self._prepared.items, self._queries, self._pending, self._waiting, self._heaps
         )
@@ -137,10 +133,10 @@ def _visits_of(best: NDArray[np.int64], parents: int) -> _Visits:
     return some, bounds[some], bounds[some + 1], order // max(best.shape[1], 1)
 
 
-def _visits_of_all(count: int, parents: NDArray[np.int64]) -> _Visits:
-    """Return visits of these parents by all queries."""
-    nothing = np.zeros(len(parents), np.int64)
-    return parents, nothing, nothing + count, np.arange(count)
+def _visits_of_all(count: int, parents: int) -> _Visits:
+    """Return visits of all parents by all queries."""
+    nothing = np.zeros(parents, np.int64)
+    return np.arange(parents), nothing, nothing + count, np.arange(count)
 
 
 def partly(prepared: Prepared, queries: Queries, stages: Sequence[int]) -> Partly:
@@ -168,23 +164,16 @@ def _cheapest_stages(
 ) -> list[int]:
     """Return the stages that take the least time, by a sample of the pairs that are to come."""
     items = prepared.items
-    every = range(len(items.cuts) + 1)
-    stages = partly(prepared, queries, every)
-    reached = np.zeros(len(every), np.int64)
-    pairs = 0
-    sample = np.unique(np.linspace(0, len(visits[0]) - 1, _SAMPLE_BLOCKS).astype(np.int64))
-    for number, (parent, begin, stop) in enumerate(zip(*(a[sample] for a in visits[:3]))):
-        first = parent * FAN_OUT
-        block = first + number % (min(first + FAN_OUT, len(items.base)) - first)
-        places = np.unique(np.linspace(begin, stop - 1, _SAMPLE_QUERIES).astype(np.int64))
-        chosen = visits[3][places]
-        some = take_queries(queries, chosen)
-        own = heaps._replace(floors=heaps.floors[chosen], cuts=heaps.cuts[chosen])
-        local = kernels.new_local(items.psi.shape[1], len(chosen))
-        kernels.count_partly(items, some, stages, block, own, local, reached)
-        pairs += len(chosen) * BLOCK
-    sharing = float(np.mean(visits[2] - visits[1]))
-    return cheapest(reached / pairs, stages.ends, sharing)
+    stages = partly(prepared, queries, range(len(items.cuts) + 1))
+    parents, begins, stops, chosen = visits
+    sample = np.unique(np.linspace(0, len(parents) - 1, _SAMPLE_BLOCKS).astype(np.int64))
+    firsts = parents[sample] * FAN_OUT
+    blocks = firsts + np.arange(len(sample)) % np.minimum(len(items.base) - firsts, FAN_OUT)
+    places = np.linspace(begins[sample], stops[sample] - 1, _SAMPLE_QUERIES, axis=1)
+    some = chosen[places.astype(np.int64)]
+    reached = kernels.count_partly(items, queries, stages, blocks, some, heaps)
+    sharing = float(np.mean(stops - begins))
+    return cheapest(reached / (some.size * BLOCK), stages.ends, sharing)
 
 
 def cheapest(

@@ -239,8 +239,8 @@ class Work(NamedTuple):
         offsets: What is added to the floors for them, (S, Q).
         sums: Of the first stage, (tile, BLOCK) float32.
         masks: Bits of the items that reach the first threshold, (tile,) uint64.
-        places: Queries of the pairs that are left, counted from the tile's first.
-        rows: Their items, counted from the block's first.
+        places: Queries of the pairs that are left, counted from the tile's first, int32.
+        rows: Their items, counted from the block's first, int32.
         numbers: Their sums, float32.
         items: A block's features, item by item, (BLOCK, F) float32.
     """
@@ -249,7 +249,7 @@ class Work(NamedTuple):
     offsets: NDArray[np.float64]
     sums: NDArray[np.float32]
     masks: NDArray[np.uint64]
-    places: NDArray[np.int64]
-    rows: NDArray[np.int64]
+    places: NDArray[np.int32]
+    rows: NDArray[np.int32]
     numbers: NDArray[np.float32]
     items: NDArray[np.float32]

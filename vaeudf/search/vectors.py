@@ -6,6 +6,7 @@ is bound to one kind. They take addresses, and check nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from llvmlite import ir
@@ -43,6 +44,12 @@ def _splat(builder: Any, number: Any, kind: Any) -> Any:
     return builder.shuffle_vector(
         first, undefined, ir.Constant(ir.VectorType(_INDEX, kind.count), [0] * kind.count)
     )
+
+
+def _shuffle(builder: Any, one: Any, other: Any, lanes: Iterable[int]) -> Any:
+    places = list(lanes)
+    mask = ir.Constant(ir.VectorType(_INDEX, len(places)), places)
+    return builder.shuffle_vector(one, other, mask)
 
 
 def _multiply_add(builder: Any, kind: Any) -> Any:
@@ -152,6 +159,72 @@ def dot(_: Any, a: Any, b: Any, eights: Any) -> Any:
 
 
 @intrinsic
+def add_dots(
+    _: Any, left: Any, left_stride: Any, right: Any, right_stride: Any, places: Any, rows: Any,
+    eights: Any, sums: Any,
+) -> Any:  # fmt: skip
+    """Add to four numbers the inner products of four pairs of runs of 8 · ``eights`` float32.
+
+    Args:
+        left: Address of the first run on the left.
+        left_stride: Bytes from one to the next.
+        right: The same on the right.
+        right_stride: The same there.
+        places: Address of four int32: which runs on the left.
+        rows: And which on the right.
+        eights: At least 1.
+        sums: Address of the four float32.
+    """
+    signature = types.void(*[types.int64] * 8)
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        left, left_stride, right, right_stride, places, rows, eights, sums = args
+        multiply_add = _multiply_add(builder, _EIGHT)
+
+        def runs(first: Any, stride: Any, numbers: Any) -> list[Any]:
+            found = []
+            for pair in range(4):
+                number = _load(builder, builder.add(numbers, _INT(pair * _BYTES)), _INDEX)
+                offset = builder.mul(builder.zext(number, _INT), stride)
+                found.append(builder.add(first, offset))
+            return found
+
+        lefts, rights = runs(left, left_stride, places), runs(right, right_stride, rows)
+
+        def step(i: Any, totals: list[Any]) -> list[Any]:
+            offset = builder.mul(i, _INT(8 * _BYTES))
+            return [
+                builder.call(
+                    multiply_add,
+                    [
+                        _load(builder, builder.add(one, offset), _EIGHT),
+                        _load(builder, builder.add(other, offset), _EIGHT),
+                        total,
+                    ],
+                )
+                for one, other, total in zip(lefts, rights, totals, strict=True)
+            ]
+
+        totals = _loop(builder, eights, [ir.Constant(_EIGHT, [0.0] * 8)] * 4, step)
+
+        def folded(one: Any, other: Any) -> Any:
+            """Return sums of neighbours, two of one, two of the other, and again."""
+            parts = [
+                _shuffle(builder, one, other, lanes)
+                for lanes in ((0, 2, 8, 10, 4, 6, 12, 14), (1, 3, 9, 11, 5, 7, 13, 15))
+            ]
+            return builder.fadd(*parts)
+
+        four = folded(folded(totals[0], totals[1]), folded(totals[2], totals[3]))
+        halves = [_shuffle(builder, four, four, lanes) for lanes in (range(4), range(4, 8))]
+        before = _load(builder, sums, ir.VectorType(_FLOAT, 4))
+        _store(builder, builder.fadd(before, builder.fadd(*halves)), sums)
+        return context.get_dummy_value()
+
+    return signature, code
+
+
+@intrinsic
 def transpose_eight(_: Any, source: Any, stride: Any, target: Any, target_stride: Any) -> Any:
     """Transpose 8 × 8 float32; the strides are bytes from one row to the next."""
     signature = types.void(*[types.int64] * 4)
@@ -163,10 +236,6 @@ def transpose_eight(_: Any, source: Any, stride: Any, target: Any, target_stride
             for r in range(8)
         ]
 
-        def pair(left: Any, right: Any, lanes: tuple[int, ...]) -> Any:
-            mask = ir.Constant(ir.VectorType(_INDEX, 8), list(lanes))
-            return builder.shuffle_vector(left, right, mask)
-
         # Pairs of rows, of pairs, of fours: in each step half the lanes change places.
         for apart, low, high in (
             (1, (0, 8, 2, 10, 4, 12, 6, 14), (1, 9, 3, 11, 5, 13, 7, 15)),
@@ -176,7 +245,8 @@ def transpose_eight(_: Any, source: Any, stride: Any, target: Any, target_stride
             for r in range(8):
                 if not r & apart:
                     left, right = rows[r], rows[r + apart]
-                    rows[r], rows[r + apart] = pair(left, right, low), pair(left, right, high)
+                    rows[r] = _shuffle(builder, left, right, low)
+                    rows[r + apart] = _shuffle(builder, left, right, high)
         for r, row in enumerate(rows):
             _store(builder, row, builder.add(target, builder.mul(target_stride, _INT(r))))
         return context.get_dummy_value()
