@@ -1525,7 +1525,7 @@ def _new_work(stages, count, width):
 
 
 @compiled()
-def scan_partly(items, queries, partly, visits, visited, heaps, low, pending, waiting):
+def scan_partly(items, queries, partly, visits, step, visited, heaps, low, pending, waiting):
     """Take the items of some parents into the heaps of some queries, by partial products first.
 
     Args:
@@ -1533,6 +1533,8 @@ def scan_partly(items, queries, partly, visits, visited, heaps, low, pending, wa
         queries: The queries, in the items' order of coordinates.
         partly: The stages of the products.
         visits: Which parents, and where the queries of each begin and end among the chosen ones.
+        step: Of how many blocks one is looked at; if not of all, nothing is taken, and only the
+            floors are raised.
         visited: Which parents' items a query has seen already, (parents, Q).
         heaps: The heaps.
         low: Heaps of values that items certainly reach, whose floors are those of ``heaps``.
@@ -1564,9 +1566,10 @@ def scan_partly(items, queries, partly, visits, visited, heaps, low, pending, wa
             first[:count] = local.phi[:count, : partly.ends[0]]
         _set_thresholds(items, queries, partly, parent, count, visited, heaps, local, work)
         for s in range(count):
-            if local.offsets[s] == np.inf and not visited[parent, here[s]]:
+            if step == 1 and local.offsets[s] == np.inf and not visited[parent, here[s]]:
                 _take_unfiltered(items, queries, parent, here[s], heaps)
-        for block in range(parent * FAN_OUT, min((parent + 1) * FAN_OUT, len(items.base))):
+        last = min((parent + 1) * FAN_OUT, len(items.base))
+        for block in range(parent * FAN_OUT, last, step):
             psi = items.psi[block]
             transposed = False
             for start in range(0, count, _TILE):
@@ -1618,8 +1621,13 @@ def scan_partly(items, queries, partly, visits, visited, heaps, low, pending, wa
                     items, block * BLOCK, start, pairs, local, low, heaps, work, pending, waiting
                 )
         size = min(BLOCK * FAN_OUT, len(items.labels) - parent * BLOCK * FAN_OUT)
+        size = size if step == 1 else 0
         for s in range(count):
             heaps.tally[0] += 0 if visited[parent, here[s]] else size
+    if step > 1:
+        # All items come later.
+        low.counts[:] = 0
+        return 0
     return waiting
 
 

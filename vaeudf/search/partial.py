@@ -67,31 +67,31 @@ class PartialScan:
             np.empty(_PENDING),
         )
         self._waiting = 0
+        # So many blocks have enough items for a floor.
+        enough = -(-2 * heaps.values.shape[1] // BLOCK)
+        self._step = max(2, FAN_OUT // max(4, enough))
         self._visited = np.zeros((parents, count), np.bool_)
         self._best = _most_promising(prepared, queries)
 
     def begin(self) -> None:
-        """Give the queries floors, each by the parent that promises most."""
-        parents = len(self._visited)
+        """Give the queries floors, each by some blocks of the parent that promises most."""
         # There nearly all pairs would reach the floor, which there is none of yet.
-        self._visit(_visits_of(self._best[:, :1], parents), [len(self._prepared.items.cuts)])
-        self._mark(self._best[:, :1])
+        whole = [len(self._prepared.items.cuts)]
+        self._visit(_visits_of(self._best[:, :1], len(self._visited)), whole, self._step)
 
     def finish(self) -> None:
-        """Take what ``begin`` has seen, and all other items, into the heaps."""
+        """Take all items into the heaps."""
         parents, count = self._visited.shape
-        others = self._best[:, 1:]
-        self._visit(_visits_of(others, parents))
-        self._mark(others)
+        self._visit(_visits_of(self._best, parents))
+        self._visited[self._best.T, np.arange(count)] = True
         self._visit(_visits_of_all(count, parents))
         kernels.take_pending(
             self._prepared.items, self._queries, self._pending, self._waiting, self._heaps
         )
 
-    def _mark(self, parents: NDArray[np.int64]) -> None:
-        self._visited[parents.T, np.arange(len(parents))] = True
-
-    def _visit(self, visits: _Visits, stages: Sequence[int] | None = None) -> None:
+    def _visit(
+        self, visits: _Visits, stages: Sequence[int] | None = None, step: int = 1
+    ) -> None:
         if len(visits[0]) == 0:
             return
         if stages is None:
@@ -101,6 +101,7 @@ class PartialScan:
             self._queries,
             partly(self._prepared, self._queries, stages),
             visits,
+            step,
             self._visited,
             self._heaps,
             self._low,
