@@ -65,9 +65,8 @@ def in_order_of(items: Items, queries: Queries) -> Queries:
     """Return queries with their coordinates in the order in which the items have theirs."""
     if len(items.cuts) == 0:
         return queries
-    named = ("points", "spread", "weights")
-    named += ("point_down", "point_up", "spread_down", "weight_down", "closed")
-    arrays = {name: getattr(queries, name) for name in named}
+    names = "points spread weights point_down point_up spread_down weight_down closed".split()
+    arrays = {name: getattr(queries, name) for name in names}
     return queries._replace(
         **{
             name: np.ascontiguousarray(array[:, items.order])
@@ -89,8 +88,8 @@ def rest_of(score: Score, tolerance: Tolerance, items: Items, parents: Boxes) ->
     features, order = items.features, items.order
     rest = nothing_added(items)
     if features.weighted or features.backward or features.masked:
-        low = score.blurred(parents.log_var_min, tolerance)[:, order]
-        high = score.blurred(parents.log_var_max, tolerance)[:, order]
+        low = np.ascontiguousarray(score.blurred(parents.log_var_min, tolerance)[:, order])
+        high = np.ascontiguousarray(score.blurred(parents.log_var_max, tolerance)[:, order])
         ends = features.log_volume * np.stack([low, high])
         with np.errstate(over="ignore"):
             rest = Partly(
@@ -111,7 +110,7 @@ def nothing_added(items: Items) -> Partly:
 
 
 def mean_features(items: Items) -> NDArray[np.float32]:
-    """Return the means of the features and of the base over each parent's items, (parents, F + 1)."""
+    """Return means of the features and of the base over each parent's items, (parents, F + 1)."""
     num_parents, width = len(items.centres), items.psi.shape[1]
     means = np.empty((num_parents, width + 1), np.float32)
     with np.errstate(over="ignore", invalid="ignore"):

@@ -261,9 +261,7 @@ def _raise_floors(
         level, starts = level + 1, starts // FAN_OUT
 
 
-def _bounds_pay(
-    prepared: Prepared, queries: Queries, heaps: Heaps, worth: float
-) -> bool:
+def _bounds_pay(prepared: Prepared, queries: Queries, heaps: Heaps, worth: float) -> bool:
     """Return whether the bounds skip enough blocks of a sample to be worth computing."""
     nodes = prepared.nodes
     assert nodes is not None

@@ -48,7 +48,10 @@ _TILE = 16 * ROWS
 # compiles anew. Otherwise what it keeps on disk would go on reading the old places.
 _FIELDS = (
     (Features._fields, "forward weighted backward log_volume constant with_sigma masked added"),
-    (Items._fields, "code features log_tau2 mu log_var labels base psi centres magnitudes order cuts bases"),
+    (
+        Items._fields,
+        "code features log_tau2 mu log_var labels base psi centres magnitudes order cuts bases",
+    ),
     (Nodes._fields, "starts low high forward backward added narrowest widest peak"),
     (
         Queries._fields,
@@ -1402,9 +1405,7 @@ def _set_thresholds(items, queries, partly, parent, count, visited, heaps, local
             continue
         if len(partly.least_precision):
             centre = items.centres[parent]
-            _add_rest(
-                items.features, partly, queries, q, parent, centre, offset, work.offsets, s
-            )
+            _add_rest(items.features, partly, queries, q, parent, centre, offset, work.offsets, s)
         else:
             work.offsets[:, s] = offset
         _update_thresholds(heaps, q, work, s)
@@ -1589,9 +1590,7 @@ def scan_partly(items, queries, partly, visits, step, visited, heaps, low, pendi
                     # NaN would pass.
                     if work.thresholds[0, start + s] == _INFINITE:
                         work.masks[s] = np.uint64(0)
-                pairs = _take_out(
-                    work.masks, work.sums, tile, work.places, work.rows, work.numbers
-                )
+                pairs = _take_out(work.masks, work.sums, tile, work.places, work.rows, work.numbers)
                 if pairs and stages > 1 and not transposed:
                     _transpose(psi, partly.ends[0], work.items)
                     transposed = True

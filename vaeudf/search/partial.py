@@ -89,9 +89,7 @@ class PartialScan:
             self._prepared.items, self._queries, self._pending, self._waiting, self._heaps
         )
 
-    def _visit(
-        self, visits: _Visits, stages: Sequence[int] | None = None, step: int = 1
-    ) -> None:
+    def _visit(self, visits: _Visits, stages: Sequence[int] | None = None, step: int = 1) -> None:
         if len(visits[0]) == 0:
             return
         if stages is None:

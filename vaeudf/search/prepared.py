@@ -320,13 +320,18 @@ def nodes_of_tree(
             narrowest = np.exp(log_narrowest)
             # Raised by what float32 may lose of a variance that it holds as a denormal number.
             widest = np.exp(log_widest) + 1e-36
-    placed = slice(None) if order is None or log_variances is not None else order
+    if order is None or log_variances is not None:
+        order = np.arange(d)
+
+    def placed(array: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.ascontiguousarray(array[:, order])
+
     return Nodes(
         starts=starts.astype(np.int64),
-        low=_down(inside.low[:, placed]),
-        high=_up(inside.high[:, placed]),
-        forward=_rounded(no_lines if forward is None else forward[:, placed]),
-        backward=_rounded(no_lines if backward is None else backward[:, placed]),
+        low=_down(placed(inside.low)),
+        high=_up(placed(inside.high)),
+        forward=_rounded(no_lines if forward is None else placed(forward)),
+        backward=_rounded(no_lines if backward is None else placed(backward)),
         added=np.float32(score.features.added),
         narrowest=np.maximum(_down(narrowest), 0),
         widest=_up(widest),

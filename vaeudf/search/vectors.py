@@ -12,13 +12,17 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.extending import intrinsic as numba_intrinsic
 
 ROWS = 6
 """Queries in one tile: with 16 items each, their sums fill 12 of AVX2's 16 registers."""
 LANES = 16
 """Items in one tile."""
 
+# For type checkers: what it returns is called without the first argument.
+intrinsic: Any = numba_intrinsic
+_function: Any = cgutils.get_or_insert_function
+_several: Any = types.UniTuple
 _FLOAT = ir.FloatType()
 _INT = ir.IntType(64)
 _INDEX = ir.IntType(32)
@@ -53,7 +57,7 @@ def _shuffle(builder: Any, one: Any, other: Any, lanes: Iterable[int]) -> Any:
 
 
 def _multiply_add(builder: Any, kind: Any) -> Any:
-    return cgutils.get_or_insert_function(
+    return _function(
         builder.module,
         ir.FunctionType(kind, [kind, kind, kind]),
         f"llvm.fmuladd.v{kind.count}f32",
@@ -101,7 +105,7 @@ def multiply_tile(
     Returns:
         For each query a number whose bits are the items that reach it; a sum that is NaN does.
     """
-    signature = types.UniTuple(types.uint16, ROWS)(*[types.int64] * 8)
+    signature = _several(types.uint16, ROWS)(*[types.int64] * 8)
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         psi, stride, base, phi, width, out, out_stride, thresholds = args
@@ -148,7 +152,7 @@ def dot(_: Any, a: Any, b: Any, eights: Any) -> Any:
             return [builder.call(multiply_add, [left, right, sums[0]])]
 
         (sums,) = _loop(builder, eights, [ir.Constant(_EIGHT, [0.0] * 8)], step)
-        add_up = cgutils.get_or_insert_function(
+        add_up = _function(
             builder.module,
             ir.FunctionType(_FLOAT, [_FLOAT, _EIGHT]),
             "llvm.vector.reduce.fadd.v8f32",
@@ -260,7 +264,7 @@ def lowest_bit(_: Any, bits: Any) -> Any:
     signature = types.int64(types.uint64)
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        count = cgutils.get_or_insert_function(
+        count = _function(
             builder.module, ir.FunctionType(_INT, [_INT, ir.IntType(1)]), "llvm.cttz.i64"
         )
         return builder.call(count, [args[0], ir.Constant(ir.IntType(1), 1)])
