@@ -140,7 +140,7 @@ def _search_groups(
     level = _seed_level(items, keep)
     starts = np.zeros(num_queries, np.int64)
     seeded = prepared.has_features and (floors is None or bool(np.isneginf(floors).all()))
-    partly = len(items.cuts) > 0 and prepared.filtered and num_queries >= FEWEST_QUERIES
+    partly = prepared.rest is not None and prepared.filtered and num_queries >= FEWEST_QUERIES
     if nodes is not None and seeded and not partly:
         kernels.promising(nodes, queries, level, order, starts)
         # Queries that go the same way go together.
