@@ -65,7 +65,10 @@ def in_order_of(items: Items, queries: Queries) -> Queries:
     """Return queries with their coordinates in the order in which the items have theirs."""
     if len(items.cuts) == 0:
         return queries
-    names = "points spread weights point_down point_up spread_down weight_down closed".split()
+    names = "points point_down point_up spread_down weight_down closed".split()
+    # Without those that are rounded, these are 0.
+    names += ["spread"] if queries.spread_down.shape[1] else []
+    names += ["weights"] if queries.weight_down.shape[1] else []
     arrays = {name: getattr(queries, name) for name in names}
     return queries._replace(
         **{

@@ -33,8 +33,10 @@ _Visits = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray
 _PENDING = 2**18
 # Each query sees one in so many parents first.
 _FIRST = 12
+# After one in so many of the parents, the stages are chosen once more: the floors are higher then.
+_AGAIN = 4
 # Queries and blocks of the sample that they are chosen by.
-_SAMPLE_QUERIES, _SAMPLE_BLOCKS = 32, 24
+_SAMPLE_QUERIES, _SAMPLE_BLOCKS = 32, 16
 # What takes how long, in nanoseconds (an EPYC of 2021): of a pair in the first product, each
 # feature and the rest; a pair that is taken out; one that is multiplied on, and each feature of it;
 # and bringing one of a block's numbers to its place.
@@ -84,7 +86,9 @@ class PartialScan:
         parents, count = self._visited.shape
         self._visit(_visits_of(self._best, parents))
         self._visited[self._best.T, np.arange(count)] = True
-        self._visit(_visits_of_all(count, parents))
+        again = -(-parents // _AGAIN)
+        self._visit(_visits_of_all(count, np.arange(again)))
+        self._visit(_visits_of_all(count, np.arange(again, parents)))
         kernels.take_pending(
             self._prepared.items, self._queries, self._pending, self._waiting, self._heaps
         )
@@ -132,10 +136,10 @@ def _visits_of(best: NDArray[np.int64], parents: int) -> _Visits:
     return some, bounds[some], bounds[some + 1], order // max(best.shape[1], 1)
 
 
-def _visits_of_all(count: int, parents: int) -> _Visits:
-    """Return visits of all parents by all queries."""
-    nothing = np.zeros(parents, np.int64)
-    return np.arange(parents), nothing, nothing + count, np.arange(count)
+def _visits_of_all(count: int, parents: NDArray[np.int64]) -> _Visits:
+    """Return visits of these parents by all queries."""
+    nothing = np.zeros(len(parents), np.int64)
+    return parents, nothing, nothing + count, np.arange(count)
 
 
 def partly(prepared: Prepared, queries: Queries, stages: Sequence[int]) -> Partly:
