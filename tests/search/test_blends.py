@@ -20,8 +20,9 @@ from vaeudf.numerics.kd_tree import kd_order
 from vaeudf.search import engine, kernels
 from vaeudf.search.index import PosteriorIndex
 from vaeudf.search.kernels import BLOCK, FAN_OUT
+from vaeudf.search.nodes import nodes_of_boxes
 from vaeudf.search.once import nearest
-from vaeudf.search.prepared import nodes_of_boxes, prepare, prepare_queries
+from vaeudf.search.prepared import prepare, prepare_queries
 
 WEIGHTS = [
     (1.0, 1.0, 1.0, 1.0),

@@ -29,7 +29,8 @@ from vaeudf.numerics.kd_tree import kd_order
 from vaeudf.numerics.log_sums import LogSums
 from vaeudf.search import engine, kernels
 from vaeudf.search.kernels import BLOCK, FAN_OUT
-from vaeudf.search.prepared import Prepared, nodes_of_boxes, prepare, prepare_queries
+from vaeudf.search.nodes import nodes_of_boxes
+from vaeudf.search.prepared import Prepared, prepare, prepare_queries
 
 TOLERANCES = [0.0, 1e-6, 0.1, 10.0]
 # Sizes such that every number of dimensions costs about the same: runs, queries.

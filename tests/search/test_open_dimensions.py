@@ -20,8 +20,9 @@ from vaeudf.numerics.boxes import Boxes
 from vaeudf.search import engine, kernels
 from vaeudf.search.index import PosteriorIndex
 from vaeudf.search.kernels import BLOCK, FAN_OUT
+from vaeudf.search.nodes import nodes_of_boxes
 from vaeudf.search.once import nearest
-from vaeudf.search.prepared import nodes_of_boxes, prepare, prepare_queries
+from vaeudf.search.prepared import prepare, prepare_queries
 
 POINTS = [name for name, score in SCORES.items() if not score.between_gaussians]
 

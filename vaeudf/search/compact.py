@@ -15,7 +15,8 @@ from vaeudf.gaussian.scores import LOG_LIKELIHOOD_BY_QUERY, Score
 from vaeudf.gaussian.scores.score import NO_FEATURES
 from vaeudf.numerics.boxes import Boxes
 from vaeudf.search.kernels import BLOCK, FAN_OUT
-from vaeudf.search.prepared import Prepared, each_log_tau2, nodes_of_tree, prepare
+from vaeudf.search.nodes import nodes_of_tree
+from vaeudf.search.prepared import Prepared, each_log_tau2, prepare
 from vaeudf.search.records import Items
 from vaeudf.search.saved import do_not_fit, map_arrays
 

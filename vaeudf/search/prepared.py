@@ -19,16 +19,13 @@ from vaeudf.search.coordinates import (
     rest_of,
 )
 from vaeudf.search.kernels import BLOCK, FAN_OUT, fill_features
+from vaeudf.search.nodes import TINY, down, in_space_of, nodes_of_tree, tree_of, up
 from vaeudf.search.records import Items, Nodes, Partly, Queries
 
 # A query, or half a range of one, beyond this would overflow float32 when squared.
 _LARGEST_POINT = 1e15
 # For one query, or at most this many pairs, features cost more time than they save.
 _SMALL = 100_000
-_STEEPEST = -1e30
-# Far above float32's denormals, far below any feature that matters: rounding errors that are not
-# relative (underflow) stay below this times the unit roundoff.
-_TINY = 1e-30
 # So many parents share one centre where there are cuts: in so many dimensions it is hardly nearer
 # to fewer items, and queries have features for each centre.
 _SHARING = 8
@@ -157,7 +154,7 @@ def prepare(
     blocks = Boxes.of_blocks(mu, log_var, BLOCK)
     parents = blocks.coarsen(FAN_OUT)
     sharing = np.arange(num_parents) // (_SHARING if len(cuts) else 1)
-    around = _in_space_of(score, tolerance, parents.coarsen(_SHARING if len(cuts) else 1)[sharing])
+    around = in_space_of(score, tolerance, parents.coarsen(_SHARING if len(cuts) else 1)[sharing])
     items.centres[:, :d] = 0.5 * around.low[:, order] + 0.5 * around.high[:, order]
     if features.added:
         with np.errstate(over="ignore"):
@@ -169,7 +166,7 @@ def prepare(
         items.magnitudes[:] = np.maximum.reduceat(items.magnitudes, starts)[sharing]
     if not bounds:
         return Prepared(score, tolerance, items, None, work=work)
-    boxes, starts = _tree(blocks)
+    boxes, starts = tree_of(blocks)
     nodes = nodes_of_tree(score, tolerance, boxes, starts, order)
     prepared = Prepared(score, tolerance, items, nodes, boxes, work=work)
     if len(cuts) == 0:
@@ -232,131 +229,13 @@ def each_log_tau2(tolerance: Tolerance, n: int) -> NDArray[np.float64]:
 def _allow_for_rounding(score: Score, items: Items, highest: NDArray[np.float64]) -> None:
     """Raise the magnitudes by what float32 and float64 may lose; highest: points, (parents, d)."""
     magnitudes = items.magnitudes
-    magnitudes += _TINY
+    magnitudes += TINY
     with np.errstate(over="ignore"):
         # A query's feature may underflow to 0: what is lost then grows with the item's.
-        magnitudes[:, -1] += _TINY * magnitudes[:, :-1].sum(axis=1)
+        magnitudes[:, -1] += TINY * magnitudes[:, :-1].sum(axis=1)
         magnitudes[:, -1] += score.rounding(highest)
     beyond = ~(np.abs(items.centres).max(axis=1) < _LARGEST_POINT)
     magnitudes[beyond | ~(magnitudes.max(axis=1) < _LARGEST_FEATURE)] = np.inf
-
-
-def _tree(blocks: Boxes) -> tuple[Boxes, NDArray[np.int64]]:
-    """Return the boxes of a tree over blocks, level by level, and where each level begins."""
-    levels = [blocks]
-    while len(levels[-1]) > FAN_OUT:
-        levels.append(levels[-1].coarsen(FAN_OUT))
-    starts = np.cumsum([0] + [len(level) for level in levels])
-    return Boxes.concatenate(levels), starts
-
-
-def nodes_of_boxes(score: Score, tolerance: Tolerance, boxes: Boxes) -> Nodes:
-    """Return boxes of posteriors, such as those of row groups, as a tree of one level."""
-    return nodes_of_tree(score, tolerance, boxes, np.array([0, len(boxes)]))
-
-
-@dataclass(frozen=True)
-class _SpaceBoxes:
-    """Boxes in the space of a score.
-
-    Attributes:
-        low: Lowest points, (B, d).
-        high: Highest points, (B, d).
-        log_low: Least log variances, tolerance included, (B, n).
-        log_high: Greatest log variances, (B, n).
-    """
-
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
-    log_low: NDArray[np.float64]
-    log_high: NDArray[np.float64]
-
-
-def _in_space_of(score: Score, tolerance: Tolerance, boxes: Boxes) -> _SpaceBoxes:
-    log_low = score.blurred(boxes.log_var_min, tolerance)
-    log_high = score.blurred(boxes.log_var_max, tolerance)
-    return _SpaceBoxes(
-        low=score.points(boxes.mu_min, log_low),
-        high=score.points(boxes.mu_max, log_high),
-        log_low=log_low,
-        log_high=log_high,
-    )
-
-
-def nodes_of_tree(
-    score: Score,
-    tolerance: Tolerance,
-    boxes: Boxes,
-    starts: NDArray[np.int64],
-    order: NDArray[np.int64] | None = None,
-) -> Nodes:
-    """Return the boxes of a tree, level by level, as the search reads them.
-
-    Args:
-        score: What to rank by.
-        tolerance: tau.
-        boxes: The boxes.
-        starts: Where each level begins, and the last one ends.
-        order: Of the coordinates, (d,); as they are unless given.
-    """
-    inside = _in_space_of(score, tolerance, boxes)
-    num_nodes, d = inside.low.shape
-    terms = score.box_terms(inside.log_low, inside.log_high)
-    forward, backward, log_variances = terms.forward, terms.backward, terms.log_variances
-    if forward is None and backward is None and log_variances is None:
-        # The value has no bound: every box may hold any value.
-        forward = np.zeros((num_nodes, d, 6))
-        forward[:, :, ::2] = np.inf
-    peak = np.full(num_nodes, _TINY + terms.cancelled)
-    for lines in (forward, backward):
-        if lines is not None:
-            peak += np.abs(lines[:, :, ::2]).max(axis=2).sum(axis=1)
-    no_lines = np.empty((0, d, 6))
-    narrowest, widest = np.empty((2, 0, d))
-    if log_variances is not None:
-        log_narrowest, log_widest = log_variances
-        peak += d + 0.5 * np.abs(log_narrowest).sum(axis=1)
-        with np.errstate(over="ignore"):
-            narrowest = np.exp(log_narrowest)
-            # Raised by what float32 may lose of a variance that it holds as a denormal number.
-            widest = np.exp(log_widest) + 1e-36
-    if order is None or log_variances is not None:
-        order = np.arange(d)
-
-    def placed(array: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.ascontiguousarray(array[:, order])
-
-    return Nodes(
-        starts=starts.astype(np.int64),
-        low=_down(placed(inside.low)),
-        high=_up(placed(inside.high)),
-        forward=_rounded(no_lines if forward is None else placed(forward)),
-        backward=_rounded(no_lines if backward is None else placed(backward)),
-        added=np.float32(score.features.added),
-        narrowest=np.maximum(_down(narrowest), 0),
-        widest=_up(widest),
-        peak=_up(peak),
-    )
-
-
-def _rounded(lines: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return lines in float32 that are not below these for any t ≥ 0, as float32 computes t."""
-    # The computed t may be too large by four roundings.
-    slopes = np.maximum(np.nan_to_num(lines[..., 1::2], nan=0.0), _STEEPEST) * (1 - 2.0**-21)
-    rounded = np.empty(lines.shape, np.float32)
-    rounded[..., ::2] = _up(lines[..., ::2])
-    rounded[..., 1::2] = np.minimum(_up(slopes), 0)
-    return rounded
-
-
-def _up(numbers: NDArray[np.float64]) -> NDArray[np.float32]:
-    with np.errstate(over="ignore"):
-        return np.nextafter(numbers.astype(np.float32), np.float32(np.inf))
-
-
-def _down(numbers: NDArray[np.float64]) -> NDArray[np.float32]:
-    with np.errstate(over="ignore"):
-        return np.nextafter(numbers.astype(np.float32), np.float32(-np.inf))
 
 
 def prepare_queries(
@@ -406,10 +285,10 @@ def prepare_queries(
         weights=weights,
         constant=constant,
         unfiltered=~(extreme < _LARGEST_POINT) | (not (has_filter and filtered)),
-        point_down=_down(points),
-        point_up=_up(points),
+        point_down=down(points),
+        point_up=up(points),
         spread_down=unread if terms.spread is None else _spread_down(spread),
-        weight_down=unread if terms.weights is None else np.maximum(_down(weights), 0),
+        weight_down=unread if terms.weights is None else np.maximum(down(weights), 0),
         closed=closed if masked or is_open.any() else unread,
     )
 
@@ -423,7 +302,7 @@ def _spread_down(spread: NDArray[np.float64]) -> NDArray[np.float32]:
     """
     relative = (8 * spread.shape[1] + 64) * 2.0**-22
     lowered = spread - relative * np.maximum(-spread, 0)
-    return np.asarray(np.where(spread < 0, _down(lowered), np.maximum(_down(spread), 0)))
+    return np.asarray(np.where(spread < 0, down(lowered), np.maximum(down(spread), 0)))
 
 
 def _own(array: NDArray[np.float64]) -> NDArray[np.float64]:
