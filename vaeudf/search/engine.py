@@ -31,7 +31,10 @@ _FEWEST_FOR_BOUNDS = 4 * BLOCK * FAN_OUT
 # product.
 _WIDE = 64
 _QUERIES_PER_PRODUCT = 1024
+# The same where products of the first coordinates come first, and at most so many pairs of a query
+# and a parent.
 _QUERIES_PER_SCAN = 4096
+_PAIRS_PER_SCAN = 2**24
 # How many queries and blocks are sampled to decide whether bounds pay, and the largest share of the
 # blocks that bounds may leave over if they do. A bound is much cheaper than filtering its block,
 # but the levels above have bounds too, and a block costs more per query when fewer queries share
@@ -148,7 +151,9 @@ def _search_groups(
     by_products = items.psi.shape[1] >= _WIDE and not items.features.added
     most = _QUERIES_PER_GROUP
     if by_products:
-        most = _QUERIES_PER_SCAN if partly else _QUERIES_PER_PRODUCT
+        most = _QUERIES_PER_PRODUCT
+    if partly:
+        most = min(_QUERIES_PER_SCAN, _PAIRS_PER_SCAN // len(items.centres))
     group_size = max(1, min(most, _HEAP_BYTES // (16 * keep)))
     for begin in range(0, num_queries, group_size):
         group = order[begin : begin + group_size]
