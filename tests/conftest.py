@@ -25,7 +25,7 @@ from tests.support.scene import (
 )
 from vaeudf.catalog.garments import draw_garment, sample_garment
 from vaeudf.model.bundle import Bundle
-from vaeudf.spark.session import session_builder
+from vaeudf.spark.classic_session import session_builder
 
 os.environ["PYSPARK_PYTHON"] = sys.executable
 # A loaded machine is not a fault of what is tested.

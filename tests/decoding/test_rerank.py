@@ -254,7 +254,7 @@ def test_columns_may_have_the_names_of_places(bundle, posteriors, parquet_catalo
 
 def test_few_hits_are_evaluated_once(spark, bundle, posteriors, parquet_catalog):
     z = points(2)
-    counts = Cluster(spark).picture_counts()
+    counts = Cluster.of(spark).picture_counts()
 
     @F.udf("boolean")
     def counted(_):

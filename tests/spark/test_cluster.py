@@ -14,7 +14,7 @@ pytestmark = pytest.mark.spark
 
 
 def test_what_is_known_of_a_local_master(spark):
-    cluster = Cluster(spark)
+    cluster = Cluster.of(spark)
     assert (cluster.num_cores, cluster.is_local) == (2, True)
     assert cluster.application_id.startswith("local-")
     assert cluster.setting("spark.app.name") == "tests"
@@ -26,11 +26,11 @@ def test_what_is_known_of_a_local_master(spark):
 )
 def test_local_masters(master, is_local):
     session = SimpleNamespace(sparkContext=SimpleNamespace(master=master))
-    assert Cluster(session).is_local == is_local
+    assert Cluster.of(session).is_local == is_local
 
 
 def test_tasks_read_what_is_shared(spark):
-    cluster = Cluster(spark)
+    cluster = Cluster.of(spark)
     shared = cluster.share({"a": [1, 2, 3]})
     assert shared.value == {"a": [1, 2, 3]}
 
@@ -47,7 +47,7 @@ def test_tasks_read_what_is_shared(spark):
 
 def test_workers_import_from_files_that_are_added(spark, tmp_path):
     (tmp_path / "vaeudf_added_by_a_test.py").write_text("answer = 42\n")
-    cluster = Cluster(spark)
+    cluster = Cluster.of(spark)
     cluster.add_py_files([])
     cluster.add_py_files([str(tmp_path / "vaeudf_added_by_a_test.py")])
 
@@ -65,7 +65,7 @@ def test_a_glob_gives_paths_below_its_root(spark, tmp_path):
         (root / name).parent.mkdir(parents=True)
         (root / name).write_bytes(b"x")
     escaped = str(root).replace("[", "\\[").replace("]", "\\]")
-    cluster = Cluster(spark)
+    cluster = Cluster.of(spark)
     assert cluster.glob(f"file://{escaped}/*", f"file://{root}") == {"/a": False, "/b": False}
     assert cluster.glob(f"file://{escaped}/*/*.jpg", f"file://{root}") == {
         "/a/1.jpg": True,

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.spark
 
 
 def test_tasks_count_in_map_in_arrow(spark):
-    counts = Cluster(spark).counts()
+    counts = Cluster.of(spark).counts()
 
     def count(batches):
         for batch in batches:
@@ -31,6 +31,6 @@ def test_tasks_count_in_map_in_arrow(spark):
 
 
 def test_counts_are_apart(spark):
-    counts = [Cluster(spark).counts() for _ in range(2)]
+    counts = [Cluster.of(spark).counts() for _ in range(2)]
     counts[0].add(scored=3)
     assert (counts[0].scored.value, counts[1].scored.value) == (3, 0)

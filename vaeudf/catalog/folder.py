@@ -113,6 +113,6 @@ def _looked_into(spark: SparkSession, looked: Looked) -> DataFrame:
         for batch in batches:
             yield batch.append_column(_IS_IMAGE, of_kind(batch.column(PATH), "image"))
 
-    files = as_frame(spark, looked).repartition(_TASKS_PER_CORE * Cluster(spark).num_cores)
+    files = as_frame(spark, looked).repartition(_TASKS_PER_CORE * Cluster.of(spark).num_cores)
     fields = [*files.schema.fields, StructField(_IS_IMAGE, BooleanType())]
     return files.mapInArrow(look_into, StructType(fields))

@@ -103,7 +103,7 @@ def as_frame(spark: SparkSession, looked: Looked) -> DataFrame:
 
 def _listed_by_tasks(spark: SparkSession, folders: list[Folder]) -> DataFrame:
     # Not a task for each folder: a Python task takes long to start, however little it does.
-    cluster = Cluster(spark)
+    cluster = Cluster.of(spark)
     num_tasks = min(len(folders), _TASKS_PER_CORE * cluster.num_cores)
     shares = cluster.share(
         [[(folder.path, folder.way) for folder in folders[i::num_tasks]] for i in range(num_tasks)]

@@ -140,7 +140,7 @@ class PathsCatalog:
                     names=schema.names,
                 )
 
-        cores = Cluster(rows.sparkSession).num_cores
+        cores = Cluster.of(rows.sparkSession).num_cores
         return rows.repartition(_TASKS_PER_CORE * cores).mapInArrow(locate, schema)
 
 

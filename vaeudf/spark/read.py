@@ -51,7 +51,7 @@ def read_snapshot(spark: SparkSession, snapshot: Snapshot, *, placed: bool = Fal
     Raises:
         InputError: Spark has no connector for the store that it is in.
     """
-    Cluster(spark).check_connectors(*snapshot.files[:1])
+    Cluster.of(spark).check_connectors(*snapshot.files[:1])
     files = [spark_literal(uri) for uri in snapshot.files]
     columns = snapshot.columns
     if columns is None:

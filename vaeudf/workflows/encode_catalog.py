@@ -150,7 +150,7 @@ def encode_catalog(options: EncodeCatalog) -> Summary:
         with ExitStack() as stack:
             spark = stack.enter_context(spark_session("encode_catalog"))
             stack.enter_context(progress(spark, run.watch))
-            cluster = Cluster(spark)
+            cluster = Cluster.of(spark)
             cluster.check_connectors(run.table)
             staging = stack.enter_context(
                 open_run(
@@ -227,7 +227,7 @@ class _EncodeRun:
 
     def go(self, spark: SparkSession, staging: Run) -> None:
         """Do all of it."""
-        if self._options.device == "cuda" and Cluster(spark).is_local:
+        if self._options.device == "cuda" and Cluster.of(spark).is_local:
             choose_device("cuda", None, 0)  # tasks would fail, one after the other
         record = self.record
         with ExitStack() as frames:
@@ -331,7 +331,7 @@ class _EncodeRun:
             num_chunks=chunks_for(
                 changes.num_todo,
                 changes.todo_bytes,
-                Cluster(spark).num_cores,
+                Cluster.of(spark).num_cores,
                 self._bundle.manifest.image.batch_size,
             ),
             folder=folder,

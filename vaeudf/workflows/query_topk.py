@@ -234,7 +234,7 @@ def query_topk(options: QueryTopk) -> Summary:
 
     written = None
     with spark_session("query_topk") as spark, progress(spark, watch), ExitStack() as frames:
-        Cluster(spark).check_connectors(*_opened_by_spark(options))
+        Cluster.of(spark).check_connectors(*_opened_by_spark(options))
         page = None
         if options.report and decoder is not None:
             page = _page(spark, table, decoder, options)

@@ -106,7 +106,7 @@ class Context:
             count: How many there are.
             folder: Where to write.
         """
-        cores = Cluster(self.spark).num_cores
+        cores = Cluster.of(self.spark).num_cores
         frame = points.repartition(tasks_for(count, self.bundle, cores))
         rows: DataFrame
         if self.format == "png":

@@ -1,0 +1,65 @@
+"""A session at a server of Spark Connect."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from pyspark.errors import PySparkException, PySparkImportError
+from pyspark.sql import SparkSession
+from pyspark.sql.utils import is_remote
+
+from vaeudf.errors import ClusterError, InputError, root_cause
+
+# What the jobs rely on: as in a session whose driver is this process.
+_DEFAULTS = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.files.openCostInBytes": "65536",
+}
+
+
+def running() -> SparkSession | None:
+    """Return the session of this process at a server of Spark Connect; None without one."""
+    if not is_remote():
+        return None
+    try:
+        return SparkSession.active()
+    except PySparkException:
+        return None
+
+
+def start(app_name: str) -> SparkSession:
+    """Start a session at the server that the environment variable SPARK_REMOTE names.
+
+    Raises:
+        InputError: What Spark Connect needs is not installed, or the variable names no server.
+        ClusterError: The server does not answer.
+    """
+    url = os.environ.get("SPARK_REMOTE", "")
+    if not url.startswith(("sc://", "local")):
+        raise InputError(
+            f"SPARK_REMOTE is {url or 'not set'}; expected a server of Spark Connect, such as "
+            "sc://host:15002."
+        )
+    # Of local[2], this process starts the server, and its workers.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    try:
+        session = SparkSession.builder.appName(app_name).getOrCreate()
+        for key, value in _DEFAULTS.items():
+            session.conf.set(key, value)
+    except PySparkImportError as error:
+        raise InputError(
+            f"SPARK_REMOTE is {_without_token(url)}, and what Spark Connect needs is not installed "
+            f"({root_cause(error)}): pip install 'vaeudf[connect]'."
+        ) from None
+    except PySparkException as error:
+        raise ClusterError(
+            f"the server of Spark Connect at {_without_token(url)} does not answer "
+            f"({root_cause(error)}). Is the address right, and does it run?"
+        ) from None
+    return session
+
+
+def _without_token(url: str) -> str:
+    """Return a server's URL without its parameters, one of which may be a token."""
+    return url.partition(";")[0].rstrip("/")

@@ -1,0 +1,12 @@
+"""The exceptions that Spark raises, in this process and over Spark Connect."""
+
+from __future__ import annotations
+
+from pyspark.errors import PySparkException
+
+try:
+    from py4j.protocol import Py4JError
+except ImportError:  # a client of Spark Connect alone
+    SPARK_ERRORS: tuple[type[Exception], ...] = (PySparkException,)
+else:
+    SPARK_ERRORS = (PySparkException, Py4JError)
