@@ -115,8 +115,19 @@ def test_dir_lists_what_is_promised():
     assert vaeudf.__version__.count(".") == 2
 
 
+def test_only_one_module_knows_a_sessions_context():
+    """A session over Spark Connect has none."""
+    root = Path(vaeudf.__file__).parent
+    found = [
+        str(path.relative_to(root))
+        for path in root.rglob("*.py")
+        if "sparkContext" in path.read_text()
+    ]
+    assert found == ["spark/classic.py"]
+
+
 def test_only_the_spark_package_knows_the_session_inside():
-    """A session over Spark Connect has no context and no JVM."""
+    """A session over Spark Connect has no JVM either."""
     root = Path(vaeudf.__file__).parent
     inside = re.compile(
         r"sparkContext|\._jvm|\._jsc|defaultParallelism|\bBroadcast\b|\bAccumulator\b"

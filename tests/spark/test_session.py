@@ -42,6 +42,7 @@ def test_what_spark_submit_says_wins_over_the_defaults(tmp_path):
     assert found == ["mine", "local[1,3]", "7", "UTC"]
 
 
+@pytest.mark.classic
 def test_defaults_of_a_session(spark):
     """Of the tests' own, which says nothing else of these."""
     conf = spark.sparkContext.getConf()

@@ -79,7 +79,7 @@ def tasks_on(
     )
 
     def run_and_count(batches: Batches) -> Batches:
-        schema = to_arrow_schema(row_type)
+        schema = to_arrow_schema(row_type, timezone="UTC")
         for batch in run(batches):
             schema = batch.schema
             nothing = [pa.nulls(batch.num_rows, pa.int64())] * len(columns)

@@ -20,8 +20,8 @@ def matches(pattern: str, root: str) -> dict[str, bool]:
     """Return what matches a pattern, and whether each match is a file.
 
     Args:
-        pattern: A path below ``root``.
-        root: A folder, whose own name is taken literally.
+        pattern: A path below ``root``, down to which it has no wildcards.
+        root: A folder, not a pattern.
 
     Returns:
         By the path below the root, which begins with a slash.
@@ -33,7 +33,9 @@ def matches(pattern: str, root: str) -> dict[str, bool]:
     files, inner = filesystem(base or "/")
     inner = inner.rstrip("/")
     found: dict[str, bool] = {}
-    for plain in _without_braces(absolute(pattern)[len(base) :]):
+    # Names of the root may be escaped in the pattern.
+    below = absolute(pattern).split("/", base.count("/") + 1)[-1]
+    for plain in _without_braces(below):
         level = [""]
         *above, last = [name for name in plain.split("/") if name]
         for name in above:
