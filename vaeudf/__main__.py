@@ -21,7 +21,11 @@ usage: vaeudf JOB [options]
   vaeudf JOB --help  say what a job's options are
   vaeudf --version   say which version this is
 
+  vaeudf JOB --remote sc://host:15002 …
+                     run the tasks at a server of Spark Connect (default: SPARK_REMOTE)
+
 environment:
+  SPARK_REMOTE       a server of Spark Connect, instead of a cluster that Spark is started on
   SPARK_MASTER       the cluster (default: local[*,4], all cores, three retries)
   SPARK_CONF         Spark properties file (default: vaeudf's own on a local master)
   SPARK_DEPLOY_MODE  cluster: the driver runs on YARN, too (default: client, it runs here)
@@ -62,17 +66,31 @@ def _run(name: str, argv: Sequence[str]) -> None:
     from vaeudf.workflows.cli import main as run_job
 
     options_type, job = find_job(name)
+    words = _take_remote(argv)
 
     def run(options: Any) -> dict[str, Any]:
         on_cluster = name not in WITHOUT_SPARK and drives_on_cluster()
         configure_launch()
         if on_cluster:
             _submit(name, options, debug=is_debug(argv))
-        if name in WITHOUT_SPARK and os.environ.get("SPARK_DEPLOY_MODE") == "cluster":
+        elsewhere = os.environ.get("SPARK_DEPLOY_MODE") == "cluster" or "--remote" in argv
+        if name in WITHOUT_SPARK and elsewhere:
             log.warning("%s needs no Spark, and runs here: not on the cluster.", name)
         return job(options)
 
-    run_job(options_type, run, argv)
+    run_job(options_type, run, words)
+
+
+def _take_remote(argv: Sequence[str]) -> list[str]:
+    """Return a job's options without ``--remote``, which goes to SPARK_REMOTE."""
+    words = list(argv)
+    for place, word in enumerate(words):
+        flag, equals, url = word.partition("=")
+        if flag != "--remote" or not (equals or words[place + 1 :]):
+            continue
+        os.environ["SPARK_REMOTE"] = url if equals else words[place + 1]
+        return words[:place] + words[place + (1 if equals else 2) :]
+    return words
 
 
 def _submit(name: str, options: Any, *, debug: bool) -> NoReturn:

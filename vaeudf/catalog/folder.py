@@ -28,6 +28,7 @@ from vaeudf.schema import (
     SOURCE_VERSION,
 )
 from vaeudf.spark.cluster import Cluster
+from vaeudf.spark.frames import frame_of
 from vaeudf.storage.locations import filesystem
 
 _IS_IMAGE = "is_image"
@@ -102,7 +103,7 @@ class FolderCatalog:
             is_image = of_kind(names, "image")
             if not pc.any(is_image).as_py():
                 check_not_empty(found, _EXPECTED)
-            return spark.createDataFrame(found.looked.files.append_column(_IS_IMAGE, is_image))
+            return frame_of(spark, found.looked.files.append_column(_IS_IMAGE, is_image))
         return _looked_into(spark, found.looked)
 
 

@@ -48,6 +48,7 @@ class Source:
         counts = Cluster.of(spark).counts()
         table = open_posteriors(posteriors) if isinstance(posteriors, str) else posteriors
         latents.check_latent_dim(table.latent_dim)
+        Cluster.of(spark).check_seen(*table.snapshot.files[:1])
         return cls(spark, counts, table=table, groups=read_row_groups(table.snapshot))
 
     @property

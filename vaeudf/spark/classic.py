@@ -160,6 +160,9 @@ class ClassicCluster(Cluster):
             except Py4JJavaError:
                 raise no_connector(path, scheme) from None
 
+    def check_seen(self, *paths: str) -> None:
+        """Check nothing."""
+
     def _in_hadoop(self, uri: str) -> tuple[Any, Any]:
         """Return a path as Hadoop has it, and its file system."""
         # Through the gateway to the JVM: PySpark has no interface to these.

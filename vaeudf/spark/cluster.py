@@ -149,7 +149,20 @@ class Cluster(ABC):
             paths: What it is to read or write.
 
         Raises:
-            InputError: Spark has no connector for the store of one.
+            InputError: Spark has no connector for the store of one, or its tasks do not see one.
+        """
+
+    @abstractmethod
+    def check_seen(self, *paths: str) -> None:
+        """Refuse paths of this machine that the tasks of a server elsewhere do not see.
+
+        Without a server every machine of a cluster is taken to see what the driver does.
+
+        Args:
+            paths: What tasks are to read or write, there or not.
+
+        Raises:
+            InputError: The tasks do not see one.
         """
 
 

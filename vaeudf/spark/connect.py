@@ -5,22 +5,26 @@ from __future__ import annotations
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from numpy.typing import NDArray
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from vaeudf.errors import InputError
 from vaeudf.model.py_files import as_file
 from vaeudf.spark.artifacts import send, send_array
 from vaeudf.spark.cluster import Cluster, no_connector
 from vaeudf.spark.counters import Counts, PictureCounts, RowCount
 from vaeudf.spark.shared import Shared, SharedArray, Value
+from vaeudf.spark.sight import Sight
+from vaeudf.spark.tasks import numbered_tasks
 from vaeudf.storage.globs import matches
-from vaeudf.storage.locations import is_local, spark_uri
+from vaeudf.storage.locations import absolute, is_local, spark_uri
 
 # More than a cluster has cores: each partition of so many numbers has some.
 _NUMBERS = 1_000_000
@@ -30,6 +34,7 @@ _SECONDS_KNOWN = 60.0
 _UNKNOWN_STORE = ("No FileSystem for scheme", "ClassNotFoundException")
 
 _cores: dict[str, tuple[float, int]] = {}
+_seen: dict[str, set[str]] = {}
 _progress: dict[str, _Progress] = {}
 _lock = threading.Lock()
 
@@ -110,6 +115,7 @@ class ConnectCluster(Cluster):
 
     def check_connectors(self, *paths: str) -> None:
         """Refuse paths that Spark itself cannot open, before it has anything to do with them."""
+        self.check_seen(*paths)
         for path in paths:
             if is_local(path):
                 continue
@@ -120,6 +126,28 @@ class ConnectCluster(Cluster):
             except PySparkException as error:
                 if any(words in str(error) for words in _UNKNOWN_STORE):
                     raise no_connector(path, uri.partition(":")[0]) from None
+
+    def check_seen(self, *paths: str) -> None:
+        """Refuse paths of this machine that the tasks of a server elsewhere do not see."""
+        seen = _seen.setdefault(self._spark.session_id, set())
+        wanted = sorted({absolute(path) for path in paths if is_local(path)} - seen)
+        if not wanted:
+            return
+        sights = [Sight.of(path) for path in wanted]
+
+        def look(_: int) -> Iterator[pa.RecordBatch]:
+            same = [sight.is_same_here() for sight in sights]
+            yield pa.RecordBatch.from_pydict({"same": same})
+
+        rows = numbered_tasks(self._spark, 1, look, "same boolean").collect()
+        for path, row in zip(wanted, rows, strict=True):
+            if not row["same"]:
+                raise InputError(
+                    f"{path} is a path of this machine, and the tasks of the Spark Connect server "
+                    "do not see the same there; expected the URI of a store, such as s3://…, or a "
+                    "folder that both have at the same place."
+                )
+        seen.update(wanted)
 
 
 class _Progress:

@@ -81,6 +81,7 @@ class TablePasses:
 
     def __init__(self, spark: SparkSession, table: PosteriorTable) -> None:
         """Cut a table into tasks; only footers are read."""
+        Cluster.of(spark).check_seen(*table.snapshot.files[:1])
         self.table = table
         self.groups = [group for group in read_row_groups(table.snapshot) if group.num_rows]
         shares = _cut(spark, self.groups, table.latent_dim)

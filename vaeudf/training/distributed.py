@@ -85,6 +85,7 @@ def train_together(
     Raises:
         InputError: As for ``train``.
     """
+    Cluster.of(spark).check_seen(folder)
     local = Cluster.of(spark).is_local
     with _exchange(folder, is_local=local) as exchange:
         stream = io.BytesIO()

@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 
 from vaeudf.catalog.globs import check_exists
 from vaeudf.catalog.kind import Catalog
+from vaeudf.catalog.patterns import root_of
 from vaeudf.catalog.source import (
     CatalogSource,
     Format,
@@ -152,6 +153,7 @@ def encode_catalog(options: EncodeCatalog) -> Summary:
             stack.enter_context(progress(spark, run.watch))
             cluster = Cluster.of(spark)
             cluster.check_connectors(run.table)
+            cluster.check_seen(root_of(options.catalog))
             staging = stack.enter_context(
                 open_run(
                     run.table, run.record.run_id, run.staging_key, keep_pixels=options.keep_pixels
