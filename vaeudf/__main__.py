@@ -61,19 +61,24 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _run(name: str, argv: Sequence[str]) -> None:
     # Imported here: listing the jobs must not wait for Spark's and torch's imports.
+    from vaeudf.errors import InputError
     from vaeudf.spark.launch import configure_launch, drives_on_cluster
     from vaeudf.workflows.cli import is_debug
     from vaeudf.workflows.cli import main as run_job
 
     options_type, job = find_job(name)
-    words = _take_remote(argv)
+    words, remote = _without_remote(argv)
+    if remote is not None:
+        os.environ["SPARK_REMOTE"] = remote
 
     def run(options: Any) -> dict[str, Any]:
+        if remote == "":
+            raise InputError("--remote needs a value, such as sc://host:15002.")
         on_cluster = name not in WITHOUT_SPARK and drives_on_cluster()
         configure_launch()
         if on_cluster:
             _submit(name, options, debug=is_debug(argv))
-        elsewhere = os.environ.get("SPARK_DEPLOY_MODE") == "cluster" or "--remote" in argv
+        elsewhere = os.environ.get("SPARK_DEPLOY_MODE") == "cluster" or remote is not None
         if name in WITHOUT_SPARK and elsewhere:
             log.warning("%s needs no Spark, and runs here: not on the cluster.", name)
         return job(options)
@@ -81,16 +86,15 @@ def _run(name: str, argv: Sequence[str]) -> None:
     run_job(options_type, run, words)
 
 
-def _take_remote(argv: Sequence[str]) -> list[str]:
-    """Return a job's options without ``--remote``, which goes to SPARK_REMOTE."""
+def _without_remote(argv: Sequence[str]) -> tuple[list[str], str | None]:
+    """Return a job's options without ``--remote``, and its value: "" if it has none."""
     words = list(argv)
     for place, word in enumerate(words):
         flag, equals, url = word.partition("=")
-        if flag != "--remote" or not (equals or words[place + 1 :]):
-            continue
-        os.environ["SPARK_REMOTE"] = url if equals else words[place + 1]
-        return words[:place] + words[place + (1 if equals else 2) :]
-    return words
+        if flag == "--remote":
+            end = place + (1 if equals else 2)
+            return words[:place] + words[end:], url if equals else "".join(words[place + 1 : end])
+    return words, None
 
 
 def _submit(name: str, options: Any, *, debug: bool) -> NoReturn:
