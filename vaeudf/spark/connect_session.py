@@ -17,6 +17,8 @@ _DEFAULTS = {
     "spark.sql.files.openCostInBytes": "65536",
 }
 
+_SECONDS_TO_CONNECT = 30
+
 
 def running() -> SparkSession | None:
     """Return the session of this process at a server of Spark Connect; None without one."""
@@ -44,6 +46,8 @@ def start(app_name: str) -> SparkSession:
     # Of local[2], this process starts the server, and its workers.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     try:
+        if url.startswith("sc://"):
+            _reach(url)
         session = SparkSession.builder.appName(app_name).getOrCreate()
         for key, value in _DEFAULTS.items():
             session.conf.set(key, value)
@@ -58,6 +62,27 @@ def start(app_name: str) -> SparkSession:
             f"({root_cause(error)}). Is the address right, and does it run?"
         ) from None
     return session
+
+
+def _reach(url: str) -> None:
+    """Connect with a server once: PySpark would try for ten minutes and say nothing meanwhile.
+
+    Raises:
+        PySparkImportError: What Spark Connect needs is not installed.
+        ClusterError: The server does not answer.
+    """
+    from pyspark.sql.connect.client import DefaultChannelBuilder
+
+    import grpc  # isort: skip  # after PySpark has looked which packages are there
+
+    with DefaultChannelBuilder(url).toChannel() as channel:
+        try:
+            grpc.channel_ready_future(channel).result(timeout=_SECONDS_TO_CONNECT)
+        except grpc.FutureTimeoutError:
+            raise ClusterError(
+                f"the server of Spark Connect at {_without_token(url)} does not answer within "
+                f"{_SECONDS_TO_CONNECT} s. Is the address right, and does it run?"
+            ) from None
 
 
 def _without_token(url: str) -> str:

@@ -387,7 +387,9 @@ def _searched(
         return table
     frame = read_table(spark, table)
     try:
-        return frame.where(options.where)
+        found = frame.where(options.where)
+        found.schema  # noqa: B018  # Spark Connect looks for the names only now
+        return found
     except PySparkException as error:
         raise InputError(
             f"where is {options.where!r}, which is not a condition on the table's columns "
