@@ -27,6 +27,7 @@ from tests.support.scene import (
 from vaeudf.catalog.garments import draw_garment, sample_garment
 from vaeudf.model.bundle import Bundle
 from vaeudf.spark.classic_session import session_builder
+from vaeudf.spark.raised import raise_without_logging
 
 os.environ["PYSPARK_PYTHON"] = sys.executable
 # A loaded machine is not a fault of what is tested.
@@ -91,6 +92,7 @@ def _session(*, generates: bool) -> SparkSession:
 def _connected(folder: Path, *, generates: bool) -> Iterator[SparkSession]:
     settings = {**_settings(generates=generates), "spark.sql.session.timeZone": "UTC"}
     sources = str(Path(__file__).parents[1])
+    raise_without_logging()
     with connect_server(folder, settings, python_path=sources) as url:
         session = SparkSession.builder.remote(url).getOrCreate()
         yield session

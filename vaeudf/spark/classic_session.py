@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 
@@ -12,6 +11,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from vaeudf.errors import ClusterError, root_cause
+from vaeudf.spark.raised import raise_without_logging
 from vaeudf.spark.yarn import TAGS, saying_while_yarn_waits, submitted_here, with_tag
 
 # What the jobs rely on, unless it is set otherwise.
@@ -55,8 +55,7 @@ def start(app_name: str) -> SparkSession:
 
 def session_builder(app_name: str) -> SparkSession.Builder:
     """Return a builder with what the jobs rely on, where spark-submit has not set it otherwise."""
-    # Spark logs an error in an expression with its whole stack trace, besides raising it.
-    logging.getLogger("SQLQueryContextLogger").disabled = True
+    raise_without_logging()
     # What spark-submit and its properties file say is known to the JVM alone; without one running,
     # SparkConf is empty and the defaults here would win over them.
     SparkContext._ensure_initialized()

@@ -10,6 +10,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql.utils import is_remote
 
 from vaeudf.errors import ClusterError, InputError, root_cause
+from vaeudf.spark.raised import raise_without_logging
 
 # What the jobs rely on: as in a session whose driver is this process.
 _DEFAULTS = {
@@ -43,6 +44,7 @@ def start(app_name: str) -> SparkSession:
             f"SPARK_REMOTE is {url or 'not set'}; expected a server of Spark Connect, such as "
             "sc://host:15002."
         )
+    raise_without_logging()
     # Of local[2], this process starts the server, and its workers.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     try:

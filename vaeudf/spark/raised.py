@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from pyspark.errors import PySparkException
 
 try:
@@ -10,3 +12,8 @@ except ImportError:  # a client of Spark Connect alone
     SPARK_ERRORS: tuple[type[Exception], ...] = (PySparkException,)
 else:
     SPARK_ERRORS = (PySparkException, Py4JError)
+
+
+def raise_without_logging() -> None:
+    """Keep Spark from logging an error in an expression, with its stack trace, besides raising."""
+    logging.getLogger("SQLQueryContextLogger").disabled = True
