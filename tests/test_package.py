@@ -108,6 +108,7 @@ def test_dir_lists_what_is_promised():
             "nearest",
             "rerank",
             "shares",
+            "show",
             "top_k",
         ]
     )

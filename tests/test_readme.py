@@ -71,7 +71,7 @@ def test_your_own_catalog_and_model(tmp_path):
     for command in commands()[2:]:
         done = submit(*command[1:], *quick.get(command[1], []), cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-        assert ("training: 100%" in done.stderr) == (command[1] == "train_vae")
+        assert "\r" not in done.stderr  # no bar where nobody watches
         outputs.append(done.stdout)
     assert outputs[2].splitlines()[0].split() == ["query_id", "rank", "item_id", "log_likelihood"]
     assert len(outputs[2].splitlines()) == 1 + 5 + 1

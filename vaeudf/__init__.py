@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from vaeudf.query.shares import shares
     from vaeudf.search.index import PosteriorIndex
     from vaeudf.search.once import nearest
+    from vaeudf.workflows.notebook import show
 
 __all__ = [
     "BernoulliPixels",
@@ -46,6 +47,7 @@ __all__ = [
     "nearest",
     "rerank",
     "shares",
+    "show",
     "top_k",
 ]
 __version__ = "0.1.0"
@@ -68,6 +70,7 @@ _LAZY = {
     "all_above": "vaeudf.query.all_above",
     "shares": "vaeudf.query.shares",
     "rerank": "vaeudf.decoding.rerank",
+    "show": "vaeudf.workflows.notebook",
 }
 
 

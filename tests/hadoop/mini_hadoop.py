@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -11,6 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+from xml.etree import ElementTree
 
 import pyspark
 
@@ -23,6 +29,8 @@ appender.stderr.name = stderr
 appender.stderr.target = SYSTEM_ERR
 appender.stderr.layout.type = PatternLayout
 appender.stderr.layout.pattern = %d %p %c{1}: %m%n
+logger.audit.name = org.apache.hadoop.hdfs.server.namenode.FSNamesystem.audit
+logger.audit.level = info
 """
 
 
@@ -31,8 +39,10 @@ _QUEUES = {
     "yarn.scheduler.capacity.root.default.capacity": "100",
     "yarn.scheduler.capacity.maximum-am-resource-percent": "0.9",
 }
-# What an executor and a driver of conf/yarn.conf ask for; they use little of it.
+# What an executor and a driver of conf/yarn.conf ask for, in MB; they use little of it.
 _MEMORY = "32768"
+# What a container has, in MB, for which there is only room on a machine that a test brings.
+LARGER = 36_864
 # Each turns off the watch over memory, unless it is told not to.
 _MONITORS = (
     "yarn.minicluster.control-resource-monitoring",
@@ -51,11 +61,20 @@ class Hadoop:
         conf: A folder for HADOOP_CONF_DIR. There this is the default file system; the active one of
             the two name nodes of ``hdfs://night``, of which the first is down; and what
             ``viewfs://shop`` mounts: its folder /stock at /data, and for the rest its root.
+        log: What all of it says; the name node says there what it is asked for.
     """
 
     uri: str
     conf: Path
     pid: int
+    log: Path
+
+    def opened(self, path: str) -> list[str]:
+        """Return what has been opened to be read below a path of HDFS, in order."""
+        asked = re.findall(r"\tcmd=open\tsrc=([^\t]+)\t", self.log.read_text())
+        # Other characters than ASCII's stand there as Java writes them.
+        names = (re.sub(r"\\u([0-9A-F]{4})", lambda code: chr(int(code[1], 16)), n) for n in asked)
+        return [name for name in names if name.startswith(f"{path}/")]
 
 
 @contextmanager
@@ -83,7 +102,9 @@ def mini_hadoop(jars: Path, root: Path, prefix: Sequence[str] = ()) -> Iterator[
         **addresses,
         "yarn.resourcemanager.hostname": "127.0.0.1",
         "yarn.minicluster.yarn.nodemanager.resource.memory-mb": _MEMORY,
-        "yarn.scheduler.maximum-allocation-mb": _MEMORY,
+        "yarn.scheduler.maximum-allocation-mb": str(LARGER),
+        # A machine that is gone is given up after so long, in place of ten minutes.
+        "yarn.nm.liveness-monitor.expiry-interval-ms": "15000",
         "yarn.nodemanager.vmem-check-enabled": "false",
         # Containers that use more memory than they have asked for are killed, by the watch that
         # Hadoop leaves to cgroups unless it is told that these do not enforce it.
@@ -95,13 +116,11 @@ def mini_hadoop(jars: Path, root: Path, prefix: Sequence[str] = ()) -> Iterator[
             for name in ("", "admin.", "webapp.")
         },
     }
-    java = Path(os.environ["JAVA_HOME"]) / "bin/java" if "JAVA_HOME" in os.environ else "java"
     details, log = root / "details.json", root / "hadoop.log"
     with open(log, "w") as stream:
         process = subprocess.Popen(
             [
-                *(*prefix, java, "-Xmx1g", "-cp"),
-                f"{site}:{jars}/*:{Path(pyspark.__file__).parent}/jars/*",
+                *(*prefix, *_java(site, jars)),
                 *(_MAIN, "-format", "-datanodes", "1", "-nodemanagers", "1"),
                 *("-nnport", str(port), "-rmport", str(manager), "-writeDetails", str(details)),
                 *(word for pair in settings.items() for word in ("-D", "=".join(pair))),
@@ -119,11 +138,93 @@ def mini_hadoop(jars: Path, root: Path, prefix: Sequence[str] = ()) -> Iterator[
         uri = f"hdfs://localhost:{port}"
         conf = write_configuration(root / "conf", uri, f"localhost:{nobody}")
         write_properties(conf / "yarn-site.xml", addresses)
-        yield Hadoop(uri, conf, process.pid)
+        yield Hadoop(uri, conf, process.pid, log)
     finally:
         process.terminate()
         process.wait(60)
         shutil.rmtree(root / "target", ignore_errors=True)
+
+
+@contextmanager
+def another_machine(hadoop: Hadoop, jars: Path, root: Path) -> Iterator[int]:
+    """Let YARN have one more machine, with room for one container of ``LARGER``, and no other.
+
+    Yields:
+        The process that runs it; containers are among its descendants. All of them are killed in
+        the end, if a test has not done so.
+    """
+    root.mkdir()
+    (root / "log4j2.properties").write_text(_LOG)
+    shutil.copy(hadoop.conf / "core-site.xml", root)
+    port, localizer, page = free_ports(3)
+    settings = {
+        **properties_of(hadoop.conf / "yarn-site.xml"),
+        "yarn.nodemanager.hostname": "127.0.0.1",
+        "yarn.nodemanager.address": f"127.0.0.1:{port}",
+        "yarn.nodemanager.localizer.address": f"127.0.0.1:{localizer}",
+        "yarn.nodemanager.webapp.address": f"127.0.0.1:{page}",
+        "yarn.nodemanager.resource.memory-mb": str(LARGER),
+        "yarn.nodemanager.local-dirs": f"{root}/local",
+        "yarn.nodemanager.log-dirs": f"{root}/logs",
+        "yarn.nodemanager.vmem-check-enabled": "false",
+        "yarn.nodemanager.disk-health-checker.enable": "false",
+    }
+    write_properties(root / "yarn-site.xml", settings)
+    with open(root / "node.log", "w") as stream:
+        process = subprocess.Popen(
+            [*_java(root, jars), "org.apache.hadoop.yarn.server.nodemanager.NodeManager"],
+            cwd=root,
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        while f":{port}" not in str(ask_yarn(hadoop.conf, "nodes?states=RUNNING")):
+            assert process.poll() is None, (root / "node.log").read_text()
+            time.sleep(0.2)
+        yield process.pid
+    finally:
+        kill_all(process.pid)
+        process.wait(60)
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def ask_yarn(conf: Path, what: str) -> Any:
+    """Return what the ResourceManager answers of applications or machines."""
+    address = properties_of(conf / "yarn-site.xml")["yarn.resourcemanager.webapp.address"]
+    with urlopen(f"http://{address}/ws/v1/cluster/{what}") as answer:
+        return json.load(answer)
+
+
+def descendants(pid: int) -> list[int]:
+    """Return a process and all that it has started, directly or not."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            children.setdefault(int(fields[1]), []).append(int(entry.name))
+    found = [pid]
+    for one in found:
+        found += children.get(one, [])
+    return found
+
+
+def kill_all(pid: int) -> None:
+    """Kill a process and all that it has started, as a machine ends whose power fails."""
+    for one in descendants(pid):
+        try:
+            os.kill(one, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def _java(site: Path, jars: Path) -> list[str | Path]:
+    """Return how Java is started with Hadoop, whose configuration is in a folder."""
+    java = Path(os.environ["JAVA_HOME"]) / "bin/java" if "JAVA_HOME" in os.environ else "java"
+    return [java, "-Xmx1g", "-cp", f"{site}:{jars}/*:{Path(pyspark.__file__).parent}/jars/*"]
 
 
 def write_configuration(folder: Path, uri: str, nobody: str) -> Path:
@@ -161,6 +262,12 @@ def write_properties(path: Path, properties: Mapping[str, str]) -> None:
     path.write_text(
         '<?xml version="1.0"?>\n<configuration>\n' + "\n".join(rows) + "\n</configuration>\n"
     )
+
+
+def properties_of(path: Path) -> dict[str, str]:
+    """Read a file of properties."""
+    rows = ElementTree.parse(path).iter("property")
+    return {str(row.findtext("name")): str(row.findtext("value")) for row in rows}
 
 
 def free_ports(count: int) -> list[int]:

@@ -45,8 +45,12 @@ def test_from_images_to_a_page(spark, hadoop, folder, image_folder, bundle_path,
     # The times and sizes of the files are what they were: no image is read again.
     versions = read(table)["source_version"].to_pylist()
     assert all(re.fullmatch(r"\d{16}-\d+", version) for version in versions)
+    inside = photos.removeprefix(hadoop.uri)
+    assert len(set(hadoop.opened(inside))) == NUM_ITEMS
+    before = len(hadoop.opened(inside))
     second = encode_catalog(EncodeCatalog(photos, bundle_path, table))
     assert (second["encoded"], second["outcome"]) == (0, "nothing to do")
+    assert len(hadoop.opened(inside)) == before
 
     # As a user of a cluster writes it: HADOOP_CONF_DIR says to Spark, delta-rs and pyarrow where.
     files, inner = filesystem(folder)

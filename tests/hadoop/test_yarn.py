@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -10,10 +9,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
-from urllib.request import urlopen
-from xml.etree import ElementTree
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +19,13 @@ import pyspark
 import pytest
 from pyarrow import fs
 
+from tests.hadoop.mini_hadoop import (
+    LARGER,
+    another_machine,
+    ask_yarn,
+    descendants,
+    kill_all,
+)
 from tests.support.jobs import ROOT, submit, summary
 from tests.support.nights import assert_same_table
 from tests.support.results import read_results
@@ -130,14 +135,10 @@ def test_an_error_of_a_driver_on_yarn(hadoop, folder, on_yarn):
 
 def end_of(hadoop, stderr: str) -> str:
     """What YARN says of the end of the application that a command has told of."""
-    site = ElementTree.parse(hadoop.conf / "yarn-site.xml")
-    settings = {found.findtext("name"): found.findtext("value") for found in site.iter("property")}
-    address = settings["yarn.resourcemanager.webapp.address"]
     name = re.search(r"application_\d+_\d+", stderr)[0]
     deadline = time.monotonic() + 60
     while True:
-        with urlopen(f"http://{address}/ws/v1/cluster/apps/{name}") as answer:
-            found = json.load(answer)["app"]["finalStatus"]
+        found = ask_yarn(hadoop.conf, f"apps/{name}")["app"]["finalStatus"]
         if found != "UNDEFINED" or time.monotonic() > deadline:
             return found
         time.sleep(0.5)
@@ -182,33 +183,27 @@ def test_ctrl_c_while_a_driver_is_on_yarn(hadoop, posteriors, environment_of):
     assert end_of(hadoop, heard) == "KILLED"
 
 
-def children_of(pid: int) -> dict[int, list[int]]:
-    """Return the processes of this machine by their parents."""
-    found: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            found.setdefault(int(fields[1]), []).append(int(entry.name))
-    return found
-
-
-def executors(pid: int) -> list[int]:
-    """Return the executors among the descendants of a process."""
-    children, found, todo = children_of(pid), [], [pid]
-    while todo:
-        one = todo.pop()
-        todo += children.get(one, [])
+def executors(pid: int, kind: bytes = b"ExecutorBackend") -> list[int]:
+    """Return the executors, or Spark's processes of another kind, below a process."""
+    found = []
+    for one in descendants(pid):
         try:
             words = Path(f"/proc/{one}/cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
         # Not the shells that have started it.
-        if words[0].endswith(b"java") and any(b"ExecutorBackend" in word for word in words):
+        if words[0].endswith(b"java") and any(kind in word for word in words):
             found.append(one)
     return found
+
+
+def wait_until_encoded(table: str, running: Future) -> None:
+    """Wait until something is encoded for a table that a job is to write."""
+    files, inner = filesystem(table)
+    staged = fs.FileSelector(f"{inner}/_staging", recursive=True, allow_not_found=True)
+    while not any("/encoded" in info.path for info in files.get_file_info(staged)):
+        assert not running.done(), running.result().stderr
+        time.sleep(0.1)
 
 
 def test_an_executor_is_killed_while_encoding(
@@ -227,11 +222,7 @@ def test_an_executor_is_killed_while_encoding(
             spark__executorEnv__VAEUDF_TEST_DELAY="0.2",
             spark__dynamicAllocation__maxExecutors="1",
         )
-        files, inner = filesystem(f"{folder}/posteriors")
-        staged = fs.FileSelector(f"{inner}/_staging", recursive=True, allow_not_found=True)
-        while not any("/encoded" in info.path for info in files.get_file_info(staged)):
-            assert not running.done(), running.result().stderr
-            time.sleep(0.1)
+        wait_until_encoded(f"{folder}/posteriors", running)
         (victim,) = executors(hadoop.pid)
         time.sleep(1)  # within its tasks
         os.kill(victim, signal.SIGKILL)
@@ -240,6 +231,50 @@ def test_an_executor_is_killed_while_encoding(
     found, expected = (
         read(uri).drop_columns("source_version") for uri in (f"{folder}/posteriors", local)
     )
+    assert_same_table(found, expected)
+
+
+def test_a_machine_is_lost_while_encoding(
+    spark, hadoop, folder, image_folder, bundle_path, on_yarn, tmp_path
+):
+    """Its NodeManager, the executor on it, and what that has begun."""
+    local, table = str(tmp_path / "posteriors"), f"{folder}/posteriors"
+    encode_catalog(EncodeCatalog(image_folder, bundle_path, local))
+    jars = Path(os.environ["VAEUDF_TEST_JARS"]).absolute() / "hadoop"
+    with ExitStack() as machines, ThreadPoolExecutor(1) as pool:
+
+        def bring(name: str) -> int:
+            return machines.enter_context(another_machine(hadoop, jars, tmp_path / name))
+
+        machine = bring("first")
+        running = pool.submit(
+            on_yarn,
+            *("encode_catalog", "--catalog", f"file:{image_folder}"),
+            *("--model", bundle_path, "--table", table),
+            spark__executorEnv__PYTHONPATH=POISON,
+            spark__executorEnv__VAEUDF_TEST_POISON="1",
+            spark__executorEnv__VAEUDF_TEST_DELAY="0.2",
+            spark__dynamicAllocation__maxExecutors="1",
+            # There is no room for it but on the machines that come.
+            spark__executor__memoryOverhead=f"{LARGER - 16 * 1024}m",
+        )
+        while not ask_yarn(hadoop.conf, "apps?states=RUNNING")["apps"]:
+            assert not running.done(), running.result().stderr
+            time.sleep(0.2)
+        # What asks YARN for executors is to stay; where it is, there is no room beside it.
+        if executors(machine, b"ExecutorLauncher"):
+            machine = bring("second")
+        wait_until_encoded(table, running)
+        assert len(executors(machine)) == 1 and executors(hadoop.pid) == []
+        time.sleep(1)  # within its tasks
+        kill_all(machine)
+        machine = bring("another")
+        while not executors(machine):
+            assert not running.done(), "the job has ended without it"
+            time.sleep(0.1)
+        done = running.result()
+    assert summary(done)["encoded"] == NUM_ITEMS
+    found, expected = (read(uri).drop_columns("source_version") for uri in (table, local))
     assert_same_table(found, expected)
 
 

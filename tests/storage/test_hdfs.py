@@ -9,9 +9,11 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 
 import pytest
 
+from tests.support.name_node import asks_for_kerberos
 from vaeudf.errors import InputError, StoreError
 from vaeudf.storage import hdfs, opening
 from vaeudf.storage.locations import delta_uri, exists, filesystem
@@ -25,16 +27,14 @@ def no_configuration(monkeypatch) -> None:
 
 
 @pytest.fixture
-def silent() -> str:
+def silent() -> Iterator[str]:
     """An address at which somebody listens who never answers."""
     server = socket.socket()
     server.bind(("127.0.0.1", 0))
     server.listen(10)
     address = f"127.0.0.1:{server.getsockname()[1]}"
-    # Open to the very end: a thread that came out of hdfs-native while Python ends would abort the
-    # process.
-    server.detach()
-    return address
+    yield address
+    server.close()
 
 
 def refused(*asked, kind: type[Exception] = InputError) -> str:
@@ -109,6 +109,59 @@ def test_a_name_node_that_does_not_answer(silent, monkeypatch):
     assert time.monotonic() - start < 4
 
 
+def test_a_process_that_ends_after_such_a_wait():
+    """Its exit code is its own, also if the name node goes while Python ends."""
+    code = """if True:
+        import builtins, socket, sys, time
+        from vaeudf.errors import StoreError
+        from vaeudf.storage import hdfs, opening
+        from vaeudf.storage.locations import exists
+
+        opening._LONGEST_WAIT, hdfs.ATTEMPTS = 0.4, 1
+        server = socket.socket()
+        server.bind(("127.0.0.1", 0))
+        server.listen(10)
+
+        class Late:
+            close, sleep = server.close, staticmethod(time.sleep)
+
+            def __del__(self):
+                self.close()
+                self.sleep(2)  # enough for the client to see it
+
+        builtins.late = Late()
+        try:
+            exists(f"hdfs://127.0.0.1:{server.getsockname()[1]}/photos")
+        except StoreError as error:
+            sys.exit(f"error: {error}")
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1, done.stderr
+    assert "has not answered for 0.4 seconds. " in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_name_node_that_wants_kerberos(monkeypatch, tmp_path):
+    """Without a ticket a job ends at once, and says so."""
+    (tmp_path / "core-site.xml").write_text(
+        "<configuration><property><name>hadoop.security.authentication</name>"
+        "<value>kerberos</value></property></configuration>"
+    )
+    monkeypatch.setenv("HADOOP_CONF_DIR", str(tmp_path))
+    monkeypatch.setenv("KRB5CCNAME", f"FILE:{tmp_path}/none")
+    monkeypatch.delenv("HADOOP_TOKEN_FILE_LOCATION", raising=False)
+    monkeypatch.setattr(hdfs, "ATTEMPTS", 1)
+    with asks_for_kerberos() as address:
+        found = refused(f"hdfs://{address}/photos")
+    assert found.startswith(f"cannot open hdfs://{address}/photos: the name node wants Kerberos, ")
+    assert found.endswith(
+        "; install it (Debian: libgssapi-krb5-2, Red Hat: krb5-libs)."
+        if "libgssapi" in found
+        else "); get one by kinit, or name a file with a delegation token in "
+        "HADOOP_TOKEN_FILE_LOCATION."
+    )
+    assert found.count("\n") == 0
+
+
 def test_names_of_tables(silent):
     """Nobody is asked: what delta-rs cannot write is refused before."""
     for name in ("a/b-c_1.d~", "x!$&'()*+,;=@y", ""):
@@ -151,7 +204,19 @@ def test_names_of_tables(silent):
             PermissionError,
             "Permission denied: user=kim",
         ),
-        (RuntimeError('GSSAPIError("no ticket")'), OSError, "no ticket"),
+        (
+            RuntimeError('OperationFailed("Failed to load libgssapi_krb5")'),
+            OSError,
+            "the name node wants Kerberos, whose library libgssapi_krb5 is not on this machine; "
+            "install it (Debian: libgssapi-krb5-2, Red Hat: krb5-libs)",
+        ),
+        (
+            RuntimeError("NoSASLMechanism"),
+            OSError,
+            "the name node wants Kerberos, and there is no ticket that it takes (nor a delegation "
+            "token); get one by kinit, or name a file with a delegation token in "
+            "HADOOP_TOKEN_FILE_LOCATION",
+        ),
         (RuntimeError("something else"), OSError, "something else"),
         (FileNotFoundError("/x is gone\n\tat a.b(C:1)"), FileNotFoundError, "/x is gone"),
         (ConnectionRefusedError(111, "refused"), ConnectionRefusedError, "[Errno 111] refused"),

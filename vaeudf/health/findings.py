@@ -9,6 +9,7 @@ from vaeudf.health.census import Census
 from vaeudf.health.drift import Churn, Drift
 from vaeudf.health.examine import Health
 from vaeudf.health.hubs import HubCurve
+from vaeudf.storage.places import same_place
 
 ALIKE = 0.04
 """Two posteriors whose Jeffreys divergence is not above this, in nats, cannot be told apart.
@@ -141,9 +142,9 @@ class Comparison:
 
     def name_beside(self, uri: str) -> str:
         """Return what it is called on a page about the table at ``uri``."""
-        return (
-            f"version {self.version}" if self.version is not None and self.uri == uri else self.uri
-        )
+        if self.version is not None and same_place(self.uri, uri):
+            return f"version {self.version}"
+        return self.uri
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,6 +48,22 @@ def write_page(folder: str, template: str, **values: object) -> str:
     Returns:
         The page's absolute path or URI.
     """
+    page = render(template, **values)
+    system, inner = filesystem(folder)
+    make_folder(system, inner)
+    with system.open_output_stream(posixpath.join(inner, PAGE)) as stream:
+        stream.write(page.encode())
+    mark(folder, PAGE_MARK)
+    return posixpath.join(absolute(folder), PAGE)
+
+
+def render(template: str, **values: object) -> str:
+    """Return what a template makes of values, as HTML.
+
+    Args:
+        template: Its name in ``vaeudf/pages/templates``, without ``.html.j2``.
+        values: What it shows.
+    """
     environment = Environment(
         loader=PackageLoader("vaeudf.pages"), autoescape=True, undefined=StrictUndefined
     )
@@ -55,13 +71,7 @@ def write_page(folder: str, template: str, **values: object) -> str:
     environment.globals.update(
         picture=picture_uri, thumbnail=thumbnail_uri, png=data_uri, number=number, knob=knob
     )
-    page = environment.get_template(f"{template}.html.j2").render(**values)
-    system, inner = filesystem(folder)
-    make_folder(system, inner)
-    with system.open_output_stream(posixpath.join(inner, PAGE)) as stream:
-        stream.write(page.encode())
-    mark(folder, PAGE_MARK)
-    return posixpath.join(absolute(folder), PAGE)
+    return environment.get_template(f"{template}.html.j2").render(**values)
 
 
 def number(value: float) -> str:

@@ -7,8 +7,12 @@ the names of name services stand for.
 
 from __future__ import annotations
 
+import builtins
+import json
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -33,6 +37,9 @@ _STANDBY = "org.apache.hadoop.ipc.StandbyException"
 _DENIED = "org.apache.hadoop.security.AccessControlException"
 # Other errors are names of the client's with a message.
 _OWN = re.compile(r'(\w+)\("(.*)"\)', re.DOTALL)
+# What the client says where Kerberos's library is not there, or has no ticket; its words are last.
+_NO_LIBRARY = re.compile(r"Failed to load libgssapi")
+_NO_TICKET = re.compile(r'(?:GSSAPIError|NoSASLMechanism)\b(?:.*"([^"]*)"\)?)?', re.DOTALL)
 _NO_HOSTS = {
     "No NameNode hosts found": (
         "expected hdfs://HOST:PORT/…, or a name service that hdfs-site.xml in the folder "
@@ -59,17 +66,20 @@ def open_hdfs(uri: str) -> fs.PyFileSystem:
     return fs.PyFileSystem(_Handler(_client(uri)))
 
 
-def ask_hdfs(uri: str) -> None:
+def ask_hdfs(uri: str, patience: float) -> None:
     """Wait for any answer of a name node, an error too; not for as long as a job that runs does.
 
+    Args:
+        uri: As :func:`open_hdfs` takes it.
+        patience: Seconds to wait for it.
+
     Raises:
-        Unanswered: There was none.
+        Unanswered: There was none; without a text if nothing at all has happened.
         InputError, OSError: As :func:`open_hdfs` does.
     """
-    client = _client(uri, {_ATTEMPTS_KEY: str(ATTEMPTS)})
+    _package(uri)
     try:
-        with _as_os_errors():
-            client.get_file_info("/")
+        _ask(uri, patience)
     except (FileNotFoundError, PermissionError):
         pass
     except _Refusal as error:
@@ -81,16 +91,64 @@ def ask_hdfs(uri: str) -> None:
         raise Unanswered(str(error)) from None
 
 
-def _client(uri: str, settings: dict[str, str] | None = None) -> Client:
+# Its words are the URI, seconds and attempts; what it writes is nothing, or an error and its words.
+_QUESTION = """\
+import json, signal, sys
+uri, seconds, attempts, *sys.path[:] = sys.argv[1:]
+signal.alarm(int(float(seconds)) + 2)  # should nobody wait for it any more
+from hdfs_native import Client
+try:
+    Client(uri, {"%s": attempts}).get_file_info("/")
+except Exception as error:
+    words = [one for one in error.args if isinstance(one, (int, str))]
+    sys.stdout.write(json.dumps([type(error).__name__, words]))
+"""
+
+
+def _ask(uri: str, patience: float) -> None:
+    """Ask in a process of its own, which can be ended.
+
+    A thread that waits in the client cannot: if it came out while Python ends, Python (before 3.14)
+    would end the thread, and the client, which is Rust's, would then abort the process. The
+    package's asynchronous client panics (0.14.7) where nobody is at an address.
+    """
+    words = [uri, str(patience), str(ATTEMPTS), *sys.path]
+    code = _QUESTION % _ATTEMPTS_KEY
     try:
-        from hdfs_native import Client
+        asked = subprocess.run(
+            [sys.executable, "-c", code, *words],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=patience,
+        )
+    except subprocess.TimeoutExpired:
+        raise Unanswered from None
+    if asked.returncode:
+        raise _ClientError(f"hdfs-native has failed: {(asked.stderr.splitlines() or [''])[-1]}")
+    if asked.stdout:
+        name, words = json.loads(asked.stdout)
+        kind = getattr(builtins, name, RuntimeError)
+        with _as_os_errors():
+            raise kind(*words)
+
+
+def _client(uri: str) -> Client:
+    package = _package(uri)
+    with _as_os_errors():
+        client: Client = package.Client(uri)
+        return client
+
+
+def _package(uri: str) -> Any:
+    try:
+        import hdfs_native
     except ImportError:
         raise InputError(
             f"{uri} needs hdfs-native, which is not installed here; install it on every machine "
             'that reads or writes there: pip install "vaeudf[hdfs]".'
         ) from None
-    with _as_os_errors():
-        return Client(uri, settings)
+    return hdfs_native
 
 
 class _Refusal(OSError):
@@ -122,6 +180,17 @@ def _as_os_errors() -> Iterator[None]:
             if answer[1] == _DENIED:
                 raise PermissionError(message) from None
             raise _Refusal(answer[1], message) from None
+        if _NO_LIBRARY.search(text):
+            raise _ClientError(
+                "the name node wants Kerberos, whose library libgssapi_krb5 is not on this "
+                "machine; install it (Debian: libgssapi-krb5-2, Red Hat: krb5-libs)"
+            ) from None
+        if (kerberos := _NO_TICKET.match(text)) is not None:
+            raise _ClientError(
+                "the name node wants Kerberos, and there is no ticket that it takes "
+                f"({kerberos[1] or 'nor a delegation token'}); get one by kinit, or name a file "
+                "with a delegation token in HADOOP_TOKEN_FILE_LOCATION"
+            ) from None
         own = _OWN.fullmatch(text)
         message = text if own is None else own[2].replace('\\"', '"')
         what_to_do = _NO_HOSTS.get(message)

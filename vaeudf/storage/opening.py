@@ -22,6 +22,8 @@ _LONGEST_WAIT = 30.0
 # Whoever has waited once need not wait again for each file. Not for longer than a wait takes: the
 # message says to run again, and Spark tries tasks again in the same process.
 _REMEMBERED = 30.0
+# Who can give up by itself has so many seconds for that: nothing of it is left then.
+_GIVING_UP = 1.0
 # AWS's library takes some three seconds for each, and waits longer and longer between them.
 _S3_ATTEMPTS = 5
 # What it calls a network that fails.
@@ -50,7 +52,8 @@ def open_in_time(uri: str, endpoint: str | None) -> tuple[fs.FileSystem, str]:
         # A daemon, which does not keep the process from its end.
         threading.Thread(target=_open, args=(store, opened), daemon=True).start()
         start = time.monotonic()
-        wait([opened], _LONGEST_WAIT)
+        silent = f"has not answered for {_LONGEST_WAIT:g} seconds"
+        wait([opened], _LONGEST_WAIT + _GIVING_UP)
         if opened.done():
             try:
                 return opened.result()
@@ -58,8 +61,10 @@ def open_in_time(uri: str, endpoint: str | None) -> tuple[fs.FileSystem, str]:
             except (Unanswered, TimeoutError) as error:
                 seconds = f"{time.monotonic() - start:.0f} seconds"
                 found = f"has not answered for {seconds} ({root_cause(error)})"
+                if isinstance(error, Unanswered) and not str(error):
+                    found = silent
         else:
-            found = f"has not answered for {_LONGEST_WAIT:g} seconds"
+            found = silent
         _silent[key] = time.monotonic(), found
     raise StoreError(
         f"{store} {found}. Check its name and address, and whether this machine reaches it: "
@@ -108,7 +113,7 @@ class _S3(_Store):
 
 class _Hdfs(_Store):
     def ask(self) -> None:
-        ask_hdfs(self.uri)
+        ask_hdfs(self.uri, _LONGEST_WAIT)
 
     def open(self) -> tuple[fs.FileSystem, str]:
         return open_hdfs(self.uri), "/"

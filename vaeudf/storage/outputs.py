@@ -20,6 +20,7 @@ from vaeudf.storage.locations import (
     is_whole_store,
     remove,
 )
+from vaeudf.storage.places import overlap
 from vaeudf.storage.refusals import STORE_ERRORS, check_writable, refused
 
 # Files that tell what a folder is to the job that may replace it. Spark and Parquet readers pass
@@ -50,8 +51,7 @@ def check_output(path: str, overwrite: bool, marker: str, inputs: Sequence[str] 
         StoreError: Its store does not answer.
     """
     for other in inputs:
-        here, there = absolute(path).rstrip("/") + "/", absolute(other).rstrip("/") + "/"
-        if here.startswith(there) or there.startswith(here):
+        if overlap(path, other):
             raise InputError(
                 f"{path} and {other} are one, or one is inside the other, and this job uses both; "
                 "name another folder."

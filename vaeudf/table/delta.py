@@ -20,7 +20,8 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from pyarrow import fs
 
 from vaeudf.schema import RUN_ID_KEY
-from vaeudf.storage.locations import absolute, delta_options, delta_uri, filesystem
+from vaeudf.storage.locations import delta_options, delta_uri, filesystem
+from vaeudf.storage.places import path_inside
 
 LOG = "_delta_log"
 """The log's folder in a table's folder."""
@@ -111,13 +112,7 @@ def path_in_table(location: str, path: str) -> str | None:
     """
     if not is_full(path):
         return path
-    folder = f"{location.rstrip('/')}/"
-    full = absolute(path)
-    inner = full.removeprefix(folder)
-    # Names that lead elsewhere, or that stores and file systems take for different ones.
-    if inner == full or {"", ".", ".."} & {*inner.split("/")}:
-        return None
-    return inner
+    return path_inside(location, path)
 
 
 def _paths(delta: DeltaTable) -> list[str]:

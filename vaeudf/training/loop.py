@@ -5,16 +5,15 @@ from __future__ import annotations
 import copy
 import logging
 import math
-import sys
+from contextlib import nullcontext
 from dataclasses import asdict
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from tqdm import tqdm
 
 from vaeudf.errors import InputError
 from vaeudf.images.spec import ImageSpec
@@ -27,6 +26,7 @@ from vaeudf.training.checkpoints import Checkpoints, Reached, training_key, unpa
 from vaeudf.training.elbo import Elbo, Vae, evaluate, posterior_means
 from vaeudf.training.plan import TrainingPlan, check_share
 from vaeudf.training.processes import Processes
+from vaeudf.training.progress import Progress, training_progress
 
 log = logging.getLogger(__name__)
 
@@ -183,22 +183,15 @@ class _Run:
         model: nn.Module = self.vae
         if self.processes.size > 1:
             model = nn.parallel.DistributedDataParallel(self.vae)
-        bar = tqdm(
-            total=self.plan.epochs * self.steps,
-            initial=len(self.history) * self.steps,
-            desc="training",
-            unit="step",
-            file=sys.stderr,
-            disable=not self.processes.is_first,
-        )
-        with bar:
+        done, total = len(self.history) * self.steps, self.plan.epochs * self.steps
+        shown = training_progress(done, total) if self.processes.is_first else nullcontext()
+        with shown as progress:
             while len(self.history) < self.plan.epochs and not self._has_stalled():
-                self._train_epoch(model, bar)
+                self._train_epoch(model, progress)
                 self._end_epoch()
-                bar.set_postfix(
-                    epoch=f"{len(self.history)}/{self.plan.epochs}",
-                    error=f"{self.history[-1].squared_error:.4f}",
-                )
+                if progress is not None:
+                    error = self.history[-1].squared_error
+                    progress.end_epoch(len(self.history), self.plan.epochs, error)
         if self.processes.is_first and len(self.history) < self.plan.epochs:
             log.info(
                 "stopped after epoch %d of %d: %d epochs have not lowered the held-out loss.",
@@ -221,7 +214,7 @@ class _Run:
         pixels, plan = self.pixels[self.held_out_rows], self.plan
         return evaluate(networks, pixels, self.spec, latent_dim=plan.latent_dim, seed=plan.seed)
 
-    def _train_epoch(self, model: nn.Module, bar: Any) -> None:
+    def _train_epoch(self, model: nn.Module, progress: Progress | None) -> None:
         plan, (rank, size) = self.plan, self.processes
         epoch = len(self.history)
         order = np.random.default_rng([plan.seed, epoch]).permutation(self.rows)
@@ -241,7 +234,8 @@ class _Run:
             nn.utils.clip_grad_norm_(self.vae.parameters(), _GRADIENT_NORM)
             self.optimizer.step()
             self.schedule.step()
-            bar.update()
+            if progress is not None:
+                progress.step()
 
     def _end_epoch(self) -> None:
         """Measure the held-out ELBO, and keep what the epoch has reached."""

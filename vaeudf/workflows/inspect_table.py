@@ -40,6 +40,7 @@ from vaeudf.storage.locations import (
     spark_literal,
 )
 from vaeudf.storage.outputs import HEALTH_MARK, PAGE_MARK, check_output, replacing
+from vaeudf.storage.places import same_place
 from vaeudf.table.open import PosteriorTable, open_posteriors
 from vaeudf.table.runs import QUARANTINE, is_run_id, quarantine_folder
 from vaeudf.workflows.cli import Summary, check_goes_with, option, path_option
@@ -217,7 +218,7 @@ def _open_old(options: InspectTable, table: PosteriorTable) -> PosteriorTable:
         old = open_posteriors(options.table, int(named))
     else:
         old = open_posteriors(named)
-    if (old.uri, old.version) == (table.uri, table.version):
+    if old.version == table.version and same_place(old.uri, table.uri):
         raise InputError(
             f"compare is {named!r}, which is what is inspected; name another version, or another "
             "table."
