@@ -283,12 +283,15 @@ def query_topk(options: QueryTopk) -> Summary:
                     shown = latents.ids[: options.report_queries]
                     rows = hits.where(F.col(QUERY_ID).isin(list(shown))).collect()
                 written = page.write(spark, table, latents, rows, query.score, summary, told)
+        # Of a session that has ended, neither can be asked.
+        columns, num_hits = hits.columns, None
+        if options.per is not None and options.min_score is None:
+            num_hits = hits.count() if options.output else len(rows)
     if not options.output and not options.report:
-        print_table(rows, hits.columns, latents)
+        print_table(rows, columns, latents)
         if options.share is not None:
             print_shares(told, options.share, latents)
-    if options.per is not None and options.min_score is None:
-        num_hits = hits.count() if options.output else len(rows)
+    if options.per is not None and num_hits is not None:
         tell_of_few(options.per, summary["k"], num_hits, len(latents))
     elif not options.all and options.distinct is None and summary["k"] > summary["items"]:
         log.info(
