@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -79,7 +80,7 @@ def tasks_on(
     )
 
     def run_and_count(batches: Batches) -> Batches:
-        schema = to_arrow_schema(row_type, timezone="UTC")
+        schema = _arrow_schema(row_type)
         for batch in run(batches):
             schema = batch.schema
             nothing = [pa.nulls(batch.num_rows, pa.int64())] * len(columns)
@@ -101,6 +102,13 @@ def tasks_on(
         count.hear(partial(told, name))
     rows = counted.observe(observation, *sums).where(F.col(columns[0]).isNull())
     return rows.select(*(F.col(quoted(field.name)) for field in row_type))
+
+
+def _arrow_schema(row_type: StructType) -> pa.Schema:
+    """Return the schema of rows as Spark's workers have them; its times are in UTC."""
+    # Earlier versions of PySpark take UTC without a word.
+    told = "timezone" in inspect.signature(to_arrow_schema).parameters
+    return to_arrow_schema(row_type, **({"timezone": "UTC"} if told else {}))  # type: ignore[arg-type]
 
 
 class _Told:
