@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import hypothesis
@@ -16,7 +17,7 @@ import torch
 from pyspark.sql import SparkSession
 
 from tests.support import connectors, java
-from tests.support.connect_server import connect_server
+from tests.support.connect_server import SERVER, connect_server
 from tests.support.population import Population, make_population
 from tests.support.scene import (
     LATENT_DIM,
@@ -66,7 +67,11 @@ def spark(
     # with slow tests, and the jobs in processes of their own, do it as Spark does by default.
     generates = any(item.get_closest_marker("slow") for item in request.session.items)
     if request.config.getoption("--connect"):
-        yield from _connected(tmp_path_factory.mktemp("server"), generates=generates)
+        with _server(tmp_path_factory.mktemp("server"), generates=generates) as url:
+            request.config.stash[SERVER] = url
+            session = SparkSession.builder.remote(url).getOrCreate()
+            yield session
+            session.stop()
         return
     with pytest.MonkeyPatch.context() as environment:
         # Only for the tests that need it: others see to it that its absence is noticed.
@@ -89,14 +94,10 @@ def _session(*, generates: bool) -> SparkSession:
     )
 
 
-def _connected(folder: Path, *, generates: bool) -> Iterator[SparkSession]:
-    settings = {**_settings(generates=generates), "spark.sql.session.timeZone": "UTC"}
-    sources = str(Path(__file__).parents[1])
+def _server(folder: Path, *, generates: bool) -> AbstractContextManager[str]:
     raise_without_logging()
-    with connect_server(folder, settings, python_path=sources) as url:
-        session = SparkSession.builder.remote(url).getOrCreate()
-        yield session
-        session.stop()
+    settings = {**_settings(generates=generates), "spark.sql.session.timeZone": "UTC"}
+    return connect_server(folder, settings, python_path=str(Path(__file__).parents[1]))
 
 
 def _settings(*, generates: bool) -> dict[str, str]:

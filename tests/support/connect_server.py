@@ -12,9 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pyspark
+import pytest
 
 from tests.support import java
 
+SERVER = pytest.StashKey[str]()
+"""The URL of the tests' server, in pytest's configuration; not there without --connect."""
 _SECONDS = 180.0
 _CLASS = "org.apache.spark.sql.connect.service.SparkConnectServer"
 
