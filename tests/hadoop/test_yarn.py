@@ -67,6 +67,9 @@ def environment_of(hadoop, tmp_path) -> Callable[..., dict[str, str]]:
         own = {
             "spark.executorEnv.PYTHONPATH": str(ROOT),
             "spark.yarn.appMasterEnv.PYTHONPATH": str(ROOT),
+            # YARN's proxy adds a filter to the page while Spark makes it: on a slow machine Spark
+            # then sometimes ends with "No filter named org.apache.spark.deploy.yarn.AmIpFilter".
+            "spark.ui.enabled": "false",
             # They are not sent to a machine that they are on.
             "spark.yarn.jars": f"local:{Path(pyspark.__file__).parent}/jars/*",
             **{key.replace("__", "."): value for key, value in properties.items()},
