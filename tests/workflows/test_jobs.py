@@ -20,7 +20,7 @@ from tests.support.jobs import (
     submit,
     summary,
 )
-from tests.support.scene import NUM_ITEMS
+from tests.support.scene import LATENT_DIM, NUM_ITEMS
 
 JOBS = sorted(path.stem for path in (ROOT / "jobs").glob("*.py"))
 
@@ -40,6 +40,21 @@ def test_a_job(tmp_path, parquet_catalog, bundle_path):
     assert encoded.stdout.count("\n") == 1, "one line on stdout and nothing else"
     assert (found["encoded"], found["quarantined"]) == (NUM_ITEMS, {})
     assert found["seconds"]["encode"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.spark
+def test_few_hits_of_each_value(catalog_table, tmp_path):
+    """How many there are is asked while the job's own session is there."""
+    z = ",".join(["0.1"] * LATENT_DIM)
+    done = submit(
+        *("query_topk", "--table", catalog_table, "--z", z, "--k", "30"),
+        *("--per", "category", "--output", f"{tmp_path}/hits"),
+    )
+    assert summary(done)["output"] == f"{tmp_path}/hits"
+    hits = pq.read_table(tmp_path / "hits")["item_id"].to_pylist()
+    assert len(hits) == len({name.split("-")[0] for name in hits})
+    assert f"k is 30, but per category allows only {len(hits)} items per query" in done.stderr
 
 
 @pytest.mark.slow

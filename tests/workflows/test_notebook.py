@@ -142,6 +142,13 @@ def test_wrong_use(table, bundle, tmp_path, monkeypatch):
         "image, the bytes of image files."
     )
     assert "none" in refused(hits, table, catalog=str(tmp_path / "none"))
+    blended = vaeudf.top_k(table, Z[:2], k=1, groups=["both", "both"])
+    assert refused(blended, table, Z[:2]) == (
+        "hits are of a query 'both', which is not among queries, the first of which is '0'; "
+        "expected the queries that the hits were found with. Hits of blends are shown without "
+        "queries."
+    )
+    assert len(vaeudf.show(blended, table).results) == 1
     monkeypatch.setattr(type(bundle), "has_decoder", False)
     assert refused(hits, table, Z, bundle) == (
         "bundle has no decoder; expected one, to show what queries decode to, or no bundle."

@@ -63,7 +63,8 @@ def show(
 
     Raises:
         InputError: There are no such columns, num_queries < 1, or the catalog cannot be read; a
-            bundle without queries, without a decoder or of another latent_dim.
+            bundle without queries, without a decoder or of another latent_dim; hits of other
+            queries, or of blends of these.
         TableError: The path does not hold posteriors.
     """
     if num_queries < 1:
@@ -128,8 +129,10 @@ def _rows_shown(
 ) -> tuple[list[Row], bool]:
     """Return the hits of the queries that are shown, best first, and whether there are others."""
     if latents is not None:
-        wanted = hits.where(F.col(QUERY_ID).isin(list(latents.ids[:num_queries])))
-        return sorted(wanted.collect(), key=lambda row: row[RANK]), len(latents) > num_queries
+        rows = hits.where(F.col(QUERY_ID).isin(list(latents.ids[:num_queries]))).collect()
+        if not rows:
+            _check_names(hits, latents)
+        return sorted(rows, key=lambda row: row[RANK]), len(latents) > num_queries
     rows = hits.orderBy(QUERY_ID, RANK).limit(_MOST_ROWS).collect()
     names = list(dict.fromkeys(row[QUERY_ID] for row in rows))
     if len(rows) == _MOST_ROWS and len(names) > 1:
@@ -137,6 +140,17 @@ def _rows_shown(
     shown = set(names[:num_queries])
     found = {row[QUERY_ID] for row in rows}
     return [row for row in rows if row[QUERY_ID] in shown], found > shown
+
+
+def _check_names(hits: DataFrame, latents: Latents) -> None:
+    """Refuse queries of which no hit is, where there are hits: they were asked with others."""
+    for row in hits.select(QUERY_ID).limit(1).collect():
+        if row[QUERY_ID] not in latents.ids:
+            raise InputError(
+                f"hits are of a query {row[QUERY_ID]!r}, which is not among queries, the first of "
+                f"which is {latents.ids[0]!r}; expected the queries that the hits were found with. "
+                "Hits of blends are shown without queries."
+            )
 
 
 def _images_of(

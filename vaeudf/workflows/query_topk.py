@@ -283,7 +283,7 @@ def query_topk(options: QueryTopk) -> Summary:
                     shown = latents.ids[: options.report_queries]
                     rows = hits.where(F.col(QUERY_ID).isin(list(shown))).collect()
                 written = page.write(spark, table, latents, rows, query.score, summary, told)
-        # Of a session that has ended, neither can be asked.
+        # Neither can be asked of a session that has ended.
         columns, num_hits = hits.columns, None
         if options.per is not None and options.min_score is None:
             num_hits = hits.count() if options.output else len(rows)
