@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.connect_server import connect_server
 from tests.support.connectors import s3a_jars
+from tests.support.hidden import without
 from tests.support.jobs import ROOT
 from tests.support.object_store import make_bucket, object_store
 from tests.support.scene import tree
@@ -21,9 +22,10 @@ pytestmark = pytest.mark.hadoop
 def test_every_job_at_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     if not s3a_jars():
         pytest.skip("VAEUDF_TEST_JARS names no folder with the jars of Spark's connector in s3a/")
-    here, there = tmp_path / "here", tmp_path / "there"
-    here.mkdir()
-    there.mkdir()
+    client, there, empty = tmp_path / "client", tmp_path / "server", tmp_path / "empty"
+    here = client / "work"
+    for folder in (here, client / "cache", there, empty):
+        folder.mkdir(parents=True)
     with object_store() as store:
         bucket = make_bucket(store, monkeypatch, "by Spark Connect")
         settings = {
@@ -37,9 +39,11 @@ def test_every_job_at_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             "spark.hadoop.fs.s3a.access.key": "someone",
             "spark.hadoop.fs.s3a.secret.key": "secret",
         }
-        with connect_server(there, settings, python_path=str(ROOT)) as url:
+        unseen = without(client, empty)
+        with connect_server(there, settings, python_path=str(ROOT), prefix=unseen) as url:
+            job = (sys.executable, "-m", "tests.hadoop.run_every_job", f"{bucket}/a shop é")
             done = subprocess.run(
-                [sys.executable, "-m", "tests.hadoop.run_every_job", f"{bucket}/a shop é"],
+                [*without(there, empty), *job],
                 capture_output=True,
                 text=True,
                 cwd=here,
@@ -47,7 +51,7 @@ def test_every_job_at_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
                     **os.environ,
                     "PYTHONPATH": str(ROOT),
                     "SPARK_REMOTE": url,
-                    "XDG_CACHE_HOME": str(tmp_path / "cache"),
+                    "XDG_CACHE_HOME": str(client / "cache"),
                 },
             )
     assert done.returncode == 0, done.stderr[-4000:]

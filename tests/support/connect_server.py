@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,7 +24,11 @@ _CLASS = "org.apache.spark.sql.connect.service.SparkConnectServer"
 
 @contextmanager
 def connect_server(
-    folder: Path, settings: Mapping[str, str], *, python_path: str | None = None
+    folder: Path,
+    settings: Mapping[str, str],
+    *,
+    python_path: str | None = None,
+    prefix: Sequence[str] = (),
 ) -> Iterator[str]:
     """Start a server; give its URL.
 
@@ -32,6 +36,7 @@ def connect_server(
         folder: Its working folder, with its output in ``server.log``.
         settings: Spark properties.
         python_path: What its workers import from besides what is installed.
+        prefix: What its command begins with.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -58,7 +63,14 @@ def connect_server(
     flags = [word for key, value in given.items() for word in ("--conf", f"{key}={value}")]
     with (folder / "server.log").open("wb") as output:
         server = subprocess.Popen(
-            [str(home / "bin" / "spark-submit"), "--class", _CLASS, *flags, "spark-internal"],
+            [
+                *prefix,
+                str(home / "bin" / "spark-submit"),
+                "--class",
+                _CLASS,
+                *flags,
+                "spark-internal",
+            ],
             cwd=folder,
             env=environment,
             stdout=output,
