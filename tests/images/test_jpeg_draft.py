@@ -1,4 +1,4 @@
-"""JPEGs decoded at the size that is needed, beside Pillow's own draft mode and the whole picture."""
+"""JPEGs decoded at the size that is needed, beside Pillow's draft mode and whole pictures."""
 
 from __future__ import annotations
 
