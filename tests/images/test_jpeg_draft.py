@@ -122,6 +122,14 @@ def test_grey_pictures_and_grey_models():
             assert np.abs(array.astype(int) - full).mean() < 1.5
 
 
+def test_the_first_picture_of_several():
+    picture = waves(801, 600)
+    several = encoded(picture, "MPO", save_all=True, append_images=[waves(300, 600)], quality=90)
+    spec = ImageSpec(40, 40, jpeg_draft=True)
+    assert (found(several, spec) == found(encoded(picture, "JPEG", quality=90), spec)).all()
+    assert (found(several, spec) != whole(several, spec)).any()
+
+
 def test_damaged_files_are_told_as_without_it():
     data = encoded(waves(800, 600), "JPEG", quality=90)
     spec = ImageSpec(32, 32, jpeg_draft=True)
