@@ -196,6 +196,15 @@ def nearest_in_runs(
 
 
 @njit(cache=True, nogil=True)
+def weighted_total(weights, values):
+    """Return the sum of values (B,) times their weights, added up in their order."""
+    total = 0.0
+    for row in range(len(values)):
+        total += weights[row] * values[row]
+    return total
+
+
+@njit(cache=True, nogil=True)
 def add_weighted_features(codes, mu, dispersion, weights, groups, pivots, sums):
     """Add what centroids are made from to plain sums, each item times its weight.
 

@@ -41,9 +41,7 @@ _LEAST_GAIN = 1e-5
 _STEPS_OF_A_SPLIT = 4
 
 
-def search(
-    items: WeightedItems, k: int, rng: np.random.Generator, *, max_steps: int
-) -> Partition:
+def search(items: WeightedItems, k: int, rng: np.random.Generator, *, max_steps: int) -> Partition:
     """Return the best partition of the items that was found.
 
     Args:
@@ -72,7 +70,7 @@ def search(
         if best.cost - found.cost > _LEAST_GAIN * best.cost:
             best = found
         else:
-            size -= 1
+            size //= 2
     return items.lloyd(best.centroids, max_steps=_LAST_STEPS)
 
 

@@ -91,9 +91,7 @@ def split_all(
     inside = items.take(order)
     counts = np.bincount(clusters, minlength=k)
     ends = np.cumsum(counts)
-    before = np.bincount(
-        own, inside.weights * partition.nearest.divergences[order], minlength=k
-    )
+    before = np.bincount(own, inside.weights * partition.nearest.divergences[order], minlength=k)
     gains = np.zeros(k)
     parents = Gaussians(np.repeat(centroids.mu, 2, axis=0), np.repeat(centroids.log_var, 2, axis=0))
     best = parents

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,6 +15,11 @@ from vaeudf.clustering.tallies import next_centroids
 from vaeudf.gaussian.arrays import Gaussians
 
 _Array = NDArray[np.float64]
+
+
+def by_numbers(gaussians: Gaussians) -> NDArray[np.int64]:
+    """Return the order of Gaussians by their numbers, (N,)."""
+    return np.asarray(np.lexsort(np.hstack([gaussians.mu, gaussians.log_var]).T[::-1]))
 
 
 class Partition(NamedTuple):
@@ -70,7 +74,7 @@ class WeightedItems:
     def total(self, divergences: _Array) -> float:
         """Return the weighted sum of divergences (M,)."""
         # BLAS would add up in an order that depends on the arrays' addresses.
-        return math.fsum(self.weights * divergences)
+        return float(kernels.weighted_total(self.weights, divergences))
 
     def divergences_from(self, centroids: Gaussians) -> _Array:
         """Return each item's divergence from its nearest centroid, (M,)."""
@@ -114,6 +118,22 @@ class WeightedItems:
             least_log_var=self.least_log_var,
             filled=mass > 0,
         )
+
+    def centroids_of(self, partition: Partition) -> Gaussians:
+        """Return the centroids of a partition's clusters, in the order of their numbers.
+
+        They have the same bits however the partition was found.
+        """
+        clusters, centroids = partition.nearest.clusters, partition.centroids
+        filled, firsts = np.unique(clusters, return_index=True)
+        # Sums are counted from an item, and not from a centroid that depends on what was before.
+        pivots = Gaussians(centroids.mu.copy(), centroids.log_var.copy())
+        pivots.mu[filled], pivots.log_var[filled] = (
+            self.items.mu[firsts],
+            self.items.log_var[firsts],
+        )
+        found = self.next_centroids(clusters, pivots)
+        return found.take(by_numbers(found))
 
     def means(self, clusters: NDArray[np.int32], pivots: _Array) -> tuple[_Array, _Array]:
         """Return the weighted means of the features of clusters, and the clusters' weights.
