@@ -1,9 +1,9 @@
 """A search for the centroids of weighted items with the least cost, in memory.
 
-Three stages: greedy k-means++ (Arthur and Vassilvitskii, 2007, and its appendix), several times, and
-k-means from there; splits and mergers while they gain; then breathing (Fritzke, 2020, "The breathing
-k-means algorithm"): several clusters more, k-means, as many fewer, k-means, as long as that lowers
-the cost.
+It has three stages: greedy k-means++ (Arthur and Vassilvitskii, 2007), several times, each followed
+by k-means, and by splits and mergers while they gain; then, from the best of them, breathing
+(Fritzke, 2020, "Breathing k-means"): some clusters more, k-means, as many fewer, k-means, while
+that lowers the cost.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ from vaeudf.gaussian.arrays import Gaussians
 
 _Array = NDArray[np.float64]
 
-# How many sets of seeds a search starts from; it goes on with the best.
-_STARTS = 3
+# From how many sets of seeds a search starts at least and at most, and one for so many steps that
+# it may take: few items cost nothing. It goes on with the best.
+_LEAST_STARTS, _MOST_STARTS, _STEPS_PER_START = 2, 10, 2_500
 # How many clusters more it tries at first.
 _BREATH = 5
 _STEPS_OF_A_BREATH = 5
@@ -37,8 +38,6 @@ _MAX_STEPS = 100
 _LAST_STEPS = 300
 # What a breath has to gain to be worth another one of its size.
 _LEAST_GAIN = 1e-5
-# A step of k-means and a split of all clusters take about this many additions.
-_STEPS_OF_A_SPLIT = 4
 
 
 def search(items: WeightedItems, k: int, rng: np.random.Generator, *, max_steps: int) -> Partition:
@@ -53,10 +52,11 @@ def search(items: WeightedItems, k: int, rng: np.random.Generator, *, max_steps:
     """
     points = standardised(items.divergence.as_measured(items.items))
     best, steps = None, 0
-    for _ in range(_STARTS if k > 1 else 1):
+    starts = min(max(max_steps // _STEPS_PER_START, _LEAST_STARTS), _MOST_STARTS) if k > 1 else 1
+    for _ in range(starts):
         seeds = greedy_plus_plus(items, k, rng)
         found = items.lloyd(seeds, max_steps=_MAX_STEPS, min_improvement=_MIN_IMPROVEMENT)
-        found = _split_while_it_gains(items, points, found, rng)
+        found = _split_while_it_gains(items, points, found, rng, max_steps - steps)
         steps += found.steps
         if best is None or found.cost < best.cost:
             best = found
@@ -113,20 +113,25 @@ def _draw(chances: _Array, count: int, rng: np.random.Generator) -> NDArray[np.i
 
 
 def _split_while_it_gains(
-    items: WeightedItems, points: _Array, best: Partition, rng: np.random.Generator
+    items: WeightedItems,
+    points: _Array,
+    best: Partition,
+    rng: np.random.Generator,
+    max_steps: int,
 ) -> Partition:
     steps = best.steps
-    while True:
+    while steps < max_steps:
         splits = split_all(items, points, best, rng)
         steps += 1
         centroids = better_split(best, splits, mergers(items, best))
         if centroids is None:
-            return best._replace(steps=steps)
+            break
         found = items.lloyd(centroids, max_steps=_MAX_STEPS, min_improvement=_MIN_IMPROVEMENT)
         steps += found.steps
         if not found.cost < best.cost:
-            return best._replace(steps=steps)
+            break
         best = found
+    return best._replace(steps=steps)
 
 
 def _breathe(

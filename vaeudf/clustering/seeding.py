@@ -1,16 +1,16 @@
-"""Seeds: the centroids that k-means starts from, searched for among a weighted sample of the items.
+"""Seeds: the centroids that k-means starts from, found in a weighted sample of the items.
 
-The sample is a coreset: its weighted cost of any centroids estimates that of all items, without bias.
-It is drawn in three passes. The first draws uniformly; if that takes every item, nothing is left to
-draw, and the search is one among all items. Each of the others draws items that are far from the
-centroids found so far, or in small clusters, with higher chances (sensitivities, as Feldman and
-Langberg, 2011, and Bachem, Lucic and Krause, 2017, define them): a few items far from all others are
+The sample is a coreset: its weighted cost of any centroids estimates that of all items, without
+bias. The first pass draws uniformly. If that takes every item, nothing is left to draw, and the
+search is one among all items. Otherwise two further passes draw again, with higher chances for
+items that are far from the centroids found so far, or in small clusters (Lucic, Bachem and Krause,
+2016, "Strong coresets for hard and soft Bregman clustering"): a few items far from all others are
 in it, however many these are.
 
 A draw takes the items with the lowest keys u / chance, with u a hash of the item's own numbers
-(priority sampling; Duffield, Lund and Thorup, 2007): for a given threshold each item is in it with a
-known probability, independently of all others. So one pass suffices, and partitions cannot matter.
-Equal items are drawn as one, and each of them counts in its weight.
+(priority sampling; Duffield, Lund and Thorup, 2007). For a given threshold each item is in it with
+a known probability, independently of all others. So one pass suffices, and partitions cannot
+matter. Equal items are drawn as one, and each of them counts in its weight.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from vaeudf.table.passes import Batch, Passes
 
 _Array = NDArray[np.float64]
 
-# How many items the first pass draws: at least so many, and more of more clusters; each of the other
-# draws takes half as many.
+# How many items the first pass draws: at least so many, and more for more clusters. Each of the
+# other draws takes half as many.
 _LEAST_SAMPLE, _ITEMS_PER_CLUSTER = 8_192, 40
 # What a task holds of a sample, in bytes, if that leaves several items for each cluster.
 _SAMPLE_BYTES = 2**25
@@ -66,7 +66,7 @@ class Chances:
         divergence: What is measured by.
         centroids: k of them.
         mean_divergence: Of all items from their nearest centroid, about; above 0.
-        of_clusters: What an item of each cluster gets in any case, (k,); 1 in the mean of all items.
+        of_clusters: What an item of each cluster gets in any case, (k,); 1 in the mean over items.
     """
 
     divergence: Divergence
@@ -145,7 +145,7 @@ def draw_sample(passes: Passes, plan: Plan, survey: Survey) -> WeightedItems:
 def _weighted(
     items: Gaussians, counts: NDArray[np.int64], missed: _Array, divergence: Divergence
 ) -> WeightedItems:
-    """Return items that no draw had with some probability: those in it stand for the others, too."""
+    """Return items that all draws missed with some probability, weighted by the inverse of hits."""
     return WeightedItems.of(items, counts / (1.0 - missed), divergence)
 
 
