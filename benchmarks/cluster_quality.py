@@ -164,7 +164,7 @@ def spark_runs() -> Callable[[DataSet, int], float]:
     from pyspark.ml.clustering import KMeans as SparkKMeans
     from pyspark.ml.functions import array_to_vector
 
-    from vaeudf.spark.session import session_builder
+    from vaeudf.spark.classic_session import session_builder
 
     spark = session_builder("benchmark").master("local[2]").getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")

@@ -132,7 +132,7 @@ def on_spark(work: Callable[[Any, str, str, str], None]) -> Callable[..., dict[s
 
 
 def _spark() -> Any:
-    from vaeudf.spark.session import session_builder
+    from vaeudf.spark.classic_session import session_builder
 
     cores = len(os.sched_getaffinity(0))
     os.environ["PYSPARK_SUBMIT_ARGS"] = (

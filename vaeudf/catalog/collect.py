@@ -59,7 +59,7 @@ def collect_pixels(
     if total > max_images:
         shuffled = F.xxhash64(F.col(ITEM_ID), F.lit(seed))
         items = items.orderBy(shuffled, ITEM_ID).limit(max_images)
-    cores = Cluster(items.sparkSession).num_cores
+    cores = Cluster.of(items.sparkSession).num_cores
     num_tasks = max(1, min(_TASKS_PER_CORE * cores, wanted // _FEWEST_PER_TASK))
     placed = in_file_order(items.select(ITEM_ID, *PLACE), num_tasks)
 

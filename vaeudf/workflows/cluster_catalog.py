@@ -129,7 +129,7 @@ def cluster_catalog(options: ClusterCatalog) -> Summary:
 
     with spark_session("cluster_catalog") as spark, progress(spark, watch):
         # Of the table, only what a page shows of items is read by Spark itself.
-        Cluster(spark).check_connectors(options.output, *([table.uri] if options.report else []))
+        Cluster.of(spark).check_connectors(options.output, *([table.uri] if options.report else []))
         page = None
         if options.report and decoder is not None:
             pictures = find_page_pictures(spark, table, options.catalog)
