@@ -15,7 +15,7 @@ from tests.support.divergences import (
     reference,
 )
 from tests.support.tolerances import assert_same_minimum, near_score
-from vaeudf.clustering.divergences import DIVERGENCES, EUCLIDEAN, KL
+from vaeudf.clustering.divergences import DIVERGENCES, KL
 from vaeudf.clustering.search import greedy_plus_plus, search
 from vaeudf.clustering.split_merge import grown, mergers, shrunk, split_all, standardised
 from vaeudf.clustering.weighted_items import WeightedItems
@@ -129,11 +129,29 @@ def test_splits_gain_what_they_say_and_mergers_bring_back_k(divergence):
 
 
 def test_greedy_seeds_are_different_items_even_where_rounding_hides_that():
-    mu = 1.0 + np.arange(6)[:, None] * 2.0**-52
-    items = weighted(mu, np.zeros_like(mu), EUCLIDEAN, [5.0, 1, 1, 1, 1, 1])
-    for seed in range(5):
-        seeds = greedy_plus_plus(items, 6, np.random.default_rng(seed))
+    """As measured, items differ from each other no more than from themselves."""
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        mu = 1.0 + np.arange(6)[:, None] * [2.0**-52, 0.0]
+        items = weighted(mu, np.repeat(rng.normal(size=(1, 2)), 6, axis=0), KL)
+        seeds = greedy_plus_plus(items, 6, rng)
         assert sorted(seeds.mu[:, 0]) == mu[:, 0].tolist()
+
+
+@EVERY_DIVERGENCE
+def test_the_same_partition_has_the_same_centroids_to_the_last_bit(divergence):
+    mu, log_var = draw_clusters(90, 2, seed=6)
+    items = weighted(mu, log_var, divergence)
+    one = items.lloyd(items.items.take(np.array([3, 50, 70])), max_steps=100)
+    order = np.array([2, 0, 1])
+    other = one._replace(
+        centroids=Gaussians(one.centroids.mu[order] + 1e-9, one.centroids.log_var[order] - 1e-9),
+        nearest=one.nearest._replace(clusters=np.argsort(order)[one.nearest.clusters]),
+    )
+    found, again = items.centroids_of(one), items.centroids_of(other)
+    assert found.mu.tobytes() == again.mu.tobytes()
+    assert found.log_var.tobytes() == again.log_var.tobytes()
+    assert_same_minimum([items.partition(found).cost], [one.cost])
 
 
 @pytest.mark.parametrize("k", [1, 2, 3])
