@@ -251,13 +251,13 @@ def main() -> None:
     spark = spark_runs() if options.spark else None
     print_table(
         [
-            "clusters differ in",
+            "data",
             "by",
             "items",
             "k",
-            "vaeudf, mean of 10 seeds",
+            "vaeudf, mean of the seeds",
             "worst seed",
-            "best of 200 plain runs",
+            "best plain run",
             "median plain run",
             "scikit-learn, n_init = 10",
             "Spark's KMeans",
