@@ -26,6 +26,8 @@ other commands:
                           paths and rights; --help names them, and without a name it is all of them
   check-constraints [VERSION ...]
                           ask pip whether the versions in constraints.txt fit each other, for each Python
+  test-connect [pytest options]
+                          run the tests of the default suite that need Spark at a server of Spark Connect
   test-hadoop [pytest options]
                           run the tests on an HDFS and a YARN, which it starts with the jars in the folder
                           that VAEUDF_TEST_JARS names (tests/hadoop/pom.xml says how to fetch them)
@@ -313,6 +315,13 @@ run_tests_on_spark() {
   exec "$venv/bin/python" -m pytest -m "spark and not cluster and not faults and not hadoop and not azure" "$@"
 }
 
+run_tests_on_connect() {
+  set_up
+  cd "$root"
+  exec "$venv/bin/python" -m pytest --connect \
+    -m "spark and not slow and not cluster and not faults and not interop and not hadoop and not azure" "$@"
+}
+
 run_hadoop_tests() {
   [ -d "${VAEUDF_TEST_JARS:-}/hadoop" ] ||
     die "test-hadoop needs a folder with Hadoop's jars in its folder hadoop, named by VAEUDF_TEST_JARS; found '${VAEUDF_TEST_JARS:-}'. To fetch them: mvn -f tests/hadoop/pom.xml dependency:copy-dependencies -DoutputDirectory=JARS/hadoop"
@@ -385,6 +394,7 @@ case $command in
   test-azure) run_azure_tests "$@" ;;
   test-interop) run_interop_tests "$@" ;;
   test-spark) run_tests_on_spark "$@" ;;
+  test-connect) run_tests_on_connect "$@" ;;
   explore) set_up_python && run_job "$command" "$@" ;; # without Spark, and so without Java
   *)
     [ -f "$root/jobs/$command.py" ] || { usage >&2; die "there is no job '$command'."; }

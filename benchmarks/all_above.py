@@ -26,7 +26,7 @@ from vaeudf.query.all_above import plan_all
 from vaeudf.query.latents import from_rows
 from vaeudf.query.options import QueryOptions
 from vaeudf.search.once import nearest
-from vaeudf.spark.session import session_builder
+from vaeudf.spark.classic_session import session_builder
 from vaeudf.table.open import open_table
 
 _QUERIES = 100

@@ -30,8 +30,8 @@ from benchmarks.posteriors import Posteriors, add_argument, draw_items
 from vaeudf.clustering.divergences import DIVERGENCES
 from vaeudf.clustering.lloyd import fit
 from vaeudf.clustering.plan import Plan
+from vaeudf.spark.classic_session import session_builder
 from vaeudf.spark.passes import TablePasses
-from vaeudf.spark.session import session_builder
 from vaeudf.storage.locations import spark_literal
 from vaeudf.table.open import open_posteriors
 

@@ -23,7 +23,7 @@ from benchmarks.posteriors import KINDS, add_argument, draw_items, draw_queries
 from benchmarks.spark_query import run
 from tests.support.deletion_vectors import delete_items
 from vaeudf.query.latents import Latents, from_rows
-from vaeudf.spark.session import session_builder
+from vaeudf.spark.classic_session import session_builder
 from vaeudf.table.open import PosteriorTable, open_table
 
 

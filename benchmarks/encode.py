@@ -1,13 +1,14 @@
 """Encoding a catalog beside a bare Python loop, Spark's other ways, and Ray Data.
 
     pip install "ray[data]"
-    python -m benchmarks.encode --data DIR [--photos FOLDER] [--count 25000]
+    python -m benchmarks.encode --data DIR [--photos FOLDER] [--count 25000] [--size 1000x1334]
 
 The catalog is made first if DIR does not exist: small JPEG files in folders, and the same in
 Parquet. From --photos each picture is taken several times, mirrored and cropped; without, garments
-are drawn. Every contender has all the cores, and a process of its own; it is warmed up on a small
-catalog, and does all of what it is for: from files to posteriors in Parquet, or in vaeudf's case in
-a published table.
+are drawn. With --size they are enlarged, with --grain noise is laid over them, and vaeudf's model
+takes JPEGs decoded at the size that it needs, as train_vae makes it (--jpeg-draft). Every contender
+has all the cores, and a process of its own; it is warmed up on a small catalog, and does all of
+what it is for: from files to posteriors in Parquet, or in vaeudf's case in a published table.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,7 @@ SIDE = 64
 BATCH = 128
 
 
-def make_model(path: Path) -> None:
+def make_model(path: Path, *, jpeg_draft: bool = False) -> None:
     """Write a reference model with random weights: the speed is the same."""
     import torch
 
@@ -47,7 +49,8 @@ def make_model(path: Path) -> None:
 
     torch.manual_seed(0)
     sizes = {"height": SIDE, "width": SIDE, "channels": 3, "latent_dim": 10, "base_channels": 24}
-    save_bundle(path, conv_vae(**sizes), Manifest("conv_vae", sizes, 10, ImageSpec(SIDE, SIDE)))
+    spec = ImageSpec(SIDE, SIDE, jpeg_draft=jpeg_draft)
+    save_bundle(path, conv_vae(**sizes), Manifest("conv_vae", sizes, 10, spec))
 
 
 # ---- what all contenders share: the same network, the same decoding
@@ -62,6 +65,17 @@ def plain_decode(data: bytes) -> np.ndarray:
     small = image.resize(tuple(max(1, round(side * scale)) for side in image.size))
     canvas = Image.new("RGB", (SIDE, SIDE), "white")
     canvas.paste(small, ((SIDE - small.width) // 2, (SIDE - small.height) // 2))
+    return np.asarray(canvas)
+
+
+def drafted_decode(data: bytes) -> np.ndarray:
+    """The same with Pillow's thumbnail, which decodes a JPEG at twice the wanted size or more."""
+    from PIL import Image
+
+    small = Image.open(io.BytesIO(data))
+    small.thumbnail((SIDE, SIDE))
+    canvas = Image.new("RGB", (SIDE, SIDE), "white")
+    canvas.paste(small.convert("RGB"), ((SIDE - small.width) // 2, (SIDE - small.height) // 2))
     return np.asarray(canvas)
 
 
@@ -96,13 +110,17 @@ def is_files(catalog: str) -> bool:
 
 
 def bare(
-    catalog: str, model: str, output: str, share: tuple[int, int] = (0, 1)
+    catalog: str,
+    model: str,
+    output: str,
+    share: tuple[int, int] = (0, 1),
+    decode: Callable[[bytes], np.ndarray] = plain_decode,
 ) -> dict[str, float]:
     """A loop in one process: read, decode, forward."""
     encoder = PlainEncoder(model)
     total = 0
     for images in _batches(catalog, share):
-        encoder(np.stack([plain_decode(data) for data in images]))
+        encoder(np.stack([decode(data) for data in images]))
         total += len(images)
     return {"images": total}
 
@@ -132,7 +150,7 @@ def on_spark(work: Callable[[Any, str, str, str], None]) -> Callable[..., dict[s
 
 
 def _spark() -> Any:
-    from vaeudf.spark.session import session_builder
+    from vaeudf.spark.classic_session import session_builder
 
     cores = len(os.sched_getaffinity(0))
     os.environ["PYSPARK_SUBMIT_ARGS"] = (
@@ -255,8 +273,10 @@ def vaeudf_job(catalog: str, model: str, output: str) -> dict[str, float]:
     return {**summary["seconds"], "first chunk": first[0] if first else float("nan")}
 
 
+# Loops in one process each, of which as many run as there are cores.
+LOOPS = {"bare": plain_decode, "bare, drafted": drafted_decode}
 CONTENDERS: dict[str, Callable[..., dict[str, float]]] = {
-    "bare": bare,
+    **{name: partial(bare, decode=decode) for name, decode in LOOPS.items()},
     "vaeudf": vaeudf_job,
     "iterator pandas UDF": iterator_udf,
     "predict_batch_udf": batch_udf,
@@ -276,8 +296,8 @@ def contend(name: str, data: Path, kind: str, share: tuple[int, int]) -> dict[st
         shutil.rmtree(output, ignore_errors=True)
         catalog = str(data / size / kind)
         start = time.perf_counter()
-        if name == "bare":
-            seconds = bare(catalog, model, str(output), share)
+        if name in LOOPS:
+            seconds = CONTENDERS[name](catalog, model, str(output), share)
         else:
             seconds = CONTENDERS[name](catalog, model, str(output))
         seconds["total"] = time.perf_counter() - start
@@ -307,7 +327,7 @@ def answer(process: subprocess.Popen[str]) -> dict[str, float]:
 
 def measure(name: str, data: Path, kind: str, cores: int) -> dict[str, float]:
     """Return a contender's seconds, by part; ``total`` is all."""
-    if name != "bare":
+    if name not in LOOPS:
         return answer(run(name, data, kind))
     # One loop a core, at once: what the cores can do together.
     loops = [run(name, data, kind, f"{i}/{cores}") for i in range(cores)]
@@ -320,6 +340,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--photos")
     parser.add_argument("--count", type=int, default=25_000)
+    parser.add_argument("--size", help="WIDTHxHEIGHT that pictures are enlarged to")
+    parser.add_argument("--grain", type=float, default=0.0)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--only", nargs="*", choices=CONTENDERS)
     parser.add_argument("--kinds", nargs="*", default=["files", "parquet"])
@@ -334,9 +356,10 @@ def main() -> None:
         print(json.dumps(found), flush=True)
         return
     if not data.exists():
-        make_data(data, options.photos, options.count)
+        size = tuple(map(int, options.size.split("x"))) if options.size else None
+        make_data(data, options.photos, options.count, size, options.grain)
     if not (data / "model").exists():
-        make_model(data / "model")
+        make_model(data / "model", jpeg_draft=options.size is not None)
     cores = len(os.sched_getaffinity(0))
     count = sum(1 for _ in (data / "large" / "files").rglob("*.jpg"))
     for kind in options.kinds:
@@ -359,10 +382,11 @@ def report(kind: str, data: Path, count: int, cores: int, options: argparse.Name
     if "vaeudf" in medians:
         rates["vaeudf, its encoding alone"] = count / medians["vaeudf"]["encode"] / cores
     rows = [
-        (name, rate, *(f"{rate / rates[peer]:.2f}" for peer in ("bare",) if peer in rates))
+        (name, rate, *(f"{rate / rates[peer]:.2f}" for peer in LOOPS if peer in rates))
         for name, rate in rates.items()
     ]
-    print_table([f"{kind}, {count:,} images", "images/s per core", "over the bare loop"], rows)
+    over = [f"over {peer}" for peer in LOOPS if peer in rates]
+    print_table([f"{kind}, {count:,} images", "images/s per core", *over], rows)
     if "vaeudf" in medians:
         parts = {k: v for k, v in medians["vaeudf"].items()}
         print_table(["vaeudf", *parts], [("seconds", *parts.values())])

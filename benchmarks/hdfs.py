@@ -93,7 +93,7 @@ def list_all(uri: str) -> dict[str, float]:
 
 
 def _spark():  # type: ignore[no-untyped-def] # PySpark is imported where Spark runs
-    from vaeudf.spark.session import session_builder
+    from vaeudf.spark.classic_session import session_builder
 
     cores = len(os.sched_getaffinity(0))
     os.environ["PYSPARK_SUBMIT_ARGS"] = (

@@ -36,7 +36,7 @@ SHAPE = PictureShape(SIDE, SIDE, 3)
 
 def session(data: Path):
     """Return a Spark session of two cores."""
-    from vaeudf.spark.session import session_builder
+    from vaeudf.spark.classic_session import session_builder
 
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = session_builder("benchmark").master(f"local[{CORES}]")

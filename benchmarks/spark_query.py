@@ -27,7 +27,7 @@ from vaeudf.query import two_rounds
 from vaeudf.query.bulk import BulkQuery, plan
 from vaeudf.query.latents import Latents, from_rows
 from vaeudf.query.options import QueryOptions
-from vaeudf.spark.session import session_builder
+from vaeudf.spark.classic_session import session_builder
 from vaeudf.table.open import PosteriorTable, open_table
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import hypothesis
@@ -16,6 +17,7 @@ import torch
 from pyspark.sql import SparkSession
 
 from tests.support import connectors, java
+from tests.support.connect_server import SERVER, connect_server
 from tests.support.population import Population, make_population
 from tests.support.scene import (
     LATENT_DIM,
@@ -25,7 +27,8 @@ from tests.support.scene import (
 )
 from vaeudf.catalog.garments import draw_garment, sample_garment
 from vaeudf.model.bundle import Bundle
-from vaeudf.spark.session import session_builder
+from vaeudf.spark.classic_session import session_builder
+from vaeudf.spark.raised import raise_without_logging
 
 os.environ["PYSPARK_PYTHON"] = sys.executable
 # A loaded machine is not a fault of what is tested.
@@ -36,18 +39,40 @@ if "OMP_NUM_THREADS" not in os.environ:
     torch.set_num_threads(1)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--connect",
+        action="store_true",
+        help="run the tests' Spark at a server of Spark Connect, not in their process",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put the files that take long first: in the end no process waits long for another."""
+    if config.getoption("--connect"):
+        inside = pytest.mark.skip(reason="asks the context or the JVM of Spark in this process")
+        for item in items:
+            if item.get_closest_marker("classic"):
+                item.add_marker(inside)
     long = {item.path for item in items if item.get_closest_marker("spark")}
     # Stable: what is in one file stays together, and in order.
     items.sort(key=lambda item: item.path not in long and "workflows" not in item.path.parts)
 
 
 @pytest.fixture(scope="session")
-def spark(request: pytest.FixtureRequest) -> Iterator[SparkSession]:
+def spark(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[SparkSession]:
     # Generating and compiling code for each query takes a fifth of Spark's work on a few rows. Runs
     # with slow tests, and the jobs in processes of their own, do it as Spark does by default.
     generates = any(item.get_closest_marker("slow") for item in request.session.items)
+    if request.config.getoption("--connect"):
+        with _server(tmp_path_factory.mktemp("server"), generates=generates) as url:
+            request.config.stash[SERVER] = url
+            session = SparkSession.builder.remote(url).getOrCreate()
+            yield session
+            session.stop()
+        return
     with pytest.MonkeyPatch.context() as environment:
         # Only for the tests that need it: others see to it that its absence is noticed.
         if any(item.get_closest_marker("hadoop") for item in request.session.items):
@@ -63,18 +88,30 @@ def _session(*, generates: bool) -> SparkSession:
     return (
         session_builder("tests")
         .master("local[2,2]")
-        .config("spark.ui.enabled", "false")
-        .config("spark.ui.showConsoleProgress", "false")
-        .config("spark.sql.shuffle.partitions", "3")
-        .config("spark.sql.codegen.wholeStage", str(generates).lower())
-        .config("spark.driver.bindAddress", "127.0.0.1")
-        .config("spark.driver.host", "127.0.0.1")
-        .config("spark.log.level", "OFF")
-        .config("spark.sql.execution.arrow.pyspark.enabled", "true")
-        .config("spark.python.daemon.module", "tests.support.daemon")
+        .config(map=_settings(generates=generates))
         .config("spark.executorEnv.PYTHONPATH", str(Path(__file__).parents[1]))
         .getOrCreate()
     )
+
+
+def _server(folder: Path, *, generates: bool) -> AbstractContextManager[str]:
+    raise_without_logging()
+    settings = {**_settings(generates=generates), "spark.sql.session.timeZone": "UTC"}
+    return connect_server(folder, settings, python_path=str(Path(__file__).parents[1]))
+
+
+def _settings(*, generates: bool) -> dict[str, str]:
+    return {
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.sql.shuffle.partitions": "3",
+        "spark.sql.codegen.wholeStage": str(generates).lower(),
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.host": "127.0.0.1",
+        "spark.log.level": "OFF",
+        "spark.sql.execution.arrow.pyspark.enabled": "true",
+        "spark.python.daemon.module": "tests.support.daemon",
+    }
 
 
 @pytest.fixture(scope="session")

@@ -35,6 +35,7 @@ from tests.support.tolerances import (
     terms_of,
 )
 from vaeudf.errors import BundleError, InputError
+from vaeudf.spark.cluster import Cluster
 from vaeudf.workflows.cluster_catalog import ClusterCatalog, cluster_catalog
 from vaeudf.workflows.decode_latents import DecodeLatents, decode_latents
 from vaeudf.workflows.draw_catalog import DrawCatalog, draw_catalog
@@ -215,7 +216,7 @@ def test_the_bundle_of_a_model_made_elsewhere(spark, shop, monkeypatch):
     bundle = vaeudf.load_bundle(shop.own_model, trust_model=True)
     mu = items(shop.goods_table).schema.field("mu")
     assert mu.metadata[b"vaeudf.model_id"].decode() == bundle.model_id
-    spark.sparkContext.addPyFile(shop.code)
+    Cluster.of(spark).add_py_files([shop.code])
     frame = spark.read.parquet(shop.goods).select("item_id", "image")
     rows = vaeudf.encode(frame, bundle).collect()
     assert_same_posteriors({row["item_id"]: row for row in rows}, items(shop.goods_table), bundle)

@@ -92,7 +92,7 @@ def test_examples_are_of_jobs():
 @pytest.fixture
 def environment(monkeypatch):
     """Lets a test change the environment's variables, and has them as before afterwards."""
-    names = ("SPARK_MASTER", "SPARK_CONF", "SPARK_CONF_DIR", "PYSPARK_SUBMIT_ARGS")
+    names = ("SPARK_MASTER", "SPARK_CONF", "SPARK_CONF_DIR", "PYSPARK_SUBMIT_ARGS", "SPARK_REMOTE")
     for name in (*names, "PYSPARK_GATEWAY_PORT"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
@@ -113,6 +113,19 @@ def test_a_properties_file_that_is_not_there(capsys, environment):
         "error: SPARK_CONF names /no/such.conf, which is not there; expected a Spark properties "
         "file.\n"
     )
+
+
+@pytest.mark.parametrize("flag", [("--remote", "sc://host:15002"), ("--remote=sc://host:15002",)])
+def test_a_server_of_spark_connect(capsys, environment, tmp_path, flag):
+    assert ended("maintain_table", *flag, "--table", str(tmp_path / "none")) == 2
+    assert capsys.readouterr().err.startswith(f"error: table {tmp_path}/none does not exist; ")
+    assert os.environ["SPARK_REMOTE"] == "sc://host:15002"
+    assert "PYSPARK_SUBMIT_ARGS" not in os.environ
+
+
+def test_a_server_without_its_name(capsys, environment):
+    assert ended("maintain_table", "--table", "none", "--remote") == 2
+    assert capsys.readouterr().err == "error: --remote needs a value, such as sc://host:15002.\n"
 
 
 def test_a_driver_on_yarn_starts_spark_first(monkeypatch):

@@ -116,8 +116,19 @@ def test_dir_lists_what_is_promised():
     assert vaeudf.__version__.count(".") == 2
 
 
+def test_only_one_module_knows_a_sessions_context():
+    """A session over Spark Connect has none."""
+    root = Path(vaeudf.__file__).parent
+    found = [
+        str(path.relative_to(root))
+        for path in root.rglob("*.py")
+        if "sparkContext" in path.read_text()
+    ]
+    assert found == ["spark/classic.py"]
+
+
 def test_only_the_spark_package_knows_the_session_inside():
-    """A session over Spark Connect has no context and no JVM."""
+    """A session over Spark Connect has no JVM either."""
     root = Path(vaeudf.__file__).parent
     inside = re.compile(
         r"sparkContext|\._jvm|\._jsc|defaultParallelism|\bBroadcast\b|\bAccumulator\b"
@@ -135,3 +146,27 @@ def test_the_engine_is_compiled_without_pyspark():
     code = "import sys; sys.modules['pyspark'] = None; import vaeudf.precompile"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_client_of_spark_connect_alone_can_import_all_of_it():
+    """The package pyspark-client has no core, and no gateway to a JVM."""
+    code = """
+import sys
+sys.modules["pyspark.core"] = sys.modules["py4j"] = None
+import vaeudf
+from vaeudf.workflows.jobs import NAMES, find_job
+for name in vaeudf.__all__:
+    getattr(vaeudf, name)
+for name in NAMES:
+    find_job(name)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_spark_connect_is_not_imported_without_it():
+    code = """
+import sys
+import vaeudf.workflows.query_topk, vaeudf.spark.session
+assert not [name for name in sys.modules if name.startswith(("pyspark.sql.connect", "grpc"))]
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

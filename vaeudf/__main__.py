@@ -21,7 +21,11 @@ usage: vaeudf JOB [options]
   vaeudf JOB --help  say what a job's options are
   vaeudf --version   say which version this is
 
+  vaeudf JOB --remote sc://host:15002 …
+                     run the tasks at a server of Spark Connect (default: SPARK_REMOTE)
+
 environment:
+  SPARK_REMOTE       a server of Spark Connect, instead of a cluster that Spark is started on
   SPARK_MASTER       the cluster (default: local[*,4], all cores, three retries)
   SPARK_CONF         Spark properties file (default: vaeudf's own on a local master)
   SPARK_DEPLOY_MODE  cluster: the driver runs on YARN, too (default: client, it runs here)
@@ -57,22 +61,40 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _run(name: str, argv: Sequence[str]) -> None:
     # Imported here: listing the jobs must not wait for Spark's and torch's imports.
+    from vaeudf.errors import InputError
     from vaeudf.spark.launch import configure_launch, drives_on_cluster
     from vaeudf.workflows.cli import is_debug
     from vaeudf.workflows.cli import main as run_job
 
     options_type, job = find_job(name)
+    words, remote = _without_remote(argv)
+    if remote is not None:
+        os.environ["SPARK_REMOTE"] = remote
 
     def run(options: Any) -> dict[str, Any]:
+        if remote == "":
+            raise InputError("--remote needs a value, such as sc://host:15002.")
         on_cluster = name not in WITHOUT_SPARK and drives_on_cluster()
         configure_launch()
         if on_cluster:
             _submit(name, options, debug=is_debug(argv))
-        if name in WITHOUT_SPARK and os.environ.get("SPARK_DEPLOY_MODE") == "cluster":
+        elsewhere = os.environ.get("SPARK_DEPLOY_MODE") == "cluster" or remote is not None
+        if name in WITHOUT_SPARK and elsewhere:
             log.warning("%s needs no Spark, and runs here: not on the cluster.", name)
         return job(options)
 
-    run_job(options_type, run, argv)
+    run_job(options_type, run, words)
+
+
+def _without_remote(argv: Sequence[str]) -> tuple[list[str], str | None]:
+    """Return a job's options without ``--remote``, and its value: "" if it has none."""
+    words = list(argv)
+    for place, word in enumerate(words):
+        flag, equals, url = word.partition("=")
+        if flag == "--remote":
+            end = place + (1 if equals else 2)
+            return words[:place] + words[end:], url if equals else "".join(words[place + 1 : end])
+    return words, None
 
 
 def _submit(name: str, options: Any, *, debug: bool) -> NoReturn:

@@ -143,7 +143,7 @@ def root_cause(error: BaseException) -> str:
 
 def _root_cause(error: BaseException) -> str:
     lines = str(error).splitlines()
-    traces = [i for i, line in enumerate(lines) if line.startswith("Traceback (most recent")]
+    traces = [i for i, line in enumerate(lines) if "Traceback (most recent call last):" in line]
     if traces:
         ends = (line for line in lines[traces[-1] + 1 :] if line.strip() and line[0] != " ")
         return next(ends, "no message").strip()

@@ -17,7 +17,7 @@ from tests.support.divergences import (
     reference,
 )
 from tests.support.jobs import ROOT
-from tests.support.passes import MemoryPasses
+from tests.support.passes import MemoryPasses, surveyed
 from tests.support.tolerances import (
     SCORE,
     assert_same_float64,
@@ -35,7 +35,6 @@ from vaeudf.clustering.divergences import (
     divergence_named,
 )
 from vaeudf.clustering.ranges import Ranges
-from vaeudf.clustering.survey import survey
 from vaeudf.clustering.tallies import Anchors, tally_all
 from vaeudf.errors import InputError
 from vaeudf.gaussian.arrays import Gaussians
@@ -141,9 +140,9 @@ def test_means_far_from_zero_with_narrow_posteriors(divergence):
 def test_the_medoid_has_the_least_total(divergence):
     mu, log_var = (x.astype(float) for x in draw_clusters(70, 3, seed=6))
     items, passes = Gaussians(mu, log_var), MemoryPasses(mu, log_var)
-    start, surveyed = items.take(np.array([5])), survey(passes, 0)
-    [tally] = tally_all(passes, [start], divergence, Anchors.of(divergence, surveyed))
-    least = surveyed.ranges.low_log_var
+    start, found = items.take(np.array([5])), surveyed(passes)
+    [tally] = tally_all(passes, [start], divergence, Anchors.of(divergence, found))
+    least = found.ranges.low_log_var
     targets = divergence.medoid_targets(tally.means(), start, least)
     own = np.zeros(70, int)
     costs = divergence.medoid_cost(items, tuple(target.take(own) for target in targets))
@@ -174,9 +173,9 @@ def test_medoid_targets_of_jeffreys_are_two():
     mu, log_var = draw_clusters(50, 2)
     passes = MemoryPasses(mu, log_var)
     start = Gaussians(np.zeros((1, 2)), np.zeros((1, 2)))
-    surveyed = survey(passes, 0)
-    [tally] = tally_all(passes, [start], JEFFREYS, Anchors.of(JEFFREYS, surveyed))
-    targets = JEFFREYS.medoid_targets(tally.means(), start, surveyed.ranges.low_log_var)
+    first = surveyed(passes)
+    [tally] = tally_all(passes, [start], JEFFREYS, Anchors.of(JEFFREYS, first))
+    targets = JEFFREYS.medoid_targets(tally.means(), start, first.ranges.low_log_var)
     for target, divergence in zip(targets, (KL, REVERSE_KL), strict=True):
         expected = centroid_of(divergence, mu, log_var)
         largest = np.abs(mu).max()

@@ -27,12 +27,14 @@ from tests.support.tolerances import (
     assert_within,
     near_score,
 )
-from vaeudf.clustering import lloyd
+from vaeudf.clustering import lloyd, seeding
 from vaeudf.clustering.assignment import assign, nearest_centroids
 from vaeudf.clustering.divergences import DIVERGENCES, EUCLIDEAN, JEFFREYS, KL, divergence_named
 from vaeudf.clustering.lloyd import fit
 from vaeudf.clustering.plan import Plan
 from vaeudf.clustering.summaries import summarise
+from vaeudf.clustering.tallies import tally_all
+from vaeudf.clustering.weighted_items import WeightedItems
 from vaeudf.errors import InputError
 from vaeudf.gaussian.arrays import Gaussians
 
@@ -94,6 +96,11 @@ def test_jeffreys_equals_a_plain_version_with_a_general_minimiser(monkeypatch):
     assert_same_minimum(trial.centroids.mu, m)
 
 
+def poor_seeds(sample, k, *, seed):
+    """Items, others for each restart: from there k-means has a long way to go."""
+    return sample.items.take(np.random.default_rng(seed).permutation(len(sample))[:k])
+
+
 @EVERY_DIVERGENCE
 @settings(max_examples=12, deadline=None)
 @given(seed=st.integers(0, 10**6), k=st.integers(1, 9), scale=st.sampled_from([1e-3, 1.0, 1e4]))
@@ -102,7 +109,10 @@ def test_the_objective_never_rises(divergence, seed, k, scale):
     mu = rng.standard_t(2, (60, 2)) * scale
     log_var = rng.uniform(-27, 13, (60, 2))
     plan = Plan(divergence, (k,), restarts=2, seed=seed, min_improvement=0.0)
-    for trial in fit(MemoryPasses(mu, log_var, parts=3), plan).trials:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lloyd, "choose_seeds", poor_seeds)
+        trials = fit(MemoryPasses(mu, log_var, parts=3), plan).trials
+    for trial in trials:
         drops = -np.diff(trial.objectives)
         assert (drops >= -1e-9 * np.array(trial.objectives[1:]) - 1e-12).all()
 
@@ -141,7 +151,13 @@ def adjusted_rand(one, other):
 
 
 @EVERY_DIVERGENCE
-def test_neither_partitions_nor_order_change_a_bit(divergence):
+def test_neither_partitions_nor_order_change_a_bit(divergence, monkeypatch):
+    if divergence is KL:
+        # With a sample of some of the items, and all that is done to find seeds in it.
+        monkeypatch.setattr(seeding, "_LEAST_SAMPLE", 100)
+        monkeypatch.setattr(seeding, "_ITEMS_PER_CLUSTER", 1)
+    else:
+        monkeypatch.setattr(lloyd, "choose_seeds", poor_seeds)
     mu, log_var = draw_clusters(500, 3, seed=2)
     mu[100:140], log_var[100:140] = mu[0], log_var[0]
     order = np.random.default_rng(0).permutation(500)
@@ -218,31 +234,68 @@ def test_clusters_that_must_stay_empty_end_the_search(monkeypatch):
     mu = np.zeros((10, 1))
     start = Gaussians(np.zeros((2, 1)), np.zeros((2, 1)))
     monkeypatch.setattr(lloyd, "choose_seeds", lambda *_, **__: start)
-    monkeypatch.setattr(lloyd, "draw_candidates", lambda *_: (start, np.ones(2)))
+    sample = WeightedItems.of(start, np.ones(2), KL)
+    monkeypatch.setattr(lloyd, "draw_sample", lambda *_: sample)
     [trial] = fit(MemoryPasses(mu, mu), Plan(KL, (2,), restarts=1)).trials
     assert trial.converged and len(trial.objectives) == 2 and trial.reseeded == 0
 
 
 def test_seeds_matter_and_repeat():
-    passes = MemoryPasses(*draw_clusters(300, 2, clusters=12))
+    rng = np.random.default_rng(0)
+    passes = MemoryPasses(rng.uniform(size=(300, 4)), np.full((300, 4), -6.0))
     first, again, other = (
-        fit(passes, Plan(KL, (6,), restarts=1, seed=seed)).trials[0] for seed in (1, 1, 2)
+        fit(passes, Plan(KL, (12,), restarts=1, seed=seed)).trials[0] for seed in (1, 1, 2)
     )
     assert first.objectives == again.objectives != other.objectives
 
 
-def test_all_trials_share_the_passes():
+@pytest.mark.parametrize(("sample", "draws"), [(1000, 0), (60, 2)])
+def test_all_trials_share_the_passes(sample, draws, monkeypatch):
+    monkeypatch.setattr(seeding, "_LEAST_SAMPLE", sample)
+    monkeypatch.setattr(seeding, "_ITEMS_PER_CLUSTER", 1)
     passes = MemoryPasses(*draw_clusters(300, 2))
-    plan = Plan(KL, (2, 3, 4), restarts=2)
-    fitted = fit(passes, plan)
+    fitted = fit(passes, Plan(KL, (2, 3, 4), restarts=2))
     longest = max(len(trial.objectives) for trial in fitted.trials)
     assert [(t.k, t.restart) for t in fitted.trials] == [(k, r) for k in (2, 3, 4) for r in (0, 1)]
-    # One to survey, four to draw, one to weigh, then one an iteration.
-    assert passes.count == 6 + longest
+    # One to survey and, where that does not take all items, two to draw; then one an iteration.
+    assert passes.count == 1 + draws + longest
+
+
+def test_a_set_that_cannot_win_is_dropped(monkeypatch):
+    """Three groups: two seeds in one of them stay there, and are given up once they rest."""
+    rng = np.random.default_rng(0)
+    mu = np.repeat([[0.0], [10.0], [100.0]], 50, axis=0) + rng.normal(0, 1, (150, 1))
+    good, bad = ([[0.0], [10.0], [100.0]], [[5.0], [99.0], [101.0]])
+
+    def choose(sample, k, *, seed):
+        seeds = np.array(bad if seed[-1] == 0 else good)
+        return Gaussians(seeds, np.zeros_like(seeds))
+
+    monkeypatch.setattr(lloyd, "choose_seeds", choose)
+    plan = Plan(EUCLIDEAN, (3,), restarts=2, min_improvement=0.0)
+    fitted = fit(MemoryPasses(mu, np.zeros_like(mu)), plan)
+    assert [trial.dropped for trial in fitted.trials] == [True, False]
+    lost, won = fitted.trials
+    assert not lost.converged and won.converged and lost.objective > 5 * won.objective
+    assert fitted.best()[0].restart == 1
+
+
+def test_equal_seeds_are_counted_once(monkeypatch):
+    counted = []
+
+    def count(passes, sets, *others):
+        counted.append(len(sets))
+        return tally_all(passes, sets, *others)
+
+    monkeypatch.setattr(lloyd, "tally_all", count)
+    mu = np.repeat([[0.0], [50.0]], 40, axis=0) + np.arange(80)[:, None] / 80
+    fitted = fit(MemoryPasses(mu, np.zeros_like(mu)), Plan(KL, (2,), restarts=3))
+    assert set(counted) == {1}
+    assert len(fitted.trials) == 3 and len({trial.objectives for trial in fitted.trials}) == 1
 
 
 def test_more_clusters_have_a_lower_objective():
-    fitted = fit(MemoryPasses(*draw_clusters(400, 3)), Plan(KL, tuple(range(1, 9)), restarts=3))
+    fitted = fit(MemoryPasses(*draw_clusters(400, 3)), Plan(KL, tuple(range(1, 9)), restarts=1))
     assert (np.diff([trial.objective for trial in fitted.best()]) < 0).all()
 
 

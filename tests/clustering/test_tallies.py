@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.support.divergences import EVERY_DIVERGENCE, draw_clusters, reference
-from tests.support.passes import MemoryPasses
+from tests.support.passes import MemoryPasses, surveyed
 from tests.support.tolerances import (
     SCORE,
     assert_same_scores,
@@ -16,11 +16,10 @@ from tests.support.tolerances import (
     near_float64,
     near_score,
 )
-from vaeudf.clustering import tallies
+from vaeudf.clustering import lloyd, tallies
 from vaeudf.clustering.divergences import KL
 from vaeudf.clustering.lloyd import fit
 from vaeudf.clustering.plan import Plan
-from vaeudf.clustering.survey import survey
 from vaeudf.clustering.tallies import Anchors, next_centroids, tally_all
 from vaeudf.gaussian.arrays import Gaussians
 
@@ -33,7 +32,7 @@ def test_a_tally(divergence):
     mu, log_var = draw_clusters(300, 3)
     passes = MemoryPasses(mu, log_var, parts=3, rows=41)
     sets = [passes.items.take(np.arange(first, first + 4)) for first in (0, 50)]
-    anchors = Anchors.of(divergence, survey(passes, 0))
+    anchors = Anchors.of(divergence, surveyed(passes))
     for tally, centroids in zip(tally_all(passes, sets, divergence, anchors), sets, strict=True):
         expected = reference(divergence.name, mu, log_var, centroids.mu, centroids.log_var)
         labels, nearest = expected.argmin(axis=1), expected.min(axis=1)
@@ -48,7 +47,7 @@ def test_empty_clusters_keep_their_centroids():
     items = Gaussians(np.array([[0.0], [1.0]]), np.zeros((2, 1)))
     passes = MemoryPasses(items.mu, items.log_var)
     start = Gaussians(np.array([[0.0], [90.0]]), np.array([[0.5], [7.0]]))
-    [tally] = tally_all(passes, [start], KL, Anchors.of(KL, survey(passes, 0)))
+    [tally] = tally_all(passes, [start], KL, Anchors.of(KL, surveyed(passes)))
     assert tally.counts.tolist() == [2, 0] and np.isnan(tally.means()[1]).all()
     found = next_centroids(
         tally.means(), start, KL, least_log_var=np.zeros(1), filled=tally.counts > 0
@@ -66,7 +65,7 @@ def test_one_extreme_item_hides_no_other(divergence, name, value):
     {"mu": mu, "log_var": log_var}[name][7, 1] = value
     passes = MemoryPasses(mu, log_var, parts=3)
     start = Gaussians(mu[:4].copy(), log_var[:4].copy())
-    [tally] = tally_all(passes, [start], divergence, Anchors.of(divergence, survey(passes, 0)))
+    [tally] = tally_all(passes, [start], divergence, Anchors.of(divergence, surveyed(passes)))
     expected = reference(divergence.name, mu, log_var, start.mu, start.log_var)
     labels = expected.argmin(axis=1)
     items, mean = len(mu), expected.min(axis=1).mean()
@@ -78,7 +77,7 @@ def test_one_extreme_item_hides_no_other(divergence, name, value):
         own = np.flatnonzero(labels == c)
         alone = MemoryPasses(mu[own], log_var[own])
         one = Gaussians(start.mu[[c]], start.log_var[[c]])
-        [by_itself] = tally_all(alone, [one], divergence, Anchors.of(divergence, survey(alone, 0)))
+        [by_itself] = tally_all(alone, [one], divergence, Anchors.of(divergence, surveyed(alone)))
         right = by_itself.means()[0]
         assert_within(means[c], right, MATTERS * (1 + np.abs(right)), why="what sums leave out")
 
@@ -90,7 +89,7 @@ def test_as_many_items_as_there_can_be(divergence):
     mu = np.concatenate([rng.normal(0, 1, (500, 2)), [[1e4, -1e4]]])
     log_var = 2 * np.log(10.0) * rng.uniform(-6, 3, mu.shape)
     passes = MemoryPasses(mu, log_var)
-    found = survey(passes, 0)
+    found = surveyed(passes)
     many = dataclasses.replace(found, num_items=10**9)
     start = Gaussians(mu[:3].copy(), log_var[:3].copy())
     few, as_many = (
@@ -104,13 +103,17 @@ def test_as_many_items_as_there_can_be(divergence):
 
 def test_sums_that_do_not_fit_a_task_take_more_passes(monkeypatch):
     mu, log_var = draw_clusters(300, 2)
+    # Poor seeds: items, and others for each restart.
+    monkeypatch.setattr(
+        lloyd, "choose_seeds", lambda sample, k, *, seed: sample.items.take(np.arange(k) + seed[-1])
+    )
     plan = Plan(KL, (2, 3, 4), restarts=2, max_iterations=3, min_improvement=0.0)
     together, apart = MemoryPasses(mu, log_var), MemoryPasses(mu, log_var)
     expected = fit(together, plan).trials
-    size = 4 * Anchors.of(KL, survey(apart, 0)).features.nbytes
+    size = 4 * Anchors.of(KL, surveyed(apart)).features.nbytes
     monkeypatch.setattr(tallies, "_TALLIES_BYTES", size)
     found = fit(apart, plan).trials
     assert [trial.objectives for trial in found] == [trial.objectives for trial in expected]
-    assert together.count == 6 + 3
+    assert together.count == 1 + 3
     # Two sets of 2 centroids fit, and no other two do.
-    assert apart.count == 1 + 6 + 3 * 5
+    assert apart.count == 1 + 1 + 3 * 5

@@ -18,7 +18,7 @@ from deltalake import DeltaTable
 from pyspark import SparkContext
 
 from vaeudf.encoding import udf as encoding
-from vaeudf.spark.session import session_builder
+from vaeudf.spark.classic_session import session_builder
 from vaeudf.table import publish as publishing
 from vaeudf.workflows import encode_catalog as workflow
 

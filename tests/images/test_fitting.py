@@ -245,6 +245,13 @@ def test_what_older_bundles_say_is_kept_as_it_was():
     changed = ImageSpec(64, 64, interpolation="bilinear", antialias=False, exif="ignore")
     assert changed.to_dict()["antialias"] is False and changed.to_dict()["exif"] == "ignore"
     assert ImageSpec.from_dict(changed.to_dict()) == changed
+    first = {**content, "jpeg_draft": True}
+    drafted = ImageSpec.from_dict(first)
+    assert drafted == ImageSpec(64, 64, resize="crop", jpeg_draft=True, jpeg_draft_gap=1)
+    assert list(drafted.to_dict().items()) == list(first.items())
+    now = ImageSpec(64, 64, resize="crop", jpeg_draft=True)
+    assert now.to_dict() == {**first, "jpeg_draft_gap": 2}
+    assert ImageSpec.from_dict(now.to_dict()) == now
 
 
 SIZES = (
@@ -275,9 +282,21 @@ SIZES = (
             "64 × 64 pixels, not with 64 × 48 pixels.",
         ),
         (
-            {"resize": "Resize((64, 64))", "jpeg_draft": True},
+            {"resize": "CenterCrop(64)", "jpeg_draft": True},
             "ImageSpec.jpeg_draft is True; expected False, because the steps of resize begin with "
-            "the whole picture.",
+            "a crop of the whole picture.",
+        ),
+        (
+            {"resize": "Resize((64, 64))", "jpeg_draft": True, "jpeg_draft_gap": 1},
+            "ImageSpec.jpeg_draft_gap is 1; expected 2, because resize has steps.",
+        ),
+        (
+            {"jpeg_draft_gap": 1},
+            "ImageSpec.jpeg_draft_gap is 1; expected 2, because jpeg_draft is False.",
+        ),
+        (
+            {"jpeg_draft": True, "jpeg_draft_gap": 2.0},
+            "ImageSpec.jpeg_draft_gap is 2.0; expected 1 or 2.",
         ),
         (
             {"antialias": False, "interpolation": "lanczos"},

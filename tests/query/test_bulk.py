@@ -188,6 +188,7 @@ def test_slices_of_a_larger_batch(spark, tmp_path):
     )
 
 
+@pytest.mark.classic
 def test_root_cause_in_the_jvm_and_in_a_worker(spark):
     frame = spark.createDataFrame(posteriors(2, 2).to_pandas())
     with pytest.raises(Exception) as caught:
@@ -417,7 +418,6 @@ def test_a_posterior_reads_few_row_groups(population, places):
         1,
         "log_likelihood",
     )
-    assert planned.counts.row_groups.value == 0
     assert planned.hits.toArrow().num_rows == planned.counts.rows_out.value == 10
     read = planned.counts.row_groups.value
     assert 0 < read < 24

@@ -15,7 +15,7 @@ from pyspark import SparkConf
 from vaeudf.errors import ClusterError
 from vaeudf.spark.ending import Ending, EndingFile, record
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.classic]
 
 
 @pytest.fixture

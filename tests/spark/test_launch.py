@@ -111,3 +111,22 @@ def test_a_deploy_mode_that_there_is_not():
         "SPARK_DEPLOY_MODE is cluster, and SPARK_MASTER spark://host:7077; expected yarn. On other "
         "clusters the driver runs here: unset SPARK_DEPLOY_MODE."
     )
+
+
+def test_a_server_is_not_started():
+    assert configured(SPARK_REMOTE="sc://host:15002") == {"SPARK_REMOTE": "sc://host:15002"}
+
+
+@pytest.mark.parametrize("name", ["SPARK_MASTER", "SPARK_CONF"])
+def test_a_server_and_how_to_start_spark(name):
+    with pytest.raises(InputError) as caught:
+        configured(SPARK_REMOTE="sc://host:15002/;token=secret", **{name: "mine"})
+    assert str(caught.value) == (
+        f"SPARK_REMOTE is sc://host:15002/, and {name} mine; expected one of the two: unset the "
+        "other."
+    )
+
+
+def test_a_server_has_a_driver():
+    with pytest.raises(InputError, match="expected one of the two: a server of Spark Connect has"):
+        drives_on_cluster({"SPARK_REMOTE": "sc://host", "SPARK_DEPLOY_MODE": "cluster"})

@@ -64,6 +64,7 @@ SINCE_4_1 = {"spark.python.worker.killOnIdleTimeout"}
 
 
 @pytest.mark.spark
+@pytest.mark.classic
 def test_spark_knows_every_property(spark):
     """Of one that is misspelt it says nothing."""
     loader = spark._jvm.java.lang.Thread.currentThread().getContextClassLoader()

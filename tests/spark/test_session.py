@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from tests.support.jobs import ROOT
 from vaeudf.spark.session import spark_session
 
 SCRIPT = """
@@ -42,6 +43,7 @@ def test_what_spark_submit_says_wins_over_the_defaults(tmp_path):
     assert found == ["mine", "local[1,3]", "7", "UTC"]
 
 
+@pytest.mark.classic
 def test_defaults_of_a_session(spark):
     """Of the tests' own, which says nothing else of these."""
     conf = spark.sparkContext.getConf()
@@ -71,3 +73,53 @@ def test_an_active_session_is_used_and_left_running(spark):
     with spark_session("other") as session:
         assert session is spark
     assert spark.range(2).count() == 2
+
+
+CONNECTED = """
+from vaeudf.spark import connect_session
+connect_session._SECONDS_TO_CONNECT = 1
+connect_session.start("mine")
+"""
+
+
+@pytest.mark.parametrize(
+    ("remote", "expected"),
+    [
+        (
+            "sc://127.0.0.1:1/;token=secret",
+            "ClusterError: the server of Spark Connect at sc://127.0.0.1:1 does not answer within "
+            "1 s. Is the address right, and does it run?",
+        ),
+        (
+            "spark://host:7077",
+            "InputError: SPARK_REMOTE is spark://host:7077; expected a server of Spark Connect, "
+            "such as sc://host:15002.",
+        ),
+    ],
+)
+def test_a_server_that_is_not_there(remote, expected):
+    done = subprocess.run(
+        [sys.executable, "-c", CONNECTED],
+        capture_output=True,
+        text=True,
+        env=only(SPARK_REMOTE=remote),
+    )
+    assert done.stderr.splitlines()[-1] == f"vaeudf.errors.{expected}"
+
+
+def test_a_client_without_its_packages(tmp_path):
+    # PySpark takes a program without a file for a doctest, and leaves.
+    program = tmp_path / "program.py"
+    program.write_text(f"import sys; sys.modules['grpc'] = None\n{CONNECTED}")
+    done = subprocess.run(
+        [sys.executable, str(program)],
+        capture_output=True,
+        text=True,
+        env=only(SPARK_REMOTE="sc://127.0.0.1:1", PYTHONPATH=str(ROOT)),
+    )
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(
+        "vaeudf.errors.InputError: SPARK_REMOTE is sc://127.0.0.1:1, and what Spark Connect needs "
+        "is not installed ([PACKAGE_NOT_INSTALLED] grpcio >= "
+    )
+    assert last.endswith("): pip install 'vaeudf[connect]'.")

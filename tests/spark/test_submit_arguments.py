@@ -38,6 +38,7 @@ def test_what_the_client_is_started_with():
 
 
 @pytest.mark.spark
+@pytest.mark.classic
 def test_flags_without_values_are_those_of_spark(spark):
     """So that no flag of another Spark is taken for one that has a value, or has none."""
     gateway = spark.sparkContext._gateway

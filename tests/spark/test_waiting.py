@@ -74,7 +74,7 @@ def clock(monkeypatch) -> Clock:
 
 
 def said(session: Session, clock: Clock, seconds: float = 30) -> str:
-    waiting = Waiting(Cluster(session))
+    waiting = Waiting(Cluster.of(session))
     assert waiting.look(4) is None
     clock.now += seconds
     text = waiting.look(4)
@@ -116,15 +116,15 @@ def test_standalone(clock):
 def test_how_many_are_asked_for():
     for master, expected in {"spark://host:7077": None, "yarn": 2, "k8s://host": 2}.items():
         session = Session(master)
-        assert Cluster(session).executors_asked_for == expected
+        assert Cluster.of(session).executors_asked_for == expected
         session.settings["spark.executor.instances"] = "5"
-        assert Cluster(session).executors_asked_for == 5
+        assert Cluster.of(session).executors_asked_for == 5
         session.target = 0
-        assert Cluster(session).executors_asked_for == 0
+        assert Cluster.of(session).executors_asked_for == 0
 
 
 def test_after_30_seconds_and_then_each_minute(clock):
-    waiting = Waiting(Cluster(Session("yarn")))
+    waiting = Waiting(Cluster.of(Session("yarn")))
     heard = {}
     for second in range(200):
         if (text := waiting.look(4)) is not None:
@@ -144,7 +144,7 @@ def test_nobody_waits(clock, master, tasks, executors):
     """Where there are no tasks, or an executor, or the driver does the work."""
     session = Session(master)
     session.executors = executors
-    waiting = Waiting(Cluster(session))
+    waiting = Waiting(Cluster.of(session))
     for _ in range(200):
         assert waiting.look(tasks) is None
         clock.now += 1
@@ -152,7 +152,7 @@ def test_nobody_waits(clock, master, tasks, executors):
 
 def test_it_begins_anew_when_all_executors_are_lost(clock):
     session = Session("yarn")
-    waiting = Waiting(Cluster(session))
+    waiting = Waiting(Cluster.of(session))
     assert waiting.look(4) is None
     clock.now += 29
     session.executors = 1

@@ -13,9 +13,8 @@ import torch
 from scipy.optimize import minimize
 from torch.distributions import Normal, kl_divergence
 
-from tests.support.passes import MemoryPasses
+from tests.support.passes import MemoryPasses, surveyed
 from vaeudf.clustering.divergences import DIVERGENCES
-from vaeudf.clustering.survey import survey
 from vaeudf.clustering.tallies import Anchors, tally_all
 from vaeudf.gaussian.arrays import Gaussians
 
@@ -111,8 +110,8 @@ def draw_clusters(count=400, n=3, seed=0, clusters=4, scale=3.0):
 def centroid_of(divergence, mu, log_var, pivot=0.0):
     """The centroid of all items as vaeudf has it, by a pass."""
     passes = MemoryPasses(mu, log_var)
-    surveyed = survey(passes, 0)
+    found = surveyed(passes)
     n = mu.shape[1]
     start = Gaussians(np.full((1, n), pivot), np.zeros((1, n)))
-    [tally] = tally_all(passes, [start], divergence, Anchors.of(divergence, surveyed))
-    return divergence.centroids(tally.means(), start, surveyed.ranges.low_log_var)
+    [tally] = tally_all(passes, [start], divergence, Anchors.of(divergence, found))
+    return divergence.centroids(tally.means(), start, found.ranges.low_log_var)

@@ -1,4 +1,4 @@
-"""A machine without the Python that the tests run with, as far as one machine can show it."""
+"""Machines that lack something, as far as one machine can show them."""
 
 from __future__ import annotations
 
@@ -21,9 +21,21 @@ def without_python(folder: Path) -> tuple[str, ...]:
     base = Path(sys.base_prefix).resolve()
     if base == Path("/usr"):
         pytest.skip("this Python is the system's, and cannot be hidden")
+    return without(base, folder)
+
+
+def without(hidden: Path, folder: Path) -> tuple[str, ...]:
+    """Return what commands begin with for which a folder is empty.
+
+    The test is skipped where that cannot be: it takes a mount namespace.
+
+    Args:
+        hidden: The folder; to be seen, it must have something in it.
+        folder: One that is there, and empty.
+    """
     script = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
-    prefix = ("unshare", "--mount", "sh", "-c", script, "sh", str(folder), str(base))
-    hidden = ("test", "!", "-e", f"{base}/bin")
-    if subprocess.run([*prefix, *hidden], capture_output=True, check=False).returncode:
-        pytest.skip("nothing may be mounted here, so this Python cannot be hidden")
+    prefix = ("unshare", "--mount", "sh", "-c", script, "sh", str(folder), str(hidden))
+    is_empty = ("sh", "-c", f"test -z \"$(ls -A '{hidden}')\"")
+    if subprocess.run([*prefix, *is_empty], capture_output=True, check=False).returncode:
+        pytest.skip(f"nothing may be mounted here, so {hidden} cannot be hidden")
     return prefix

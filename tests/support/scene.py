@@ -13,6 +13,7 @@ from tests.support.tolerances import terms_of
 from vaeudf.images.spec import ImageSpec
 from vaeudf.model.bundle import Bundle, Manifest, save_bundle
 from vaeudf.model.conv_vae import conv_vae
+from vaeudf.model.likelihood import Likelihood
 
 LATENT_DIM = 4
 
@@ -36,7 +37,9 @@ with torch.device("meta"):  # no weights, and no random numbers for them
     ENCODER_TERMS = terms_of(conv_vae(**ARGUMENTS).encoder)
 
 
-def make_bundle(path: Path, latent_dim: int, seed: int) -> Bundle:
+def make_bundle(
+    path: Path, latent_dim: int, seed: int, likelihood: Likelihood | None = None
+) -> Bundle:
     """Write a bundle with random weights, scaled so that posteriors differ from item to item."""
     torch.manual_seed(seed)
     arguments = {**ARGUMENTS, "latent_dim": latent_dim}
@@ -44,7 +47,8 @@ def make_bundle(path: Path, latent_dim: int, seed: int) -> Bundle:
     with torch.no_grad():
         networks.encoder.head.weight[:latent_dim].mul_(5000.0)
         networks.encoder.head.weight[latent_dim:].mul_(300.0)
-    return save_bundle(path, networks, Manifest("conv_vae", arguments, latent_dim, SPEC))
+    manifest = Manifest("conv_vae", arguments, latent_dim, SPEC, likelihood=likelihood)
+    return save_bundle(path, networks, manifest)
 
 
 def png(pixels: np.ndarray) -> bytes:

@@ -132,7 +132,7 @@ def test_a_night_with_nothing_to_do(spark, parquet_catalog, bundle_path, table):
         for name in ("run_id", "read", *COUNTS, "resumed", "version", "version_before", "model_id"):
             assert record[name] == summary[name], name
         assert dict(record["seconds"]) == summary["seconds"]
-        assert record["application_id"] == spark.sparkContext.applicationId
+        assert record["application_id"] == spark.conf.get("spark.app.id")
     assert len(spark.read.parquet(f"{table}/_runs").collect()) == 2
 
 

@@ -237,6 +237,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("job", REFUSED)
+@pytest.mark.classic
 def test_what_a_job_says(
     spark, bucket, job, catalog_table, image_folder, bundle_path, tmp_path, monkeypatch, capsys
 ):

@@ -35,7 +35,7 @@ def test_writes_a_bundle(spark, image_folder, tmp_path):
     bundle = load_bundle(output)
     assert bundle.model_id == summary["model_id"]
     assert summary["likelihood"] == f"gaussian:{bundle.manifest.likelihood.variance}"
-    assert bundle.manifest.image == ImageSpec(16, 16, channels=1)
+    assert bundle.manifest.image == ImageSpec(16, 16, channels=1, jpeg_draft=True)
     mu, log_var = bundle.encoder.encode(np.zeros((3, 16, 16, 1), np.uint8))
     assert mu.shape == log_var.shape == (3, 2)
     assert bundle.decode(mu).shape == (3, 16, 16, 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -30,22 +30,35 @@ def collect_pixels(
 ) -> tuple[NDArray[np.uint8], int]:
     """Return decoded pictures, in an order that depends on the item_ids alone.
 
-    No other image is read.
+    As `collect_in_ways` for one spec: pictures, shape (N, H, W, C), and how many could not be
+    decoded.
+    """
+    (pixels,), failed = collect_in_ways(items, image_column, [spec], max_images, seed)
+    return pixels, failed
+
+
+def collect_in_ways(
+    items: DataFrame, image_column: str, specs: Sequence[ImageSpec], max_images: int, seed: int
+) -> tuple[NDArray[np.uint8], int]:
+    """Return the same pictures decoded in several ways, in an order that item_ids alone decide.
+
+    No other image is read, and each is read once.
 
     Args:
         items: What :func:`vaeudf.catalog.source.list_items` returns.
         image_column: Of rows of Parquet, the column with the image.
-        spec: What to decode to.
+        specs: What to decode to, S of them, of one size.
         max_images: If there are more, this many are drawn, by a hash of item_id and seed.
         seed: Chooses which.
 
     Returns:
-        Pictures, shape (N, H, W, C), and how many could not be decoded.
+        Pictures, shape (S, N, H, W, C), and how many could not be decoded.
 
     Raises:
         InputError: The pictures would not fit the driver, or none could be decoded.
     """
-    one = spec.height * spec.width * spec.channels
+    height, width, channels = specs[0].height, specs[0].width, specs[0].channels
+    one = len(specs) * height * width * channels
     total = items.count()
     if total == 0:
         raise InputError("the catalog is empty; expected at least one item.")
@@ -59,30 +72,37 @@ def collect_pixels(
     if total > max_images:
         shuffled = F.xxhash64(F.col(ITEM_ID), F.lit(seed))
         items = items.orderBy(shuffled, ITEM_ID).limit(max_images)
-    cores = Cluster(items.sparkSession).num_cores
+    cores = Cluster.of(items.sparkSession).num_cores
     num_tasks = max(1, min(_TASKS_PER_CORE * cores, wanted // _FEWEST_PER_TASK))
     placed = in_file_order(items.select(ITEM_ID, *PLACE), num_tasks)
 
     def decode(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        yield from _decode_batches(batches, image_column, spec)
+        yield from _decode_batches(batches, image_column, specs)
 
     rows = placed.mapInArrow(decode, f"{ITEM_ID} string, pixels binary").toArrow()
     good = rows.filter(pa.compute.is_valid(rows["pixels"])).sort_by(ITEM_ID)
     if good.num_rows == 0:
         raise InputError(f"none of the {rows.num_rows} images of the catalog could be decoded.")
     flat = np.frombuffer(b"".join(good["pixels"].to_pylist()), np.uint8)
-    pixels = flat.reshape(-1, spec.height, spec.width, spec.channels)
-    return pixels, rows.num_rows - good.num_rows
+    pixels = flat.reshape(-1, len(specs), height, width, channels)
+    return pixels.swapaxes(0, 1), rows.num_rows - good.num_rows
 
 
 def _decode_batches(
-    batches: Iterator[pa.RecordBatch], image_column: str, spec: ImageSpec
+    batches: Iterator[pa.RecordBatch], image_column: str, specs: Sequence[ImageSpec]
 ) -> Iterator[pa.RecordBatch]:
     reader = ImageReader(image_column)
 
     def decode(data: bytes | ImageFailure | None) -> bytes | None:
-        found = data if isinstance(data, ImageFailure) else decode_image(data, spec)
-        return None if isinstance(found, ImageFailure) else found.tobytes()
+        if isinstance(data, ImageFailure):
+            return None
+        found = []
+        for spec in specs:
+            pixels = decode_image(data, spec)
+            if isinstance(pixels, ImageFailure):
+                return None
+            found.append(pixels.tobytes())
+        return b"".join(found)
 
     for batch in batches:
         places = zip(*(batch.column(name).to_pylist() for name in PLACE), strict=True)

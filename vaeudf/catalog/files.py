@@ -92,7 +92,7 @@ def read_footers(spark: SparkSession, files: Sequence[Listed]) -> list[CatalogFi
     """
     if len(files) < _MANY:
         return _read_all(files)
-    cluster = Cluster(spark)
+    cluster = Cluster.of(spark)
     num_tasks = min(_TASKS_PER_CORE * cluster.num_cores, -(-len(files) // _FEWEST_PER_TASK))
     shares = cluster.share([list(files[i::num_tasks]) for i in range(num_tasks)])
 

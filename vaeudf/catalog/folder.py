@@ -28,6 +28,7 @@ from vaeudf.schema import (
     SOURCE_VERSION,
 )
 from vaeudf.spark.cluster import Cluster
+from vaeudf.spark.frames import frame_of
 from vaeudf.storage.locations import filesystem
 
 _IS_IMAGE = "is_image"
@@ -102,7 +103,7 @@ class FolderCatalog:
             is_image = of_kind(names, "image")
             if not pc.any(is_image).as_py():
                 check_not_empty(found, _EXPECTED)
-            return spark.createDataFrame(found.looked.files.append_column(_IS_IMAGE, is_image))
+            return frame_of(spark, found.looked.files.append_column(_IS_IMAGE, is_image))
         return _looked_into(spark, found.looked)
 
 
@@ -113,6 +114,6 @@ def _looked_into(spark: SparkSession, looked: Looked) -> DataFrame:
         for batch in batches:
             yield batch.append_column(_IS_IMAGE, of_kind(batch.column(PATH), "image"))
 
-    files = as_frame(spark, looked).repartition(_TASKS_PER_CORE * Cluster(spark).num_cores)
+    files = as_frame(spark, looked).repartition(_TASKS_PER_CORE * Cluster.of(spark).num_cores)
     fields = [*files.schema.fields, StructField(_IS_IMAGE, BooleanType())]
     return files.mapInArrow(look_into, StructType(fields))

@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 from vaeudf.catalog.patterns import PATTERN, is_glob, is_hidden, root_of
 from vaeudf.errors import InputError, root_cause
 from vaeudf.spark.cluster import Cluster
-from vaeudf.storage.locations import absolute, exists, is_file, spark_uri
+from vaeudf.storage.locations import absolute, exists, is_file
 
 # Files asked for one by one, rather than by listing the folder that they are in.
 _FEW = 64
@@ -99,9 +99,9 @@ def _above(path: str, folders: Container[str]) -> bool:
 
 def _matches(spark: SparkSession, path: str) -> dict[str, bool]:
     """Return what matches a glob, and of each whether it is a file."""
-    root, cluster = root_of(path).rstrip("/"), Cluster(spark)
+    root, cluster = root_of(path).rstrip("/"), Cluster.of(spark)
     cluster.check_connectors(path)
-    below = cluster.glob(spark_uri(path), spark_uri(root or "/"))
+    below = cluster.glob(path, root or "/")
     if not re.search(r"/[._](?![./])", absolute(path)[len(root) :]):  # not asked for by name
         below = {rest: is_file for rest, is_file in below.items() if not is_hidden(rest)}
     return {f"{root}{rest}": is_file for rest, is_file in below.items()}

@@ -19,6 +19,7 @@ from vaeudf.catalog.local_folders import LocalFolder, first_on_its_way, list_fol
 from vaeudf.catalog.patterns import is_hidden
 from vaeudf.errors import InputError, root_cause
 from vaeudf.spark.cluster import Cluster
+from vaeudf.spark.frames import frame_of
 from vaeudf.spark.tasks import numbered_tasks
 from vaeudf.storage.locations import filesystem
 
@@ -97,13 +98,13 @@ def listed_files(spark: SparkSession, path: str) -> pa.Table:
 
 def as_frame(spark: SparkSession, looked: Looked) -> DataFrame:
     """Return all files, with those of folders that tasks list."""
-    here = spark.createDataFrame(looked.files)
+    here = frame_of(spark, looked.files)
     return here.unionByName(_listed_by_tasks(spark, looked.folders)) if looked.folders else here
 
 
 def _listed_by_tasks(spark: SparkSession, folders: list[Folder]) -> DataFrame:
     # Not a task for each folder: a Python task takes long to start, however little it does.
-    cluster = Cluster(spark)
+    cluster = Cluster.of(spark)
     num_tasks = min(len(folders), _TASKS_PER_CORE * cluster.num_cores)
     shares = cluster.share(
         [[(folder.path, folder.way) for folder in folders[i::num_tasks]] for i in range(num_tasks)]

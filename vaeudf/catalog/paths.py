@@ -28,6 +28,7 @@ from vaeudf.catalog.reader import Place
 from vaeudf.errors import InputError, raised_in_task
 from vaeudf.schema import ITEM_ID, PLACE, SOURCE_VERSION, check_payload_names
 from vaeudf.spark.cluster import Cluster
+from vaeudf.spark.frames import frame_of
 
 # Beside the payload's columns, which may have any names.
 _FOLDER = "__vaeudf_folder"
@@ -140,7 +141,7 @@ class PathsCatalog:
                     names=schema.names,
                 )
 
-        cores = Cluster(rows.sparkSession).num_cores
+        cores = Cluster.of(rows.sparkSession).num_cores
         return rows.repartition(_TASKS_PER_CORE * cores).mapInArrow(locate, schema)
 
 
@@ -204,8 +205,7 @@ def _read_csv(spark: SparkSession, source: CatalogSource, path_column: str) -> D
     with_types = with_numbers(table.select(payload))
     columns.update(zip(with_types.column_names, with_types.columns, strict=True))
     columns |= {NAMED_PATH: path, _FOLDER: pa.chunked_array(folders, pa.string())}
-    # In one chunk: of a table in several, createDataFrame may drop rows (PySpark 4.3).
-    return spark.createDataFrame(pa.table(columns).combine_chunks())
+    return frame_of(spark, pa.table(columns))
 
 
 def _template_of(uri: str, path_column: str) -> PathTemplate | None:

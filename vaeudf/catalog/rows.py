@@ -184,7 +184,7 @@ def _in_tasks(
     ]
     if not groups:
         return spark.createDataFrame([], row_type)
-    cluster = Cluster(spark)
+    cluster = Cluster.of(spark)
     total = sum(cost for _, _, cost in groups)
     most = min(len(groups), _TASKS_PER_CORE * cluster.num_cores)
     num_tasks = max(1, min(most, int(total // _FEWEST_BYTES)))

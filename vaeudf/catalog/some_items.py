@@ -46,7 +46,7 @@ def shrink_places(
         max_side: The longest side, in pixels.
     """
     names = _in_file_order(places)
-    cluster = Cluster(spark)
+    cluster = Cluster.of(spark)
     num_tasks = max(1, min(cluster.num_cores, len(names) // _FEWEST_PER_TASK))
     # Neighbours together: rows of one row group are read in one go.
     ends = [len(names) * task // num_tasks for task in range(num_tasks + 1)]

@@ -15,6 +15,7 @@ from vaeudf.catalog.kind import Catalog
 from vaeudf.catalog.kinds import FileKind
 from vaeudf.catalog.parquet import ParquetCatalog
 from vaeudf.catalog.paths import PathsCatalog, ask_for_path_column
+from vaeudf.catalog.patterns import root_of
 from vaeudf.catalog.reader import hashed_version
 from vaeudf.catalog.some_items import read_places, shrink_places
 from vaeudf.catalog.survey import (
@@ -26,6 +27,7 @@ from vaeudf.catalog.survey import (
 )
 from vaeudf.errors import InputError
 from vaeudf.schema import IMAGE_FILE, IMAGE_ROW, ITEM_ID, SOURCE_VERSION
+from vaeudf.spark.cluster import Cluster
 
 __all__ = [
     "CatalogSource",
@@ -52,6 +54,7 @@ def open_catalog(spark: SparkSession, source: CatalogSource) -> Catalog:
     Raises:
         InputError: There is nothing that can be a catalog.
     """
+    Cluster.of(spark).check_seen(root_of(source.path))
     form, found = _look(spark, source)
     if form == "images":
         return FolderCatalog(source, found)

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 
 from vaeudf.clustering.assignment import assign
 from vaeudf.clustering.divergences import Divergence, divergence_named
@@ -18,6 +18,7 @@ from vaeudf.clustering.plan import Plan
 from vaeudf.clustering.summaries import ClusterSummary, summarise
 from vaeudf.gaussian.arrays import Gaussians
 from vaeudf.schema import ITEM_ID
+from vaeudf.spark.cluster import current_session
 from vaeudf.spark.passes import TablePasses
 from vaeudf.table.open import PosteriorTable, open_posteriors
 from vaeudf.table.passes import Batch
@@ -130,7 +131,7 @@ def cluster(
         max_iterations=max_iterations,
         min_improvement=min_improvement,
     )
-    passes = TablePasses(SparkSession.builder.getOrCreate(), table)
+    passes = TablePasses(current_session(), table)
     _, [clustering] = cluster_all(passes, table, plan, num_nearest=num_nearest)
     return clustering
 

@@ -12,13 +12,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vaeudf.clustering.divergences import Divergence
 from vaeudf.clustering.plan import Plan
-from vaeudf.clustering.seeding import choose_seeds, draw_candidates
+from vaeudf.clustering.seeding import choose_seeds, draw_sample, first_sample_size
 from vaeudf.clustering.survey import Survey, survey
 from vaeudf.clustering.tallies import Anchors, Tally, next_centroids, tally_all
 from vaeudf.errors import InputError
@@ -31,6 +32,8 @@ _Array = NDArray[np.float64]
 
 # Once the objective no longer falls, rounding alone may raise it by this part.
 _ROUNDING = 1e-9
+# A trial is given up if the best one with its k is ahead by more than so many of its last steps.
+_HOPELESS = 20.0
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class Trial:
         centroids: As they are now.
         objectives: Mean divergence at each iteration so far; the last is these centroids' own.
         converged: Whether the last iteration hardly lowered the objective any more.
+        dropped: Whether it was given up, because another one with this k is better by far more than
+            its last iteration lowered the objective.
         tally: What the last pass added up for the centroids; None before the first.
         reseeded: How many empty clusters were given a new centroid.
         ranks: An item that is equally near to several centroids belongs to the one of the lowest
@@ -54,6 +59,7 @@ class Trial:
     centroids: Gaussians
     objectives: tuple[float, ...] = ()
     converged: bool = False
+    dropped: bool = False
     tally: Tally | None = field(default=None, repr=False)
     reseeded: int = 0
     ranks: NDArray[np.int64] | None = None
@@ -116,38 +122,60 @@ def fit(
             numbers that cannot be clustered.
     """
     divergence = plan.divergence
-    surveyed = survey(passes, plan.seed)
     most = max(plan.num_clusters)
+    surveyed = survey(passes, divergence, size=partial(first_sample_size, k=most), seed=plan.seed)
     if most > surveyed.num_items:
         raise InputError(
             f"k is {most}, but there are only {surveyed.num_items} items; "
             f"expected at most {surveyed.num_items}."
         )
-    candidates, weights = draw_candidates(passes, plan, surveyed)
-    if most > len(candidates):
+    sample = draw_sample(passes, plan, surveyed)
+    if most > len(sample):
         raise InputError(
-            f"k is {most}, but the {surveyed.num_items} items have only {len(candidates)} "
-            f"posteriors that differ by {divergence.name}; expected at most {len(candidates)}."
+            f"k is {most}, but the {surveyed.num_items} items have only {len(sample)} "
+            f"posteriors that differ by {divergence.name}; expected at most {len(sample)}."
         )
     trials = []
     for k in plan.num_clusters:
         for restart in range(plan.restarts if k > 1 else 1):
-            seeds = choose_seeds(candidates, weights, k, divergence, seed=(plan.seed, k, restart))
+            seeds = choose_seeds(sample, k, seed=(plan.seed, k, restart))
             trials.append(Trial(k, restart, centroids=seeds))
     anchors = Anchors.of(divergence, surveyed)
     for _ in range(plan.max_iterations):
-        active = [trial for trial in trials if not trial.converged]
+        active = [trial for trial in trials if not (trial.converged or trial.dropped)]
         if not active:
             break
         moved = [_moved(trial, divergence, surveyed.ranges.low_log_var) for trial in active]
-        tallies = tally_all(passes, [trial.centroids for trial in moved], divergence, anchors)
+        # Searches that have found the same centroids are one.
+        sets = {_bytes(trial.centroids): trial.centroids for trial in moved}
+        tallies = tally_all(passes, list(sets.values()), divergence, anchors)
+        of_set = dict(zip(sets, tallies, strict=True))
         after = {
-            (trial.k, trial.restart): _with_tally(trial, tally, plan.min_improvement)
-            for trial, tally in zip(moved, tallies, strict=True)
+            (trial.k, trial.restart): _with_tally(
+                trial, of_set[_bytes(trial.centroids)], plan.min_improvement
+            )
+            for trial in moved
         }
         trials = [after.get((trial.k, trial.restart), trial) for trial in trials]
+        trials = [_dropped_if_hopeless(trial, trials) for trial in trials]
         on_iteration(trials)
     return Fitted(plan=plan, survey=surveyed, anchors=anchors, trials=tuple(trials))
+
+
+def _bytes(centroids: Gaussians) -> bytes:
+    return centroids.mu.tobytes() + centroids.log_var.tobytes()
+
+
+def _dropped_if_hopeless(trial: Trial, trials: list[Trial]) -> Trial:
+    """Return a trial, dropped if it will hardly overtake the best one with this k any more.
+
+    The steps of k-means get shorter: what is to come is rarely more than a few times the last one.
+    """
+    if trial.converged or trial.dropped or len(trial.objectives) < 2:
+        return trial
+    best = min(other.objective for other in trials if other.k == trial.k)
+    last = trial.objectives[-2] - trial.objectives[-1]
+    return replace(trial, dropped=trial.objective - best > _HOPELESS * max(last, 0.0))
 
 
 def _next_centroids(

@@ -24,13 +24,6 @@ def uniform_hashes(items: Gaussians, seed: int) -> _Array:
     return np.asarray(((state >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53)
 
 
-def distinct(items: Gaussians) -> Gaussians:
-    """Return each item once, in the order of their numbers."""
-    n = items.mu.shape[1]
-    rows = np.unique(np.hstack([items.mu, items.log_var]), axis=0)
-    return Gaussians(rows[:, :n].copy(), rows[:, n:].copy())
-
-
 @dataclass(frozen=True)
 class BottomK:
     """The items with the lowest keys, each once however often the catalog has it.
@@ -39,26 +32,50 @@ class BottomK:
         size: How many at most.
         keys: Ascending, (m,).
         items: m of them.
+        counts: How often each was added, (m,).
     """
 
     size: int
     keys: _Array
     items: Gaussians
+    counts: NDArray[np.int64]
 
     @classmethod
     def empty(cls, size: int, latent_dim: int) -> BottomK:
         """Return a sample without items."""
         no_rows = np.empty((0, latent_dim))
-        return cls(size, keys=np.empty(0), items=Gaussians(no_rows, no_rows))
+        return cls(
+            size,
+            keys=np.empty(0),
+            items=Gaussians(no_rows, no_rows),
+            counts=np.empty(0, np.int64),
+        )
 
     @classmethod
-    def of(cls, size: int, keys: _Array, items: Gaussians) -> BottomK:
-        """Return the items with the lowest of the keys (N,); the items' numbers break ties."""
-        rows = np.hstack([items.mu, items.log_var])
-        order = np.lexsort([*rows.T[::-1], keys])
-        same = (np.diff(rows[order], axis=0) == 0).all(axis=1) & (np.diff(keys[order]) == 0)
-        kept = order[np.append(True, ~same)[: len(order)]][:size]
-        return cls(size, keys=keys[kept], items=items.take(kept))
+    def of(
+        cls, size: int, keys: _Array, items: Gaussians, counts: NDArray[np.int64] | None = None
+    ) -> BottomK:
+        """Return the items with the lowest keys; the items' numbers break ties.
+
+        Args:
+            size: How many at most.
+            keys: Shape (N,).
+            items: N of them.
+            counts: How often each counts, (N,); default: once.
+        """
+        if counts is None:
+            counts = np.ones(len(keys), np.int64)
+        order = np.argsort(keys, kind="stable")
+        firsts = np.ones(len(order), np.bool_)
+        if (np.diff(keys[order]) == 0).any():
+            rows = np.hstack([items.mu, items.log_var])
+            order = np.lexsort([*rows.T[::-1], keys])
+            same = (np.diff(rows[order], axis=0) == 0).all(axis=1) & (np.diff(keys[order]) == 0)
+            firsts[1:] = ~same
+        starts = np.flatnonzero(firsts)
+        times = np.add.reduceat(counts[order], starts) if len(starts) else counts
+        kept = order[starts][:size]
+        return cls(size, keys=keys[kept], items=items.take(kept), counts=times[:size])
 
     def merge(self, other: BottomK) -> BottomK:
         """Return the lowest of both."""
@@ -66,6 +83,7 @@ class BottomK:
             self.size,
             np.concatenate([self.keys, other.keys]),
             Gaussians.concatenate([self.items, other.items]),
+            np.concatenate([self.counts, other.counts]),
         )
 
     def add(self, keys: _Array, items: Gaussians, eligible: NDArray[np.bool_]) -> BottomK:

@@ -1,17 +1,17 @@
-"""The first pass over all items: their number, the ranges they lie in, a first candidate."""
+"""The first pass over all items: their number, the ranges they lie in, a uniform sample."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
+from vaeudf.clustering.divergences import Divergence
 from vaeudf.clustering.ranges import MAX_LOG_VAR, MAX_MU, Ranges
 from vaeudf.clustering.sampling import BottomK, uniform_hashes
 from vaeudf.errors import InputError
-from vaeudf.gaussian.arrays import Gaussians
 from vaeudf.table.passes import Batch, Passes
 
 
@@ -22,17 +22,12 @@ class Survey:
     Attributes:
         num_items: How many items there are.
         ranges: The ranges they lie in.
-        lowest: The item with the lowest hash.
+        lowest: The items with the lowest hashes, as the divergence measures them.
     """
 
     num_items: int
     ranges: Ranges
     lowest: BottomK
-
-    @property
-    def first(self) -> Gaussians:
-        """The item with the lowest hash, a random one."""
-        return self.lowest.items
 
     def merge(self, other: Survey) -> Survey:
         """Return the survey of both sets of items together."""
@@ -43,29 +38,44 @@ class Survey:
         )
 
 
-def survey(passes: Passes, seed: int) -> Survey:
+def survey(
+    passes: Passes, divergence: Divergence, *, size: Callable[[int], int], seed: int
+) -> Survey:
     """Look at all items once.
+
+    Args:
+        passes: Runs passes over the items.
+        divergence: What they will be measured by.
+        size: Returns how many items to keep, given the latent dimension; pickled.
+        seed: Of the hashes that choose them.
 
     Raises:
         InputError: There are no items, or one has numbers that cannot be clustered.
     """
-    found = passes(partial(_survey_batches, seed=seed), _merge)
+    work = partial(_survey_batches, divergence=divergence, size=size, seed=seed)
+    found = passes(work, _merge)
     if found is None:
         raise InputError("there are no items to cluster.")
     return found
 
 
-def _survey_batches(batches: Iterator[Batch], seed: int) -> Survey | None:
+def _survey_batches(
+    batches: Iterator[Batch], divergence: Divergence, size: Callable[[int], int], seed: int
+) -> Survey | None:
     found: Survey | None = None
     for batch in batches:
-        items = batch.items
         _check_limits(batch)
         # A null id raises now, and not after all iterations.
         batch.names(np.arange(1))
-        lowest = BottomK.empty(1, items.mu.shape[1]).add(
-            uniform_hashes(items, seed), items, eligible=np.ones(len(items), np.bool_)
-        )
-        found = _merge(found, Survey(len(items), Ranges.of(items), lowest))
+        count, latent_dim = batch.items.mu.shape
+        ranges = Ranges.of(batch.items)
+        if found is None:
+            lowest = BottomK.empty(size(latent_dim), latent_dim)
+        else:
+            lowest, ranges = found.lowest, ranges.merge(found.ranges)
+        items = divergence.as_measured(batch.items)
+        lowest = lowest.add(uniform_hashes(items, seed), items, eligible=np.ones(count, np.bool_))
+        found = Survey(count + (found.num_items if found else 0), ranges, lowest)
     return found
 
 

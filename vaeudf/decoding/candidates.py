@@ -24,7 +24,6 @@ from vaeudf.model.likelihood import Likelihood
 from vaeudf.schema import IMAGE_FILE, ITEM_ID, LOG_P_X_GIVEN_Z, PICTURE_ERROR, PLACE
 from vaeudf.spark.counters import PictureCounts
 from vaeudf.spark.shared import SharedArray
-from vaeudf.spark.worker import spare_modules
 
 POSITION = "__vaeudf_position"
 """Column: the place of a hit's z among all, null if there is no such z."""
@@ -71,7 +70,6 @@ class Comparison:
         Args:
             batches: Hits, those of one item together, with their places and positions.
         """
-        spare_modules()
         size = self.spec.height * self.spec.width * self.spec.channels
         at_once = max(1, _BYTES_HELD // size)
         held = _Held(np.zeros(size, np.uint8), MISSING)

@@ -61,7 +61,7 @@ def collect_pictures(
     """
     check_fits(len(item_ids), spec)
     source = picture_source(spark, catalog, spec)
-    cores = Cluster(spark).num_cores
+    cores = Cluster.of(spark).num_cores
     tasks = max(1, min(_TASKS_PER_CORE * cores, len(item_ids) // _FEWEST_PER_TASK))
     # A catalog may have come to have an item twice since.
     places = source.places(item_ids).dropDuplicates([ITEM_ID])

@@ -56,7 +56,7 @@ def decode_means(
     spec = bundle.manifest.image
     size = spec.height * spec.width * spec.channels
     per_array = max(1, _BYTES_PER_ARRAY // (4 * size))
-    cluster = Cluster(spark)
+    cluster = Cluster.of(spark)
     arrays = []
     for levels in _groups(spark, z, names, bundle, hardware, per_array):
         arrays.append(cluster.share_array(levels))
@@ -86,7 +86,7 @@ def _groups(
 def _decoded_in_tasks(
     spark: SparkSession, z: NDArray[np.float64], names: Sequence[str], model: Model, bundle: Bundle
 ) -> NDArray[np.float32]:
-    cluster, size = Cluster(spark), bundle.manifest.image.batch_size
+    cluster, size = Cluster.of(spark), bundle.manifest.image.batch_size
     num_tasks = max(1, min(_TASKS_PER_CORE * cluster.num_cores, -(-len(z) // size)))
     ends = [task * len(z) // num_tasks for task in range(num_tasks + 1)]
     shared = cluster.share((z, names))

@@ -101,7 +101,7 @@ def reconstruct(
     listing = listing.select(ITEM_ID, F.col(SOURCE_VERSION).alias(_VERSION_NOW), *PLACE)
     known = F.col(SOURCE_VERSION) if SOURCE_VERSION in items.columns else F.lit(None)
     wanted = items.select(ITEM_ID, MU, known.cast("string").alias(SOURCE_VERSION))
-    tasks = tasks_for(count, bundle, Cluster(spark).num_cores)
+    tasks = tasks_for(count, bundle, Cluster.of(spark).num_cores)
     placed = in_file_order(wanted.join(listing, ITEM_ID, "left"), tasks)
     model = decoder_on_executors(items, bundle, hardware)
     image_column = opened.stored_image_column(spark)

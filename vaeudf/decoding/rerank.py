@@ -41,6 +41,7 @@ from vaeudf.schema import (
 from vaeudf.spark.cluster import Cluster
 from vaeudf.spark.counters import PictureCounts
 from vaeudf.spark.frames import kept_on_disk
+from vaeudf.spark.tasks import tasks_on
 from vaeudf.table.open import PosteriorTable
 
 ADDED = (LOG_P_X_GIVEN_Z, PICTURE_ERROR, CANDIDATE_RANK)
@@ -189,7 +190,7 @@ def plan_rerank(
     order = kd_order(z, block_size=1)
     names = [names[place] for place in order]
     means = decode_means(spark, z[order], names, bundle, hardware)
-    counts = Cluster(spark).picture_counts()
+    counts = Cluster.of(spark).picture_counts()
     comparison = Comparison(source.read, bundle.manifest.image, means, likelihood, counts)
     positions = spark.createDataFrame(
         pa.table({QUERY_ID: pa.array(names, pa.string()), POSITION: np.arange(len(names))})
@@ -210,9 +211,9 @@ def plan_rerank(
     placed = hits.select(ITEM_ID, *own).join(asked, stand_ins[QUERY_ID], "left")
     placed = placed.join(places, ITEM_ID, "left")
     count = _CANDIDATES * len(names) if at_most is None else at_most
-    tasks = tasks_for(count, bundle, Cluster(spark).num_cores)
+    tasks = tasks_for(count, bundle, Cluster.of(spark).num_cores)
     ordered = source.in_order(placed, tasks).select(ITEM_ID, POSITION, *PLACE, *stand_ins.values())
-    compared = ordered.mapInArrow(comparison, _compared_type(ordered)).select(
+    compared = tasks_on(ordered, comparison, _compared_type(ordered), counts).select(
         ITEM_ID,
         LOG_P_X_GIVEN_Z,
         PICTURE_ERROR,

@@ -214,7 +214,9 @@ def _as_known(rows: DataFrame, origin: str, names: Sequence[str]) -> DataFrame:
         for name in names
         if name not in rows.columns
     }
-    return rows.withColumns(missing).select(*names, F.lit(origin).alias(_ORIGIN))
+    # Spark Connect takes no empty ones.
+    known = rows.withColumns(missing) if missing else rows
+    return known.select(*names, F.lit(origin).alias(_ORIGIN))
 
 
 def _nothing(spark: SparkSession, names: Sequence[str]) -> DataFrame:

@@ -8,9 +8,9 @@ bytes. What is done to a picture, in this order:
 3. 16-bit samples are scaled to 8 bits. Floats in [0, 1] are scaled by 255; other floats, and
    integers beyond 16 bits, have no known scale and are refused.
 4. Transparent pixels are blended with ``ImageSpec.background``.
-5. It is brought to ``ImageSpec.height`` × ``width`` and upright by `vaeudf.images.fitting`. JPEG's
-   ``draft`` mode is used only where the spec says that the model was trained so: it is faster on
-   big photos, but gives other pixels.
+5. It is brought to ``ImageSpec.height`` × ``width`` and upright by `vaeudf.images.fitting`. Only
+   where the spec says so, JPEG's ``draft`` mode decodes at a half, a quarter or an eighth of the
+   size: it is faster on big photos, but gives other pixels.
 
 Memory, measured on 50 megapixels: 4 bytes a pixel for RGB, 8 with transparency or CMYK, 16 for
 WebP, whose decoder keeps canvases of its own.
@@ -32,10 +32,18 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from vaeudf.errors import InputError
 from vaeudf.images.containers import num_scans, png_lacks_rows, without_metadata
-from vaeudf.images.fitting import TURNS, TooManyPixelsError, fitted, fitting, scaled, upright
+from vaeudf.images.fitting import (
+    TURNS,
+    Stored,
+    TooManyPixelsError,
+    draft_size,
+    fitted,
+    scaled,
+    upright,
+)
 from vaeudf.images.formats import FORMAT_NAMES, kind_of, register_formats
 from vaeudf.images.jpeg_end import continuations
-from vaeudf.images.spec import ImageSpec
+from vaeudf.images.spec import JPEG_DRAFT_GAP, ImageSpec
 
 register_formats()
 
@@ -108,21 +116,14 @@ def decode_image(
         InputError: ``data`` is not bytes, or the program allows truncated files in Pillow.
     """
 
-    def heeded(orientation: int) -> int:
-        return orientation if spec.exif == "apply" else 1
-
-    def fit(picture: Image.Image, orientation: int) -> NDArray[np.uint8]:
+    def fit(stored: Stored) -> NDArray[np.uint8]:
         try:
-            return fitted(picture, heeded(orientation), spec)
+            return fitted(stored, spec)
         except TooManyPixelsError as error:
             raise _Refused("too_many_pixels", str(error)) from None
 
-    def draft(im: ImageFile.ImageFile) -> None:
-        # The smallest of the decoder's sizes that the resize still makes smaller.
-        im.draft(None, fitting(spec).draft_size(im.size, heeded(_orientation(im))))
-
-    before = draft if spec.jpeg_draft else None
-    return _decode(data, spec.background, max_bytes, max_pixels, fit, before)
+    draft = spec if spec.jpeg_draft else None
+    return _decode(data, spec.background, max_bytes, max_pixels, fit, draft)
 
 
 def thumbnail(data: bytes | None, max_side: int) -> bytes | None:
@@ -141,13 +142,14 @@ def thumbnail(data: bytes | None, max_side: int) -> bytes | None:
     if max_side < 1:
         raise InputError(f"max_side is {max_side}; expected 1 or more.")
 
-    def shrink(picture: Image.Image, orientation: int) -> bytes:
+    def shrink(stored: Stored) -> bytes:
+        picture = stored.picture
         longest = max(picture.size)
         if longest > max_side:
             width, height = (scaled(side, max_side, longest) for side in picture.size)
             picture = picture.resize((width, height), Image.Resampling.BICUBIC)
         out = io.BytesIO()
-        upright(picture, orientation).save(out, "JPEG", quality=90, subsampling=0)
+        upright(picture, stored.orientation).save(out, "JPEG", quality=90, subsampling=0)
         return out.getvalue()
 
     result = _decode(data, (255, 255, 255), MAX_BYTES, MAX_PIXELS, shrink)
@@ -169,12 +171,12 @@ def _decode(
     background: tuple[int, int, int],
     max_bytes: int,
     max_pixels: int,
-    finish: Callable[[Image.Image, int], _T],
-    before: Callable[[ImageFile.ImageFile], None] | None = None,
+    finish: Callable[[Stored], _T],
+    draft: ImageSpec | None = None,
 ) -> _T | ImageFailure:
-    """Opens ``data`` and hands an opaque "L" or "RGB" picture and its orientation to ``finish``.
+    """Opens ``data`` and hands an opaque picture to ``finish``.
 
-    A JPEG is shown to ``before``, before its pixels are decoded.
+    Of a JPEG no more is decoded than a model needs whose spec is ``draft``.
     """
     if data is not None and not isinstance(data, bytes | bytearray | memoryview):
         raise InputError(f"image data is a {type(data).__name__}; expected bytes or None.")
@@ -193,18 +195,18 @@ def _decode(
         return ImageFailure("unsupported_format", f"{kind}; expected {', '.join(FORMAT_NAMES)}.")
     if kind == "JPEG" and (scans := num_scans(data)) > _MAX_SCANS:
         return ImageFailure("unreadable", f"a JPEG of {scans:,} scans; at most {_MAX_SCANS}.")
-    first = _open(data, kind, background, max_pixels, finish, before)
+    first = _open(data, kind, background, max_pixels, finish, draft)
     if not isinstance(first, ImageFailure) or first.reason not in ("unreadable", "truncated"):
         return first
     # What is wrong may be said beside the picture, and the pixels be sound.
     bare = without_metadata(data, kind) or data
     second: _T | ImageFailure = first
     if bare is not data:
-        second = _open(bare, kind, background, max_pixels, finish, before)
+        second = _open(bare, kind, background, max_pixels, finish, draft)
     if kind == "JPEG" and isinstance(second, ImageFailure) and second.reason == "truncated":
         ended = _with_end(bare, max_pixels)
         if ended is not None:
-            second = _open(ended, kind, background, max_pixels, finish, before)
+            second = _open(ended, kind, background, max_pixels, finish, draft)
     return first if isinstance(second, ImageFailure) else second
 
 
@@ -219,8 +221,9 @@ def _with_end(data: bytes, max_pixels: int) -> bytes | None:
     return ended
 
 
-def _digest(picture: Image.Image, orientation: int) -> bytes:
+def _digest(stored: Stored) -> bytes:
     """Return a hash of the pixels, read in strips so that they are not copied at once."""
+    picture = stored.picture
     width, height = picture.size
     step = max(1, _STRIP_PIXELS // width)
     digest = hashlib.sha256()
@@ -234,8 +237,8 @@ def _open(
     kind: str,
     background: tuple[int, int, int],
     max_pixels: int,
-    finish: Callable[[Image.Image, int], _T],
-    before: Callable[[ImageFile.ImageFile], None] | None,
+    finish: Callable[[Stored], _T],
+    draft: ImageSpec | None,
 ) -> _T | ImageFailure:
     stream = io.BytesIO(data)
     try:
@@ -247,12 +250,12 @@ def _open(
                     f"this {kind} file has {width:,} × {height:,} pixels; at most {max_pixels:,} "
                     f"and {_MAX_SIDE:,} a side are decoded.",
                 )
-            if before is not None and kind == "JPEG":
-                before(im)
+            factor = _draft(im, draft) if draft is not None and kind == "JPEG" else 1
             picture = _opaque(im, background)
             if kind == "PNG" and _may_lack_rows(im) and png_lacks_rows(data):
                 raise _Refused("truncated", "this PNG file has fewer rows than its header says.")
-            return finish(picture, _orientation(im))
+            size = (width, height) if factor > 1 else picture.size  # Pillow turns a TIFF by itself
+            return finish(Stored(picture, _orientation(im), size, factor))
     except _Refused as refused:
         return refused.failure
     except Image.DecompressionBombError as error:
@@ -266,6 +269,16 @@ def _open(
             return ImageFailure("unreadable", f"begins like {kind}, but its header is damaged.")
         text = " ".join(str(error).split())[:200] or "Pillow cannot decode it"
         return ImageFailure("unreadable", f"a damaged {kind}: {text.rstrip('.')}.")
+
+
+def _draft(im: ImageFile.ImageFile, spec: ImageSpec) -> int:
+    """Let the decoder of a JPEG make it smaller; return by how much, for `Stored.factor`."""
+    whole = im.size
+    drafted = im.draft(None, draft_size(whole, _orientation(im), spec))
+    if drafted is None or spec.jpeg_draft_gap != JPEG_DRAFT_GAP:
+        return 1  # for models of the first bundles, what the decoder gives is the whole picture
+    _, (_, _, width, _) = drafted
+    return round(whole[0] / width)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vaeudf.errors import InputError
 from vaeudf.images.resampling import KERNELS
-from vaeudf.images.steps import MAX_SIDE, format_steps, output_size, parse_steps
+from vaeudf.images.steps import MAX_SIDE, Resize, format_steps, output_size, parse_steps
 
 RESIZES = ("pad", "crop", "stretch")
 """The ways to fit a picture that have a name; the others are torchvision's steps."""
@@ -19,6 +19,10 @@ RESIZES = ("pad", "crop", "stretch")
 Scaling = Literal["zero_one", "minus_one_one", "mean_std"]
 Interpolation = Literal["bicubic", "bilinear", "lanczos", "box", "nearest"]
 Exif = Literal["apply", "ignore"]
+
+JPEG_DRAFT_GAP = 2
+"""Pillow's own for thumbnails, ``Image.thumbnail(size, reducing_gap=2.0)``."""
+_FIRST_GAP = 1
 
 _BATCH_SIZE = 128
 _PIXELS_PER_BATCH = _BATCH_SIZE * 128 * 128
@@ -43,12 +47,16 @@ class ImageSpec:
             as which it is never kept, is ``bicubic``, and for torchvision's steps ``bilinear``,
             which is their default.
         jpeg_draft: Let the JPEG decoder halve the picture, up to three times, before the resize:
-            faster on big photos, but other pixels. Only for models that were trained so.
+            faster on big photos, but other pixels. For models that were trained so, or whose
+            posteriors are known to change little.
         mean: For ``mean_std``, per channel, of pixels in [0, 1].
         std: As ``mean``; above 0.
         antialias: Whether the filter spans all pixels that become one; False for ``bilinear`` and
             ``bicubic`` of models whose pictures were resized as tensors, without antialiasing.
         exif: Whether the EXIF orientation is applied, or ignored, as by torchvision's loaders.
+        jpeg_draft_gap: With ``jpeg_draft``, the least that is left of a JPEG, in sizes that it is
+            resized to, on each side: Pillow's ``reducing_gap``. 1 is how the first bundles had it,
+            where also a part of a pixel at the right or bottom edge counted as a whole one.
 
     Raises:
         InputError: A value is of the wrong type or out of range.
@@ -66,6 +74,7 @@ class ImageSpec:
     std: tuple[float, ...] | None = None
     antialias: bool = True
     exif: Exif = "apply"
+    jpeg_draft_gap: int = JPEG_DRAFT_GAP
 
     def __post_init__(self) -> None:
         def need(name: str, ok: bool, expected: str) -> None:
@@ -110,8 +119,15 @@ class ImageSpec:
             found = "pictures of many sizes" if size is None else "{1} × {0} pixels".format(*size)
             expected = f"steps that end with {self.height} × {self.width} pixels, not with {found}"
             need("resize", size == ours, expected)
-            expected = "False, because the steps of resize begin with the whole picture"
-            need("jpeg_draft", not self.jpeg_draft, expected)
+        if self.jpeg_draft:
+            expected = "False, because the steps of resize begin with a crop of the whole picture"
+            need("jpeg_draft", is_resized_first(self.resize), expected)
+        gap, usual = self.jpeg_draft_gap, f"{JPEG_DRAFT_GAP}, because jpeg_draft is False"
+        known = f"{_FIRST_GAP} or {JPEG_DRAFT_GAP}"
+        need("jpeg_draft_gap", type(gap) is int and gap in (_FIRST_GAP, JPEG_DRAFT_GAP), known)
+        need("jpeg_draft_gap", self.jpeg_draft or gap == JPEG_DRAFT_GAP, usual)
+        named = steps is None or gap == JPEG_DRAFT_GAP
+        need("jpeg_draft_gap", named, f"{JPEG_DRAFT_GAP}, because resize has steps")
         if self.scaling == "mean_std":
             expected = f"a tuple of {self.channels} finite numbers, because scaling is mean_std"
             need("mean", self._are_numbers(self.mean), expected)
@@ -155,7 +171,8 @@ class ImageSpec:
         What came after the first bundles is left out where it is as it was for them, so that the
         same model has the same id as then.
         """
-        later = {"antialias": True, "exif": "apply"}
+        gap = _FIRST_GAP if self.jpeg_draft else JPEG_DRAFT_GAP
+        later = {"antialias": True, "exif": "apply", "jpeg_draft_gap": gap}
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in asdict(self).items()
@@ -164,7 +181,7 @@ class ImageSpec:
 
     @classmethod
     def from_dict(cls, d: Mapping[str, Any]) -> ImageSpec:
-        """Reads what `to_dict` wrote; keys left out take their default.
+        """Reads what `to_dict` wrote; keys left out are as they were for the first bundles.
 
         Raises:
             InputError: A key is unknown, ``height`` or ``width`` is missing, or a value is wrong.
@@ -177,10 +194,18 @@ class ImageSpec:
         if missing := [key for key in ("height", "width") if key not in d]:
             raise InputError(f"the image spec lacks {missing}; expected height and width.")
         values = dict(d)
+        if values.get("jpeg_draft") is True:
+            values.setdefault("jpeg_draft_gap", _FIRST_GAP)
         for name in ("background", "mean", "std"):
             if isinstance(values.get(name), list):
                 values[name] = tuple(values[name])
         return cls(**values)
+
+
+def is_resized_first(resize: str) -> bool:
+    """Whether the first that is done to a picture is a resize, or a crop together with one."""
+    steps = parse_steps(resize)
+    return steps is None or isinstance(steps[0], Resize)
 
 
 def check_pixels(pixels: NDArray[np.uint8], spec: ImageSpec) -> None:

@@ -27,8 +27,7 @@ from vaeudf.search.prepared import Prepared, Work, prepare, take_queries
 from vaeudf.search.records import Nodes
 from vaeudf.spark.cluster import Cluster
 from vaeudf.spark.counters import Counts
-from vaeudf.spark.tasks import numbered_tasks
-from vaeudf.spark.worker import spare_modules
+from vaeudf.spark.tasks import numbered_tasks, tasks_on
 from vaeudf.table.splits import SplitReader
 
 # Rows that are searched together. A file of another's may have row groups of any size.
@@ -203,20 +202,19 @@ def all_pairs(
     """
     counts = source.counts
     if source.frame is not None:
-        shared = Cluster(source.spark).share(request)
+        shared = Cluster.of(source.spark).share(request)
 
         def of_rows(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            spare_modules()
             above = Above(shared.value)
             taker = new_taker(above.request)
             for mu, log_var, items in gathered(batches, above.request, counts):
                 yield from above.batches(taker, mu, log_var, items, in_order=False)
             yield from _ended(above, taker, counts)
 
-        return searched_columns(source.frame, request).mapInArrow(of_rows, row_type)
+        return tasks_on(searched_columns(source.frame, request), of_rows, row_type, counts)
 
     tasks = deal(source.spark, [group for group in source.groups if group.num_rows], request)
-    dealt = Cluster(source.spark).share((request, tasks))
+    dealt = Cluster.of(source.spark).share((request, tasks))
 
     def of_splits(number: int) -> Iterator[pa.RecordBatch]:
         asked, splits = dealt.value
@@ -242,7 +240,7 @@ def all_pairs(
         yield from _ended(above, taker, counts)
         counts.add(row_groups=reader.num_read, num_bytes=reader.num_bytes)
 
-    return numbered_tasks(source.spark, len(tasks), of_splits, row_type)
+    return numbered_tasks(source.spark, len(tasks), of_splits, row_type, counts)
 
 
 def _ended(above: Above, taker: Taker, counts: Counts) -> Iterator[pa.RecordBatch]:

@@ -20,7 +20,7 @@ from vaeudf.schema import ITEM_ID, LOG_VAR, MU, quoted
 from vaeudf.spark.cluster import Cluster
 from vaeudf.spark.counters import Counts
 from vaeudf.spark.shared import Shared
-from vaeudf.spark.worker import spare_modules
+from vaeudf.spark.tasks import tasks_on
 from vaeudf.table.vectors import to_matrix
 
 # Rows that are searched together: enough for the tree of boxes to pay.
@@ -40,13 +40,12 @@ def search_frame(frame: DataFrame, request: Request, columns: Columns, counts: C
         InputError: A column is missing, or does not hold vectors.
     """
     items = searched_columns(frame, request)
-    shared = Cluster(frame.sparkSession).share(request)
+    shared = Cluster.of(frame.sparkSession).share(request)
 
     def fold(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        spare_modules()
         yield from _fold_rows(batches, shared, columns, counts)
 
-    return items.mapInArrow(fold, columns.struct)
+    return tasks_on(items, fold, columns.struct, counts)
 
 
 def _fold_rows(

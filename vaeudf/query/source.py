@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame, SparkSession
 
 from vaeudf.query.latents import Latents
-from vaeudf.spark.cluster import Cluster
+from vaeudf.spark.cluster import Cluster, current_session
 from vaeudf.spark.counters import Counts
 from vaeudf.spark.read import read_table
 from vaeudf.table.footers import RowGroup, read_row_groups
@@ -43,11 +43,12 @@ class Source:
         """
         if isinstance(posteriors, DataFrame):
             spark = posteriors.sparkSession
-            return cls(spark, Cluster(spark).counts(), frame=posteriors)
-        spark = SparkSession.builder.getOrCreate()
-        counts = Cluster(spark).counts()
+            return cls(spark, Cluster.of(spark).counts(), frame=posteriors)
+        spark = current_session()
+        counts = Cluster.of(spark).counts()
         table = open_posteriors(posteriors) if isinstance(posteriors, str) else posteriors
         latents.check_latent_dim(table.latent_dim)
+        Cluster.of(spark).check_seen(*table.snapshot.files[:1])
         return cls(spark, counts, table=table, groups=read_row_groups(table.snapshot))
 
     @property

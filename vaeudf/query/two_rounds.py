@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.types import DoubleType, IntegerType, StructType
 
 from vaeudf.numerics.boxes import Boxes
 from vaeudf.query.merge import BestValues
@@ -45,7 +46,9 @@ _ROWS_FOR_FLOORS_OF_MANY = 262_144
 # The most values that a task sends of a query's best, each of which represents all those between it
 # and the one before. The driver holds them for all queries.
 _VALUES_SENT = 16
-_SENT_TYPE = "query int, value double, weight int"
+_SENT_TYPE = (
+    StructType().add("query", IntegerType()).add("value", DoubleType()).add("weight", IntegerType())
+)
 
 
 def search_table(
@@ -71,12 +74,12 @@ def search_table(
         cuts, log_num_items = cuts_below(floors, groups)
         request = replace(request, cuts=cuts, log_num_items=log_num_items)
     tasks = deal(spark, groups, request)
-    shared = Cluster(spark).share((request, tasks))
+    shared = Cluster.of(spark).share((request, tasks))
 
     def fold(number: int) -> Iterator[pa.RecordBatch]:
         yield from _fold_splits(number, shared, columns, counts)
 
-    return numbered_tasks(spark, len(tasks), fold, columns.struct)
+    return numbered_tasks(spark, len(tasks), fold, columns.struct, counts)
 
 
 def cuts_below(
@@ -117,12 +120,12 @@ def first_round(
     seeds = _seeds(groups, request)
     costs = np.array([s.num_rows * (len(own) + _COST_OF_READING) for s, own in seeds])
     num_tasks = min(len(seeds), _num_tasks(spark, costs))
-    shared = Cluster(spark).share((request, spread(seeds, costs, num_tasks)))
+    shared = Cluster.of(spark).share((request, spread(seeds, costs, num_tasks)))
 
     def best(number: int) -> Iterator[pa.RecordBatch]:
         yield from _best_of_seeds(number, shared, counts)
 
-    sent = numbered_tasks(spark, num_tasks, best, _SENT_TYPE).toArrow()
+    sent = numbered_tasks(spark, num_tasks, best, _SENT_TYPE, counts).toArrow()
     shared.free()
     queries, values, weights = (sent[name].to_numpy() for name in ("query", "value", "weight"))
     order = np.lexsort((-values, queries))
@@ -211,7 +214,7 @@ def _count_reaching(groups: list[RowGroup], request: Request) -> NDArray[np.int6
 
 def _num_tasks(spark: SparkSession, costs: NDArray[np.float64]) -> int:
     """Return how many tasks are worth starting."""
-    most = _TASKS_PER_CORE * Cluster(spark).num_cores
+    most = _TASKS_PER_CORE * Cluster.of(spark).num_cores
     return min(most, math.ceil(float(costs.sum()) / _COST_PER_TASK))
 
 

@@ -1,140 +1,138 @@
-"""What the jobs ask of the cluster behind a session, besides DataFrames.
+"""What is asked of the cluster behind a session, besides DataFrames.
 
-Nothing outside this package touches the session's context or the JVM: over Spark Connect there is
-neither, and only what stands here would have to be done in another way.
+Spark runs in this process (:mod:`vaeudf.spark.classic`), or at a server that Spark Connect speaks
+with (:mod:`vaeudf.spark.connect`), where there is neither a context nor a JVM to ask. Which of the
+two a session is, is decided here and nowhere else.
 """
 
 from __future__ import annotations
 
-import atexit
-import shutil
-import tempfile
-import uuid
+import sys
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
-from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
+from pyspark.sql.utils import is_remote
 
-from vaeudf.errors import InputError, root_cause
-from vaeudf.model.py_files import as_file
+from vaeudf.errors import InputError
 from vaeudf.spark.counters import Counts, PictureCounts
-from vaeudf.spark.shared import Shared, SharedArray
-from vaeudf.storage.locations import is_local, spark_uri
-
-Value = TypeVar("Value")
-
-# How many executors Spark asks YARN and Kubernetes for if nobody says.
-_EXECUTORS = 2
+from vaeudf.spark.shared import Shared, SharedArray, Value
 
 
-class Cluster:
-    """The cluster that a session's tasks run on."""
+def is_connect(spark: SparkSession) -> bool:
+    """Whether a session is one of Spark Connect."""
+    # Not imported for the question: it needs packages that Spark in this process does not.
+    module = sys.modules.get("pyspark.sql.connect.session")
+    return module is not None and isinstance(spark, module.SparkSession)
 
-    def __init__(self, spark: SparkSession) -> None:
-        """Take the session; nothing is asked of it yet."""
-        self._spark = spark
+
+def current_session() -> SparkSession:
+    """Return the session of this process; without one, one of Spark in this process is started."""
+    # Of Spark Connect, a builder gives the session that is there only if it is told the server.
+    return SparkSession.active() if is_remote() else SparkSession.builder.getOrCreate()
+
+
+class Executors(Protocol):
+    """What is known of executors where Spark runs in this process."""
 
     @property
-    def num_cores(self) -> int:
-        """How many tasks run at a time, as far as Spark knows it now."""
-        return int(self._spark.sparkContext.defaultParallelism)
+    def is_local(self) -> bool:
+        """Whether there are none, because the driver runs the tasks."""
 
     @property
     def master(self) -> str:
         """The master's URL, such as ``yarn`` or ``spark://host:7077``."""
-        return str(self._spark.sparkContext.master)
 
     @property
     def page(self) -> str | None:
         """The address of Spark's own page about this application, or None if there is none."""
-        address = self._spark.sparkContext.uiWebUrl
-        return None if address is None else str(address)
-
-    @property
-    def is_local(self) -> bool:
-        """Whether the tasks run on the driver's machine, in this application alone."""
-        return self.master.startswith("local")
 
     @property
     def application_id(self) -> str:
         """What Spark calls this application."""
-        return str(self._spark.sparkContext.applicationId)
-
-    def setting(self, key: str) -> str | None:
-        """Return a property of the application, or None if it is not set."""
-        value = self._spark.sparkContext.getConf().get(key)
-        return None if value is None else str(value)
-
-    def share(self, value: Value) -> Shared[Value]:
-        """Send a value to the executors, for tasks to read."""
-        return Shared(self._spark.sparkContext.broadcast(value))
-
-    def share_array(self, array: NDArray[Any]) -> SharedArray:
-        """Send an array to the executors as a file, for tasks to map into memory."""
-        # Spark sends a file when an executor asks for it, up to the end of the session.
-        folder = tempfile.mkdtemp(prefix="vaeudf-arrays-")
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        path = Path(folder) / f"{uuid.uuid4().hex}.npy"
-        np.save(path, array)
-        self._spark.sparkContext.addFile(str(path))
-        return SharedArray(path.name)
-
-    def counts(self) -> Counts:
-        """Return counts that start at 0, and that tasks add to."""
-        return Counts(*(self._spark.sparkContext.accumulator(0) for _ in range(5)))
-
-    def picture_counts(self) -> PictureCounts:
-        """Return counts of pictures that start at 0, and that tasks add to."""
-        return PictureCounts(*(self._spark.sparkContext.accumulator(0) for _ in range(2)))
-
-    def add_py_files(self, paths: Sequence[str]) -> None:
-        """Let the workers import from modules, archives and packages, too."""
-        if not paths:
-            return
-        # Spark sends a file when an executor asks for it, up to the end of the session.
-        folder = tempfile.mkdtemp(prefix="vaeudf-py-files-")
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        for path in paths:
-            self._spark.sparkContext.addPyFile(str(as_file(path, Path(folder))))
-
-    def count_tasks(self) -> tuple[int, int]:
-        """Return how many tasks of the stages that run now have ended, and how many they have."""
-        tracker = self._spark.sparkContext.statusTracker()
-        infos = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds()]
-        known = [info for info in infos if info is not None]
-        return sum(i.numCompletedTasks for i in known), sum(i.numTasks for i in known)
-
-    def count_executors(self) -> int:
-        """Return how many executors there are now, beside the driver."""
-        infos = self._context_of_jvm().statusTracker().getExecutorInfos()
-        return len(infos) - 1  # the driver is among them
 
     @property
     def executors_asked_for(self) -> int | None:
         """How many executors Spark wants now, or None if it takes what a standalone cluster has."""
-        manager = self._context_of_jvm().executorAllocationManager()
-        if manager.isDefined():
-            # Of all tasks here, which are of Spark's default profile.
-            return int(manager.get().numExecutorsTargetPerResourceProfileId().apply(0))
-        fixed = self.setting("spark.executor.instances")
-        if fixed is None and not self.master.startswith("spark://"):
-            return _EXECUTORS
-        return None if fixed is None else int(fixed)
 
-    def _context_of_jvm(self) -> Any:
-        # PySpark's own says nothing of executors.
-        return self._spark._jsc.sc()
+    def count_executors(self) -> int:
+        """Return how many executors there are now, beside the driver."""
 
+    def setting(self, key: str) -> str | None:
+        """Return a property of the application, or None if it is not set."""
+
+
+class Cluster(ABC):
+    """The cluster that a session's tasks run on."""
+
+    @staticmethod
+    def of(spark: SparkSession) -> Cluster:
+        """Return the cluster of a session; nothing is asked of it yet."""
+        if is_connect(spark):
+            from vaeudf.spark.connect import ConnectCluster
+
+            return ConnectCluster(spark)
+        from vaeudf.spark.classic import ClassicCluster
+
+        return ClassicCluster(spark)
+
+    @property
+    @abstractmethod
+    def num_cores(self) -> int:
+        """How many tasks run at a time, as far as Spark knows it now."""
+
+    @property
+    @abstractmethod
+    def is_local(self) -> bool:
+        """Whether the tasks run on the driver's machine, in this application alone."""
+
+    @property
+    @abstractmethod
+    def executors(self) -> Executors | None:
+        """What is known of executors; None where Spark does not tell."""
+
+    @property
+    @abstractmethod
+    def application_id(self) -> str:
+        """What Spark calls the application that the tasks belong to."""
+
+    @abstractmethod
+    def setting(self, key: str) -> str | None:
+        """Return a property of the application, or None if it is not set."""
+
+    @abstractmethod
+    def share(self, value: Value) -> Shared[Value]:
+        """Send a value to the executors, for tasks to read."""
+
+    @abstractmethod
+    def share_array(self, array: NDArray[Any]) -> SharedArray:
+        """Send an array to the executors as a file, for tasks to map into memory."""
+
+    @abstractmethod
+    def counts(self) -> Counts:
+        """Return counts that start at 0, and that tasks add to."""
+
+    @abstractmethod
+    def picture_counts(self) -> PictureCounts:
+        """Return counts of pictures that start at 0, and that tasks add to."""
+
+    @abstractmethod
+    def add_py_files(self, paths: Sequence[str]) -> None:
+        """Let the workers import from modules, archives and packages, too."""
+
+    @abstractmethod
+    def count_tasks(self) -> tuple[int, int]:
+        """Return how many tasks of the stages that run now have ended, and how many they have."""
+
+    @abstractmethod
     def glob(self, pattern: str, root: str) -> dict[str, bool]:
         """Return what matches a glob of Hadoop's, and whether each match is a file.
 
         Args:
-            pattern: A URI, as Spark's readers take it.
-            root: The URI of a folder above all matches.
+            pattern: A path.
+            root: A folder above all matches.
 
         Returns:
             By the path below the root, which begins with a slash.
@@ -142,17 +140,8 @@ class Cluster:
         Raises:
             OSError: The file system cannot be listed.
         """
-        try:
-            path, files = self._in_hadoop(pattern)
-            statuses = files.globStatus(path) or ()
-            found = {str(one.getPath().toString()): bool(one.isFile()) for one in statuses}
-            # Hadoop's paths are without "..", and name the machine that a path leaves out.
-            folder, files = self._in_hadoop(root)
-            start = len(str(files.makeQualified(folder).toString()).rstrip("/"))
-        except Py4JJavaError as error:
-            raise OSError(root_cause(error)) from None
-        return {match[start:]: is_file for match, is_file in found.items()}
 
+    @abstractmethod
     def check_connectors(self, *paths: str) -> None:
         """Refuse paths that Spark itself cannot open, before it has anything to do with them.
 
@@ -160,27 +149,27 @@ class Cluster:
             paths: What it is to read or write.
 
         Raises:
-            InputError: Spark has no connector for the store of one.
+            InputError: Spark has no connector for the store of one, or its tasks do not see one.
         """
-        jvm: Any = self._spark._jvm
-        for path in paths:
-            if is_local(path):
-                continue
-            scheme = spark_uri(path).partition(":")[0]
-            try:
-                jvm.org.apache.hadoop.fs.FileSystem.getFileSystemClass(
-                    scheme, self._spark._jsc.hadoopConfiguration()
-                )
-            except Py4JJavaError:
-                raise InputError(
-                    f"{path} is in a store that this Spark cannot open: it has no connector for "
-                    f"{scheme}://, which this job needs. docs/clusters.md says which packages to "
-                    "add, with spark.jars.packages or --packages."
-                ) from None
 
-    def _in_hadoop(self, uri: str) -> tuple[Any, Any]:
-        """Return a path as Hadoop has it, and its file system."""
-        # Through the gateway to the JVM: PySpark has no interface to these.
-        jvm: Any = self._spark._jvm
-        path = jvm.org.apache.hadoop.fs.Path(uri)
-        return path, path.getFileSystem(self._spark._jsc.hadoopConfiguration())
+    @abstractmethod
+    def check_seen(self, *paths: str) -> None:
+        """Refuse paths of this machine that the tasks of a server elsewhere do not see.
+
+        Without a server every machine of a cluster is taken to see what the driver does.
+
+        Args:
+            paths: What tasks are to read or write, there or not.
+
+        Raises:
+            InputError: The tasks do not see one.
+        """
+
+
+def no_connector(path: str, scheme: str) -> InputError:
+    """Return the error that says that Spark cannot open the store that a path is in."""
+    return InputError(
+        f"{path} is in a store that this Spark cannot open: it has no connector for "
+        f"{scheme}://, which this job needs. docs/clusters.md says which packages to "
+        "add, with spark.jars.packages or --packages."
+    )

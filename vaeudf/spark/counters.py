@@ -1,23 +1,78 @@
-"""Counts of what the tasks of a run did, brought back to the driver."""
+"""Counts of what the tasks of a run did, brought back to the driver.
+
+Spark in this process brings them back by accumulators, which Spark Connect does not have. There
+each task ends with a row of counts, which Spark sums up as observed metrics
+(:mod:`vaeudf.spark.tasks`).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, Protocol
 
-from pyspark import Accumulator
+
+class Count(Protocol):
+    """A number that tasks add to."""
+
+    @property
+    def value(self) -> int:
+        """What the tasks have added, on the driver, once their rows were asked for."""
+
+    def add(self, term: int) -> None:
+        """Add, within a task."""
+
+
+class RowCount:
+    """A count that comes back in a row of each task.
+
+    Attributes:
+        here: What has been added in this process.
+    """
+
+    def __init__(self) -> None:
+        """Begin at 0."""
+        self.here = 0
+        self._told: list[Callable[[], int]] = []
+
+    @property
+    def value(self) -> int:
+        """What the tasks have added, on the driver."""
+        return sum(tell() for tell in self._told)
+
+    def add(self, term: int) -> None:
+        """Add, within a task."""
+        self.here += term
+
+    def hear(self, tell: Callable[[], int]) -> None:
+        """Take what tells the sum of a DataFrame's rows of counts."""
+        self._told.append(tell)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"here": 0, "_told": []}  # a task begins at 0, and is told nothing
 
 
 @dataclass(frozen=True)
-class PictureCounts:
-    """What tasks have read of the items' pictures; a task that was run twice counts twice.
+class TaskCounts:
+    """Several counts of the same tasks."""
+
+    def in_rows(self) -> dict[str, RowCount]:
+        """Return those that come back in rows, by name: all of them or none."""
+        counts = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: count for name, count in counts.items() if isinstance(count, RowCount)}
+
+
+@dataclass(frozen=True)
+class PictureCounts(TaskCounts):
+    """What tasks have read of the items' pictures; a task that was run twice may count twice.
 
     Attributes:
         pictures: Items whose pictures were wanted.
         unreadable: Those of them whose pictures could not be read.
     """
 
-    pictures: Accumulator[int]
-    unreadable: Accumulator[int]
+    pictures: Count
+    unreadable: Count
 
     def add(self, *, pictures: int, unreadable: int) -> None:
         """Count, within a task."""
@@ -26,8 +81,8 @@ class PictureCounts:
 
 
 @dataclass(frozen=True)
-class Counts:
-    """What the tasks of a bulk query have done; a task that was run twice counts twice.
+class Counts(TaskCounts):
+    """What the tasks of a bulk query have done; a task that was run twice may count twice.
 
     Attributes:
         scored: Pairs of query and item that were scored.
@@ -37,11 +92,11 @@ class Counts:
         num_items: Items that came to the tasks.
     """
 
-    scored: Accumulator[int]
-    row_groups: Accumulator[int]
-    num_bytes: Accumulator[int]
-    rows_out: Accumulator[int]
-    num_items: Accumulator[int]
+    scored: Count
+    row_groups: Count
+    num_bytes: Count
+    rows_out: Count
+    num_items: Count
 
     def add(
         self,

@@ -1,12 +1,23 @@
-"""DataFrames that are evaluated once and used several times."""
+"""DataFrames of what is here, and such as are evaluated once and used several times."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pyarrow as pa
 from pyspark import StorageLevel
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.pandas.types import from_arrow_schema
+
+
+def frame_of(spark: SparkSession, table: pa.Table) -> DataFrame:
+    """Return a table's rows as a DataFrame."""
+    if table.num_rows == 0:
+        # Of a table without rows, Spark Connect does not take the types.
+        return spark.createDataFrame([], from_arrow_schema(table.schema))
+    # In one chunk: of a table in several, createDataFrame may drop rows (PySpark 4.3).
+    return spark.createDataFrame(table.combine_chunks())
 
 
 @contextmanager

@@ -30,6 +30,12 @@ def drives_on_cluster(environment: Mapping[str, str] = os.environ) -> bool:
     if "PYSPARK_GATEWAY_PORT" in environment:
         return False  # spark-submit has started this process where it was to be
     mode = environment.get("SPARK_DEPLOY_MODE") or "client"
+    remote = environment.get("SPARK_REMOTE")
+    if remote and mode == "cluster":
+        raise InputError(
+            f"SPARK_REMOTE is {remote.partition(';')[0]}, and SPARK_DEPLOY_MODE cluster; expected "
+            "one of the two: a server of Spark Connect has a driver already."
+        )
     if mode not in _DEPLOY_MODES:
         raise InputError(
             f"SPARK_DEPLOY_MODE is {mode}; expected {' or '.join(_DEPLOY_MODES)} (default: client)."
@@ -55,10 +61,13 @@ def configure_launch(environment: MutableMapping[str, str] = os.environ) -> None
         environment: This process's, unless a test passes its own.
 
     Raises:
-        InputError: SPARK_CONF names a file that is not there.
+        InputError: SPARK_CONF names a file that is not there, or SPARK_REMOTE a server besides.
     """
     if "PYSPARK_GATEWAY_PORT" in environment:
         return  # spark-submit has started this process, and knows all of it
+    if environment.get("SPARK_REMOTE"):
+        _check_remote(environment)
+        return  # nothing is started
     if not environment.get("SPARK_CONF_DIR") and not environment.get("SPARK_HOME"):
         environment["SPARK_CONF_DIR"] = str(CONF)
     given = environment.get("PYSPARK_SUBMIT_ARGS", "").strip()
@@ -76,3 +85,13 @@ def configure_launch(environment: MutableMapping[str, str] = os.environ) -> None
     if properties:
         arguments += ["--properties-file", shlex.quote(properties)]
     environment["PYSPARK_SUBMIT_ARGS"] = " ".join([*arguments, given or "pyspark-shell"])
+
+
+def _check_remote(environment: Mapping[str, str]) -> None:
+    """Refuse to be told both a server of Spark Connect and how to start Spark."""
+    for name in ("SPARK_MASTER", "SPARK_CONF"):
+        if environment.get(name):
+            raise InputError(
+                f"SPARK_REMOTE is {environment['SPARK_REMOTE'].partition(';')[0]}, and {name} "
+                f"{environment[name]}; expected one of the two: unset the other."
+            )

@@ -51,7 +51,7 @@ class Model(NamedTuple):
         """
         hardware.check()
         files = bundle.encoder_files if half == "encoder" else bundle.decoder_files
-        return cls(half, Cluster(spark).share(files), bundle.model_id, hardware)
+        return cls(half, Cluster.of(spark).share(files), bundle.model_id, hardware)
 
     def kept(
         self,

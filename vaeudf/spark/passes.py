@@ -16,9 +16,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from py4j.protocol import Py4JError
 from pyspark import StorageLevel, TaskContext
-from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
@@ -27,6 +25,7 @@ from vaeudf.errors import raised_in_task
 from vaeudf.gaussian.arrays import Gaussians
 from vaeudf.schema import ITEM_ID
 from vaeudf.spark.cluster import Cluster
+from vaeudf.spark.raised import SPARK_ERRORS
 from vaeudf.spark.shared import Shared
 from vaeudf.spark.tasks import numbered_tasks
 from vaeudf.spark.worker import spare_modules
@@ -82,12 +81,13 @@ class TablePasses:
 
     def __init__(self, spark: SparkSession, table: PosteriorTable) -> None:
         """Cut a table into tasks; only footers are read."""
+        Cluster.of(spark).check_seen(*table.snapshot.files[:1])
         self.table = table
         self.groups = [group for group in read_row_groups(table.snapshot) if group.num_rows]
         shares = _cut(spark, self.groups, table.latent_dim)
         self.num_tasks = len(shares)
         self._spark = spark
-        self._shares: Shared[list[list[Split]]] = Cluster(spark).share(shares)
+        self._shares: Shared[list[list[Split]]] = Cluster.of(spark).share(shares)
 
     def __call__(self, work: Work[Result], merge: Merge[Result]) -> Result:
         """Do the work on every task's items, and merge what comes out of it.
@@ -97,7 +97,7 @@ class TablePasses:
             merge: Merges two results; it may change the first one.
         """
         # Not in the closure: every task would be sent a copy of it.
-        shared = Cluster(self._spark).share(work)
+        shared = Cluster.of(self._spark).share(work)
         batches_of = self._reader()
 
         def run(number: int) -> Iterator[pa.RecordBatch]:
@@ -227,7 +227,7 @@ def _merged(
         results = results.sortWithinPartitions(_PART).mapInArrow(merge_some, _RESULT_TYPE)
     try:
         found = results.toArrow()
-    except (PySparkException, Py4JError) as error:
+    except SPARK_ERRORS as error:
         raise raised_in_task(error) or error from None
     part, merged = _merge_rows(found.sort_by(_PART).to_batches(), merge)
     if part is None:
@@ -286,7 +286,7 @@ def _cut(spark: SparkSession, groups: list[RowGroup], latent_dim: int) -> list[l
     # All are read: the boxes are not needed, and would be sent to every task.
     splits = [replace(split, box=None) for split in join(groups, rows)]
     costs = np.array([split.num_rows for split in splits], np.float64)
-    by_cores = _TASKS_PER_CORE * Cluster(spark).num_cores
+    by_cores = _TASKS_PER_CORE * Cluster.of(spark).num_cores
     by_rows = -(-int(costs.sum()) // _ROWS_PER_TASK)
     return spread(splits, costs, max(1, min(len(splits), max(by_cores, by_rows))))
 

@@ -35,8 +35,8 @@ def progress(spark: SparkSession, watch: Stopwatch, stream: TextIO | None = None
     """
     stream = sys.stderr if stream is None else stream
     display = _Bar(stream) if stream.isatty() else _Lines()
-    cluster = Cluster(spark)
-    waiting: Waiting | None = Waiting(cluster)
+    cluster = Cluster.of(spark)
+    waiting = None if cluster.executors is None else Waiting(cluster.executors)
     stop = threading.Event()
 
     def look() -> None:

@@ -9,6 +9,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from vaeudf.schema import ITEM_ID, quoted
 from vaeudf.spark.cluster import Cluster
+from vaeudf.spark.frames import frame_of
 from vaeudf.storage.locations import spark_literal
 from vaeudf.table.evolution import changed_by_others
 from vaeudf.table.footers import read_row_groups
@@ -51,7 +52,7 @@ def read_snapshot(spark: SparkSession, snapshot: Snapshot, *, placed: bool = Fal
     Raises:
         InputError: Spark has no connector for the store that it is in.
     """
-    Cluster(spark).check_connectors(*snapshot.files[:1])
+    Cluster.of(spark).check_connectors(*snapshot.files[:1])
     files = [spark_literal(uri) for uri in snapshot.files]
     columns = snapshot.columns
     if columns is None:
@@ -87,7 +88,7 @@ def _without_deleted(rows: DataFrame, snapshot: Snapshot) -> DataFrame:
     depth = tail_depth(snapshot.files)
     tails = [tail(uri, depth) for uri in snapshot.deleted]
     numbers = [list(found) for found in snapshot.deleted.values()]
-    vectors = rows.sparkSession.createDataFrame(pa.table({_TAIL: tails, _DELETED: numbers}))
+    vectors = frame_of(rows.sparkSession, pa.table({_TAIL: tails, _DELETED: numbers}))
     deleted = vectors.select(_TAIL, F.explode(_DELETED).alias(_ROW))
     if sum(map(len, numbers)) <= _MOST_BROADCAST:
         deleted = F.broadcast(deleted)
@@ -100,4 +101,4 @@ def _with_partitions(rows: DataFrame, snapshot: Snapshot) -> DataFrame:
     depth = tail_depth(snapshot.files)
     tails = pa.array([tail(uri, depth) for uri in snapshot.files])
     values = snapshot.partition_values.append_column(_TAIL, tails)
-    return rows.join(F.broadcast(rows.sparkSession.createDataFrame(values)), _TAIL)
+    return rows.join(F.broadcast(frame_of(rows.sparkSession, values)), _TAIL)

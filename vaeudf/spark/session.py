@@ -2,85 +2,52 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from py4j.protocol import Py4JError
-from pyspark import SparkConf, SparkContext
-from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
+from pyspark.sql.utils import is_remote
 
-from vaeudf.errors import ClusterError, root_cause
+from vaeudf.errors import ClusterError
 from vaeudf.spark.cluster import Cluster
 from vaeudf.spark.memory import killed_for_memory
-from vaeudf.spark.yarn import TAGS, saying_while_yarn_waits, submitted_here, with_tag
-
-# What the jobs rely on, unless it is set otherwise.
-_DEFAULTS = {
-    "spark.sql.session.timeZone": "UTC",
-    # Each small file counts as this much work when Spark cuts a folder into tasks. With the
-    # default of 4 MB, 3,000 thumbnails become 100 tasks whose start-up costs more than their work.
-    "spark.sql.files.openCostInBytes": "65536",
-    "spark.ui.showConsoleProgress": "false",
-}
+from vaeudf.spark.raised import SPARK_ERRORS
 
 
 @contextmanager
 def spark_session(app_name: str) -> Iterator[SparkSession]:
     """Give the session of this process; start one if there is none, and stop it at the end.
 
+    If the environment variable SPARK_REMOTE names a server of Spark Connect, it is a session there.
+
     Raises:
+        InputError: What Spark Connect needs is not installed.
         ClusterError: Spark did not start, or YARN has killed its executors for their memory.
     """
-    # Not getActiveSession(): it knows the sessions of this thread only.
-    running = SparkContext._active_spark_context is not None
-    try:
-        session = SparkSession.builder.getOrCreate() if running else _start(app_name)
-    except (PySparkException, Py4JError) as error:
-        asked = os.environ.get("PYSPARK_SUBMIT_ARGS", "").removesuffix("pyspark-shell").strip()
-        raise ClusterError(
-            f"Spark did not start, with {asked or 'no arguments'} ({root_cause(error)}). Is the "
-            "master right, and does it run? Spark needs Java 17 or newer. What Spark itself said "
-            "is above, if anything."
-        ) from None
+    session, is_own = _session(app_name)
     try:
         yield session
-    except (PySparkException, Py4JError) as error:
-        killed = killed_for_memory(str(error), Cluster(session).setting)
+    except SPARK_ERRORS as error:
+        killed = killed_for_memory(str(error), Cluster.of(session).setting)
         if killed is None:
             raise
         raise ClusterError(killed) from error
     finally:
-        if not running:
+        if is_own:
             session.stop()
 
 
-def _start(app_name: str) -> SparkSession:
-    builder = session_builder(app_name)
-    given = SparkConf()
-    application = submitted_here(given)
-    if application is not None:
-        builder = builder.config(TAGS, with_tag(given, application))
-    with saying_while_yarn_waits(application):
-        return builder.getOrCreate()
+def _session(app_name: str) -> tuple[SparkSession, bool]:
+    """Return the session, and whether it was started for it."""
+    # Each is imported where it is wanted: neither needs what the other one does.
+    if is_remote() or os.environ.get("SPARK_REMOTE"):
+        from vaeudf.spark import connect_session
 
+        there = connect_session.running()
+        return (connect_session.start(app_name), True) if there is None else (there, False)
+    from vaeudf.spark import classic_session
 
-def session_builder(app_name: str) -> SparkSession.Builder:
-    """Return a builder with what the jobs rely on, where spark-submit has not set it otherwise."""
-    # Spark logs an error in an expression with its whole stack trace, besides raising it.
-    logging.getLogger("SQLQueryContextLogger").disabled = True
-    # What spark-submit and its properties file say is known to the JVM alone; without one running,
-    # SparkConf is empty and the defaults here would win over them.
-    SparkContext._ensure_initialized()
-    given = SparkConf()
-    # Workers otherwise take the first python3 on PATH, which may lack torch or vaeudf.
-    workers = given.get("spark.pyspark.python") or sys.executable
-    os.environ.setdefault("PYSPARK_PYTHON", workers)
-    builder = SparkSession.builder.appName(app_name)
-    for key, value in _DEFAULTS.items():
-        if not given.contains(key):
-            builder = builder.config(key, value)
-    return builder
+    if classic_session.is_running():
+        return SparkSession.builder.getOrCreate(), False
+    return classic_session.start(app_name), True

@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pyspark import Broadcast, SparkFiles
 
 Value = TypeVar("Value")
 
 
-class Shared(Generic[Value]):
+class Shared(ABC, Generic[Value]):
     """A value that tasks read; it is sent to each executor once.
 
     Made by :meth:`vaeudf.spark.cluster.Cluster.share`.
     """
 
-    def __init__(self, broadcast: Broadcast[Value]) -> None:
-        """Wrap what Spark has broadcast."""
-        self._broadcast = broadcast
-
     @property
+    @abstractmethod
     def value(self) -> Value:
         """The value, on the driver or within a task."""
-        return self._broadcast.value
 
+    @abstractmethod
     def free(self) -> None:
-        """Drop the value everywhere. No task that reads it may be started afterwards."""
-        self._broadcast.destroy()
+        """Drop the value. No task that reads it may be started afterwards."""
 
 
 class SharedArray:
@@ -43,6 +39,14 @@ class SharedArray:
         self._file_name = file_name
 
     def open(self) -> NDArray[Any]:
-        """Return the array, which cannot be written to, on the driver or within a task."""
-        mapped: NDArray[Any] = np.load(SparkFiles.get(self._file_name), mmap_mode="r")
+        """Return the array, which cannot be written to, within a task."""
+        mapped: NDArray[Any] = np.load(path_in_task(self._file_name), mmap_mode="r")
         return mapped
+
+
+def path_in_task(file_name: str) -> str:
+    """Return where a file is, within a task, that Spark was given for all tasks."""
+    # A client of Spark Connect alone, which runs no tasks, does not have it.
+    from pyspark import SparkFiles
+
+    return str(SparkFiles.get(file_name))

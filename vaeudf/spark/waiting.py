@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from vaeudf.spark.cluster import Cluster
+from vaeudf.spark.cluster import Executors
 from vaeudf.spark.stopwatch import duration
 
 # Starting an executor on a free node takes some 10 s; unpacking an environment there, 20 s more.
@@ -44,7 +44,7 @@ class Overdue:
 class Waiting:
     """Knows since when tasks wait while there is no executor."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Executors) -> None:
         """Take the cluster; nothing is asked of it yet."""
         self._cluster = cluster
         self._overdue = Overdue()

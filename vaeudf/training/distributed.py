@@ -43,7 +43,7 @@ def whole_gpus(spark: SparkSession, device: Device) -> bool:
     """
     if device == "cpu":
         return False
-    cluster = Cluster(spark)
+    cluster = Cluster.of(spark)
     key = f"spark.{'driver' if cluster.is_local else 'task'}.resource.gpu.amount"
     amount = cluster.setting(key) or "not set"
     if amount.isdecimal() and int(amount) >= 1:
@@ -85,7 +85,8 @@ def train_together(
     Raises:
         InputError: As for ``train``.
     """
-    local = Cluster(spark).is_local
+    Cluster.of(spark).check_seen(folder)
+    local = Cluster.of(spark).is_local
     with _exchange(folder, is_local=local) as exchange:
         stream = io.BytesIO()
         np.save(stream, pixels)

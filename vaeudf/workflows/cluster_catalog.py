@@ -54,7 +54,7 @@ class ClusterCatalog(VersionOptions, PageOptions):
         None, help="try FROM-TO clusters, or FROM-TO/STEP, and keep the best by silhouette"
     )
     divergence: str = option("kl", help=", ".join(DIVERGENCES))
-    restarts: int = option(3, help="sets of seeds to start from; the best result is kept")
+    restarts: int = option(3, help="searches for seeds; the best result is kept")
     seed: int = option(0, help="chooses the seeds")
     max_iterations: int = option(100, help="stop after at most this many iterations")
     min_improvement: float = option(
@@ -129,7 +129,7 @@ def cluster_catalog(options: ClusterCatalog) -> Summary:
 
     with spark_session("cluster_catalog") as spark, progress(spark, watch):
         # Of the table, only what a page shows of items is read by Spark itself.
-        Cluster(spark).check_connectors(options.output, *([table.uri] if options.report else []))
+        Cluster.of(spark).check_connectors(options.output, *([table.uri] if options.report else []))
         page = None
         if options.report and decoder is not None:
             pictures = find_page_pictures(spark, table, options.catalog)
@@ -183,7 +183,7 @@ class _IterationLog:
         log.info(
             "iteration %d: %d of %d sets of centroids still move",
             max(len(trial.objectives) for trial in trials),
-            sum(not trial.converged for trial in trials),
+            sum(not (trial.converged or trial.dropped) for trial in trials),
             len(trials),
         )
 
@@ -258,6 +258,7 @@ def _trial_rows(fitted: Fitted, clusterings: Sequence[Clustering], best: Cluster
             "restart": pa.array([trial.restart for trial in trials], pa.int32()),
             "iterations": pa.array([len(trial.objectives) for trial in trials], pa.int32()),
             "converged": [trial.converged for trial in trials],
+            "dropped": [trial.dropped for trial in trials],
             "reseeded": pa.array([trial.reseeded for trial in trials], pa.int32()),
             "objective": [trial.objective for trial in trials],
             "silhouette": pa.array(

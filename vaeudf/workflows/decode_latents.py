@@ -169,10 +169,10 @@ def decode_latents(options: DecodeLatents) -> Summary:
 
     with spark_session("decode_latents") as spark, progress(spark, watch):
         if options.output:
-            Cluster(spark).check_connectors(options.output)
-        if options.device == "cuda" and Cluster(spark).is_local:
+            Cluster.of(spark).check_connectors(options.output)
+        if options.device == "cuda" and Cluster.of(spark).is_local:
             choose_device("cuda", None, 0)  # tasks would fail, one after the other
-        Cluster(spark).add_py_files(options.py_files or ())
+        Cluster.of(spark).add_py_files(options.py_files or ())
         context = Context(
             spark=spark,
             bundle=bundle,

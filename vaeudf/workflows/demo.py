@@ -91,7 +91,7 @@ def demo(options: Demo) -> Summary:
     watch = Stopwatch()
     _check_way(root)
     with spark_session("demo") as spark:
-        Cluster(spark).check_connectors(root)
+        Cluster.of(spark).check_connectors(root)
         remove(root)  # an earlier demo
         system, inner = filesystem(root)
         make_folder(system, inner)

@@ -55,7 +55,8 @@ def draw_catalog(options: DrawCatalog) -> Summary:
 
     with spark_session("draw_catalog") as spark, progress(spark, watch):
         if options.format == "parquet":
-            Cluster(spark).check_connectors(options.output)
+            Cluster.of(spark).check_connectors(options.output)
+        Cluster.of(spark).check_seen(options.output)
         tasks = -(-options.items // _GARMENTS_PER_TASK)
         garments = spark.range(0, options.items, 1, tasks).mapInPandas(draw, _SCHEMA)
         with replacing(options.output, CATALOG_MARK) as folder, watch.phase("draw"):

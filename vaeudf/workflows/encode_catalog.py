@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 
 from vaeudf.catalog.globs import check_exists
 from vaeudf.catalog.kind import Catalog
+from vaeudf.catalog.patterns import root_of
 from vaeudf.catalog.source import (
     CatalogSource,
     Format,
@@ -150,8 +151,9 @@ def encode_catalog(options: EncodeCatalog) -> Summary:
         with ExitStack() as stack:
             spark = stack.enter_context(spark_session("encode_catalog"))
             stack.enter_context(progress(spark, run.watch))
-            cluster = Cluster(spark)
+            cluster = Cluster.of(spark)
             cluster.check_connectors(run.table)
+            cluster.check_seen(root_of(options.catalog))
             staging = stack.enter_context(
                 open_run(
                     run.table, run.record.run_id, run.staging_key, keep_pixels=options.keep_pixels
@@ -227,7 +229,7 @@ class _EncodeRun:
 
     def go(self, spark: SparkSession, staging: Run) -> None:
         """Do all of it."""
-        if self._options.device == "cuda" and Cluster(spark).is_local:
+        if self._options.device == "cuda" and Cluster.of(spark).is_local:
             choose_device("cuda", None, 0)  # tasks would fail, one after the other
         record = self.record
         with ExitStack() as frames:
@@ -331,7 +333,7 @@ class _EncodeRun:
             num_chunks=chunks_for(
                 changes.num_todo,
                 changes.todo_bytes,
-                Cluster(spark).num_cores,
+                Cluster.of(spark).num_cores,
                 self._bundle.manifest.image.batch_size,
             ),
             folder=folder,

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaeudf.catalog.collect import collect_pixels
+from vaeudf.catalog.collect import collect_in_ways
 from vaeudf.catalog.globs import check_exists
 from vaeudf.catalog.source import CatalogSource, list_items, stored_image_column
 from vaeudf.errors import BundleError, InputError
-from vaeudf.images.spec import ImageSpec, Scaling
+from vaeudf.images.spec import ImageSpec, Scaling, is_resized_first
 from vaeudf.model.bundle_files import MANIFEST
 from vaeudf.model.export.evidence import format_evidence
 from vaeudf.model.export.foreign_model import ForeignModel
@@ -30,6 +30,7 @@ from vaeudf.storage.fetching import on_this_machine
 from vaeudf.storage.locations import absolute
 from vaeudf.storage.outputs import check_output
 from vaeudf.workflows.cli import Summary, check_goes_with, option, path_option
+from vaeudf.workflows.jpeg_drafting import choose_draft
 from vaeudf.workflows.option_groups import FittingOptions
 
 log = logging.getLogger(__name__)
@@ -216,10 +217,12 @@ def export_model(options: ExportModel) -> Summary:
         log.info("the weights are %s.", probe.taken)
     error = None
     if options.catalog is not None:
-        sample = _sample(options, options.catalog)
-        probe.use(sample)
+        whole, drafted = _sample(options, options.catalog)
+        probe.use(whole)
+        if drafted is not None and probe.variance is not None:
+            choose_draft(probe, drafted, options.asked_draft)
         log.info("%s", format_readings(probe.trial.readings(), probe.variance))
-        log.info("%s", _explanation(len(sample)))
+        log.info("%s", _explanation(len(whole)))
         _show_evidence(probe)
         error = probe.trial.reconstruction_error()
         if error is not None:
@@ -244,6 +247,7 @@ def export_model(options: ExportModel) -> Summary:
         "latent_dim": bundle.latent_dim,
         "variance": bundle.manifest.variance,
         "likelihood": None if bundle.likelihood is None else str(bundle.likelihood),
+        "jpeg_draft": bundle.manifest.image.jpeg_draft,
         "reconstruction_error": None
         if options.catalog is None
         else probe.trial.reconstruction_error(),
@@ -268,7 +272,16 @@ def _probe(options: ExportModel) -> Probe:
             raise BundleError(message) from None
 
 
-def _sample(options: ExportModel, catalog: str) -> NDArray[np.uint8]:
+def _sample(
+    options: ExportModel, catalog: str
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    """Return the pictures of the sample decoded in full, and as JPEG drafts if these may be used.
+
+    Both of shape (N, H, W, C).
+    """
+    specs = [replace(options.model.image, jpeg_draft=False)]
+    if options.asked_draft != "off" and is_resized_first(specs[0].resize):
+        specs.append(replace(specs[0], jpeg_draft=True))
     source = CatalogSource(
         catalog,
         id_column=options.id_column,
@@ -278,14 +291,11 @@ def _sample(options: ExportModel, catalog: str) -> NDArray[np.uint8]:
     )
     with spark_session("export_model") as spark:
         items = list_items(spark, source, versions=False)
-        pixels, _ = collect_pixels(
-            items,
-            stored_image_column(spark, source),
-            options.model.image,
-            options.sample,
-            options.seed,
+        pixels, _ = collect_in_ways(
+            items, stored_image_column(spark, source), specs, options.sample, options.seed
         )
-    return pixels
+    whole, *others = map(np.ascontiguousarray, pixels)
+    return whole, others[0] if others else None
 
 
 def _explanation(pictures: int) -> str:

@@ -134,7 +134,9 @@ def inspect_table(options: InspectTable) -> Summary:
 
     with spark_session("inspect_table") as spark, progress(spark, watch):
         by_spark = [table.uri] if options.page or _has_quarantine(table) else []
-        Cluster(spark).check_connectors(*by_spark, *([] if old is None else [table.uri, old.uri]))
+        Cluster.of(spark).check_connectors(
+            *by_spark, *([] if old is None else [table.uri, old.uri])
+        )
         pictures = None
         if options.page:
             pictures = _find_catalog(spark, table, options.catalog)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from vaeudf.errors import InputError
 from vaeudf.images.spec import Exif, Interpolation
 from vaeudf.images.steps import output_size, parse_steps
 from vaeudf.storage.outputs import PAGE_MARK, check_output
 from vaeudf.workflows.cli import check_goes_with, option, path_option
+
+JpegDraft = Literal["auto", "on", "off"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,15 +52,29 @@ class FittingOptions:
         True, help="filter as Pillow does; --no-antialias: as tensors are by default interpolated"
     )
     exif: Exif = option("apply", help="whether photos are turned upright, or taken as stored")
-    jpeg_draft: bool = option(
-        False, help="decode JPEGs at a half to an eighth of their size: faster, but other pixels"
+    # YAML reads on and off as true and false.
+    jpeg_draft: JpegDraft | bool = option(
+        "auto",
+        help="on: decode JPEGs at a half to an eighth of their size, but at least twice the "
+        "model's; off: in full; auto: train_vae does so, export_model if the sample's posteriors "
+        "hardly change",
     )
 
     @property
     def fitting(self) -> dict[str, Any]:
         """The arguments of an ImageSpec."""
-        names = ("resize", "interpolation", "antialias", "exif", "jpeg_draft")
-        return {name: getattr(self, name) for name in names}
+        names = ("resize", "interpolation", "antialias", "exif")
+        return {
+            **{name: getattr(self, name) for name in names},
+            "jpeg_draft": self.asked_draft == "on",
+        }
+
+    @property
+    def asked_draft(self) -> JpegDraft:
+        """What is said of JPEGs."""
+        if isinstance(self.jpeg_draft, bool):
+            return "on" if self.jpeg_draft else "off"
+        return self.jpeg_draft
 
     @property
     def size_of_steps(self) -> tuple[int, int]:

@@ -234,7 +234,7 @@ def query_topk(options: QueryTopk) -> Summary:
 
     written = None
     with spark_session("query_topk") as spark, progress(spark, watch), ExitStack() as frames:
-        Cluster(spark).check_connectors(*_opened_by_spark(options))
+        Cluster.of(spark).check_connectors(*_opened_by_spark(options))
         page = None
         if options.report and decoder is not None:
             page = _page(spark, table, decoder, options)
@@ -390,7 +390,9 @@ def _searched(
         return table
     frame = read_table(spark, table)
     try:
-        return frame.where(options.where)
+        found = frame.where(options.where)
+        found.schema  # noqa: B018  # Spark Connect looks for the names only now
+        return found
     except PySparkException as error:
         raise InputError(
             f"where is {options.where!r}, which is not a condition on the table's columns "

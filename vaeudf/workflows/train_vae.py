@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import posixpath
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ from vaeudf.training.distributed import OUTCOME, PIXELS, train_together, whole_g
 from vaeudf.training.loop import Trained, reconstruct, train
 from vaeudf.training.plan import TrainingPlan, check_share
 from vaeudf.workflows.cli import Summary, option, path_option
+from vaeudf.workflows.jpeg_drafting import drafts_when_trained
 from vaeudf.workflows.option_groups import FittingOptions
 
 log = logging.getLogger(__name__)
@@ -86,12 +87,15 @@ class TrainVae(FittingOptions):
     @property
     def spec(self) -> ImageSpec:
         """The pictures that the model takes."""
-        return ImageSpec(
+        spec = ImageSpec(
             height=self.image_size,
             width=self.image_size,
             channels=self.channels,
             **self.fitting,
         )
+        if self.asked_draft == "auto" and drafts_when_trained(spec):
+            return replace(spec, jpeg_draft=True)
+        return spec
 
     @property
     def plan(self) -> TrainingPlan:

@@ -14,6 +14,7 @@ from vaeudf.model.bundle import Bundle, save_bundle
 from vaeudf.model.encoder import answer_to_noise
 from vaeudf.model.export.calling import find_interface
 from vaeudf.model.export.checks import check_decoder, check_encoder, takes_channels_last
+from vaeudf.model.export.draft_effect import DraftEffect, measure_draft
 from vaeudf.model.export.evidence import last_activation
 from vaeudf.model.export.foreign_model import ForeignModel
 from vaeudf.model.export.recognition import Recognised
@@ -88,6 +89,38 @@ class Probe:
         self._try(sample)
         self._has_pictures = True
         self.trial.check_finite()
+
+    def draft_effect(self, drafted: NDArray[np.uint8]) -> DraftEffect | None:
+        """Return what becomes of the posteriors if JPEGs are decoded at the size that is needed.
+
+        Args:
+            drafted: The pictures of :meth:`use`, decoded so, shape (N, H, W, C).
+
+        Returns:
+            None if no picture is another one then.
+
+        Raises:
+            BundleError: It is not known how the variance is to be read.
+        """
+        if self.variance is None:
+            raise BundleError(self.question())
+        differs = (drafted != self.trial.pixels).any(axis=(1, 2, 3))
+        if not differs.any():
+            return None
+        other = Trial(self._networks, self.interface, self.source.image, drafted)
+        other.check_finite()
+        return measure_draft(
+            self.trial.posteriors(self.variance), other.posteriors(self.variance), differs
+        )
+
+    def use_drafted(self, drafted: NDArray[np.uint8]) -> None:
+        """Give the model JPEGs decoded at the size that is needed, and try it on such pictures.
+
+        Args:
+            drafted: As of :meth:`draft_effect`.
+        """
+        self.source = replace(self.source, image=replace(self.source.image, jpeg_draft=True))
+        self.use(drafted)
 
     @property
     def likelihood(self) -> Likelihood | None:

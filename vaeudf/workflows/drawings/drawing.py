@@ -24,6 +24,7 @@ from vaeudf.query.bulk import posteriors_of
 from vaeudf.query.latents import Latents
 from vaeudf.schema import IMAGE, LOG_VAR, QUERY_ID, Z
 from vaeudf.spark.cluster import Cluster
+from vaeudf.spark.frames import frame_of
 from vaeudf.spark.read import read_table
 from vaeudf.storage.locations import spark_uri
 from vaeudf.table.open import PosteriorTable
@@ -96,7 +97,7 @@ class Context:
         columns = {QUERY_ID: pa.array(latents.ids, pa.string()), Z: _lists(latents.z)}
         if latents.log_var is not None:
             columns[LOG_VAR] = _lists(latents.log_var)
-        return self.spark.createDataFrame(pa.table(columns).combine_chunks())
+        return frame_of(self.spark, pa.table(columns))
 
     def write_pictures(self, points: DataFrame, count: int, folder: str) -> None:
         """Decode points in tasks, and write their pictures.
@@ -106,7 +107,7 @@ class Context:
             count: How many there are.
             folder: Where to write.
         """
-        cores = Cluster(self.spark).num_cores
+        cores = Cluster.of(self.spark).num_cores
         frame = points.repartition(tasks_for(count, self.bundle, cores))
         rows: DataFrame
         if self.format == "png":

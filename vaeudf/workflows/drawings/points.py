@@ -121,7 +121,7 @@ class Points:
 
     def _read_folder(self, spark: SparkSession, latent_dim: int) -> DataFrame:
         path = str(self.queries)
-        Cluster(spark).check_connectors(path)
+        Cluster.of(spark).check_connectors(path)
         try:
             frame = spark.read.parquet(spark_literal(path))
         except PySparkException as error:

@@ -1,0 +1,70 @@
+"""A Spark session whose driver is this process."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from py4j.protocol import Py4JError
+from pyspark import SparkConf, SparkContext
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+
+from vaeudf.errors import ClusterError, root_cause
+from vaeudf.spark.raised import raise_without_logging
+from vaeudf.spark.yarn import TAGS, saying_while_yarn_waits, submitted_here, with_tag
+
+# What the jobs rely on, unless it is set otherwise.
+_DEFAULTS = {
+    "spark.sql.session.timeZone": "UTC",
+    # Each small file counts as this much work when Spark cuts a folder into tasks. With the
+    # default of 4 MB, 3,000 thumbnails become 100 tasks whose start-up costs more than their work.
+    "spark.sql.files.openCostInBytes": "65536",
+    "spark.ui.showConsoleProgress": "false",
+}
+
+
+def is_running() -> bool:
+    """Whether Spark runs in this process."""
+    # Not getActiveSession(): it knows the sessions of this thread only.
+    return SparkContext._active_spark_context is not None
+
+
+def start(app_name: str) -> SparkSession:
+    """Start Spark in this process.
+
+    Raises:
+        ClusterError: It did not start.
+    """
+    try:
+        builder = session_builder(app_name)
+        given = SparkConf()
+        application = submitted_here(given)
+        if application is not None:
+            builder = builder.config(TAGS, with_tag(given, application))
+        with saying_while_yarn_waits(application):
+            return builder.getOrCreate()
+    except (PySparkException, Py4JError) as error:
+        asked = os.environ.get("PYSPARK_SUBMIT_ARGS", "").removesuffix("pyspark-shell").strip()
+        raise ClusterError(
+            f"Spark did not start, with {asked or 'no arguments'} ({root_cause(error)}). Is the "
+            "master right, and does it run? Spark needs Java 17 or newer. What Spark itself said "
+            "is above, if anything."
+        ) from None
+
+
+def session_builder(app_name: str) -> SparkSession.Builder:
+    """Return a builder with what the jobs rely on, where spark-submit has not set it otherwise."""
+    raise_without_logging()
+    # What spark-submit and its properties file say is known to the JVM alone; without one running,
+    # SparkConf is empty and the defaults here would win over them.
+    SparkContext._ensure_initialized()
+    given = SparkConf()
+    # Workers otherwise take the first python3 on PATH, which may lack torch or vaeudf.
+    workers = given.get("spark.pyspark.python") or sys.executable
+    os.environ.setdefault("PYSPARK_PYTHON", workers)
+    builder = SparkSession.builder.appName(app_name)
+    for key, value in _DEFAULTS.items():
+        if not given.contains(key):
+            builder = builder.config(key, value)
+    return builder
