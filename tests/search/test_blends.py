@@ -358,7 +358,7 @@ def test_the_margin_holds_for_every_item(kind, n, masked):
     labels = np.arange(len(mu))
     prepared = prepare(score, mu, log_var, labels, tolerance, masked=masked, bounds=False)
     exact = values_of(score, queries, mu, log_var, tolerance)
-    heaps = engine._new_heaps(count, 1)
+    heaps = engine._new_heaps(np.arange(count), 1)
     local = kernels.new_local(prepared.items.psi.shape[1], count)
     kernels._enter_parent(prepared.items, queries, 0, np.arange(count), count, heaps, local)
     certain = local.offsets < np.inf

@@ -139,7 +139,7 @@ def filter_numbers(prepared, queries, parent):
     items = prepared.items
     count = len(queries.mu)
     everyone = np.arange(count)
-    heaps = engine._new_heaps(count, 1)
+    heaps = engine._new_heaps(np.arange(count), 1)
     local = kernels.new_local(items.psi.shape[1], count)
     kernels._enter_parent(items, queries, parent, everyone, count, heaps, local)
     assert np.isneginf(local.thresholds).all()  # nothing found yet: all is let through
