@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 KINDS = ("posterior", "prior", "slider")
+WIDE_KINDS = ("posterior", "item", "sliders moved", "prior", "slider")
+"""In many dimensions: also an item's mean + N(0, 0.5²), and with 8 dimensions at random values."""
 _CLUSTERS = 3_068
 _MU_STD, _SIGMA = 1.1, 0.1
 _NEAR_MU, _NEAR_LOG_VAR = 0.35, 0.2
@@ -40,9 +42,11 @@ def draw_items(
 ) -> Posteriors:
     """Draw items around cluster centres: N(0, 0.35²) from their mu, N(0, 0.2²) from log_var."""
     rng = np.random.default_rng([seed, latent_dim])
-    if source is not None and latent_dim == 10:
+    if source is not None:
         with np.load(source) as arrays:
             mu, log_var = arrays["mu"], arrays["log_var"]
+        if mu.shape[1] != latent_dim:
+            raise ValueError(f"{source} has {mu.shape[1]} dimensions; expected {latent_dim}.")
     else:
         mu = rng.normal(0, _MU_STD, (_CLUSTERS, latent_dim))
         log_var = rng.normal(2 * np.log(_SIGMA), 0.5, (_CLUSTERS, latent_dim))
@@ -60,8 +64,10 @@ def draw_items(
     return Posteriors(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
-def draw_queries(kind: str, count: int, items: Posteriors, seed: int = 1) -> NDArray[np.float64]:
-    """Draw z vectors (count, n): from random items' posteriors, from N(0, I), or off sliders."""
+def draw_queries(
+    kind: str, count: int, items: Posteriors, seed: int = 1, end: float = 5.0
+) -> NDArray[np.float64]:
+    """Draw z vectors (count, n) of one of the kinds; the sliders go from -end to end."""
     rng = np.random.default_rng(seed)
     latent_dim = items.mu.shape[1]
     if kind == "posterior":
@@ -71,5 +77,12 @@ def draw_queries(kind: str, count: int, items: Posteriors, seed: int = 1) -> NDA
     if kind == "prior":
         return rng.normal(size=(count, latent_dim))
     if kind == "slider":
-        return rng.uniform(-5, 5, size=(count, latent_dim))
-    raise ValueError(f"kind is {kind!r}; expected one of {', '.join(KINDS)}")
+        return rng.uniform(-end, end, size=(count, latent_dim))
+    near = np.asarray(items.mu[rng.integers(0, len(items), count)], np.float64)
+    if kind == "item":
+        return near + rng.normal(0, 0.5, size=near.shape)
+    if kind == "sliders moved":
+        moved = rng.permuted(np.tile(np.arange(latent_dim), (count, 1)), axis=1)[:, :8]
+        np.put_along_axis(near, moved, rng.uniform(-end, end, size=moved.shape), axis=1)
+        return near
+    raise ValueError(f"kind is {kind!r}; expected one of {', '.join((*KINDS, *WIDE_KINDS))}")

@@ -20,8 +20,9 @@ from vaeudf.numerics.kd_tree import kd_order
 from vaeudf.search import engine, kernels
 from vaeudf.search.index import PosteriorIndex
 from vaeudf.search.kernels import BLOCK, FAN_OUT
+from vaeudf.search.nodes import nodes_of_boxes
 from vaeudf.search.once import nearest
-from vaeudf.search.prepared import nodes_of_boxes, prepare, prepare_queries
+from vaeudf.search.prepared import prepare, prepare_queries
 
 WEIGHTS = [
     (1.0, 1.0, 1.0, 1.0),
@@ -357,7 +358,7 @@ def test_the_margin_holds_for_every_item(kind, n, masked):
     labels = np.arange(len(mu))
     prepared = prepare(score, mu, log_var, labels, tolerance, masked=masked, bounds=False)
     exact = values_of(score, queries, mu, log_var, tolerance)
-    heaps = engine._new_heaps(count, 1)
+    heaps = engine._new_heaps(np.arange(count), 1)
     local = kernels.new_local(prepared.items.psi.shape[1], count)
     kernels._enter_parent(prepared.items, queries, 0, np.arange(count), count, heaps, local)
     certain = local.offsets < np.inf

@@ -29,7 +29,8 @@ from vaeudf.numerics.kd_tree import kd_order
 from vaeudf.numerics.log_sums import LogSums
 from vaeudf.search import engine, kernels
 from vaeudf.search.kernels import BLOCK, FAN_OUT
-from vaeudf.search.prepared import Prepared, nodes_of_boxes, prepare, prepare_queries
+from vaeudf.search.nodes import nodes_of_boxes
+from vaeudf.search.prepared import Prepared, prepare, prepare_queries
 
 TOLERANCES = [0.0, 1e-6, 0.1, 10.0]
 # Sizes such that every number of dimensions costs about the same: runs, queries.
@@ -138,7 +139,7 @@ def filter_numbers(prepared, queries, parent):
     items = prepared.items
     count = len(queries.mu)
     everyone = np.arange(count)
-    heaps = engine._new_heaps(count, 1)
+    heaps = engine._new_heaps(np.arange(count), 1)
     local = kernels.new_local(items.psi.shape[1], count)
     kernels._enter_parent(items, queries, parent, everyone, count, heaps, local)
     assert np.isneginf(local.thresholds).all()  # nothing found yet: all is let through

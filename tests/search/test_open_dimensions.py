@@ -20,8 +20,9 @@ from vaeudf.numerics.boxes import Boxes
 from vaeudf.search import engine, kernels
 from vaeudf.search.index import PosteriorIndex
 from vaeudf.search.kernels import BLOCK, FAN_OUT
+from vaeudf.search.nodes import nodes_of_boxes
 from vaeudf.search.once import nearest
-from vaeudf.search.prepared import nodes_of_boxes, prepare, prepare_queries
+from vaeudf.search.prepared import prepare, prepare_queries
 
 POINTS = [name for name, score in SCORES.items() if not score.between_gaussians]
 
@@ -196,7 +197,7 @@ def test_the_margin_holds_for_every_item(name, kind, n):
     )
     exact = exact_values(name, queries, mu, log_var, tolerance)
     everyone = np.arange(count)
-    heaps = engine._new_heaps(count, 1)
+    heaps = engine._new_heaps(np.arange(count), 1)
     local = kernels.new_local(prepared.items.psi.shape[1], count)
     kernels._enter_parent(prepared.items, queries, 0, everyone, count, heaps, local)
     certain = local.offsets < np.inf
@@ -244,7 +245,7 @@ def test_the_margin_holds_where_tolerances_are_the_queries_own(kind, n):
     queries = prepare_queries(score, z, own_tolerances(z), 0.0)
     prepared = prepare(score, mu, log_var, np.arange(len(mu)), bounds=False)
     exact = values_by_query(queries, mu, log_var)
-    heaps = engine._new_heaps(count, 1)
+    heaps = engine._new_heaps(np.arange(count), 1)
     local = kernels.new_local(prepared.items.psi.shape[1], count)
     kernels._enter_parent(prepared.items, queries, 0, np.arange(count), count, heaps, local)
     certain = np.flatnonzero(local.offsets < np.inf)

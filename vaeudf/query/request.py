@@ -16,7 +16,8 @@ from vaeudf.query.blends import Blends
 from vaeudf.query.latents import Latents
 from vaeudf.query.per_value import Per
 from vaeudf.schema import LOG_VAR, MU
-from vaeudf.search.prepared import nodes_of_boxes, prepare_queries
+from vaeudf.search.nodes import nodes_of_boxes
+from vaeudf.search.prepared import prepare_queries
 from vaeudf.search.records import Nodes, Queries
 
 # Memory of what is kept of one group of queries, at some 64 bytes a row with its item_id.

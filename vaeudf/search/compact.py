@@ -15,7 +15,8 @@ from vaeudf.gaussian.scores import LOG_LIKELIHOOD_BY_QUERY, Score
 from vaeudf.gaussian.scores.score import NO_FEATURES
 from vaeudf.numerics.boxes import Boxes
 from vaeudf.search.kernels import BLOCK, FAN_OUT
-from vaeudf.search.prepared import Prepared, each_log_tau2, nodes_of_tree, prepare
+from vaeudf.search.nodes import nodes_of_tree
+from vaeudf.search.prepared import Prepared, each_log_tau2, prepare
 from vaeudf.search.records import Items
 from vaeudf.search.saved import do_not_fit, map_arrays
 
@@ -167,6 +168,9 @@ def _restored(
         psi=arrays["psi"],
         centres=arrays["centres"],
         magnitudes=arrays["magnitudes"],
+        order=np.arange(n),
+        cuts=np.empty(0, np.int64),
+        bases=np.empty((num_blocks, 0, BLOCK), np.float32),
     )
     boxes = Boxes(*(arrays[name] for name in bounds))
     return Prepared(score, 0.0, items, nodes_of_tree(score, 0.0, boxes, starts), boxes)

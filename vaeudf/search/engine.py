@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from vaeudf.numerics.log_sums import LogSums
 from vaeudf.search import kernels
+from vaeudf.search.coordinates import in_order_of
 from vaeudf.search.kernels import BLOCK, FAN_OUT
+from vaeudf.search.partial import FEWEST_QUERIES, PartialScan
 from vaeudf.search.per_value import most_allowed
 from vaeudf.search.prepared import Prepared, take_queries
 from vaeudf.search.records import Heaps, Items, PerValue, Queries
@@ -29,12 +31,18 @@ _FEWEST_FOR_BOUNDS = 4 * BLOCK * FAN_OUT
 # product.
 _WIDE = 64
 _QUERIES_PER_PRODUCT = 1024
+# The same where products of the first coordinates come first, and at most so many pairs of a query
+# and a parent.
+_QUERIES_PER_SCAN = 4096
+_PAIRS_PER_SCAN = 2**24
 # How many queries and blocks are sampled to decide whether bounds pay, and the largest share of the
 # blocks that bounds may leave over if they do. A bound is much cheaper than filtering its block,
 # but the levels above have bounds too, and a block costs more per query when fewer queries share
 # it.
 _SAMPLE = 128
 _WORTH_BOUNDS = 0.8
+# The same where products of the first coordinates skip pairs instead, which a block's bound cannot.
+_WORTH_BOUNDS_BESIDE = 0.1
 
 
 def search(
@@ -129,33 +137,37 @@ def _search_groups(
     if num_queries == 0 or keep == 0:
         return
     items, work = prepared.items, prepared.work
+    queries = in_order_of(items, queries)
     nodes = prepared.nodes if len(prepared) >= _FEWEST_FOR_BOUNDS else None
     order = np.arange(num_queries)
     level = _seed_level(items, keep)
     starts = np.zeros(num_queries, np.int64)
     seeded = prepared.has_features and (floors is None or bool(np.isneginf(floors).all()))
-    if nodes is not None and seeded:
+    partly = prepared.rest is not None and prepared.filtered and num_queries >= FEWEST_QUERIES
+    if nodes is not None and seeded and not partly:
         kernels.promising(nodes, queries, level, order, starts)
         # Queries that go the same way go together.
         order = np.argsort(starts, kind="stable")
     by_products = items.psi.shape[1] >= _WIDE and not items.features.added
-    most = _QUERIES_PER_PRODUCT if by_products else _QUERIES_PER_GROUP
+    most = _QUERIES_PER_GROUP
+    if by_products:
+        most = _QUERIES_PER_PRODUCT
+    if partly:
+        most = min(_QUERIES_PER_SCAN, _PAIRS_PER_SCAN // len(items.centres))
     group_size = max(1, min(most, _HEAP_BYTES // (16 * keep)))
     for begin in range(0, num_queries, group_size):
         group = order[begin : begin + group_size]
-        heaps = _new_heaps(
-            len(group),
-            keep,
-            None if floors is None else floors[group],
-            None if cuts is None else cuts[group],
-            per,
-        )
+        heaps = _new_heaps(group, keep, floors, cuts, per)
         own = queries if num_queries == 1 else take_queries(queries, group)
-        if seeded:
+        partial_scan = PartialScan(prepared, own, heaps) if partly else None
+        if partial_scan is not None:
+            partial_scan.begin()
+        elif seeded:
             _raise_floors(prepared, own, heaps, level, starts[group])
         # For one query bounds cost little, even where they skip nothing.
         unsure = begin == 0 and (num_queries > 1 or by_products)
-        if nodes is not None and unsure and not _bounds_pay(prepared, own, heaps):
+        worth = _WORTH_BOUNDS if partial_scan is None else _WORTH_BOUNDS_BESIDE
+        if nodes is not None and unsure and not _bounds_pay(prepared, own, heaps, worth):
             nodes = None
         everyone = np.arange(len(group))
         if not prepared.has_features:
@@ -164,6 +176,8 @@ def _search_groups(
             kernels.descend_alone(items, nodes, own, heaps)
         elif nodes is not None:
             kernels.descend(items, nodes, own, everyone, heaps)
+        elif partial_scan is not None:
+            partial_scan.finish()
         elif by_products:
             _scan_by_products(prepared, own, heaps)
         else:
@@ -177,18 +191,20 @@ def _search_groups(
 
 
 def _new_heaps(
-    num_queries: int,
+    which: NDArray[np.int64],
     keep: int,
     floors: NDArray[np.float64] | None = None,
     cuts: NDArray[np.float64] | None = None,
     per: PerValue | None = None,
 ) -> Heaps:
+    """Return empty heaps for some of the queries, whose floors and cuts are among those given."""
+    num_queries = len(which)
     return Heaps(
         np.empty((num_queries, keep)),
         np.empty((num_queries, keep), np.int64),
         np.zeros(num_queries, np.int64),
-        np.full(num_queries, -np.inf) if floors is None else floors.copy(),
-        np.full(num_queries, np.inf) if cuts is None else cuts.copy(),
+        np.full(num_queries, -np.inf) if floors is None else floors[which],
+        np.full(num_queries, np.inf) if cuts is None else cuts[which],
         np.tile([-np.inf, 0.0], (num_queries, 1)),
         np.zeros(4, np.int64),
         np.empty(0, np.int32) if per is None else per.codes,
@@ -201,22 +217,21 @@ def _scan_by_products(prepared: Prepared, queries: Queries, heaps: Heaps) -> Non
     """Scan all items, with the filter's multiplications done by BLAS.
 
     In many dimensions the multiplications take nearly all of the time, and BLAS is faster at them
-    than the kernel. Multiplying a quarter of the dimensions first, and the others only where an
-    item could still reach the floor, does not pay: in most blocks some item could.
+    than the kernel.
     """
     items = prepared.items
-    count, width = len(queries.points), items.psi.shape[1]
-    local = kernels.new_local(width, count)
+    count = len(queries.points)
+    local = kernels.new_local(items.psi.shape[1], count)
     products = np.empty((FAN_OUT, count, BLOCK), np.float32)
     for parent in range(len(items.centres)):
-        psi = items.psi[parent * FAN_OUT : (parent + 1) * FAN_OUT]
         kernels.enter(items, queries, parent, heaps, local)
+        first, scored = parent * FAN_OUT * BLOCK, heaps.tally[0]
+        psi = items.psi[parent * FAN_OUT : (parent + 1) * FAN_OUT]
         found = products[: len(psi)]
         with np.errstate(over="ignore", invalid="ignore"):
             np.matmul(local.phi, psi, out=found)
-        first, scored = parent * FAN_OUT * BLOCK, heaps.tally[0]
         kernels.take_products(items, queries, parent, found, local, heaps)
-        heaps.tally[0] = scored + count * min(len(psi) * BLOCK, len(prepared) - first)
+        heaps.tally[0] = scored + count * min(FAN_OUT * BLOCK, len(prepared) - first)
 
 
 def _raise_floors(
@@ -251,7 +266,7 @@ def _raise_floors(
         level, starts = level + 1, starts // FAN_OUT
 
 
-def _bounds_pay(prepared: Prepared, queries: Queries, heaps: Heaps) -> bool:
+def _bounds_pay(prepared: Prepared, queries: Queries, heaps: Heaps, worth: float) -> bool:
     """Return whether the bounds skip enough blocks of a sample to be worth computing."""
     nodes = prepared.nodes
     assert nodes is not None
@@ -259,7 +274,7 @@ def _bounds_pay(prepared: Prepared, queries: Queries, heaps: Heaps) -> bool:
     blocks = np.unique(np.linspace(0, len(prepared.items.base) - 1, _SAMPLE).astype(np.int64))
     floors = np.minimum(heaps.floors, heaps.cuts)[sample]
     reached = kernels.count_reaching(nodes, blocks, take_queries(queries, sample), floors)
-    return bool(reached.sum() <= _WORTH_BOUNDS * len(sample) * len(blocks))
+    return bool(reached.sum() <= worth * len(sample) * len(blocks))
 
 
 def _seed_level(items: Items, keep: int) -> int:

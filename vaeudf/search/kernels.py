@@ -26,18 +26,32 @@ import numpy as np
 from numba import njit
 
 from vaeudf.gaussian.scores.score import Features
-from vaeudf.search.records import Heaps, Items, Level, Local, Nodes, Queries
+from vaeudf.search.records import Heaps, Items, Level, Local, Nodes, Partly, Queries, Work
+from vaeudf.search.vectors import (
+    LANES,
+    ROWS,
+    add_dots,
+    dot,
+    lowest_bit,
+    multiply_tile,
+    transpose_eight,
+)
 
 BLOCK = 64
 """Items per block, the unit of the filter: 64 × 20 features of 4 bytes stay in the L1 cache."""
 FAN_OUT = 16
 """Children per node of the tree of boxes."""
+# Queries whose sums with a block's items stay in the cache, a multiple of ROWS.
+_TILE = 16 * ROWS
 
 # The fields of the records by their places: whoever changes them, changes this file, and numba
 # compiles anew. Otherwise what it keeps on disk would go on reading the old places.
 _FIELDS = (
     (Features._fields, "forward weighted backward log_volume constant with_sigma masked added"),
-    (Items._fields, "code features log_tau2 mu log_var labels base psi centres magnitudes"),
+    (
+        Items._fields,
+        "code features log_tau2 mu log_var labels base psi centres magnitudes order cuts bases",
+    ),
     (Nodes._fields, "starts low high forward backward added narrowest widest peak"),
     (
         Queries._fields,
@@ -47,6 +61,11 @@ _FIELDS = (
     (Heaps._fields, "values labels counts floors cuts sums tally codes held at_most"),
     (Local._fields, "phi offsets lifts thresholds places scores"),
     (Level._fields, "places down up spread weight closed"),
+    (
+        Partly._fields,
+        "cuts ends coordinates least_precision most_precision least_variance most_added size_added",
+    ),
+    (Work._fields, "thresholds offsets sums masks places rows numbers items"),
 )
 for _found, _expected in _FIELDS:
     if _found != tuple(_expected.split()):
@@ -351,6 +370,7 @@ def fill_features(items):
     width = psi.shape[1]
     points = np.empty(d)
     log_vars = np.empty(d)
+    squares = np.empty(len(items.cuts))
     for row in range(len(items.mu)):
         _coordinates(
             items.features.with_sigma,
@@ -365,11 +385,19 @@ def fill_features(items):
         parent = block // FAN_OUT
         constant = 0.0 if masked else per_dimension * d
         size = abs(constant)
+        # What the squares of the first coordinates take from the constant.
+        taken = 0.0
+        squares[:] = 0.0
+        cut = 0
         f = 0
         for i in range(d):
-            x = points[i] - items.centres[parent, i]
+            if cut < len(squares) and i == items.cuts[cut]:
+                squares[cut] = taken
+                cut += 1
+            x = points[items.order[i]] - items.centres[parent, i]
+            log_s = log_vars[items.order[i]]
             if forward:
-                precision = math.exp(-log_vars[i]) if weighted else 1.0
+                precision = math.exp(-log_s) if weighted else 1.0
                 along = precision * x
                 square = 0.5 * along * x
                 psi[block, f, j] = precision
@@ -377,7 +405,7 @@ def fill_features(items):
                 magnitudes[parent, f] = max(magnitudes[parent, f], precision)
                 magnitudes[parent, f + 1] = max(magnitudes[parent, f + 1], abs(along))
                 f += 2
-                volume = log_volume * log_vars[i]
+                volume = log_volume * log_s
                 if masked:
                     psi[block, f, j] = per_dimension - square + volume
                     # What is added up, for it may cancel.
@@ -386,19 +414,22 @@ def fill_features(items):
                         magnitudes[parent, f] = added if added == added else np.inf
                     f += 1
                 else:
-                    constant += volume - square
+                    constant += volume
+                    taken += square
                     size += square + abs(volume)
             if backward:
-                square = 0.5 * (x * x + math.exp(log_vars[i]))
+                square = 0.5 * (x * x + math.exp(log_s))
                 psi[block, f, j] = x
                 psi[block, f + 1, j] = -square
                 magnitudes[parent, f] = max(magnitudes[parent, f], abs(x))
                 magnitudes[parent, f + 1] = max(magnitudes[parent, f + 1], square)
                 f += 2
                 if not forward:
-                    constant += log_volume * log_vars[i]
-                    size += abs(log_volume * log_vars[i])
-        items.base[block, j] = constant
+                    constant += log_volume * log_s
+                    size += abs(log_volume * log_s)
+        items.base[block, j] = constant - taken
+        for c in range(len(squares)):
+            items.bases[block, c, j] = constant - squares[c]
         if not size < magnitudes[parent, width]:  # NaN too
             magnitudes[parent, width] = size if size == size else np.inf
 
@@ -1191,6 +1222,496 @@ def take_products(items, queries, parent, products, local, heaps):
             kept += 1 if hits > 0 or local.offsets[s] == np.inf else 0
         if kept:
             _visit_block(items, queries, block, chosen, kept, local, heaps, True)
+
+
+# ---- products of the first coordinates' features, and the others' for the pairs that are left
+
+
+@compiled()
+def _transpose(psi, first, rows):
+    """Write a block's features from ``first`` on to ``rows``, (BLOCK, F): item by item."""
+    source, stride = psi.ctypes.data, psi.strides[0]
+    target, target_stride = rows.ctypes.data, rows.strides[0]
+    for f in range(first, psi.shape[0], 8):
+        for j in range(0, BLOCK, 8):
+            transpose_eight(
+                source + f * stride + 4 * j,
+                stride,
+                target + j * target_stride + 4 * f,
+                target_stride,
+            )
+
+
+@compiled()
+def _multiply_tile(psi, base, first, thresholds, start, count, sums, masks):
+    """Multiply the first features of a block and of ``count`` queries from ``start`` on.
+
+    Args:
+        psi: The block's features, (F, BLOCK).
+        base: What is added to the sums before they are compared, (BLOCK,).
+        first: The queries' first features, (≥ start + count, W).
+        thresholds: Of the queries, (≥ start + count,).
+        start: The first query.
+        count: How many, a multiple of ROWS.
+        sums: Room for the sums, (count, BLOCK).
+        masks: Room for the bits of the items that reach the thresholds, (count,).
+    """
+    for s in range(0, count, ROWS):
+        for r in range(ROWS):
+            masks[s + r] = np.uint64(0)
+        for j in range(0, BLOCK, LANES):
+            bits = multiply_tile(
+                psi.ctypes.data + 4 * j,
+                psi.strides[0],
+                base.ctypes.data + 4 * j,
+                first.ctypes.data + (start + s) * first.strides[0],
+                first.shape[1],
+                sums.ctypes.data + s * sums.strides[0] + 4 * j,
+                sums.strides[0],
+                thresholds.ctypes.data + 4 * (start + s),
+            )
+            shift = np.uint64(j)
+            masks[s] |= np.uint64(bits[0]) << shift
+            masks[s + 1] |= np.uint64(bits[1]) << shift
+            masks[s + 2] |= np.uint64(bits[2]) << shift
+            masks[s + 3] |= np.uint64(bits[3]) << shift
+            masks[s + 4] |= np.uint64(bits[4]) << shift
+            masks[s + 5] |= np.uint64(bits[5]) << shift
+
+
+@compiled()
+def _take_out(masks, sums, count, places, rows, numbers):
+    """Write the pairs whose bits are set: query, item and sum; return how many there are."""
+    one = np.uint64(1)
+    found = np.uint64(0)
+    for s in range(count):
+        mask = masks[s]
+        while mask:
+            j = np.uint64(lowest_bit(mask))
+            mask &= mask - one
+            places[found] = s
+            rows[found] = j
+            numbers[found] = sums[s, j]
+            found += one
+    return np.int64(found)
+
+
+@compiled()
+def _multiply_on(phi, items, base, thresholds, begin, end, start, count, places, rows, numbers):
+    """Add the products of the features from ``begin`` to ``end`` to the sums of some pairs.
+
+    Args:
+        phi: The queries' features, (Q, F).
+        items: The block's, item by item, (BLOCK, F).
+        base: What is added to the sums before they are compared, (BLOCK,).
+        thresholds: Of the queries, (Q,).
+        begin: The first feature.
+        end: The one behind the last, a multiple of 8 away.
+        start: The query that the places are counted from.
+        count: How many pairs.
+        places: Their queries.
+        rows: Their items.
+        numbers: Their sums so far.
+
+    Returns:
+        How many reach the thresholds; they are in the first places.
+    """
+    # Four at a time: the last are repeated.
+    for i in range(count, (count + 3) // 4 * 4):
+        places[i] = places[count - 1]
+        rows[i] = rows[count - 1]
+    for i in range(0, count, 4):
+        add_dots(
+            phi.ctypes.data + start * phi.strides[0] + 4 * begin,
+            phi.strides[0],
+            items.ctypes.data + 4 * begin,
+            items.strides[0],
+            places.ctypes.data + 4 * i,
+            rows.ctypes.data + 4 * i,
+            (end - begin) // 8,
+            numbers.ctypes.data + 4 * i,
+        )
+    # Unsigned numbers are places as they are: Python's others count from the end.
+    kept = np.uint64(0)
+    first = np.uint64(start)
+    for i in range(count):
+        s = np.uint64(places[i])
+        j = np.uint64(rows[i])
+        total = numbers[i]
+        places[kept] = s
+        rows[kept] = j
+        numbers[kept] = total
+        kept += np.uint64(not total + base[j] < thresholds[first + s])
+    return np.int64(kept)
+
+
+@compiled()
+def _add_rest(features, partly, queries, q, parent, centre, offset, offsets, s):
+    """Write offsets[:, s]: an offset, and what the coordinates behind each stage add at most.
+
+    In a product of the first coordinates' features, the item's constant has the logarithms of the
+    others already. What else they add is highest where the item's coordinate is the query's own,
+    and its variance the least or the largest of the parent's.
+    """
+    total = 0.0
+    size = 0.0
+    end = len(centre)
+    masked = features.masked
+    for stage in range(len(partly.ends) - 1, -1, -1):
+        for i in range(partly.coordinates[stage], end):
+            if masked and queries.closed[q, i] == 0:
+                continue
+            if features.forward:
+                # -½ p v, where v may be below 0.
+                v = queries.spread[q, i]
+                p = partly.least_precision[parent, i] if v > 0 else partly.most_precision[parent, i]
+                total -= 0.5 * p * v
+                size += abs(p * v)
+            if features.backward:
+                # -½ w s; and -½ w y², which the query's constant has for all coordinates.
+                y = queries.points[q, i] - centre[i]
+                w = queries.weights[q, i]
+                total += 0.5 * w * (y * y - partly.least_variance[parent, i])
+                size += w * (y * y + partly.least_variance[parent, i])
+            if masked:
+                # What a closed coordinate adds whatever the query is.
+                total += partly.most_added[parent, i]
+                size += partly.size_added[parent, i]
+        end = partly.coordinates[stage]
+        # Far more than the sums' rounding in float64.
+        offsets[stage, s] = offset + (total + 1e-12 * size)
+
+
+@compiled()
+def _same_features(items, one, other):
+    """Return whether two parents have the same centre and magnitudes."""
+    for i in range(items.centres.shape[1]):
+        if items.centres[one, i] != items.centres[other, i]:
+            return False
+    for f in range(items.magnitudes.shape[1]):
+        if items.magnitudes[one, f] != items.magnitudes[other, f]:
+            return False
+    return True
+
+
+@compiled()
+def _set_thresholds(items, queries, partly, parent, count, visited, heaps, local, work):
+    """Fill the offsets and thresholds of all stages for the queries in ``local``."""
+    for s in range(count):
+        q = local.places[s]
+        offset = local.offsets[s]
+        if visited[parent, q] or offset == np.inf:
+            work.thresholds[:, s] = _INFINITE
+            continue
+        if len(partly.least_precision):
+            centre = items.centres[parent]
+            _add_rest(items.features, partly, queries, q, parent, centre, offset, work.offsets, s)
+        else:
+            work.offsets[:, s] = offset
+        _update_thresholds(heaps, q, work, s)
+    work.thresholds[:, count:] = _INFINITE
+
+
+@compiled()
+def _update_thresholds(heaps, q, work, s):
+    limit = _limit(heaps, q)
+    for stage in range(len(work.offsets)):
+        # An offset that is NaN says nothing, and neither does the threshold then.
+        work.thresholds[stage, s] = _floor32(limit - work.offsets[stage, s])
+
+
+@compiled()
+def _take_unfiltered(items, queries, parent, q, heaps):
+    """Take all of a parent's items into the heap of a query that has no filter there."""
+    size = BLOCK * FAN_OUT
+    for row in range(parent * size, min((parent + 1) * size, len(items.labels))):
+        if items.labels[row] < 0:
+            continue
+        value = exact_value(
+            items.code,
+            queries.mu[q],
+            queries.log_var[q],
+            items.mu[row],
+            items.log_var[row],
+            items.log_tau2,
+        )
+        heaps.tally[1] += 1
+        _take(heaps, q, value, items.labels[row])
+
+
+@compiled()
+def _note_pairs(items, first, start, count, local, low, heaps, work, pending, waiting):
+    """Raise the floors by pairs that have passed the filter, and keep those that still matter.
+
+    Args:
+        items: The items.
+        first: The row that the pairs' rows are counted from.
+        start: The query in ``local`` that their places are counted from.
+        count: How many there are in ``work``.
+        local: The queries' scratch.
+        low: Heaps of values that items certainly reach, whose floors are those of ``heaps``.
+        heaps: The heaps.
+        work: Has the pairs, and the thresholds, which rise with the floors.
+        pending: Queries, rows, and values that are certainly not exceeded.
+        waiting: How many pairs are in ``pending``, which has room for these.
+
+    Returns:
+        How many there are now.
+    """
+    before = -1
+    for i in range(count):
+        row = first + work.rows[i]
+        s = start + work.places[i]
+        if s != before:
+            if before >= 0:
+                _update_thresholds(heaps, local.places[before], work, before)
+            before = s
+        if row >= len(items.labels) or items.labels[row] < 0:
+            continue
+        q = local.places[s]
+        value = work.numbers[i] + local.lifts[s]
+        if value >= low.floors[q]:
+            _push(low, q, value, items.labels[row])
+    if before >= 0:
+        _update_thresholds(heaps, local.places[before], work, before)
+    queries, rows, uppers = pending
+    for i in range(count):
+        row = first + work.rows[i]
+        if row >= len(items.labels) or items.labels[row] < 0:
+            continue
+        s = start + work.places[i]
+        q = local.places[s]
+        upper = work.numbers[i] + local.offsets[s]
+        if not upper < _limit(heaps, q):  # NaN says nothing
+            queries[waiting] = q
+            rows[waiting] = row
+            uppers[waiting] = upper
+            waiting += 1
+    return waiting
+
+
+@compiled()
+def take_pending(items, queries, pending, waiting, heaps):
+    """Take the pairs that were kept into the heaps, where they still matter, by the formula."""
+    places, rows, uppers = pending
+    for i in range(waiting):
+        q = places[i]
+        if uppers[i] < _limit(heaps, q):
+            continue
+        row = rows[i]
+        value = exact_value(
+            items.code,
+            queries.mu[q],
+            queries.log_var[q],
+            items.mu[row],
+            items.log_var[row],
+            items.log_tau2,
+        )
+        heaps.tally[1] += 1
+        _take(heaps, q, value, items.labels[row])
+
+
+@compiled()
+def _new_work(stages, count, width):
+    return Work(
+        np.empty((stages, count), np.float32),
+        np.empty((stages, count)),
+        np.empty((_TILE, BLOCK), np.float32),
+        np.empty(_TILE, np.uint64),
+        np.empty(_TILE * BLOCK, np.int32),
+        np.empty(_TILE * BLOCK, np.int32),
+        np.empty(_TILE * BLOCK, np.float32),
+        np.empty((BLOCK, width), np.float32),
+    )
+
+
+@compiled()
+def scan_partly(items, queries, partly, visits, step, visited, heaps, low, pending, waiting):
+    """Take the items of some parents into the heaps of some queries, by partial products first.
+
+    Args:
+        items: The items.
+        queries: The queries, in the items' order of coordinates.
+        partly: The stages of the products.
+        visits: Which parents, and where the queries of each begin and end among the chosen ones.
+        step: Of how many blocks one is looked at; if not of all, nothing is taken, and only the
+            floors are raised.
+        visited: Which parents' items a query has seen already, (parents, Q).
+        heaps: The heaps.
+        low: Heaps of values that items certainly reach, whose floors are those of ``heaps``.
+        pending: Room for pairs that wait for their exact values: queries, rows and bounds.
+        waiting: How many are in it.
+
+    Returns:
+        How many are in it at the end.
+    """
+    parents, begins, stops, chosen = visits
+    most = 0
+    for v in range(len(parents)):
+        most = max(most, stops[v] - begins[v])
+    # A tile has a multiple of ROWS queries.
+    most = (most + ROWS - 1) // ROWS * ROWS
+    width = items.psi.shape[1]
+    stages = len(partly.ends)
+    local = new_local(width, most)
+    work = _new_work(stages, most, width)
+    first = np.zeros((most, partly.ends[0]), np.float32)
+    last_cut = len(items.cuts)
+    for v in range(len(parents)):
+        parent = parents[v]
+        here = chosen[begins[v] : stops[v]]
+        count = len(here)
+        same = v > 0 and begins[v] == begins[v - 1] and stops[v] == stops[v - 1]
+        if not (same and _same_features(items, parent, parents[v - 1])):
+            _enter_parent(items, queries, parent, here, count, heaps, local)
+            first[:count] = local.phi[:count, : partly.ends[0]]
+        _set_thresholds(items, queries, partly, parent, count, visited, heaps, local, work)
+        for s in range(count):
+            if step == 1 and local.offsets[s] == np.inf and not visited[parent, here[s]]:
+                _take_unfiltered(items, queries, parent, here[s], heaps)
+        last = min((parent + 1) * FAN_OUT, len(items.base))
+        for block in range(parent * FAN_OUT, last, step):
+            psi = items.psi[block]
+            transposed = False
+            for start in range(0, count, _TILE):
+                tile = min(_TILE, (count - start + ROWS - 1) // ROWS * ROWS)
+                cut = partly.cuts[0]
+                _multiply_tile(
+                    psi,
+                    items.base[block] if cut == last_cut else items.bases[block, cut],
+                    first,
+                    work.thresholds[0],
+                    start,
+                    tile,
+                    work.sums,
+                    work.masks,
+                )
+                for s in range(tile):
+                    # NaN would pass.
+                    if work.thresholds[0, start + s] == _INFINITE:
+                        work.masks[s] = np.uint64(0)
+                pairs = _take_out(work.masks, work.sums, tile, work.places, work.rows, work.numbers)
+                if pairs and stages > 1 and not transposed:
+                    _transpose(psi, partly.ends[0], work.items)
+                    transposed = True
+                for stage in range(1, stages):
+                    cut = partly.cuts[stage]
+                    pairs = _multiply_on(
+                        local.phi,
+                        work.items,
+                        items.base[block] if cut == last_cut else items.bases[block, cut],
+                        work.thresholds[stage],
+                        partly.ends[stage - 1],
+                        partly.ends[stage],
+                        start,
+                        pairs,
+                        work.places,
+                        work.rows,
+                        work.numbers,
+                    )
+                if pairs == 0:
+                    continue
+                for i in range(pairs):
+                    work.numbers[i] += items.base[block, work.rows[i]]
+                if waiting + pairs > len(pending[0]):
+                    take_pending(items, queries, pending, waiting, heaps)
+                    waiting = 0
+                waiting = _note_pairs(
+                    items, block * BLOCK, start, pairs, local, low, heaps, work, pending, waiting
+                )
+        size = min(BLOCK * FAN_OUT, len(items.labels) - parent * BLOCK * FAN_OUT)
+        size = size if step == 1 else 0
+        for s in range(count):
+            heaps.tally[0] += 0 if visited[parent, here[s]] else size
+    if step > 1:
+        # All items come later.
+        low.counts[:] = 0
+        return 0
+    return waiting
+
+
+@compiled()
+def mean_values(items, queries, means, out):
+    """Write the mean of the filter's numbers of each parent's items for every query.
+
+    Args:
+        items: The items.
+        queries: The queries, in the items' order of coordinates.
+        means: Means of the features and of the base, (parents, F + 1) float32.
+        out: Filled, (Q, parents).
+    """
+    count = len(queries.points)
+    width = items.psi.shape[1]
+    phi = np.zeros((count, width), np.float32)
+    constants = np.empty(count)
+    for parent in range(len(items.centres)):
+        if parent == 0 or not _same_features(items, parent, parent - 1):
+            for q in range(count):
+                constants[q], _ = _query_features(
+                    items.features,
+                    queries,
+                    q,
+                    items.centres[parent],
+                    items.magnitudes[parent],
+                    phi,
+                    q,
+                )
+        for q in range(count):
+            number = dot(
+                phi.ctypes.data + q * phi.strides[0],
+                means.ctypes.data + parent * means.strides[0],
+                width // 8,
+            )
+            out[q, parent] = number + means[parent, width] + constants[q]
+
+
+@compiled()
+def count_partly(items, queries, partly, blocks, chosen, heaps):
+    """Return how many pairs of some blocks and queries reach each stage's threshold.
+
+    Args:
+        items: The items.
+        queries: The queries, in the items' order of coordinates.
+        partly: The stages.
+        blocks: Which blocks, (B,).
+        chosen: The queries for each of them, (B, m).
+        heaps: Their floors.
+
+    Returns:
+        Shape (S,).
+    """
+    most = chosen.shape[1]
+    width = items.psi.shape[1]
+    stages = len(partly.ends)
+    reached = np.zeros(stages, np.int64)
+    local = new_local(width, most)
+    work = _new_work(stages, most, width)
+    nowhere = np.zeros((len(items.centres), len(queries.points)), np.bool_)
+    for b in range(len(blocks)):
+        block = blocks[b]
+        parent = block // FAN_OUT
+        _enter_parent(items, queries, parent, chosen[b], most, heaps, local)
+        _set_thresholds(items, queries, partly, parent, most, nowhere, heaps, local, work)
+        _transpose(items.psi[block], 0, work.items)
+        for s in range(most):
+            for j in range(BLOCK):
+                total = _ZERO
+                begin = 0
+                for stage in range(stages):
+                    total += dot(
+                        local.phi.ctypes.data + s * local.phi.strides[0] + 4 * begin,
+                        work.items.ctypes.data + j * work.items.strides[0] + 4 * begin,
+                        (partly.ends[stage] - begin) // 8,
+                    )
+                    begin = partly.ends[stage]
+                    cut = partly.cuts[stage]
+                    base = items.base[block, j]
+                    if cut < len(items.cuts):
+                        base = items.bases[block, cut, j]
+                    if total + base < work.thresholds[stage, s]:
+                        break
+                    reached[stage] += 1
+    return reached
 
 
 @compiled()

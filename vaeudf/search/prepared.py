@@ -12,17 +12,23 @@ from vaeudf.gaussian.checks import Tolerance
 from vaeudf.gaussian.scores import Score
 from vaeudf.gaussian.variances import log_tau2
 from vaeudf.numerics.boxes import Boxes
+from vaeudf.search.coordinates import (
+    cuts_of,
+    mean_features,
+    order_of_coordinates,
+    rest_of,
+)
 from vaeudf.search.kernels import BLOCK, FAN_OUT, fill_features
-from vaeudf.search.records import Items, Nodes, Queries
+from vaeudf.search.nodes import TINY, down, in_space_of, nodes_of_tree, tree_of, up
+from vaeudf.search.records import Items, Nodes, Partly, Queries
 
 # A query, or half a range of one, beyond this would overflow float32 when squared.
 _LARGEST_POINT = 1e15
 # For one query, or at most this many pairs, features cost more time than they save.
 _SMALL = 100_000
-_STEEPEST = -1e30
-# Far above float32's denormals, far below any feature that matters: rounding errors that are not
-# relative (underflow) stay below this times the unit roundoff.
-_TINY = 1e-30
+# So many parents share one centre where there are cuts: in so many dimensions it is hardly nearer
+# to fewer items, and queries have features for each centre.
+_SHARING = 8
 # An item's feature beyond this may overflow float32.
 _LARGEST_FEATURE = 1e37
 
@@ -53,6 +59,9 @@ class Prepared:
         nodes: The tree of boxes over the blocks, if one was made.
         boxes: The boxes of the tree, whatever the score and tolerance; None without nodes.
         filtered: Whether the filter's numbers are those of the tolerance.
+        rest: Of items with cuts, what the coordinates behind these add at most.
+        means: Of these, the means of the features and of the base over each parent's items,
+            (parents, F + 1).
         work: What searches of these items have done.
     """
 
@@ -62,6 +71,8 @@ class Prepared:
     nodes: Nodes | None
     boxes: Boxes | None = None
     filtered: bool = True
+    rest: Partly | None = None
+    means: NDArray[np.float32] | None = None
     work: Work = field(default_factory=Work)
 
     def __len__(self) -> int:
@@ -115,6 +126,12 @@ def prepare(
     if features.added:
         # Four dimensions at a time.
         width = 8 * -(-d // 4)
+    cuts, order = np.empty(0, np.int64), np.arange(d)
+    if bounds and not few:
+        cuts = cuts_of(features, d, num_rows)
+    if len(cuts):
+        width = -(-width // 8) * 8
+        order = order_of_coordinates(score, tolerance, mu, log_var)
     num_blocks = 0 if few else -(-num_rows // BLOCK)
     num_parents = -(-num_blocks // FAN_OUT)
     items = Items(
@@ -128,22 +145,34 @@ def prepare(
         psi=np.zeros((num_blocks, width, BLOCK), np.float32),
         centres=np.zeros((num_parents, 2 * d if features.added else d)),
         magnitudes=np.zeros((num_parents, width + 1)),
+        order=order,
+        cuts=cuts,
+        bases=np.full((num_blocks, len(cuts), BLOCK), -np.inf, np.float32),
     )
     if num_blocks == 0:
         return Prepared(score, tolerance, items, None, work=work)
     blocks = Boxes.of_blocks(mu, log_var, BLOCK)
-    around = _in_space_of(score, tolerance, blocks.coarsen(FAN_OUT))
-    items.centres[:, :d] = 0.5 * around.low + 0.5 * around.high
+    parents = blocks.coarsen(FAN_OUT)
+    sharing = np.arange(num_parents) // (_SHARING if len(cuts) else 1)
+    around = in_space_of(score, tolerance, parents.coarsen(_SHARING if len(cuts) else 1)[sharing])
+    items.centres[:, :d] = 0.5 * around.low[:, order] + 0.5 * around.high[:, order]
     if features.added:
         with np.errstate(over="ignore"):
             items.centres[:, d:] = np.exp(around.log_low)
     fill_features(items)
     _allow_for_rounding(score, items, around.high)
+    if len(cuts):
+        starts = np.flatnonzero(np.diff(sharing, prepend=-1))
+        items.magnitudes[:] = np.maximum.reduceat(items.magnitudes, starts)[sharing]
     if not bounds:
         return Prepared(score, tolerance, items, None, work=work)
-    boxes, starts = _tree(blocks)
-    nodes = nodes_of_tree(score, tolerance, boxes, starts)
-    return Prepared(score, tolerance, items, nodes, boxes, work=work)
+    boxes, starts = tree_of(blocks)
+    nodes = nodes_of_tree(score, tolerance, boxes, starts, order)
+    prepared = Prepared(score, tolerance, items, nodes, boxes, work=work)
+    if len(cuts) == 0:
+        return prepared
+    rest = rest_of(score, tolerance, items, parents)
+    return replace(prepared, rest=rest, means=mean_features(items))
 
 
 def with_labels(prepared: Prepared, labels: NDArray[np.int64]) -> Prepared:
@@ -170,7 +199,13 @@ def with_tolerance(prepared: Prepared, tolerance: Tolerance) -> Prepared:
         prepared,
         tolerance=tolerance,
         items=prepared.items._replace(log_tau2=each_log_tau2(tolerance, n)),
-        nodes=nodes_of_tree(prepared.score, tolerance, prepared.boxes, prepared.nodes.starts),
+        nodes=nodes_of_tree(
+            prepared.score,
+            tolerance,
+            prepared.boxes,
+            prepared.nodes.starts,
+            prepared.items.order,
+        ),
         filtered=False,
     )
 
@@ -180,7 +215,8 @@ def with_score(prepared: Prepared, score: Score) -> Prepared:
     assert prepared.score.features == score.features
     nodes = prepared.nodes
     if nodes is not None and prepared.boxes is not None:
-        nodes = nodes_of_tree(score, prepared.tolerance, prepared.boxes, nodes.starts)
+        order = prepared.items.order
+        nodes = nodes_of_tree(score, prepared.tolerance, prepared.boxes, nodes.starts, order)
     items = prepared.items._replace(code=score.code)
     return replace(prepared, score=score, items=items, nodes=nodes)
 
@@ -193,120 +229,13 @@ def each_log_tau2(tolerance: Tolerance, n: int) -> NDArray[np.float64]:
 def _allow_for_rounding(score: Score, items: Items, highest: NDArray[np.float64]) -> None:
     """Raise the magnitudes by what float32 and float64 may lose; highest: points, (parents, d)."""
     magnitudes = items.magnitudes
-    magnitudes += _TINY
+    magnitudes += TINY
     with np.errstate(over="ignore"):
         # A query's feature may underflow to 0: what is lost then grows with the item's.
-        magnitudes[:, -1] += _TINY * magnitudes[:, :-1].sum(axis=1)
+        magnitudes[:, -1] += TINY * magnitudes[:, :-1].sum(axis=1)
         magnitudes[:, -1] += score.rounding(highest)
     beyond = ~(np.abs(items.centres).max(axis=1) < _LARGEST_POINT)
     magnitudes[beyond | ~(magnitudes.max(axis=1) < _LARGEST_FEATURE)] = np.inf
-
-
-def _tree(blocks: Boxes) -> tuple[Boxes, NDArray[np.int64]]:
-    """Return the boxes of a tree over blocks, level by level, and where each level begins."""
-    levels = [blocks]
-    while len(levels[-1]) > FAN_OUT:
-        levels.append(levels[-1].coarsen(FAN_OUT))
-    starts = np.cumsum([0] + [len(level) for level in levels])
-    return Boxes.concatenate(levels), starts
-
-
-def nodes_of_boxes(score: Score, tolerance: Tolerance, boxes: Boxes) -> Nodes:
-    """Return boxes of posteriors, such as those of row groups, as a tree of one level."""
-    return nodes_of_tree(score, tolerance, boxes, np.array([0, len(boxes)]))
-
-
-@dataclass(frozen=True)
-class _SpaceBoxes:
-    """Boxes in the space of a score.
-
-    Attributes:
-        low: Lowest points, (B, d).
-        high: Highest points, (B, d).
-        log_low: Least log variances, tolerance included, (B, n).
-        log_high: Greatest log variances, (B, n).
-    """
-
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
-    log_low: NDArray[np.float64]
-    log_high: NDArray[np.float64]
-
-
-def _in_space_of(score: Score, tolerance: Tolerance, boxes: Boxes) -> _SpaceBoxes:
-    log_low = score.blurred(boxes.log_var_min, tolerance)
-    log_high = score.blurred(boxes.log_var_max, tolerance)
-    return _SpaceBoxes(
-        low=score.points(boxes.mu_min, log_low),
-        high=score.points(boxes.mu_max, log_high),
-        log_low=log_low,
-        log_high=log_high,
-    )
-
-
-def nodes_of_tree(
-    score: Score, tolerance: Tolerance, boxes: Boxes, starts: NDArray[np.int64]
-) -> Nodes:
-    """Return the boxes of a tree, level by level, as the search reads them.
-
-    Args:
-        score: What to rank by.
-        tolerance: tau.
-        boxes: The boxes.
-        starts: Where each level begins, and the last one ends.
-    """
-    inside = _in_space_of(score, tolerance, boxes)
-    num_nodes, d = inside.low.shape
-    terms = score.box_terms(inside.log_low, inside.log_high)
-    forward, backward, log_variances = terms.forward, terms.backward, terms.log_variances
-    if forward is None and backward is None and log_variances is None:
-        # The value has no bound: every box may hold any value.
-        forward = np.zeros((num_nodes, d, 6))
-        forward[:, :, ::2] = np.inf
-    peak = np.full(num_nodes, _TINY + terms.cancelled)
-    for lines in (forward, backward):
-        if lines is not None:
-            peak += np.abs(lines[:, :, ::2]).max(axis=2).sum(axis=1)
-    no_lines = np.empty((0, d, 6))
-    narrowest, widest = np.empty((2, 0, d))
-    if log_variances is not None:
-        log_narrowest, log_widest = log_variances
-        peak += d + 0.5 * np.abs(log_narrowest).sum(axis=1)
-        with np.errstate(over="ignore"):
-            narrowest = np.exp(log_narrowest)
-            # Raised by what float32 may lose of a variance that it holds as a denormal number.
-            widest = np.exp(log_widest) + 1e-36
-    return Nodes(
-        starts=starts.astype(np.int64),
-        low=_down(inside.low),
-        high=_up(inside.high),
-        forward=_rounded(no_lines if forward is None else forward),
-        backward=_rounded(no_lines if backward is None else backward),
-        added=np.float32(score.features.added),
-        narrowest=np.maximum(_down(narrowest), 0),
-        widest=_up(widest),
-        peak=_up(peak),
-    )
-
-
-def _rounded(lines: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return lines in float32 that are not below these for any t ≥ 0, as float32 computes t."""
-    # The computed t may be too large by four roundings.
-    slopes = np.maximum(np.nan_to_num(lines[..., 1::2], nan=0.0), _STEEPEST) * (1 - 2.0**-21)
-    rounded = np.empty(lines.shape, np.float32)
-    rounded[..., ::2] = _up(lines[..., ::2])
-    rounded[..., 1::2] = np.minimum(_up(slopes), 0)
-    return rounded
-
-
-def _up(numbers: NDArray[np.float64]) -> NDArray[np.float32]:
-    with np.errstate(over="ignore"):
-        return np.nextafter(numbers.astype(np.float32), np.float32(np.inf))
-
-
-def _down(numbers: NDArray[np.float64]) -> NDArray[np.float32]:
-    with np.errstate(over="ignore"):
-        return np.nextafter(numbers.astype(np.float32), np.float32(-np.inf))
 
 
 def prepare_queries(
@@ -356,10 +285,10 @@ def prepare_queries(
         weights=weights,
         constant=constant,
         unfiltered=~(extreme < _LARGEST_POINT) | (not (has_filter and filtered)),
-        point_down=_down(points),
-        point_up=_up(points),
+        point_down=down(points),
+        point_up=up(points),
         spread_down=unread if terms.spread is None else _spread_down(spread),
-        weight_down=unread if terms.weights is None else np.maximum(_down(weights), 0),
+        weight_down=unread if terms.weights is None else np.maximum(down(weights), 0),
         closed=closed if masked or is_open.any() else unread,
     )
 
@@ -373,7 +302,7 @@ def _spread_down(spread: NDArray[np.float64]) -> NDArray[np.float32]:
     """
     relative = (8 * spread.shape[1] + 64) * 2.0**-22
     lowered = spread - relative * np.maximum(-spread, 0)
-    return np.asarray(np.where(spread < 0, _down(lowered), np.maximum(_down(spread), 0)))
+    return np.asarray(np.where(spread < 0, down(lowered), np.maximum(down(spread), 0)))
 
 
 def _own(array: NDArray[np.float64]) -> NDArray[np.float64]:

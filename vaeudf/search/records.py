@@ -34,6 +34,12 @@ class Items(NamedTuple):
             added variances the least variance of each dimension follows, (parents, 2d).
         magnitudes: Largest |psi| per feature and, last, of the base's terms, (parents, F + 1);
             infinite where float32 cannot be trusted.
+        order: Which coordinate comes first in all that has one number for each, and so on, (d,):
+            the queries' are put in that order, too.
+        cuts: After how many coordinates a product of the first ones may end, ascending, (C,); none
+            if it is not to be used.
+        bases: The filter's constant per item for each of these, of which the values of all items
+            are certainly not above such a product, (blocks, C, BLOCK) float32.
     """
 
     code: int
@@ -46,6 +52,9 @@ class Items(NamedTuple):
     psi: NDArray[np.float32]
     centres: NDArray[np.float64]
     magnitudes: NDArray[np.float64]
+    order: NDArray[np.int64]
+    cuts: NDArray[np.int64]
+    bases: NDArray[np.float32]
 
 
 class Nodes(NamedTuple):
@@ -194,3 +203,53 @@ class Level(NamedTuple):
     spread: NDArray[np.float32]
     weight: NDArray[np.float32]
     closed: NDArray[np.float32]
+
+
+class Partly(NamedTuple):
+    """How products begin with the first coordinates, and what the others add at most.
+
+    Attributes:
+        cuts: Which of the items' cuts each stage ends at, (S,); the last is C, for all coordinates.
+        ends: How many features have been multiplied after each stage, (S,).
+        coordinates: How many coordinates these are of, (S,).
+        least_precision: The least precision of each parent's items, (parents, d), in the items'
+            order; (0, d), as what follows, if the others add at most 0.
+        most_precision: The largest.
+        least_variance: The least variance.
+        most_added: The most that a coordinate adds whatever the query is.
+        size_added: The absolute values of what is added up in it.
+    """
+
+    cuts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    coordinates: NDArray[np.int64]
+    least_precision: NDArray[np.float64]
+    most_precision: NDArray[np.float64]
+    least_variance: NDArray[np.float64]
+    most_added: NDArray[np.float64]
+    size_added: NDArray[np.float64]
+
+
+class Work(NamedTuple):
+    """Scratch of products in stages, for the queries at a parent and one tile of them.
+
+    Attributes:
+        thresholds: What a sum and its base have to reach after each stage, (S, Q) float32; +inf
+            for a query that takes no part.
+        offsets: What is added to the floors for them, (S, Q).
+        sums: Of the first stage, (tile, BLOCK) float32.
+        masks: Bits of the items that reach the first threshold, (tile,) uint64.
+        places: Queries of the pairs that are left, counted from the tile's first, int32.
+        rows: Their items, counted from the block's first, int32.
+        numbers: Their sums, float32.
+        items: A block's features, item by item, (BLOCK, F) float32.
+    """
+
+    thresholds: NDArray[np.float32]
+    offsets: NDArray[np.float64]
+    sums: NDArray[np.float32]
+    masks: NDArray[np.uint64]
+    places: NDArray[np.int32]
+    rows: NDArray[np.int32]
+    numbers: NDArray[np.float32]
+    items: NDArray[np.float32]
