@@ -80,16 +80,14 @@ TASKS = {"query": query, "encode": encode, "make": make_items}
 
 
 def _session() -> None:
-    from pyspark.sql import SparkSession
+    if os.environ.get("SPARK_REMOTE"):
+        from vaeudf.spark import connect_session
 
-    from vaeudf.spark.classic_session import session_builder
+        connect_session.start("benchmark")
+    else:
+        from vaeudf.spark.classic_session import session_builder
 
-    if not os.environ.get("SPARK_REMOTE"):
         session_builder("benchmark").getOrCreate()
-        return
-    spark = SparkSession.builder.getOrCreate()
-    spark.conf.set("spark.sql.session.timeZone", "UTC")
-    spark.conf.set("spark.sql.files.openCostInBytes", "65536")
 
 
 def run(task: str, *arguments: str, **environment: str) -> dict[str, float]:

@@ -11,17 +11,12 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from vaeudf.errors import ClusterError, root_cause
+from vaeudf.spark.defaults import DEFAULTS
 from vaeudf.spark.raised import raise_without_logging
 from vaeudf.spark.yarn import TAGS, saying_while_yarn_waits, submitted_here, with_tag
 
 # What the jobs rely on, unless it is set otherwise.
-_DEFAULTS = {
-    "spark.sql.session.timeZone": "UTC",
-    # Each small file counts as this much work when Spark cuts a folder into tasks. With the
-    # default of 4 MB, 3,000 thumbnails become 100 tasks whose start-up costs more than their work.
-    "spark.sql.files.openCostInBytes": "65536",
-    "spark.ui.showConsoleProgress": "false",
-}
+_DEFAULTS = {**DEFAULTS, "spark.ui.showConsoleProgress": "false"}
 
 
 def is_running() -> bool:

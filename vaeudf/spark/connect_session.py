@@ -10,13 +10,8 @@ from pyspark.sql import SparkSession
 from pyspark.sql.utils import is_remote
 
 from vaeudf.errors import ClusterError, InputError, root_cause
+from vaeudf.spark.defaults import DEFAULTS
 from vaeudf.spark.raised import raise_without_logging
-
-# What the jobs rely on: as in a session whose driver is this process.
-_DEFAULTS = {
-    "spark.sql.session.timeZone": "UTC",
-    "spark.sql.files.openCostInBytes": "65536",
-}
 
 _SECONDS_TO_CONNECT = 30
 
@@ -51,7 +46,7 @@ def start(app_name: str) -> SparkSession:
         if url.startswith("sc://"):
             _reach(url)
         session = SparkSession.builder.appName(app_name).getOrCreate()
-        for key, value in _DEFAULTS.items():
+        for key, value in DEFAULTS.items():
             session.conf.set(key, value)
     except PySparkImportError as error:
         raise InputError(
