@@ -18,8 +18,8 @@ nbclient = pytest.importorskip("nbclient", reason="needs nbclient: ./spark-submi
 pytest.importorskip("ipykernel", reason="needs ipykernel: ./spark-submit.sh test-interop")
 
 
-def test_from_a_session_to_a_page(image_folder, tmp_path, monkeypatch):
-    shutil.copytree(image_folder, tmp_path / "demo" / "catalog")
+def test_from_a_session_to_a_page(parquet_catalog, tmp_path, monkeypatch):
+    shutil.copytree(parquet_catalog, tmp_path / "demo" / "catalog")
     make_bundle(tmp_path / "demo" / "model", LATENT_DIM, 0, GaussianPixels(0.01))
     (tmp_path / "server").mkdir()
     monkeypatch.setenv("VAEUDF_DEMO", str(tmp_path / "demo"))
@@ -34,6 +34,8 @@ def test_from_a_session_to_a_page(image_folder, tmp_path, monkeypatch):
     nbformat.validate(notebook)
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     shown = [output.data for output in outputs if "data" in output]
+    encoded = [data["text/html"] for data in shown if "log_var" in data.get("text/html", "")]
+    assert [table.count("<tr>") for table in encoded] == [5]
     pages = [data["text/html"] for data in shown if "hits, best first" in data.get("text/html", "")]
     assert len(pages) == 2
     # Two queries, what each decodes to, and six hits.
