@@ -48,7 +48,7 @@ def test_hits_of_a_table(table, bundle, garments, tmp_path):
     for query, text in enumerate(page.texts["td"]):
         expected = [rows[str(query), rank] for rank in (1, 2, 3)]
         words = [
-            f"{row['rank']}. {row['item_id']} {row['category']} {row['log_likelihood']:.2f}"
+            f"{row['rank']}. {row['item_id']} category {row['category']} {row['log_likelihood']:.2f}"
             for row in expected
         ]
         assert text == " ".join(words).replace(" -", " −")
@@ -110,7 +110,7 @@ def test_pictures_in_a_frame(spark, tmp_path):
     page = shown(vaeudf.show(hits, images), tmp_path)
     assert [alt for alt, _ in page.pictures()] == [HOSTILE]
     (text,) = page.texts["td"]
-    assert text.startswith(f"1. {HOSTILE} 1.5 −0.92") and text.count("no picture") == 4
+    assert text.startswith(f"1. {HOSTILE} price 1.5 −0.92") and text.count("no picture") == 4
     assert "<script" not in page.source
 
 
