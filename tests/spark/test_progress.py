@@ -132,7 +132,7 @@ def test_a_spark_that_says_nothing_of_its_executors(monkeypatch, caplog):
     def look(self, num_tasks):
         raise TypeError("no such method")
 
-    monkeypatch.setattr("vaeudf.spark.progress.Waiting.look", look)
+    monkeypatch.setattr("vaeudf.spark.waiting.Waiting.look", look)
     terminal, watch = Terminal(), Stopwatch()
     session = Session(*([[(1, 4)]] * 5), [(3, 4)])
     with progress(session, watch, terminal), watch.phase("encode"):

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import io
+import itertools
+import threading
 import time
 from types import SimpleNamespace
 
+import pyarrow as pa
 import pytest
+from pyspark.sql import SparkSession
 
+from tests.support.connect_server import SERVER
 from vaeudf.spark import progress as progress_module
 from vaeudf.spark import waiting as module
 from vaeudf.spark.cluster import Cluster
+from vaeudf.spark.connect import ConnectCluster
 from vaeudf.spark.progress import progress
 from vaeudf.spark.stopwatch import Stopwatch
-from vaeudf.spark.waiting import Waiting
+from vaeudf.spark.tasks import numbered_tasks
 
 
 class Session:
@@ -74,7 +80,7 @@ def clock(monkeypatch) -> Clock:
 
 
 def said(session: Session, clock: Clock, seconds: float = 30) -> str:
-    waiting = Waiting(Cluster.of(session))
+    waiting = Cluster.of(session).waiting()
     assert waiting.look(4) is None
     clock.now += seconds
     text = waiting.look(4)
@@ -124,7 +130,7 @@ def test_how_many_are_asked_for():
 
 
 def test_after_30_seconds_and_then_each_minute(clock):
-    waiting = Waiting(Cluster.of(Session("yarn")))
+    waiting = Cluster.of(Session("yarn")).waiting()
     heard = {}
     for second in range(200):
         if (text := waiting.look(4)) is not None:
@@ -144,7 +150,7 @@ def test_nobody_waits(clock, master, tasks, executors):
     """Where there are no tasks, or an executor, or the driver does the work."""
     session = Session(master)
     session.executors = executors
-    waiting = Waiting(Cluster.of(session))
+    waiting = Cluster.of(session).waiting()
     for _ in range(200):
         assert waiting.look(tasks) is None
         clock.now += 1
@@ -152,7 +158,7 @@ def test_nobody_waits(clock, master, tasks, executors):
 
 def test_it_begins_anew_when_all_executors_are_lost(clock):
     session = Session("yarn")
-    waiting = Waiting(Cluster.of(session))
+    waiting = Cluster.of(session).waiting()
     assert waiting.look(4) is None
     clock.now += 29
     session.executors = 1
@@ -183,3 +189,132 @@ def test_a_job_says_it(monkeypatch, caplog, is_terminal):
     (line,) = caplog.messages
     assert line.startswith("search: no executor after 0 s: asked for 2, 0 there. Look at http://")
     assert ("0/4" in terminal.getvalue()) == is_terminal
+
+
+class Server:
+    """Stands in for a session of Spark Connect, and what its server reports.
+
+    Attributes:
+        settings: The application's properties.
+    """
+
+    numbers = itertools.count()
+
+    def __init__(self, **settings: str) -> None:
+        self.session_id = f"session-{next(self.numbers)}"
+        self.settings = {key.replace("_", "."): value for key, value in settings.items()}
+        self.settings["spark.app.id"] = "app-7"
+        self.conf = self.settings
+        self.cluster = ConnectCluster(self)
+        assert self.cluster.count_tasks() == (0, 0)
+
+    def registerProgressHandler(self, handler) -> None:
+        self.handler = handler
+
+    def report(self, *stages: tuple[int, int, bool], running: int, of: str = "a") -> None:
+        """Report (tasks ended, tasks, whether all is done) of stages, in their order."""
+        told = [
+            SimpleNamespace(stage_id=place, num_completed_tasks=ended, num_tasks=total, done=done)
+            for place, (ended, total, done) in enumerate(stages)
+        ]
+        self.handler(stages=told, inflight_tasks=running, operation_id=of, done=False)
+
+    def end(self, of: str = "a") -> None:
+        self.handler(stages=[], inflight_tasks=0, operation_id=of, done=True)
+
+
+def said_at(server: Server, clock: Clock) -> str:
+    server.report((0, 4, False), running=0)
+    waiting = server.cluster.waiting()
+    assert waiting.look(4) is None
+    clock.now += 30
+    return str(waiting.look(4))
+
+
+def test_a_server_on_yarn(clock):
+    server = Server(spark_master="yarn", spark_executor_cores="4", spark_driver_host="host")
+    assert said_at(server, clock) == (
+        "no task has run for 30 s: the server of Spark Connect has no executor of "
+        "spark.executor.cores 4, or those there are busy with other sessions' tasks. Look at "
+        "Spark's own page of app-7 (http://host:4040/executors/, or the next port that was free), "
+        "yarn application -status app-7, yarn logs -applicationId app-7."
+    )
+
+
+def test_a_server_that_does_not_tell_its_master(clock):
+    assert said_at(Server(), clock) == (
+        "no task has run for 30 s: the server of Spark Connect has no executor, or those there are "
+        "busy with other sessions' tasks. Look at Spark's own page of app-7."
+    )
+
+
+def test_a_server_after_30_seconds_and_then_each_minute(clock):
+    server = Server(spark_master="local[2]", spark_ui_port="4099", spark_driver_host="host")
+    waiting, heard = server.cluster.waiting(), {}
+    server.report((0, 4, False), running=0)
+    for second in range(120):
+        if second == 20:
+            server.report((1, 4, False), running=1)
+        if second == 40:
+            server.report((2, 4, False), running=0)
+        if (text := waiting.look(4)) is not None:
+            heard[second] = text
+        clock.now += 1
+    assert list(heard) == [70]
+    assert heard[70].endswith("(http://host:4099/executors/, or the next port that was free).")
+    server.end()
+    assert server.cluster.count_running_tasks() == 0
+    assert waiting.look(0) is None
+
+
+def test_other_operations_of_a_session(clock):
+    """While tasks of one run, those of another are not waiting for executors."""
+    server = Server()
+    waiting = server.cluster.waiting()
+    server.report((0, 4, False), running=0)
+    server.report((0, 2, False), running=2, of="b")
+    assert server.cluster.count_tasks() == (0, 6)
+    for _ in range(100):
+        assert waiting.look(6) is None
+        clock.now += 1
+    server.end(of="b")
+    assert (server.cluster.count_tasks(), server.cluster.count_running_tasks()) == ((0, 4), 0)
+
+
+def test_stages_that_a_server_has_skipped_do_not_wait():
+    """What a shuffle has left is reported as a stage of no tasks, up to the operation's end."""
+    server = Server()
+    server.report((4, 4, True), (0, 4, False), (1, 3, False), running=2)
+    assert server.cluster.count_tasks() == (1, 3)
+    # All is computed, and the client takes its time over the rows.
+    server.report((4, 4, True), (0, 4, False), (3, 3, True), running=0)
+    assert server.cluster.count_tasks() == (0, 0)
+
+
+@pytest.mark.spark
+def test_a_job_says_it_at_a_server(spark, pytestconfig, monkeypatch, caplog):
+    url = pytestconfig.stash.get(SERVER, None)
+    if url is None:
+        pytest.skip("there is a server with --connect")
+    monkeypatch.setattr(module, "_SECONDS_UNTIL_SAID", 1.0)
+    other = SparkSession.builder.remote(url).create()
+
+    def work(task):
+        yield pa.RecordBatch.from_pydict({"x": [task]})
+
+    def hold(task):
+        time.sleep(6)
+        yield from work(task)
+
+    # These tasks take both of the server's cores.
+    held = threading.Thread(target=numbered_tasks(other, 2, hold, "x long").collect)
+    held.start()
+    time.sleep(1)
+    watch = Stopwatch()
+    with progress(spark, watch, io.StringIO()), watch.phase("search"):
+        assert len(numbered_tasks(spark, 3, work, "x long").collect()) == 3
+    held.join()
+    other.stop()
+    (line,) = caplog.messages
+    assert line.startswith("search: no task has run for ")
+    assert "Spark's own page of local-" in line and "http://127.0.0.1:4040/executors/" in line

@@ -24,6 +24,7 @@ from vaeudf.model.py_files import as_file
 from vaeudf.spark.cluster import Cluster, no_connector
 from vaeudf.spark.counters import Counts, PictureCounts
 from vaeudf.spark.shared import Shared, SharedArray, Value
+from vaeudf.spark.waiting import Waiting, WaitingForExecutors
 from vaeudf.storage.locations import is_local, spark_uri
 
 # How many executors Spark asks YARN and Kubernetes for if nobody says.
@@ -47,10 +48,9 @@ class ClassicCluster(Cluster):
         """Whether the tasks run on the driver's machine, in this application alone."""
         return self.master.startswith("local")
 
-    @property
-    def executors(self) -> ClassicCluster:
-        """Itself."""
-        return self
+    def waiting(self) -> Waiting:
+        """Return what knows since when tasks wait for executors."""
+        return WaitingForExecutors(self)
 
     @property
     def master(self) -> str:

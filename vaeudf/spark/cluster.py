@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from numpy.typing import NDArray
 from pyspark.sql import SparkSession
@@ -19,6 +19,7 @@ from pyspark.sql.utils import is_remote
 from vaeudf.errors import InputError
 from vaeudf.spark.counters import Counts, PictureCounts
 from vaeudf.spark.shared import Shared, SharedArray, Value
+from vaeudf.spark.waiting import Waiting
 
 
 def is_connect(spark: SparkSession) -> bool:
@@ -32,36 +33,6 @@ def current_session() -> SparkSession:
     """Return the session of this process; without one, one of Spark in this process is started."""
     # Of Spark Connect, a builder gives the session that is there only if it is told the server.
     return SparkSession.active() if is_remote() else SparkSession.builder.getOrCreate()
-
-
-class Executors(Protocol):
-    """What is known of executors where Spark runs in this process."""
-
-    @property
-    def is_local(self) -> bool:
-        """Whether there are none, because the driver runs the tasks."""
-
-    @property
-    def master(self) -> str:
-        """The master's URL, such as ``yarn`` or ``spark://host:7077``."""
-
-    @property
-    def page(self) -> str | None:
-        """The address of Spark's own page about this application, or None if there is none."""
-
-    @property
-    def application_id(self) -> str:
-        """What Spark calls this application."""
-
-    @property
-    def executors_asked_for(self) -> int | None:
-        """How many executors Spark wants now, or None if it takes what a standalone cluster has."""
-
-    def count_executors(self) -> int:
-        """Return how many executors there are now, beside the driver."""
-
-    def setting(self, key: str) -> str | None:
-        """Return a property of the application, or None if it is not set."""
 
 
 class Cluster(ABC):
@@ -88,10 +59,9 @@ class Cluster(ABC):
     def is_local(self) -> bool:
         """Whether the tasks run on the driver's machine, in this application alone."""
 
-    @property
     @abstractmethod
-    def executors(self) -> Executors | None:
-        """What is known of executors; None where Spark does not tell."""
+    def waiting(self) -> Waiting:
+        """Return what knows since when tasks wait, and says for what."""
 
     @property
     @abstractmethod

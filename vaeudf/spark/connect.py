@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from vaeudf.spark.counters import Counts, PictureCounts, RowCount
 from vaeudf.spark.shared import Shared, SharedArray, Value
 from vaeudf.spark.sight import Sight
 from vaeudf.spark.tasks import numbered_tasks
+from vaeudf.spark.waiting import Waiting, WaitingForServer
 from vaeudf.storage.globs import matches
 from vaeudf.storage.locations import absolute, is_local, spark_uri
 
@@ -63,10 +64,9 @@ class ConnectCluster(Cluster):
         """False: where the server is, nobody says."""
         return False
 
-    @property
-    def executors(self) -> None:
-        """None: a server does not tell."""
-        return None
+    def waiting(self) -> Waiting:
+        """Return what knows since when none of the session's tasks runs."""
+        return WaitingForServer(self)
 
     @property
     def application_id(self) -> str:
@@ -102,12 +102,19 @@ class ConnectCluster(Cluster):
 
     def count_tasks(self) -> tuple[int, int]:
         """Return how many tasks of the stages that run now have ended, and how many they have."""
+        return self._heard().count_tasks()
+
+    def count_running_tasks(self) -> int:
+        """Return how many tasks of this session run now."""
+        return self._heard().count_running_tasks()
+
+    def _heard(self) -> _Progress:
         session = self._spark.session_id
         with _lock:
             if session not in _progress:
                 _progress[session] = _Progress()
                 self._spark.registerProgressHandler(_progress[session])
-            return _progress[session].count()
+            return _progress[session]
 
     def glob(self, pattern: str, root: str) -> dict[str, bool]:
         """Return what matches a glob, and whether each match is a file."""
@@ -150,11 +157,19 @@ class ConnectCluster(Cluster):
         seen.update(wanted)
 
 
+class _Operation(NamedTuple):
+    """How far an operation is, by numbers of tasks."""
+
+    ended: int
+    total: int
+    running: int
+
+
 class _Progress:
     """Hears how far the operations of a session are."""
 
     def __init__(self) -> None:
-        self._stages: dict[str | None, tuple[int, int]] = {}
+        self._operations: dict[str | None, _Operation] = {}
         self._lock = threading.Lock()
 
     def __call__(
@@ -164,15 +179,33 @@ class _Progress:
         operation_id: str | None,
         done: bool,
     ) -> None:
-        running = [stage for stage in stages or () if not stage.done]
+        stages = list(stages or ())
+        begun = [stage.stage_id for stage in stages if stage.done or stage.num_completed_tasks]
+        # A stage that a later one has not waited for was skipped, since its output was there. The
+        # server reports it up to the operation's end, as one of which no task has run.
+        running = [
+            stage
+            for stage in stages
+            if not stage.done
+            and (stage.num_completed_tasks or stage.stage_id > max(begun, default=-1))
+        ]
         with self._lock:
             if done:
-                self._stages.pop(operation_id, None)
+                self._operations.pop(operation_id, None)
             else:
-                ended = sum(stage.num_completed_tasks for stage in running)
-                self._stages[operation_id] = ended, sum(stage.num_tasks for stage in running)
+                self._operations[operation_id] = _Operation(
+                    sum(stage.num_completed_tasks for stage in running),
+                    sum(stage.num_tasks for stage in running),
+                    inflight_tasks,
+                )
 
-    def count(self) -> tuple[int, int]:
+    def count_tasks(self) -> tuple[int, int]:
+        operations = self._now()
+        return sum(one.ended for one in operations), sum(one.total for one in operations)
+
+    def count_running_tasks(self) -> int:
+        return sum(one.running for one in self._now())
+
+    def _now(self) -> list[_Operation]:
         with self._lock:
-            counts = list(self._stages.values())
-        return sum(ended for ended, _ in counts), sum(tasks for _, tasks in counts)
+            return list(self._operations.values())

@@ -36,7 +36,7 @@ def progress(spark: SparkSession, watch: Stopwatch, stream: TextIO | None = None
     stream = sys.stderr if stream is None else stream
     display = _Bar(stream) if stream.isatty() else _Lines()
     cluster = Cluster.of(spark)
-    waiting = None if cluster.executors is None else Waiting(cluster.executors)
+    waiting: Waiting | None = cluster.waiting()
     stop = threading.Event()
 
     def look() -> None:
