@@ -93,7 +93,7 @@ def test_examples_are_of_jobs():
 def environment(monkeypatch):
     """Lets a test change the environment's variables, and has them as before afterwards."""
     names = ("SPARK_MASTER", "SPARK_CONF", "SPARK_CONF_DIR", "PYSPARK_SUBMIT_ARGS", "SPARK_REMOTE")
-    for name in (*names, "PYSPARK_GATEWAY_PORT"):
+    for name in (*names, "PYSPARK_GATEWAY_PORT", "SPARK_REMOTE_ARCHIVE"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     return monkeypatch
@@ -126,6 +126,23 @@ def test_a_server_of_spark_connect(capsys, environment, tmp_path, flag):
 def test_a_server_without_its_name(capsys, environment):
     assert ended("maintain_table", "--table", "none", "--remote") == 2
     assert capsys.readouterr().err == "error: --remote needs a value, such as sc://host:15002.\n"
+
+
+def test_an_archive_for_a_server_of_spark_connect(capsys, environment, tmp_path):
+    table = ("--table", str(tmp_path / "none"))
+    remote = ("--remote", "sc://host:15002")
+    assert ended("maintain_table", *remote, "--archive", "a.tar.gz", *table) == 2
+    assert capsys.readouterr().err.startswith(f"error: table {tmp_path}/none does not exist; ")
+    assert os.environ["SPARK_REMOTE_ARCHIVE"] == "a.tar.gz"
+    assert ended("maintain_table", *remote, *table, "--archive") == 2
+    assert capsys.readouterr().err == (
+        "error: --archive needs a value, such as dist/environment.tar.gz.\n"
+    )
+    environment.delenv("SPARK_REMOTE")
+    assert ended("maintain_table", *table, "--archive=a.tar.gz") == 2
+    assert capsys.readouterr().err.startswith(
+        "error: --archive is for a server of Spark Connect; expected --remote or SPARK_REMOTE "
+    )
 
 
 def test_a_driver_on_yarn_starts_spark_first(monkeypatch):

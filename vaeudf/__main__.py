@@ -22,7 +22,9 @@ usage: vaeudf JOB [options]
   vaeudf --version   say which version this is
 
   vaeudf JOB --remote sc://host:15002 …
-                     run the tasks at a server of Spark Connect (default: SPARK_REMOTE)
+                     run the tasks at a server of Spark Connect (default: SPARK_REMOTE);
+                     --archive dist/environment.tar.gz sends Python and the packages
+                     along (default: SPARK_REMOTE_ARCHIVE)
 
 environment:
   SPARK_REMOTE       a server of Spark Connect, instead of a cluster that Spark is started on
@@ -67,13 +69,23 @@ def _run(name: str, argv: Sequence[str]) -> None:
     from vaeudf.workflows.cli import main as run_job
 
     options_type, job = find_job(name)
-    words, remote = _without_remote(argv)
+    words, remote = _without(argv, "--remote")
     if remote is not None:
         os.environ["SPARK_REMOTE"] = remote
+    words, archive = _without(words, "--archive")
+    if archive is not None:
+        os.environ["SPARK_REMOTE_ARCHIVE"] = archive
 
     def run(options: Any) -> dict[str, Any]:
         if remote == "":
             raise InputError("--remote needs a value, such as sc://host:15002.")
+        if archive == "":
+            raise InputError("--archive needs a value, such as dist/environment.tar.gz.")
+        if archive is not None and not os.environ.get("SPARK_REMOTE"):
+            raise InputError(
+                "--archive is for a server of Spark Connect; expected --remote or SPARK_REMOTE "
+                "beside it. Where Spark is started here, spark.archives is its property."
+            )
         on_cluster = name not in WITHOUT_SPARK and drives_on_cluster()
         configure_launch()
         if on_cluster:
@@ -86,14 +98,14 @@ def _run(name: str, argv: Sequence[str]) -> None:
     run_job(options_type, run, words)
 
 
-def _without_remote(argv: Sequence[str]) -> tuple[list[str], str | None]:
-    """Return a job's options without ``--remote``, and its value: "" if it has none."""
+def _without(argv: Sequence[str], wanted: str) -> tuple[list[str], str | None]:
+    """Return a job's options without a flag, and its value: "" if it has none."""
     words = list(argv)
     for place, word in enumerate(words):
-        flag, equals, url = word.partition("=")
-        if flag == "--remote":
+        flag, equals, value = word.partition("=")
+        if flag == wanted:
             end = place + (1 if equals else 2)
-            return words[:place] + words[end:], url if equals else "".join(words[place + 1 : end])
+            return words[:place] + words[end:], value if equals else "".join(words[place + 1 : end])
     return words, None
 
 

@@ -10,6 +10,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql.utils import is_remote
 
 from vaeudf.errors import ClusterError, InputError, root_cause
+from vaeudf.spark.connect_workers import ARCHIVE, check_workers, send_archive
 from vaeudf.spark.defaults import DEFAULTS
 from vaeudf.spark.raised import raise_without_logging
 
@@ -29,8 +30,11 @@ def running() -> SparkSession | None:
 def start(app_name: str) -> SparkSession:
     """Start a session at the server that the environment variable SPARK_REMOTE names.
 
+    It gets the archive that SPARK_REMOTE_ARCHIVE names, if any, for its Python workers.
+
     Raises:
-        InputError: What Spark Connect needs is not installed, or the variable names no server.
+        InputError: What Spark Connect needs is not installed, the variable names no server, or the
+            server's workers lack what tasks need.
         ClusterError: The server does not answer.
     """
     url = os.environ.get("SPARK_REMOTE", "")
@@ -58,6 +62,13 @@ def start(app_name: str) -> SparkSession:
             f"the server of Spark Connect at {_without_token(url)} does not answer "
             f"({root_cause(error)}). Is the address right, and does it run?"
         ) from None
+    try:
+        if archive := os.environ.get(ARCHIVE):
+            send_archive(session, archive)
+        check_workers(session)
+    except BaseException:
+        session.stop()
+        raise
     return session
 
 
