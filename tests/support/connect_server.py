@@ -29,6 +29,7 @@ def connect_server(
     *,
     python_path: str | None = None,
     prefix: Sequence[str] = (),
+    home: Path | None = None,
 ) -> Iterator[str]:
     """Start a server; give its URL.
 
@@ -37,6 +38,7 @@ def connect_server(
         settings: Spark properties.
         python_path: What its workers import from besides what is installed.
         prefix: What its command begins with.
+        home: The home folder of its user, unless it is this one's.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -58,6 +60,8 @@ def connect_server(
     }
     environment["PYSPARK_PYTHON"] = sys.executable
     environment["SPARK_SUBMIT_OPTS"] = " ".join(java.OPTIONS)
+    if home is not None:
+        environment["HOME"] = str(home)
     if python_path is not None:
         environment["PYTHONPATH"] = python_path
     flags = [word for key, value in given.items() for word in ("--conf", f"{key}={value}")]

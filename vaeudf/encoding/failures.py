@@ -11,7 +11,8 @@ from pyspark.sql import functions as F
 from vaeudf.catalog.reader import UNAVAILABLE
 from vaeudf.errors import TooManyFailures
 from vaeudf.schema import ITEM_ID, MESSAGE, REASON, SOURCE_VERSION
-from vaeudf.storage.locations import exists, spark_literal, spark_uri
+from vaeudf.spark.frames import write_parquet
+from vaeudf.storage.locations import exists, spark_literal
 from vaeudf.table.runs import quarantine_folder
 
 log = logging.getLogger(__name__)
@@ -68,8 +69,7 @@ def write_quarantine(rows: DataFrame, num_failed: int, table: str, run_id: str) 
     failures = rows.where(F.col(REASON).isNotNull())
     failures = failures.select(ITEM_ID, SOURCE_VERSION, REASON, MESSAGE)
     num_files = -(-num_failed // _ROWS_PER_FILE)
-    folder = spark_uri(quarantine_folder(table, run_id))
-    failures.repartition(num_files).write.parquet(folder)
+    write_parquet(failures.repartition(num_files), quarantine_folder(table, run_id))
 
 
 def log_quarantine(quarantined: Mapping[str, int], folder: str) -> None:

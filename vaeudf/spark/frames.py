@@ -1,4 +1,4 @@
-"""DataFrames of what is here, and such as are evaluated once and used several times."""
+"""DataFrames of what is here, such as are evaluated once and used again, and files of them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import pyarrow as pa
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
+
+from vaeudf.storage.locations import filesystem, make_folder, spark_uri
 
 
 def frame_of(spark: SparkSession, table: pa.Table) -> DataFrame:
@@ -32,3 +34,16 @@ def kept_on_disk(frame: DataFrame) -> Iterator[DataFrame]:
     finally:
         # Else Spark would take it for a DataFrame of the same files that another run makes.
         kept.unpersist()
+
+
+def write_parquet(frame: DataFrame, folder: str) -> None:
+    """Write a DataFrame's rows as Parquet into a folder that is not there yet.
+
+    Args:
+        frame: The rows.
+        folder: A path or URI.
+    """
+    # Spark's folders are closed to other users, whatever the umask. A server of Spark Connect may
+    # be one, and then the job could neither rename nor remove what it has had written.
+    make_folder(*filesystem(folder))
+    frame.write.mode("append").parquet(spark_uri(folder))

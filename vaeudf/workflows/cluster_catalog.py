@@ -22,11 +22,12 @@ from vaeudf.errors import InputError
 from vaeudf.model.py_files import use_py_files
 from vaeudf.schema import ITEM_ID, LOG_VAR, MODEL_ID_KEY, MU, QUERY_ID
 from vaeudf.spark.cluster import Cluster
+from vaeudf.spark.frames import write_parquet
 from vaeudf.spark.passes import TablePasses
 from vaeudf.spark.progress import progress
 from vaeudf.spark.session import spark_session
 from vaeudf.spark.stopwatch import Stopwatch
-from vaeudf.storage.locations import absolute, filesystem, spark_uri
+from vaeudf.storage.locations import absolute, filesystem
 from vaeudf.storage.outputs import CLUSTERS_MARK, replacing
 from vaeudf.table.open import PosteriorTable, open_posteriors
 from vaeudf.workflows.cli import Summary, option, path_option
@@ -198,7 +199,7 @@ def _choose(clusterings: Sequence[Clustering]) -> Clustering:
 def _write(
     folder: str, fitted: Fitted, clusterings: Sequence[Clustering], best: Clustering
 ) -> None:
-    best.items().write.parquet(spark_uri(posixpath.join(folder, ITEMS)))
+    write_parquet(best.items(), posixpath.join(folder, ITEMS))
     system, inner = filesystem(folder)
     for name, rows in (
         (CENTROIDS, _centroid_rows(best)),

@@ -14,10 +14,11 @@ from vaeudf.catalog.garments import draw_garment, sample_garment
 from vaeudf.errors import InputError
 from vaeudf.schema import IMAGE, ITEM_ID
 from vaeudf.spark.cluster import Cluster
+from vaeudf.spark.frames import write_parquet
 from vaeudf.spark.progress import progress
 from vaeudf.spark.session import spark_session
 from vaeudf.spark.stopwatch import Stopwatch
-from vaeudf.storage.locations import absolute, filesystem, make_folder, spark_uri
+from vaeudf.storage.locations import absolute, filesystem, make_folder
 from vaeudf.storage.outputs import CATALOG_MARK, check_output, replacing
 from vaeudf.workflows.cli import Summary, option, path_option
 
@@ -61,7 +62,7 @@ def draw_catalog(options: DrawCatalog) -> Summary:
         garments = spark.range(0, options.items, 1, tasks).mapInPandas(draw, _SCHEMA)
         with replacing(options.output, CATALOG_MARK) as folder, watch.phase("draw"):
             if options.format == "parquet":
-                garments.write.parquet(spark_uri(folder))
+                write_parquet(garments, folder)
             else:
                 suffix = "jpg" if options.format == "jpeg" else "png"
                 garments.mapInPandas(

@@ -10,7 +10,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from vaeudf.schema import QUERY_ID, RANK, SHARE
-from vaeudf.storage.locations import absolute, exists, spark_literal, spark_uri
+from vaeudf.spark.frames import write_parquet
+from vaeudf.storage.locations import absolute, exists, spark_literal
 from vaeudf.storage.outputs import RESULTS_MARK, SHARES_MARK, check_output, replacing_all
 
 
@@ -58,10 +59,10 @@ def write_results(
     removing = [folder] if shares is None and _has_shares(output) else []
     with replacing_all(markers, removing) as staging:
         ordered = hits.sortWithinPartitions(QUERY_ID, RANK) if ranked else hits
-        ordered.write.parquet(spark_uri(staging[0]))
+        write_parquet(ordered, staging[0])
         if shares is not None:
             ordered = shares.sortWithinPartitions(QUERY_ID, F.desc(SHARE))
-            ordered.write.parquet(spark_uri(staging[1]))
+            write_parquet(ordered, staging[1])
     written = spark.read.parquet(spark_literal(output))
     return written, None if shares is None else spark.read.parquet(spark_literal(folder))
 

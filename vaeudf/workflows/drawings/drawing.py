@@ -24,9 +24,8 @@ from vaeudf.query.bulk import posteriors_of
 from vaeudf.query.latents import Latents
 from vaeudf.schema import IMAGE, LOG_VAR, QUERY_ID, Z
 from vaeudf.spark.cluster import Cluster
-from vaeudf.spark.frames import frame_of
+from vaeudf.spark.frames import frame_of, write_parquet
 from vaeudf.spark.read import read_table
-from vaeudf.storage.locations import spark_uri
 from vaeudf.table.open import PosteriorTable
 
 Format = Literal["png", "parquet"]
@@ -115,7 +114,7 @@ class Context:
         else:
             rows, name = decode(frame, self.bundle, Z, self.hardware), PICTURES
             rows = rows.select(QUERY_ID, Z, IMAGE)
-        rows.write.parquet(spark_uri(posixpath.join(folder, name)))
+        write_parquet(rows, posixpath.join(folder, name))
 
 
 @dataclass(frozen=True)

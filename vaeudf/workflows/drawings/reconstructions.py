@@ -33,8 +33,9 @@ from vaeudf.schema import (
     SOURCE_VERSION,
     SQUARED_ERROR,
 )
+from vaeudf.spark.frames import write_parquet
 from vaeudf.spark.read import read_table
-from vaeudf.storage.locations import spark_literal, spark_uri
+from vaeudf.storage.locations import spark_literal
 from vaeudf.workflows.drawings.drawing import Context, Drawn
 from vaeudf.workflows.drawings.traversals import ALL
 from vaeudf.workflows.pictures import find_pictures
@@ -98,7 +99,7 @@ class Reconstructions:
             errors = found.persist()
         else:
             path = posixpath.join(folder, ERRORS)
-            found.write.parquet(spark_uri(path))
+            write_parquet(found, path)
             errors = context.spark.read.parquet(spark_literal(path))
         facts = _facts(errors)
         groups = self._first(errors, of_both_ends=is_all and count > 2 * _OF_EACH)
