@@ -12,7 +12,8 @@ item and the centroid alone, and not on the other items and centroids of the cal
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from vaeudf.search.compiled import compiled
 
 # Codes of the divergences, see vaeudf.clustering.divergences. A new one gets its name at the end,
 # and range counts one more, as it must for features below.
@@ -28,7 +29,7 @@ _TILE = 128
 _GAP = 8
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def nearest(
     code,
     factor,
@@ -129,7 +130,7 @@ def nearest(
             found[start + r], best[start + r], second[start + r] = at[r], least[r], next_least[r]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def add_values(values, groups, anchors, sums):
     """Add (B,) values to exact sums (k, L), each to its own group's; anchors (L,)."""
     for row in range(len(values)):
@@ -140,7 +141,7 @@ def add_values(values, groups, anchors, sums):
             x -= rounded
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def nearest_in_runs(
     code,
     factor,
@@ -195,7 +196,7 @@ def nearest_in_runs(
         start = end
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def weighted_total(weights, values):
     """Return the sum of values (B,) times their weights, added up in their order."""
     total = 0.0
@@ -204,7 +205,7 @@ def weighted_total(weights, values):
     return total
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def add_weighted_features(codes, mu, dispersion, weights, groups, pivots, sums):
     """Add what centroids are made from to plain sums, each item times its weight.
 
@@ -227,7 +228,7 @@ def add_weighted_features(codes, mu, dispersion, weights, groups, pivots, sums):
                 sums[cluster, f, i] += weights[row] * values[i]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _fill_feature(code, x, s, p, values):
     """Fill values (n,) with a feature of one item: mean x, dispersion s, pivot p."""
     n = len(values)
@@ -251,7 +252,7 @@ def _fill_feature(code, x, s, p, values):
         raise ValueError("no feature has this code")
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def add_features(codes, mu, dispersion, groups, pivots, anchors, sums):
     """Add what centroids are made from to exact sums, each item to its own cluster's.
 

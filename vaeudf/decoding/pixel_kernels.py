@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from vaeudf.model.likelihood import LEAST_LOG
+from vaeudf.search.compiled import compiled
 
 # "reassoc" lets the compiler add several products at a time; without it, it must add them one by
 # one, in order. The sum of two pictures of the same bytes is the same all the same.
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+@compiled(fastmath={"reassoc", "contract"})
 def squared_errors(pictures, means, which, by, found):
     """Find the mean squared difference of pictures from means, of levels in [0, 1].
 
@@ -34,7 +34,7 @@ def squared_errors(pictures, means, which, by, found):
         found[pair] = total / (255.0 * 255.0 * size)
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+@compiled(fastmath={"reassoc", "contract"})
 def cross_entropies(pictures, means, which, by, found):
     """Find sum(x log m + (1 - x) log(1 - m)) of pictures x and means m, in nats.
 

@@ -18,14 +18,12 @@ changed, and not when those of the functions that it calls have.
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
 
 import numpy as np
-from numba import njit
 
 from vaeudf.gaussian.scores.score import Features
+from vaeudf.search.compiled import compiled
 from vaeudf.search.records import Heaps, Items, Level, Local, Nodes, Partly, Queries, Work
 from vaeudf.search.vectors import (
     LANES,
@@ -114,21 +112,6 @@ _OFF_MIDDLE = 0.0431
 _LOG_2 = math.log(2.0)
 _SMALLEST_NORMAL = np.float32(1.2e-38)
 _INFINITE = np.float32(np.inf)
-
-
-def compiled(**options):
-    """Have numba compile a function, and keep it for other processes where there is a place to."""
-
-    def decorate(function):
-        # For a module in a zip file, as with --py-files, numba does not check whether it can write
-        # to its cache folder.
-        if os.path.exists(__file__):
-            # Without any folder, as in a container whose user has no home, it raises.
-            with contextlib.suppress(RuntimeError):
-                return njit(cache=True, nogil=True, **options)(function)
-        return njit(nogil=True, **options)(function)
-
-    return decorate
 
 
 # ---- exact values: the direct formulas in float64
