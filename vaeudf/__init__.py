@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vaeudf import errors, gaussian
+from vaeudf.version import VERSION
 
 if TYPE_CHECKING:
     from vaeudf.clustering.api import cluster
@@ -50,7 +51,7 @@ __all__ = [
     "show",
     "top_k",
 ]
-__version__ = "0.1.0"
+__version__ = VERSION
 
 _LAZY = {
     "Bundle": "vaeudf.model.bundle",

@@ -73,7 +73,7 @@ def test_workers_run_the_python_of_an_archive(session, tmp_path):
             "the server's Python workers have no module vaeudf. Install vaeudf where ",
         ),
         (
-            "import vaeudf; vaeudf.__version__ = '0.0.1'",
+            "import vaeudf.version; vaeudf.version.VERSION = '0.0.1'",
             f"the server's Python workers have vaeudf 0.0.1, and this is {vaeudf.__version__}; "
             "expected the same. Install vaeudf where the server finds Python",
         ),

@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 from pyspark.errors import PySparkException
 
-import vaeudf
 from vaeudf.errors import InputError, root_cause
+from vaeudf.version import VERSION
 
 ARCHIVE = "SPARK_REMOTE_ARCHIVE"
 """The environment variable that names an archive with the workers' Python, to send to a server."""
@@ -72,13 +72,13 @@ def check_workers(session: Any) -> None:
         raise InputError(
             f"the server's Python workers have no module {missing[1]}. {_REMEDY}"
         ) from None
-    if row["version"] != vaeudf.__version__:
+    if row["version"] != VERSION:
         raise InputError(
             f"the server's Python workers have vaeudf {row['version']}, and this is "
-            f"{vaeudf.__version__}; expected the same. {_REMEDY}"
+            f"{VERSION}; expected the same. {_REMEDY}"
         )
 
 
 def _version(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for _ in batches:
-        yield pa.RecordBatch.from_pydict({"version": [vaeudf.__version__]})
+        yield pa.RecordBatch.from_pydict({"version": [VERSION]})
