@@ -116,6 +116,7 @@ def test_plain_parquet_without_pictures(table, catalog, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_an_older_version(table, garments, tmp_path):
     first = open_table(table).version - 1
     output = str(tmp_path / "health")
@@ -170,6 +171,7 @@ def test_compared_with_another_model(table, catalog, tmp_path):
     assert "The two are of different models" in Path(summary["report"]).read_text()
 
 
+@pytest.mark.slow
 def test_a_quarantine_that_nobody_knows_of(spark, tmp_path, population):
     output = str(tmp_path / "health")
     summary = inspect_table(InspectTable(population.table, output, **FEW))
@@ -183,6 +185,7 @@ def test_pictures_that_are_gone(spark, catalog_table, tmp_path, caplog):
     assert "The page has no pictures: " in caplog.text and Path(summary["report"]).exists()
 
 
+@pytest.mark.slow
 def test_the_last_quarantine_where_a_version_does_not_say(spark, table, tmp_path, population):
     mine = str(tmp_path / "table")
     shutil.copytree(population.table, mine)
