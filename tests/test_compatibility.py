@@ -455,6 +455,7 @@ def test_the_table_goes_back_to_its_first_version(shop):
     assert items(shop.table) == items(shop.table, FIRST) != items(shop.table, SECOND)
 
 
+@pytest.mark.slow
 @pytest.mark.spark
 def test_the_health_of_the_table_is_what_it_was(spark, shop):
     old = json.loads((shop.root / "health" / "health.json").read_text())

@@ -63,6 +63,12 @@ class PublishConflict(VaeUdfError, RuntimeError):
     exit_code = 4
 
 
+class GateFailed(VaeUdfError, RuntimeError):
+    """What was found is beyond a limit that ``--fail-on`` sets; it was written all the same."""
+
+    exit_code = 5
+
+
 class DriverInterrupted(VaeUdfError, RuntimeError):
     """Ctrl-C has come while the driver runs on the cluster."""
 

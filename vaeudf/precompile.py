@@ -68,7 +68,6 @@ def _as_library(mu: NDArray[np.floating], log_var: NDArray[np.floating]) -> None
 
 
 def _as_task(mu: NDArray[np.floating], log_var: NDArray[np.floating]) -> None:
-    # Arrow's arrays are read-only, which is another type to the compiler.
     rows = pa.table(
         {
             ITEM_ID: [f"{row:05}" for row in range(len(mu))],

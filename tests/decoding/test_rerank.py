@@ -162,6 +162,7 @@ def test_a_bernoulli_ranks_by_the_cross_entropy(bundle, posteriors, levels, parq
         assert row.log_p_x_given_z == near
 
 
+@pytest.mark.slow
 def test_many_queries_are_decoded_in_tasks_and_kept_in_several_arrays(
     monkeypatch, bundle, posteriors, levels, parquet_catalog
 ):
@@ -251,6 +252,7 @@ def test_columns_may_have_the_names_of_places(bundle, posteriors, parquet_catalo
         assert [row[name] for name in columns] == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_few_hits_are_evaluated_once(bundle, posteriors, parquet_catalog, tmp_path):
     z = points(2)
     told = str(tmp_path / "told")

@@ -86,6 +86,7 @@ def test_an_item_is_known_by_id_and_version(listing, published):
     assert (row.mu, row.log_var, row.reason, row.message) == ([1.0], [2.0], None, None)
 
 
+@pytest.mark.slow
 def test_what_failed_before_is_known(listing, published, quarantine):
     changes = find_changes(
         listing(good="1", bad="1", mended="2"),
@@ -125,6 +126,7 @@ def test_rows_of_parquet_have_no_bytes_of_their_own(spark):
     assert (changes.num_todo, changes.todo_bytes) == (2, 0)
 
 
+@pytest.mark.slow
 def test_what_the_run_has_encoded_comes_to_what_was_known(listing, published, tmp_path):
     changes = find_changes(listing(a="v", b="v"), published(a="v"), None, None)
     folder = str(tmp_path / "encoded")

@@ -65,6 +65,7 @@ def test_hits_are_those_of_the_definition(opened, page_shop):
     ]
 
 
+@pytest.mark.slow
 def test_hits_say_how_near_they_are(opened, page_shop):
     check_nearness(opened, page_shop, Z, 0, None)
     opened.row(1).get_by_role("button", name="every value will do").click()

@@ -78,6 +78,7 @@ def test_a_card_says_what_an_item_is(opened, page_shop):
     expect(ghost).to_be_hidden()
 
 
+@pytest.mark.slow
 def test_pictures_are_the_items(opened):
     opened.settle()
     opened.page.wait_for_function(
@@ -104,6 +105,7 @@ def test_why_is_there_for_keyboards_and_fingers(opened):
     expect(card.locator(".why")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_a_click_goes_to_the_item(opened, page_shop):
     wanted = opened.hits[5]
     opened.button(f"Go to {wanted}").click()
@@ -135,6 +137,7 @@ def test_sliders_go_there_smoothly(browser, url, page_shop):
         assert opened.z == Z, "one step"
 
 
+@pytest.mark.slow
 def test_likes_and_dislikes(opened, page_shop):
     items = page_shop.items
     mu, log_var = np.float64(items.mu), np.float64(items.log_var)
@@ -210,6 +213,7 @@ def test_filters(opened, page_shop):
     assert page.locator("#narrowed").is_hidden()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text", further_cases_slow(["SHIRT/", "_%\\'", "<script>", "é&x"], ["_%\\'"])
 )
@@ -220,6 +224,7 @@ def test_names_are_filtered_by_what_they_contain(opened, page_shop, text):
     assert opened.hits == items.best(Z, K, among=among)
 
 
+@pytest.mark.slow
 def test_folders_are_a_filter(opened, page_shop):
     page, items = options(opened), page_shop.items
     folders = page.get_by_role("group", name="item_id")
@@ -265,6 +270,7 @@ def test_a_condition_that_nothing_fulfils(opened):
     assert "0 of 60" in page.locator("#matching").inner_text()
 
 
+@pytest.mark.slow
 def test_a_condition_that_is_wrong(opened, page_shop):
     page = options(opened)
     page.get_by_role("group", name="category").get_by_role("checkbox", name="dress").check()
@@ -300,6 +306,7 @@ def test_a_condition_that_is_wrong(opened, page_shop):
     opened.logged.clear()
 
 
+@pytest.mark.slow
 def test_options(opened, page_shop):
     page, items = options(opened), page_shop.items
     enter(page.get_by_label("Items to show"), 7)
@@ -343,6 +350,7 @@ def test_near_copies_are_hidden(opened, page_shop):
     assert opened.hits == expected
 
 
+@pytest.mark.slow
 def test_pictures_are_compared(opened, page_shop):
     page, items = options(opened), page_shop.items
     box = page.get_by_label("Rank by comparing pictures")

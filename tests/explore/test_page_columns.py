@@ -72,6 +72,7 @@ def asked(browser, url):
         assert opened.logged == []
 
 
+@pytest.mark.slow
 def test_dates_are_filters(asked):
     opened, found = asked
     page = opened.page
@@ -91,6 +92,7 @@ def test_dates_are_filters(asked):
     assert found.conditions[-1] is None
 
 
+@pytest.mark.slow
 def test_times_are_filters_by_day_or_within_one(asked):
     opened, found = asked
     page = opened.page
@@ -140,6 +142,7 @@ def test_a_column_with_nothing_to_choose_says_so(asked):
     assert opened.page.locator("option[value=colour]").count() == 0
 
 
+@pytest.mark.slow
 def test_a_link_with_a_date_that_is_none_leaves_it_out(browser, url):
     with Opened(browser, url) as opened:
         found = Asked(opened)
@@ -150,6 +153,7 @@ def test_a_link_with_a_date_that_is_none_leaves_it_out(browser, url):
         assert found.conditions == [None]
 
 
+@pytest.mark.slow
 def test_a_page_of_its_own_filters_by_them(browser, page_shop, tmp_path):
     page = tmp_path / "page.html"
     explore(parse(Explore, ["--table", page_shop.table, "--export", str(page)]))

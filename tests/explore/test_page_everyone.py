@@ -44,6 +44,7 @@ def test_the_picture_stays_beside_the_hits_and_off_the_map(browser, url):
         assert stage["y"] + stage["height"] <= drawn["y"]
 
 
+@pytest.mark.slow
 def test_a_link_with_a_wrong_condition_says_so(browser, url):
     with Opened(browser, url, "#where=price<") as opened:
         expect(opened.page.locator("#sql-error")).to_be_visible()
@@ -159,6 +160,7 @@ def test_on_a_phone_the_picture_stays_in_sight(browser, url):
         expect(opened.page.locator(".hit .why").first).to_be_visible()
 
 
+@pytest.mark.slow
 def test_a_service_that_is_gone_is_said_and_forgotten(browser, url, page_shop):
     with Opened(browser, url) as opened:
         before = opened.hits
@@ -176,6 +178,7 @@ def test_a_service_that_is_gone_is_said_and_forgotten(browser, url, page_shop):
         assert opened.hits == page_shop.items.best([1, 0, 0, 0], 24)
 
 
+@pytest.mark.slow
 def test_a_table_without_model_and_pictures(browser, url):
     reason = "the table does not say where its model is."
 

@@ -98,6 +98,7 @@ def off(points: np.ndarray, place: np.ndarray) -> np.ndarray:
     return np.linalg.norm(points - place, axis=1)
 
 
+@pytest.mark.slow
 def test_a_finger_chooses_the_nearest_point_that_it_covers(browser, url, page_shop):
     phone = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
     with Opened(browser, url, HASH, **phone) as opened:

@@ -58,6 +58,7 @@ def test_a_photo_becomes_the_query(opened, page_shop, tmp_path):
     expect(opened.page.get_by_alt_text("the photo")).to_be_hidden()
 
 
+@pytest.mark.slow
 def test_reset_puts_the_photo_away_and_undo_brings_it_back(opened, page_shop):
     photo = opened.page.get_by_alt_text("the photo")
     first, second = (list(page_shop.shop.images.values())[row] for row in (9, 30))
@@ -98,6 +99,7 @@ def white_url(tmp_path_factory):
 DARK = png(np.zeros((40, 40, 3), np.uint8))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_photo_that_is_unlike_the_catalogs_is_told(browser, white_url, scheme):
     address, own = white_url
@@ -119,6 +121,7 @@ def test_a_photo_that_is_unlike_the_catalogs_is_told(browser, white_url, scheme)
         assert opened.logged == []
 
 
+@pytest.mark.slow
 def test_where_photos_cannot_be_compared_the_page_says_so(opened, page_shop):
     def alone(route):
         reason = "catalog x is gone."
@@ -142,6 +145,7 @@ PENDING = {
 }
 
 
+@pytest.mark.slow
 def test_a_comparison_that_is_pending_is_asked_for_while_the_photo_is_shown(opened, page_shop):
     photo = next(iter(page_shop.shop.images.values()))
     asked, known = [], [PENDING]

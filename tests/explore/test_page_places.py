@@ -102,6 +102,7 @@ STATES = {
 }
 
 
+@pytest.mark.slow
 def test_the_command_of_each_state_is_one_of_query_topk(opened, url, page_shop):
     for state, (hash, expected) in STATES.items():
         opened.page.goto("about:blank")
@@ -115,6 +116,7 @@ def test_the_command_of_each_state_is_one_of_query_topk(opened, url, page_shop):
         assert {name: getattr(found, name) for name in usual | expected} == usual | expected, state
 
 
+@pytest.mark.slow
 def test_the_command_of_likes_is_one_of_query_topk(opened):
     first, second = opened.hits[:2]
     opened.button(f"Like {first}").click()
@@ -128,6 +130,7 @@ def test_the_command_of_likes_is_one_of_query_topk(opened):
     assert found.exclude_self
 
 
+@pytest.mark.slow
 def test_of_variety_and_hidden_copies_there_is_one(opened):
     page = opened.page
     page.locator("#narrow > summary").click()
@@ -141,6 +144,7 @@ def test_of_variety_and_hidden_copies_there_is_one(opened):
     expect(box).not_to_be_checked()
 
 
+@pytest.mark.slow
 def test_the_command_for_saved_places_compares_pictures_where_every_place_has_one(opened):
     lines = opened.page.evaluate(
         """async () => {
@@ -155,6 +159,7 @@ def test_the_command_for_saved_places_compares_pictures_where_every_place_has_on
     assert lines == [f"{start}--rerank=picture {end}", f"{start}{end}"]
 
 
+@pytest.mark.slow
 def test_saved_places_are_a_file_for_query_topk(opened, page_shop, tmp_path):
     page = opened.page
     opened.button("Save this place").click()

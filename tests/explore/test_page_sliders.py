@@ -40,6 +40,7 @@ def test_it_asks_for_nothing_elsewhere(opened, url):
     assert [one for one in opened.asked if not one.startswith((url, "blob:"))] == []
 
 
+@pytest.mark.slow
 def test_keys_move_a_slider(opened, page_shop):
     slider = opened.slider(1)
     for keys, expected in (("ArrowRight", 0.1), ("Shift+ArrowRight", 0.11), ("PageUp", 0.61)):
@@ -93,6 +94,7 @@ def test_what_is_typed_wrongly_is_told_beside_the_field(opened):
     assert opened.address["rough"] == ["2:0.7"]
 
 
+@pytest.mark.slow
 def test_wrong_options_are_told_beside_the_field(opened):
     page = opened.page
     page.locator("#narrow > summary").click()
@@ -178,6 +180,7 @@ def test_slow_answers_to_what_has_passed_are_not_shown(browser, url, page_shop):
         assert opened.logged == []
 
 
+@pytest.mark.slow
 def test_locked_sliders_stay(opened):
     opened.set(1, 0.7)
     opened.button("Lock z1: it stays where it is").click()
@@ -194,6 +197,7 @@ def test_locked_sliders_stay(opened):
     assert opened.address["lock"] == ["1"]
 
 
+@pytest.mark.slow
 def test_what_does_not_matter_is_open(opened, page_shop):
     opened.set(0, 1.5)
     opened.button("Any z2: every value will do").click()
@@ -255,6 +259,7 @@ def test_directions_move_along_what_items_differ_in(opened, page_shop):
     assert opened.hits == page_shop.items.best(opened.z, K)
 
 
+@pytest.mark.slow
 def test_undo_redo_and_the_address(opened, browser, url, page_shop):
     opened.set(0, 1)
     opened.set(3, -1)

@@ -22,6 +22,7 @@ def opened(browser, url):
         assert found.logged == []
 
 
+@pytest.mark.slow
 def test_the_introduction_is_there_until_it_is_closed(opened):
     page = opened.page
     intro = page.get_by_role("region", name="How to use this page")
@@ -63,6 +64,7 @@ def test_how_many_items_are_at_a_place_is_a_sentence(opened):
     assert found == list(cases.values())
 
 
+@pytest.mark.slow
 def test_from_a_place_without_items_a_button_leads_to_the_nearest(browser, url, page_shop):
     with Opened(browser, url, FAR) as opened:
         here, nearest = opened.page.locator("#here"), opened.button("Go to the nearest item")
@@ -80,6 +82,7 @@ def test_from_a_place_without_items_a_button_leads_to_the_nearest(browser, url, 
         expect(opened.page.locator("#here-means")).to_be_empty()
 
 
+@pytest.mark.slow
 def test_the_item_at_the_place_is_shown_large_with_its_whole_name(opened, page_shop):
     own = opened.page.locator("#own")
     opened.settle()
@@ -95,6 +98,7 @@ def test_the_item_at_the_place_is_shown_large_with_its_whole_name(opened, page_s
     expect(opened.page.locator(".hit.here")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_why_a_hit_is_there_begins_with_where_it_differs(opened, page_shop):
     best = opened.hits[0]
     row = page_shop.items.row(best)
@@ -116,6 +120,7 @@ def test_each_hit_says_how_near_it_is(browser, url, page_shop, tolerance, open_)
         expect(opened.page.locator(".hit .nearness").first).to_be_visible()
 
 
+@pytest.mark.slow
 def test_words_for_distances(opened):
     found = opened.page.evaluate(
         """async (distances) => {
@@ -128,6 +133,7 @@ def test_words_for_distances(opened):
     assert found == [word for word in words for _ in range(2)]
 
 
+@pytest.mark.slow
 def test_what_is_liked_is_told_with_how_near_too(opened, page_shop):
     first = opened.hits[0]
     opened.button(f"Like {first}").click()
@@ -136,6 +142,7 @@ def test_what_is_liked_is_told_with_how_near_too(opened, page_shop):
     check_nearness(opened, page_shop, mu, 0, None)
 
 
+@pytest.mark.slow
 def test_without_any_closed_slider_the_page_says_what_to_do(opened):
     opened.settle()
     for place in range(4):
@@ -148,6 +155,7 @@ def test_without_any_closed_slider_the_page_says_what_to_do(opened):
     expect(alert).to_be_hidden()
 
 
+@pytest.mark.slow
 def test_dislikes_are_told_in_the_words_of_the_number(opened):
     first, second, *_ = opened.hits
     opened.button(f"Dislike {second}").click()
@@ -160,6 +168,7 @@ def test_dislikes_are_told_in_the_words_of_the_number(opened):
     expect(score).to_have_attribute("data-name", "distance less dislikes")
 
 
+@pytest.mark.slow
 def test_an_item_of_whatever_width_is_at_its_own_mean(browser, url, page_shop):
     widest = page_shop.items.log_var.sum(axis=1).argmax()
     hash = "#z=" + ",".join(f"{value:.4f}" for value in page_shop.items.mu[widest])
@@ -170,6 +179,7 @@ def test_an_item_of_whatever_width_is_at_its_own_mean(browser, url, page_shop):
         expect(opened.button("Go to the nearest item")).to_be_hidden()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("hash", "misfits", "count"),
     [
@@ -196,6 +206,7 @@ def test_a_narrow_item_is_one_item(browser, url, hash, misfits, count):
         expect(opened.page.locator("#here")).to_have_text(f"{count} at this place.")
 
 
+@pytest.mark.slow
 def test_without_a_place_nothing_is_said_of_it(browser, url):
     with Opened(browser, url, FAR) as opened:
         opened.button(f"Like {opened.hits[0]}").click()
@@ -204,6 +215,7 @@ def test_without_a_place_nothing_is_said_of_it(browser, url):
         expect(opened.button("Go to the nearest item")).to_be_hidden()
 
 
+@pytest.mark.slow
 def test_each_control_says_what_it_is_for(opened):
     page = opened.page
     page.get_by_text("What do these do?").click()
@@ -228,6 +240,7 @@ def test_each_control_says_what_it_is_for(opened):
     expect(page.get_by_text("with that of a z without open dimensions")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_what_is_pressed_is_readable_under_the_pointer(opened):
     about = opened.button("About z0: it may be a little off")
     about.click()
@@ -238,6 +251,7 @@ def test_what_is_pressed_is_readable_under_the_pointer(opened):
     assert opened.page.evaluate(FAINT) == []
 
 
+@pytest.mark.slow
 def test_a_number_below_an_item_has_a_name(opened):
     name = "element => getComputedStyle(element, '::before').content"
     score = opened.page.locator(".hit .score").first
@@ -252,6 +266,7 @@ def test_a_number_below_an_item_has_a_name(opened):
     expect(opened.page.locator("#meaning")).to_contain_text("Distance is the KL divergence")
 
 
+@pytest.mark.slow
 def test_a_filter_is_asked_while_it_is_typed_and_is_one_step(opened, page_shop):
     page, items = opened.page, page_shop.items
     page.locator("#narrow > summary").click()

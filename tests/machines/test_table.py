@@ -18,6 +18,7 @@ def test_every_test_that_is_named_is_there():
             assert not name or f"def {name}(" in (ROOT / path).read_text(), test
 
 
+@pytest.mark.slow
 def test_a_machine_that_cannot_be_simulated_is_named(monkeypatch, capsys):
     moon = Machine("moon", "another planet", ("tests/no_such_test.py",), {"torch": "LUNAR"})
     monkeypatch.setattr("tests.machines.__main__.MACHINES", {"moon": moon})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tests.support.findings import across_models, agreement, example_pictures, findings, hubs
 from tests.support.latent_space import curve
@@ -95,6 +96,7 @@ def test_hits_beside_what_z_decodes_to(tmp_path):
     assert "Do the hits look like" not in " ".join(written(findings(), tmp_path).texts["html"])
 
 
+@pytest.mark.slow
 def test_without_pictures_quarantine_or_comparison(tmp_path):
     bare = findings(
         version=None,
@@ -116,6 +118,7 @@ def test_without_pictures_quarantine_or_comparison(tmp_path):
     assert "This is the last run’s" in written(last, tmp_path).source
 
 
+@pytest.mark.slow
 def test_many_dimensions_and_one(tmp_path):
     rng = np.random.default_rng(0)
     spread = np.where(np.arange(512) % 8 == 0, 1.0, 0.001)

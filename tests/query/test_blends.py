@@ -202,6 +202,7 @@ def test_distinct_hits_of_blends(spark, catalog):
         assert rows_of(diverse[group][0])[0] == order[0]
 
 
+@pytest.mark.slow
 @pytest.mark.spark
 def test_own_items_hide_nothing(spark, catalog):
     path, ids, mu, log_var, _ = catalog

@@ -209,6 +209,7 @@ def test_root_cause_in_the_jvm_and_in_a_worker(spark):
     assert root_cause(caught.value) == 'No FileSystem for scheme "nothing"'
 
 
+@pytest.mark.slow
 def test_from_another_thread(spark, parquet_catalog, bundle_path, tmp_path):
     """A session is active in the thread that made it only; it must be found and left running."""
     table = str(tmp_path / "t")

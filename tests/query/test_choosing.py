@@ -110,6 +110,7 @@ def test_distinct_among_what_passes(spark, catalog):
         assert "2" not in answer
 
 
+@pytest.mark.slow
 def test_items_themselves_hide_nothing_if_they_are_left_out(spark, catalog):
     path, ids, mu, log_var, _ = catalog
     place = int(np.flatnonzero((mu == 0).all(axis=1))[0])

@@ -35,6 +35,7 @@ def run(**variables: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_what_spark_submit_says_wins_over_the_defaults(tmp_path):
     properties = tmp_path / "it's mine.conf"
     properties.write_text("spark.sql.files.openCostInBytes 7\n")

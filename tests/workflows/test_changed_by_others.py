@@ -153,6 +153,7 @@ def test_every_item_and_shares_by_the_new_name(spark):
         assert_within(parts.get(value, 0.0), part, 1e-9, why="densities by their sum")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", further_cases_slow(TABLES, ["mapped-with-vectors"]))
 def test_clusters_and_health_of_the_live_rows(copy, tmp_path, name):
     uri = copy(name)

@@ -129,6 +129,7 @@ def test_a_full_night_is_the_next_version(
     assert open_table(table, first).num_items == NUM_ITEMS
 
 
+@pytest.mark.slow
 def test_partitioning_of_the_catalog_does_not_show(
     spark, catalog_table, garments, bundle_path, table, tmp_path
 ):
@@ -143,6 +144,7 @@ def test_partitioning_of_the_catalog_does_not_show(
     assert one.drop(["mu", "log_var"]) == two.drop(["mu", "log_var"])
 
 
+@pytest.mark.slow
 def test_more_row_groups_and_files(spark, parquet_catalog, bundle_path, table, monkeypatch):
     monkeypatch.setattr("vaeudf.spark.writing.BYTES_PER_FILE", 1000)
     encode_catalog(EncodeCatalog(parquet_catalog, bundle_path, table))
@@ -180,6 +182,7 @@ def test_payload_of_every_kind(spark, garments, bundle_path, tmp_path, table):
     assert {name: row[name] for name in extra} == extra
 
 
+@pytest.mark.slow
 def test_chosen_payload(spark, parquet_catalog, bundle_path, table):
     encode_catalog(EncodeCatalog(parquet_catalog, bundle_path, table, payload_columns=["price"]))
     assert read(table).column_names[4:] == ["price"]
@@ -293,6 +296,7 @@ def test_bad_models_and_tables(spark, parquet_catalog, catalog_table, bundle_pat
     refused(options, TableError, "latent_dim 4, but the model has latent_dim 5")
 
 
+@pytest.mark.slow
 def test_another_model_replaces_all(spark, parquet_catalog, catalog_table, bundle, table, tmp_path):
     shutil.copytree(catalog_table, table)
     before = read(table)
@@ -302,6 +306,7 @@ def test_another_model_replaces_all(spark, parquet_catalog, catalog_table, bundl
     assert differ(matrix(read(table), "mu"), matrix(before, "mu"))
 
 
+@pytest.mark.slow
 def test_losing_a_race_leaves_the_winner_alone(
     spark, parquet_catalog, catalog_table, bundle_path, table, monkeypatch
 ):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tests.support.tables import moved
 from tests.support.tolerances import near_float64
 from vaeudf.errors import InputError, TableError
 from vaeudf.table.open import open_table
+from vaeudf.workflows.cli import main
 from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
 from vaeudf.workflows.inspect_table import InspectTable, inspect_table
 from vaeudf.workflows.query_topk import QueryTopk, query_topk
@@ -116,6 +118,7 @@ def test_plain_parquet_without_pictures(table, catalog, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_an_older_version(table, garments, tmp_path):
     first = open_table(table).version - 1
     output = str(tmp_path / "health")
@@ -170,6 +173,7 @@ def test_compared_with_another_model(table, catalog, tmp_path):
     assert "The two are of different models" in Path(summary["report"]).read_text()
 
 
+@pytest.mark.slow
 def test_a_quarantine_that_nobody_knows_of(spark, tmp_path, population):
     output = str(tmp_path / "health")
     summary = inspect_table(InspectTable(population.table, output, **FEW))
@@ -183,6 +187,7 @@ def test_pictures_that_are_gone(spark, catalog_table, tmp_path, caplog):
     assert "The page has no pictures: " in caplog.text and Path(summary["report"]).exists()
 
 
+@pytest.mark.slow
 def test_the_last_quarantine_where_a_version_does_not_say(spark, table, tmp_path, population):
     mine = str(tmp_path / "table")
     shutil.copytree(population.table, mine)
@@ -204,6 +209,30 @@ def refused(message: str, kind: type[Exception] = InputError, **options) -> None
     with pytest.raises(kind) as caught:
         inspect_table(InspectTable(**{"hub_queries": 5, "sample": 5, **options}))
     assert message in str(caught.value)
+
+
+def test_limits(population, tmp_path, capsys):
+    output = tmp_path / "health"
+    arguments = ["--table", population.table, "--output", str(output), "--no-page"]
+    arguments += ["--hub-queries", "20", "--sample", "15", "--taus", "0"]
+
+    def run(*conditions: str) -> tuple[int, str]:
+        more = [word for condition in conditions for word in ("--fail-on", condition)]
+        with pytest.raises(SystemExit) as ended:
+            main(InspectTable, inspect_table, arguments + more)
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        return ended.value.code, captured.err
+
+    code, message = run("items > 0", "comparison.added > 3")
+    assert code == 2 and not output.exists()
+    assert "error: fail-on names comparison.added, which is no number of this health" in message
+    code, message = run("items > 0", "items < 1", "latent_dim >= 2")
+    assert code == 5 and health_of(str(output))["items"] > 0
+    *_, first, second, last = message.splitlines()
+    assert re.fullmatch(r"error: items is \d+ \(--fail-on 'items > 0'\)\.", first)
+    assert re.fullmatch(r"latent_dim is \d+ \(--fail-on 'latent_dim >= 2'\)\.", second)
+    assert last == f"What was found is in {output}."
 
 
 def test_tables_without_items(table, tmp_path, monkeypatch):

@@ -135,6 +135,7 @@ def test_without_arguments():
     assert done.returncode == 0 and done.stdout.startswith("usage: ./spark-submit.sh COMMAND")
 
 
+@pytest.mark.slow
 def test_an_archive_of_another_vaeudf_is_not_sent_along(tmp_path):
     for name in ("spark-submit.sh", "pyproject.toml", "constraints.txt", "jobs", "conf", "vaeudf"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy

@@ -334,6 +334,7 @@ def test_another_precision_encodes_everything_again(
     assert encode_catalog(whole)["encoded"] == NUM_ITEMS
 
 
+@pytest.mark.slow
 def test_too_many_failures_are_kept_in_the_record(spark, garments, tmp_path, bundle_path, table):
     shop = Shop(tmp_path, "images", garments)
     for i in range(4):

@@ -48,7 +48,8 @@ def test_hits_of_a_table(table, bundle, garments, tmp_path):
     for query, text in enumerate(page.texts["td"]):
         expected = [rows[str(query), rank] for rank in (1, 2, 3)]
         words = [
-            f"{row['rank']}. {row['item_id']} category {row['category']} {row['log_likelihood']:.2f}"
+            f"{row['rank']}. {row['item_id']} category {row['category']}"
+            f" {row['log_likelihood']:.2f}"
             for row in expected
         ]
         assert text == " ".join(words).replace(" -", " −")

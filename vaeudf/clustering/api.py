@@ -13,9 +13,12 @@ from pyspark.sql import DataFrame
 
 from vaeudf.clustering.assignment import assign
 from vaeudf.clustering.divergences import Divergence, divergence_named
+from vaeudf.clustering.given import fit_given
 from vaeudf.clustering.lloyd import Fitted, Trial, fit
 from vaeudf.clustering.plan import Plan
+from vaeudf.clustering.responsibilities import responsibilities
 from vaeudf.clustering.summaries import ClusterSummary, summarise
+from vaeudf.errors import InputError
 from vaeudf.gaussian.arrays import Gaussians
 from vaeudf.schema import ITEM_ID
 from vaeudf.spark.cluster import current_session
@@ -25,14 +28,33 @@ from vaeudf.table.passes import Batch
 
 CLUSTER = "cluster"
 DIVERGENCE = "divergence"
+OUTSIDE = "outside"
+RESPONSIBILITIES = "responsibilities"
 _ITEM_SCHEMA = pa.schema(
     [(ITEM_ID, pa.string()), (CLUSTER, pa.int32()), (DIVERGENCE, pa.float64())]
 )
 
 
 @dataclass(frozen=True)
+class GivenClusters:
+    """Clusters that an earlier run found.
+
+    Attributes:
+        divergence: What they were clustered by.
+        centroids: k of them.
+        numbers: Of the clusters, (k,).
+        radii: The divergence of the farthest item that each was made of, (k,); NaN if not known.
+    """
+
+    divergence: Divergence
+    centroids: Gaussians
+    numbers: NDArray[np.int32]
+    radii: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class Clustering:
-    """Clusters of a table's items, numbered from 0, the largest first.
+    """Clusters of a table's items, the largest first.
 
     Attributes:
         table: The items' table.
@@ -40,6 +62,8 @@ class Clustering:
         trial: The centroids, and how they were found.
         clusters: A summary of each cluster.
         passes: Runs passes over the table.
+        numbers: Of the clusters, (k,): from 0, unless they are numbered as those of another run.
+        radii: Of clusters that are given, (k,): what is farther from its centroid is outside.
     """
 
     table: PosteriorTable
@@ -47,6 +71,8 @@ class Clustering:
     trial: Trial
     clusters: list[ClusterSummary]
     passes: TablePasses
+    numbers: NDArray[np.int32]
+    radii: NDArray[np.float64] | None = None
 
     @property
     def k(self) -> int:
@@ -65,15 +91,32 @@ class Clustering:
         silhouettes = np.array([one.silhouette for one in self.clusters])
         return float(np.average(silhouettes[sizes > 0], weights=sizes[sizes > 0]))
 
-    def items(self) -> DataFrame:
-        """Return every item's ``item_id``, ``cluster`` and ``divergence`` from its centroid."""
+    def items(self, *, soft: bool = False) -> DataFrame:
+        """Return every item's ``item_id``, ``cluster`` and ``divergence`` from its centroid.
+
+        Where clusters are given, also whether it is ``outside``: farther from the centroid than
+        every item that the cluster was made of; null where that is not known.
+
+        Args:
+            soft: Whether to add ``responsibilities``, one of each cluster, in the order of the
+                centroids (:func:`vaeudf.clustering.responsibilities.responsibilities`).
+        """
+        schema = _ITEM_SCHEMA
+        if self.radii is not None:
+            schema = schema.append(pa.field(OUTSIDE, pa.bool_()))
+        if soft:
+            schema = schema.append(pa.field(RESPONSIBILITIES, pa.list_(pa.float64())))
         assigned = partial(
             _assigned,
             centroids=self.centroids,
             divergence=self.divergence,
             ranks=self.trial.ranks,
+            numbers=self.numbers,
+            radii=self.radii,
+            sizes=np.array([one.size for one in self.clusters]) if soft else None,
+            schema=schema,
         )
-        return self.passes.rows(assigned, _ITEM_SCHEMA)
+        return self.passes.rows(assigned, schema)
 
 
 def _assigned(
@@ -81,11 +124,23 @@ def _assigned(
     centroids: Gaussians,
     divergence: Divergence,
     ranks: NDArray[np.int64] | None,
+    numbers: NDArray[np.int32],
+    radii: NDArray[np.float64] | None,
+    sizes: NDArray[np.int64] | None,
+    schema: pa.Schema,
 ) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         found, values = assign(batch.items, centroids, divergence, ranks)
-        columns = [batch.names(np.arange(len(found))), pa.array(found), pa.array(values)]
-        yield pa.RecordBatch.from_arrays(columns, schema=_ITEM_SCHEMA)
+        columns = [batch.names(np.arange(len(found))), pa.array(numbers[found]), pa.array(values)]
+        if radii is not None:
+            limits = radii[found]
+            columns.append(pa.array(values > limits, mask=np.isnan(limits)))
+        if sizes is not None:
+            shares = responsibilities(batch.items, centroids, sizes)
+            values = pa.array(shares.ravel())
+            offsets = pa.array(np.arange(len(shares) + 1, dtype=np.int32) * shares.shape[1])
+            columns.append(pa.ListArray.from_arrays(offsets, values))
+        yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def cluster(
@@ -158,8 +213,50 @@ def cluster_all(
     summaries = summarise(passes, fitted, trials, num_nearest=num_nearest)
     clusterings = [
         Clustering(
-            table=table, divergence=plan.divergence, trial=trial, clusters=clusters, passes=passes
+            table=table,
+            divergence=plan.divergence,
+            trial=trial,
+            clusters=clusters,
+            passes=passes,
+            numbers=np.arange(trial.k, dtype=np.int32),
         )
         for trial, clusters in zip(trials, summaries, strict=True)
     ]
     return fitted, clusterings
+
+
+def assign_all(
+    passes: TablePasses, table: PosteriorTable, given: GivenClusters, *, num_nearest: int
+) -> tuple[Fitted, Clustering]:
+    """Return the clustering that clusters which are there already give: their centroids stay.
+
+    Args:
+        passes: Runs passes over the table.
+        table: Whose items to assign.
+        given: The clusters.
+        num_nearest: How many items to name of each cluster.
+
+    Raises:
+        InputError: The items have another number of dimensions than the centroids, or numbers that
+            cannot be clustered.
+    """
+    if given.centroids.mu.shape[1] != table.latent_dim:
+        raise InputError(
+            f"the items have {table.latent_dim} dimensions, and the centroids "
+            f"{given.centroids.mu.shape[1]}; expected the encodings of one model."
+        )
+    fitted = fit_given(passes, given.centroids, given.divergence)
+    [trial] = fitted.trials
+    assert trial.ranks is not None
+    radii = given.radii[trial.ranks]
+    [clusters] = summarise(passes, fitted, [trial], num_nearest=num_nearest, radii=radii)
+    clustering = Clustering(
+        table=table,
+        divergence=given.divergence,
+        trial=trial,
+        clusters=clusters,
+        passes=passes,
+        numbers=given.numbers[trial.ranks],
+        radii=radii,
+    )
+    return fitted, clustering

@@ -94,7 +94,7 @@ class Fitted:
         ]
         if not self.plan.divergence.measures_variances:
             best = [self._with_own_variances(trial) for trial in best]
-        return [_by_size(trial) for trial in best]
+        return [by_size(trial) for trial in best]
 
     def _with_own_variances(self, trial: Trial) -> Trial:
         """Return a trial with the variances of its clusters' items, which no item was measured by.
@@ -226,7 +226,7 @@ def _with_tally(trial: Trial, tally: Tally, min_improvement: float) -> Trial:
     return replace(trial, objectives=objectives, tally=tally, converged=converged)
 
 
-def _by_size(trial: Trial) -> Trial:
+def by_size(trial: Trial) -> Trial:
     """Return a trial with its clusters in the order of their sizes, the largest first."""
     assert trial.tally is not None
     tally = trial.tally

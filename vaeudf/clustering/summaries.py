@@ -33,6 +33,8 @@ class ClusterSummary:
             own centroid and b from the next one; NaN if it is empty, or there is no next one.
         medoid: The item from which its items diverge least in total; None if it is empty.
         nearest: The items nearest to the centroid and their divergences, nearest first.
+        farthest: Those farthest from it, farthest first.
+        num_outside: How many of its items are beyond the cluster's radius; None if none was given.
     """
 
     size: int
@@ -40,6 +42,13 @@ class ClusterSummary:
     silhouette: float
     medoid: str | None
     nearest: tuple[tuple[str, float], ...]
+    farthest: tuple[tuple[str, float], ...] = ()
+    num_outside: int | None = None
+
+    @property
+    def radius(self) -> float:
+        """The divergence of its farthest item from the centroid; NaN if it is empty."""
+        return self.farthest[0][1] if self.farthest else float("nan")
 
 
 @dataclass(frozen=True)
@@ -50,11 +59,13 @@ class _Clusters:
         centroids: k of them.
         ranks: As in :class:`vaeudf.clustering.lloyd.Trial`.
         medoid_targets: Of each cluster, k Gaussians each.
+        radii: Beyond them, items are counted as outside, (k,); infinite where no cluster has one.
     """
 
     centroids: Gaussians
     ranks: NDArray[np.int64] | None
     medoid_targets: tuple[Gaussians, ...]
+    radii: _Array
 
 
 @dataclass(frozen=True)
@@ -66,12 +77,16 @@ class _Partial:
         silhouettes: Exact sums over each cluster's items, (k, L).
         medoids: The item with the least medoid cost of each cluster.
         nearest: The items nearest to each centroid.
+        farthest: Those farthest from it; the values are minus the divergences.
+        outside: How many items are beyond their cluster's radius, (k,).
     """
 
     divergences: _Array
     silhouettes: _Array
     medoids: RankedItems
     nearest: RankedItems
+    farthest: RankedItems
+    outside: NDArray[np.int64]
 
     @classmethod
     def empty(cls, k: int, anchors: Anchors, num_nearest: int) -> _Partial:
@@ -80,6 +95,8 @@ class _Partial:
             silhouettes=np.zeros((k, *anchors.silhouette.shape)),
             medoids=RankedItems.empty(1),
             nearest=RankedItems.empty(num_nearest),
+            farthest=RankedItems.empty(num_nearest),
+            outside=np.zeros(k, np.int64),
         )
 
     def merge(self, other: _Partial) -> _Partial:
@@ -88,11 +105,18 @@ class _Partial:
             silhouettes=self.silhouettes + other.silhouettes,
             medoids=self.medoids.merge(other.medoids),
             nearest=self.nearest.merge(other.nearest),
+            farthest=self.farthest.merge(other.farthest),
+            outside=self.outside + other.outside,
         )
 
 
 def summarise(
-    passes: Passes, fitted: Fitted, trials: Sequence[Trial], *, num_nearest: int
+    passes: Passes,
+    fitted: Fitted,
+    trials: Sequence[Trial],
+    *,
+    num_nearest: int,
+    radii: _Array | None = None,
 ) -> list[list[ClusterSummary]]:
     """Return summaries of all clusters of some trials, from one pass.
 
@@ -100,7 +124,9 @@ def summarise(
         passes: Runs passes over the items.
         fitted: The fit that the trials belong to.
         trials: Whose clusters.
-        num_nearest: How many items to name of each cluster.
+        num_nearest: How many items to name of each cluster: the nearest, and the farthest.
+        radii: Of the clusters of every trial, (k,), NaN where one has none: how many items are
+            beyond them is counted.
     """
     divergence, least = fitted.plan.divergence, fitted.survey.ranges.low_log_var
     tallies = [trial.tally for trial in trials if trial.tally is not None]
@@ -109,6 +135,7 @@ def summarise(
             centroids=trial.centroids,
             ranks=trial.ranks,
             medoid_targets=divergence.medoid_targets(tally.means(), trial.centroids, least),
+            radii=np.full(trial.k, np.inf) if radii is None else np.nan_to_num(radii, nan=np.inf),
         )
         for trial, tally in zip(trials, tallies, strict=True)
     ]
@@ -120,10 +147,15 @@ def summarise(
         num_nearest=num_nearest,
     )
     partials = passes(work, _merge_each)
-    return [_summaries(one, tally.counts) for one, tally in zip(partials, tallies, strict=True)]
+    return [
+        _summaries(one, tally.counts, counts_outside=radii is not None)
+        for one, tally in zip(partials, tallies, strict=True)
+    ]
 
 
-def _summaries(whole: _Partial, counts: NDArray[np.int64]) -> list[ClusterSummary]:
+def _summaries(
+    whole: _Partial, counts: NDArray[np.int64], *, counts_outside: bool
+) -> list[ClusterSummary]:
     with np.errstate(invalid="ignore"):
         means = totals(whole.divergences) / counts
         silhouettes = totals(whole.silhouettes) / counts
@@ -137,6 +169,10 @@ def _summaries(whole: _Partial, counts: NDArray[np.int64]) -> list[ClusterSummar
                 silhouette=float(silhouettes[cluster]) if len(counts) > 1 else float("nan"),
                 medoid=medoid[0][0] if medoid else None,
                 nearest=tuple(whole.nearest.of_cluster(cluster)),
+                farthest=tuple(
+                    (item_id, -value) for item_id, value in whole.farthest.of_cluster(cluster)
+                ),
+                num_outside=int(whole.outside[cluster]) if counts_outside else None,
             )
         )
     return summaries
@@ -193,6 +229,8 @@ def _summarise_batch(
         silhouettes=sums.silhouettes,
         medoids=RankedItems.of_batch(1, found, costs, batch),
         nearest=RankedItems.of_batch(num_nearest, found, a, batch),
+        farthest=RankedItems.of_batch(num_nearest, found, -a, batch),
+        outside=np.bincount(found[a > clusters.radii[found]], minlength=k),
     )
 
 

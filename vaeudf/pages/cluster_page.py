@@ -38,6 +38,8 @@ class ClusterSection:
         mu: The centroid's mean, (n,).
         decoded: The picture it decodes to, (H, W, C) uint8; None without a decoder.
         members: The medoid and the nearest items.
+        num_outside: How many items are farther from the centroid than all that the cluster was made
+            of; None where nothing was assigned.
     """
 
     number: int
@@ -47,6 +49,22 @@ class ClusterSection:
     mu: NDArray[np.float64]
     decoded: NDArray[np.uint8] | None
     members: Sequence[Member]
+    num_outside: int | None = None
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A plot at the head of the page.
+
+    Attributes:
+        png: Its picture.
+        alt: What it shows, for readers who cannot see it.
+        caption: What it means.
+    """
+
+    png: bytes
+    alt: str
+    caption: str
 
 
 def write_cluster_page(
@@ -56,9 +74,7 @@ def write_cluster_page(
     num_items: int,
     divergence: Divergence,
     slider_range: float,
-    plot: bytes,
-    plot_alt: str,
-    plot_caption: str,
+    plot: Plot | None,
     facts: Sequence[tuple[str, str]] = (),
     omitted: int = 0,
 ) -> str:
@@ -70,9 +86,7 @@ def write_cluster_page(
         num_items: How many items were clustered.
         divergence: What they were clustered by.
         slider_range: The sliders go from -a to a.
-        plot: A PNG of how the objective fell, or of how k was chosen.
-        plot_alt: What it shows, for readers who cannot see it.
-        plot_caption: What it means.
+        plot: How the objective fell, or how k was chosen; None where nothing was fitted.
         facts: What to say of the run at the end of the page: labels and values.
         omitted: How many further clusters are not on the page.
 
@@ -89,8 +103,6 @@ def write_cluster_page(
         divergence=divergence,
         slider_range=slider_range,
         plot=plot,
-        plot_alt=plot_alt,
-        plot_caption=plot_caption,
         facts=facts,
         omitted=omitted,
     )

@@ -16,7 +16,7 @@ from vaeudf.gaussian.scores.score import NO_FEATURES
 from vaeudf.numerics.boxes import Boxes
 from vaeudf.search.kernels import BLOCK, FAN_OUT
 from vaeudf.search.nodes import nodes_of_tree
-from vaeudf.search.prepared import Prepared, each_log_tau2, prepare
+from vaeudf.search.prepared import Prepared, each_log_tau2, prepare, read_only
 from vaeudf.search.records import Items
 from vaeudf.search.saved import do_not_fit, map_arrays
 
@@ -161,8 +161,8 @@ def _restored(
         code=score.code,
         features=score.features_for(masked=False),
         log_tau2=each_log_tau2(0.0, n),
-        mu=mu,
-        log_var=log_var,
+        mu=read_only(mu),
+        log_var=read_only(log_var),
         labels=labels,
         base=arrays["base"],
         psi=arrays["psi"],

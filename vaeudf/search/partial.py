@@ -173,7 +173,7 @@ def _cheapest_stages(
     firsts = parents[sample] * FAN_OUT
     blocks = firsts + np.arange(len(sample)) % np.minimum(len(items.base) - firsts, FAN_OUT)
     places = np.linspace(begins[sample], stops[sample] - 1, _SAMPLE_QUERIES, axis=1)
-    some = chosen[places.astype(np.int64)]
+    some = np.ascontiguousarray(chosen[places.astype(np.int64)])
     reached = kernels.count_partly(items, queries, stages, blocks, some, heaps)
     sharing = float(np.mean(stops - begins))
     return cheapest(reached / (some.size * BLOCK), stages.ends, sharing)

@@ -138,8 +138,8 @@ def prepare(
         code=score.code,
         features=features,
         log_tau2=each_log_tau2(tolerance, n),
-        mu=mu,
-        log_var=log_var,
+        mu=read_only(mu),
+        log_var=read_only(log_var),
         labels=labels,
         base=np.full((num_blocks, BLOCK), -np.inf, np.float32),
         psi=np.zeros((num_blocks, width, BLOCK), np.float32),
@@ -219,6 +219,17 @@ def with_score(prepared: Prepared, score: Score) -> Prepared:
         nodes = nodes_of_tree(score, prepared.tolerance, prepared.boxes, nodes.starts, order)
     items = prepared.items._replace(code=score.code)
     return replace(prepared, score=score, items=items, nodes=nodes)
+
+
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """Return the array, as a view that cannot be written to.
+
+    Arrow's arrays are read-only, which is another type to the compiler: every loop that reads items
+    would be compiled twice.
+    """
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def each_log_tau2(tolerance: Tolerance, n: int) -> NDArray[np.float64]:

@@ -2,35 +2,43 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import logging
 import math
-import posixpath
 import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+from pyspark.sql import DataFrame
 
-from vaeudf.clustering.api import Clustering, cluster_all
-from vaeudf.clustering.divergences import DIVERGENCES, divergence_named
+from vaeudf.clustering.api import Clustering, assign_all, cluster_all
+from vaeudf.clustering.divergences import DIVERGENCES, KL, Divergence, divergence_named
+from vaeudf.clustering.history import numbered_like
 from vaeudf.clustering.lloyd import Fitted, Trial
+from vaeudf.clustering.matching import Change
 from vaeudf.clustering.plan import Plan
 from vaeudf.errors import InputError
 from vaeudf.model.py_files import use_py_files
-from vaeudf.schema import ITEM_ID, LOG_VAR, MODEL_ID_KEY, MU, QUERY_ID
+from vaeudf.schema import MODEL_ID_KEY
 from vaeudf.spark.cluster import Cluster
-from vaeudf.spark.frames import write_parquet
 from vaeudf.spark.passes import TablePasses
 from vaeudf.spark.progress import progress
 from vaeudf.spark.session import spark_session
 from vaeudf.spark.stopwatch import Stopwatch
-from vaeudf.storage.locations import absolute, filesystem
+from vaeudf.storage.locations import absolute
 from vaeudf.storage.outputs import CLUSTERS_MARK, replacing
 from vaeudf.table.open import PosteriorTable, open_posteriors
-from vaeudf.workflows.cli import Summary, option, path_option
+from vaeudf.workflows.cli import Summary, flag_of, option, path_option
+from vaeudf.workflows.cluster_files import (
+    NEXT_NUMBER,
+    EarlierRun,
+    read_clusters,
+    trial_rows,
+    write_clusters,
+)
 from vaeudf.workflows.cluster_page import ClusterPage
 from vaeudf.workflows.option_groups import PageOptions, VersionOptions
 from vaeudf.workflows.page_pictures import check_page_pictures, find_page_pictures
@@ -38,8 +46,17 @@ from vaeudf.workflows.pictures import load_decoder, places_read
 
 log = logging.getLogger(__name__)
 
-ITEMS, CENTROIDS, TRIALS = "items", "centroids.parquet", "trials.parquet"
-RECORD = "clustering.json"
+# The options of a fit, and those of them that are recorded beside the summary.
+_FITTING = (
+    "k",
+    "k_range",
+    "divergence",
+    "restarts",
+    "seed",
+    "max_iterations",
+    "min_improvement",
+)
+_RECORDED = ("k_range", "max_iterations", "min_improvement")
 _K_RANGE = re.compile(r"^(\d+)-(\d+)(?:/(\d+))?$")
 _SECONDS_BETWEEN_LINES = 60.0
 
@@ -61,17 +78,36 @@ class ClusterCatalog(VersionOptions, PageOptions):
     min_improvement: float = option(
         1e-4, help="stop when an iteration lowers the objective by no more than this part"
     )
+    assign_to: str | None = path_option(
+        None, help="give items to the clusters of an earlier run, its --output; none is fitted"
+    )
+    match: str | None = path_option(
+        None, help="number clusters as those of an earlier run that they share items with"
+    )
+    soft: bool = option(False, help="write how much each cluster is responsible for an item")
     report_items: int = option(10, help="items to show of each cluster")
     report_clusters: int = option(50, help="show at most this many clusters, the largest")
 
     def __post_init__(self) -> None:
-        self.plan()
+        if self.assign_to is None:
+            check_soft(self.plan().divergence, soft=self.soft)
+        else:
+            self._check_nothing_is_fitted()
         self.check_version()
         for name in ("report_items", "report_clusters"):
             if getattr(self, name) < 1:
                 flag = name.replace("_", "-")
                 raise InputError(f"{flag} is {getattr(self, name)}; expected at least 1.")
         self.check_page("report_items", "report_clusters")
+
+    def _check_nothing_is_fitted(self) -> None:
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        for name in (*_FITTING, "match"):
+            if getattr(self, name) != defaults[name]:
+                raise InputError(
+                    f"found both --assign-to and {flag_of(name)}; expected one of them: the "
+                    f"clusters of {self.assign_to} are used as they are."
+                )
 
     def plan(self) -> Plan:
         """Return what to fit."""
@@ -108,16 +144,27 @@ class ClusterCatalog(VersionOptions, PageOptions):
         return tuple(range(first, last + 1, step))
 
 
+def check_soft(divergence: Divergence, *, soft: bool) -> None:
+    """Raise InputError if there are no responsibilities by a divergence."""
+    if soft and divergence.name != KL.name:
+        raise InputError(
+            f"soft goes with the divergence {KL.name}; found {divergence.name}, by which clusters "
+            "are no mixture of Gaussians."
+        )
+
+
 def cluster_catalog(options: ClusterCatalog) -> Summary:
     """Cluster the table's items, write the result, draw the page."""
     watch = Stopwatch()
     table = open_posteriors(options.table, options.version)
-    plan = options.plan()
-    if max(plan.num_clusters) > table.num_items:
-        raise InputError(
-            f"k is {max(plan.num_clusters)}, but {options.table} has only {table.num_items} "
-            f"items; expected at most {table.num_items}."
-        )
+    earlier = _earlier_run(options, table)
+    if options.assign_to is None:
+        most = max(options.num_clusters())
+        if most > table.num_items:
+            raise InputError(
+                f"k is {most}, but {options.table} has only {table.num_items} "
+                f"items; expected at most {table.num_items}."
+            )
     decoder = None
     if options.report:
         use_py_files(options.py_files)
@@ -125,12 +172,21 @@ def cluster_catalog(options: ClusterCatalog) -> Summary:
             table, options.model, options.catalog, trust_model=options.trust_model
         )
         check_page_pictures(table, options.catalog)
-    inputs = places_read(table, options.table, options.catalog, options.model)
+    inputs = places_read(
+        table,
+        options.table,
+        options.catalog,
+        options.model,
+        None if earlier is None else earlier.folder,
+    )
     options.check_outputs(options.output, CLUSTERS_MARK, inputs)
 
     with spark_session("cluster_catalog") as spark, progress(spark, watch):
         # Of the table, only what a page shows of items is read by Spark itself.
-        Cluster.of(spark).check_connectors(options.output, *([table.uri] if options.report else []))
+        read_by_spark = [table.uri] if options.report else []
+        if options.match is not None and earlier is not None:
+            read_by_spark.append(earlier.folder)
+        Cluster.of(spark).check_connectors(options.output, *read_by_spark)
         page = None
         if options.report and decoder is not None:
             pictures = find_page_pictures(spark, table, options.catalog)
@@ -141,33 +197,141 @@ def cluster_catalog(options: ClusterCatalog) -> Summary:
                 num_items=options.report_items,
                 num_clusters=options.report_clusters,
             )
+        passes = TablePasses(spark, table)
         with watch.phase("cluster"):
-            fitted, clusterings = cluster_all(
-                TablePasses(spark, table),
-                table,
-                plan,
-                num_nearest=options.report_items,
-                on_iteration=_IterationLog(),
+            found = (
+                _fitted(options, passes, table)
+                if options.assign_to is None
+                else _assigned(options, passes, table, earlier)
             )
-        best = _choose(clusterings)
-        if len(clusterings) > 1 and best.k == clusterings[-1].k:
-            log.info(
-                "k = %d has the highest silhouette and is the last that was tried: "
-                "there may be a better one beyond it.",
-                best.k,
-            )
-        summary = _summary(table, fitted, best)
+        if options.match is not None and earlier is not None:
+            with watch.phase("match"):
+                found = _matched(found, spark.read.parquet(earlier.items), earlier)
         with watch.phase("write"), replacing(options.output, CLUSTERS_MARK) as folder:
-            _write(folder, fitted, clusterings, best)
-            _write_record(folder, options, summary)
-        summary["seconds"] = watch.seconds
+            write_clusters(
+                folder,
+                found.best,
+                found.trials,
+                {**found.summary, **found.record},
+                soft=options.soft,
+            )
+        summary = {**found.summary, "seconds": watch.seconds}
         if page is not None:
             with watch.phase("report"):
-                written = page.write(spark, fitted, clusterings, best, summary)
+                written = page.write(spark, found.fitted, found.tried, found.best, summary)
     summary["output"] = absolute(options.output)
     if page is not None:
         summary["report"] = written
     return summary
+
+
+def _earlier_run(options: ClusterCatalog, table: PosteriorTable) -> EarlierRun | None:
+    """Return the run whose clusters are used or matched, if one is named."""
+    path = options.assign_to or options.match
+    if path is None:
+        return None
+    earlier = read_clusters(path)
+    if options.assign_to is None:
+        return earlier
+    check_soft(earlier.clusters.divergence, soft=options.soft)
+    model_id = table.provenance.get(MODEL_ID_KEY)
+    if None not in (earlier.model_id, model_id) and earlier.model_id != model_id:
+        raise InputError(
+            f"the clusters of {path} are of the encodings of model {str(earlier.model_id)[:12]}, "
+            f"and {options.table} has those of model {str(model_id)[:12]}: the centroids of one "
+            "say nothing of the other. Cluster the table anew; with --match the clusters keep "
+            "their numbers."
+        )
+    return earlier
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a run found.
+
+    Attributes:
+        fitted: All trials.
+        tried: The best of each k.
+        best: The clusters to keep.
+        summary: The last line on stdout, so far.
+        record: What ``clustering.json`` says besides.
+        trials: Of the trials, what is written.
+    """
+
+    fitted: Fitted
+    tried: list[Clustering]
+    best: Clustering
+    summary: Summary
+    record: Summary
+    trials: pa.Table | None = None
+
+
+def _fitted(options: ClusterCatalog, passes: TablePasses, table: PosteriorTable) -> _Found:
+    """Return clusters that are fitted to the items."""
+    fitted, tried = cluster_all(
+        passes,
+        table,
+        options.plan(),
+        num_nearest=options.report_items,
+        on_iteration=_IterationLog(),
+    )
+    best = _choose(tried)
+    if len(tried) > 1 and best.k == tried[-1].k:
+        log.info(
+            "k = %d has the highest silhouette and is the last that was tried: "
+            "there may be a better one beyond it.",
+            best.k,
+        )
+    record = {name: getattr(options, name) for name in _RECORDED} | {NEXT_NUMBER: best.k}
+    trials = trial_rows(fitted, tried, best)
+    return _Found(fitted, tried, best, _summary(table, fitted, best), record, trials)
+
+
+def _assigned(
+    options: ClusterCatalog,
+    passes: TablePasses,
+    table: PosteriorTable,
+    earlier: EarlierRun | None,
+) -> _Found:
+    """Return clusters of an earlier run with the items that are nearest to them."""
+    assert earlier is not None
+    fitted, best = assign_all(passes, table, earlier.clusters, num_nearest=options.report_items)
+    summary = _facts_of_clusters(table, best)
+    known = [one.num_outside or 0 for one in best.clusters]
+    assert best.radii is not None
+    summary["outside"] = None if np.isnan(best.radii).all() else sum(known)
+    summary["assigned_to"] = earlier.folder
+    return _Found(fitted, [best], best, summary, {NEXT_NUMBER: earlier.next_number})
+
+
+def _matched(found: _Found, items: DataFrame, earlier: EarlierRun) -> _Found:
+    """Return clusters with the numbers of those of an earlier run."""
+    mine = found.summary["model_id"]
+    best, matching = numbered_like(
+        found.best,
+        earlier.clusters,
+        items,
+        earlier.next_number,
+        same_model=mine is not None and mine == earlier.model_id,
+    )
+    changes = [dataclasses.asdict(change) for change in matching.changes]
+    for change in matching.changes:
+        log.info("cluster %d: %s", change.cluster, _in_words(change))
+    return dataclasses.replace(
+        found,
+        best=best,
+        summary={**found.summary, "matched": earlier.folder, "changes": changes},
+        record={**found.record, NEXT_NUMBER: matching.next_number},
+    )
+
+
+def _in_words(change: Change) -> str:
+    return {
+        "born": "new",
+        "split": f"new, split off cluster {change.other}",
+        "died": "no longer there",
+        "merged": f"no longer there, merged into cluster {change.other}",
+    }[change.kind]
 
 
 class _IterationLog:
@@ -196,104 +360,34 @@ def _choose(clusterings: Sequence[Clustering]) -> Clustering:
     )
 
 
-def _write(
-    folder: str, fitted: Fitted, clusterings: Sequence[Clustering], best: Clustering
-) -> None:
-    write_parquet(best.items(), posixpath.join(folder, ITEMS))
-    system, inner = filesystem(folder)
-    for name, rows in (
-        (CENTROIDS, _centroid_rows(best)),
-        (TRIALS, _trial_rows(fitted, clusterings, best)),
-    ):
-        pq.write_table(rows, posixpath.join(inner, name), filesystem=system)
-
-
-def _write_record(folder: str, options: ClusterCatalog, summary: Summary) -> None:
-    """Write what was clustered, and with which options."""
-    record = {
-        "format": 1,
-        **summary,
-        "k_range": options.k_range,
-        "max_iterations": options.max_iterations,
-        "min_improvement": options.min_improvement,
-    }
-    system, inner = filesystem(folder)
-    with system.open_output_stream(posixpath.join(inner, RECORD)) as stream:
-        stream.write(json.dumps(record, indent=2, allow_nan=False).encode() + b"\n")
-
-
-def _centroid_rows(best: Clustering) -> pa.Table:
-    clusters = best.clusters
-    near = pa.list_(pa.struct([(ITEM_ID, pa.string()), ("divergence", pa.float64())]))
-    nearest = [
-        [{ITEM_ID: item_id, "divergence": value} for item_id, value in cluster.nearest]
-        for cluster in clusters
-    ]
-    return pa.table(
-        {
-            # The file can be given to query_topk as its queries.
-            QUERY_ID: [f"cluster {number}" for number in range(best.k)],
-            "cluster": pa.array(range(best.k), pa.int32()),
-            "size": pa.array([cluster.size for cluster in clusters], pa.int64()),
-            "mean_divergence": pa.array(
-                [cluster.mean_divergence for cluster in clusters], from_pandas=True
-            ),
-            "silhouette": pa.array(
-                [cluster.silhouette for cluster in clusters], pa.float64(), from_pandas=True
-            ),
-            "medoid": pa.array([cluster.medoid for cluster in clusters], pa.string()),
-            "nearest": pa.array(nearest, near),
-            MU: pa.array(best.centroids.mu.tolist(), pa.list_(pa.float64())),
-            LOG_VAR: pa.array(best.centroids.log_var.tolist(), pa.list_(pa.float64())),
-        }
-    )
-
-
-def _trial_rows(fitted: Fitted, clusterings: Sequence[Clustering], best: Clustering) -> pa.Table:
-    silhouettes = {(one.trial.k, one.trial.restart): one.silhouette for one in clusterings}
-    trials = fitted.trials
-    keys = [(trial.k, trial.restart) for trial in trials]
-    return pa.table(
-        {
-            "k": pa.array([trial.k for trial in trials], pa.int32()),
-            "restart": pa.array([trial.restart for trial in trials], pa.int32()),
-            "iterations": pa.array([len(trial.objectives) for trial in trials], pa.int32()),
-            "converged": [trial.converged for trial in trials],
-            "dropped": [trial.dropped for trial in trials],
-            "reseeded": pa.array([trial.reseeded for trial in trials], pa.int32()),
-            "objective": [trial.objective for trial in trials],
-            "silhouette": pa.array(
-                [silhouettes.get(key) for key in keys], pa.float64(), from_pandas=True
-            ),
-            "kept": [key == (best.trial.k, best.trial.restart) for key in keys],
-            "objectives": pa.array(
-                [list(trial.objectives) for trial in trials], pa.list_(pa.float64())
-            ),
-        }
-    )
-
-
 def _summary(table: PosteriorTable, fitted: Fitted, best: Clustering) -> Summary:
-    trial, sizes = best.trial, [cluster.size for cluster in best.clusters]
+    trial = best.trial
     if not trial.converged:
         log.info(
             "stopped after %d iterations, before the objective came to rest; --max-iterations "
             "allows more.",
             len(trial.objectives),
         )
+    return {
+        **_facts_of_clusters(table, best),
+        "iterations": len(trial.objectives),
+        "restarts": fitted.plan.restarts,
+        "seed": fitted.plan.seed,
+        "converged": trial.converged,
+    }
+
+
+def _facts_of_clusters(table: PosteriorTable, best: Clustering) -> Summary:
+    sizes = [cluster.size for cluster in best.clusters]
     empty = sum(size == 0 for size in sizes)
     if empty:
         log.info("%d of the %d clusters have no item.", empty, best.k)
     return {
         "items": table.num_items,
         "k": best.k,
-        "divergence": fitted.plan.divergence.name,
-        "objective": trial.objective,
+        "divergence": best.divergence.name,
+        "objective": best.trial.objective,
         "silhouette": None if math.isnan(best.silhouette) else round(best.silhouette, 6),
-        "iterations": len(trial.objectives),
-        "restarts": fitted.plan.restarts,
-        "seed": fitted.plan.seed,
-        "converged": trial.converged,
         "largest": sizes[0],
         "smallest": sizes[-1],
         "table": table.uri,

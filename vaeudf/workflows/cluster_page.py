@@ -13,7 +13,7 @@ from vaeudf.clustering.api import Clustering
 from vaeudf.clustering.divergences import Divergence
 from vaeudf.clustering.lloyd import Fitted
 from vaeudf.clustering.summaries import ClusterSummary
-from vaeudf.pages.cluster_page import ClusterSection, Member, write_cluster_page
+from vaeudf.pages.cluster_page import ClusterSection, Member, Plot, write_cluster_page
 from vaeudf.pages.cluster_plots import choice_of_k, objective_curves
 from vaeudf.workflows.cli import Summary
 from vaeudf.workflows.page_pictures import PagePictures, read_page_pictures
@@ -69,10 +69,11 @@ class ClusterPage:
         decoded = self.decoder.decode(best.centroids.mu[: len(shown)])
         sections = [
             ClusterSection(
-                number=number,
+                number=int(best.numbers[number]),
                 size=cluster.size,
                 mean_divergence=_mean_divergence(cluster, best.divergence),
                 silhouette=cluster.silhouette,
+                num_outside=cluster.num_outside,
                 mu=best.centroids.mu[number],
                 decoded=decoded[number],
                 members=[
@@ -88,7 +89,7 @@ class ClusterPage:
             )
             for number, cluster in enumerate(shown)
         ]
-        plot, alt, caption = _plot(fitted, clusterings, best)
+        plot = _plot(fitted, clusterings, best) if best.radii is None else None
         return write_cluster_page(
             self.folder,
             sections,
@@ -96,8 +97,6 @@ class ClusterPage:
             divergence=best.divergence,
             slider_range=slider_range(self.decoder, best.centroids.mu),
             plot=plot,
-            plot_alt=alt,
-            plot_caption=caption + _warning_of_overlap(best.silhouette),
             facts=_facts_of_run(summary),
             omitted=best.k - len(shown),
         )
@@ -117,10 +116,8 @@ def _members(cluster: ClusterSummary) -> list[tuple[str, float | None]]:
     return members
 
 
-def _plot(
-    fitted: Fitted, clusterings: Sequence[Clustering], best: Clustering
-) -> tuple[bytes, str, str]:
-    """Return a plot of how k was chosen, or how the objective fell; its alt text; its caption."""
+def _plot(fitted: Fitted, clusterings: Sequence[Clustering], best: Clustering) -> Plot:
+    """Return a plot of how k was chosen, or of how the objective fell."""
     unit = f", {best.divergence.unit}" if best.divergence.unit else ""
     label = f"mean {'square' if best.divergence.squared else 'divergence'}{unit}"
     if len(clusterings) > 1:
@@ -139,14 +136,16 @@ def _plot(
             "items are to their own centre than to the next; of these numbers of clusters, "
             f"{best.k} has the highest{last}."
         )
-        return plot, "Objective and silhouette of each number of clusters", caption
+        alt = "Objective and silhouette of each number of clusters"
+        return Plot(plot, alt, caption + _warning_of_overlap(best.silhouette))
     curves = [trial.objectives for trial in fitted.trials]
     plot = objective_curves(curves, best=best.trial.restart, label=label)
     caption = (
         "How far items are from the centres of their clusters on average, iteration by iteration, "
         "from every set of seeds. It never rises."
     )
-    return plot, "The objective at every iteration", caption
+    alt = "The objective at every iteration"
+    return Plot(plot, alt, caption + _warning_of_overlap(best.silhouette))
 
 
 def _warning_of_overlap(silhouette: float) -> str:
@@ -168,7 +167,14 @@ def _facts_of_run(summary: Summary) -> list[tuple[str, str]]:
     ]
     if summary["silhouette"] is not None:
         facts.append(("silhouette", f"{summary['silhouette']:.3f}"))
-    facts.append(("seeds", f"{summary['seed']}, best of {summary['restarts']}"))
-    stopped = "" if summary["converged"] else ", stopped before it came to rest"
-    facts.append(("iterations", f"{summary['iterations']}{stopped}"))
+    if "assigned_to" in summary:
+        facts.append(("clusters of", summary["assigned_to"]))
+        if summary["outside"] is not None:
+            facts.append(("outside", f"{summary['outside']:,}"))
+    else:
+        facts.append(("seeds", f"{summary['seed']}, best of {summary['restarts']}"))
+        stopped = "" if summary["converged"] else ", stopped before it came to rest"
+        facts.append(("iterations", f"{summary['iterations']}{stopped}"))
+    if "matched" in summary:
+        facts.append(("numbers of", summary["matched"]))
     return facts + closing_facts(summary)

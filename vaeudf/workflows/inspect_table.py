@@ -13,12 +13,13 @@ from pyarrow import fs
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from vaeudf.errors import InputError, TableError
+from vaeudf.errors import GateFailed, InputError, TableError
 from vaeudf.gaussian.checks import check_tolerance
 from vaeudf.health.comparison import compare
 from vaeudf.health.drift import Churn
 from vaeudf.health.examine import examine
 from vaeudf.health.findings import Comparison, Failures, Findings, Quarantine
+from vaeudf.health.gate import Condition
 from vaeudf.health.outliers import outliers
 from vaeudf.health.probes import churn, hub_curve, nearest_others
 from vaeudf.health.record import record_of
@@ -82,6 +83,11 @@ class InspectTable(VersionOptions, CatalogOptions, CodeOptions):
         None, help="with --pictures: the model bundle (default: the table's own)"
     )
     taus: str = option("0,0.05,0.1,0.2,0.5,1", help="tolerances to try, with commas between")
+    fail_on: list[str] | None = option(
+        None,
+        help="end with exit code 5 if a number of health.json is beyond a limit, such as "
+        "'quarantine.items > 100'; repeat it",
+    )
     seed: int = option(0, help="of the z and of the sample")
     overwrite: bool = option(False, help="replace --output if it exists")
 
@@ -101,7 +107,12 @@ class InspectTable(VersionOptions, CatalogOptions, CodeOptions):
             check_goes_with(self, "page", ("catalog",))
         else:
             check_count(self.pictures)
-        self.tolerances  # noqa: B018 - refused now rather than later
+        self.tolerances, self.conditions  # noqa: B018 - refused now rather than later
+
+    @property
+    def conditions(self) -> list[Condition]:
+        """The conditions under which to fail."""
+        return [Condition.parse(text) for text in self.fail_on or []]
 
     @property
     def tolerances(self) -> list[float]:
@@ -120,7 +131,11 @@ class InspectTable(VersionOptions, CatalogOptions, CodeOptions):
 
 
 def inspect_table(options: InspectTable) -> Summary:
-    """Scan the table, query it, compare it, and write what was found."""
+    """Scan the table, query it, compare it, and write what was found.
+
+    Raises:
+        GateFailed: A number is beyond a limit. What was found is written by then.
+    """
     watch = Stopwatch()
     table = open_posteriors(options.table, options.version)
     if table.num_items == 0:
@@ -175,19 +190,25 @@ def inspect_table(options: InspectTable) -> Summary:
             comparison=comparison,
             agreement=agreement,
         )
+        found = record_of(findings)
+        # Before anything is written: a condition may name a number that there is not.
+        reasons = [one.reason_in(found) for one in options.conditions]
         with replacing(options.output, HEALTH_MARK) as folder:
             if options.page:
                 with watch.phase("page"):
                     HealthPage(folder, pictures, shown).write(spark, table, findings, watch.seconds)
                     # With this mark, a job that writes only pages could replace the whole folder.
                     remove(posixpath.join(folder, PAGE_MARK))
-            record = record_of(findings) | {"seconds": watch.seconds}
+            record = found | {"seconds": watch.seconds}
             system, inner = filesystem(folder)
             make_folder(system, inner)
             with system.open_output_stream(posixpath.join(inner, RECORD)) as stream:
                 stream.write(json.dumps(record, indent=1, ensure_ascii=False).encode() + b"\n")
     for sentence in (*summary_sentences(findings), *warning_sentences(findings)):
         log.info("%s", sentence)
+    failed = [reason for reason in reasons if reason is not None]
+    if failed:
+        raise GateFailed("\n".join([*failed, f"What was found is in {absolute(options.output)}."]))
     return _summary(options, findings, watch)
 
 

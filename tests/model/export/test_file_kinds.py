@@ -108,6 +108,7 @@ def test_what_is_no_checkpoint(tmp_path, name, content, message):
     assert str(error.value).startswith(str(tmp_path / name))
 
 
+@pytest.mark.slow
 def test_arrays_of_numpy(tmp_path):
     """What the message says to do makes tensors of them."""
     state = trained("Pair").state_dict()
@@ -201,6 +202,7 @@ def take_weights_out(path, folder):
     return folder / "weights.pt"
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")
 def test_weights_of_torchscript(tmp_path):
     theirs = trained("Pair")
