@@ -157,7 +157,7 @@ def mini_hadoop(jars: Path, root: Path, prefix: Sequence[str] = ()) -> Iterator[
             stderr=subprocess.STDOUT,
         )
     try:
-        deadline = time.monotonic() + 180
+        deadline = time.monotonic() + 600
         while not details.exists():
             assert process.poll() is None and time.monotonic() < deadline, log.read_text()
             time.sleep(0.1)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.azurite import azurite, make_container
+from tests.support import azurite
 from tests.support.connectors import let_workers_use, s3a_jars, use_store
 from tests.support.every_job import (
     SMALL,
@@ -96,8 +96,9 @@ def root(request, spark, monkeypatch, tmp_path) -> Iterator[str]:
         elif store == "HDFS":
             yield request.getfixturevalue("folder")
         elif store == "Azure":
-            server = running.enter_context(azurite())
-            container = make_container(server, monkeypatch, "table of jobs")
+            server = running.enter_context(azurite.azurite())
+            container = azurite.make_container(server, monkeypatch, "table of jobs")
+            let_workers_use(spark, monkeypatch, azurite.ENVIRONMENT)
             yield f"{container}/a-shop"
         else:
             monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
