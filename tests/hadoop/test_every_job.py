@@ -52,7 +52,7 @@ REASONS = {
     "nobody": "cannot be opened: Google's library finds nothing that says who you are (",
 }
 COMMANDS = {
-    "draw_catalog": "--output {root}/drawn --items 9 --size 16 --format png",
+    "draw_catalog": "--output {root}/drawn --items 9 --size 16",
     "demo": "--output {root}/demo --items 64 --epochs 1 --latent-dim 2",
     "train_vae": "--catalog {root}/photos --output {root}/trained --epochs 1 "
     + " ".join(map(str, SMALL)),

@@ -289,6 +289,7 @@ def test_an_executor_is_taken_for_another_queue(
     """YARN pre-empts it, for an application that has a right to its share: nothing is lost."""
     local, table = str(tmp_path / "posteriors"), f"{folder}/posteriors"
     encode_catalog(EncodeCatalog(image_folder, bundle_path, local))
+    hangs = tmp_path / "hangs"
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(
             on_yarn,
@@ -296,11 +297,12 @@ def test_an_executor_is_taken_for_another_queue(
             *("--model", bundle_path, "--table", table),
             spark__executorEnv__PYTHONPATH=POISON,
             spark__executorEnv__VAEUDF_TEST_POISON="1",
-            spark__executorEnv__VAEUDF_TEST_DELAY="0.5",
+            # The first executor is at work until it is taken.
+            spark__executorEnv__VAEUDF_TEST_HANG_ONCE=str(hangs),
             # There is room for one of either application.
             spark__dynamicAllocation__maxExecutors="1",
         )
-        while len(executors(hadoop.pid)) < 1:
+        while not hangs.exists():
             assert not running.done(), running.result().stderr
             time.sleep(0.2)
         ((night,),) = ask_yarn(hadoop.conf, "apps?states=RUNNING")["apps"].values()
