@@ -99,7 +99,8 @@ def on_yarn(environment_of) -> Callable[..., object]:
     """Submits a job."""
 
     def run(*words: str, deploy_mode: str = "client", **properties: str | None):
-        return submit(*words, **environment_of(deploy_mode, **properties))
+        # Some wait for what else a test does.
+        return submit(*words, timeout=1200, **environment_of(deploy_mode, **properties))
 
     return run
 
