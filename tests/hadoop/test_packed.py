@@ -15,7 +15,7 @@ import pytest
 
 from tests.hadoop.mini_hadoop import Hadoop, mini_hadoop
 from tests.support.hidden import without_python
-from tests.support.jobs import ROOT, pack, summary
+from tests.support.jobs import ROOT, pack, submit, summary
 from vaeudf.catalog.garments import draw_garment, sample_garment
 from vaeudf.storage.locations import filesystem
 
@@ -95,6 +95,24 @@ def test_from_pack_to_a_page(yarn, here):
     assert summary(done)["items"] == 60
     page = (here / "page" / "index.html").read_text()
     assert page.count("dress/") >= 5 and "<img" in page
+
+
+def test_a_driver_and_its_workers(yarn, here):
+    """The archive is sent with the job, whose driver is on YARN, too."""
+    done = submit(
+        *("draw_catalog", "--items", "30", "--output", f"{yarn.uri}/shop/first"),
+        timeout=1200,
+        SPARK_MASTER="yarn",
+        SPARK_DEPLOY_MODE="cluster",
+        SPARK_CONF=str(here / "conf" / "yarn.conf"),
+        HADOOP_CONF_DIR=str(yarn.conf),
+        SPARK_LOCAL_IP="127.0.0.1",
+        PYSPARK_PYTHON=None,
+        PYTHONPATH=None,
+    )
+    assert summary(done)["items"] == 30
+    files, inner = filesystem(f"{yarn.uri}/shop/first")
+    assert files.get_file_info(inner).type.name == "Directory"
 
 
 def test_an_archive_that_is_on_hdfs(yarn, here):
