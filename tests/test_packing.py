@@ -21,6 +21,7 @@ def environment(folder: Path, **sizes: int) -> Path:
     others = (
         *("bin/python3.11", "bin/activate", "bin/vaeudf", "lib/python3.11/os.py"),
         *(f"{SITE}/torch/include/a.h", f"{SITE}/numpy/tests/a.py", f"{SITE}/torch/test/a.py"),
+        *(f"{SITE}/pip/__init__.py", f"{SITE}/numpy/a.pyi", f"{SITE}/pyarrow/src/a.h"),
     )
     for name in others:
         path = folder / name

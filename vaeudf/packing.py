@@ -23,9 +23,13 @@ _LEFT_OUT = shutil.ignore_patterns(
     *("site-packages", "test", "tests", "idlelib", "tkinter", "turtledemo", "lib2to3"),
     *("ensurepip", "config-*", "_test*.so", "_tkinter*.so", "_xxtest*.so", "xxlimited*.so"),
 )
-# Of the packages: their tests, and what C++ programs are built with. The scripts name the folder
-# that the environment was made in.
-_NOT_PACKED = re.compile(r"/tests/|/torch/(?:test|include)/|^bin/(?!python)")
+# Of the packages: their tests, what C++ programs are built with, what is for editors alone, and
+# pip; for each file costs time where it is unpacked. The scripts name the folder that the
+# environment was made in.
+_NOT_PACKED = re.compile(
+    r"/tests/|/torch/(?:test|include)/|/site-packages/pip/|^bin/(?!python)"
+    r"|\.(?:h|hpp|cuh|cmake|pxd|pyx|pyi)$"
+)
 # What the modules need whose libraries a Python can be without.
 _CHECK = "import sys, ctypes, hashlib, lzma, bz2, sqlite3, ssl, zlib; print(sys.base_prefix)"
 _CUDA = re.compile(r"nvidia|triton|cuda", re.IGNORECASE)

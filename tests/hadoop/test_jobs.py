@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.support.jobs import submit, summary
 from tests.support.nights import assert_same_table
+from tests.support.object_store import put_folder
 from tests.support.results import read_results
 from tests.support.scene import LATENT_DIM, NUM_ITEMS
 from tests.support.tables import read
@@ -21,21 +20,9 @@ from vaeudf.workflows.query_topk import QueryTopk, query_topk
 pytestmark = [pytest.mark.hadoop, pytest.mark.spark]
 
 
-def copy_to(uri: str, source: str) -> None:
-    files, inner = filesystem(uri)
-
-    def copy(path: Path) -> None:
-        with files.open_output_stream(f"{inner}/{path.relative_to(source)}") as stream:
-            stream.write(path.read_bytes())
-
-    # HDFS takes up to half a second to close a file.
-    with ThreadPoolExecutor(16) as pool:
-        list(pool.map(copy, (path for path in Path(source).rglob("*") if path.is_file())))
-
-
 def test_from_images_to_a_page(spark, hadoop, folder, image_folder, bundle_path, tmp_path):
     photos, table = f"{folder}/photos [1] é", f"{folder}/posteriors"
-    copy_to(photos, image_folder)
+    put_folder(image_folder, photos)
     local = str(tmp_path / "posteriors")
     first = encode_catalog(EncodeCatalog(photos, bundle_path, table))
     assert (first["encoded"], first["quarantined"]) == (NUM_ITEMS, {})

@@ -21,6 +21,7 @@ from pyarrow import fs
 
 from tests.hadoop.mini_hadoop import (
     LARGER,
+    URGENT,
     another_machine,
     ask_yarn,
     descendants,
@@ -76,7 +77,8 @@ def environment_of(hadoop, tmp_path) -> Callable[..., dict[str, str]]:
         }
         given = (ROOT / "conf/yarn.conf").read_text().splitlines()
         kept = [line for line in given if line.split(" ")[0] not in own]
-        file = tmp_path / "yarn.conf"
+        # A test may have two jobs at a time.
+        file = tmp_path / f"yarn-{len(list(tmp_path.glob('yarn-*')))}.conf"
         file.write_text(
             "\n".join([*kept, *(f"{key} {value}" for key, value in own.items() if value), ""])
         )
@@ -97,7 +99,8 @@ def on_yarn(environment_of) -> Callable[..., object]:
     """Submits a job."""
 
     def run(*words: str, deploy_mode: str = "client", **properties: str | None):
-        return submit(*words, **environment_of(deploy_mode, **properties))
+        # Some wait for what else a test does.
+        return submit(*words, timeout=1200, **environment_of(deploy_mode, **properties))
 
     return run
 
@@ -277,6 +280,44 @@ def test_a_machine_is_lost_while_encoding(
             time.sleep(0.1)
         done = running.result()
     assert summary(done)["encoded"] == NUM_ITEMS
+    found, expected = (read(uri).drop_columns("source_version") for uri in (table, local))
+    assert_same_table(found, expected)
+
+
+def test_an_executor_is_taken_for_another_queue(
+    spark, hadoop, posteriors, folder, image_folder, bundle_path, on_yarn, tmp_path
+):
+    """YARN pre-empts it, for an application that has a right to its share: nothing is lost."""
+    local, table = str(tmp_path / "posteriors"), f"{folder}/posteriors"
+    encode_catalog(EncodeCatalog(image_folder, bundle_path, local))
+    hangs = tmp_path / "hangs"
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(
+            on_yarn,
+            *("encode_catalog", "--catalog", f"file:{image_folder}"),
+            *("--model", bundle_path, "--table", table),
+            spark__executorEnv__PYTHONPATH=POISON,
+            spark__executorEnv__VAEUDF_TEST_POISON="1",
+            # The first executor is at work until it is taken.
+            spark__executorEnv__VAEUDF_TEST_HANG_ONCE=str(hangs),
+            # There is room for one of either application.
+            spark__dynamicAllocation__maxExecutors="1",
+        )
+        while not hangs.exists():
+            assert not running.done(), running.result().stderr
+            time.sleep(0.2)
+        ((night,),) = ask_yarn(hadoop.conf, "apps?states=RUNNING")["apps"].values()
+        asked = on_yarn(
+            *("query_topk", "--table", posteriors, "--z", "0,0.5,1", "--k", "5"),
+            spark__yarn__queue=URGENT,
+            spark__dynamicAllocation__maxExecutors="1",
+        )
+        assert summary(asked)["items"] == 50
+        assert not running.done(), "the query was not to wait for the encode's end"
+        done = running.result()
+    assert summary(done)["encoded"] == NUM_ITEMS
+    taken = ask_yarn(hadoop.conf, f"apps/{night['id']}")["app"]
+    assert taken["numNonAMContainerPreempted"] == 1 and taken["numAMContainerPreempted"] == 0
     found, expected = (read(uri).drop_columns("source_version") for uri in (table, local))
     assert_same_table(found, expected)
 

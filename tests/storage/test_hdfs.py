@@ -6,10 +6,14 @@ import errno
 import os
 import re
 import socket
+import socketserver
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 
@@ -107,6 +111,33 @@ def test_a_name_node_that_does_not_answer(silent, monkeypatch):
         with pytest.raises(StoreError, match=f"^hdfs://{silent} has not answered for 0.4 seconds"):
             ask(f"hdfs://{silent}/posteriors")
     assert time.monotonic() - start < 4
+
+
+def test_threads_that_want_one_store_at_the_same_moment(monkeypatch):
+    """One of them asks, for asking takes a process: a task has 32 threads that read."""
+    monkeypatch.setattr(hdfs, "ATTEMPTS", 1)
+    threads = 16
+    with hangs_up() as (address, seen), ThreadPoolExecutor(threads) as pool:
+        asked = [pool.submit(exists, f"hdfs://{address}/photos") for _ in range(threads)]
+        assert all(isinstance(found.exception(), StoreError) for found in asked)
+    assert 0 < len(seen) < threads  # the client tries again, a few times
+
+
+@contextmanager
+def hangs_up() -> Iterator[tuple[str, list[None]]]:
+    """Give the address of a server that ends each connection at once, and a list of them."""
+    seen: list[None] = []
+
+    class Ends(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            seen.append(None)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Ends) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"127.0.0.1:{server.server_address[1]}", seen
+        finally:
+            server.shutdown()
 
 
 def test_a_process_that_ends_after_such_a_wait():

@@ -92,7 +92,7 @@ def test_a_library_that_does_not_wait_as_long(monkeypatch, error, cause):
 
     library = SimpleNamespace(FileSystem=SimpleNamespace(from_uri=from_uri))
     monkeypatch.setattr(opening, "fs", library)
-    store = f"gs://{cause.replace(' ', '-')}"
+    store = f"far://{cause.replace(' ', '-')}"
     message = f"{store} has not answered for 0 seconds ({cause}). Check its name and address, "
     start = time.monotonic()
     with pytest.raises(StoreError, match=f"^{re.escape(message)}"):

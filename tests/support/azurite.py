@@ -15,6 +15,8 @@ from tests.cluster.standalone import free_port
 from vaeudf.storage.locations import filesystem
 
 VARIABLE = "VAEUDF_TEST_AZURITE"
+ENVIRONMENT = ("AZURE_STORAGE_USE_EMULATOR", "AZURITE_BLOB_STORAGE_URL")
+"""The variables that :func:`make_container` sets."""
 
 
 @contextmanager
@@ -50,8 +52,8 @@ def azurite() -> Iterator[str]:
 
 def make_container(server: str, monkeypatch: pytest.MonkeyPatch, name: str) -> str:
     """Make an empty container, which this process can open; returns its URI."""
-    monkeypatch.setenv("AZURE_STORAGE_USE_EMULATOR", "true")
-    monkeypatch.setenv("AZURITE_BLOB_STORAGE_URL", server)
+    for variable, value in zip(ENVIRONMENT, ("true", server), strict=True):
+        monkeypatch.setenv(variable, value)
     uri = f"abfss://shop-{abs(hash(name))}@devstoreaccount1.dfs.core.windows.net"
     files, container = filesystem(uri)
     files.create_dir(container)

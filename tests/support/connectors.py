@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -29,9 +30,17 @@ def submit_arguments() -> str | None:
     return f"--jars {','.join(jars)} pyspark-shell" if jars else None
 
 
-def let_workers_use(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give the session's Python workers what this process's environment says of S3."""
-    for name in ENVIRONMENT:
+def let_workers_use(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch, names: Iterable[str] = ENVIRONMENT
+) -> None:
+    """Give the session's Python workers what this process's environment says of a store.
+
+    Args:
+        spark: The session.
+        monkeypatch: Takes it from them again.
+        names: The variables; by default those of S3.
+    """
+    for name in names:
         monkeypatch.setitem(spark.sparkContext.environment, name, os.environ[name])
 
 

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(
-    *command: str, cwd: str | Path = "/", **environment: str | None
+    *command: str, cwd: str | Path = "/", timeout: float = 300, **environment: str | None
 ) -> subprocess.CompletedProcess[str]:
     """Run a command from another folder than the checkout, with variables set or (None) unset."""
     merged = {**os.environ, "VAEUDF_VENV": sys.prefix, **environment}
@@ -22,15 +22,16 @@ def run(
         text=True,
         cwd=cwd,
         stdin=subprocess.DEVNULL,
-        timeout=300,
+        timeout=timeout,
         env={name: value for name, value in merged.items() if value is not None},
     )
 
 
 def submit(
-    *arguments: str, cwd: str | Path = "/", **environment: str | None
+    *arguments: str, cwd: str | Path = "/", timeout: float = 300, **environment: str | None
 ) -> subprocess.CompletedProcess[str]:
-    return run(str(ROOT / "spark-submit.sh"), *arguments, cwd=cwd, **environment)
+    command = str(ROOT / "spark-submit.sh"), *arguments
+    return run(*command, cwd=cwd, timeout=timeout, **environment)
 
 
 def summary(done: subprocess.CompletedProcess[str]) -> dict:

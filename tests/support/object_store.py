@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import URLError
@@ -67,10 +68,14 @@ def make_bucket(server: str, monkeypatch: pytest.MonkeyPatch, name: str) -> str:
 def put_folder(folder: str | Path, uri: str, names: Iterable[str] = ()) -> None:
     """Copy files of a folder to a store: those that are named, or all below it."""
     files, inner = filesystem(uri)
-    paths = [path for path in Path(folder).rglob("*") if path.is_file()]
-    for path in paths:
+
+    def put(path: Path) -> None:
         name = path.relative_to(folder).as_posix()
         if not names or name in names:
             files.create_dir(os.path.dirname(f"{inner}/{name}"), recursive=True)
             with files.open_output_stream(f"{inner}/{name}") as stream:
                 stream.write(path.read_bytes())
+
+    # HDFS takes up to half a second to close a file.
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(put, (path for path in Path(folder).rglob("*") if path.is_file())))

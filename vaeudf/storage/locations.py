@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+import threading
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -30,6 +31,9 @@ _PLAIN = re.compile(r"[A-Za-z0-9/._~!$&'()*+,;=@-]*")
 # Hadoop's names of one store.
 _S3 = re.compile(r"^s3[an]?://", re.IGNORECASE)
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+# By the store. A task's threads want one at the same moment: each would open it for itself, which
+# for HDFS is a process each; on a busy machine so many did not get their answers in time.
+_opening: dict[str, threading.Lock] = {}
 
 
 def absolute(path: str) -> str:
@@ -61,7 +65,8 @@ def filesystem(path: str) -> tuple[fs.FileSystem, str]:
         raise InputError(f"cannot open {location}: expected a path, or a URI like s3://bucket/key.")
     # The store alone: pyarrow's URIs are percent-encoded; ours, like Spark's, mean what they say.
     try:
-        files, root = _open_store(store[1], s3_endpoint())
+        with _opening.setdefault(store[1], threading.Lock()):
+            files, root = _open_store(store[1], s3_endpoint())
     except (ArrowInvalid, OSError) as error:
         raise InputError(f"cannot open {location}: {redacted(str(error))}.") from None
     return files, posixpath.join(root, store[2].rstrip("/")) if store[2] else root

@@ -12,7 +12,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from vaeudf.errors import StoreError, root_cause
-from vaeudf.storage.azure import SCHEMES, ask_azure, open_azure
+from vaeudf.storage import azure, gcs
 from vaeudf.storage.hdfs import ask_hdfs, open_hdfs
 from vaeudf.storage.unanswered import Unanswered
 
@@ -121,17 +121,23 @@ class _Hdfs(_Store):
 
 class _Azure(_Store):
     def ask(self) -> None:
-        ask_azure(self.uri)
+        azure.ask_azure(self.uri)
 
     def open(self) -> tuple[fs.FileSystem, str]:
-        return open_azure(self.uri)
+        return azure.open_azure(self.uri)
+
+
+class _Gcs(_Store):
+    def ask(self) -> None:
+        gcs.ask_gcs(self.uri)
 
 
 _KINDS: dict[str, type[_Store]] = {
     "s3": _S3,
     "hdfs": _Hdfs,
     "viewfs": _Hdfs,
-    **dict.fromkeys(SCHEMES, _Azure),
+    **dict.fromkeys(azure.SCHEMES, _Azure),
+    **dict.fromkeys(gcs.SCHEMES, _Gcs),
 }
 
 
