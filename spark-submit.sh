@@ -227,8 +227,10 @@ print(sys.version, *(bool(find_spec(name)) for name in ("onnxruntime", "hdfs_nat
 }
 
 pack() {
-  local dist=$root/dist
-  if [ "$(cat "$dist/packed-from" 2>/dev/null)" = "$(archive_digest)" ]; then
+  local dist=$root/dist digest
+  # Now, for what changes while it is being packed is not in the archive.
+  digest=$(archive_digest)
+  if [ "$(cat "$dist/packed-from" 2>/dev/null)" = "$digest" ]; then
     rm -rf "$dist/jobs" "$dist/conf"
     cp -R "$root/jobs" "$root/conf" "$dist/"
     say "packed already: $dist"
@@ -243,7 +245,7 @@ pack() {
   make_archive "$work" "$work/dist"
   cp -R "$root/jobs" "$root/conf" "$work/dist/"
   find "$work/dist" -name __pycache__ -prune -exec rm -rf {} +
-  archive_digest >"$work/dist/packed-from"
+  echo "$digest" >"$work/dist/packed-from"
   rm -rf "$dist"
   mv "$work/dist" "$dist"
   say "packed: $dist"
