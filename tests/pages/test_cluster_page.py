@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from vaeudf.clustering.divergences import EUCLIDEAN, KL
-from vaeudf.pages.cluster_page import ClusterSection, Member, write_cluster_page
+from vaeudf.pages.cluster_page import ClusterSection, Member, Plot, write_cluster_page
 
 HOSTILE = '<script>alert("x")</script>'
 
@@ -33,11 +33,11 @@ def write(folder, *sections, divergence=KL, **changes):
         num_items=10,
         divergence=divergence,
         slider_range=5.0,
-        plot=b"png",
-        plot_alt="what it shows",
-        plot_caption="what it means",
-        facts=[("seeds", "7, best of 3")],
-        **changes,
+        **{
+            "plot": Plot(b"png", alt="what it shows", caption="what it means"),
+            "facts": [("seeds", "7, best of 3")],
+            **changes,
+        },
     )
     return re.sub(r"\s+", " ", Path(page).read_text())
 
@@ -79,3 +79,11 @@ def test_clusters_that_are_not_shown(tmp_path):
 def test_names_are_escaped(tmp_path):
     page = write(tmp_path, section(members=[Member(item_id=HOSTILE, divergence=1.0, image=None)]))
     assert HOSTILE not in page and "&lt;script&gt;" in page
+
+
+def test_items_given_to_clusters_that_are_there(tmp_path):
+    some, none = section(num_outside=1_200), section(1, num_outside=0)
+    page = write(tmp_path, some, none, plot=None)
+    assert page.count("; 1,200 farther than all that the cluster was made of</figcaption>") == 1
+    assert page.count("farther than") == 1
+    assert "what it means" not in page and '<section class="panel">' not in page

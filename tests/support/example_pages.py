@@ -14,7 +14,7 @@ from tests.support.decoded import write as write_decoded
 from tests.support.findings import agreement, example_pictures, findings
 from tests.support.pages import HOSTILE, image_file, result
 from vaeudf.clustering.divergences import KL
-from vaeudf.pages.cluster_page import ClusterSection, Member, write_cluster_page
+from vaeudf.pages.cluster_page import ClusterSection, Member, Plot, write_cluster_page
 from vaeudf.pages.cluster_plots import choice_of_k
 from vaeudf.pages.health_page import pictured, write_health_page
 from vaeudf.pages.query_page import BlendMember, Hit, Part, write_query_page
@@ -95,15 +95,17 @@ def cluster_page(folder: Path, count: int = 3) -> Example:
         num_items=30,
         divergence=KL,
         slider_range=5.0,
-        plot=choice_of_k(
-            [1, 2, 3],
-            objectives=[3.0, 2.0, 1.5],
-            silhouettes=[nan, 0.2, 0.3],
-            chosen=3,
-            label="mean divergence, nats",
+        plot=Plot(
+            choice_of_k(
+                [1, 2, 3],
+                objectives=[3.0, 2.0, 1.5],
+                silhouettes=[nan, 0.2, 0.3],
+                chosen=3,
+                label="mean divergence, nats",
+            ),
+            alt="plot",
+            caption="what it means",
         ),
-        plot_alt="plot",
-        plot_caption="what it means",
         facts=[("items", "30")],
         omitted=2,
     )
