@@ -123,6 +123,11 @@ def ask_and_look(jobs: Jobs, root: str) -> None:
         *("cluster_catalog", *named, "--k", 2, "--restarts", 1),
         *("--output", f"{root}/clusters", "--report", f"{root}/clusters-page"),
     )
+    for number, options in enumerate((("--assign-to",), ("--k", 3, "--restarts", 1, "--match"))):
+        jobs.run(
+            *("cluster_catalog", "--table", table, *options, f"{root}/clusters"),
+            *("--output", f"{root}/clusters after these {number}"),
+        )
     older = f"{root}/older"
     _copy(table, older)
     jobs.run(
