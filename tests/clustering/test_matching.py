@@ -66,6 +66,17 @@ def test_merged_clusters():
     assert half.changes == ()
 
 
+def test_most_is_more_than_half():
+    for most, new, gone in ((40, "born", "died"), (50, "born", "died"), (51, "split", "merged")):
+        # Of the last row's items and of the last column's, so many are in the first one.
+        shared = np.diag([900, 900, 900, 0])
+        shared[3, :3] = shared[:3, 3] = most, 60 - most // 2, 40 - (most + 1) // 2
+        assert shared[3].sum() == 100
+        changes = match_clusters(shared, np.arange(4, dtype=np.int32), 4).changes
+        assert [change.kind for change in changes] == [new, gone]
+        assert [change.other for change in changes] == ([0, 0] if most > 50 else [None, None])
+
+
 def test_without_shared_items_centroids_tell():
     nothing = np.zeros((3, 2), np.int64)
     divergences = np.array([[5.0, 1.0], [0.5, 9.0], [4.0, 4.0]])

@@ -14,7 +14,7 @@ RECORD = {
     "recommended": None,
     "warnings": [],
     "table": "posteriors",
-    "comparison": {"kl_quantiles": {"0.9": 1.0, "0.99": 2.5, "0": {"9": 8}}},
+    "comparison": {"kl_quantiles": {"0.9": 1.0, "0.99": 2.5}},
     "taus": [{"tau": 0, "shares": {"prior": 0.2}}],
     "flagged": True,
 }

@@ -38,16 +38,16 @@ def test_a_reader_sees_one_version_or_another(tmp_path):
 
     with ThreadPoolExecutor(2) as pool:
         readers = [pool.submit(look) for _ in range(2)]
-        for night in range(1, 26):
+        for night in range(1, 51):
             put(uri, f"r{night:03}", items(night))
         done.set()
         for reader in readers:
             reader.result()
-    assert len(seen) > 10
+    assert len(seen) > 20
     nights = [int(found[0][:3]) for found in seen]
     assert all(found == items(night) for found, night in zip(seen, nights, strict=True))
     assert len(set(nights)) > 3
-    assert rows(open_table(uri)) == items(25)
+    assert rows(open_table(uri)) == items(50)
 
 
 def race(uri: str, names: tuple[str, str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 from pathlib import Path
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.spark
 
 @pytest.fixture(scope="module")
 def earlier(table, tmp_path_factory) -> str:
-    folder = str(tmp_path_factory.mktemp("earlier") / "clusters")
+    folder = str(tmp_path_factory.mktemp("earlier") / "clusters [1] of {x}")
     cluster_catalog(ClusterCatalog(table, folder, k=4, soft=True))
     return folder
 
@@ -137,12 +138,15 @@ def test_numbers_stay(changing, table, earlier, tmp_path):
     assert list(centroids_of(output)) == [names[n] for n in centroids_of(earlier)]
     assert record_of(output)["next_number"] == 8
 
-    # A cluster more, of items that are new: it gets a number that no cluster has had.
+    # A cluster more, of items that are new: it gets a number that no cluster has had, and not that
+    # of one that is gone.
+    record = record_of(output)
+    (Path(output) / "clustering.json").write_text(json.dumps({**record, "next_number": 50}))
     more = str(tmp_path / "more")
     summary = cluster_catalog(ClusterCatalog(changing, more, k=5, match=output))
     [new] = {row["cluster"] for i, row in items_of(more).items() if i.startswith("far ")}
-    assert new == 8 and {"cluster": 8, "kind": "born", "other": None} in summary["changes"]
-    assert record_of(more)["next_number"] >= 9
+    assert new == 50 and {"cluster": 50, "kind": "born", "other": None} in summary["changes"]
+    assert record_of(more)["next_number"] >= 51
     assert record_of(more)["changes"] == summary["changes"]
 
 
@@ -169,6 +173,12 @@ def test_what_does_not_fit(table, earlier, tmp_path):
     (tmp_path / "empty").mkdir()
     shutil.copytree(earlier, tmp_path / "damaged")
     (tmp_path / "damaged" / "clustering.json").write_text("{")
+    for name, column, value in (("nan", "mu", [math.nan] * 4), ("twice", "cluster", 1)):
+        shutil.copytree(earlier, tmp_path / name)
+        rows = pq.read_table(f"{earlier}/centroids.parquet")
+        place, kind = rows.schema.get_field_index(column), rows.schema.field(column).type
+        rows = rows.set_column(place, column, pa.array([value] * 4, kind))
+        pq.write_table(rows, tmp_path / name / "centroids.parquet")
     plain = {"item_id": ["a", "b"], "mu": [[0.0], [1.0]], "log_var": [[0.0], [0.0]]}
     pq.write_table(pa.table(plain), tmp_path / "one.parquet")
     for path, given, message in (
@@ -184,10 +194,20 @@ def test_what_does_not_fit(table, earlier, tmp_path):
             tmp_path / "damaged",
             f"{tmp_path / 'damaged'} is not as cluster_catalog writes it",
         ),
+        (
+            table,
+            tmp_path / "nan",
+            f"{tmp_path}/nan is not as cluster_catalog writes it (a ce",
+        ),
+        (table, tmp_path / "twice", f"{tmp_path}/twice is not as cluster_catalog writes it (two "),
         (tmp_path / "one.parquet", earlier, "the items have 1 dimensions, and the centroids 4;"),
     ):
         with pytest.raises(InputError, match=f"^{re.escape(message)}"):
             cluster_catalog(ClusterCatalog(str(path), output, assign_to=str(given)))
+    shutil.rmtree(tmp_path / "twice" / "items")
+    shutil.copy(f"{earlier}/centroids.parquet", tmp_path / "twice")
+    with pytest.raises(InputError, match="has no items, by which clusters are matched; expected"):
+        cluster_catalog(ClusterCatalog(table, output, k=2, match=str(tmp_path / "twice")))
     with pytest.raises(InputError, match="one is inside the other"):
         cluster_catalog(ClusterCatalog(table, earlier, assign_to=earlier, overwrite=True))
     assert not Path(output).exists()

@@ -137,9 +137,8 @@ def _assigned(
             columns.append(pa.array(values > limits, mask=np.isnan(limits)))
         if sizes is not None:
             shares = responsibilities(batch.items, centroids, sizes)
-            values = pa.array(shares.ravel())
-            offsets = pa.array(np.arange(len(shares) + 1, dtype=np.int32) * shares.shape[1])
-            columns.append(pa.ListArray.from_arrays(offsets, values))
+            ends = np.arange(len(shares) + 1, dtype=np.int32) * shares.shape[1]
+            columns.append(pa.ListArray.from_arrays(pa.array(ends), pa.array(shares.ravel())))
         yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
 

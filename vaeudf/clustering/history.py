@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -48,7 +49,7 @@ def numbered_like(
     return replace(clustering, numbers=matching.numbers), matching
 
 
-def _between(clustering: Clustering, earlier: Gaussians) -> np.ndarray:
+def _between(clustering: Clustering, earlier: Gaussians) -> NDArray[np.float64]:
     """Return the divergence of every centroid from every earlier one, (k, m)."""
     k, m = clustering.k, len(earlier)
     new = clustering.centroids.take(np.repeat(np.arange(k), m))

@@ -7,6 +7,7 @@ import math
 import operator
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,13 +84,12 @@ class Condition:
         return f"{self.path} {self.comparison} {self.limit:g}"
 
     def _value_in(self, record: dict[str, Any]) -> float | None:
-        missing = _Missing()
-        found = _at(record, self.path, missing)
-        if found is not missing:
-            if found is None or isinstance(found, (bool, int, float)):
-                return None if found is None else float(found)
+        with suppress(KeyError):
+            found = _at(record, self.path)
             if isinstance(found, list):
                 return float(len(found))
+            if found is None or isinstance(found, (int, float)):
+                return found
         near = difflib.get_close_matches(self.path, _numbers(record), _NUM_SUGGESTIONS, cutoff=0.0)
         raise InputError(
             f"fail-on names {self.path}, which is no number of this health.json. The most alike "
@@ -97,22 +97,18 @@ class Condition:
         )
 
 
-class _Missing:
-    pass
-
-
-def _at(value: Any, path: str, missing: _Missing) -> Any:
-    """Return what is at a path; keys may have dots in them, as quantiles have."""
+def _at(value: Any, path: str) -> Any:
+    """Return what is at a path, or raise KeyError; keys may have dots, as quantiles have."""
     if isinstance(value, list):
         value = {str(place): entry for place, entry in enumerate(value)}
     if not isinstance(value, dict):
-        return missing
+        raise KeyError(path)
     if path in value:
         return value[path]
-    for key in sorted(value, key=len, reverse=True):
+    for key in value:
         if path.startswith(f"{key}."):
-            return _at(value[key], path[len(key) + 1 :], missing)
-    return missing
+            return _at(value[key], path[len(key) + 1 :])
+    raise KeyError(path)
 
 
 def _numbers(value: Any, path: str = "") -> Iterator[str]:

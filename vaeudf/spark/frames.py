@@ -10,7 +10,7 @@ from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from vaeudf.storage.locations import filesystem, make_folder, spark_uri
+from vaeudf.storage.locations import exists, filesystem, make_folder, spark_uri
 
 
 def frame_of(spark: SparkSession, table: pa.Table) -> DataFrame:
@@ -42,7 +42,13 @@ def write_parquet(frame: DataFrame, folder: str) -> None:
     Args:
         frame: The rows.
         folder: A path or URI.
+
+    Raises:
+        FileExistsError: It is there.
     """
+    # Else Spark would write the rows beside others.
+    if exists(folder):
+        raise FileExistsError(f"{folder} is there already.")
     # Spark's folders are closed to other users, whatever the umask. A server of Spark Connect may
     # be one, and then the job could neither rename nor remove what it has had written.
     make_folder(*filesystem(folder))

@@ -75,10 +75,19 @@ def check_goes_with(options: Any, flag: str, names: Sequence[str]) -> None:
     """
     if getattr(options, flag):
         return
+    for name in changed(options, names):
+        raise InputError(f"{name.replace('_', '-')} goes with {flag_of(flag)}; name that, too.")
+
+
+def changed(options: Any, names: Sequence[str]) -> list[str]:
+    """Return those of a job's options that differ from their defaults.
+
+    Args:
+        options: A job's options.
+        names: The fields to look at.
+    """
     defaults = {field.name: field.default for field in dataclasses.fields(options)}
-    for name in names:
-        if getattr(options, name) != defaults[name]:
-            raise InputError(f"{name.replace('_', '-')} goes with {flag_of(flag)}; name that, too.")
+    return [name for name in names if getattr(options, name) != defaults[name]]
 
 
 def main(

@@ -31,7 +31,7 @@ from vaeudf.spark.stopwatch import Stopwatch
 from vaeudf.storage.locations import absolute
 from vaeudf.storage.outputs import CLUSTERS_MARK, replacing
 from vaeudf.table.open import PosteriorTable, open_posteriors
-from vaeudf.workflows.cli import Summary, flag_of, option, path_option
+from vaeudf.workflows.cli import Summary, changed, flag_of, option, path_option
 from vaeudf.workflows.cluster_files import (
     NEXT_NUMBER,
     EarlierRun,
@@ -101,13 +101,11 @@ class ClusterCatalog(VersionOptions, PageOptions):
         self.check_page("report_items", "report_clusters")
 
     def _check_nothing_is_fitted(self) -> None:
-        defaults = {field.name: field.default for field in dataclasses.fields(self)}
-        for name in (*_FITTING, "match"):
-            if getattr(self, name) != defaults[name]:
-                raise InputError(
-                    f"found both --assign-to and {flag_of(name)}; expected one of them: the "
-                    f"clusters of {self.assign_to} are used as they are."
-                )
+        for name in changed(self, (*_FITTING, "match")):
+            raise InputError(
+                f"found both --assign-to and {flag_of(name)}; expected one of them: the "
+                f"clusters of {self.assign_to} are used as they are."
+            )
 
     def plan(self) -> Plan:
         """Return what to fit."""
@@ -206,7 +204,7 @@ def cluster_catalog(options: ClusterCatalog) -> Summary:
             )
         if options.match is not None and earlier is not None:
             with watch.phase("match"):
-                found = _matched(found, spark.read.parquet(earlier.items), earlier)
+                found = _matched(found, earlier.items(spark), earlier)
         with watch.phase("write"), replacing(options.output, CLUSTERS_MARK) as folder:
             write_clusters(
                 folder,
@@ -232,6 +230,7 @@ def _earlier_run(options: ClusterCatalog, table: PosteriorTable) -> EarlierRun |
         return None
     earlier = read_clusters(path)
     if options.assign_to is None:
+        earlier.check_items()
         return earlier
     check_soft(earlier.clusters.divergence, soft=options.soft)
     model_id = table.provenance.get(MODEL_ID_KEY)

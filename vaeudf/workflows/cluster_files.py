@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyspark.sql import DataFrame, SparkSession
 
 from vaeudf.clustering.api import OUTSIDE, Clustering, GivenClusters
 from vaeudf.clustering.divergences import divergence_named
 from vaeudf.clustering.lloyd import Fitted
-from vaeudf.errors import InputError
+from vaeudf.errors import InputError, root_cause
 from vaeudf.gaussian.arrays import Gaussians
 from vaeudf.schema import ITEM_ID, LOG_VAR, MU, QUERY_ID
 from vaeudf.spark.frames import write_parquet
-from vaeudf.storage.locations import absolute, filesystem, spark_uri
+from vaeudf.storage.locations import absolute, exists, filesystem, spark_literal
 
 ITEMS, CENTROIDS, TRIALS = "items", "centroids.parquet", "trials.parquet"
 RECORD = "clustering.json"
@@ -69,10 +70,17 @@ class EarlierRun:
     model_id: str | None
     next_number: int
 
-    @property
-    def items(self) -> str:
-        """The items and their clusters, as a path or URI for Spark."""
-        return spark_uri(posixpath.join(self.folder, ITEMS))
+    def check_items(self) -> None:
+        """Raise InputError unless its items are there, which are read when a run has ended."""
+        if not exists(posixpath.join(self.folder, ITEMS)):
+            raise InputError(
+                f"{self.folder} has no {ITEMS}, by which clusters are matched; expected a folder "
+                "as cluster_catalog writes it."
+            )
+
+    def items(self, spark: SparkSession) -> DataFrame:
+        """Return its items and their clusters."""
+        return spark.read.parquet(spark_literal(posixpath.join(self.folder, ITEMS)))
 
 
 def read_clusters(path: str) -> EarlierRun:
@@ -87,31 +95,41 @@ def read_clusters(path: str) -> EarlierRun:
         with system.open_input_stream(posixpath.join(inner, RECORD)) as stream:
             record = json.loads(stream.read())
         rows = pq.read_table(posixpath.join(inner, CENTROIDS), filesystem=system)
-        divergence = divergence_named(record["divergence"])
-        centroids = Gaussians(*(np.array(rows[name].to_pylist()) for name in (MU, LOG_VAR)))
-        numbers = rows["cluster"].to_numpy().astype(np.int32)
+        clusters = _clusters_of(record, rows)
     except FileNotFoundError:
         raise InputError(
             f"{path} has no {RECORD} and {CENTROIDS}; expected a folder that cluster_catalog has "
             "written with --output."
         ) from None
-    except (ValueError, KeyError, pa.ArrowException) as error:
+    except (ValueError, KeyError, TypeError, pa.ArrowException) as error:
         raise InputError(
-            f"{path} is not as cluster_catalog writes it ({error}); cluster anew."
+            f"{path} is not as cluster_catalog writes it ({root_cause(error)}); cluster anew."
         ) from None
+    return EarlierRun(
+        folder=folder,
+        clusters=clusters,
+        model_id=record.get("model_id"),
+        next_number=max(record.get(NEXT_NUMBER, 0), int(clusters.numbers.max()) + 1),
+    )
+
+
+def _clusters_of(record: dict[str, Any], rows: pa.Table) -> GivenClusters:
+    mu, log_var = (np.array(rows[name].to_pylist(), np.float64) for name in (MU, LOG_VAR))
+    numbers = rows["cluster"].to_numpy().astype(np.int32)
+    if not (mu.ndim == 2 and mu.shape == log_var.shape and mu.size):
+        raise ValueError("its centroids have no means and variances of one shape")
+    if not (np.isfinite(mu).all() and np.isfinite(log_var).all()):
+        raise ValueError("a centroid has numbers that are not finite")
+    if len(set(numbers.tolist())) < len(numbers):
+        raise ValueError("two clusters have one number")
     # An older run has not noted how far its items were.
     known = RADIUS in rows.column_names
     radii = rows[RADIUS].to_numpy() if known else np.full(len(rows), np.nan)
-    return EarlierRun(
-        folder=folder,
-        clusters=GivenClusters(
-            divergence=divergence,
-            centroids=centroids,
-            numbers=numbers,
-            radii=np.asarray(radii, np.float64),
-        ),
-        model_id=record.get("model_id"),
-        next_number=max(record.get(NEXT_NUMBER, 0), int(numbers.max()) + 1),
+    return GivenClusters(
+        divergence=divergence_named(record["divergence"]),
+        centroids=Gaussians(mu, log_var),
+        numbers=numbers,
+        radii=np.asarray(radii, np.float64),
     )
 
 
