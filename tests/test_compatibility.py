@@ -565,6 +565,7 @@ def trained(shop: Shop, overwrite: bool) -> tuple[Any, Any, str]:
     return train_vae, options, "model"
 
 
+@pytest.mark.slow
 @pytest.mark.spark
 @pytest.mark.parametrize(
     "job",

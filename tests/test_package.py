@@ -148,6 +148,7 @@ def test_the_engine_is_compiled_without_pyspark():
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_a_client_of_spark_connect_alone_can_import_all_of_it():
     """The package pyspark-client has no core, and no gateway to a JVM."""
     code = """

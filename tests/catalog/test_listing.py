@@ -112,6 +112,7 @@ def test_globs_as_spark_reads_them(spark, tmp_path, pattern):
     assert found == sorted(set(expected)) != []
 
 
+@pytest.mark.slow
 def test_many_folders_and_few(spark, tmp_path, who_lists, capsys):
     for i in range(40):
         (tmp_path / f"{i:02d}" / "deep").mkdir(parents=True)

@@ -168,9 +168,9 @@ def test_ids_that_may_have_been_rounded_to_others(spark, tmp_path, kind, bits):
     ("kind", "number", "shown"),
     [
         (pa.float32(), 0.3, "0.3"),
-        (pa.float64(), -7.5, "-7.5"),
-        (pa.float64(), float("nan"), "nan"),
-        (pa.float64(), float("-inf"), "-inf"),
+        pytest.param(pa.float64(), -7.5, "-7.5", marks=pytest.mark.slow),
+        pytest.param(pa.float64(), float("nan"), "nan", marks=pytest.mark.slow),
+        pytest.param(pa.float64(), float("-inf"), "-inf", marks=pytest.mark.slow),
     ],
 )
 def test_ids_that_are_no_whole_numbers(spark, tmp_path, kind, number, shown):
@@ -256,6 +256,7 @@ def test_a_column_that_is_named_and_cannot_be_carried(spark, tmp_path, caplog):
     assert not caplog.records
 
 
+@pytest.mark.slow
 def test_brotli(spark, tmp_path):
     rows = pa.table({"item_id": ["a"], "image": [b"x" * 100]})
     pq.write_table(rows, tmp_path / "a.parquet", compression="brotli")
@@ -486,6 +487,7 @@ def test_ids_that_are_folders_are_as_they_are_written(spark, tmp_path):
     assert sorted(map(tuple, rows)) == [("007", "1e1"), ("7", "01")]
 
 
+@pytest.mark.slow
 def test_many_files_are_looked_at_by_tasks(spark, tmp_path, monkeypatch):
     for number in range(4):
         write(

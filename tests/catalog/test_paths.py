@@ -136,6 +136,7 @@ def test_delimiters_and_encodings(shop, delimiter, encoding, newline):
     assert read_csv_header(str(path)) == ["sku", "file", "price", "name"]
 
 
+@pytest.mark.slow
 def test_parquet_and_a_delta_table(spark, shop):
     ids, paths = zip(*rows(shop), strict=True)
     # Relative to the catalog's folder, also from files in partitions.
@@ -177,6 +178,7 @@ def test_versions_follow_the_file_or_a_column(spark, shop):
     assert CatalogSource.from_json(source.to_json()) == source
 
 
+@pytest.mark.slow
 def test_a_row_that_names_another_file_has_another_version(spark, shop):
     """Pictures of raw pixels have one length, and those of one archive one time."""
     for name in ("photos/x.bmp", "photos/y.bmp", "export/x.bmp", "export/deep/x.bmp"):
@@ -424,6 +426,7 @@ def test_a_column_with_braces_in_its_name(spark, shop):
         assert listed(spark, source) == {"a": (version(12), b"photos/a.jpg")}
 
 
+@pytest.mark.slow
 def test_paths_in_a_field_of_a_struct(spark, shop):
     pictures = [{"bytes": b"x" * 100, "path": "../photos/a.jpg"}, None]
     columns = {"item_id": ["a", "b"], "photo": pictures, "price": [1, 2]}
@@ -472,7 +475,9 @@ def test_web_addresses_in_parquet(spark, shop):
     [
         *("a\0b", "x" * 5000, "foo://x/y.jpg", "s3://", "file:", "file://", "~nobody/a.jpg", "."),
         *("C:\\photos\\a.jpg", "file://host/a.jpg", "data:image/png;base64,AAAA", "%", "//", "~"),
-        *("hdfs:", "s3:/bucket/a.jpg", "gs://", "a\nb"),
+        *("hdfs:", "s3:/bucket/a.jpg", "a\nb"),
+        # It looks for credentials, which takes seconds.
+        pytest.param("gs://", marks=pytest.mark.slow),
     ],
 )
 def test_paths_that_lead_nowhere(tmp_path, path):
@@ -580,6 +585,7 @@ def test_compressed_csv_is_known_by_its_name(spark, shop):
         assert listed(spark, source) == EXPECTED
 
 
+@pytest.mark.slow
 def test_paths_that_other_systems_write(spark, shop):
     """Backslashes, and accents that macOS takes apart."""
     composed, apart = "é.jpg", "e\u0301.jpg"

@@ -36,7 +36,7 @@ CASES = [(name, place) for place in ("table", "parquet") for name in DIVERGENCES
 
 @pytest.mark.parametrize(
     ("name", "place"),
-    further_cases_slow(CASES, [("kl", "table"), ("kl", "parquet")], several=True),
+    further_cases_slow(CASES, [("kl", "table")], several=True),
 )
 def test_as_in_memory(spark, population, memory, name, place):
     fitted = fit(
@@ -82,6 +82,7 @@ def test_silhouette_is_the_mean_over_items(spark, population):
     assert found.k == 3 and sum(sizes) == open_posteriors(population.parquet).num_items
 
 
+@pytest.mark.slow
 def test_what_is_wrong_in_a_task_comes_out_as_it_is(spark, tmp_path):
     for rows, message in (
         (
@@ -103,6 +104,7 @@ def test_what_is_wrong_in_a_task_comes_out_as_it_is(spark, tmp_path):
         assert str(error.value).startswith(message)
 
 
+@pytest.mark.slow
 def test_ids_that_are_numbers(spark, tmp_path):
     rows = {"item_id": [7, 8, 9], "mu": [[0.0], [1.0], [9.0]], "log_var": [[0.0]] * 3}
     pq.write_table(pa.table(rows), tmp_path / "items.parquet")

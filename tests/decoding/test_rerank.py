@@ -211,6 +211,7 @@ def test_pictures_that_cannot_be_read_keep_their_ranks(
         assert row.candidate_rank == order.index(row.item_id) + 1
 
 
+@pytest.mark.slow
 def test_items_without_a_picture_or_with_one_in_common_are_counted_once(
     bundle, garments, posteriors, tmp_path
 ):
@@ -241,6 +242,7 @@ def test_no_hits(monkeypatch, bundle, posteriors, parquet_catalog, few):
     assert (done.pictures, done.unreadable) == (0, 0)
 
 
+@pytest.mark.slow
 def test_columns_may_have_the_names_of_places(bundle, posteriors, parquet_catalog):
     z = points(1)
     named = posteriors.withColumns({"image_file": F.lit(1), "Image_Row": F.lit(2)})
@@ -269,6 +271,7 @@ def test_few_hits_are_evaluated_once(bundle, posteriors, parquet_catalog, tmp_pa
     assert Path(told).read_text() == 12 * "1"
 
 
+@pytest.mark.slow
 def test_ties_are_ranked_by_item_id(spark, bundle, garments, tmp_path):
     image = garments["image"][0].as_py()
     names = ["b", "ab", "a", "c"]
@@ -283,6 +286,7 @@ def test_ties_are_ranked_by_item_id(spark, bundle, garments, tmp_path):
     assert [row.item_id for row in found.orderBy("rank").collect()] == ["a", "ab", "b"]
 
 
+@pytest.mark.slow
 def test_a_grey_model_of_the_prior_finds_its_own_picture(
     spark, bundle, posteriors, levels, tmp_path
 ):
@@ -328,6 +332,7 @@ def test_what_is_refused(bundle, posteriors, parquet_catalog, change, message):
         vaeudf.rerank(hits, bundle, **arguments)
 
 
+@pytest.mark.slow
 def test_hits_of_queries_without_a_z(bundle, posteriors, parquet_catalog):
     z = points(2)
     hits = vaeudf.top_k(posteriors, z, 2)

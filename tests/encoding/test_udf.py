@@ -188,6 +188,7 @@ def test_items_are_encoded_from_where_their_images_are(spark, request, bundle, t
         same(rows, [item.mu for item in right], [item.log_var for item in right], bundle)
 
 
+@pytest.mark.slow
 def test_items_whose_image_cannot_be_had(spark, bundle, tmp_path, garments):
     (tmp_path / "good.png").write_bytes(garments["image"][0].as_py())
     rows = [
@@ -242,6 +243,7 @@ def test_missing_column(spark, bundle):
         encode(frame, bundle)
 
 
+@pytest.mark.slow
 def test_two_models_in_one_worker(spark, bundle, tmp_path, garments, parquet_catalog):
     """A worker that is used again must not go on with the model it had before."""
     other = make_bundle(tmp_path / "other", LATENT_DIM, seed=1)

@@ -119,6 +119,7 @@ def test_likes_and_dislikes(opened, page_shop):
     assert seen() == (hits, pytest.approx(kl, abs=0.00501))
 
 
+@pytest.mark.slow
 def test_filters_and_options(opened, page_shop):
     page, items = opened.page, page_shop.items
     page.locator("#narrow > summary").click()
@@ -226,6 +227,7 @@ def test_the_file_has_all_items_and_no_address_of_another_machine(exported):
     assert "http://" not in text.replace("http://www.w3.org/2000/svg", "")
 
 
+@pytest.mark.slow
 def test_what_a_page_lacks_is_said(page_shop, tmp_path, caplog):
     shutil.copytree(page_shop.table, tmp_path / "posteriors")
     gone = str(tmp_path / "photos")

@@ -180,6 +180,7 @@ def test_likes_and_dislikes(opened, page_shop):
     assert opened.hits == items.ranked(parts, K, among)
 
 
+@pytest.mark.slow
 def test_filters(opened, page_shop):
     page, items = options(opened), page_shop.items
     category, price = items.column("category"), items.column("price").astype(float)

@@ -124,6 +124,7 @@ def test_times_are_filters_by_day_or_within_one(asked):
     assert opened.violations() == []
 
 
+@pytest.mark.slow
 def test_a_column_with_nothing_to_choose_says_so(asked):
     opened, _ = asked
     for name, text in {

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from playwright.sync_api import expect
 
 from tests.support.browser import FAINT, OVERFLOW
-from tests.support.cases import each_value_once
+from tests.support.cases import further_cases_slow
 from tests.support.explore_page import Opened
 
 SIZES = {"desk": (1440, 900), "tablet": (900, 1100), "phone": (390, 844)}
 
 
-@each_value_once(("size", SIZES), ("scheme", ["light", "dark"]))
+@pytest.mark.parametrize(
+    ("size", "scheme"),
+    further_cases_slow(
+        itertools.product(SIZES, ["light", "dark"]), [("phone", "dark")], several=True
+    ),
+)
 def test_everybody_can_use_it(browser, url, size, scheme):
     width, height = SIZES[size]
     options = {"viewport": {"width": width, "height": height}, "color_scheme": scheme}
@@ -56,6 +63,7 @@ def test_a_link_with_a_wrong_condition_says_so(browser, url):
         )
 
 
+@pytest.mark.slow
 def test_a_link_that_says_something_wrong_is_told_of(browser, url):
     hash = "#z=1,2&open=9&k=999&tolerance=-1&per=category&distinct=x&filters={&rough=1:-2"
     with Opened(browser, url, hash) as opened:

@@ -62,6 +62,7 @@ def test_a_typed_value_may_lie_beyond_the_travel(opened, page_shop):
     assert opened.z[2] <= 10, "beyond what any slider reaches"
 
 
+@pytest.mark.slow
 def test_what_is_typed_wrongly_is_told_beside_the_field(opened):
     row = opened.row(2)
     said, field = row.locator(".correction"), opened.page.get_by_label("Value of z2")

@@ -44,6 +44,7 @@ def test_the_introduction_is_there_until_it_is_closed(opened):
     expect(intro).to_be_hidden()
 
 
+@pytest.mark.slow
 def test_how_many_items_are_at_a_place_is_a_sentence(opened):
     cases = {
         (0.01, 3068, 3068): "None of the 3,068 items is at this place.",
@@ -111,6 +112,7 @@ def test_why_a_hit_is_there_begins_with_where_it_differs(opened, page_shop):
     expect(opened.hit(best).locator(".why > p")).to_have_text(text)
 
 
+@pytest.mark.slow
 @each_value_once(("tolerance", [0, 3]), ("open_", [None, 1]))
 def test_each_hit_says_how_near_it_is(browser, url, page_shop, tolerance, open_):
     z = [0.8, 0.2, -0.4, 0.1]

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pyarrow as pa
+import pytest
 
 from tests.support.loaded import ask, load
 from tests.support.versions import publish_rows, put
@@ -142,6 +143,7 @@ def test_parquet_has_no_versions(population):
     assert watcher.current() is before and watcher.failure is None
 
 
+@pytest.mark.slow
 def test_searches_go_on_while_versions_change(tmp_path):
     uri = str(tmp_path / "t")
     publish_rows(uri, "r0", rows("a"), "m")

@@ -135,6 +135,7 @@ def test_one_item_and_two(spark, tmp_path):
     assert len(outliers_of(spark, two, census, 5)) == 2
 
 
+@pytest.mark.slow
 def test_many_dimensions_of_doubles_and_numbers_for_ids(spark, tmp_path):
     rng = np.random.default_rng(0)
     mu, log_var = rng.normal(size=(300, 512)), rng.normal(-3, 0.1, size=(300, 512))

@@ -190,6 +190,7 @@ def test_a_cut_goes_where_ties_allow(low):
     assert np.bincount(CellTree.fit(sample, 2).assign(sample)).tolist() == [low, 100 - low]
 
 
+@pytest.mark.slow
 def test_cells_of_a_sample_that_cannot_be_cut():
     for sample in (np.zeros((0, 2)), np.ones((50, 2))):
         cells = CellTree.fit(sample, 3000)

@@ -53,6 +53,7 @@ def test_everything_is_on_the_page(tmp_path):
         assert words in text, words
 
 
+@pytest.mark.slow
 def test_hits_beside_what_z_decodes_to(tmp_path):
     found = agreement()
     folder = tmp_path / "page"

@@ -239,7 +239,7 @@ def test_a_payload_column_named_rank(population, places):
 
 
 @pytest.mark.spark
-@pytest.mark.parametrize("place", further_cases_slow(PLACES, ["table", "frame"]))
+@pytest.mark.parametrize("place", further_cases_slow(PLACES, ["table"]))
 def test_the_same_rows_as_a_k_without_end(population, places, several_tasks, place):
     queries = points(queries_around(population, 40))
     z = queries.z.copy()

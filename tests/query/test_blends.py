@@ -181,6 +181,7 @@ def test_members_that_are_items_are_left_out(spark, catalog):
                 assert rows_of(names).tolist() == order[:6]
 
 
+@pytest.mark.slow
 @pytest.mark.spark
 def test_distinct_hits_of_blends(spark, catalog):
     # The copies come first, so that some blends are searched again, and without them.

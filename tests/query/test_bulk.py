@@ -173,6 +173,7 @@ def test_posteriors_that_are_no_arrays_of_numbers(spark, kind):
         top_k(frame, [[0.0, 0.0]], 1)
 
 
+@pytest.mark.slow
 def test_slices_of_a_larger_batch(spark, tmp_path):
     """Arrow arrays that do not begin at the start of their buffer."""
     table = posteriors(2000, 2)
@@ -258,6 +259,7 @@ def test_as_many_as_there_are(population, places, place):
     assert_hits(population, found, queries, "kl", NUM_ITEMS + 5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", further_cases_slow(PLACES, ["table"]))
 def test_many_queries_with_all_that_can_be_asked_for(population, places, monkeypatch, place):
     # Several tasks with several splits each.
@@ -398,6 +400,7 @@ def test_a_score_that_is_just_reached(places):
         assert best[2] != best[3] and again[name].to_pylist() == best[:3]
 
 
+@pytest.mark.slow
 def test_scores_that_nothing_reaches(places):
     table, z = places["table"], np.zeros((2, 3))
     nothing = top_k(table, z, 3, min_score=1e9, responsibilities=True).drop("log_likelihood")
@@ -442,6 +445,7 @@ def test_the_whole_of_plain_parquet_is_read(population, places):
 # ---- files that are not like each other
 
 
+@pytest.mark.slow
 def test_files_of_a_folder_that_differ(spark, tmp_path):
     """Widths of numbers, ids, nulls, categories, and a column that one file lacks, in one task."""
     near = 1.0 + 1e-12
@@ -591,6 +595,7 @@ def test_parquet_that_holds_no_posteriors(population, places, tmp_path):
     refuse(TableError, f"{tmp_path}/a.parquet cannot be read as Parquet (", str(tmp_path), [[0.0]])
 
 
+@pytest.mark.slow
 def test_a_posterior_of_another_length(spark, tmp_path):
     """In a file that says nothing of its boxes, where nobody sees it before it is read."""
     lists = pa.list_(pa.float32())

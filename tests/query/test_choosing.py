@@ -81,6 +81,7 @@ def test_hits_are_distinct_whatever_stands_in_front(spark, catalog, monkeypatch)
     assert len(asked) >= 3
 
 
+@pytest.mark.slow
 def test_distinct_among_what_passes(spark, catalog):
     path, ids, mu, log_var, table = catalog
     scores = log_density_by_torch(Z, mu, log_var)

@@ -95,6 +95,7 @@ def test_batches_in_any_order_give_the_best_under_the_limit(name, kind, way):
             assert [name for name, _ in found[query]] == expected, (pieces, k, at_most, query)
 
 
+@pytest.mark.slow
 def test_large_batches_with_thousands_of_values():
     rng = np.random.default_rng(3)
     items = posteriors(9_000, 4, copies=2)

@@ -117,6 +117,7 @@ def test_one_query_takes_the_direct_path():
     assert fold.work.scored == 3000 and fold.work.rescored == 0
 
 
+@pytest.mark.slow
 def test_many_queries_over_large_batches():
     """No size is made small here: the tree of boxes, the filter and the merging as they come."""
     ids, mu, log_var = posteriors(10_000, 3, copies=2)

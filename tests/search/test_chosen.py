@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 
+from tests.support.cases import each_value_once
 from tests.support.oracles import log_density_by_torch
 from tests.support.selections import distances, greedily, marginally
 from vaeudf.errors import InputError
@@ -38,9 +39,7 @@ def ranking(scores, ids, mask):
     return order[mask[order]]
 
 
-@pytest.mark.parametrize("nats", [1e-6, 0.3, 2.0])
-@pytest.mark.parametrize("tolerance", [0.0, 0.4])
-@pytest.mark.parametrize("share", [1.0, 0.3])
+@each_value_once(("nats", [1e-6, 0.3, 2.0]), ("tolerance", [0.0, 0.4]), ("share", [1.0, 0.3]))
 def test_distinct(items, nats, tolerance, share):
     mu, log_var, ids = items
     mask = np.random.default_rng(1).random(len(mu)) < share

@@ -109,7 +109,7 @@ def numbers(batches):
     return [value for batch in batches for value in batch.column(0).to_pylist()]
 
 
-@pytest.mark.parametrize("partitions", further_cases_slow([1, 3, 10, 28], [28]))
+@pytest.mark.parametrize("partitions", further_cases_slow([1, 3, 10, 28], [10]))
 def test_many_results_are_merged_as_a_tree(spark, partitions, monkeypatch):
     monkeypatch.setattr("vaeudf.spark.passes._MERGED_AT_ONCE", 3)
     frame = spark.range(0, 1000, 1, partitions)

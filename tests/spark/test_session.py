@@ -57,6 +57,7 @@ def test_defaults():
     assert run() == ["mine", "local[*]", "65536", "UTC"]
 
 
+@pytest.mark.slow
 def test_a_master_that_is_none():
     code = "from vaeudf.spark.session import spark_session\nwith spark_session('mine'): pass"
     done = subprocess.run(

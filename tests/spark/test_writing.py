@@ -303,6 +303,7 @@ def test_files_are_cells_of_latent_space(spark, tmp_path, monkeypatch):
     assert boxes.log_var_max.max(axis=0).tolist() == log_var.max(axis=0).tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.spark
 def test_a_sample_says_where_to_cut(spark, tmp_path, monkeypatch):
     """The driver sees a bounded number of rows, and the same rows give the same files."""
@@ -330,6 +331,7 @@ def test_what_fits_one_file_is_not_sampled(spark, tmp_path, monkeypatch):
     assert file.num_rows == 300
 
 
+@pytest.mark.slow
 @pytest.mark.spark
 def test_equal_posteriors(spark, tmp_path, monkeypatch):
     monkeypatch.setattr("vaeudf.spark.writing.BYTES_PER_FILE", 6500)

@@ -42,6 +42,7 @@ def test_a_file_of_credentials_that_is_not_there(monkeypatch):
         exists("gs://wrong-file/x")
 
 
+@pytest.mark.slow
 def test_nobody_answers():
     """Who needs no credentials is told that nobody answers."""
     with pytest.raises(

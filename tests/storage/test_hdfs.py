@@ -140,6 +140,7 @@ def hangs_up() -> Iterator[tuple[str, list[None]]]:
             server.shutdown()
 
 
+@pytest.mark.slow
 def test_a_process_that_ends_after_such_a_wait():
     """Its exit code is its own, also if the name node goes while Python ends."""
     code = """if True:

@@ -57,6 +57,7 @@ def test_a_store_that_does_not_answer(endpoint):
     assert StoreError.exit_code == 1
 
 
+@pytest.mark.slow
 def test_images_in_a_store_that_does_not_answer(endpoint):
     """Those of other stores are encoded all the same."""
     (found,) = look_up_all([("s3://photos/a.jpg", "/shop")])
@@ -66,6 +67,7 @@ def test_images_in_a_store_that_does_not_answer(endpoint):
     assert failure.message.startswith("s3://photos/a.jpg could not be read: s3://photos at http://")
 
 
+@pytest.mark.slow
 def test_a_store_that_is_asked_again_later(endpoint, monkeypatch):
     """After as long as one wait usually takes; a notebook's cell, or Spark, may try again."""
     for passed, is_asked in ((0.0, True), (25.0, False), (35.0, True)):
@@ -100,6 +102,7 @@ def test_a_library_that_does_not_wait_as_long(monkeypatch, error, cause):
     assert time.monotonic() - start < 1
 
 
+@pytest.mark.slow
 def test_a_job_ends_in_time(endpoint):
     """With exit code 1, although what has been asked is not answered yet."""
     code = f"""if True:

@@ -22,6 +22,7 @@ from vaeudf.table.splits import SplitReader, join
 SCHEMA = posterior_schema(PAYLOAD, {MODEL_ID_KEY: "m"})
 
 
+@pytest.mark.slow
 def test_a_reader_sees_one_version_or_another(tmp_path):
     uri = str(tmp_path / "table")
 

@@ -49,6 +49,7 @@ def test_the_model_learns_the_two_colours(trained, tmp_path):
     assert red[0] > 2 * blue[0] and blue[2] > 2 * red[2]
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_model(trained):
     torch.manual_seed(99)  # whatever was drawn before
     np.random.seed(99)

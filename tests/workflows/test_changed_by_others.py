@@ -198,6 +198,7 @@ def metadata(uri: str) -> tuple:
     return found.description, found.configuration, comments
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", further_cases_slow(WRITABLE, ["deletion-vectors"]))
 def test_an_unchanged_night(copy, name):
     uri = copy(name)
@@ -428,6 +429,7 @@ def test_items_and_images_of_a_delta_table(spark, copy, name):
     assert images == {item: by_id[item] for item in expected[:2]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", further_cases_slow(CATALOGS, ["catalog-mapped-by-id"]))
 def test_a_catalog_that_is_a_delta_table(spark, copy, tmp_path, name):
     catalog, table = copy(name), str(tmp_path / "table")

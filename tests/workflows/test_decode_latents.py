@@ -158,6 +158,7 @@ def test_a_table_whose_model_is_not_there(catalog_table, bundle_path, tmp_path):
     decode_latents(DecodeLatents(table=table, model=bundle_path, z=["0,0,0,0"], output=out))
 
 
+@pytest.mark.slow
 @pytest.mark.spark
 def test_plain_parquet_says_neither_model_nor_pictures(
     table, items, parquet_catalog, bundle_path, tmp_path

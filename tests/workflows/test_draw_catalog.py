@@ -22,6 +22,7 @@ def read(path: str) -> pa.Table:
     return pq.read_table(path).sort_by("item_id")
 
 
+@pytest.mark.slow
 def test_parquet(spark, tmp_path, monkeypatch):
     monkeypatch.setattr("vaeudf.workflows.draw_catalog._GARMENTS_PER_TASK", 4)
     summary = draw_catalog(DrawCatalog(f"{tmp_path}/c", items=10, size=32, seed=3))

@@ -118,6 +118,7 @@ def test_what_others_read(spark, catalog_table):
     assert frame.count() == NUM_ITEMS
 
 
+@pytest.mark.slow
 def test_a_full_night_is_the_next_version(
     spark, parquet_catalog, catalog_table, bundle_path, table
 ):
@@ -159,6 +160,7 @@ def test_more_row_groups_and_files(spark, parquet_catalog, bundle_path, table, m
     )
 
 
+@pytest.mark.slow
 def test_payload_of_every_kind(spark, garments, bundle_path, tmp_path, table):
     from datetime import date, datetime, timezone
     from decimal import Decimal
@@ -255,6 +257,7 @@ def test_too_many_failures_publish_nothing(
     assert not Path(table, "_staging").exists()
 
 
+@pytest.mark.slow
 def test_not_one_item_that_can_be_encoded(spark, bundle_path, table, tmp_path):
     (tmp_path / "a.png").write_bytes(b"x")
     options = EncodeCatalog(f"{tmp_path}/a.png", bundle_path, table, max_error_fraction=1.0)
@@ -341,6 +344,7 @@ def test_bad_options():
         EncodeCatalog("c", "m", "t", max_error_fraction=1.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "failing", further_cases_slow(["publish", "log_quarantine"], ["log_quarantine"])
 )
@@ -360,6 +364,7 @@ def test_a_failure_after_the_commit_keeps_what_was_published(
     assert not Path(table, "_staging").exists()
 
 
+@pytest.mark.slow
 def test_a_catalog_that_changes_while_it_is_read(
     spark, garments, bundle_path, table, tmp_path, monkeypatch
 ):

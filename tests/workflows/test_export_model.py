@@ -73,6 +73,7 @@ def options(code, tmp_path, **changes):
     )
 
 
+@pytest.mark.slow
 def test_from_a_checkpoint_to_answers(spark, theirs, tmp_path, parquet_catalog, garments, caplog):
     model, code = theirs
     with caplog.at_level(logging.INFO, logger="vaeudf"):

@@ -181,6 +181,7 @@ def test_a_quarantine_that_nobody_knows_of(spark, tmp_path, population):
     assert "every item of the catalog was encoded" not in Path(summary["report"]).read_text()
 
 
+@pytest.mark.slow
 def test_pictures_that_are_gone(spark, catalog_table, tmp_path, caplog):
     encoded = moved(catalog_table, str(tmp_path / "table"), catalog=str(tmp_path / "catalog"))
     summary = inspect_table(InspectTable(encoded, str(tmp_path / "health"), **FEW))
@@ -211,6 +212,7 @@ def refused(message: str, kind: type[Exception] = InputError, **options) -> None
     assert message in str(caught.value)
 
 
+@pytest.mark.slow
 def test_limits(population, tmp_path, capsys):
     output = tmp_path / "health"
     arguments = ["--table", population.table, "--output", str(output), "--no-page"]

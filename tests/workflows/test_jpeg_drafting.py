@@ -79,6 +79,7 @@ def test_a_crop_of_the_whole_picture_has_no_draft():
         TrainVae("c", "m", resize="CenterCrop(300), Resize((64, 64))", jpeg_draft="on")
 
 
+@pytest.mark.slow
 @pytest.mark.spark
 def test_training_sees_what_the_bundle_says(spark, tmp_path, monkeypatch):
     images = photos()

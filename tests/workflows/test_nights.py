@@ -245,6 +245,7 @@ def fail_at(monkeypatch, name: str, error: BaseException) -> None:
     monkeypatch.setattr(workflow, name, fails)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fixture", "whole", "step"),
     further_cases_slow(

@@ -65,6 +65,7 @@ def inspected(pictured_table, catalog, tmp_path_factory) -> tuple[dict, dict, st
     return summary, json.loads((output / "health.json").read_text()), summary["report"]
 
 
+@pytest.mark.slow
 def test_shares_are_those_of_loops(inspected, pictured_table, catalog, bundle):
     summary, record, _ = inspected
     found = record["agreement"]
@@ -187,6 +188,7 @@ def test_a_model_without_a_decoder(pictured_table, bundle, monkeypatch):
     assert "or do without --pictures." in str(caught.value)
 
 
+@pytest.mark.slow
 def test_too_few_pictures_can_be_read(pictured_table, catalog, tmp_path):
     rows = pq.read_table(Path(catalog, "a.parquet")).to_pylist()[:20]
     folder = tmp_path / "few"

@@ -74,6 +74,7 @@ def test_items_like_some_and_unlike_others(table, items, tmp_path, caplog):
     check(read(output), items, [a, b, c, d], [0.5, 0.5, -0.5, -0.5], "kl", (a, b, c, d))
 
 
+@pytest.mark.slow
 @pytest.mark.spark
 def test_points_unlike_an_item(table, items, tmp_path, capsys):
     unlike = list(items)[7]
@@ -111,6 +112,7 @@ def test_a_file_of_groups(table, items, tmp_path):
         check(hits, items, own, weights, "kl", own)
 
 
+@pytest.mark.slow
 @pytest.mark.spark
 def test_a_page_of_a_blend(table, items, tmp_path):
     a, b = list(items)[:2]

@@ -68,6 +68,7 @@ def test_written_and_shown(table, bundle_path, garments, tmp_path):
     assert all(f"{row['picture_error']:.4f}" in text for row in rows)
 
 
+@pytest.mark.slow
 @pytest.mark.spark
 def test_many_candidates_are_searched_for_once(table, tmp_path):
     count = 150  # more than are collected first
@@ -102,6 +103,7 @@ def test_nothing_found(table, capsys):
     assert len(capsys.readouterr().out.splitlines()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.spark
 def test_candidates_of_a_rule_keep_to_it(table, capsys):
     asked = {**ASKED, "candidates": 4, "k": 4, "per": "category:1"}

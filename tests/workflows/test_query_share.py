@@ -112,6 +112,7 @@ def test_shares_of_older_hits_go(table, tmp_path):
         query_topk(QueryTopk(table, **asked, share="category", overwrite=True))
 
 
+@pytest.mark.slow
 @pytest.mark.spark
 def test_hits_and_shares_are_replaced_together(spark, tmp_path):
     def hits(score: float):
@@ -163,6 +164,7 @@ def test_with_all(table, tmp_path):
     assert_within(shares["share"].to_numpy().sum(), 2.0, 1e-9, why="all of two queries")
 
 
+@pytest.mark.slow
 @pytest.mark.spark
 def test_on_the_page(table, tmp_path):
     page = tmp_path / "page"

@@ -381,6 +381,7 @@ def test_overwrite_replaces_only_results(table, tmp_path):
     assert tree(mine) == {"thesis.doc": 1}
 
 
+@pytest.mark.slow
 def test_an_older_page_is_kept_unless_overwritten(table, tmp_path):
     page = str(tmp_path / "page")
     query_topk(QueryTopk(table, z=["0,0,0,0"], k=1, report=page))

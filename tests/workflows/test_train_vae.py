@@ -44,6 +44,7 @@ def test_writes_a_bundle(spark, image_folder, tmp_path):
     assert held_out["elbo"] == near_stated(elbo, decimals=6, numbers=3)
 
 
+@pytest.mark.slow
 def test_same_seed_same_model(spark, parquet_catalog, tmp_path):
     ids = [
         train_vae(TrainVae(parquet_catalog, str(tmp_path / name), seed=seed, **SMALL))["model_id"]

@@ -111,6 +111,7 @@ main(["explore", *sys.argv[1:]])
 """
 
 
+@pytest.mark.slow
 def test_a_search_that_takes_long_does_not_hold_up_the_end(shop_table, tmp_path):
     options = ("--table", shop_table, "--port", "0")
     job = (sys.executable, "-c", SLOW)

@@ -189,6 +189,7 @@ def test_two_state_dicts_for_a_pair(tmp_path, keys, below):
     assert_equal(found, expected | {f"decoder.{k}": v for k, v in pair[1].state_dict().items()})
 
 
+@pytest.mark.slow
 def test_weights_of_one_part_alone(tmp_path):
     """What the message says to do puts the files of a pair together."""
     encoder, decoder = elsewhere.two()

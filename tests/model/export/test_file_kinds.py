@@ -246,6 +246,7 @@ def first_years(state, path):
             content.addfile(member, io.BytesIO(file.getvalue()))
 
 
+@pytest.mark.slow
 def test_weights_of_the_first_format(tmp_path):
     state = trained("Pair").state_dict()
     first_years(state, tmp_path / "m.pth")

@@ -115,6 +115,7 @@ def test_weights_that_cannot_lie_channel_last(tmp_path, kind):
     )
 
 
+@pytest.mark.slow
 def test_very_many_dimensions(tmp_path):
     export_bundle(tmp_path / "b", source("Wide", variance="log_var"), pictures())
     text = (tmp_path / "b" / MANIFEST).read_text()

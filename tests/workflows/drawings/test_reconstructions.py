@@ -42,6 +42,7 @@ def errors_of(items, garments, bundle) -> dict[str, float]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.spark
 @pytest.mark.parametrize("form", further_cases_slow(["png", "parquet"], ["png"]))
 def test_reconstructions_of_some(table, items, garments, bundle, tmp_path, form):
@@ -112,6 +113,7 @@ def test_reconstructions_of_named_items(table, items, image_folder, bundle_path,
     assert sorted(found) == sorted(names)
 
 
+@pytest.mark.slow
 @pytest.mark.spark
 def test_pictures_that_are_not_there_or_not_the_same(garments, catalog_table, tmp_path, caplog):
     catalog, table, out = tmp_path / "catalog", str(tmp_path / "table"), tmp_path / "out"
