@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tests.support.explore_page import Items, read_items
+from tests.support.explore_page import HASH, Items, Opened, read_items
 from tests.support.shop import Shop, folder_catalog, make_shop, publish_shop
 
 
@@ -62,3 +62,11 @@ def browser() -> Iterator[object]:
 
     with chromium() as found:
         yield found
+
+
+@pytest.fixture
+def opened(browser: object, url: str) -> Iterator[Opened]:
+    """The page at a place in the middle of the items."""
+    with Opened(browser, url, HASH) as found:
+        yield found
+        assert found.logged == []

@@ -11,21 +11,10 @@ from playwright.sync_api import expect
 
 from tests.support.blends import blend_scores
 from tests.support.cases import further_cases_slow
-from tests.support.explore_page import Opened
+from tests.support.explore_page import HASH, K, Opened, Z
 from tests.support.scene import SPEC
 from vaeudf.images.decode import decode_image
 from vaeudf.model.likelihood import GaussianPixels
-
-K = 24
-Z = [0.5, -0.3, 0.2, 0.1]
-HASH = "#z=" + ",".join(map(str, Z))
-
-
-@pytest.fixture
-def opened(browser, url):
-    with Opened(browser, url, HASH) as found:
-        yield found
-        assert found.logged == []
 
 
 def options(opened):

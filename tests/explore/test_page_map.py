@@ -6,22 +6,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
-from tests.support.explore_page import Opened
-
-K = 24
-HASH = "#z=0.5,-0.3,0.2,0.1"
-
-
-@pytest.fixture
-def opened(browser, url):
-    with Opened(browser, url, HASH) as found:
-        yield found
-        assert found.logged == []
-
-
-def near(mu) -> object:
-    """What a mean is after it was rounded to four decimals."""
-    return pytest.approx(mu, abs=0.500001e-4)
+from tests.support.explore_page import HASH, K, Opened
+from tests.support.tolerances import near_shown
 
 
 def places_of(page_shop) -> tuple[np.ndarray, np.ndarray]:
@@ -60,7 +46,7 @@ def test_the_map(opened, page_shop):
     expect(page.locator(".tip")).to_contain_text(str(items.ids[row]))
     place.click(position=at)
     expect(page.locator("#slider-z-0")).to_have_value(str(round(float(items.mu[row][0]), 4)))
-    assert opened.z == near(items.mu[row])
+    assert opened.z == near_shown(items.mu[row])
     assert opened.hits == items.best(opened.z, K)
     # By keyboard: the item nearest to a step up and two to the right of the middle.
     place.focus()
@@ -70,7 +56,7 @@ def test_the_map(opened, page_shop):
     span = np.ptp(places_of(page_shop)[1], axis=0)
     nearest = int(np.square((places - [0.54, 0.52]) * span).sum(axis=1).argmin())
     expect(page.locator("#slider-z-0")).to_have_value(str(round(float(items.mu[nearest][0]), 4)))
-    assert opened.z == near(items.mu[nearest])
+    assert opened.z == near_shown(items.mu[nearest])
     before = page.evaluate(PAINTED)
     page.get_by_label("Colour by").select_option("new")
     expect(page.locator("#legend li")).to_have_count(2)
@@ -129,7 +115,7 @@ def test_a_finger_chooses_the_nearest_point_that_it_covers(browser, url, page_sh
         tap(place)
         expect(page.locator("#map-said")).to_have_text(f"Chosen: {items.ids[row]}")
         expect(page.locator(".tip")).to_contain_text(str(items.ids[row]))
-        assert opened.z == near(items.mu[row])
+        assert opened.z == near_shown(items.mu[row])
         assert page.evaluate(MARKED, points[row].tolist()) == ACCENT
         # Where no point is so near, none is chosen.
         grid = np.stack(np.meshgrid(*(np.arange(2, side - 2) for side in size)), -1).reshape(-1, 2)
@@ -137,7 +123,7 @@ def test_a_finger_chooses_the_nearest_point_that_it_covers(browser, url, page_sh
         tap(nowhere)
         expect(page.locator("#map-said")).to_contain_text("no item within a finger's width")
         expect(page.locator(".tip")).to_be_hidden()
-        assert opened.z == near(items.mu[row])
+        assert opened.z == near_shown(items.mu[row])
         assert page.evaluate(MARKED, points[row].tolist()) != ACCENT
         assert opened.violations() == []
         assert opened.logged == []

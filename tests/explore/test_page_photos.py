@@ -9,28 +9,12 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.support.browser import FAINT
-from tests.support.explore_page import Opened, eventually
+from tests.support.explore_page import K, Opened, Z, eventually
 from tests.support.live import live
 from tests.support.scene import SPEC, png
 from tests.support.shop import folder_catalog, make_shop, publish_shop
-from tests.support.tolerances import assert_same_levels
+from tests.support.tolerances import assert_same_levels, near_shown
 from vaeudf.images.decode import decode_image
-
-K = 24
-Z = [0.5, -0.3, 0.2, 0.1]
-HASH = "#z=" + ",".join(map(str, Z))
-
-
-@pytest.fixture
-def opened(browser, url):
-    with Opened(browser, url, HASH) as found:
-        yield found
-        assert found.logged == []
-
-
-def near(mu) -> object:
-    """What a mean is after it was rounded to four decimals."""
-    return pytest.approx(mu, abs=0.500001e-4)
 
 
 def encoded(page_shop, data: bytes) -> np.ndarray:
@@ -47,13 +31,13 @@ def test_a_photo_becomes_the_query(opened, page_shop, tmp_path):
     chooser.value.set_files(photo)
     expect(opened.page.get_by_alt_text("the photo")).to_be_visible()
     mu = encoded(page_shop, data)
-    assert opened.z == near(mu)
+    assert opened.z == near_shown(mu)
     assert opened.hits == page_shop.items.best(opened.z, K)
     shown = opened.pixels("#photo-shown img[alt='what its mean decodes to']")
     assert_same_levels(shown, page_shop.shop.bundle.decode(mu[None])[0])
     opened.set(0, 0)
     opened.button("Back to the photo").click()
-    assert opened.z == near(mu)
+    assert opened.z == near_shown(mu)
     opened.button("Put the photo away").click()
     expect(opened.page.get_by_alt_text("the photo")).to_be_hidden()
 
@@ -70,10 +54,10 @@ def test_reset_puts_the_photo_away_and_undo_brings_it_back(opened, page_shop):
     expect(photo).to_be_hidden()
     opened.button("Undo").click()
     expect(photo).to_be_visible()
-    assert opened.z == near(encoded(page_shop, first))
+    assert opened.z == near_shown(encoded(page_shop, first))
     opened.page.evaluate(DROP, [list(second), "image/png"])
     expect(photo).not_to_have_attribute("src", source)
-    assert opened.z == near(encoded(page_shop, second))
+    assert opened.z == near_shown(encoded(page_shop, second))
     opened.button("Undo").click()
     expect(photo).to_have_attribute("src", source)
     shown = opened.pixels("#photo-shown img[alt='the photo']")
@@ -208,7 +192,7 @@ def test_a_photo_is_dropped(opened, page_shop):
     data = list(page_shop.shop.images.values())[9]
     opened.page.evaluate(DROP, [list(data), "image/png"])
     expect(opened.page.get_by_alt_text("the photo")).to_be_visible()
-    assert opened.z == near(encoded(page_shop, data))
+    assert opened.z == near_shown(encoded(page_shop, data))
 
 
 LARGE = """() => {

@@ -10,27 +10,11 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
-from tests.support.explore_page import Opened
-from tests.support.tolerances import assert_same_levels
+from tests.support.explore_page import HASH, K, Opened, Z
+from tests.support.tolerances import assert_same_levels, near_shown
 from vaeudf.query.files.read import read_queries
 from vaeudf.workflows.cli import parse
 from vaeudf.workflows.query_topk import QueryTopk
-
-K = 24
-Z = [0.5, -0.3, 0.2, 0.1]
-HASH = "#z=" + ",".join(map(str, Z))
-
-
-@pytest.fixture
-def opened(browser, url):
-    with Opened(browser, url, HASH) as found:
-        yield found
-        assert found.logged == []
-
-
-def near(mu) -> object:
-    """What a mean is after it was rounded to four decimals."""
-    return pytest.approx(mu, abs=0.500001e-4)
 
 
 @pytest.mark.slow
@@ -40,7 +24,7 @@ def test_two_places_and_the_way_between(opened, page_shop):
     opened.button(f"Go to {first}").click()
     opened.button("Set A").click()
     opened.button(f"Go to {second}").click()
-    assert opened.z == near(b)
+    assert opened.z == near_shown(b)
     opened.button("Set B").click()
     strip = opened.page.get_by_alt_text("From A to B")
     expect(strip).to_be_visible()
@@ -50,9 +34,9 @@ def test_two_places_and_the_way_between(opened, page_shop):
     # Both ends were rounded to four decimals.
     assert_same_levels(shown, decoded, levels=2)
     opened.button("Go to A").click()
-    assert opened.z == near(a)
+    assert opened.z == near_shown(a)
     opened.button("Go to B").click()
-    assert opened.z == near(b)
+    assert opened.z == near_shown(b)
     walk = opened.page.get_by_label("From A to B", exact=True).and_(
         opened.page.get_by_role("slider")
     )
@@ -65,7 +49,7 @@ def test_two_places_and_the_way_between(opened, page_shop):
     assert 0.5 <= t < 1
     opened.button("Walk").click()
     expect(opened.button("Walk")).to_be_visible(timeout=9000)
-    assert opened.z == near(b)
+    assert opened.z == near_shown(b)
 
 
 def test_the_command_asks_the_same(browser, url, page_shop):

@@ -21,7 +21,10 @@ from tests.support.tolerances import near_float64
 from vaeudf.table.open import open_table
 
 AXE = Path(__file__).parent / "axe" / "axe.min.js"
-
+# How many hits the page shows, a place in the middle of the items, and the link to it.
+K = 24
+Z = [0.5, -0.3, 0.2, 0.1]
+HASH = "#z=" + ",".join(map(str, Z))
 
 _DRAW = """async image => {
   await image.decode();

@@ -406,3 +406,8 @@ def assert_same_minimum(found: Any, expected: Any) -> None:
     """
     bound = ROOT_FLOAT64**0.5 * (1 + np.abs(_numbers(expected)))
     assert_within(found, expected, bound, why="the fourth root of float64's unit")
+
+
+def near_shown(mu: Any) -> Any:
+    """What a mean is after the page has rounded it to four decimals."""
+    return pytest.approx(mu, abs=0.500001e-4)
