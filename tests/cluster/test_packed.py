@@ -21,6 +21,7 @@ import pytest
 
 from tests.cluster.conftest import NUM_ITEMS
 from tests.cluster.standalone import PROPERTIES, Cluster, clean_environment, standalone_cluster
+from tests.support.connect_server import connect_server
 from tests.support.hidden import without_python
 from tests.support.jobs import ROOT
 from tests.support.nights import assert_same_table
@@ -154,6 +155,40 @@ def test_the_package_alone_for_py_files(submit, gateway, cluster, expected, tmp_
         *("jobs/query_topk.py", "--table", expected, "--z", "0,0,0,0", "--k", "3"),
     )
     assert json.loads(answer.splitlines()[-1])["items"] == NUM_ITEMS
+
+
+def test_a_server_of_spark_connect(packed, bundle_path, shop, queries, expected, tmp_path):
+    """A server without any Python is sent the archive with the job's session."""
+    server, empty = tmp_path / "server", tmp_path / "empty"
+    for folder in (server, empty):
+        folder.mkdir()
+    table, found = tmp_path / "posteriors", tmp_path / "results"
+    with connect_server(server, PROPERTIES, prefix=without_python(empty)) as url:
+
+        def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
+            return subprocess.run(
+                [sys.executable, "-m", "vaeudf", *words, "--remote", url],
+                env={**os.environ, "SPARK_LOCAL_IP": "127.0.0.1"},
+                capture_output=True,
+                text=True,
+                timeout=600,
+            )
+
+        ask = ("query_topk", "--table", expected, "--queries", queries, "--output", found)
+        alone = run(*ask)
+        assert (alone.returncode, alone.stdout) == (2, ""), alone.stderr
+        assert "--archive or SPARK_REMOTE_ARCHIVE" in alone.stderr.splitlines()[-1]
+        archive = ("--archive", packed / "environment.tar.gz")
+        encode = ("encode_catalog", "--catalog", shop, "--model", bundle_path, "--table", table)
+        for words, count in ((encode, ("encoded", NUM_ITEMS)), (ask, ("queries", 40))):
+            done = run(*words, *archive)
+            assert done.returncode == 0, done.stderr[-3000:]
+            summary = json.loads(done.stdout.splitlines()[-1])
+            assert summary[count[0]] == count[1]
+    assert_same_table(read(str(table)), read(expected))
+    here = tmp_path / "here"
+    query_topk(QueryTopk(table=expected, queries=str(queries), output=str(here)))
+    assert results(found) == results(here)
 
 
 def test_from_the_checkout(cluster, packed, expected):

@@ -65,6 +65,18 @@ def test_workers_run_the_python_of_an_archive(session, tmp_path):
 
 
 @pytest.mark.spark
+def test_workers_without_a_python(session, tmp_path):
+    python = str(tmp_path / "bin" / "python")
+    session.conf.set("spark.sql.execution.pyspark.python", python)
+    with pytest.raises(InputError) as raised:
+        check_workers(session)
+    assert str(raised.value).startswith(
+        f"the server cannot start {python} for its Python workers (error=2, No such file or "
+        "directory). Install vaeudf where the server finds Python"
+    )
+
+
+@pytest.mark.spark
 @pytest.mark.parametrize(
     ("code", "expected"),
     [

@@ -52,7 +52,6 @@ def connect_server(
         "spark.connect.grpc.binding.port": str(port),
         **settings,
     }
-    home = Path(pyspark.__file__).parent
     environment = {
         name: value
         for name, value in os.environ.items()
@@ -69,7 +68,7 @@ def connect_server(
         server = subprocess.Popen(
             [
                 *prefix,
-                str(home / "bin" / "spark-submit"),
+                str(Path(pyspark.__file__).parent / "bin" / "spark-submit"),
                 "--class",
                 _CLASS,
                 *flags,

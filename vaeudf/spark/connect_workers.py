@@ -21,6 +21,7 @@ _PYTHON = "spark.sql.execution.pyspark.python"
 # What Spark Connect takes for an archive.
 _SUFFIXES = (".tar.gz", ".tgz", ".tar", ".zip", ".jar")
 _MISSING = re.compile(r"ModuleNotFoundError: No module named '([^'\n]+)'")
+_NO_PYTHON = re.compile(r'Cannot run program "([^"\n]+)"')
 _REMEDY = (
     "Install vaeudf where the server finds Python (PYSPARK_PYTHON or PYTHONPATH in its "
     f"environment), or send an archive: --archive or {ARCHIVE} (docs/clusters.md)."
@@ -55,7 +56,7 @@ def check_workers(session: Any) -> None:
     """See that a session's workers have this vaeudf, before a job relies on it.
 
     Raises:
-        InputError: They do not, or their Python is another one.
+        InputError: They do not, or their Python is another one, or cannot be started.
     """
     try:
         (row,) = session.range(0, 1, 1, 1).mapInArrow(_version, "version string").collect()
@@ -65,6 +66,11 @@ def check_workers(session: Any) -> None:
             raise InputError(
                 f"the server's Python workers are of another version ({root_cause(error)}). "
                 f"{_REMEDY}"
+            ) from None
+        if (unable := _NO_PYTHON.search(text)) is not None:
+            raise InputError(
+                f"the server cannot start {unable[1]} for its Python workers "
+                f"({root_cause(error)}). {_REMEDY}"
             ) from None
         missing = _MISSING.search(text)
         if missing is None:
