@@ -157,12 +157,12 @@ def test_the_package_alone_for_py_files(submit, gateway, cluster, expected, tmp_
     assert json.loads(answer.splitlines()[-1])["items"] == NUM_ITEMS
 
 
-def test_a_server_of_spark_connect(packed, bundle_path, shop, queries, expected, tmp_path):
+def test_a_server_of_spark_connect(packed, bundle_path, shop, expected, tmp_path):
     """A server without any Python is sent the archive with the job's session."""
     server, empty = tmp_path / "server", tmp_path / "empty"
     for folder in (server, empty):
         folder.mkdir()
-    table, found = tmp_path / "posteriors", tmp_path / "results"
+    table = tmp_path / "posteriors"
     with connect_server(server, PROPERTIES, prefix=without_python(empty)) as url:
 
         def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
@@ -174,21 +174,14 @@ def test_a_server_of_spark_connect(packed, bundle_path, shop, queries, expected,
                 timeout=600,
             )
 
-        ask = ("query_topk", "--table", expected, "--queries", queries, "--output", found)
-        alone = run(*ask)
+        words = ("encode_catalog", "--catalog", shop, "--model", bundle_path, "--table", table)
+        alone = run(*words)
         assert (alone.returncode, alone.stdout) == (2, ""), alone.stderr
         assert "--archive or SPARK_REMOTE_ARCHIVE" in alone.stderr.splitlines()[-1]
-        archive = ("--archive", packed / "environment.tar.gz")
-        encode = ("encode_catalog", "--catalog", shop, "--model", bundle_path, "--table", table)
-        for words, count in ((encode, ("encoded", NUM_ITEMS)), (ask, ("queries", 40))):
-            done = run(*words, *archive)
-            assert done.returncode == 0, done.stderr[-3000:]
-            summary = json.loads(done.stdout.splitlines()[-1])
-            assert summary[count[0]] == count[1]
+        done = run(*words, "--archive", packed / "environment.tar.gz")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads(done.stdout.splitlines()[-1])["encoded"] == NUM_ITEMS
     assert_same_table(read(str(table)), read(expected))
-    here = tmp_path / "here"
-    query_topk(QueryTopk(table=expected, queries=str(queries), output=str(here)))
-    assert results(found) == results(here)
 
 
 def test_from_the_checkout(cluster, packed, expected):
