@@ -17,6 +17,13 @@ from vaeudf.spark.yarn import TAGS, saying_while_yarn_waits, submitted_here, wit
 
 # What the jobs rely on, unless it is set otherwise.
 _DEFAULTS = {**DEFAULTS, "spark.ui.showConsoleProgress": "false"}
+_WORKER_MEMORY = "spark.executor.pyspark.memory"
+# It limits address space, of which allocators reserve far more than they use: glibc 64 MB for most
+# threads that fetch images, pyarrow's mimalloc 1 GB at its first allocation.
+_WITH_LIMITED_WORKERS = {
+    "spark.executorEnv.MALLOC_ARENA_MAX": "2",
+    "spark.executorEnv.MIMALLOC_ARENA_RESERVE": "65536",  # KiB
+}
 
 
 def is_running() -> bool:
@@ -59,7 +66,8 @@ def session_builder(app_name: str) -> SparkSession.Builder:
     workers = given.get("spark.pyspark.python") or sys.executable
     os.environ.setdefault("PYSPARK_PYTHON", workers)
     builder = SparkSession.builder.appName(app_name)
-    for key, value in _DEFAULTS.items():
+    limited = _WITH_LIMITED_WORKERS if given.contains(_WORKER_MEMORY) else {}
+    for key, value in {**_DEFAULTS, **limited}.items():
         if not given.contains(key):
             builder = builder.config(key, value)
     return builder
