@@ -64,7 +64,7 @@ class PublishConflict(VaeUdfError, RuntimeError):
 
 
 class GateFailed(VaeUdfError, RuntimeError):
-    """What was found is beyond a limit that ``--fail-on`` sets; it was written all the same."""
+    """What was found is beyond a limit that ``--fail-on`` or ``--gate`` sets."""
 
     exit_code = 5
 

@@ -621,7 +621,7 @@ def test_paths_that_other_systems_write(spark, shop):
             f"column 'file' of catalog {path} holds paths of Windows, such as {absolute}; expected "
             "paths that this machine has. Cut off what stands before the folder"
         )
-    for several in ("a.jpg, b.jpg", "a.png|b.png", "['a.jpg','b.jpg']"):
+    for several in ("a.jpg, b.jpg", "a.TIFF|b.bmp", "['a.jpg','b.jpg']"):
         path.write_text(f'item_id,file\n1,"{several}"\n')
         with pytest.raises(PySparkException) as caught:
             list_items(spark, source).collect()

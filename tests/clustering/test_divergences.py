@@ -45,6 +45,12 @@ def test_every_divergence_has_a_reference_and_a_code_of_its_own():
     assert len({divergence.code for divergence in DIVERGENCES.values()}) == len(DIVERGENCES)
 
 
+@EVERY_DIVERGENCE
+def test_what_pages_say_of_it(divergence):
+    assert divergence.meaning
+    assert divergence.unit == ("" if divergence.squared else "nats")
+
+
 def test_the_documentation_has_a_row_for_every_divergence():
     text = (ROOT / "docs" / "clustering.md").read_text()
     section = text.split("\n## Divergences, and their centroids\n")[1].split("\n## ")[0]

@@ -14,7 +14,14 @@ from tests.support.jobs import ROOT
 from tests.support.reference import FORMS, assert_same_score
 from tests.support.tolerances import SCORE, assert_same_float64
 from vaeudf.errors import InputError
-from vaeudf.gaussian.scores import SCORES, choose_score, score_named
+from vaeudf.explore.answers import Hit
+from vaeudf.gaussian.scores import (
+    LOG_LIKELIHOOD_BY_QUERY,
+    SCORES,
+    blend_score,
+    choose_score,
+    score_named,
+)
 from vaeudf.search import kernels
 
 NUMBERS = [0.0, 1e-300, 1e-20, 0.1, 1.0, 2.5, 1234.5, 1e150]
@@ -89,7 +96,15 @@ def test_the_compiled_loops_have_a_formula_for_every_score():
         code = getattr(kernels, name.upper(), None)
         assert code is not None, f"vaeudf/search/kernels.py needs {name.upper()}, the score's code"
         assert score.code == code
-    assert len({score.code for score in SCORES.values()}) == len(SCORES)
+    others = {LOG_LIKELIHOOD_BY_QUERY.code: kernels.LOG_LIKELIHOOD_BY_QUERY}
+    others[blend_score(None, gaussian=True).code] = kernels.BLEND
+    assert all(code == own for code, own in others.items())
+    assert len({score.code for score in SCORES.values()} | set(others)) == len(SCORES) + 2
+
+
+def test_a_hit_of_the_live_page_has_a_field_for_every_score():
+    missing = SCORES.keys() - set(Hit.__struct_fields__)
+    assert not missing, f"Hit in vaeudf/explore/answers.py has no field for {', '.join(missing)}"
 
 
 @each_value_once(("name", SCORES), ("n", [1, 3, 10, 64]), ("tolerance", [0.0, 0.5]))

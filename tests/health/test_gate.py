@@ -49,7 +49,7 @@ RECORD = {
     ],
 )
 def test_conditions(text, reason):
-    assert Condition.parse(text).reason_in(RECORD) == reason
+    assert Condition.parse(text, "fail-on").reason_in(RECORD) == reason
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_what_is_no_condition(text):
         'limit, such as "hubs.taus.0.shares.prior > 0.1".'
     )
     with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
-        Condition.parse(text)
+        Condition.parse(text, "fail-on")
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_what_is_no_condition(text):
 )
 def test_numbers_that_are_not_there(path, near):
     with pytest.raises(InputError) as error:
-        Condition.parse(f"{path} > 0").reason_in(RECORD)
+        Condition.parse(f"{path} > 0", "fail-on").reason_in(RECORD)
     text = str(error.value)
     assert text.startswith(f"fail-on names {path}, which is no number of this health.json. The ")
     assert near in text

@@ -7,12 +7,11 @@ import re
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.cases import each_value_once
-from tests.support.reference import assert_same_score, exact_values, items_and_queries
+from tests.support.reference import FORMS, assert_same_score, exact_values, items_and_queries
 from vaeudf.errors import InputError
 from vaeudf.gaussian import log_prob
 from vaeudf.gaussian.scores import LOG_LIKELIHOOD_BY_QUERY, SCORES
@@ -33,18 +32,10 @@ def brute_force(name, z, mu, log_var, tolerance, k):
     indices, scores = [], []
     for row in np.atleast_2d(z):
         named = ~np.isnan(row)
-        variance = np.exp(np.float64(log_var[:, named])) + taus[named] ** 2
-        distance = np.square(row[named] - np.float64(mu[:, named]))
-        if name == "log_likelihood":
-            normal = torch.distributions.Normal(
-                torch.tensor(np.float64(mu[:, named])), torch.tensor(np.sqrt(variance))
-            )
-            found = normal.log_prob(torch.tensor(row[named])).sum(1).numpy()
-            order = np.argsort(-found, kind="stable")[:k]
-        else:
-            squares = distance / variance if name == "mahalanobis" else distance
-            found = np.sqrt(squares.sum(axis=1))
-            order = np.argsort(found, kind="stable")[:k]
+        blurred = np.log(np.exp(np.float64(log_var[:, named])) + taus[named] ** 2)
+        form = FORMS[name]
+        found = form.oracle(row[None, named], np.float64(mu[:, named]), blurred)[0]
+        order = np.argsort(-found if form.nearer == "higher" else found, kind="stable")[:k]
         indices.append(order)
         scores.append(found[order])
     return np.array(indices), np.array(scores)

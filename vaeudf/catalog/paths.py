@@ -26,6 +26,7 @@ from vaeudf.catalog.patterns import root_of
 from vaeudf.catalog.payload import carried, tell_left_out
 from vaeudf.catalog.reader import Place
 from vaeudf.errors import InputError, raised_in_task
+from vaeudf.images.formats import IMAGE_SUFFIXES
 from vaeudf.schema import ITEM_ID, PLACE, SOURCE_VERSION, check_payload_names
 from vaeudf.spark.cluster import Cluster
 from vaeudf.spark.frames import frame_of
@@ -37,7 +38,9 @@ _WEB = r"(?i)(^|\()\s*https?://"
 _INLINE = r"(?i)^\s*data:[^,]*,"
 _DATABRICKS = r"(?i)^\s*dbfs:"
 # A list as JSON, or names of images behind each other.
-_SEVERAL = re.compile(r"\s*\[\s*[\"'].*\]\s*\Z|.*[.](jpe?g|png|webp|gif)\s*[,;|]\s*\S", re.I | re.S)
+_SEVERAL = re.compile(
+    rf"\s*\[\s*[\"'].*\]\s*\Z|.*[.]({'|'.join(IMAGE_SUFFIXES)})\s*[,;|]\s*\S", re.I | re.S
+)
 _WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 _TASKS_PER_CORE = 2
 # Two paths of one item are compared, not all paths of a catalog.

@@ -2,7 +2,7 @@
 
 A divergence is known here by one integer, which its object in vaeudf.clustering.divergences gives
 with all other arguments; another integer raises. A new divergence takes a code below and one case
-in `nearest`; a new feature of centroids a code and one case in `add_features`.
+in `nearest`; a new feature of centroids a code and one case in `_fill_feature`.
 
 The loop over items is the innermost one. It adds nothing up, so the compiler may do several items
 at a time without changing a bit of any divergence. An item's divergence therefore depends on the

@@ -35,15 +35,22 @@ class Condition:
             ends at stands for how many entries it has.
         comparison: One of > >= < <= == !=.
         limit: What it is compared with.
+        option: Of a job, that states it.
     """
 
     path: str
     comparison: str
     limit: float
+    option: str
 
     @classmethod
-    def parse(cls, text: str) -> Condition:
+    def parse(cls, text: str, option: str, where: str | None = None) -> Condition:
         """Return the condition that a text states, such as ``quarantine.items > 100``.
+
+        Args:
+            text: The text.
+            option: Of a job, that states it.
+            where: What to call its place in a message; the option, if there is no more to say.
 
         Raises:
             InputError: It states none.
@@ -56,9 +63,9 @@ class Condition:
             except ValueError:
                 limit = math.nan
             if math.isfinite(limit):
-                return cls(path, comparison, limit)
+                return cls(path, comparison, limit, option)
         raise InputError(
-            f"fail-on is {text!r}; expected a number of health.json, one of "
+            f"{where or option} is {text!r}; expected a number of health.json, one of "
             f"{' '.join(_COMPARISONS)}, and a limit, such as {_EXAMPLE}."
         )
 
@@ -75,9 +82,9 @@ class Condition:
         """
         value = self._value_in(record)
         if value is None:
-            return f"{self.path} is not known here (--fail-on '{self}')."
+            return f"{self.path} is not known here (--{self.option} '{self}')."
         if _COMPARISONS[self.comparison](value, self.limit):
-            return f"{self.path} is {value:g} (--fail-on '{self}')."
+            return f"{self.path} is {value:g} (--{self.option} '{self}')."
         return None
 
     def __str__(self) -> str:
@@ -92,8 +99,8 @@ class Condition:
                 return found
         near = difflib.get_close_matches(self.path, _numbers(record), _NUM_SUGGESTIONS, cutoff=0.0)
         raise InputError(
-            f"fail-on names {self.path}, which is no number of this health.json. The most alike "
-            f"are {', '.join(near)}."
+            f"{self.option} names {self.path}, which is no number of this health.json. The most "
+            f"alike are {', '.join(near)}."
         )
 
 

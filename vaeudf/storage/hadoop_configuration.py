@@ -8,6 +8,9 @@ from functools import lru_cache
 from pathlib import Path
 from xml.etree import ElementTree
 
+SCHEMES = ("hdfs", "viewfs")
+"""Of URIs that hdfs-native opens."""
+
 # The later ones win.
 _FILES = ("core-site.xml", "hdfs-site.xml")
 
@@ -73,7 +76,7 @@ def without_names(authority: str, inner: str, scheme: str = "hdfs") -> tuple[str
         if not authority:
             default = settings.get("fs.defaultFS", "")
             default_scheme, _, rest = default.partition("://")
-            if default_scheme.lower() not in ("hdfs", "viewfs") or not rest.strip("/"):
+            if default_scheme.lower() not in SCHEMES or not rest.strip("/"):
                 break
             scheme, authority = default_scheme.lower(), rest.partition("/")[0]
         elif scheme == "viewfs":

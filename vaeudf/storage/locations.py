@@ -20,13 +20,14 @@ from pyarrow import ArrowInvalid, fs
 
 from vaeudf.errors import InputError, redacted
 from vaeudf.storage import azure
+from vaeudf.storage.hadoop_configuration import SCHEMES as HADOOP_SCHEMES
 from vaeudf.storage.hdfs import TYPE_NAME
 from vaeudf.storage.opening import open_in_time
 
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:")
 _STORE = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+://[^/]*)/*(.*)$", re.DOTALL)
 # Where delta-rs writes a name as it stands in the URI; and what it can write there, as seen.
-_HDFS = re.compile(r"^(?:hdfs|viewfs)://", re.IGNORECASE)
+_HDFS = re.compile(rf"^(?:{'|'.join(HADOOP_SCHEMES)})://", re.IGNORECASE)
 _PLAIN = re.compile(r"[A-Za-z0-9/._~!$&'()*+,;=@-]*")
 # Hadoop's names of one store.
 _S3 = re.compile(r"^s3[an]?://", re.IGNORECASE)

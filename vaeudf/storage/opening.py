@@ -12,7 +12,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from vaeudf.errors import StoreError, root_cause
-from vaeudf.storage import azure, gcs
+from vaeudf.storage import azure, gcs, hadoop_configuration
 from vaeudf.storage.hdfs import ask_hdfs, open_hdfs
 from vaeudf.storage.unanswered import Unanswered
 
@@ -134,8 +134,7 @@ class _Gcs(_Store):
 
 _KINDS: dict[str, type[_Store]] = {
     "s3": _S3,
-    "hdfs": _Hdfs,
-    "viewfs": _Hdfs,
+    **dict.fromkeys(hadoop_configuration.SCHEMES, _Hdfs),
     **dict.fromkeys(azure.SCHEMES, _Azure),
     **dict.fromkeys(gcs.SCHEMES, _Gcs),
 }

@@ -12,11 +12,11 @@ import re
 
 from vaeudf.errors import InputError
 from vaeudf.storage import azure
-from vaeudf.storage.hadoop_configuration import without_names
+from vaeudf.storage.hadoop_configuration import SCHEMES, without_names
 from vaeudf.storage.locations import absolute, is_local
 
 _STORE = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/]*)/*(.*)", re.DOTALL)
-_HDFS = re.compile(r"^(hdfs|viewfs):/(?!/)", re.IGNORECASE)
+_HDFS = re.compile(rf"^({'|'.join(SCHEMES)}):/(?!/)", re.IGNORECASE)
 
 
 def place_of(path: str) -> str:
@@ -33,7 +33,7 @@ def place_of(path: str) -> str:
     if found is None:
         return location.rstrip("/")
     scheme, authority, inner = found[1].lower(), found[2], posixpath.normpath(f"/{found[3]}")
-    if scheme in ("hdfs", "viewfs"):
+    if scheme in SCHEMES:
         store, inner = without_names(authority, inner, scheme)
     elif scheme in azure.SCHEMES:
         store = _container(f"{scheme}://{authority}")

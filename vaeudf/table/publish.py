@@ -10,7 +10,7 @@ import json
 import logging
 import posixpath
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -40,6 +40,7 @@ from vaeudf.table.delta import (
 from vaeudf.table.footers import read_footer
 from vaeudf.table.open import FORMAT, FORMAT_KEY, LATENT_DIM_KEY, PosteriorTable, open_table
 from vaeudf.table.pixel_files import pixel_path
+from vaeudf.table.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +84,23 @@ def check_schema(schema: pa.Schema) -> pa.Schema:
                 f"({root_cause(error)}); leave it out with --payload-columns."
             ) from None
     return schema
+
+
+def unpublished(
+    uri: str, files: Sequence[DataFile], latent_dim: int, provenance: Mapping[str, str]
+) -> PosteriorTable:
+    """Return files that are written, but are no version yet, as a table to read.
+
+    Args:
+        uri: The table.
+        files: Its next version.
+        latent_dim: Of the posteriors.
+        provenance: Of the posteriors, see :func:`vaeudf.schema.posterior_schema`.
+    """
+    location = absolute(uri)
+    uris = tuple(posixpath.join(location, file.path) for file in files)
+    snapshot = Snapshot(uris, sum(file.num_rows for file in files))
+    return PosteriorTable(location, None, latent_dim, snapshot, dict(provenance), 0)
 
 
 def publish(
