@@ -32,7 +32,7 @@ from benchmarks.encode import PlainEncoder, answer
 from benchmarks.measure import print_table, tell
 
 SIDE = 16
-BATCH = 256
+BATCH = 128
 _PICTURES = 512
 _FILES_PER_FOLDER = 1_000
 _ROWS_PER_FILE = 50_000
@@ -52,7 +52,7 @@ def make_model(path: Path) -> None:
 
     torch.manual_seed(0)
     sizes = {"height": SIDE, "width": SIDE, "channels": 3, "latent_dim": 10, "base_channels": 4}
-    manifest = Manifest("conv_vae", sizes, 10, ImageSpec(SIDE, SIDE, batch_size=BATCH))
+    manifest = Manifest("conv_vae", sizes, 10, ImageSpec(SIDE, SIDE))
     save_bundle(path, conv_vae(**sizes), manifest)
 
 
