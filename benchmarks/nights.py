@@ -204,17 +204,35 @@ class Session:
         return max(tracker.getJobIdsForGroup(), default=-1) + 1
 
 
+def cpu_seconds() -> float:
+    """Return what this process and those that it has started, Spark among them, have computed."""
+    ticks, above = {}, {}
+    for entry in Path("/proc").iterdir():
+        try:
+            fields = (entry / "stat").read_text().rpartition(") ")[2].split()
+        except (OSError, ValueError):
+            continue
+        if entry.name.isdigit():
+            # With those of its own that have ended.
+            ticks[int(entry.name)] = sum(map(int, fields[11:15]))
+            above[int(entry.name)] = int(fields[1])
+    own = {os.getpid()}
+    while more := {number for number, parent in above.items() if parent in own} - own:
+        own |= more
+    return sum(ticks[number] for number in own) / os.sysconf("SC_CLK_TCK")
+
+
 def night(session: Session, name: str, catalog: Path, model: str, table: Path) -> dict[str, Any]:
     """Run the job once; return its phases' seconds, the total and Spark's jobs."""
     from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
 
     version = "version" if catalog.name.startswith("rows") else None
     options = EncodeCatalog(str(catalog), model, str(table), version_column=version)
-    before, start = session.count_jobs(), time.perf_counter()
+    before, busy, start = session.count_jobs(), cpu_seconds(), time.perf_counter()
     summary = encode_catalog(options)
     total = time.perf_counter() - start
     found = {phase: summary["seconds"].get(phase, 0.0) for phase in _PHASES}
-    found |= {"total": total, "jobs": session.count_jobs() - before}
+    found |= {"total": total, "CPU": cpu_seconds() - busy, "jobs": session.count_jobs() - before}
     encoded, carried = summary["encoded"], summary["carried"]
     tell(
         f"{catalog.name}, {name}: {summary['outcome']}, {encoded:,} encoded, {carried:,} carried, "
@@ -275,12 +293,12 @@ def main() -> None:
         alone = measure_bare(data / f"{kind}-{count}", str(data / "model"), cores)
         print(f"{count:,} {kind}; load {os.getloadavg()[0]:.1f}")
         rows: list[list[object]] = [
-            [name, *(float(one[phase]) for phase in (*_PHASES, "total")), one["jobs"]]
+            [name, *(float(one[part]) for part in (*_PHASES, "total", "CPU")), one["jobs"]]
             for name, one in found.items()
         ]
         listing, total = alone["list"], alone["total"]
-        rows.append(["bare loop", listing, total - listing, "", "", "", total, ""])
-        print_table(["seconds", *_PHASES, "total", "Spark's jobs"], rows)
+        rows.append(["bare loop", listing, total - listing, "", "", "", total, "", ""])
+        print_table(["seconds", *_PHASES, "total", "of CPU", "Spark's jobs"], rows)
 
 
 if __name__ == "__main__":
