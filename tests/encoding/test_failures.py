@@ -9,7 +9,6 @@ import pytest
 
 from vaeudf.encoding.failures import (
     check_failures,
-    count_failures,
     not_tried_again,
     read_quarantine,
     same_failures,
@@ -33,12 +32,6 @@ def rows(spark):
     return spark.createDataFrame(good + bad, TYPE)
 
 
-def test_failures_are_counted_by_reason(rows):
-    found = count_failures(rows)
-    assert list(found.items()) == [("empty", 2), ("truncated", 1), ("unavailable", 1)]
-    assert count_failures(rows.where("reason is null")) == {}
-
-
 def test_the_fraction_that_may_fail_is_exact():
     check_failures(None, {"empty": 29}, 100, 0.29)
     check_failures(None, {}, 1, 0.0)
@@ -53,7 +46,7 @@ def test_too_many(rows, total, fraction):
         "kept for the next run."
     )
     with pytest.raises(TooManyFailures, match=f"^{re.escape(message)}$"):
-        check_failures(rows, count_failures(rows), total, fraction)
+        check_failures(rows, {"empty": 2, "truncated": 1, "unavailable": 1}, total, fraction)
 
 
 def test_quarantine_is_written_and_read(spark, rows, tmp_path):
@@ -75,6 +68,7 @@ def test_what_is_tried_again(rows):
 
     assert left(retry_quarantined=False) == ["a", "b", "c", "d", "f"]
     assert left(retry_quarantined=True) == ["a", "b"]
+    assert not_tried_again(None, retry_quarantined=False) is None
 
 
 def test_failures_that_are_known(spark, rows):

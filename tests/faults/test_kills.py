@@ -31,7 +31,7 @@ from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
 pytestmark = [pytest.mark.spark, pytest.mark.faults]
 
 POINTS = [
-    *("before:open_run", "after:list_items", "before:check_items", "after:find_changes"),
+    *("before:open_run", "after:open_catalog", "before:compare", "after:count_changes"),
     *("before:encode_chunks", "chunk", "after:encode_chunks", "before:check_failures"),
     *("before:write_data_files", "after:write_data_files", "after:write_quarantine"),
     *("before:publish", "before:create_write_transaction", "after:create_write_transaction"),

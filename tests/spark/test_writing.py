@@ -72,6 +72,7 @@ def test_a_partition_becomes_a_file(small_groups, tmp_path):
         "min_id": "0000",
         "max_id": "0069",
         "pixel_bytes": 0,
+        "repeated_id": None,
     }
     file = pq.ParquetFile(path)
     assert sorted(file.read().to_pylist(), key=sort_key) == table

@@ -370,15 +370,15 @@ def test_a_catalog_that_changes_while_it_is_read(
 ):
     path = str(tmp_path / "c.parquet")
     pq.write_table(garments, path)
-    check = workflow.check_items
+    count = workflow.count_changes
 
     def and_then_it_changes(*arguments, **others):
-        total = check(*arguments, **others)
+        changes = count(*arguments, **others)
         time.sleep(1)
         pq.write_table(pa.concat_tables([garments.slice(1), garments.slice(5, 1)]), path)
-        return total
+        return changes
 
-    monkeypatch.setattr(workflow, "check_items", and_then_it_changes)
+    monkeypatch.setattr(workflow, "count_changes", and_then_it_changes)
     with pytest.raises(Exception, match="changed while it was read"):
         encode_catalog(EncodeCatalog(path, bundle_path, table))
     assert not Path(table).exists()

@@ -214,17 +214,17 @@ def test_a_file_that_could_not_be_opened_is_tried_again(
     shop.open()
     path = Path(shop.path, "4.png")
     state = path.stat()
-    check = workflow.check_items
+    count = workflow.count_changes
 
     def and_then_one_goes(*arguments, **others):
-        total = check(*arguments, **others)
+        changes = count(*arguments, **others)
         path.unlink()
-        return total
+        return changes
 
-    monkeypatch.setattr(workflow, "check_items", and_then_one_goes)
+    monkeypatch.setattr(workflow, "count_changes", and_then_one_goes)
     options = EncodeCatalog(shop.path, bundle_path, table, max_error_fraction=0.5)
     assert encode_catalog(options)["quarantined"] == {"unavailable": 1}
-    monkeypatch.setattr(workflow, "check_items", check)
+    monkeypatch.setattr(workflow, "count_changes", count)
     path.write_bytes(shop.images[4])
     os.utime(path, ns=(state.st_mtime_ns, state.st_mtime_ns))
     summary = encode_catalog(options)

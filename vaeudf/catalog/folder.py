@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import BooleanType, StructField, StructType
 
 from vaeudf.catalog.catalog_source import CatalogSource, KnownFormat
-from vaeudf.catalog.kinds import kinds_by_name, of_kind
+from vaeudf.catalog.kinds import count_unnamed, of_kind
 from vaeudf.catalog.listing import LENGTH, MODIFIED, PATH, Looked, as_frame
 from vaeudf.catalog.patterns import root_of
 from vaeudf.catalog.reader import Place
@@ -52,6 +52,7 @@ class FolderCatalog:
         self._source = source
         self._found = found
         self._kept: DataFrame | None = None
+        self._ignored: int | None = None
 
     def stored_image_column(self, spark: SparkSession) -> str:
         """Return any name: every image is a file."""
@@ -88,7 +89,8 @@ class FolderCatalog:
 
     def count_ignored(self, spark: SparkSession) -> int:
         """Return how many files are no images."""
-        return self._files(spark).where(~F.col(_IS_IMAGE)).count()
+        files = self._files(spark)
+        return files.where(~F.col(_IS_IMAGE)).count() if self._ignored is None else self._ignored
 
     def _files(self, spark: SparkSession) -> DataFrame:
         """Return all files, with a column that says which are images; looked at once."""
@@ -99,8 +101,9 @@ class FolderCatalog:
     def _look(self, spark: SparkSession) -> DataFrame:
         found = self._found or survey(spark, self._source.path)
         names = found.looked.files[PATH].combine_chunks()
-        if found.is_complete and kinds_by_name(names).count("unnamed") <= _FEW:
+        if found.is_complete and count_unnamed(names) <= _FEW:
             is_image = of_kind(names, "image")
+            self._ignored = len(names) - (pc.sum(is_image).as_py() or 0)
             if not pc.any(is_image).as_py():
                 check_not_empty(found, _EXPECTED)
             return frame_of(spark, found.looked.files.append_column(_IS_IMAGE, is_image))

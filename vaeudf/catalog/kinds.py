@@ -37,14 +37,22 @@ _BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
 def kinds_by_name(paths: pa.Array) -> list[FileKind]:
     """Return what files are by their suffixes; ``unnamed`` for those that have none."""
     kinds: list[FileKind] = ["other"] * len(paths)
-    unnamed = pc.invert(pc.match_substring_regex(paths, f"(?s){_SUFFIX}"))
     for kind, mask in [
-        ("unnamed", unnamed),
+        ("unnamed", _is_unnamed(paths)),
         *((kind, _has_suffix(paths, suffixes)) for kind, suffixes in _BY_SUFFIX.items()),
     ]:
         for row in pc.indices_nonzero(mask).to_pylist():
             kinds[row] = kind
     return kinds
+
+
+def count_unnamed(paths: pa.Array) -> int:
+    """Return how many files have no suffix."""
+    return pc.sum(_is_unnamed(paths)).as_py() or 0
+
+
+def _is_unnamed(paths: pa.Array) -> pa.Array:
+    return pc.invert(pc.match_substring_regex(paths, f"(?s){_SUFFIX}"))
 
 
 def _has_suffix(paths: pa.Array, suffixes: Sequence[str]) -> pa.Array:
@@ -67,12 +75,13 @@ def of_kind(paths: pa.Array, kind: FileKind) -> pa.Array:
     One without a suffix that cannot be read may be of this kind, and counts as such: what is wrong
     may be gone tomorrow, and an item must not be lost until then without a word.
     """
-    kinds = kinds_by_name(paths)
-    unnamed = [row for row, found in enumerate(kinds) if found == "unnamed"]
-    names = paths.take(pa.array(unnamed, pa.int64())).to_pylist()
-    for row, found in zip(unnamed, kinds_by_content(names), strict=True):
-        kinds[row] = kind if found == "unreadable" else found
-    return pa.array([found == kind for found in kinds], pa.bool_())
+    is_one = _has_suffix(paths, _BY_SUFFIX[kind]).to_numpy(zero_copy_only=False)
+    unnamed = pc.indices_nonzero(_is_unnamed(paths))
+    for row, found in zip(
+        unnamed.to_pylist(), kinds_by_content(paths.take(unnamed).to_pylist()), strict=True
+    ):
+        is_one[row] = found in (kind, "unreadable")
+    return pa.array(is_one)
 
 
 def _kind_by_content(path: str) -> FileKind:

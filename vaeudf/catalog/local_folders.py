@@ -107,4 +107,6 @@ def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
 
 
 def _text(path: str) -> str:
+    if path.isascii():
+        return path
     return os.fsencode(path).decode(errors="replace")

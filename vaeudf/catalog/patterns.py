@@ -26,6 +26,8 @@ def is_glob(path: str) -> bool:
 
 def is_hidden(rest: str) -> bool:
     """Whether Spark would pass over a file for one of the names in its path."""
+    if "/" not in rest and rest[:1] not in "._" and not rest.endswith("_"):
+        return False  # as of nearly all names of nearly all catalogs
     return any(
         name.startswith(".")
         or (name.startswith("_") and "=" not in name)

@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 from pyspark.sql import DataFrame, SparkSession
 
-from vaeudf.encoding.changes import count_without_pixels
 from vaeudf.errors import InputError, TableError
 from vaeudf.schema import ITEM_ID
 from vaeudf.spark.kept_pixels import read_with_pixel_places
@@ -105,16 +104,13 @@ class CarriedPixels:
         rows = read_with_pixel_places(spark, table, kept)
         return rows.dropDuplicates([ITEM_ID]) if changed_by_others(table) else rows
 
-    def check(
-        self, listing: DataFrame, last: DataFrame | None, num_items: int, num_todo: int
-    ) -> None:
+    def check(self, num_items: int, num_todo: int, num_without: int) -> None:
         """Check that there is room for the pixels, and say what becomes of the last version's.
 
         Args:
-            listing: The catalog.
-            last: From :meth:`read_last`.
             num_items: How many items the catalog has.
             num_todo: How many of them are encoded, and so held twice until they are published.
+            num_without: How many are unchanged, but the last version has not their pixels.
 
         Raises:
             InputError: There is no room.
@@ -127,8 +123,8 @@ class CarriedPixels:
                     self._last.version,
                 )
             return
-        if self._comparable is not None and last is not None:
-            self._tell_missing(count_without_pixels(listing, last), self._comparable)
+        if self._comparable is not None:
+            self._tell_missing(num_without, self._comparable)
         _check_room(self._table, self.shape, num_items, num_todo)
 
     @staticmethod

@@ -1,226 +1,235 @@
 """What a run has to do: which items are known as they are, and which must be encoded.
 
 An item is known if its item_id and source_version have been encoded with the same model before: it
-is in the table's last version, in its quarantine, or in what a killed run has left.
+is in the table's last version, in its quarantine, or in what a killed run has left. One join of the
+listing with these says so of every item, and one pass over it counts everything: each further
+question would cost a night in which little has changed another few of Spark's jobs.
 """
 
 from __future__ import annotations
 
-import posixpath
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import reduce
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, Row, Window
 from pyspark.sql import functions as F
-from pyspark.sql.pandas.types import from_arrow_schema
 
-from vaeudf.encoding.chunk_pixels import chunk_pixels
-from vaeudf.encoding.staging import CHUNK_SCHEMA, has_chunks
+from vaeudf.encoding.payload_digest import payload_digest
+from vaeudf.encoding.staging import CHUNK_SCHEMA
 from vaeudf.schema import (
     IMAGE_LENGTH,
     IMAGE_ROW,
     ITEM_ID,
-    LOG_VAR,
     MESSAGE,
-    MU,
     PIXEL_FILE,
     PIXEL_PLACE,
-    PIXEL_ROW,
     PLACE,
     REASON,
     SOURCE_VERSION,
-    quoted,
 )
-from vaeudf.storage.locations import spark_literal
 
-_CARRIED, _RESUMED, _QUARANTINED = "carried", "resumed", "quarantined"
-_IDENTITY = [ITEM_ID, SOURCE_VERSION]
-_ENCODED = CHUNK_SCHEMA.names
-_ORIGIN = "__vaeudf_origin"
-_TYPES = {MU: "array<float>", LOG_VAR: "array<float>", PIXEL_ROW: "long"}
+CARRIED, RESUMED, QUARANTINED = "carried", "resumed", "quarantined"
+TODO, REMOVED = "todo", "removed"
+ORIGIN = "__vaeudf_origin"
+"""Where an item is known from, or why it is not: one of these five words."""
+
+_WRONG_ID, _DIFFERS, _BARE = "__vaeudf_wrong_id", "__vaeudf_differs", "__vaeudf_bare"
+_FOUND = (ORIGIN, REASON, MESSAGE, _WRONG_ID, _DIFFERS, _BARE)
+# What is joined to a listing has names of its own.
+_TIMES, _DIGEST = "__vaeudf_times", "__vaeudf_digest"
+_LAST_ID, _LAST_VERSION = "__vaeudf_last_id", "__vaeudf_last_version"
+_LAST_DIGEST, _LAST_BARE = "__vaeudf_last_digest", "__vaeudf_last_bare"
+_TRIED_ID, _TRIED_VERSION = "__vaeudf_tried_id", "__vaeudf_tried_version"
+_TRIED = "__vaeudf_tried"
+_NOT_PAYLOAD = {*CHUNK_SCHEMA.names, *PLACE, *PIXEL_PLACE, *_FOUND}
 
 
 @dataclass(frozen=True)
 class Changes:
-    """A listing, divided into what is known and what must be encoded.
+    """What there is of each kind, in a listing that was compared with what is known.
 
     Attributes:
-        known: Items that were encoded before, or failed to be: item_id, source_version, mu,
-            log_var, reason, message; and where their pixels are, if these are kept.
-        todo: Items that must be encoded: item_id, source_version, and where the image is.
-        num_todo: How many.
+        num_items: Items of the listing.
+        num_todo: How many must be encoded.
         todo_bytes: The bytes of their images, where these are files.
         carried: How many are known from the table.
-        resumed: How many from a run that was killed.
+        resumed: How many from a run that was killed, failures included.
+        removed: Items of the last version that are not in the listing any more.
+        failed: Items that are known to fail, by reason.
+        new_failures: How many of them the last version's quarantine does not have.
+        new_payloads: Items of both whose payloads differ.
+        without_pixels: Items that are in the table as they are in the listing, but without their
+            pixels, which are wanted.
+        wrong_ids: Items whose id is null, or another one's as well.
+        without_version: Items whose source_version is null.
     """
 
-    known: DataFrame
-    todo: DataFrame
+    num_items: int
     num_todo: int
     todo_bytes: int
     carried: int
     resumed: int
+    removed: int
+    failed: dict[str, int] = field(default_factory=dict)
+    new_failures: int = 0
+    new_payloads: int = 0
+    without_pixels: int = 0
+    wrong_ids: int = 0
+    without_version: int = 0
 
 
-def find_changes(
+def compare(
     listing: DataFrame,
     published: DataFrame | None,
-    quarantine: DataFrame | None,
-    staged: DataFrame | None,
+    quarantine: DataFrame | None = None,
+    staged: DataFrame | None = None,
     *,
+    comparable: bool = True,
     keep_pixels: bool = False,
-) -> Changes:
+) -> DataFrame:
     """Compare a listing with what is known.
 
     Args:
         listing: As :func:`vaeudf.catalog.source.list_items` returns it, with versions unless
-            nothing is known. Evaluated several times.
-        published: Rows of the table's last version, if they are of the same model.
+            nothing is known. Read once.
+        published: Rows of the table's last version, each item once, without the columns that others
+            have added.
         quarantine: Rows of its quarantine that are not to be tried again: item_id, source_version,
             reason, message.
-        staged: What killed runs have encoded, as :func:`read_chunks` returns it; may have rows
-            twice.
-        keep_pixels: Whether an item of the table is known only if its pixels are. ``published`` and
-            ``staged`` then have :data:`vaeudf.schema.PIXEL_PLACE`.
+        staged: What killed runs have encoded, as :func:`vaeudf.encoding.gathering.read_chunks`
+            returns it; may have rows twice.
+        comparable: Whether the last version's posteriors are those that the run would give. If
+            not, none of its items is known.
+        keep_pixels: Whether an item of the table is known only if its pixels are. ``published``
+            then has :data:`vaeudf.schema.PIXEL_PLACE`.
+
+    Returns:
+        The listing, and of each item its :data:`ORIGIN`, and ``reason`` and ``message`` if it is
+        known to fail; and a row without an item_id for each one that is gone. It has neither
+        posteriors nor pixels: they are read when a new version is written.
     """
-    spark = listing.sparkSession
-    names = [*_ENCODED, *(PIXEL_PLACE if keep_pixels else ())]
-    parts = []
+    # What is sorted by item_id for this count is so for the join, too.
+    times = F.count("*").over(Window.partitionBy(ITEM_ID))
+    rows = listing.withColumn(_TIMES, times)
+    origin, differs, bare = F.lit(TODO), F.lit(False), F.lit(False)
+    tried = _tried(quarantine, staged)
+    if tried is not None:
+        same = F.col(ITEM_ID) == F.col(_TRIED_ID)
+        same &= F.col(SOURCE_VERSION) == F.col(_TRIED_VERSION)
+        rows = rows.join(tried, same, "left")
+        origin = F.coalesce(F.col(f"{_TRIED}.{ORIGIN}"), origin)
     if published is not None:
-        if keep_pixels:
-            published = published.where(F.col(PIXEL_FILE).isNotNull())
-        own = [name for name in names if name not in (REASON, MESSAGE)]
-        parts.append(_as_known(published.select(own), _CARRIED, names))
-    if quarantine is not None:
-        own = [*_IDENTITY, REASON, MESSAGE]
-        parts.append(_as_known(quarantine.select(own), _QUARANTINED, names))
-    if staged is not None:
-        fresh = staged.dropDuplicates([ITEM_ID, SOURCE_VERSION])
-        for part in list(parts):
-            fresh = fresh.join(part, _IDENTITY, "left_anti")
-        parts.append(_as_known(fresh, _RESUMED, names))
-    listed = listing.select(*_IDENTITY)
-    known = reduce(DataFrame.unionByName, parts, _nothing(spark, names))
-    known = known.join(listed, _IDENTITY, "left_semi")
-    todo = listing.select(*_IDENTITY, *PLACE)
-    if parts:
-        todo = todo.join(known.select(ITEM_ID), ITEM_ID, "left_anti")
-    counts = {row[_ORIGIN]: row["count"] for row in known.groupBy(_ORIGIN).count().collect()}
-    of_files = F.when(F.col(IMAGE_ROW).isNull(), F.col(IMAGE_LENGTH)).otherwise(0)
-    ahead = todo.agg(F.count("*"), F.coalesce(F.sum(of_files), F.lit(0))).first()
-    assert ahead is not None
-    return Changes(
-        known.drop(_ORIGIN),
-        todo,
-        ahead[0],
-        ahead[1],
-        counts.get(_CARRIED, 0),
-        counts.get(_RESUMED, 0),
-    )
-
-
-def count_without_pixels(listing: DataFrame, published: DataFrame) -> int:
-    """Return how many items are in the table as they are in the listing, but without their pixels.
-
-    Args:
-        listing: As for :func:`find_changes`.
-        published: As for :func:`find_changes`, with :data:`vaeudf.schema.PIXEL_PLACE`.
-    """
-    without = published.where(F.col(PIXEL_FILE).isNull()).select(*_IDENTITY)
-    return without.join(listing.select(*_IDENTITY), _IDENTITY, "left_semi").count()
-
-
-def read_chunks(spark: SparkSession, folder: str, *, keep_pixels: bool = False) -> DataFrame:
-    """Return the rows of the chunk files in a folder.
-
-    Args:
-        spark: The session.
-        folder: Of the chunk files.
-        keep_pixels: Whether rows say where their pixels are, in :data:`vaeudf.schema.PIXEL_PLACE`.
-    """
-    rows = spark.read.schema(from_arrow_schema(CHUNK_SCHEMA)).parquet(spark_literal(folder))
-    if not keep_pixels:
-        return rows
-    hidden = rows.metadataColumn("_metadata")
-    beside, _ = posixpath.split(chunk_pixels(posixpath.join(folder, "chunk")))
-    name = F.regexp_replace(hidden.getField("file_name"), r"\.parquet$", ".arrow")
-    return rows.select(
-        *CHUNK_SCHEMA.names,
-        F.concat(F.lit(f"{beside}/"), name).alias(PIXEL_FILE),
-        hidden.getField("row_index").alias(PIXEL_ROW),
-    )
-
-
-def with_encoded(changes: Changes, folder: str) -> DataFrame:
-    """Return a row for every item: what was known, and what this run has encoded.
-
-    Args:
-        changes: From :func:`find_changes`.
-        folder: Of the chunk files that this run's tasks have written.
-    """
-    if not has_chunks(folder):
-        return changes.known
-    # A task that was run twice has left two chunks.
-    keep_pixels = PIXEL_FILE in changes.known.columns
-    encoded = read_chunks(changes.known.sparkSession, folder, keep_pixels=keep_pixels)
-    return changes.known.unionByName(encoded.dropDuplicates([ITEM_ID]))
-
-
-def with_added(rows: DataFrame, published: DataFrame | None, columns: Sequence[str]) -> DataFrame:
-    """Return rows with the columns that others have added to the table, null for new items.
-
-    Args:
-        rows: A row for every item.
-        published: Rows of the table's last version.
-        columns: The added columns.
-    """
-    if published is None or not columns:
-        return rows
-    added = published.select(ITEM_ID, *(F.col(quoted(name)) for name in columns))
-    return rows.join(added, ITEM_ID, "left")
-
-
-def count_removed(listing: DataFrame, published: DataFrame) -> int:
-    """Return how many items the table has that are not in the listing."""
-    return published.select(ITEM_ID).join(listing.select(ITEM_ID), ITEM_ID, "left_anti").count()
-
-
-def same_payload(listing: DataFrame, published: DataFrame) -> bool:
-    """Whether the items that both have agree in every column that is carried along."""
-    own = {*_ENCODED, *PLACE, *PIXEL_PLACE}
-    ours, theirs = (
-        frame.select(
-            ITEM_ID,
-            # As text, because Spark compares no maps.
-            F.to_json(
-                F.struct(*(F.col(quoted(n)) for n in frame.columns if n not in own)),
-                {"ignoreNullFields": "false"},
-            ).alias("payload"),
-        )
-        for frame in (listing, published)
-    )
-    if [c for c in listing.columns if c not in own] != [
-        c for c in published.columns if c not in own
-    ]:
-        return False
-    both = ours.alias("ours").join(theirs.alias("theirs"), ITEM_ID)
-    return both.where(F.col("ours.payload") != F.col("theirs.payload")).isEmpty()
-
-
-def _as_known(rows: DataFrame, origin: str, names: Sequence[str]) -> DataFrame:
-    missing = {
-        name: F.lit(None).cast(_TYPES.get(name, "string"))
-        for name in names
-        if name not in rows.columns
+        last = [F.col(ITEM_ID).alias(_LAST_ID)]
+        if comparable:
+            last.append(F.col(SOURCE_VERSION).alias(_LAST_VERSION))
+            same = _is_true(F.col(SOURCE_VERSION) == F.col(_LAST_VERSION))
+            if keep_pixels:
+                last.append(F.col(PIXEL_FILE).isNull().alias(_LAST_BARE))
+                bare = same & F.col(_LAST_BARE)
+            origin = F.when(same & ~bare, CARRIED).otherwise(origin)
+            names = payload_columns(listing)
+            if names != payload_columns(published):
+                differs = F.col(_LAST_ID).isNotNull() & F.col(_TIMES).isNotNull()
+            elif names:
+                digest = payload_digest(listing, published, names)
+                rows = rows.withColumn(_DIGEST, digest)
+                last.append(digest.alias(_LAST_DIGEST))
+                differs = _is_true(F.col(_DIGEST) != F.col(_LAST_DIGEST))
+        both = F.col(ITEM_ID) == F.col(_LAST_ID)
+        rows = rows.join(published.select(*last), both, "full")
+        origin = F.when(F.col(_TIMES).isNull(), REMOVED).otherwise(origin)
+    found = {
+        ORIGIN: origin,
+        _WRONG_ID: F.col(_TIMES).isNotNull() & ((F.col(_TIMES) > 1) | F.col(ITEM_ID).isNull()),
+        _DIFFERS: differs,
+        _BARE: bare,
     }
-    # Spark Connect takes no empty ones.
-    known = rows.withColumns(missing) if missing else rows
-    return known.select(*names, F.lit(origin).alias(_ORIGIN))
+    rows = rows.withColumns(found)
+    failed = F.col(ORIGIN).isin(RESUMED, QUARANTINED)
+    why = {
+        name: F.lit(None).cast("string")
+        if tried is None
+        else F.when(failed, F.col(f"{_TRIED}.{name}"))
+        for name in (REASON, MESSAGE)
+    }
+    own = (_TIMES, _DIGEST, _LAST_ID, _LAST_VERSION, _LAST_DIGEST, _LAST_BARE)
+    return rows.withColumns(why).drop(*own, _TRIED_ID, _TRIED_VERSION, _TRIED)
 
 
-def _nothing(spark: SparkSession, names: Sequence[str]) -> DataFrame:
-    kind = from_arrow_schema(CHUNK_SCHEMA)
-    for name in names[len(_ENCODED) :]:
-        kind = kind.add(name, _TYPES.get(name, "string"))
-    return spark.createDataFrame([], kind.add(_ORIGIN, "string"))
+def count_changes(compared: DataFrame) -> Changes:
+    """Count what :func:`compare` has found, in one pass."""
+    listed = F.col(ORIGIN) != REMOVED
+    of_files = F.when(F.col(IMAGE_ROW).isNull(), F.col(IMAGE_LENGTH)).otherwise(0)
+    groups = compared.groupBy(ORIGIN, REASON).agg(
+        F.count("*").alias("items"),
+        F.sum(of_files).alias("bytes"),
+        F.count_if(F.col(_WRONG_ID)).alias("wrong_ids"),
+        F.count_if(listed & F.col(SOURCE_VERSION).isNull()).alias("without_version"),
+        F.count_if(F.col(_DIFFERS)).alias("new_payloads"),
+        F.count_if(F.col(_BARE)).alias("without_pixels"),
+    )
+    rows = groups.collect()
+
+    def total(name: str, of: Callable[[Row], bool] = lambda row: True) -> int:
+        return sum(row[name] or 0 for row in rows if of(row))
+
+    def items(origin: str) -> int:
+        return total("items", lambda row: row[ORIGIN] == origin)
+
+    failed: dict[str, int] = {}
+    for row in rows:
+        if row[REASON] is not None:
+            failed[row[REASON]] = failed.get(row[REASON], 0) + row["items"]
+    return Changes(
+        num_items=total("items") - items(REMOVED),
+        num_todo=items(TODO),
+        todo_bytes=total("bytes", lambda row: row[ORIGIN] == TODO),
+        carried=items(CARRIED),
+        resumed=items(RESUMED),
+        removed=items(REMOVED),
+        failed=failed,
+        # Of items in both, compare() names the quarantine.
+        new_failures=total("items", lambda row: row[ORIGIN] == RESUMED and row[REASON] is not None),
+        new_payloads=total("new_payloads"),
+        without_pixels=total("without_pixels"),
+        wrong_ids=total("wrong_ids"),
+        without_version=total("without_version"),
+    )
+
+
+def listed(compared: DataFrame) -> DataFrame:
+    """Return the listing's own rows, of those that :func:`compare` returns."""
+    return compared.where(F.col(ORIGIN) != REMOVED)
+
+
+def to_encode(compared: DataFrame) -> DataFrame:
+    """Return which items must be encoded: item_id, source_version, and where the image is."""
+    return compared.where(F.col(ORIGIN) == TODO).select(ITEM_ID, SOURCE_VERSION, *PLACE)
+
+
+def payload_columns(rows: DataFrame) -> list[str]:
+    """Return the columns of a listing, or of a table, that are carried along."""
+    return [name for name in rows.columns if name not in _NOT_PAYLOAD]
+
+
+def _tried(quarantine: DataFrame | None, staged: DataFrame | None) -> DataFrame | None:
+    """Return what is known from others than the table, each item and version once."""
+    parts = [
+        rows.select(
+            F.col(ITEM_ID).alias(_TRIED_ID),
+            F.col(SOURCE_VERSION).alias(_TRIED_VERSION),
+            # The least one counts: what is in quarantine, else a posterior, which has no reason.
+            F.struct(F.lit(origin).alias(ORIGIN), REASON, MESSAGE).alias(_TRIED),
+        )
+        for rows, origin in ((quarantine, QUARANTINED), (staged, RESUMED))
+        if rows is not None
+    ]
+    if not parts:
+        return None
+    together = reduce(DataFrame.unionByName, parts)
+    return together.groupBy(_TRIED_ID, _TRIED_VERSION).agg(F.min(_TRIED).alias(_TRIED))
+
+
+def _is_true(condition: Column) -> Column:
+    return F.coalesce(condition, F.lit(False))

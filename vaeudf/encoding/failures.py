@@ -1,4 +1,4 @@
-"""Items that could not be encoded: counted, held against a limit, and kept in quarantine."""
+"""Items that could not be encoded: held against a limit, and kept in quarantine."""
 
 from __future__ import annotations
 
@@ -20,16 +20,6 @@ log = logging.getLogger(__name__)
 _ROWS_PER_FILE = 1_000_000
 
 
-def count_failures(rows: DataFrame) -> dict[str, int]:
-    """Return how many items could not be encoded, by reason.
-
-    Args:
-        rows: Has ``reason``, null for items that were encoded.
-    """
-    failures = rows.where(F.col(REASON).isNotNull()).groupBy(REASON).count()
-    return {row[REASON]: row["count"] for row in failures.orderBy(REASON).collect()}
-
-
 def check_failures(
     rows: DataFrame, quarantined: Mapping[str, int], total: int, max_fraction: float
 ) -> None:
@@ -37,7 +27,7 @@ def check_failures(
 
     Args:
         rows: Has ``item_id``, ``reason`` and ``message``; only read for the error's examples.
-        quarantined: Failures by reason, from :func:`count_failures`.
+        quarantined: Failures by reason.
         total: How many items there are.
         max_fraction: The fraction of them that may fail.
 
@@ -76,7 +66,7 @@ def log_quarantine(quarantined: Mapping[str, int], folder: str) -> None:
     """Say how many items are in quarantine, and where.
 
     Args:
-        quarantined: Failures by reason, from :func:`count_failures`.
+        quarantined: Failures by reason.
         folder: The run's quarantine.
     """
     if quarantined:
@@ -91,14 +81,16 @@ def read_quarantine(spark: SparkSession, table: str, run_id: str) -> DataFrame |
     return spark.read.parquet(spark_literal(folder)) if exists(folder) else None
 
 
-def not_tried_again(rows: DataFrame, *, retry_quarantined: bool) -> DataFrame:
+def not_tried_again(rows: DataFrame | None, *, retry_quarantined: bool) -> DataFrame | None:
     """Leave out failures that another try may mend, though the image is the same.
 
     Args:
-        rows: Has ``reason``, null for items that were encoded.
+        rows: Has ``reason``, null for items that were encoded; None if there are none.
         retry_quarantined: Whether all failures are tried again, or only images that could not be
             opened or read.
     """
+    if rows is None:
+        return None
     if retry_quarantined:
         return rows.where(F.col(REASON).isNull())
     return rows.where(F.coalesce(REASON, F.lit("")) != UNAVAILABLE)

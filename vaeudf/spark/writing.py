@@ -41,6 +41,7 @@ _SAMPLE_ROWS = 200_000
 _SAMPLE_BYTES = 256 * 2**20
 
 _CELL = "__vaeudf_cell"
+_REPEATED = "repeated_id"
 _FILE_SCHEMA = pa.schema(
     [
         ("path", pa.string()),
@@ -49,6 +50,7 @@ _FILE_SCHEMA = pa.schema(
         ("min_id", pa.string()),
         ("max_id", pa.string()),
         ("pixel_bytes", pa.int64()),
+        (_REPEATED, pa.string()),
     ]
 )
 _PLACE_FIELDS = [pa.field(PIXEL_FILE, pa.string()), pa.field(PIXEL_ROW, pa.int64())]
@@ -85,7 +87,6 @@ def write_data_files(
     """
     names = [*schema.names, *(PIXEL_PLACE if pictures is not None else ())]
     rows = posteriors.select(*(F.col(quoted(name)) for name in names))
-    _check_unique(rows)
     measured = _sample(rows, num_rows, _MEASURED_ROWS).drop(*PIXEL_PLACE).toArrow()
     row_bytes = measured.nbytes / max(1, measured.num_rows)
     num_files = max(1, round(num_rows * row_bytes / BYTES_PER_FILE))
@@ -94,6 +95,7 @@ def write_data_files(
     if num_files == 1:
         placed = rows.repartition(1)
     else:
+        _check_unique(rows)
         latent_dim = pc.max(pc.list_value_length(measured[MU])).as_py()
         size = min(_SAMPLE_ROWS, _SAMPLE_BYTES // (8 * latent_dim))
         sample = _sample(rows, num_rows, size).select(ITEM_ID, MU, LOG_VAR).toArrow()
@@ -110,7 +112,13 @@ def write_data_files(
     placed = placed.toDF(*(f"c{place}" for place in range(len(names))))
     files = placed.mapInArrow(write, from_arrow_schema(_FILE_SCHEMA))
     # Collected once: evaluating this DataFrame again would write everything again.
-    return [DataFile(**row.asDict()) for row in files.collect()]
+    written = [row.asDict() for row in files.collect()]
+    repeated = [row.pop(_REPEATED) for row in written]
+    if num_files == 1 and len(written) > 1:
+        _check_unique(rows)
+    if len(written) == 1 and repeated[0] is not None:
+        raise _came_twice(repeated[0])
+    return [DataFile(**row) for row in written]
 
 
 def write_partition(
@@ -148,10 +156,14 @@ def _check_unique(rows: DataFrame) -> None:
     twice = rows.groupBy(ITEM_ID).count().where(F.col("count") > 1)
     (found,) = twice.agg(F.min(ITEM_ID).alias(ITEM_ID)).collect()
     if found[ITEM_ID] is not None:
-        raise InputError(
-            f"item_id {found[ITEM_ID]!r} came twice: the catalog changed while it was read. "
-            "Nothing was published; run again."
-        )
+        raise _came_twice(found[ITEM_ID])
+
+
+def _came_twice(item_id: str) -> InputError:
+    return InputError(
+        f"item_id {item_id!r} came twice: the catalog changed while it was read. "
+        "Nothing was published; run again."
+    )
 
 
 def _sample(rows: DataFrame, num_rows: int, size: int) -> DataFrame:
@@ -219,7 +231,7 @@ def _gather(
 
 def _write_file(
     rows: pa.Table, table_uri: str, run_id: str, pictures: PictureShape | None
-) -> dict[str, str | int]:
+) -> dict[str, str | int | None]:
     # Tasks are retried and run twice; a name of its own keeps every attempt's file apart, and
     # only the attempt that Spark counts has its file named in the commit.
     path = f"{run_id}/part-{uuid.uuid4().hex}.parquet"
@@ -234,7 +246,9 @@ def _write_file(
     order = kd_order(mu, BLOCK_SIZE, typical_sigma(log_var))
     group = rows_per_group(mu.shape[1])
     boxes = Boxes.of_blocks(mu[order], log_var[order], group)
-    min_id, max_id = (rows[ITEM_ID][int(place)].as_py() for place in by_id[[0, -1]])
+    ids = rows[ITEM_ID].take(by_id)
+    # What is in one file need not go through a shuffle to be compared.
+    again = ids.slice(1).filter(pc.equal(ids.slice(1), ids.slice(0, len(ids) - 1)))
     rows = rows.take(by_id[order])
     places = rows.select([name for name in (ITEM_ID, *PIXEL_PLACE) if name in rows.column_names])
     rows = rows.drop_columns([name for name in PIXEL_PLACE if name in rows.column_names])
@@ -251,9 +265,10 @@ def _write_file(
         "path": path,
         "size": system.get_file_info(full_path).size,
         "num_rows": rows.num_rows,
-        "min_id": min_id,
-        "max_id": max_id,
+        "min_id": ids[0].as_py(),
+        "max_id": ids[-1].as_py(),
         "pixel_bytes": pixel_bytes,
+        _REPEATED: again[0].as_py() if len(again) else None,
     }
 
 

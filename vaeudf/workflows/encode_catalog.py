@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import posixpath
+from collections import Counter
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 import pyarrow as pa
-from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 
 from vaeudf.catalog.globs import check_exists
 from vaeudf.catalog.kind import Catalog
@@ -23,22 +23,30 @@ from vaeudf.catalog.source import (
 )
 from vaeudf.encoding.carried_pixels import CarriedPixels
 from vaeudf.encoding.changes import (
+    CARRIED,
+    RESUMED,
+    TODO,
     Changes,
-    count_removed,
-    find_changes,
-    read_chunks,
-    same_payload,
-    with_added,
-    with_encoded,
+    compare,
+    count_changes,
+    listed,
+    to_encode,
 )
 from vaeudf.encoding.failures import (
     check_failures,
-    count_failures,
     log_quarantine,
     not_tried_again,
     read_quarantine,
     same_failures,
     write_quarantine,
+)
+from vaeudf.encoding.gathering import (
+    all_failures,
+    read_chunks,
+    read_encoded,
+    schema_of_rows,
+    with_added,
+    with_posteriors,
 )
 from vaeudf.encoding.provenance import Provenance
 from vaeudf.encoding.run_record import RunRecord, write_run_record
@@ -49,16 +57,6 @@ from vaeudf.errors import InputError, PublishConflict, TooManyFailures
 from vaeudf.model.bundle import Bundle, load_bundle
 from vaeudf.model.devices import Device, Hardware, Precision, choose_device
 from vaeudf.model.py_files import use_py_files
-from vaeudf.schema import (
-    ITEM_ID,
-    LOG_VAR,
-    MU,
-    PIXEL_PLACE,
-    PLACE,
-    REASON,
-    SOURCE_VERSION,
-    posterior_schema,
-)
 from vaeudf.spark.cluster import Cluster
 from vaeudf.spark.constraints import check_conditions, check_constraints
 from vaeudf.spark.frames import kept_on_disk
@@ -70,7 +68,7 @@ from vaeudf.storage.locations import absolute, exists, remove, remove_empty
 from vaeudf.table.evolution import added_columns, next_schema, same_payload_columns
 from vaeudf.table.open import PosteriorTable, open_for_publishing
 from vaeudf.table.pixel_files import PictureShape
-from vaeudf.table.publish import DataFile, check_schema, publish
+from vaeudf.table.publish import DataFile, publish
 from vaeudf.table.runs import PIXELS, QUARANTINE, new_run_id, published_runs, quarantine_folder
 from vaeudf.workflows.cli import Summary, option, path_option
 from vaeudf.workflows.option_groups import CodeOptions
@@ -242,43 +240,47 @@ class _EncodeRun:
                 known = self._before is not None or resumes
                 listing = catalog.list_items(spark, versions=known)
                 schema = self._table_schema(listing)
-                listing = frames.enter_context(kept_on_disk(listing))
                 last, keep_pixels = self._pixels.read_last(spark), self._pixels.are_kept
-                quarantine = self._last_quarantine(spark)
-                staged = None
+                quarantine = staged = None
+                if self._before is not None:
+                    quarantine = read_quarantine(spark, self.table, self._before.run_id)
                 if resumes:
                     staged = read_chunks(spark, staging.adopted, keep_pixels=keep_pixels)
-                record.read = check_items(
-                    listing, has_version_column=self._options.version_column is not None
-                )
-                changes = find_changes(
+                retry = self._options.retry_quarantined
+                staged = not_tried_again(staged, retry_quarantined=retry)
+                compared = compare(
                     listing,
-                    None if self._before is None else last,
-                    self._not_tried_again(quarantine),
-                    self._not_tried_again(staged),
+                    None if last is None else last.drop(*self._added),
+                    not_tried_again(quarantine, retry_quarantined=retry),
+                    staged,
+                    comparable=self._before is not None,
                     keep_pixels=keep_pixels,
                 )
-                self._pixels.check(listing, last, record.read, changes.num_todo)
-                record.carried, record.resumed = changes.carried, changes.resumed
-                record.removed = 0 if last is None else count_removed(listing, last)
+                compared = frames.enter_context(kept_on_disk(compared))
+                changes = self._count(compared)
                 record.ignored_files = catalog.count_ignored(spark)
             with self.watch.phase("encode"):
-                self._encode(spark, catalog, changes, staging.encoded)
+                self._encode(to_encode(compared), catalog, changes, staging.encoded)
             with self.watch.phase("check"):
-                found = with_encoded(changes, staging.encoded)
-                self._check(found, changes)
-                if last is not None and self._is_unchanged(
-                    listing, last.drop(*self._added), found, quarantine
+                encoded, failed = read_encoded(
+                    spark, staging.encoded, changes.num_todo, keep_pixels=keep_pixels
+                )
+                failures = all_failures(compared, encoded)
+                self._check(failures, failed, changes)
+                if self._may_be_unchanged(changes) and (
+                    not failed or same_failures(failures, quarantine)
                 ):
                     record.outcome, record.version = "nothing to do", record.version_before
                     record.pixel_bytes = self._pixels.num_bytes
                     return
             with self.watch.phase("lay out"):
-                posteriors = found.where(F.col(REASON).isNull())
-                places = PIXEL_PLACE if keep_pixels else ()
-                posteriors = posteriors.select(ITEM_ID, SOURCE_VERSION, MU, LOG_VAR, *places)
-                payload = listing.drop(SOURCE_VERSION, *PLACE)
-                rows = with_added(posteriors.join(payload, ITEM_ID), last, self._added)
+                sources = {
+                    CARRIED: last if changes.carried else None,
+                    RESUMED: staged if changes.resumed else None,
+                    TODO: encoded,
+                }
+                rows = with_posteriors(compared, sources)
+                rows = with_added(rows, last, self._added)
                 rows = frames.enter_context(kept_on_disk(rows))
                 check_constraints(rows, self._previous)
                 num_rows = record.read - record.num_failed
@@ -286,7 +288,7 @@ class _EncodeRun:
                     rows, num_rows, self.table, record.run_id, schema, self._pixels.shape
                 )
                 if record.num_failed:
-                    write_quarantine(found, record.num_failed, self.table, record.run_id)
+                    write_quarantine(failures, record.num_failed, self.table, record.run_id)
         with self.watch.phase("publish"):
             self._publish(files, schema)
         log_quarantine(record.quarantined, quarantine_folder(self.table, record.run_id))
@@ -296,37 +298,34 @@ class _EncodeRun:
             log.info("removed what %d killed runs had left: %s.", len(removed), ", ".join(removed))
 
     def _table_schema(self, listing: DataFrame) -> pa.Schema:
-        payload = listing.drop(ITEM_ID, SOURCE_VERSION, *PLACE)
-        try:
-            payload_schema = payload.limit(0).toArrow().schema
-        except PySparkException as error:
-            raise InputError(
-                f"the payload columns {', '.join(payload.columns)} cannot all be stored: {error}. "
-                "Choose some with --payload-columns."
-            ) from None
-        schema = check_schema(posterior_schema(payload_schema, self._provenance.to_metadata()))
+        schema = schema_of_rows(listing, self._provenance.to_metadata())
         self._added = added_columns(schema, self._previous)
         self._same_columns = same_payload_columns(schema, self._last)
         schema = next_schema(schema, self._previous)
         check_conditions(listing.sparkSession, schema, self._previous)
         return schema
 
-    def _last_quarantine(self, spark: SparkSession) -> DataFrame | None:
-        """Return what the last version's run could not encode, if it would be so again."""
-        if self._before is None:
-            return None
-        return read_quarantine(spark, self.table, self._before.run_id)
+    def _count(self, compared: DataFrame) -> Changes:
+        """Count what there is of each kind, and refuse a listing that is no catalog."""
+        changes, record = count_changes(compared), self.record
+        has_versions = self._options.version_column is not None
+        if (
+            changes.num_items == 0
+            or changes.wrong_ids
+            or (has_versions and changes.without_version)
+        ):
+            check_items(listed(compared), has_version_column=has_versions)
+        record.read, record.removed = changes.num_items, changes.removed
+        record.carried, record.resumed = changes.carried, changes.resumed
+        self._pixels.check(changes.num_items, changes.num_todo, changes.without_pixels)
+        return changes
 
-    def _not_tried_again(self, rows: DataFrame | None) -> DataFrame | None:
-        if rows is None:
-            return None
-        return not_tried_again(rows, retry_quarantined=self._options.retry_quarantined)
-
-    def _encode(self, spark: SparkSession, catalog: Catalog, changes: Changes, folder: str) -> None:
+    def _encode(self, todo: DataFrame, catalog: Catalog, changes: Changes, folder: str) -> None:
         if changes.num_todo == 0:
             return
+        spark = todo.sparkSession
         encode_chunks(
-            changes.todo,
+            todo,
             self._bundle,
             catalog.stored_image_column(spark),
             hashed=catalog.has_hashed_versions,
@@ -341,19 +340,18 @@ class _EncodeRun:
             keep_pixels=self._options.keep_pixels,
         )
 
-    def _check(self, found: DataFrame, changes: Changes) -> None:
+    def _check(self, failures: DataFrame, failed: Mapping[str, int], changes: Changes) -> None:
         """Count what came of it; too many failures are an error."""
         record = self.record
-        record.quarantined = count_failures(found)
+        total = Counter(changes.failed) + Counter(failed)
+        record.quarantined = dict(sorted(total.items()))
         record.encoded = record.read - changes.carried - record.num_failed
         seconds = max(self.watch.seconds["encode"], 1e-3)
         record.images_per_second = round(changes.num_todo / seconds, 1)
-        check_failures(found, record.quarantined, record.read, self._options.max_error_fraction)
+        check_failures(failures, record.quarantined, record.read, self._options.max_error_fraction)
 
-    def _is_unchanged(
-        self, listing: DataFrame, last: DataFrame, found: DataFrame, quarantine: DataFrame | None
-    ) -> bool:
-        """Whether a new version would be the same as the last one."""
+    def _may_be_unchanged(self, changes: Changes) -> bool:
+        """Whether a new version would be the same as the last one, but for what failed tonight."""
         return (
             self._before is not None
             and self._last is not None
@@ -361,8 +359,7 @@ class _EncodeRun:
             and self.record.carried == self._last.num_items
             and self._same_columns
             and self._pixels.are_as_before
-            and same_failures(found, quarantine)
-            and same_payload(listing, last)
+            and changes.new_failures == changes.new_payloads == 0
         )
 
     def _publish(self, files: list[DataFile], schema: pa.Schema) -> None:
