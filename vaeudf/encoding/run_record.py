@@ -15,7 +15,7 @@ from vaeudf.errors import TableError, root_cause
 from vaeudf.storage.locations import filesystem, make_folder
 from vaeudf.table.runs import RUNS
 
-Outcome = Literal["published", "nothing to do", "too many errors", "lost the race"]
+Outcome = Literal["published", "nothing to do", "too many errors", "lost the race", "held back"]
 
 SCHEMA = pa.schema(
     [

@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from vaeudf.encoding.chunk_pixels import chunk_pixels
-from vaeudf.errors import TooManyFailures, VaeUdfError
+from vaeudf.errors import GateFailed, TooManyFailures, VaeUdfError
 from vaeudf.schema import ITEM_ID, LOG_VAR, MESSAGE, MU, REASON, SOURCE_VERSION
 from vaeudf.storage.locations import (
     filesystem,
@@ -194,8 +194,9 @@ def open_run(table: str, run_id: str, key: str, *, keep_pixels: bool = False) ->
         yield run
     except BaseException as error:
         # After an error of ours the chunks are of no use: the catalog or the model is wrong. But if
-        # too many items have failed, the others are good.
-        if not isinstance(error, VaeUdfError) or isinstance(error, TooManyFailures):
+        # too many items have failed, the others are good, and all are if a gate is shut.
+        good = isinstance(error, (TooManyFailures, GateFailed))
+        if good or not isinstance(error, VaeUdfError):
             keep = has_chunks(run.encoded) or has_chunks(run.adopted)
         raise
     finally:

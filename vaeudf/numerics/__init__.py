@@ -1,1 +1,1 @@
-"""Sums, sketches, boxes and orders of numbers: NumPy alone."""
+"""Sums, sketches, boxes and orders of numbers: NumPy, and Arrow for texts."""

@@ -7,7 +7,6 @@ import posixpath
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
@@ -16,8 +15,6 @@ from vaeudf.catalog.globs import check_exists
 from vaeudf.catalog.kind import Catalog
 from vaeudf.catalog.patterns import root_of
 from vaeudf.catalog.source import (
-    CatalogSource,
-    Format,
     check_items,
     open_catalog,
 )
@@ -49,13 +46,13 @@ from vaeudf.encoding.gathering import (
     with_posteriors,
 )
 from vaeudf.encoding.provenance import Provenance
-from vaeudf.encoding.run_record import RunRecord, write_run_record
+from vaeudf.encoding.run_record import Outcome, RunRecord, write_run_record
 from vaeudf.encoding.single_writer import check_single_writer
 from vaeudf.encoding.staging import Run, clean, open_run
 from vaeudf.encoding.udf import chunks_for, encode_chunks
-from vaeudf.errors import InputError, PublishConflict, TooManyFailures
+from vaeudf.errors import GateFailed, InputError, PublishConflict, TooManyFailures, VaeUdfError
 from vaeudf.model.bundle import Bundle, load_bundle
-from vaeudf.model.devices import Device, Hardware, Precision, choose_device
+from vaeudf.model.devices import choose_device
 from vaeudf.model.py_files import use_py_files
 from vaeudf.spark.cluster import Cluster
 from vaeudf.spark.constraints import check_conditions, check_constraints
@@ -68,73 +65,15 @@ from vaeudf.storage.locations import absolute, exists, remove, remove_empty
 from vaeudf.table.evolution import added_columns, next_schema, same_payload_columns
 from vaeudf.table.open import PosteriorTable, open_for_publishing
 from vaeudf.table.pixel_files import PictureShape
-from vaeudf.table.publish import DataFile, publish
+from vaeudf.table.publish import DataFile, publish, unpublished
 from vaeudf.table.runs import PIXELS, QUARANTINE, new_run_id, published_runs, quarantine_folder
-from vaeudf.workflows.cli import Summary, option, path_option
-from vaeudf.workflows.option_groups import CodeOptions
+from vaeudf.workflows.cli import Summary
+from vaeudf.workflows.encode_options import EncodeCatalog
+from vaeudf.workflows.night_gate import NightGate
+
+__all__ = ["EncodeCatalog", "encode_catalog"]
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class EncodeCatalog(CodeOptions):
-    """Run a model's encoder over a catalog's new and changed images, and publish the table."""
-
-    catalog: str = path_option(help="images: a folder or glob, Parquet, or CSV with their paths")
-    model: str = path_option(help="folder of the model bundle")
-    table: str = path_option(help="folder of the posterior table, made if it does not exist")
-    format: Format = option("auto", help="what the catalog is")
-    id_column: str = option("item_id", help="Parquet, CSV: the column with the unique ids")
-    image_column: str = option("image", help="Parquet: the column with the images' bytes")
-    path_column: str | None = option(
-        None,
-        help="CSV or Parquet: the column with the paths or URIs of image files; or images/{id}.jpg",
-    )
-    version_column: str | None = option(
-        None, help="Parquet: a column that changes when the image does (default: hash the image)"
-    )
-    payload_columns: list[str] | None = option(
-        None, help="Parquet: a column to carry into the table; repeat it (default: all others)"
-    )
-    max_error_fraction: float = option(
-        0.01, help="publish nothing if more than this fraction of the items fail"
-    )
-
-    device: Device = option(
-        "auto", help="auto: the GPU that Spark gives the task, else one that is there, else the CPU"
-    )
-    precision: Precision = option(
-        "float32", help="bfloat16: faster on GPUs; mu and log_var are off in the third digit"
-    )
-    full: bool = option(False, help="encode everything again, also what has not changed")
-    retry_quarantined: bool = option(
-        False, help="try items in quarantine again, also those whose image has not changed"
-    )
-    keep_pixels: bool = option(
-        False, help="keep what the encoder gets beside the table: height x width x channels bytes"
-    )
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.max_error_fraction <= 1:
-            raise InputError(f"max-error-fraction is {self.max_error_fraction}; expected 0 to 1.")
-
-    @property
-    def hardware(self) -> Hardware:
-        """What to encode on."""
-        return Hardware(self.device, self.precision)
-
-    @property
-    def source(self) -> CatalogSource:
-        """Where the catalog is and how to read it."""
-        return CatalogSource(
-            path=self.catalog,
-            format=self.format,
-            id_column=self.id_column,
-            image_column=self.image_column,
-            path_column=self.path_column,
-            version_column=self.version_column,
-            payload_columns=self.payload_columns,
-        )
 
 
 def encode_catalog(options: EncodeCatalog) -> Summary:
@@ -142,8 +81,9 @@ def encode_catalog(options: EncodeCatalog) -> Summary:
     check_exists(options.catalog)
     use_py_files(options.py_files)
     bundle = load_bundle(options.model, options.trust_model)
+    gate = None if options.gate is None else NightGate.read(options.gate)
     previous = open_for_publishing(options.table, bundle.latent_dim)
-    run = _EncodeRun(options, bundle, previous)
+    run = _EncodeRun(options, bundle, previous, gate)
     was_there = exists(run.table)
     try:
         with ExitStack() as stack:
@@ -174,6 +114,14 @@ def encode_catalog(options: EncodeCatalog) -> Summary:
     return run.record.summary() | {"table": run.table, "latent_dim": bundle.latent_dim}
 
 
+_OUTCOMES: dict[type[VaeUdfError], Outcome] = {
+    TooManyFailures: "too many errors",
+    PublishConflict: "lost the race",
+    GateFailed: "held back",
+}
+"""Of runs that end with an error of which a record is kept."""
+
+
 class _EncodeRun:
     """One run of the job.
 
@@ -184,12 +132,17 @@ class _EncodeRun:
     """
 
     def __init__(
-        self, options: EncodeCatalog, bundle: Bundle, previous: PosteriorTable | None
+        self,
+        options: EncodeCatalog,
+        bundle: Bundle,
+        previous: PosteriorTable | None,
+        gate: NightGate | None,
     ) -> None:
         self.table = absolute(options.table)
         self.watch = Stopwatch()
         self._options = options
         self._bundle = bundle
+        self._gate = gate
         self._previous = previous
         # A table may have been created, and nothing published to it.
         self._last = previous if previous is not None and previous.transaction > 0 else None
@@ -289,6 +242,8 @@ class _EncodeRun:
                 )
                 if record.num_failed:
                     write_quarantine(failures, record.num_failed, self.table, record.run_id)
+            if self._gate is not None:
+                self._check_gate(spark, self._gate, files)
         with self.watch.phase("publish"):
             self._publish(files, schema)
         log_quarantine(record.quarantined, quarantine_folder(self.table, record.run_id))
@@ -362,6 +317,14 @@ class _EncodeRun:
             and changes.new_failures == changes.new_payloads == 0
         )
 
+    def _check_gate(self, spark: SparkSession, gate: NightGate, files: list[DataFile]) -> None:
+        table = unpublished(
+            self.table, files, self._bundle.latent_dim, self._provenance.to_metadata()
+        )
+        same_model = self._last is not None and self._last.model_id == self._bundle.model_id
+        last = self._last if same_model else None
+        gate.check(spark, table, last, self.record.quarantined, self.watch)
+
     def _publish(self, files: list[DataFile], schema: pa.Schema) -> None:
         record = self.record
         accounted = sum(file.num_rows for file in files) + record.num_failed
@@ -385,10 +348,9 @@ class _EncodeRun:
             remove(quarantine_folder(self.table, self.record.run_id))
         elif published is not None:
             staging.forget()
-        if isinstance(error, (TooManyFailures, PublishConflict)) and self._previous is not None:
-            too_many = isinstance(error, TooManyFailures)
-            self.record.outcome = "too many errors" if too_many else "lost the race"
-            self.record.message = str(error)
+        outcome = next((one for kind, one in _OUTCOMES.items() if isinstance(error, kind)), None)
+        if outcome is not None and self._previous is not None:
+            self.record.outcome, self.record.message = outcome, str(error)
             self.write_record()
 
     def write_record(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from pyspark.sql import SparkSession
 
@@ -49,6 +50,11 @@ class NightGate:
         try:
             with system.open_input_stream(inner) as stream:
                 lines = bytes(stream.read()).decode().splitlines()
+        except FileNotFoundError:
+            raise InputError(
+                f"gate is {path!r}, which is not there; expected a file with a condition on a "
+                "line, such as 'quarantine.items > 100'."
+            ) from None
         except (OSError, ValueError) as error:
             raise InputError(
                 f"gate is {path!r}, which cannot be read ({root_cause(error)}); expected a file "
@@ -84,8 +90,7 @@ class NightGate:
             watch: Notes the seconds of each phase.
 
         Raises:
-            GateFailed: A number is beyond a limit; a line a number.
-            InputError: A condition names a number that there is not.
+            GateFailed: A number is beyond a limit, or not there; a line a number.
         """
         if table.num_items == 0:
             raise GateFailed(f"{self.path} lets no version through that has no items.")
@@ -105,7 +110,7 @@ class NightGate:
                 comparison = inspection.compare(spark, table, findings, last, across=False)
             findings = replace(findings, comparison=comparison)
         record = record_of(findings)
-        reasons = [one.reason_in(record) for one in self._applicable(comparable)]
+        reasons = [_reason(one, record) for one in self._applicable(comparable)]
         failed = [reason for reason in reasons if reason is not None]
         if failed:
             raise GateFailed("\n".join([*failed, _KEPT]))
@@ -120,6 +125,14 @@ class NightGate:
             ", ".join(str(one) for one in self.conditions if one not in own),
         )
         return own
+
+
+def _reason(condition: Condition, record: dict[str, Any]) -> str | None:
+    try:
+        return condition.reason_in(record)
+    except InputError as error:
+        # Not as an error in the input: what was encoded would be lost for a slip of the pen.
+        return str(error)
 
 
 _KEPT = (
