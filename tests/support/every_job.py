@@ -64,6 +64,7 @@ def put_inputs(root: str) -> None:
         }.items():
             onnx_models.saved(model, str(folder / name))
             put(f"{root}/{name}", (folder / name).read_bytes())
+    put(f"{root}/gate.txt", b"items > 1000\n")
     put(f"{root}/encode.yaml", f"catalog: '{root}/photos'\nkeep_pixels: true\n".encode())
 
 
@@ -107,7 +108,7 @@ def ask_and_look(jobs: Jobs, root: str) -> None:
     photos, model, table = f"{root}/photos", f"{root}/model", f"{root}/posteriors"
     jobs.run(
         *("encode_catalog", "--config", f"{root}/encode.yaml", "--model", model, "--table", table),
-        *("--catalog", photos),
+        *("--catalog", photos, "--gate", f"{root}/gate.txt"),
     )
     named = ("--table", table, "--catalog", photos, "--model", model)
     page = ("--output", f"{root}/results", "--report", f"{root}/page")
