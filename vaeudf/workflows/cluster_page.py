@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 from pyspark.sql import SparkSession
 
 from vaeudf.clustering.api import Clustering
+from vaeudf.clustering.description.found import Description
 from vaeudf.clustering.divergences import Divergence
 from vaeudf.clustering.lloyd import Fitted
 from vaeudf.clustering.summaries import ClusterSummary
+from vaeudf.pages.cluster_contents import contents_of, notes_of
 from vaeudf.pages.cluster_page import ClusterSection, Member, Plot, write_cluster_page
 from vaeudf.pages.cluster_plots import choice_of_k, objective_curves
 from vaeudf.workflows.cli import Summary
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 _SUBSTANTIAL_SILHOUETTE = 0.25
 """Below such a silhouette there is no substantial structure (Kaufman and Rousseeuw, 1990)."""
+
+_OUTLIERS = 5
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class ClusterPage:
         clusterings: Sequence[Clustering],
         best: Clustering,
         summary: Summary,
+        description: Description | None = None,
     ) -> str:
         """Write the page and return its path.
 
@@ -60,13 +65,26 @@ class ClusterPage:
             clusterings: The best of each k.
             best: Which of them to show.
             summary: The run's last line on stdout, so far.
+            description: What the clusters are made of, if that was asked for.
         """
         shown = best.clusters[: self.num_clusters]
         members = [_members(cluster)[: self.num_items] for cluster in shown]
-        item_ids = sorted({item_id for own in members for item_id, _ in own})
+        outliers = [_outliers(cluster, own) for cluster, own in zip(shown, members, strict=True)]
+        item_ids = sorted({item_id for own in (*members, *outliers) for item_id, _ in own})
         images = read_page_pictures(spark, self.pictures, item_ids)
         facts = read_facts(spark, best.table, item_ids)
         decoded = self.decoder.decode(best.centroids.mu[: len(shown)])
+
+        def card(item: tuple[str, float | None], cluster: ClusterSummary) -> Member:
+            item_id, divergence = item
+            return Member(
+                item_id=item_id,
+                divergence=divergence,
+                image=images.get(item_id),
+                facts=facts.get(item_id, ()),
+                is_medoid=item_id == cluster.medoid,
+            )
+
         sections = [
             ClusterSection(
                 number=int(best.numbers[number]),
@@ -76,16 +94,10 @@ class ClusterPage:
                 num_outside=cluster.num_outside,
                 mu=best.centroids.mu[number],
                 decoded=decoded[number],
-                members=[
-                    Member(
-                        item_id=item_id,
-                        divergence=divergence,
-                        image=images.get(item_id),
-                        facts=facts.get(item_id, ()),
-                        is_medoid=item_id == cluster.medoid,
-                    )
-                    for item_id, divergence in members[number]
-                ],
+                members=[card(item, cluster) for item in members[number]],
+                outliers=[card(item, cluster) for item in outliers[number]],
+                name=None if description is None else description.clusters[number].name,
+                contents=None if description is None else contents_of(description, number),
             )
             for number, cluster in enumerate(shown)
         ]
@@ -99,6 +111,7 @@ class ClusterPage:
             plot=plot,
             facts=_facts_of_run(summary),
             omitted=best.k - len(shown),
+            notes=() if description is None else notes_of(description),
         )
 
 
@@ -114,6 +127,17 @@ def _members(cluster: ClusterSummary) -> list[tuple[str, float | None]]:
     if cluster.medoid is not None and cluster.medoid not in dict(members):
         members.insert(0, (cluster.medoid, None))
     return members
+
+
+def _outliers(
+    cluster: ClusterSummary, members: list[tuple[str, float | None]]
+) -> list[tuple[str, float | None]]:
+    """Return the farthest items that are not shown already, the farthest first."""
+    shown = dict(members)
+    others: list[tuple[str, float | None]] = [
+        (item_id, value) for item_id, value in cluster.farthest if item_id not in shown
+    ]
+    return others[:_OUTLIERS]
 
 
 def _plot(fitted: Fitted, clusterings: Sequence[Clustering], best: Clustering) -> Plot:
