@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from vaeudf.clustering.divergences import Divergence
 from vaeudf.pages.cluster_contents import Contents
+from vaeudf.pages.dendrogram import Dendrogram
 from vaeudf.pages.items import Item
 from vaeudf.pages.page import write_page
 
@@ -85,6 +86,7 @@ def write_cluster_page(
     facts: Sequence[tuple[str, str]] = (),
     omitted: int = 0,
     notes: Sequence[str] = (),
+    dendrogram: Dendrogram | None = None,
 ) -> str:
     """Write ``index.html``, with all pictures in it.
 
@@ -98,6 +100,7 @@ def write_cluster_page(
         facts: What to say of the run at the end of the page: labels and values.
         omitted: How many further clusters are not on the page.
         notes: What to say of what the clusters are made of, at the end.
+        dendrogram: How the clusters merge.
 
     Returns:
         The page's absolute path or URI.
@@ -115,4 +118,5 @@ def write_cluster_page(
         facts=facts,
         omitted=omitted,
         notes=notes,
+        dendrogram=dendrogram,
     )

@@ -41,6 +41,7 @@ from vaeudf.workflows.cluster_files import (
 from vaeudf.workflows.cluster_log import IterationLog, in_words
 from vaeudf.workflows.cluster_page import ClusterPage
 from vaeudf.workflows.cluster_summary import facts_of_clusters, facts_of_fit
+from vaeudf.workflows.cluster_tree import find_hierarchy
 from vaeudf.workflows.option_groups import PageOptions, VersionOptions
 from vaeudf.workflows.page_pictures import check_page_pictures, find_page_pictures
 from vaeudf.workflows.pictures import load_decoder, places_read
@@ -209,6 +210,8 @@ def cluster_catalog(options: ClusterCatalog) -> Summary:
         if options.match is not None and earlier is not None:
             with watch.phase("match"):
                 found = _matched(found, earlier.items(spark), earlier)
+        with watch.phase("merge"):
+            tree = find_hierarchy(found.fitted, found.best)
         with watch.phase("write"), replacing(options.output, CLUSTERS_MARK) as folder:
             description = write_clusters(
                 folder,
@@ -217,12 +220,13 @@ def cluster_catalog(options: ClusterCatalog) -> Summary:
                 {**found.summary, **found.record},
                 soft=options.soft,
                 columns=columns,
+                tree=tree,
             )
         summary = {**found.summary, "seconds": watch.seconds}
         if page is not None:
             with watch.phase("report"):
                 written = page.write(
-                    spark, found.fitted, found.tried, found.best, summary, description
+                    spark, found.fitted, found.tried, found.best, summary, description, tree
                 )
     summary["output"] = absolute(options.output)
     if page is not None:

@@ -17,12 +17,14 @@ from vaeudf.clustering.api import OUTSIDE, Clustering, GivenClusters
 from vaeudf.clustering.description.columns import Column
 from vaeudf.clustering.description.found import Description
 from vaeudf.clustering.divergences import divergence_named
+from vaeudf.clustering.hierarchy import Hierarchy
 from vaeudf.clustering.lloyd import Fitted
 from vaeudf.errors import InputError, root_cause
 from vaeudf.gaussian.arrays import Gaussians
 from vaeudf.schema import ITEM_ID, LOG_VAR, MU, QUERY_ID
 from vaeudf.spark.frames import write_parquet
 from vaeudf.storage.locations import absolute, exists, filesystem, spark_literal
+from vaeudf.workflows.cluster_tree import hierarchy_files
 
 ITEMS, CENTROIDS, TRIALS = "items", "centroids.parquet", "trials.parquet"
 RECORD = "clustering.json"
@@ -37,6 +39,7 @@ def write_clusters(
     *,
     soft: bool,
     columns: Sequence[Column] = (),
+    tree: Hierarchy | None = None,
 ) -> Description | None:
     """Write what a run found into a folder that is empty, and describe the clusters.
 
@@ -47,6 +50,7 @@ def write_clusters(
         record: Of the run.
         soft: Whether items get the responsibilities of all clusters.
         columns: What to describe clusters by.
+        tree: The clusters merged, if they are.
 
     Returns:
         What they are made of; None if no columns are given.
@@ -65,9 +69,14 @@ def write_clusters(
         tables[TRIALS] = trials
     for name, rows in tables.items():
         pq.write_table(rows, posixpath.join(inner, name), filesystem=system)
-    text = json.dumps({"format": 1, **record}, indent=2, allow_nan=False)
-    with system.open_output_stream(posixpath.join(inner, RECORD)) as stream:
-        stream.write(text.encode() + b"\n")
+    texts = {}
+    if tree is not None:
+        names = None if description is None else [one.name for one in description.clusters]
+        texts = hierarchy_files(tree, best, names)
+    texts[RECORD] = json.dumps({"format": 1, **record}, indent=2, allow_nan=False) + "\n"
+    for name, text in texts.items():
+        with system.open_output_stream(posixpath.join(inner, name)) as stream:
+            stream.write(text.encode())
     return description
 
 

@@ -12,11 +12,13 @@ from pyspark.sql import SparkSession
 from vaeudf.clustering.api import Clustering
 from vaeudf.clustering.description.found import Description
 from vaeudf.clustering.divergences import Divergence
+from vaeudf.clustering.hierarchy import Hierarchy
 from vaeudf.clustering.lloyd import Fitted
 from vaeudf.clustering.summaries import ClusterSummary
 from vaeudf.pages.cluster_contents import contents_of, notes_of
 from vaeudf.pages.cluster_page import ClusterSection, Member, Plot, write_cluster_page
 from vaeudf.pages.cluster_plots import choice_of_k, objective_curves
+from vaeudf.pages.dendrogram import Dendrogram, Leaf, draw_dendrogram
 from vaeudf.workflows.cli import Summary
 from vaeudf.workflows.page_pictures import PagePictures, read_page_pictures
 from vaeudf.workflows.pictures import closing_facts, read_facts, slider_range
@@ -28,6 +30,8 @@ _SUBSTANTIAL_SILHOUETTE = 0.25
 """Below such a silhouette there is no substantial structure (Kaufman and Rousseeuw, 1990)."""
 
 _OUTLIERS = 5
+# Of a tree: how many leaves make one, how many are shown, and how many clusters a leaf names.
+_LEAST_LEAVES, _MOST_LEAVES, _NUMBERS_NAMED = 3, 40, 4
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ class ClusterPage:
         best: Clustering,
         summary: Summary,
         description: Description | None = None,
+        tree: Hierarchy | None = None,
     ) -> str:
         """Write the page and return its path.
 
@@ -66,6 +71,7 @@ class ClusterPage:
             best: Which of them to show.
             summary: The run's last line on stdout, so far.
             description: What the clusters are made of, if that was asked for.
+            tree: The clusters merged, if they are.
         """
         shown = best.clusters[: self.num_clusters]
         members = [_members(cluster)[: self.num_items] for cluster in shown]
@@ -112,7 +118,40 @@ class ClusterPage:
             facts=_facts_of_run(summary),
             omitted=best.k - len(shown),
             notes=() if description is None else notes_of(description),
+            dendrogram=self._dendrogram(tree, best, description),
         )
+
+    def _dendrogram(
+        self, tree: Hierarchy | None, best: Clustering, description: Description | None
+    ) -> Dendrogram | None:
+        """Return the tree as it is shown; None where it would show nothing."""
+        if tree is None or len(tree.leaves) < _LEAST_LEAVES:
+            return None
+        shown = min(len(tree.leaves), self.num_clusters, _MOST_LEAVES)
+        roots = tree.roots(shown)
+        decoded = dict(zip(roots, self.decoder.decode(tree.centroids.mu[roots]), strict=True))
+
+        def leaf_of(place: int) -> Leaf:
+            below = [int(tree.leaves[leaf]) for leaf in tree.leaves_below(place)]
+            numbers = [int(best.numbers[leaf]) for leaf in sorted(below)]
+            label = _named(numbers)
+            if len(below) == 1 and description is not None:
+                name = description.clusters[below[0]].name
+                label += f" · {name}" if name else ""
+            linked = len(below) == 1 and below[0] < self.num_clusters
+            size = tree.size_of(place)
+            return Leaf(label, size, decoded[place], link=numbers[0] if linked else None)
+
+        return draw_dendrogram(tree, shown, leaf_of, best.divergence.unit)
+
+
+def _named(numbers: Sequence[int]) -> str:
+    """Return what clusters are called that are shown as one."""
+    if len(numbers) == 1:
+        return f"cluster {numbers[0]}"
+    first = ", ".join(map(str, numbers[:_NUMBERS_NAMED]))
+    more = len(numbers) - _NUMBERS_NAMED
+    return f"clusters {first}" + (f" and {more} more" if more > 0 else "")
 
 
 def _mean_divergence(cluster: ClusterSummary, divergence: Divergence) -> str:
