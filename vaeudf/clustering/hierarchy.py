@@ -139,7 +139,7 @@ def hierarchy_of(trial: Trial, divergence: Divergence, *, least_log_var: _Array)
     )
     # What the items' mean divergence from the trial's centroids is above that from the best ones.
     excess = nodes.excess(used, np.arange(len(leaves))) @ counts[leaves] / counts.sum()
-    objective = trial.objective - max(float(excess), 0.0)
+    objective = float(trial.objective) - max(float(excess), 0.0)
     merges = _merged(nodes, objective)
     return Hierarchy(leaves, counts[leaves], objective, merges, nodes.centroids())
 
@@ -163,7 +163,7 @@ def _merged(nodes: _Nodes, objective: float) -> tuple[Merge, ...]:
         gone = int(nearest[kept])
         left, right = sorted((int(at[kept]), int(at[gone])))
         # Below 0 only by rounding: items are no nearer to one centroid than each to its own.
-        rise = max(float(least[kept]), 0.0) / total
+        rise = max(float(least[kept]), 0.0) / float(total)
         objective += rise
         at[kept] = nodes.merge(left, right)
         merges.append(Merge(left, right, int(nodes.counts[at[kept]]), rise, objective))

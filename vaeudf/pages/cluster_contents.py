@@ -144,8 +144,8 @@ def _shares(one: ValueShare) -> str:
 
 def _in_words(one: Telling) -> str:
     return (
-        f"{one.column} {_shortened(one.value)}: {_percent(one.share)} against "
-        f"{_percent(one.share_of_all)} of all, {one.lift:.3g} times as often"
+        f"{one.column} {_shortened(one.value)}: {_percent(one.share)} of its items, and "
+        f"{_percent(one.share_of_all)} of all ({one.lift:.2g} times as often)"
     )
 
 

@@ -99,6 +99,9 @@ def as_shown(number: float, kind: pa.DataType) -> int | float | str:
     """Return a number as :func:`as_numbers` has it as people write it; times in UTC."""
     if pa.types.is_integer(kind):
         return int(number)
+    if pa.types.is_decimal(kind):
+        # Arrow's own conversion may be a unit in the last place off: 3.0100000000000002.
+        return round(number, kind.scale)
     if pa.types.is_date(kind):
         return str(np.datetime64(int(number), "D"))
     if pa.types.is_timestamp(kind):

@@ -11,6 +11,8 @@ from vaeudf.clustering.description.found import Telling
 # A value that fewer of the items have is no name for all of them.
 _LEAST_SHARE = 0.25
 _MOST_LETTERS = 40
+# Values that are added where clusters would have the same name.
+_MORE = 2
 
 
 def suggested_names(
@@ -20,7 +22,7 @@ def suggested_names(
 
     It has the value that sets the cluster apart most, and the next one of another column, of those
     that a quarter of its items have and that are no chance. Clusters of which that is the same get
-    further values, and their number if these are the same, too.
+    further values, or else their number.
 
     Args:
         tellings: What sets each cluster apart, the most telling first.
@@ -30,15 +32,14 @@ def suggested_names(
         [one for one in own if one.share >= _LEAST_SHARE and one.g >= SIGNIFICANT]
         for own in tellings
     ]
-    chosen = [_first_two(own) for own in fit]
-    most = max(map(len, fit), default=0)
-    for _ in range(most):
-        double = _doubles([_joined(own) for own in chosen])
-        for place in double:
-            chosen[place] += [one for one in fit[place] if one not in chosen[place]][:1]
-    names = [_joined(own) for own in chosen]
+    short = [_first_two(own) for own in fit]
+    longer = list(map(list, short))
+    for _ in range(_MORE):
+        for place in _doubles([_joined(own) for own in longer]):
+            longer[place] += [one for one in fit[place] if one not in longer[place]][:1]
+    names = [_joined(own) for own in longer]
     for place in _doubles(names):
-        names[place] = f"{names[place]} ({numbers[place]})"
+        names[place] = f"{_joined(short[place])} ({numbers[place]})"
     # A value may end with such a number itself.
     for place in _doubles(names)[1:]:
         names[place] = None

@@ -101,7 +101,8 @@ class ValueCounts:
         self.missed += other.missed
         self.given_up |= other.given_up
         if not self.given_up:
-            self.counts[self._places(other.values)] += other.counts
+            places = self._places(other.values)
+            self.counts[places] += other.counts
         self._keep_within_limits()
 
     def _places(self, values: pa.Array) -> NDArray[np.int64]:
