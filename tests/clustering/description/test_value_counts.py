@@ -123,3 +123,16 @@ def test_what_is_forgotten_is_bounded(limit, monkeypatch):
     own = pd.crosstab(pd.Series(values), clusters)
     for value in frequent:
         assert as_dict(found)[value] == own.loc[value].tolist()
+
+
+def test_what_each_part_forgets_adds_up(monkeypatch):
+    """A value that no part has among its most frequent, and that many items have in the end."""
+    monkeypatch.setattr(value_counts, "_MOST_VALUES", MOST_NUMBERS)
+    parts = [
+        [f"{part}-{i}" for i in range(MOST_NUMBERS)] * 10 + ["everywhere"] * (5 + part)
+        for part in range(3)
+    ]
+    found = count(pa.string(), 1, [[(np.zeros(len(own)), pa.array(own))] for own in parts])
+    # 5, 6 and 7 of it; and, as there is room for a third of the others, 10 of these.
+    assert "everywhere" not in found.values.to_pylist()
+    assert found.missed == 5 + 6 + 7 + 10 and len(found.values) == MOST_NUMBERS
