@@ -13,6 +13,12 @@ from vaeudf.clustering.description import value_counts
 from vaeudf.clustering.description.value_counts import MOST_NUMBERS, ValueCounts
 
 
+@pytest.fixture(autouse=True, params=[1, 2**17])
+def waiting(request, monkeypatch):
+    """How many values wait before they are counted: none of the batches here, or all."""
+    monkeypatch.setattr(value_counts, "_WAITING", request.param)
+
+
 def count(kind, k, parts):
     """The counts of parts, each a list of (clusters, column), merged."""
     whole = None

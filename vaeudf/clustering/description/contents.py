@@ -101,7 +101,7 @@ def as_shown(number: float, kind: pa.DataType) -> int | float | str:
         return int(number)
     if pa.types.is_decimal(kind):
         # Arrow's own conversion may be a unit in the last place off: 3.0100000000000002.
-        return round(number, kind.scale)
+        return float(round(number, kind.scale))
     if pa.types.is_date(kind):
         return str(np.datetime64(int(number), "D"))
     if pa.types.is_timestamp(kind):

@@ -14,7 +14,7 @@ _Array = NDArray[np.float64]
 # Numbers that are kept of a cluster, at most and at least, and of all clusters together.
 _MOST, _LEAST, _TOGETHER = 4_096, 256, 2**20
 # So many numbers wait before they are sorted in.
-_WAITING = 2**16
+_WAITING = 2**18
 
 
 def hashes_of(names: pa.Array) -> NDArray[np.uint64]:

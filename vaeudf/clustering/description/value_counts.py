@@ -13,6 +13,8 @@ _Counts = NDArray[np.int64]
 
 # Values that are counted at a time, the counts of all values and clusters, and the bytes of values.
 _MOST_VALUES, _MOST_COUNTS, _MOST_BYTES = 2**16, 2**22, 2**24
+# So many values wait before they are counted.
+_WAITING = 2**17
 
 MOST_NUMBERS = 20
 """A column of whole numbers with more different ones is one of quantities, and not of kinds."""
@@ -45,6 +47,14 @@ class ValueCounts:
     missed: int = 0
     forgets: bool = True
     given_up: bool = False
+
+    def __post_init__(self) -> None:
+        self._begin_waiting()
+
+    def _begin_waiting(self) -> None:
+        # Not after each batch: to look values up, a table of all there are is made.
+        self._waiting: list[tuple[pa.Array, NDArray[np.int32]]] = []
+        self._num_waiting = self._bytes_waiting = 0
 
     @classmethod
     def empty(cls, kind: pa.DataType, k: int) -> ValueCounts:
@@ -85,18 +95,34 @@ class ValueCounts:
         self.nulls += np.bincount(clusters[_missing(column)], minlength=k)
         if self.given_up:
             return
-        rows, encoded = _rows_and_values(column)
+        rows, values = _rows_and_values(column)
+        self._waiting.append((values, clusters[rows]))
+        self._num_waiting += len(values)
+        self._bytes_waiting += values.nbytes
+        if self._num_waiting > _WAITING or self._bytes_waiting > _MOST_BYTES:
+            self._count()
+
+    def _count(self) -> None:
+        """Count what waits."""
+        if not self._waiting:
+            return
+        k = len(self.nulls)
+        encoded = pc.dictionary_encode(pa.concat_arrays([values for values, _ in self._waiting]))
+        clusters = np.concatenate([clusters for _, clusters in self._waiting])
+        self._begin_waiting()
         places = self._places(encoded.dictionary)[encoded.indices.to_numpy(zero_copy_only=False)]
-        if _is_list(column.type):
-            # Each value of an item once.
-            pairs = np.unique(np.stack([rows, places]), axis=1)
-            rows, places = pairs[0], pairs[1]
-        keys, added = np.unique(places * k + clusters[rows], return_counts=True)
-        self.counts.reshape(-1)[keys] += added
+        keys = places * k + clusters
+        flat = self.counts.reshape(-1)
+        if len(flat) <= _WAITING:
+            flat += np.bincount(keys, minlength=len(flat))
+        else:
+            keys, added = np.unique(keys, return_counts=True)
+            flat[keys] += added
         self._keep_within_limits()
 
     def merge(self, other: ValueCounts) -> None:
         """Take in the counts of other items."""
+        self._count()
         self.nulls = self.nulls + other.nulls
         self.missed += other.missed
         self.given_up |= other.given_up
@@ -127,7 +153,8 @@ class ValueCounts:
             self._forget(self.limit)
 
     def settle(self) -> None:
-        """Forget what is beyond the limits, before the counts are sent."""
+        """Count what waits, and forget what is beyond the limits, before the counts are sent."""
+        self._count()
         if self.forgets and (len(self.values) > self.limit or self.values.nbytes > _MOST_BYTES):
             self._forget(self.limit)
 
@@ -160,12 +187,14 @@ def _missing(column: pa.Array) -> NDArray[np.bool_]:
     return np.asarray(~some)
 
 
-def _rows_and_values(column: pa.Array) -> tuple[NDArray[np.int64], pa.DictionaryArray]:
-    """Return the row of each value that is not null, and the values."""
-    if _is_list(column.type):
-        rows, values = pc.list_parent_indices(column), column.flatten()
-    else:
-        rows, values = pa.array(np.arange(len(column))), column
-    there = values.is_valid()
-    encoded = pc.dictionary_encode(values.filter(there))
-    return rows.filter(there).to_numpy(zero_copy_only=False).astype(np.int64), encoded
+def _rows_and_values(column: pa.Array) -> tuple[NDArray[np.int64], pa.Array]:
+    """Return the row of each value that is not null, and the values; of a list each one once."""
+    if not _is_list(column.type):
+        rows = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
+        return rows, column.drop_null()
+    there = column.flatten().is_valid()
+    rows = pc.list_parent_indices(column).filter(there).to_numpy(zero_copy_only=False)
+    encoded = pc.dictionary_encode(column.flatten().filter(there))
+    codes = encoded.indices.to_numpy(zero_copy_only=False)
+    rows, codes = np.unique(np.stack([rows, codes]).astype(np.int64), axis=1)
+    return rows, encoded.dictionary.take(pa.array(codes))
