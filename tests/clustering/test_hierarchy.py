@@ -181,3 +181,15 @@ def test_as_many_merges_as_clusters_and_pairs_in_parts(monkeypatch):
     assert sorted(whole.leaves_below(118)) == list(range(60))
     monkeypatch.setattr("vaeudf.clustering.hierarchy._NUMBERS_AT_ONCE", 20)
     assert hierarchy_of(trial, KL, least_log_var=least).merges == whole.merges
+
+
+@EVERY_DIVERGENCE
+def test_the_ends_of_what_can_be_clustered(divergence):
+    mu = np.array([[0.0, 1.0], [1e15, -1e15], [0.0, 0.0], [-1e15, 3.0], [2.0, 2.0]])
+    log_var = np.array([[-80.0, 80.0], [80.0, -80.0], [0.0, 0.0], [-80.0, -80.0], [1.0, 2.0]])
+    start = Gaussians(mu, log_var)
+    trial, least = trial_of(mu, log_var, start, divergence)
+    tree = hierarchy_of(trial, divergence, least_log_var=least)
+    heights = [merge.objective for merge in tree.merges]
+    assert len(heights) == 4 and np.isfinite(heights).all() and heights == sorted(heights)
+    assert sorted(tree.leaves_below(8)) == [0, 1, 2, 3, 4]
