@@ -14,8 +14,10 @@ from tests.support.decoded import write as write_decoded
 from tests.support.findings import agreement, example_pictures, findings
 from tests.support.pages import HOSTILE, image_file, result
 from vaeudf.clustering.divergences import KL
+from vaeudf.pages.cluster_contents import Bar, Contents, QuantileTable, ValueTable
 from vaeudf.pages.cluster_page import ClusterSection, Member, Plot, write_cluster_page
 from vaeudf.pages.cluster_plots import choice_of_k
+from vaeudf.pages.dendrogram import Dendrogram, Join, Leaf
 from vaeudf.pages.health_page import pictured, write_health_page
 from vaeudf.pages.query_page import BlendMember, Hit, Part, write_query_page
 
@@ -77,6 +79,9 @@ def cluster_page(folder: Path, count: int = 3) -> Example:
             mu=np.linspace(-4, 4, 12),
             decoded=np.full((16, 16, 3), 90, np.uint8),
             members=members,
+            outliers=members[1:],
+            name=HOSTILE if number else "dress, red",
+            contents=contents(),
         )
         for number in range(count)
     ]
@@ -108,8 +113,42 @@ def cluster_page(folder: Path, count: int = 3) -> Example:
         ),
         facts=[("items", "30")],
         omitted=2,
+        notes=["Of sku nothing is told: hardly any of its values recurs."],
+        dendrogram=dendrogram(),
     )
     return page, 2 * count
+
+
+def contents() -> Contents:
+    """A cluster's, with long and hostile names."""
+    bars = [
+        Bar(value, share, 0.31, f"{share:.0%}, of all 31%")
+        for value, share in (("coat", 1.0), (HOSTILE, 0.4), ("w" * 60, 0.0))
+    ]
+    rows = [
+        ("price", ["9.95", "19.95", "29.95", "59.95", "129.00"], ["5", "6", "7", "8", "9"]),
+        ("added " * 9, ["2024-01-31 08:30:00 UTC"] * 5, ["2019-01-31 08:30:00 UTC"] * 5),
+    ]
+    return Contents(
+        ["category coat: 83% of its items", HOSTILE],
+        [ValueTable("category", bars, "3 without, and others"), ValueTable(HOSTILE, bars[:1], "")],
+        QuantileTable(["5%", "25%", "50%", "75%", "95%"], rows),
+    )
+
+
+def dendrogram() -> Dendrogram:
+    """Of three leaves, one of which is several clusters."""
+    picture = np.full((16, 16, 3), 90, np.uint8)
+    leaves = [
+        Leaf("cluster 0 · dress, red", 10, picture, link=0),
+        Leaf(f"cluster 1 · {HOSTILE}", 1, picture, link=1),
+        Leaf("clusters 2, 3, 4, 5 and 12 more " + "v" * 60, 9_999_999, picture, link=None),
+    ]
+    joins = [
+        Join("M0.0 28.0H300.0V84.0H0.0", "11 items; mean divergence of all 3 nats"),
+        Join("M300.0 56.0H988.0V140.0H0.0", "30 items; mean divergence of all 9 nats"),
+    ]
+    return Dendrogram(leaves, joins, low="2.5 nats", high="9 nats")
 
 
 def decode_page(folder: Path) -> Example:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,6 +13,10 @@ from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 
 from vaeudf.clustering.assignment import assign
+from vaeudf.clustering.description.columns import Column
+from vaeudf.clustering.description.contents import Contents
+from vaeudf.clustering.description.describe import describe
+from vaeudf.clustering.description.found import Description
 from vaeudf.clustering.divergences import Divergence, divergence_named
 from vaeudf.clustering.given import fit_given
 from vaeudf.clustering.lloyd import Fitted, Trial, fit
@@ -22,7 +27,7 @@ from vaeudf.errors import InputError
 from vaeudf.gaussian.arrays import Gaussians
 from vaeudf.schema import ITEM_ID
 from vaeudf.spark.cluster import current_session
-from vaeudf.spark.passes import TablePasses
+from vaeudf.spark.passes import TablePasses, merge_in_place
 from vaeudf.table.open import PosteriorTable, open_posteriors
 from vaeudf.table.passes import Batch
 
@@ -101,13 +106,35 @@ class Clustering:
             soft: Whether to add ``responsibilities``, one of each cluster, in the order of the
                 centroids (:func:`vaeudf.clustering.responsibilities.responsibilities`).
         """
+        assignment = self._assignment(soft=soft)
+        return self.passes.rows(assignment.rows, assignment.schema)
+
+    @contextmanager
+    def described_items(
+        self, columns: Sequence[Column], *, soft: bool = False
+    ) -> Iterator[tuple[Description, DataFrame]]:
+        """Do as :meth:`items`, and describe the clusters in the same pass.
+
+        The items stay on the executors' disks until the block ends.
+
+        Args:
+            columns: What to describe them by.
+            soft: As there.
+        """
+        assignment = self._assignment(soft=soft)
+        work = partial(assignment.rows_and_contents, columns=tuple(columns))
+        names = tuple(column.name for column in columns)
+        with self.passes.result_and_rows(work, assignment.schema, merge_in_place, names) as found:
+            contents, items = found
+            yield describe(contents, self.numbers.tolist()), items
+
+    def _assignment(self, *, soft: bool) -> _Assignment:
         schema = _ITEM_SCHEMA
         if self.radii is not None:
             schema = schema.append(pa.field(OUTSIDE, pa.bool_()))
         if soft:
             schema = schema.append(pa.field(RESPONSIBILITIES, pa.list_(pa.float64())))
-        assigned = partial(
-            _assigned,
+        return _Assignment(
             centroids=self.centroids,
             divergence=self.divergence,
             ranks=self.trial.ranks,
@@ -116,30 +143,60 @@ class Clustering:
             sizes=np.array([one.size for one in self.clusters]) if soft else None,
             schema=schema,
         )
-        return self.passes.rows(assigned, schema)
 
 
-def _assigned(
-    batches: Iterator[Batch],
-    centroids: Gaussians,
-    divergence: Divergence,
-    ranks: NDArray[np.int64] | None,
-    numbers: NDArray[np.int32],
-    radii: NDArray[np.float64] | None,
-    sizes: NDArray[np.int64] | None,
-    schema: pa.Schema,
-) -> Iterator[pa.RecordBatch]:
-    for batch in batches:
-        found, values = assign(batch.items, centroids, divergence, ranks)
-        columns = [batch.names(np.arange(len(found))), pa.array(numbers[found]), pa.array(values)]
-        if radii is not None:
-            limits = radii[found]
+@dataclass(frozen=True)
+class _Assignment:
+    """What tasks need to give items their clusters; as in :class:`Clustering`.
+
+    Attributes:
+        centroids: k of them.
+        divergence: What to measure by.
+        ranks: Of the centroids.
+        numbers: Of the clusters, (k,).
+        radii: Of clusters that are given, (k,).
+        sizes: Of the clusters, (k,), if items get responsibilities.
+        schema: Of the rows.
+    """
+
+    centroids: Gaussians
+    divergence: Divergence
+    ranks: NDArray[np.int64] | None
+    numbers: NDArray[np.int32]
+    radii: NDArray[np.float64] | None
+    sizes: NDArray[np.int64] | None
+    schema: pa.Schema
+
+    def rows(self, batches: Iterator[Batch]) -> Iterator[pa.RecordBatch]:
+        """Yield every item's row."""
+        for batch in batches:
+            yield self._rows_of(batch)[0]
+
+    def rows_and_contents(
+        self, batches: Iterator[Batch], columns: tuple[Column, ...]
+    ) -> Generator[pa.RecordBatch, None, Contents]:
+        """Yield every item's row, and return what the clusters contain."""
+        contents = Contents.empty(columns, len(self.centroids))
+        for batch in batches:
+            rows, found = self._rows_of(batch)
+            everything = np.arange(len(found))
+            contents.add(found, rows.column(ITEM_ID), batch.payload(everything))
+            yield rows
+        contents.settle()
+        return contents
+
+    def _rows_of(self, batch: Batch) -> tuple[pa.RecordBatch, NDArray[np.int32]]:
+        found, values = assign(batch.items, self.centroids, self.divergence, self.ranks)
+        names = batch.names(np.arange(len(found)))
+        columns = [names, pa.array(self.numbers[found]), pa.array(values)]
+        if self.radii is not None:
+            limits = self.radii[found]
             columns.append(pa.array(values > limits, mask=np.isnan(limits)))
-        if sizes is not None:
-            shares = responsibilities(batch.items, centroids, sizes)
+        if self.sizes is not None:
+            shares = responsibilities(batch.items, self.centroids, self.sizes)
             ends = np.arange(len(shares) + 1, dtype=np.int32) * shares.shape[1]
             columns.append(pa.ListArray.from_arrays(pa.array(ends), pa.array(shares.ravel())))
-        yield pa.RecordBatch.from_arrays(columns, schema=schema)
+        return pa.RecordBatch.from_arrays(columns, schema=self.schema), found
 
 
 def cluster(

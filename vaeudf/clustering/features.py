@@ -71,3 +71,22 @@ WEIGHTED_SHIFT = Feature(
     least=lambda ranges: np.sqrt(ranges.least_precision),
 )
 """(mu - p) / sigma²."""
+
+
+def counted_from(features: tuple[Feature, ...], means: _Array, gaps: _Array) -> _Array:
+    """Return means of features as they are if mu is counted from another p.
+
+    Args:
+        features: F of them; with WEIGHTED_SHIFT goes PRECISION, and with SECOND_MOMENT goes SHIFT.
+        means: Over the items of some clusters, (k, F, n).
+        gaps: p as it was minus what it is to be, (k, n).
+    """
+    own = {feature: means[:, place] for place, feature in enumerate(features)}
+    moved = dict(own)
+    if SHIFT in own:
+        moved[SHIFT] = own[SHIFT] + gaps
+    if SECOND_MOMENT in own:
+        moved[SECOND_MOMENT] = own[SECOND_MOMENT] + gaps * (2.0 * own[SHIFT] + gaps)
+    if WEIGHTED_SHIFT in own:
+        moved[WEIGHTED_SHIFT] = own[WEIGHTED_SHIFT] + gaps * own[PRECISION]
+    return np.stack([moved[feature] for feature in features], axis=1)

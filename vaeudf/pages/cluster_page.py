@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaeudf.clustering.divergences import Divergence
+from vaeudf.pages.cluster_contents import Contents
+from vaeudf.pages.dendrogram import Dendrogram
 from vaeudf.pages.items import Item
 from vaeudf.pages.page import write_page
 
@@ -40,6 +42,9 @@ class ClusterSection:
         members: The medoid and the nearest items.
         num_outside: How many items are farther from the centroid than all that the cluster was made
             of; None where nothing was assigned.
+        outliers: The items farthest from the centroid.
+        name: A suggestion.
+        contents: What it is made of.
     """
 
     number: int
@@ -50,6 +55,9 @@ class ClusterSection:
     decoded: NDArray[np.uint8] | None
     members: Sequence[Member]
     num_outside: int | None = None
+    outliers: Sequence[Member] = ()
+    name: str | None = None
+    contents: Contents | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +85,8 @@ def write_cluster_page(
     plot: Plot | None,
     facts: Sequence[tuple[str, str]] = (),
     omitted: int = 0,
+    notes: Sequence[str] = (),
+    dendrogram: Dendrogram | None = None,
 ) -> str:
     """Write ``index.html``, with all pictures in it.
 
@@ -89,6 +99,8 @@ def write_cluster_page(
         plot: How the objective fell, or how k was chosen; None where nothing was fitted.
         facts: What to say of the run at the end of the page: labels and values.
         omitted: How many further clusters are not on the page.
+        notes: What to say of what the clusters are made of, at the end.
+        dendrogram: How the clusters merge.
 
     Returns:
         The page's absolute path or URI.
@@ -105,4 +117,6 @@ def write_cluster_page(
         plot=plot,
         facts=facts,
         omitted=omitted,
+        notes=notes,
+        dendrogram=dendrogram,
     )

@@ -133,6 +133,7 @@ class TablePasses:
         work: Callable[[Iterator[Batch]], Generator[pa.RecordBatch, None, Result]],
         schema: pa.Schema,
         merge: Merge[Result],
+        columns: tuple[str, ...] = (),
     ) -> Iterator[tuple[Result, DataFrame]]:
         """Do the work on every task's items once, for a merged result and for rows besides.
 
@@ -142,8 +143,9 @@ class TablePasses:
             work: What a task does: a generator that yields rows and returns its result.
             schema: Of the rows; none is null in its first column.
             merge: Merges two results; it may change the first one.
+            columns: The payload columns that batches have.
         """
-        batches_of = self._reader()
+        batches_of = self._reader(columns)
         both = pa.schema([*_RESULT_SCHEMA, *schema])
 
         def run(number: int) -> Iterator[pa.RecordBatch]:
@@ -165,10 +167,10 @@ class TablePasses:
         finally:
             found.unpersist()
 
-    def _reader(self) -> Callable[[int], Iterator[Batch]]:
+    def _reader(self, columns: tuple[str, ...] = ()) -> Callable[[int], Iterator[Batch]]:
         # The session, and so this object, cannot be pickled.
         shares, latent_dim = self._shares, self.table.latent_dim
-        return lambda number: _read_batches(shares.value[number], latent_dim)
+        return lambda number: _read_batches(shares.value[number], latent_dim, columns)
 
 
 def pass_over_frame(
@@ -291,20 +293,26 @@ def _cut(spark: SparkSession, groups: list[RowGroup], latent_dim: int) -> list[l
     return spread(splits, costs, max(1, min(len(splits), max(by_cores, by_rows))))
 
 
-def _read_batches(splits: list[Split], latent_dim: int) -> Iterator[Batch]:
+def _read_batches(
+    splits: list[Split], latent_dim: int, columns: tuple[str, ...]
+) -> Iterator[Batch]:
     """Yield the items of some splits, within a task."""
-    reader = SplitReader(latent_dim, (), FIRST_ITEM)
+    reader = SplitReader(latent_dim, columns, FIRST_ITEM)
     rows_per_batch = max(1, min(_ROWS_PER_BATCH, _NUMBERS_PER_BATCH // latent_dim))
     for split in splits:
         mu, log_var = reader.posteriors(split)
         for first in range(0, len(mu), rows_per_batch):
             rows = slice(first, first + rows_per_batch)
             items = Gaussians(mu[rows].astype(np.float64), log_var[rows].astype(np.float64))
-            yield Batch(items, _names(reader, first))
+            payload = _payload(reader, first)
+            yield Batch(items, _names(payload), payload)
 
 
-def _names(reader: SplitReader, first: int) -> Callable[[NDArray[np.int64]], pa.Array]:
-    def names(rows: NDArray[np.int64]) -> pa.Array:
-        return reader.items(rows + first).column(ITEM_ID).combine_chunks()
+def _payload(reader: SplitReader, first: int) -> Callable[[NDArray[np.int64]], pa.Table]:
+    return lambda rows: reader.items(rows + first)
 
-    return names
+
+def _names(
+    payload: Callable[[NDArray[np.int64]], pa.Table],
+) -> Callable[[NDArray[np.int64]], pa.Array]:
+    return lambda rows: payload(rows).column(ITEM_ID).combine_chunks()

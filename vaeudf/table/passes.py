@@ -25,10 +25,13 @@ class Batch:
     Attributes:
         items: Their posteriors.
         names: Gives the item_ids of some rows.
+        payload: Gives the payload columns of some rows that the pass was asked to read, and
+            perhaps ``item_id``; without those that a file of plain Parquet lacks.
     """
 
     items: Gaussians
     names: Callable[[NDArray[np.int64]], pa.Array]
+    payload: Callable[[NDArray[np.int64]], pa.Table] = lambda rows: pa.table({})
 
 
 Work = Callable[[Iterator[Batch]], Result]

@@ -6,7 +6,6 @@ import dataclasses
 import logging
 import math
 import re
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,10 +14,10 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 
 from vaeudf.clustering.api import Clustering, assign_all, cluster_all
+from vaeudf.clustering.description.columns import find_columns
 from vaeudf.clustering.divergences import DIVERGENCES, KL, Divergence, divergence_named
 from vaeudf.clustering.history import numbered_like
-from vaeudf.clustering.lloyd import Fitted, Trial
-from vaeudf.clustering.matching import Change
+from vaeudf.clustering.lloyd import Fitted
 from vaeudf.clustering.plan import Plan
 from vaeudf.errors import InputError
 from vaeudf.model.py_files import use_py_files
@@ -39,7 +38,10 @@ from vaeudf.workflows.cluster_files import (
     trial_rows,
     write_clusters,
 )
+from vaeudf.workflows.cluster_log import IterationLog, in_words
 from vaeudf.workflows.cluster_page import ClusterPage
+from vaeudf.workflows.cluster_summary import facts_of_clusters, facts_of_fit
+from vaeudf.workflows.cluster_tree import find_hierarchy
 from vaeudf.workflows.option_groups import PageOptions, VersionOptions
 from vaeudf.workflows.page_pictures import check_page_pictures, find_page_pictures
 from vaeudf.workflows.pictures import load_decoder, places_read
@@ -58,7 +60,6 @@ _FITTING = (
 )
 _RECORDED = ("k_range", "max_iterations", "min_improvement")
 _K_RANGE = re.compile(r"^(\d+)-(\d+)(?:/(\d+))?$")
-_SECONDS_BETWEEN_LINES = 60.0
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,9 @@ class ClusterCatalog(VersionOptions, PageOptions):
         None, help="number clusters as those of an earlier run that they share items with"
     )
     soft: bool = option(False, help="write how much each cluster is responsible for an item")
+    describe_by: list[str] | None = option(
+        None, help="a payload column to tell what clusters are made of; repeat it for more"
+    )
     report_items: int = option(10, help="items to show of each cluster")
     report_clusters: int = option(50, help="show at most this many clusters, the largest")
 
@@ -163,6 +167,7 @@ def cluster_catalog(options: ClusterCatalog) -> Summary:
                 f"k is {most}, but {options.table} has only {table.num_items} "
                 f"items; expected at most {table.num_items}."
             )
+    columns = find_columns(table, options.describe_by or ())
     decoder = None
     if options.report:
         use_py_files(options.py_files)
@@ -205,18 +210,24 @@ def cluster_catalog(options: ClusterCatalog) -> Summary:
         if options.match is not None and earlier is not None:
             with watch.phase("match"):
                 found = _matched(found, earlier.items(spark), earlier)
+        with watch.phase("merge"):
+            tree = find_hierarchy(found.fitted, found.best)
         with watch.phase("write"), replacing(options.output, CLUSTERS_MARK) as folder:
-            write_clusters(
+            description = write_clusters(
                 folder,
                 found.best,
                 found.trials,
                 {**found.summary, **found.record},
                 soft=options.soft,
+                columns=columns,
+                tree=tree,
             )
         summary = {**found.summary, "seconds": watch.seconds}
         if page is not None:
             with watch.phase("report"):
-                written = page.write(spark, found.fitted, found.tried, found.best, summary)
+                written = page.write(
+                    spark, found.fitted, found.tried, found.best, summary, description, tree
+                )
     summary["output"] = absolute(options.output)
     if page is not None:
         summary["report"] = written
@@ -272,7 +283,7 @@ def _fitted(options: ClusterCatalog, passes: TablePasses, table: PosteriorTable)
         table,
         options.plan(),
         num_nearest=options.report_items,
-        on_iteration=_IterationLog(),
+        on_iteration=IterationLog(),
     )
     best = _choose(tried)
     if len(tried) > 1 and best.k == tried[-1].k:
@@ -283,7 +294,7 @@ def _fitted(options: ClusterCatalog, passes: TablePasses, table: PosteriorTable)
         )
     record = {name: getattr(options, name) for name in _RECORDED} | {NEXT_NUMBER: best.k}
     trials = trial_rows(fitted, tried, best)
-    return _Found(fitted, tried, best, _summary(table, fitted, best), record, trials)
+    return _Found(fitted, tried, best, facts_of_fit(table, fitted, best), record, trials)
 
 
 def _assigned(
@@ -295,7 +306,7 @@ def _assigned(
     """Return clusters of an earlier run with the items that are nearest to them."""
     assert earlier is not None
     fitted, best = assign_all(passes, table, earlier.clusters, num_nearest=options.report_items)
-    summary = _facts_of_clusters(table, best)
+    summary = facts_of_clusters(table, best)
     known = [one.num_outside or 0 for one in best.clusters]
     assert best.radii is not None
     summary["outside"] = None if np.isnan(best.radii).all() else sum(known)
@@ -315,7 +326,7 @@ def _matched(found: _Found, items: DataFrame, earlier: EarlierRun) -> _Found:
     )
     changes = [dataclasses.asdict(change) for change in matching.changes]
     for change in matching.changes:
-        log.info("cluster %d: %s", change.cluster, _in_words(change))
+        log.info("cluster %d: %s", change.cluster, in_words(change))
     return dataclasses.replace(
         found,
         best=best,
@@ -324,72 +335,8 @@ def _matched(found: _Found, items: DataFrame, earlier: EarlierRun) -> _Found:
     )
 
 
-def _in_words(change: Change) -> str:
-    return {
-        "born": "new",
-        "split": f"new, split off cluster {change.other}",
-        "died": "no longer there",
-        "merged": f"no longer there, merged into cluster {change.other}",
-    }[change.kind]
-
-
-class _IterationLog:
-    """Logs once a minute how far the iterations are."""
-
-    def __init__(self) -> None:
-        self._last_line = time.monotonic()
-
-    def __call__(self, trials: list[Trial]) -> None:
-        now = time.monotonic()
-        if now - self._last_line < _SECONDS_BETWEEN_LINES:
-            return
-        self._last_line = now
-        log.info(
-            "iteration %d: %d of %d sets of centroids still move",
-            max(len(trial.objectives) for trial in trials),
-            sum(not (trial.converged or trial.dropped) for trial in trials),
-            len(trials),
-        )
-
-
 def _choose(clusterings: Sequence[Clustering]) -> Clustering:
     """Return the clustering with the highest silhouette; one cluster alone has no silhouette."""
     return max(
         clusterings, key=lambda one: -math.inf if math.isnan(one.silhouette) else one.silhouette
     )
-
-
-def _summary(table: PosteriorTable, fitted: Fitted, best: Clustering) -> Summary:
-    trial = best.trial
-    if not trial.converged:
-        log.info(
-            "stopped after %d iterations, before the objective came to rest; --max-iterations "
-            "allows more.",
-            len(trial.objectives),
-        )
-    return {
-        **_facts_of_clusters(table, best),
-        "iterations": len(trial.objectives),
-        "restarts": fitted.plan.restarts,
-        "seed": fitted.plan.seed,
-        "converged": trial.converged,
-    }
-
-
-def _facts_of_clusters(table: PosteriorTable, best: Clustering) -> Summary:
-    sizes = [cluster.size for cluster in best.clusters]
-    empty = sum(size == 0 for size in sizes)
-    if empty:
-        log.info("%d of the %d clusters have no item.", empty, best.k)
-    return {
-        "items": table.num_items,
-        "k": best.k,
-        "divergence": best.divergence.name,
-        "objective": best.trial.objective,
-        "silhouette": None if math.isnan(best.silhouette) else round(best.silhouette, 6),
-        "largest": sizes[0],
-        "smallest": sizes[-1],
-        "table": table.uri,
-        "version": table.version,
-        "model_id": table.provenance.get(MODEL_ID_KEY),
-    }

@@ -14,13 +14,17 @@ import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 
 from vaeudf.clustering.api import OUTSIDE, Clustering, GivenClusters
+from vaeudf.clustering.description.columns import Column
+from vaeudf.clustering.description.found import Description
 from vaeudf.clustering.divergences import divergence_named
+from vaeudf.clustering.hierarchy import Hierarchy
 from vaeudf.clustering.lloyd import Fitted
 from vaeudf.errors import InputError, root_cause
 from vaeudf.gaussian.arrays import Gaussians
 from vaeudf.schema import ITEM_ID, LOG_VAR, MU, QUERY_ID
 from vaeudf.spark.frames import write_parquet
 from vaeudf.storage.locations import absolute, exists, filesystem, spark_literal
+from vaeudf.workflows.cluster_tree import hierarchy_files
 
 ITEMS, CENTROIDS, TRIALS = "items", "centroids.parquet", "trials.parquet"
 RECORD = "clustering.json"
@@ -34,8 +38,10 @@ def write_clusters(
     record: dict[str, Any],
     *,
     soft: bool,
-) -> None:
-    """Write what a run found into a folder that is empty.
+    columns: Sequence[Column] = (),
+    tree: Hierarchy | None = None,
+) -> Description | None:
+    """Write what a run found into a folder that is empty, and describe the clusters.
 
     Args:
         folder: Where to.
@@ -43,15 +49,35 @@ def write_clusters(
         trials: What else was tried (:func:`trial_rows`), if anything was.
         record: Of the run.
         soft: Whether items get the responsibilities of all clusters.
+        columns: What to describe clusters by.
+        tree: The clusters merged, if they are.
+
+    Returns:
+        What they are made of; None if no columns are given.
     """
-    write_parquet(best.items(soft=soft), posixpath.join(folder, ITEMS))
+    description = None
+    items = posixpath.join(folder, ITEMS)
+    if columns:
+        with best.described_items(columns, soft=soft) as (description, rows):
+            write_parquet(rows, items)
+        record = {**record, **description.as_json(best.numbers.tolist())}
+    else:
+        write_parquet(best.items(soft=soft), items)
     system, inner = filesystem(folder)
-    tables = {CENTROIDS: _centroid_rows(best)} | ({} if trials is None else {TRIALS: trials})
+    tables = {CENTROIDS: _centroid_rows(best, description)}
+    if trials is not None:
+        tables[TRIALS] = trials
     for name, rows in tables.items():
         pq.write_table(rows, posixpath.join(inner, name), filesystem=system)
-    text = json.dumps({"format": 1, **record}, indent=2, allow_nan=False)
-    with system.open_output_stream(posixpath.join(inner, RECORD)) as stream:
-        stream.write(text.encode() + b"\n")
+    texts = {}
+    if tree is not None:
+        names = None if description is None else [one.name for one in description.clusters]
+        texts = hierarchy_files(tree, best, names)
+    texts[RECORD] = json.dumps({"format": 1, **record}, indent=2, allow_nan=False) + "\n"
+    for name, text in texts.items():
+        with system.open_output_stream(posixpath.join(inner, name)) as stream:
+            stream.write(text.encode())
+    return description
 
 
 @dataclass(frozen=True)
@@ -133,7 +159,7 @@ def _clusters_of(record: dict[str, Any], rows: pa.Table) -> GivenClusters:
     )
 
 
-def _centroid_rows(best: Clustering) -> pa.Table:
+def _centroid_rows(best: Clustering, description: Description | None) -> pa.Table:
     clusters = best.clusters
     # Those of given clusters stay, so that who is outside is told alike after each assignment.
     radii = [cluster.radius for cluster in clusters] if best.radii is None else best.radii
@@ -144,11 +170,15 @@ def _centroid_rows(best: Clustering) -> pa.Table:
             for cluster, radius in zip(clusters, best.radii, strict=True)
         ]
         outside = {OUTSIDE: pa.array(counts, pa.int64())}
+    names = {}
+    if description is not None:
+        names = {"name": pa.array([one.name for one in description.clusters], pa.string())}
     return pa.table(
         {
             # The file can be given to query_topk as its queries.
             QUERY_ID: [f"cluster {number}" for number in best.numbers],
             "cluster": pa.array(best.numbers, pa.int32()),
+            **names,
             "size": pa.array([cluster.size for cluster in clusters], pa.int64()),
             "mean_divergence": pa.array(
                 [cluster.mean_divergence for cluster in clusters], from_pandas=True

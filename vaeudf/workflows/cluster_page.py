@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING
 from pyspark.sql import SparkSession
 
 from vaeudf.clustering.api import Clustering
+from vaeudf.clustering.description.found import Description
 from vaeudf.clustering.divergences import Divergence
+from vaeudf.clustering.hierarchy import Hierarchy
 from vaeudf.clustering.lloyd import Fitted
 from vaeudf.clustering.summaries import ClusterSummary
+from vaeudf.pages.cluster_contents import contents_of, notes_of
 from vaeudf.pages.cluster_page import ClusterSection, Member, Plot, write_cluster_page
 from vaeudf.pages.cluster_plots import choice_of_k, objective_curves
+from vaeudf.pages.dendrogram import Dendrogram, Leaf, draw_dendrogram
 from vaeudf.workflows.cli import Summary
 from vaeudf.workflows.page_pictures import PagePictures, read_page_pictures
 from vaeudf.workflows.pictures import closing_facts, read_facts, slider_range
@@ -24,6 +28,10 @@ if TYPE_CHECKING:
 
 _SUBSTANTIAL_SILHOUETTE = 0.25
 """Below such a silhouette there is no substantial structure (Kaufman and Rousseeuw, 1990)."""
+
+_OUTLIERS = 5
+# Of a tree: how many leaves make one, how many are shown, and how many clusters a leaf names.
+_LEAST_LEAVES, _MOST_LEAVES, _NUMBERS_NAMED = 3, 40, 4
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,8 @@ class ClusterPage:
         clusterings: Sequence[Clustering],
         best: Clustering,
         summary: Summary,
+        description: Description | None = None,
+        tree: Hierarchy | None = None,
     ) -> str:
         """Write the page and return its path.
 
@@ -60,13 +70,27 @@ class ClusterPage:
             clusterings: The best of each k.
             best: Which of them to show.
             summary: The run's last line on stdout, so far.
+            description: What the clusters are made of, if that was asked for.
+            tree: The clusters merged, if they are.
         """
         shown = best.clusters[: self.num_clusters]
         members = [_members(cluster)[: self.num_items] for cluster in shown]
-        item_ids = sorted({item_id for own in members for item_id, _ in own})
+        outliers = [_outliers(cluster, own) for cluster, own in zip(shown, members, strict=True)]
+        item_ids = sorted({item_id for own in (*members, *outliers) for item_id, _ in own})
         images = read_page_pictures(spark, self.pictures, item_ids)
         facts = read_facts(spark, best.table, item_ids)
         decoded = self.decoder.decode(best.centroids.mu[: len(shown)])
+
+        def card(item: tuple[str, float | None], cluster: ClusterSummary) -> Member:
+            item_id, divergence = item
+            return Member(
+                item_id=item_id,
+                divergence=divergence,
+                image=images.get(item_id),
+                facts=facts.get(item_id, ()),
+                is_medoid=item_id == cluster.medoid,
+            )
+
         sections = [
             ClusterSection(
                 number=int(best.numbers[number]),
@@ -76,16 +100,10 @@ class ClusterPage:
                 num_outside=cluster.num_outside,
                 mu=best.centroids.mu[number],
                 decoded=decoded[number],
-                members=[
-                    Member(
-                        item_id=item_id,
-                        divergence=divergence,
-                        image=images.get(item_id),
-                        facts=facts.get(item_id, ()),
-                        is_medoid=item_id == cluster.medoid,
-                    )
-                    for item_id, divergence in members[number]
-                ],
+                members=[card(item, cluster) for item in members[number]],
+                outliers=[card(item, cluster) for item in outliers[number]],
+                name=None if description is None else description.clusters[number].name,
+                contents=None if description is None else contents_of(description, number),
             )
             for number, cluster in enumerate(shown)
         ]
@@ -99,7 +117,41 @@ class ClusterPage:
             plot=plot,
             facts=_facts_of_run(summary),
             omitted=best.k - len(shown),
+            notes=() if description is None else notes_of(description),
+            dendrogram=self._dendrogram(tree, best, description),
         )
+
+    def _dendrogram(
+        self, tree: Hierarchy | None, best: Clustering, description: Description | None
+    ) -> Dendrogram | None:
+        """Return the tree as it is shown; None where it would show nothing."""
+        if tree is None or len(tree.leaves) < _LEAST_LEAVES:
+            return None
+        shown = min(len(tree.leaves), self.num_clusters, _MOST_LEAVES)
+        roots = tree.roots(shown)
+        decoded = dict(zip(roots, self.decoder.decode(tree.centroids.mu[roots]), strict=True))
+
+        def leaf_of(place: int) -> Leaf:
+            below = [int(tree.leaves[leaf]) for leaf in tree.leaves_below(place)]
+            numbers = [int(best.numbers[leaf]) for leaf in sorted(below)]
+            label = _named(numbers)
+            if len(below) == 1 and description is not None:
+                name = description.clusters[below[0]].name
+                label += f" · {name}" if name else ""
+            linked = len(below) == 1 and below[0] < self.num_clusters
+            size = tree.size_of(place)
+            return Leaf(label, size, decoded[place], link=numbers[0] if linked else None)
+
+        return draw_dendrogram(tree, shown, leaf_of, best.divergence.unit)
+
+
+def _named(numbers: Sequence[int]) -> str:
+    """Return what clusters are called that are shown as one."""
+    if len(numbers) == 1:
+        return f"cluster {numbers[0]}"
+    first = ", ".join(map(str, numbers[:_NUMBERS_NAMED]))
+    more = len(numbers) - _NUMBERS_NAMED
+    return f"clusters {first}" + (f" and {more} more" if more > 0 else "")
 
 
 def _mean_divergence(cluster: ClusterSummary, divergence: Divergence) -> str:
@@ -114,6 +166,17 @@ def _members(cluster: ClusterSummary) -> list[tuple[str, float | None]]:
     if cluster.medoid is not None and cluster.medoid not in dict(members):
         members.insert(0, (cluster.medoid, None))
     return members
+
+
+def _outliers(
+    cluster: ClusterSummary, members: list[tuple[str, float | None]]
+) -> list[tuple[str, float | None]]:
+    """Return the farthest items that are not shown already, the farthest first."""
+    shown = dict(members)
+    others: list[tuple[str, float | None]] = [
+        (item_id, value) for item_id, value in cluster.farthest if item_id not in shown
+    ]
+    return others[:_OUTLIERS]
 
 
 def _plot(fitted: Fitted, clusterings: Sequence[Clustering], best: Clustering) -> Plot:
