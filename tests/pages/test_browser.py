@@ -26,6 +26,12 @@ def test_every_page_has_an_example():
     assert PAGES and not missing, f"tests/support/example_pages.py needs {', '.join(missing)}"
 
 
+def test_every_page_is_found():
+    templates = Path(vaeudf.pages.__path__[0], "templates").glob("*.j2")
+    pages = {path.name.split(".")[0] for path in templates if "{% extends" in path.read_text()}
+    assert {f"{name}_page" for name in pages} == set(PAGES), "a page's module is NAME_page.py"
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page(browser, tmp_path, name):
     page, num_pictures = getattr(example_pages, name)(tmp_path)
