@@ -41,7 +41,6 @@ _SAMPLE_ROWS = 200_000
 _SAMPLE_BYTES = 256 * 2**20
 
 _CELL = "__vaeudf_cell"
-_REPEATED = "repeated_id"
 _FILE_SCHEMA = pa.schema(
     [
         ("path", pa.string()),
@@ -50,7 +49,7 @@ _FILE_SCHEMA = pa.schema(
         ("min_id", pa.string()),
         ("max_id", pa.string()),
         ("pixel_bytes", pa.int64()),
-        (_REPEATED, pa.string()),
+        ("repeated_id", pa.string()),
     ]
 )
 _PLACE_FIELDS = [pa.field(PIXEL_FILE, pa.string()), pa.field(PIXEL_ROW, pa.int64())]
@@ -112,13 +111,12 @@ def write_data_files(
     placed = placed.toDF(*(f"c{place}" for place in range(len(names))))
     files = placed.mapInArrow(write, from_arrow_schema(_FILE_SCHEMA))
     # Collected once: evaluating this DataFrame again would write everything again.
-    written = [row.asDict() for row in files.collect()]
-    repeated = [row.pop(_REPEATED) for row in written]
+    written = [DataFile(**row.asDict()) for row in files.collect()]
     if num_files == 1 and len(written) > 1:
         _check_unique(rows)
-    if len(written) == 1 and repeated[0] is not None:
-        raise _came_twice(repeated[0])
-    return [DataFile(**row) for row in written]
+    if len(written) == 1 and written[0].repeated_id is not None:
+        raise _came_twice(written[0].repeated_id)
+    return written
 
 
 def write_partition(
@@ -268,7 +266,7 @@ def _write_file(
         "min_id": ids[0].as_py(),
         "max_id": ids[-1].as_py(),
         "pixel_bytes": pixel_bytes,
-        _REPEATED: again[0].as_py() if len(again) else None,
+        "repeated_id": again[0].as_py() if len(again) else None,
     }
 
 

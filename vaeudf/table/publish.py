@@ -59,6 +59,7 @@ class DataFile:
         min_id: The lowest item_id.
         max_id: The highest item_id.
         pixel_bytes: Bytes of its pixel file; 0 if its pixels are not kept.
+        repeated_id: An item_id that two of its rows have; None if there is none.
     """
 
     path: str
@@ -67,6 +68,7 @@ class DataFile:
     min_id: str
     max_id: str
     pixel_bytes: int = 0
+    repeated_id: str | None = None
 
 
 def check_schema(schema: pa.Schema) -> pa.Schema:
