@@ -45,6 +45,11 @@ from vaeudf.workflows.query_topk import QueryTopk, query_topk
 pytestmark = pytest.mark.spark
 
 
+def told(caplog: pytest.LogCaptureFixture) -> str:
+    """The messages; their text may be JSON by then, as loggers of PySpark have it."""
+    return "\n".join(caplog.messages)
+
+
 @pytest.fixture
 def theirs(tmp_path, monkeypatch):
     """A model that states log sigma, its weights, and the file of its code."""
@@ -88,24 +93,18 @@ def test_from_a_checkpoint_to_answers(spark, theirs, tmp_path, parquet_catalog, 
             )
         )
     assert summary["latent_dim"] == 3 and summary["variance"] == "log_sigma"
-    assert "*log_sigma " in "\n".join(caplog.messages) and " log_var " in caplog.text
-    assert "On 30 pictures. KL is to the prior" in "\n".join(caplog.messages)
+    assert "*log_sigma " in told(caplog) and " log_var " in told(caplog)
+    assert "On 30 pictures. KL is to the prior" in told(caplog)
     likelihood = load_bundle(tmp_path / "bundle", trust_model=True).likelihood
     assert summary["likelihood"] == f"gaussian:{likelihood.variance}"
-    assert f"*gaussian {likelihood.variance:>14.4g} " in "\n".join(caplog.messages)
-    assert "\n bernoulli  " in "\n".join(caplog.messages)
+    assert f"*gaussian {likelihood.variance:>14.4g} " in told(caplog)
+    assert "\n bernoulli  " in told(caplog)
     # Of bytes, which are rounded: half a level beside it.
     assert abs(likelihood.variance**0.5 - summary["reconstruction_error"] ** 0.5) < 0.5 / 255
-    assert "squared error (MSE, L2) is gaussian, binary cross-entropy (BCE) is bern" in "\n".join(
-        caplog.messages
-    )
-    assert "a bernoulli needs [0, 1], and whether its last layer is a sigmoid is" in "\n".join(
-        caplog.messages
-    )
-    assert "of bernoulli are not normalised for grey levels, and not to be comp" in "\n".join(
-        caplog.messages
-    )
-    assert "not recorded unless" not in "\n".join(caplog.messages)
+    assert "squared error (MSE, L2) is gaussian, binary cross-entropy (BCE) is bern" in told(caplog)
+    assert "a bernoulli needs [0, 1], and whether its last layer is a sigmoid is" in told(caplog)
+    assert "of bernoulli are not normalised for grey levels, and not to be comp" in told(caplog)
+    assert "not recorded unless" not in told(caplog)
 
     table = str(tmp_path / "table")
     night = EncodeCatalog(
@@ -149,7 +148,7 @@ def test_the_reading_is_asked_for(spark, theirs, tmp_path, parquet_catalog, capl
         if line.startswith((" log_", " soft"))
     ]
     assert [line.split()[0] for line in lines] == ["log_var", "log_sigma", "softplus"]
-    assert " sigma        impossible: 1" in caplog.text
+    assert " sigma        impossible: 1" in told(caplog)
     with pytest.raises(BundleError, match=r"no default\. With --catalog, each reading is tried"):
         export_model(options(code, tmp_path))
     assert tree(tmp_path) == {**before, **{k: v for k, v in tree(tmp_path).items() if "pyc" in k}}
@@ -317,12 +316,12 @@ def test_from_onnx_to_answers(spark, tmp_path, parquet_catalog, garments, caplog
         pytest.raises(BundleError, match="what is"),
     ):
         export_model(asked)
-    assert " log_var " in caplog.text and "On 30 pictures. KL is to the prior" in caplog.text
+    assert " log_var " in told(caplog) and "On 30 pictures. KL is to the prior" in told(caplog)
     summary = export_model(replace(asked, variance="log_var"))
     assert summary["factory"] == encoder and summary["interface"]["pixel_layout"] == "hwc"
     assert 0 < summary["reconstruction_error"] < 1
     assert summary["likelihood"] is None and load_bundle(bundle).likelihood is None
-    assert "is not recorded unless --likelihood says it." in caplog.text
+    assert "is not recorded unless --likelihood says it." in told(caplog)
     decided = replace(asked, variance="log_var", likelihood="bernoulli", overwrite=True)
     assert export_model(decided)["likelihood"] == "bernoulli"
     made = load_decoder(load_bundle(bundle).decoder_files)
@@ -382,7 +381,7 @@ def test_which_weights_were_taken_is_said(theirs, tmp_path, caplog):
     with caplog.at_level(logging.INFO, logger="vaeudf"):
         summary = export_model(options(code, tmp_path, **given))
     words = "'model'; 'ema' fits, too: --weights-key ema takes that"
-    assert summary["weights"] == words and f"the weights are {words}." in caplog.text
+    assert summary["weights"] == words and f"the weights are {words}." in told(caplog)
     taken = options(code, tmp_path, weights_key="ema", overwrite=True, **given)
     bundle = load_bundle(export_model(taken)["model"], trust_model=True)
     found = bundle.encoder.network.model.state_dict()
