@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from pyspark.logger.logger import JSONFormatter, PySparkLogger
 from pyspark.sql import SparkSession
 
 from tests.support import connectors, java
@@ -37,6 +39,17 @@ hypothesis.settings.load_profile("untimed")
 os.environ.setdefault("SPARK_SUBMIT_OPTS", " ".join(java.OPTIONS))
 if "OMP_NUM_THREADS" not in os.environ:
     torch.set_num_threads(1)
+
+
+def _add_handler(logger: logging.Logger, handler: logging.Handler) -> None:
+    if handler.formatter is None:
+        handler.setFormatter(JSONFormatter())
+    logging.Logger.addHandler(logger, handler)
+
+
+# pytest adds the handler that captures messages to every logger that does not propagate. PySpark's
+# own would have it write JSON from then on.
+PySparkLogger.addHandler = _add_handler  # type: ignore[method-assign]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
