@@ -21,7 +21,6 @@ from deltalake import DeltaTable
 from PIL import Image
 
 import vaeudf
-from tests.support.cases import further_cases_slow
 from tests.support.scene import tree
 from tests.support.tolerances import (
     FUNCTION,
@@ -569,10 +568,7 @@ def trained(shop: Shop, overwrite: bool) -> tuple[Any, Any, str]:
 @pytest.mark.spark
 @pytest.mark.parametrize(
     "job",
-    further_cases_slow(
-        [query_results, query_report, clusters, pictures, drawn, exported, trained],
-        [query_results, clusters],
-    ),
+    [query_results, query_report, clusters, pictures, drawn, exported, trained],
 )
 def test_only_overwrite_replaces(spark, shop, job):
     run, options, name = job(shop, False)

@@ -10,7 +10,6 @@ import torch
 from playwright.sync_api import expect
 
 from tests.support.blends import blend_scores
-from tests.support.cases import further_cases_slow
 from tests.support.explore_page import HASH, K, Opened, Z
 from tests.support.scene import SPEC
 from vaeudf.images.decode import decode_image
@@ -204,9 +203,7 @@ def test_filters(opened, page_shop):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "text", further_cases_slow(["SHIRT/", "_%\\'", "<script>", "é&x"], ["_%\\'"])
-)
+@pytest.mark.parametrize("text", ["SHIRT/", "_%\\'", "<script>", "é&x"])
 def test_names_are_filtered_by_what_they_contain(opened, page_shop, text):
     page, items = options(opened), page_shop.items
     enter(page.get_by_label("item_id contains"), text)

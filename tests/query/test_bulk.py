@@ -260,7 +260,7 @@ def test_as_many_as_there_are(population, places, place):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("place", further_cases_slow(PLACES, ["table"]))
+@pytest.mark.parametrize("place", PLACES)
 def test_many_queries_with_all_that_can_be_asked_for(population, places, monkeypatch, place):
     # Several tasks with several splits each.
     monkeypatch.setattr(table_search, "_ROWS_PER_SPLIT", 2 * SIZE)

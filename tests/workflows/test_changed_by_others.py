@@ -154,7 +154,7 @@ def test_every_item_and_shares_by_the_new_name(spark):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", further_cases_slow(TABLES, ["mapped-with-vectors"]))
+@pytest.mark.parametrize("name", TABLES)
 def test_clusters_and_health_of_the_live_rows(copy, tmp_path, name):
     uri = copy(name)
     output = str(tmp_path / "clusters")
@@ -199,7 +199,7 @@ def metadata(uri: str) -> tuple:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", further_cases_slow(WRITABLE, ["deletion-vectors"]))
+@pytest.mark.parametrize("name", WRITABLE)
 def test_an_unchanged_night(copy, name):
     uri = copy(name)
     before, kept = content(uri), metadata(uri)
@@ -430,7 +430,7 @@ def test_items_and_images_of_a_delta_table(spark, copy, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", further_cases_slow(CATALOGS, ["catalog-mapped-by-id"]))
+@pytest.mark.parametrize("name", CATALOGS)
 def test_a_catalog_that_is_a_delta_table(spark, copy, tmp_path, name):
     catalog, table = copy(name), str(tmp_path / "table")
     image = CATALOGS[name]

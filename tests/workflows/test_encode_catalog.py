@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 
-from tests.support.cases import further_cases_slow
 from tests.support.run_records import run_records
 from tests.support.scene import ENCODER_TERMS, LATENT_DIM, NUM_ITEMS, make_bundle, tree
 from tests.support.tables import (
@@ -345,9 +344,7 @@ def test_bad_options():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "failing", further_cases_slow(["publish", "log_quarantine"], ["log_quarantine"])
-)
+@pytest.mark.parametrize("failing", ["publish", "log_quarantine"])
 def test_a_failure_after_the_commit_keeps_what_was_published(
     spark, parquet_catalog, bundle_path, table, monkeypatch, failing
 ):

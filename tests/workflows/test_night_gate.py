@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -44,16 +45,15 @@ def shop(garments, tmp_path) -> Shop:
 @pytest.mark.spark
 def test_what_is_beyond_a_limit_is_not_published(spark, shop, bundle_path, tmp_path, gate, caplog):
     table = str(tmp_path / "posteriors")
-    night = EncodeCatalog(
-        shop.open(),
-        bundle_path,
-        table,
-        gate=gate(
-            "# of each night", "", "items < 12", "comparison.changed > 2", "comparison.new > 0"
-        ),
-    )
+    night = EncodeCatalog(shop.open(), bundle_path, table)
+    with pytest.raises(GateFailed) as failed:
+        encode_catalog(replace(night, gate=gate("items > 1")))
+    assert str(failed.value) == f"items is 12 (--gate 'items > 1').\n{KEPT}"
+    assert os.listdir(table) == ["_staging"]
+    limits = ("# of each night", "", "items < 12", "comparison.changed > 2", "comparison.new > 0")
+    night = replace(night, gate=gate(*limits))
     first = encode_catalog(night)
-    assert (first["outcome"], first["encoded"]) == ("published", 12)
+    assert (first["outcome"], first["encoded"], first["resumed"]) == ("published", 12, 12)
     assert "gate: there is no last version of this model to compare with" in caplog.text
     assert "passed over: comparison.changed > 2, comparison.new > 0." in caplog.text
     for i in range(3):

@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.support.cases import further_cases_slow
 from tests.support.nights import (
     Shop,
     assert_same_table,
@@ -248,14 +247,10 @@ def fail_at(monkeypatch, name: str, error: BaseException) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("fixture", "whole", "step"),
-    further_cases_slow(
-        [
-            ("image_folder", "folder_table", "encode_chunks"),
-            ("parquet_catalog", "catalog_table", "write_data_files"),
-        ],
-        [("parquet_catalog", "catalog_table", "write_data_files")],
-        several=True,
-    ),
+    [
+        ("image_folder", "folder_table", "encode_chunks"),
+        ("parquet_catalog", "catalog_table", "write_data_files"),
+    ],
 )
 def test_a_rerun_goes_on_where_a_run_was_broken_off(
     spark, request, bundle_path, table, monkeypatch, fixture, whole, step

@@ -22,6 +22,10 @@ log = logging.getLogger(__name__)
 
 _OPTION = "gate"
 _COMPARISON = "comparison"
+_KEPT = (
+    "Nothing was published. What was encoded is kept for the next run: change the gate, or leave "
+    "it out to publish."
+)
 
 
 @dataclass(frozen=True)
@@ -29,11 +33,9 @@ class NightGate:
     """Conditions under which a night's version is not published.
 
     Attributes:
-        path: The file that states them.
         conditions: One or more.
     """
 
-    path: str
     conditions: tuple[Condition, ...]
 
     @classmethod
@@ -70,7 +72,7 @@ class NightGate:
                 f"gate is {path!r}, which states no condition; expected one on a line, such as "
                 "'quarantine.items > 100'."
             )
-        return cls(path, tuple(conditions))
+        return cls(tuple(conditions))
 
     def check(
         self,
@@ -92,9 +94,8 @@ class NightGate:
         Raises:
             GateFailed: A number is beyond a limit, or not there; a line a number.
         """
-        if table.num_items == 0:
-            raise GateFailed(f"{self.path} lets no version through that has no items.")
-        comparable = last is not None and last.num_items > 0
+        # Others may have deleted all of its items.
+        last = last if last is not None and last.num_items > 0 else None
         inspection = Inspection()
         findings = inspection.find(spark, table, watch)
         by_reason = sorted(failures.items(), key=lambda one: (-one[1], one[0]))
@@ -104,18 +105,17 @@ class NightGate:
                 tuple(Failures(reason, items, ()) for reason, items in by_reason), of_version=True
             ),
         )
-        if comparable:
-            assert last is not None
+        if last is not None:
             with watch.phase("compare"):
                 comparison = inspection.compare(spark, table, findings, last, across=False)
             findings = replace(findings, comparison=comparison)
         record = record_of(findings)
-        reasons = [_reason(one, record) for one in self._applicable(comparable)]
+        reasons = [_reason(one, record) for one in self._applicable(comparable=last is not None)]
         failed = [reason for reason in reasons if reason is not None]
         if failed:
             raise GateFailed("\n".join([*failed, _KEPT]))
 
-    def _applicable(self, comparable: bool) -> Sequence[Condition]:
+    def _applicable(self, *, comparable: bool) -> Sequence[Condition]:
         """Return the conditions, on a first version only those that need no other one."""
         own = [one for one in self.conditions if one.path.split(".")[0] != _COMPARISON]
         if comparable or len(own) == len(self.conditions):
@@ -133,9 +133,3 @@ def _reason(condition: Condition, record: dict[str, Any]) -> str | None:
     except InputError as error:
         # Not as an error in the input: what was encoded would be lost for a slip of the pen.
         return str(error)
-
-
-_KEPT = (
-    "Nothing was published. What was encoded is kept for the next run: change the gate, or leave "
-    "it out to publish."
-)

@@ -44,7 +44,7 @@ def errors_of(items, garments, bundle) -> dict[str, float]:
 
 @pytest.mark.slow
 @pytest.mark.spark
-@pytest.mark.parametrize("form", further_cases_slow(["png", "parquet"], ["png"]))
+@pytest.mark.parametrize("form", ["png", "parquet"])
 def test_reconstructions_of_some(table, items, garments, bundle, tmp_path, form):
     expected = errors_of(items, garments, bundle)
     out, page = tmp_path / "out", tmp_path / "page"
