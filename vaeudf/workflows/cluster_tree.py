@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 HIERARCHY, NEWICK = "hierarchy.json", "hierarchy.nwk"
 
-# All pairs are compared: 1,000 clusters of 64 dimensions take 8 s, twice as many four times that.
+# All pairs are compared, so that twice as many take four times as long.
 _MOST_LEAVES = 2_000
 
 
