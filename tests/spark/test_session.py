@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from tests.support.jobs import ROOT
+from vaeudf.errors import InputError
 from vaeudf.spark.session import spark_session
 
 SCRIPT = """
@@ -69,6 +70,48 @@ def test_a_master_that_is_none():
     assert done.returncode == 1
     assert "ClusterError: Spark did not start, with --master 'mars' (" in done.stderr
     assert "Is the master right, and does it run?" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        (
+            "",
+            "InputError: s3://shop/a is in a store that this Spark cannot open: it has no connector "
+            "for s3a://, which this job needs. docs/clusters.md says which packages to add, with "
+            "spark.jars.packages or --packages.",
+        ),
+        # Whatever a property names for the scheme is one: nothing is opened yet.
+        (
+            "--conf spark.hadoop.fs.s3a.impl=org.apache.hadoop.fs.LocalFileSystem ",
+            "ClusterError: Spark did not start, with --master local[none]",
+        ),
+    ],
+)
+def test_a_store_without_a_connector_is_refused_before_spark_starts(tmp_path, option, expected):
+    """At a master that is none: Spark itself cannot start."""
+    code = f"""
+from vaeudf.spark.session import spark_session
+with spark_session("mine", "{tmp_path}", "s3://shop/a"): pass
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=only(PYSPARK_SUBMIT_ARGS=f"--master local[none] {option}pyspark-shell"),
+    )
+    assert done.returncode == 1 and expected in done.stderr, done.stderr
+
+
+@pytest.mark.classic
+def test_a_session_that_runs_is_asked_for_a_connector_too(spark):
+    with (
+        pytest.raises(InputError, match="^s3://shop/a is in a store that this Spark cannot open"),
+        spark_session("other", "s3://shop/a"),
+    ):
+        pytest.fail("it was given")
+    assert spark.range(2).count() == 2
 
 
 def test_an_active_session_is_used_and_left_running(spark):

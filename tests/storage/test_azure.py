@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
@@ -242,6 +244,27 @@ def test_nobody_answers(monkeypatch):
         + r"\d+ seconds \(Fail to get a new connection for: http://127\.0\.0\.1:9.*\)\. Check its "
         r"name and address.*",
         str(error.value),
+    )
+
+
+# In a process of its own: where pyarrow handles no such error, it ends the process.
+OPENED = f"from vaeudf.storage.locations import exists; exists('{URI}/posteriors')"
+
+
+def test_nobody_says_who_one_is(tmp_path):
+    """Neither the environment nor a command az, nor an address at which machines have identities."""
+    if os.environ.get("IDENTITY_ENDPOINT"):
+        pytest.skip("this machine has an identity of Azure's")
+    done = subprocess.run(
+        [sys.executable, "-c", OPENED],
+        env={**os.environ, "PATH": str(tmp_path), "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stderr.splitlines()[-1] == (
+        f"vaeudf.errors.InputError: {URI} cannot be opened: Azure's library finds nothing that "
+        "says who you are. Expected AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_SAS_TOKEN, "
+        "AZURE_CLIENT_ID with AZURE_CLIENT_SECRET and AZURE_TENANT_ID, or a managed identity."
     )
 
 

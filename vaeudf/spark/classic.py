@@ -21,11 +21,12 @@ from pyspark.sql import SparkSession
 
 from vaeudf.errors import root_cause
 from vaeudf.model.py_files import as_file
-from vaeudf.spark.cluster import Cluster, no_connector
+from vaeudf.spark.cluster import Cluster
+from vaeudf.spark.connectors import check_jvm
 from vaeudf.spark.counters import Counts, PictureCounts
 from vaeudf.spark.shared import Shared, SharedArray, Value
 from vaeudf.spark.waiting import Waiting, WaitingForExecutors
-from vaeudf.storage.locations import is_local, spark_uri
+from vaeudf.storage.locations import spark_uri
 
 # How many executors Spark asks YARN and Kubernetes for if nobody says.
 _EXECUTORS = 2
@@ -148,17 +149,8 @@ class ClassicCluster(Cluster):
 
     def check_connectors(self, *paths: str) -> None:
         """Refuse paths that Spark itself cannot open, before it has anything to do with them."""
-        jvm: Any = self._spark._jvm
-        for path in paths:
-            if is_local(path):
-                continue
-            scheme = spark_uri(path).partition(":")[0]
-            try:
-                jvm.org.apache.hadoop.fs.FileSystem.getFileSystemClass(
-                    scheme, self._spark._jsc.hadoopConfiguration()
-                )
-            except Py4JJavaError:
-                raise no_connector(path, scheme) from None
+        configuration = self._spark._jsc.hadoopConfiguration()
+        check_jvm(self._spark._jvm, configuration, paths)
 
     def check_seen(self, *paths: str) -> None:
         """Check nothing."""

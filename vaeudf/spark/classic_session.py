@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 from py4j.protocol import Py4JError
 from pyspark import SparkConf, SparkContext
@@ -11,6 +13,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from vaeudf.errors import ClusterError, root_cause
+from vaeudf.spark.connectors import check_jvm
 from vaeudf.spark.defaults import DEFAULTS
 from vaeudf.spark.raised import raise_without_logging
 from vaeudf.spark.yarn import TAGS, saying_while_yarn_waits, submitted_here, with_tag
@@ -32,14 +35,21 @@ def is_running() -> bool:
     return SparkContext._active_spark_context is not None
 
 
-def start(app_name: str) -> SparkSession:
+def start(app_name: str, opens: Sequence[str] = ()) -> SparkSession:
     """Start Spark in this process.
 
+    Args:
+        app_name: The application's name.
+        opens: Paths that Spark itself is to read or write.
+
     Raises:
+        InputError: It has no connector for the store of one.
         ClusterError: It did not start.
     """
     try:
         builder = session_builder(app_name)
+        # Of its JVM, which starts in a third of the time that Spark takes in it.
+        check_jvm(SparkContext._jvm, _hadoop_configuration(), opens)
         given = SparkConf()
         application = submitted_here(given)
         if application is not None:
@@ -71,3 +81,10 @@ def session_builder(app_name: str) -> SparkSession.Builder:
         if not given.contains(key):
             builder = builder.config(key, value)
     return builder
+
+
+def _hadoop_configuration() -> Any:
+    """Return Hadoop's configuration as Spark will have it, from what spark-submit knows."""
+    jvm: Any = SparkContext._jvm
+    given: Any = SparkConf()
+    return jvm.org.apache.spark.deploy.SparkHadoopUtil.get().newConfiguration(given._jconf)

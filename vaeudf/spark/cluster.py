@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from pyspark.sql import SparkSession
 from pyspark.sql.utils import is_remote
 
-from vaeudf.errors import InputError
 from vaeudf.spark.counters import Counts, PictureCounts
 from vaeudf.spark.shared import Shared, SharedArray, Value
 from vaeudf.spark.waiting import Waiting
@@ -134,12 +133,3 @@ class Cluster(ABC):
         Raises:
             InputError: The tasks do not see one.
         """
-
-
-def no_connector(path: str, scheme: str) -> InputError:
-    """Return the error that says that Spark cannot open the store that a path is in."""
-    return InputError(
-        f"{path} is in a store that this Spark cannot open: it has no connector for "
-        f"{scheme}://, which this job needs. docs/clusters.md says which packages to "
-        "add, with spark.jars.packages or --packages."
-    )

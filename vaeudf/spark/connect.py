@@ -18,7 +18,8 @@ from pyspark.sql import functions as F
 from vaeudf.errors import InputError
 from vaeudf.model.py_files import as_file
 from vaeudf.spark.artifacts import send, send_array
-from vaeudf.spark.cluster import Cluster, no_connector
+from vaeudf.spark.cluster import Cluster
+from vaeudf.spark.connectors import no_connector
 from vaeudf.spark.counters import Counts, PictureCounts, RowCount
 from vaeudf.spark.shared import Shared, SharedArray, Value
 from vaeudf.spark.sight import Sight

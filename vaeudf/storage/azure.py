@@ -20,9 +20,11 @@ _SUFFIX = "core.windows.net"
 _SERVICES = ("blob", "dfs")
 # abfss://container@account.dfs.core.windows.net, or the container alone.
 _PLACE = re.compile(r"\w+://(?:([^@/]+)@([^./]+)\.(?:dfs|blob)\.([^/]+)|([^@/]+))")
-# What Azure's library says of a network that fails, and of an environment without credentials.
+# What Azure's library says of a network that fails, of an environment without credentials, and of
+# credentials that nobody takes.
 _UNANSWERED = "Fail to get a new connection"
 _NOBODY = "DefaultAzureCredential"
+_NO_TOKEN = "AuthenticationExceptionE: "
 # The names of one setting, as delta-rs knows them.
 _NAMES = {
     "account": ("AZURE_STORAGE_ACCOUNT_NAME",),
@@ -134,7 +136,9 @@ def ask_azure(uri: str) -> None:
     """
     files, container = open_azure(uri)
     try:
-        files.get_file_info(container)
+        # Not the container itself: pyarrow ends the process where that is refused for want of a
+        # token, as seen with version 26.
+        files.get_file_info(f"{container}/vaeudf")
     except (OSError, pa.ArrowException) as error:
         cause = str(error).splitlines()[0]
         if _UNANSWERED in cause:
@@ -144,6 +148,11 @@ def ask_azure(uri: str) -> None:
                 f"{uri} cannot be opened: Azure's library finds nothing that says who you are. "
                 "Expected AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_SAS_TOKEN, AZURE_CLIENT_ID with "
                 "AZURE_CLIENT_SECRET and AZURE_TENANT_ID, or a managed identity."
+            ) from None
+        if _NO_TOKEN in cause:
+            raise InputError(
+                f"{uri} cannot be opened: Azure gives no token ({cause.rpartition(_NO_TOKEN)[2]}). "
+                "Check AZURE_CLIENT_ID, AZURE_CLIENT_SECRET and AZURE_TENANT_ID."
             ) from None
 
 

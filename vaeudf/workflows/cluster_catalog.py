@@ -22,7 +22,6 @@ from vaeudf.clustering.plan import Plan
 from vaeudf.errors import InputError
 from vaeudf.model.py_files import use_py_files
 from vaeudf.schema import MODEL_ID_KEY
-from vaeudf.spark.cluster import Cluster
 from vaeudf.spark.passes import TablePasses
 from vaeudf.spark.progress import progress
 from vaeudf.spark.session import spark_session
@@ -184,12 +183,11 @@ def cluster_catalog(options: ClusterCatalog) -> Summary:
     )
     options.check_outputs(options.output, CLUSTERS_MARK, inputs)
 
-    with spark_session("cluster_catalog") as spark, progress(spark, watch):
-        # Of the table, only what a page shows of items is read by Spark itself.
-        read_by_spark = [table.uri] if options.report else []
-        if options.match is not None and earlier is not None:
-            read_by_spark.append(earlier.folder)
-        Cluster.of(spark).check_connectors(options.output, *read_by_spark)
+    # Of the table, only what a page shows of items is read by Spark itself.
+    by_spark = [options.output, table.uri] if options.report else [options.output]
+    if options.match is not None and earlier is not None:
+        by_spark.append(earlier.folder)
+    with spark_session("cluster_catalog", *by_spark) as spark, progress(spark, watch):
         page = None
         if options.report and decoder is not None:
             pictures = find_page_pictures(spark, table, options.catalog)

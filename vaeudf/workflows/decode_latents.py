@@ -167,9 +167,8 @@ def decode_latents(options: DecodeLatents) -> Summary:
     drawing.check(bundle)
     options.check_outputs(options.output, PICTURES_MARK, _places_read(options, table))
 
-    with spark_session("decode_latents") as spark, progress(spark, watch):
-        if options.output:
-            Cluster.of(spark).check_connectors(options.output)
+    by_spark = [options.output] if options.output else []
+    with spark_session("decode_latents", *by_spark) as spark, progress(spark, watch):
         if options.device == "cuda" and Cluster.of(spark).is_local:
             choose_device("cuda", None, 0)  # tasks would fail, one after the other
         Cluster.of(spark).add_py_files(options.py_files or ())

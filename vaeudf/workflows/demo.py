@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from vaeudf.errors import InputError
 from vaeudf.schema import ITEM_ID, MU, QUERY_ID
-from vaeudf.spark.cluster import Cluster
 from vaeudf.spark.session import spark_session
 from vaeudf.spark.stopwatch import Stopwatch
 from vaeudf.storage.locations import (
@@ -90,8 +89,7 @@ def demo(options: Demo) -> Summary:
     queries = posixpath.join(root, "queries.parquet")
     watch = Stopwatch()
     _check_way(root)
-    with spark_session("demo") as spark:
-        Cluster.of(spark).check_connectors(root)
+    with spark_session("demo", root):
         remove(root)  # an earlier demo
         system, inner = filesystem(root)
         make_folder(system, inner)

@@ -54,9 +54,8 @@ def draw_catalog(options: DrawCatalog) -> Summary:
     def draw(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         return draw_rows(batches, options)
 
-    with spark_session("draw_catalog") as spark, progress(spark, watch):
-        if options.format == "parquet":
-            Cluster.of(spark).check_connectors(options.output)
+    by_spark = [options.output] if options.format == "parquet" else []
+    with spark_session("draw_catalog", *by_spark) as spark, progress(spark, watch):
         Cluster.of(spark).check_seen(options.output)
         tasks = -(-options.items // _GARMENTS_PER_TASK)
         garments = spark.range(0, options.items, 1, tasks).mapInPandas(draw, _SCHEMA)

@@ -7,6 +7,7 @@ import posixpath
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
@@ -69,7 +70,9 @@ from vaeudf.table.publish import DataFile, publish, unpublished
 from vaeudf.table.runs import PIXELS, QUARANTINE, new_run_id, published_runs, quarantine_folder
 from vaeudf.workflows.cli import Summary
 from vaeudf.workflows.encode_options import EncodeCatalog
-from vaeudf.workflows.night_gate import NightGate
+
+if TYPE_CHECKING:
+    from vaeudf.workflows.night_gate import NightGate
 
 __all__ = ["EncodeCatalog", "encode_catalog"]
 
@@ -81,16 +84,15 @@ def encode_catalog(options: EncodeCatalog) -> Summary:
     check_exists(options.catalog)
     use_py_files(options.py_files)
     bundle = load_bundle(options.model, options.trust_model)
-    gate = None if options.gate is None else NightGate.read(options.gate)
+    gate = None if options.gate is None else _read_gate(options.gate)
     previous = open_for_publishing(options.table, bundle.latent_dim)
     run = _EncodeRun(options, bundle, previous, gate)
     was_there = exists(run.table)
     try:
         with ExitStack() as stack:
-            spark = stack.enter_context(spark_session("encode_catalog"))
+            spark = stack.enter_context(spark_session("encode_catalog", run.table))
             stack.enter_context(progress(spark, run.watch))
             cluster = Cluster.of(spark)
-            cluster.check_connectors(run.table)
             cluster.check_seen(root_of(options.catalog))
             staging = stack.enter_context(
                 open_run(
@@ -120,6 +122,13 @@ _OUTCOMES: dict[type[VaeUdfError], Outcome] = {
     GateFailed: "held back",
 }
 """Of runs that end with an error of which a record is kept."""
+
+
+def _read_gate(path: str) -> NightGate:
+    # Imported here: it comes with the search and the pages, which most nights need not wait for.
+    from vaeudf.workflows.night_gate import NightGate
+
+    return NightGate.read(path)
 
 
 class _EncodeRun:

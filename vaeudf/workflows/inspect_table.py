@@ -18,7 +18,6 @@ from vaeudf.health.gate import Condition
 from vaeudf.health.record import record_of
 from vaeudf.health.wording import summary_sentences, warning_sentences
 from vaeudf.schema import CATALOG_KEY
-from vaeudf.spark.cluster import Cluster
 from vaeudf.spark.progress import progress
 from vaeudf.spark.session import spark_session
 from vaeudf.spark.stopwatch import Stopwatch
@@ -148,11 +147,9 @@ def inspect_table(options: InspectTable) -> Summary:
     check_output(options.output, options.overwrite, HEALTH_MARK, inputs)
     agreeing = prepare_agreement(options, table)
 
-    with spark_session("inspect_table") as spark, progress(spark, watch):
-        by_spark = [table.uri] if options.page or has_quarantine(table) else []
-        Cluster.of(spark).check_connectors(
-            *by_spark, *([] if old is None else [table.uri, old.uri])
-        )
+    by_spark = [table.uri] if options.page or has_quarantine(table) else []
+    by_spark += [] if old is None else [table.uri, old.uri]
+    with spark_session("inspect_table", *by_spark) as spark, progress(spark, watch):
         pictures = None
         if options.page:
             pictures = _find_catalog(spark, table, options.catalog)

@@ -31,7 +31,6 @@ from vaeudf.query.options import CANDIDATES, QueryOptions
 from vaeudf.query.per_value import Per, tell_of_few
 from vaeudf.query.shares import plan_shares
 from vaeudf.schema import HIDDEN, QUERY_ID
-from vaeudf.spark.cluster import Cluster
 from vaeudf.spark.progress import progress
 from vaeudf.spark.read import read_table
 from vaeudf.spark.session import spark_session
@@ -233,8 +232,9 @@ def query_topk(options: QueryTopk) -> Summary:
     check_query_output(options, inputs)
 
     written = None
-    with spark_session("query_topk") as spark, progress(spark, watch), ExitStack() as frames:
-        Cluster.of(spark).check_connectors(*_opened_by_spark(options))
+    with ExitStack() as frames:
+        spark = frames.enter_context(spark_session("query_topk", *_opened_by_spark(options)))
+        frames.enter_context(progress(spark, watch))
         page = None
         if options.report and decoder is not None:
             page = _page(spark, table, decoder, options)
