@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -32,6 +33,8 @@ from vaeudf.model.bundle import Bundle
 from vaeudf.spark.classic_session import session_builder
 from vaeudf.spark.raised import raise_without_logging
 
+# What is imported and collected stays, so that nothing is gained by looking through it for garbage.
+gc.disable()
 os.environ["PYSPARK_PYTHON"] = sys.executable
 # A loaded machine is not a fault of what is tested.
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -70,6 +73,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     long = {item.path for item in items if item.get_closest_marker("spark")}
     # Stable: what is in one file stays together, and in order.
     items.sort(key=lambda item: item.path not in long and "workflows" not in item.path.parts)
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_unconfigure() -> None:
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

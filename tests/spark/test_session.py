@@ -78,9 +78,9 @@ def test_a_master_that_is_none():
     [
         (
             "",
-            "InputError: s3://shop/a is in a store that this Spark cannot open: it has no connector "
-            "for s3a://, which this job needs. docs/clusters.md says which packages to add, with "
-            "spark.jars.packages or --packages.",
+            "InputError: s3://shop/a is in a store that this Spark cannot open: it has no "
+            "connector for s3a://, which this job needs. docs/clusters.md says which packages to "
+            "add, with spark.jars.packages or --packages.",
         ),
         # Whatever a property names for the scheme is one: nothing is opened yet.
         (
@@ -107,7 +107,7 @@ with spark_session("mine", "{tmp_path}", "s3://shop/a"): pass
 @pytest.mark.classic
 def test_a_session_that_runs_is_asked_for_a_connector_too(spark):
     with (
-        pytest.raises(InputError, match="^s3://shop/a is in a store that this Spark cannot open"),
+        pytest.raises(InputError, match=r"^s3://shop/a is in a store that this Spark cannot open"),
         spark_session("other", "s3://shop/a"),
     ):
         pytest.fail("it was given")

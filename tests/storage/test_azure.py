@@ -252,7 +252,7 @@ OPENED = f"from vaeudf.storage.locations import exists; exists('{URI}/posteriors
 
 
 def test_nobody_says_who_one_is(tmp_path):
-    """Neither the environment nor a command az, nor an address at which machines have identities."""
+    """Neither the environment, nor a command az, nor an address that knows machines."""
     if os.environ.get("IDENTITY_ENDPOINT"):
         pytest.skip("this machine has an identity of Azure's")
     done = subprocess.run(
