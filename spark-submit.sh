@@ -385,6 +385,8 @@ quoted() {
 
 command=${1:-}
 [ $# -gt 0 ] && shift
+# Of the tests and of vaeudf many processes are started, and each would compile them for itself.
+[[ $command != test* ]] || unset PYTHONDONTWRITEBYTECODE
 case $command in
   "" | -h | --help | help) usage ;;
   setup) set_up && say "set up: $venv" ;;
