@@ -44,15 +44,24 @@ class Coordinates:
         threshold: How near a pair is.
         order: Of the dimensions, (n,): those that tell most items apart come first.
         dtype: Of the numbers.
+        widest: The largest log sigma² that there is, (n,), infinite if that is not known; no item
+            may exceed it.
     """
 
     threshold: Threshold
     order: NDArray[np.int64]
     dtype: np.dtype[Any]
+    widest: NDArray[np.float64]
 
     @classmethod
-    def of(cls, threshold: Threshold, mu: NDArray[Any], log_var: NDArray[Any]) -> Coordinates:
-        """Return the coordinates for items (N, n) and others like them."""
+    def of(
+        cls,
+        threshold: Threshold,
+        mu: NDArray[Any],
+        log_var: NDArray[Any],
+        widest: NDArray[np.float64],
+    ) -> Coordinates:
+        """Return the coordinates for items (N, n) and others like them; widest: as above."""
         some = np.unique(np.linspace(0, max(len(mu) - 1, 0), _SAMPLE).astype(np.int64))[: len(mu)]
         means, log_vars = (array[some].astype(np.float64) for array in (mu, log_var))
         with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
@@ -62,7 +71,7 @@ class Coordinates:
                 spread = means.std(axis=0) / np.median(sigma, axis=0)
         order = np.argsort(-np.nan_to_num(spread), kind="stable")
         dtype = np.result_type(mu.dtype, log_var.dtype, np.float32)
-        return cls(threshold, order, dtype)
+        return cls(threshold, order, dtype, widest)
 
     @property
     def places(self) -> NDArray[np.int64]:
@@ -89,11 +98,13 @@ class Coordinates:
         found[:, :, kernels.MEAN] = mu[:, self.order]
         found[:, :, kernels.LOG_VAR] = log_var[:, self.order]
         info = np.finfo(self.dtype)
-        half = 0.5 * log_var[:, self.order].astype(np.float64)
+        log_vars = log_var[:, self.order].astype(np.float64)
+        reaches = self.threshold.reaches(log_vars, self.widest[self.order])
+        half = 0.5 * log_vars
         np.clip(half, -_MAX_LOG_SIGMA, _MAX_LOG_SIGMA, out=half)
         with np.errstate(over="ignore", under="ignore"):
             sigma = np.exp(half)
-            found[:, :, kernels.REACH] = self._up(sigma * self.threshold.mu_reach)
+            found[:, :, kernels.REACH] = self._up(sigma * reaches)
             # A bound with a smaller weight, or by the wider variance, is a bound, too.
             if self.threshold.code == kernels.JEFFREYS:
                 most = float(info.max) ** 0.75

@@ -46,6 +46,8 @@ _FARTHEST = 1e12
 
 # exp(±700) is still a normal float64; the same clip as vaeudf.gaussian's.
 _MAX_LOG_SIGMA = 700.0
+# Up to this square, 1/16 x² - 1/384 x⁴ grows.
+_RISING = np.float32(12.0)
 _LOG_2 = math.log(2.0)
 
 
@@ -267,6 +269,68 @@ def _near_border(below, above, rows, a, b, c, d, coordinate, log_var_reach, top)
 
 
 @compiled()
+def _box_around(items, rows, first, last, box):
+    """Fill in the least and greatest mean and log variance of a list, and what its widest weigh.
+
+    Args:
+        items: The list's.
+        rows: Has the list from first to last, at least one.
+        first: Where it begins.
+        last: Where it ends.
+        box: Filled, (n, 6): least and greatest mean, least and greatest log variance, least and
+            greatest weight.
+    """
+    for i in range(len(box)):
+        for field in range(3):
+            box[i, 2 * field] = items[rows[first], i, field]
+            box[i, 2 * field + 1] = box[i, 2 * field]
+    for place in range(first + 1, last):
+        item = items[rows[place]]
+        for i in range(len(box)):
+            for field in range(3):
+                x = item[i, field]
+                box[i, 2 * field] = min(box[i, 2 * field], x)
+                box[i, 2 * field + 1] = max(box[i, 2 * field + 1], x)
+
+
+@compiled()
+def _excluded_from(code, a, box, limit):
+    """Return whether an item's divergence from all of a box exceeds a limit, by a lower bound."""
+    total = limit - limit
+    zero = total
+    half, quarter = a.dtype.type(0.5), a.dtype.type(0.25)
+    square, fourth = a.dtype.type(1 / 16), a.dtype.type(1 / 384)
+    for i in range(len(a)):
+        x = a[i, MEAN]
+        gap = max(max(box[i, 0] - x, x - box[i, 1]), zero)
+        y = a[i, LOG_VAR]
+        difference = max(max(box[i, 2] - y, y - box[i, 3]), zero)
+        if code == JEFFREYS:
+            total += gap * gap * (a[i, WEIGHT] + box[i, 4]) + half * difference * difference
+        else:
+            # Up to there the polynomial grows.
+            twice = min(difference * difference, _RISING)
+            total += quarter * (gap * gap) / (a[i, WEIGHT] + box[i, 5])
+            total += twice * square - twice * twice * fourth
+        if total > limit:
+            return True
+    return False
+
+
+@compiled()
+def _keep_reaching(code, items, rows, first, last, box, limit):
+    """Put a list's rows first that a box does not exclude; return where they end."""
+    end = first
+    for place in range(first, last):
+        row = rows[place]
+        if not _excluded_from(code, items[row], box, limit):
+            rows[place] = rows[end]
+            rows[end] = row
+            end += 1
+    return end
+
+
+@compiled()
 def _push(stack, depth, kind, a, b, c, d, top):
     stack[depth, 0] = kind
     stack[depth, 1] = a
@@ -360,6 +424,7 @@ def find(code, one, other, places, log_var_reach, limit, nats, rows, stack, dept
     sample = np.empty(2 * _SAMPLE + 4, np.int32)
     scratch = np.empty(2 * _SAMPLE + 4, one.dtype)
     entry = np.empty(6, np.int64)
+    box = np.empty((one.shape[1], 6), one.dtype)
     while depth > 0 and count + MOST_AT_ONCE <= len(values):
         depth -= 1
         entry[:] = stack[depth]
@@ -369,6 +434,18 @@ def find(code, one, other, places, log_var_reach, limit, nats, rows, stack, dept
         pairs = size * (size - 1) // 2 if within else size * (d - c)
         if pairs == 0:
             continue
+        if kind == _BETWEEN and pairs > _FEW_PAIRS:
+            _box_around(other, rows, c, d, box)
+            b = _keep_reaching(code, one, rows, a, b, box, limit)
+            if a == b:
+                continue
+            _box_around(one, rows, a, b, box)
+            d = _keep_reaching(code, other, rows, c, d, box, limit)
+            entry[2], entry[4] = b, d
+            size = b - a
+            pairs = size * (d - c)
+            if pairs == 0:
+                continue
         if (within and size <= _SHORT) or (not within and pairs <= _FEW_PAIRS):
             kind = _ALL_WITHIN if within else _ALL_BETWEEN
         stack = _grown(stack, depth + 8)

@@ -40,6 +40,8 @@ _RELATIVE, _ABSOLUTE = 1e-9, 1e-300
 _MAX_LOG_SIGMA = 700.0
 # With more nats than this, e to the fourfold overflows; no mean is then too far away.
 _LARGEST = 150.0
+# With less, the widest that there is hardly matters, and a difference would lose its digits.
+_LEAST_WIDE = 1e-3
 _STEPS = 100
 
 
@@ -100,8 +102,30 @@ class Threshold:
             excess = 2 * self.bound / (math.sqrt(4 + 2 * self.bound) + 2)
             square = excess * (excess + 2)
         else:
-            square = _bhattacharyya_square(self.bound)
+            excess = _excess_of_ratio(self.bound)
+            square = excess * (excess + 2) / (1 + excess) if excess < math.inf else math.inf
         return math.sqrt(square) * (1 + _RELATIVE)
+
+    def reaches(
+        self, log_var: NDArray[np.float64], widest: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return how far the mean of a near item may be from each item's, in the item's own sigma.
+
+        It is ``mu_reach``, or less where no item is so wide as would have to be so far.
+
+        Args:
+            log_var: log sigma² of the items, (N, n).
+            widest: The largest log sigma² that there is, (n,); infinite if that is not known.
+        """
+        if self.code == kernels.JEFFREYS or not _LEAST_WIDE < self.nats < _LARGEST:
+            return np.full(log_var.shape, self.mu_reach)
+        # D² = 4 (1 + t) (nats - ½ log cosh(½ log t)) grows with t up to that of ``mu_reach``.
+        farthest = math.log1p(_excess_of_ratio(self.bound))
+        log_ratio = np.clip(widest - log_var, 0.0, farthest)
+        half = 0.5 * log_ratio
+        log_cosh = half + np.log1p(np.exp(-log_ratio)) - math.log(2.0)
+        square = 4 * (1 + np.exp(log_ratio)) * (self.bound - 0.5 * log_cosh)
+        return np.asarray(np.sqrt(square) * (1 + _RELATIVE))
 
     def between_boxes(self, one: Boxes, other: Boxes) -> NDArray[np.float64]:
         """Return what no item of one box is nearer than to any of the other.
@@ -146,8 +170,8 @@ def _by_sigma(log_var: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.exp(-np.clip(0.5 * log_var, -_MAX_LOG_SIGMA, _MAX_LOG_SIGMA)))
 
 
-def _bhattacharyya_square(nats: float) -> float:
-    """Return the largest D² whose least, over all ratios of variances, is within the threshold."""
+def _excess_of_ratio(nats: float) -> float:
+    """Return t - 1 of the least over all t that is the threshold, by the Bhattacharyya distance."""
 
     # With t = 1 + x, the least is ¼ x / t + ½ log( ½ (1 + t) / sqrt t ), which grows with x.
     def least(x: float) -> float:
@@ -155,16 +179,12 @@ def _bhattacharyya_square(nats: float) -> float:
 
     if nats > _LARGEST:
         return math.inf
-    # The least is below ¼ x, and above ½ log(½ sqrt t).
-    low, high = 4 * nats, 4 * math.exp(4 * nats)
     if nats < 1e-6:
         # There it is ¼ x - 3/16 x², and the difference would lose its digits.
-        high = 4 * nats * (1 + 4 * nats)
-    else:
-        for _ in range(_STEPS):
-            middle = math.sqrt(low) * math.sqrt(high)
-            if least(middle) > nats:
-                high = middle
-            else:
-                low = middle
-    return high * (high + 2) / (1 + high)
+        return 4 * nats * (1 + 4 * nats)
+    # The least is below ¼ x, and above ½ log(½ sqrt t).
+    low, high = 4 * nats, 4 * math.exp(4 * nats)
+    for _ in range(_STEPS):
+        middle = math.sqrt(low) * math.sqrt(high)
+        low, high = (low, middle) if least(middle) > nats else (middle, high)
+    return high
