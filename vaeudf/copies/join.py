@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -150,6 +151,12 @@ class Items:
     def __len__(self) -> int:
         """Return N."""
         return len(self.firsts)
+
+    @cached_property
+    def by_distinct(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The rows in the order of the distinct ones, (N,), and where each of these begins, (D,)."""
+        order = np.argsort(self.firsts, kind="stable")
+        return order, np.cumsum(self.counts) - self.counts
 
     def near_pairs(self, others: Items | None = None) -> Iterator[Pairs]:
         """Yield the near pairs of distinct items, each once, some at a time.

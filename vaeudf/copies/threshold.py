@@ -151,6 +151,18 @@ class Threshold:
                 terms += 0.5 * (np.logaddexp(apart, 0.0) - 0.5 * apart - math.log(2.0))
             return np.asarray(terms.sum(axis=1))
 
+    def around(self, box: Boxes) -> Boxes:
+        """Return the box, in float64, outside of which nothing is near to any item of a box."""
+        log_low, log_high = (x.astype(np.float64) for x in (box.log_var_min, box.log_var_max))
+        with np.errstate(over="ignore"):
+            reach = self.mu_reach / _by_sigma(log_high) * (1 + _RELATIVE)
+        return Boxes(
+            box.mu_min - reach,
+            box.mu_max + reach,
+            log_low - self.log_var_reach,
+            log_high + self.log_var_reach,
+        )
+
     def may_reach(self, one: Boxes, other: Boxes) -> NDArray[np.bool_]:
         """Return whether some pair of items of two boxes may be near, (K,); see above."""
         # A logarithm of nearly 1 errs by some 1e-16 in every dimension.
