@@ -95,7 +95,7 @@ class Coordinates:
 
     def written(self, mu: NDArray[Any], log_var: NDArray[Any]) -> NDArray[Any]:
         """Return items as the kernels read them, (N, n, 4)."""
-        found = np.empty((*mu.shape, 4), self.dtype)
+        found: NDArray[Any] = np.empty((*mu.shape, 4), self.dtype)
         found[:, :, kernels.MEAN] = mu[:, self.order]
         found[:, :, kernels.LOG_VAR] = log_var[:, self.order]
         info = np.finfo(self.dtype)
@@ -154,7 +154,7 @@ class Items:
 
     @cached_property
     def by_distinct(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The rows in the order of the distinct ones, (N,), and where each of these begins, (D,)."""
+        """The rows in the order of the distinct ones, (N,), and where each begins, (D,)."""
         order = np.argsort(self.firsts, kind="stable")
         return order, np.cumsum(self.counts) - self.counts
 

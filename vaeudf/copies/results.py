@@ -45,9 +45,7 @@ def check_columns(names: Sequence[str], found: Sequence[str]) -> None:
             raise InputError(f"column {name!r} is in the result already; leave it out.")
         if name not in found:
             there = f"found {', '.join(found)}" if found else "it has none"
-            raise InputError(
-                f"the table has no column {name!r} to carry into the result; {there}."
-            )
+            raise InputError(f"the table has no column {name!r} to carry into the result; {there}.")
         taken.add(name.lower())
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -153,8 +154,6 @@ def find_copies_of(
         shared.free()
 
 
-def _lists(vectors: np.ndarray) -> pa.Array:  # type: ignore[type-arg]
+def _lists(vectors: NDArray[np.floating]) -> pa.Array:
     ends = np.arange(len(vectors) + 1, dtype=np.int32) * vectors.shape[1]
-    return pa.ListArray.from_arrays(
-        pa.array(ends), pa.array(vectors.astype(np.float64).ravel())
-    )
+    return pa.ListArray.from_arrays(pa.array(ends), pa.array(vectors.astype(np.float64).ravel()))

@@ -143,7 +143,9 @@ class Threshold:
         most, others = (box.log_var_max.astype(np.float64) for box in (one, other))
         with np.errstate(over="ignore"):
             if self.code == kernels.JEFFREYS:
-                terms = 0.5 * (np.square(gap * _by_sigma(most)) + np.square(gap * _by_sigma(others)))
+                terms = 0.5 * (
+                    np.square(gap * _by_sigma(most)) + np.square(gap * _by_sigma(others))
+                )
                 terms += 2.0 * np.square(np.sinh(0.5 * apart))
             else:
                 middle = np.logaddexp(most, others) - math.log(2.0)
