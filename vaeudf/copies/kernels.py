@@ -41,8 +41,8 @@ _FEW_PAIRS = 1024
 # that may be within reach of the border.
 _SAMPLE = 24
 _WORTH_SPLIT = 0.6
-# More reaches than this count no more: the product of 24 such distances is within float64's range.
-_FARTHEST = 1e12
+# More reaches than this count no more, so that two outliers in a sample do not outweigh the rest.
+_FARTHEST = 1e4
 
 # exp(±700) is still a normal float64; the same clip as vaeudf.gaussian's.
 _MAX_LOG_SIGMA = 700.0

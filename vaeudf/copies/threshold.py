@@ -38,7 +38,7 @@ DIVERGENCES = tuple(_CODES)
 _RELATIVE, _ABSOLUTE = 1e-9, 1e-300
 # exp(±700) is still a normal float64.
 _MAX_LOG_SIGMA = 700.0
-# With more nats than this, e to the fourfold overflows; no mean is then too far away.
+# With more nats than this, e to the fourfold overflows: bounds are then simpler, or none.
 _LARGEST = 150.0
 # With less, the widest that there is hardly matters, and a difference would lose its digits.
 _LEAST_WIDE = 1e-3
@@ -85,7 +85,7 @@ class Threshold:
         """The most that the log variances of a near pair differ by, in any dimension."""
         if self.code == kernels.JEFFREYS:
             reach = 2 * math.asinh(math.sqrt(self.bound / 2))
-        elif self.bound > 1:
+        elif self.bound > _LARGEST:
             # acosh(e^x) is below x + log 2.
             reach = 4 * self.bound + 2 * math.log(2)
         else:
