@@ -11,13 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.support.cases import further_cases_slow
 from tests.support.deletion_vectors import delete_items
 from tests.support.near_pairs import certain_and_possible, divergences, groups_of
 from tests.support.plain import write_plain
 from tests.support.scene import NUM_ITEMS, tree
 from tests.support.tolerances import near_score
 from tests.support.versions import publish_rows
-from vaeudf.copies.threshold import Threshold
+from vaeudf.copies.threshold import DIVERGENCES, Threshold
 from vaeudf.errors import InputError
 from vaeudf.workflows.find_copies import FindCopies, find_copies
 
@@ -87,26 +88,26 @@ def test_groups_and_what_is_kept(chain, tmp_path):
     json.dumps(summary)
 
 
-def test_keep_and_columns(chain, tmp_path):
-    def kept(keep):
-        output = str(tmp_path / "copies")
-        options = FindCopies(
-            chain, output, nats=NATS, keep=keep, columns=["tags", "price"], overwrite=True
-        )
-        find_copies(options)
-        found = members(output)
-        assert all(row["tags"] == ["x"] for row in found)
-        prices = {row["item_id"]: row["price"] for row in found}
-        assert prices["c3"] == 4.0 and prices["e2"] is None
-        firsts = [row for row in found if row["kept"]]
-        assert all(row["item_id"] == row["kept_item_id"] for row in firsts)
-        return [row["item_id"] for row in firsts]
+# Null and NaN come last, and equal ones go by item_id.
+KEPT = [
+    ("price", ["c1", "e0", "p0"]),
+    ("price desc", ["c2", "e1", "p0"]),
+    (" price DESC , item_id desc ", ["c2", "e1", "p1"]),
+    ("item_id desc", ["c3", "e2", "p1"]),
+]
 
-    # Null and NaN come last, and equal ones go by item_id.
-    assert kept("price") == ["c1", "e0", "p0"]
-    assert kept("price desc") == ["c2", "e1", "p0"]
-    assert kept(" price DESC , item_id desc ") == ["c2", "e1", "p1"]
-    assert kept("item_id desc") == ["c3", "e2", "p1"]
+
+@pytest.mark.parametrize("keep, expected", further_cases_slow(KEPT, KEPT[2:3], several=True))
+def test_keep_and_columns(chain, tmp_path, keep, expected):
+    output = str(tmp_path / "copies")
+    find_copies(FindCopies(chain, output, nats=NATS, keep=keep, columns=["tags", "price"]))
+    found = members(output)
+    assert all(row["tags"] == ["x"] for row in found)
+    prices = {row["item_id"]: row["price"] for row in found}
+    assert prices["c3"] == 4.0 and prices["e2"] is None
+    firsts = [row for row in found if row["kept"]]
+    assert all(row["item_id"] == row["kept_item_id"] for row in firsts)
+    assert [row["item_id"] for row in firsts] == expected
 
 
 def test_deleted_rows_connect_nothing(chain, tmp_path):
@@ -122,9 +123,10 @@ def test_deleted_rows_connect_nothing(chain, tmp_path):
     assert find_copies(FindCopies(chain, older, nats=NATS, version=1))["members"] == 9
 
 
-@pytest.mark.parametrize(
-    "mu", [[1.0, 2.0, 3.0], [5.0], [0.25] * 40], ids=["no copies", "one item", "all identical"]
-)
+FEW_AND_MANY = [[1.0, 2.0, 3.0], [5.0], [0.25] * 40]
+
+
+@pytest.mark.parametrize("mu", further_cases_slow(FEW_AND_MANY, FEW_AND_MANY[2:]))
 def test_few_and_many(tmp_path, mu):
     path, output = str(tmp_path / "table"), str(tmp_path / "copies")
     ids = [f"i{place:02}" for place in range(len(mu))]
@@ -141,7 +143,7 @@ def test_few_and_many(tmp_path, mu):
         assert (summary["pairs"], pq.read_table(Path(output, "pairs")).num_rows) == (780, 780)
 
 
-@pytest.mark.parametrize("name", ["jeffreys", "bhattacharyya"])
+@pytest.mark.parametrize("name", further_cases_slow(DIVERGENCES, ["jeffreys"]))
 def test_plain_parquet_against_brute_force(tmp_path, name):
     rng = np.random.default_rng(8)
     mu = rng.normal(0, 1, (600, 5))
