@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vaeudf.copies import kernels
+from vaeudf.copies import set_kernels
 
 _Numbers = NDArray[np.int64]
 
@@ -35,12 +35,12 @@ class Forest:
 
     def connect(self, one: NDArray[np.integer], other: NDArray[np.integer]) -> None:
         """Connect the members of pairs, (P,) each."""
-        kernels.unite(self._parent, one.astype(np.int64), other.astype(np.int64))
+        set_kernels.unite(self._parent, one.astype(np.int64), other.astype(np.int64))
 
     def roots(self) -> _Numbers:
         """Return the first member of each member's group, (N,)."""
         found = np.empty(len(self), np.int64)
-        kernels.roots(self._parent, found)
+        set_kernels.roots(self._parent, found)
         return found
 
 

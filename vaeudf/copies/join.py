@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vaeudf.copies import kernels
+from vaeudf.copies import kernels, set_kernels
 from vaeudf.copies.threshold import Threshold
 
 # Pairs that are handed on at a time.
@@ -122,7 +122,7 @@ class Coordinates:
         with np.errstate(over="ignore", under="ignore"):
             rounded = numbers.astype(self.dtype)
             larger = np.nextafter(rounded, self.dtype.type(np.inf))
-        return np.maximum(larger, info.tiny)
+        return np.asarray(np.maximum(larger, info.tiny))
 
 
 class Items:
@@ -222,8 +222,8 @@ def _first_equal(
     both = np.concatenate([mu.astype(dtype), log_var.astype(dtype)], axis=1)
     bits = np.ascontiguousarray(both).view(np.uint32)
     hashes = np.empty(len(bits), np.uint64)
-    kernels.hash_rows(bits, hashes)
+    set_kernels.hash_rows(bits, hashes)
     order = np.argsort(hashes, kind="stable")
     found = np.empty(len(bits), np.int64)
-    kernels.first_equal(bits, hashes, order, found)
+    set_kernels.first_equal(bits, hashes, order, found)
     return found
