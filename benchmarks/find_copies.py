@@ -34,6 +34,7 @@ from benchmarks.posteriors import Posteriors, add_argument, draw_items
 Result = TypeVar("Result")
 
 _SAMPLE = 2_000
+_CHUNK = 250_000
 _PROVENANCE = {"vaeudf.catalog": '{"path": "/none"}', "vaeudf.model_path": "/none"}
 
 
@@ -186,14 +187,19 @@ def on_spark(options: argparse.Namespace) -> None:
         )
     }
     found = missing = 0
-    paired = sorted({int(name[5:]) for pair in list(named)[:100] for name in pair})
-    drawn = np.random.default_rng(2).integers(0, options.items, 100)
-    for row in (*paired, *drawn.tolist()):
-        values = jeffreys_divergence(items.mu[row], items.log_var[row], items.mu, items.log_var)
-        for other in np.flatnonzero(values[0] <= options.nats).tolist():
-            if other != row:
+    paired = sorted({int(name[5:]) for pair in list(named)[:10] for name in pair})
+    drawn = np.random.default_rng(2).integers(0, options.items, 20)
+    rows = np.array([*paired, *drawn.tolist()])
+    for first in range(0, options.items, _CHUNK):
+        some = slice(first, first + _CHUNK)
+        values = jeffreys_divergence(
+            items.mu[rows], items.log_var[rows], items.mu[some], items.log_var[some]
+        )
+        for place, other in zip(*np.nonzero(values <= options.nats), strict=True):
+            pair = frozenset((f"item-{rows[place]:010d}", f"item-{first + other:010d}"))
+            if len(pair) == 2:
                 found += 1
-                missing += frozenset((f"item-{row:010d}", f"item-{other:010d}")) not in named
+                missing += pair not in named
     print_table(
         ["items", "pairs", "groups", "seconds", "CPU seconds", "compared per item", "missing"],
         [
