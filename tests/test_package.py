@@ -41,7 +41,7 @@ assert not [name for name in heavy if name in sys.modules]
     [
         (
             "pyspark",
-            "catalog clustering decoding encoding health query spark training workflows",
+            "catalog clustering copies decoding encoding health query spark training workflows",
         ),
         ("torch", "decoding encoding explore model spark training workflows"),
     ],

@@ -41,6 +41,7 @@ def test_the_commands_are_those_tested_here():
         "./spark-submit.sh query_topk",
         "./spark-submit.sh inspect_table",
         "./spark-submit.sh cluster_catalog",
+        "./spark-submit.sh find_copies",
         "./spark-submit.sh decode_latents",
     ]
 

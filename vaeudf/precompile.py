@@ -15,6 +15,9 @@ from vaeudf.clustering.divergences import KL
 from vaeudf.clustering.lloyd import fit
 from vaeudf.clustering.plan import Plan
 from vaeudf.clustering.summaries import summarise
+from vaeudf.copies.forest import Forest
+from vaeudf.copies.join import Coordinates, Items, divergences_of_pairs
+from vaeudf.copies.threshold import Threshold
 from vaeudf.decoding.picture_densities import compare_pixels
 from vaeudf.gaussian.arrays import Gaussians
 from vaeudf.gaussian.scores import SCORES, Score
@@ -50,6 +53,7 @@ def precompile() -> None:
             items = mu.astype(precision), (log_var + shift).astype(precision)
             _as_library(*items)
             _as_task(*items)
+            _as_copies(*items)
         _as_clustering(mu, log_var)
     _as_reranking(rng)
 
@@ -95,6 +99,19 @@ def _as_task(mu: NDArray[np.floating], log_var: NDArray[np.floating]) -> None:
             for reaching, in_order in ((None, True), (some, True), (None, False)):
                 fold.add(means, log_vars, some_of, reaching=reaching, in_order=in_order)
             fold.result()
+
+
+def _as_copies(mu: NDArray[np.floating], log_var: NDArray[np.floating]) -> None:
+    threshold = Threshold("jeffreys", 0.1)
+    coordinates = Coordinates.of(threshold, mu, log_var, np.full(mu.shape[1], np.inf))
+    items = Items(coordinates, mu, log_var)
+    forest = Forest(len(items))
+    for others in (None, Items(coordinates, mu[:100], log_var[:100])):
+        for pairs in items.near_pairs(others):
+            forest.connect(pairs.one, pairs.other)
+    forest.roots()
+    some = np.zeros((2, mu.shape[1]))
+    divergences_of_pairs(threshold, some, some, some, some)
 
 
 def _as_clustering(mu: NDArray[np.float64], log_var: NDArray[np.float64]) -> None:

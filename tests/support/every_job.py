@@ -129,6 +129,10 @@ def ask_and_look(jobs: Jobs, root: str) -> None:
             *("cluster_catalog", "--table", table, *options, f"{root}/clusters"),
             *("--output", f"{root}/clusters after these {number}"),
         )
+    jobs.run(
+        *("find_copies", "--table", table, "--catalog", photos, "--nats", 1, "--pairs"),
+        *("--output", f"{root}/copies", "--report", f"{root}/copies-page"),
+    )
     older = f"{root}/older"
     _copy(table, older)
     jobs.run(

@@ -17,6 +17,7 @@ from vaeudf.clustering.divergences import KL
 from vaeudf.pages.cluster_contents import Bar, Contents, QuantileTable, ValueTable
 from vaeudf.pages.cluster_page import ClusterSection, Member, Plot, write_cluster_page
 from vaeudf.pages.cluster_plots import choice_of_k
+from vaeudf.pages.copies_page import Copy, CopyGroup, write_copies_page
 from vaeudf.pages.dendrogram import Dendrogram, Join, Leaf
 from vaeudf.pages.health_page import pictured, write_health_page
 from vaeudf.pages.query_page import BlendMember, Hit, Part, write_query_page
@@ -149,6 +150,32 @@ def dendrogram() -> Dendrogram:
         Join("M300.0 56.0H988.0V140.0H0.0", "30 items; mean divergence of all 9 nats"),
     ]
     return Dendrogram(leaves, joins, low="2.5 nats", high="9 nats")
+
+
+def copies_page(folder: Path) -> Example:
+    members = [
+        Copy(
+            item_id="a/b.jpg",
+            image=image_file("red"),
+            facts=[("category", "coat"), ("price", "1,299.00 €")],
+            divergence=0.0,
+            kept=True,
+        ),
+        Copy(item_id=HOSTILE, image=image_file("lime", "WEBP"), divergence=0.0123),
+        Copy(item_id="y" * 200, divergence=12.5),
+    ]
+    groups = [CopyGroup(0, 1_234_567, members), CopyGroup(1, 2, members[:2])]
+    page = write_copies_page(
+        str(folder),
+        groups,
+        num_items=10_000_000,
+        num_groups=3,
+        num_copies=1_234_569,
+        divergence="jeffreys",
+        nats=0.1,
+        facts=[("items", "10,000,000"), ("seconds", "find 1.0")],
+    )
+    return page, 4
 
 
 def decode_page(folder: Path) -> Example:

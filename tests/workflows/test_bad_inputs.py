@@ -109,6 +109,7 @@ def test_damaged_tables(refused, table, parquet_catalog, bundle_path, tmp_path, 
         ("query_topk", Z),
         ("query_topk", (*Z, "--where", "true")),
         ("cluster_catalog", ("--k", 2, "--output", out)),
+        ("find_copies", ("--output", out)),
         ("inspect_table", ("--output", out, "--no-page")),
         ("decode_latents", ("--traverse", 0, "--like", "item-000", "--output", out)),
         ("encode_catalog", ("--catalog", parquet_catalog, "--model", bundle_path)),
@@ -235,6 +236,7 @@ def test_outputs_that_cannot_be_written(refused, catalog_table, tmp_path):
         for job, argv in [
             ("query_topk", Z),
             ("cluster_catalog", ("--k", 2)),
+            ("find_copies", ()),
             ("inspect_table", ("--no-page",)),
             ("decode_latents", Z),
         ]:

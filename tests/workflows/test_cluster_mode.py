@@ -89,7 +89,7 @@ def test_code_is_on_all_machines(changed, found):
 NO_PATHS = set(
     """
     allow_host arguments background center clamp columns decoder describe_by divergence encoder
-    fail_on host id_column ignore_dims image_column k_range like likelihood mean mu_output
+    fail_on host id_column ignore_dims image_column k_range keep like likelihood mean mu_output
     path_column payload_columns per picture_output reconstruct reconstruct_items resize score
     share std taus tolerance traverse unlike variance_output version_column walk weights_key
     weights_prefix where z

@@ -206,6 +206,9 @@ REFUSED = {
     "cluster_catalog": [
         (("--table", "{table}", "--k", 2, "--output", "{s3}/x"), f"{{s3}}/x {NO_CONNECTOR}"),
     ],
+    "find_copies": [
+        (("--table", "{table}", "--output", "{s3}/x"), f"{{s3}}/x {NO_CONNECTOR}"),
+    ],
     "inspect_table": [
         (("--table", "{table}", "--output", "{gone}/x"), "{gone}/x cannot be written ("),
         (

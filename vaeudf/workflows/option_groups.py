@@ -96,27 +96,22 @@ class CodeOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PageOptions(CatalogOptions, CodeOptions):
+class PicturePageOptions(CatalogOptions):
     """The page of pictures."""
 
     report: str | None = path_option(None, help="folder to write a page of pictures to")
-    model: str | None = path_option(None, help="the model bundle (default: the table's own)")
     overwrite: bool = option(False, help="replace --output and --report if they exist")
 
-    def check_page(self, *names: str, encodes: bool = False, reads: bool = False) -> None:
+    def check_picture_page(self, *names: str) -> None:
         """Refuse what only a page needs, if none is asked for.
 
         Args:
             names: The job's own options of its page.
-            encodes: Whether the job needs the model without a page, too.
-            reads: Whether it needs the model and the catalog's pictures.
 
         Raises:
             InputError: One is given without --report.
         """
-        of_model = () if encodes or reads else ("model", "trust_model", "py_files")
-        of_catalog = () if reads else ("catalog",)
-        check_goes_with(self, "report", (*names, *of_model, *of_catalog))
+        check_goes_with(self, "report", (*names, "catalog"))
 
     def check_outputs(self, output: str | None, mark: str, inputs: Sequence[str]) -> None:
         """Check where the results and the page go, before any work.
@@ -134,3 +129,25 @@ class PageOptions(CatalogOptions, CodeOptions):
         if self.report:
             others = [output] if output else []
             check_output(self.report, self.overwrite, PAGE_MARK, [*inputs, *others])
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageOptions(PicturePageOptions, CodeOptions):
+    """The page's model."""
+
+    model: str | None = path_option(None, help="the model bundle (default: the table's own)")
+
+    def check_page(self, *names: str, encodes: bool = False, reads: bool = False) -> None:
+        """Refuse what only a page needs, if none is asked for.
+
+        Args:
+            names: The job's own options of its page.
+            encodes: Whether the job needs the model without a page, too.
+            reads: Whether it needs the model and the catalog's pictures.
+
+        Raises:
+            InputError: One is given without --report.
+        """
+        of_model = () if encodes or reads else ("model", "trust_model", "py_files")
+        of_catalog = () if reads else ("catalog",)
+        check_goes_with(self, "report", (*names, *of_model, *of_catalog))

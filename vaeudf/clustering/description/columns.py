@@ -8,11 +8,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from vaeudf.errors import InputError
-from vaeudf.schema import ITEM_ID, LOG_VAR, MU, SOURCE_VERSION
+from vaeudf.table.columns import OWN, one_type, payload_types
 from vaeudf.table.open import PosteriorTable
-from vaeudf.table.plain_parquet import schemas_of
-
-_OWN = (ITEM_ID, MU, LOG_VAR, SOURCE_VERSION)
 
 
 @dataclass(frozen=True)
@@ -67,53 +64,19 @@ def find_columns(table: PosteriorTable, names: Sequence[str]) -> tuple[Column, .
         InputError: One is not there, is the table's own, is named twice, or is of a type that
             clusters cannot be described by.
     """
-    types = _types(table)
-    payload = [name for name in types if name not in _OWN]
+    types = payload_types(table)
     found = []
     for place, name in enumerate(names):
-        if name not in payload:
-            there = f"found {', '.join(payload)}" if payload else "it has none"
-            own = ", which every item has for itself" if name in _OWN else ""
+        if name not in types:
+            there = f"found {', '.join(types)}" if types else "it has none"
+            own = ", which every item has for itself" if name in OWN else ""
             raise InputError(
                 f"describe-by is {name!r}{own}; expected a payload column of the table: {there}."
             )
         if name in names[:place]:
             raise InputError(f"describe-by names {name!r} twice; name each column once.")
-        found.append(Column.of(name, _one_type(name, types[name])))
+        found.append(Column.of(name, one_type("describe-by", name, types[name])))
     return tuple(found)
-
-
-def _types(table: PosteriorTable) -> dict[str, list[pa.DataType]]:
-    """Return the types that each column has, in all files."""
-    if table.snapshot.columns is not None:
-        schemas = [table.snapshot.columns.schema]
-    else:
-        schemas = schemas_of(table.files)
-    types: dict[str, list[pa.DataType]] = {}
-    for schema in schemas:
-        for field in schema:
-            own = types.setdefault(field.name, [])
-            if field.type not in own:
-                own.append(field.type)
-    return types
-
-
-def _one_type(name: str, types: list[pa.DataType]) -> pa.DataType:
-    if len(types) == 1:
-        return types[0]
-    try:
-        return pa.unify_schemas(
-            [pa.schema([(name, _plain(kind))]) for kind in types], promote_options="permissive"
-        )[0].type
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
-        raise InputError(
-            f"describe-by is the column {name!r}, which holds {types[0]} in one file and "
-            f"{types[1]} in another; expected one type."
-        ) from None
-
-
-def _plain(kind: pa.DataType) -> pa.DataType:
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def _is_list(kind: pa.DataType) -> bool:
