@@ -32,6 +32,7 @@ PAGE_MARK = "_vaeudf_page"
 CLUSTERS_MARK = "_vaeudf_clusters"
 PICTURES_MARK = "_vaeudf_pictures"
 HEALTH_MARK = "_vaeudf_health"
+EXPORT_MARK = "_vaeudf_export"
 
 # Files copied at a time; a store answers each after some 50 ms.
 _THREADS = 16

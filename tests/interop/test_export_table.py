@@ -1,0 +1,110 @@
+"""What export_table writes, opened by the packages that it is for."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from scipy.stats import norm
+
+from tests.support.tables import matrix, read
+from tests.support.tolerances import UNIT_FLOAT32, assert_within, gamma
+from vaeudf.workflows.export_table import ExportTable, export_table
+
+pytestmark = [pytest.mark.interop, pytest.mark.spark]
+
+K = 10
+
+
+class Truth:
+    """Brute force in float64 over the items of a table."""
+
+    def __init__(self, table: str) -> None:
+        items = read(table)
+        self.ids = items["item_id"].to_pylist()
+        self.mu, self.log_var = (matrix(items, name) for name in ("mu", "log_var"))
+        rng = np.random.default_rng(3)
+        chosen = rng.choice(len(self.ids), 20)
+        n = self.mu.shape[1]
+        self.z = np.concatenate(
+            [self.mu[chosen] + 0.05 * rng.normal(size=(20, n)), rng.normal(size=(20, n))]
+        )
+        sigma = np.exp(self.log_var.astype(np.float64) / 2)
+        mu = self.mu.astype(np.float64)
+        self.scores = np.stack([norm.logpdf(z, mu, sigma).sum(axis=1) for z in self.z])
+        self.row = {name: place for place, name in enumerate(self.ids)}
+
+    def bounds(self, z: np.ndarray, center: np.ndarray) -> np.ndarray:
+        """How far a float32 product of lifted vectors may be off, by item."""
+        precision = np.exp(-self.log_var.astype(np.float64))
+        mu, z = self.mu - center, z - center
+        terms = precision * (np.abs(mu * z) + 0.5 * z * z + 0.5 * mu * mu)
+        size = (terms + 0.5 * np.abs(self.log_var) + 1).sum(axis=1)
+        return gamma(2 * mu.shape[1] + 4, UNIT_FLOAT32) * size
+
+    def check(self, query: int, names: list[str], scores: np.ndarray, center: np.ndarray) -> None:
+        """Check that hits are the best, but for what float32 cannot tell apart."""
+        assert len(set(names)) == len(names) == K
+        rows = [self.row[name] for name in names]
+        bound = self.bounds(self.z[query], center)
+        right = self.scores[query]
+        for row, score in zip(rows, scores, strict=True):
+            assert_within(score, right[row], bound[row], why="float32 sum of lifted products")
+        best = np.argsort(-right)[:K]
+        worst = min(right[row] + bound[row] for row in rows)
+        for missed in set(best.tolist()) - set(rows):
+            assert right[missed] - bound[missed] <= worst
+
+
+@pytest.fixture(scope="module")
+def truth(population) -> Truth:
+    return Truth(population.table)
+
+
+def exported(table: str, target: str, output: Path, **options) -> dict:
+    summary = export_table(ExportTable(table, target, str(output), **options))
+    assert summary["items"] > K
+    return runpy.run_path(str(output / "query.py"))
+
+
+def names_of(output: Path) -> np.ndarray:
+    ids = pq.read_table(output / "ids.parquet")
+    assert ids["row"].to_pylist() == list(range(len(ids)))
+    return np.array(ids["item_id"].to_pylist(), object)
+
+
+def test_faiss(population, truth, tmp_path):
+    faiss = pytest.importorskip("faiss")
+    query = exported(population.table, "faiss", tmp_path / "out")
+    index = faiss.read_index(str(tmp_path / "out" / "index.faiss"))
+    names = names_of(tmp_path / "out")
+    assert index.ntotal == len(names) == len(truth.ids)
+    scores, rows = index.search(query["lift"](truth.z), K)
+    for place in range(len(truth.z)):
+        truth.check(place, names[rows[place]].tolist(), scores[place], np.array(query["CENTER"]))
+
+
+def test_hnswlib(population, truth, tmp_path):
+    hnswlib = pytest.importorskip("hnswlib")
+    query = exported(population.table, "hnswlib", tmp_path / "out")
+    index = hnswlib.Index(space="ip", dim=2 * population.mu.shape[1] + 1)
+    index.load_index(str(tmp_path / "out" / "index.hnsw"))
+    names = names_of(tmp_path / "out")
+    index.set_ef(len(names))
+    rows, distances = index.knn_query(query["lift"](truth.z), K)
+    found = [set(names[one]) for one in rows]
+    for place, hits in enumerate(found):
+        bound = truth.bounds(truth.z[place], np.array(query["CENTER"]))
+        for row, distance in zip(rows[place], distances[place], strict=True):
+            item = truth.row[names[row]]
+            # hnswlib's distance is 1 - the product.
+            assert_within(
+                1 - distance,
+                truth.scores[place][item],
+                2 * bound[item],
+                why="float32 sum of lifted products, and of 1",
+            )
+        assert len(hits) == K
