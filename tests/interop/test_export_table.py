@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -108,3 +110,43 @@ def test_hnswlib(population, truth, tmp_path):
                 why="float32 sum of lifted products, and of 1",
             )
         assert len(hits) == K
+
+
+def test_lance(population, truth, tmp_path):
+    lance = pytest.importorskip("lance")
+    query = exported(population.table, "lance", tmp_path / "out")
+    items = lance.dataset(str(tmp_path / "out" / "items.lance"))
+    assert items.count_rows() == len(truth.ids)
+    stored = items.to_table().sort_by("item_id")
+    original = read(population.table)
+    assert stored["item_id"].to_pylist() == truth.ids
+    for name in ("mu", "log_var"):
+        flat = stored[name].combine_chunks().flatten().to_numpy()
+        assert (flat.reshape(len(truth.ids), -1) == matrix(original, name)).all()
+    for name in ("stock", "brand", "seen", "price", "sizes"):
+        assert stored[name].to_pylist() == original[name].to_pylist()
+    for place, vector in enumerate(query["lift"](truth.z)):
+        asked = {"column": "vector", "q": vector, "k": K, "metric": "dot"}
+        hits = items.to_table(nearest=asked, columns=["item_id", "_distance"])
+        # Lance's distance is 1 - the product.
+        scores = 1 - hits["_distance"].to_numpy().astype(np.float64)
+        names = hits["item_id"].to_pylist()
+        truth.check(place, names, scores, np.array(query["CENTER"]))
+
+
+def test_qdrant(population, truth, tmp_path):
+    qdrant_client = pytest.importorskip("qdrant_client")
+    output = tmp_path / "out"
+    query = exported(population.table, "qdrant", output)
+    upload = [sys.executable, str(output / "upload.py"), "items", "--path", str(tmp_path / "db")]
+    subprocess.run(upload, check=True)
+    client = qdrant_client.QdrantClient(path=str(tmp_path / "db"))
+    assert client.count("items").count == len(truth.ids)
+    stock = dict(zip(truth.ids, read(population.table)["stock"].to_pylist(), strict=True))
+    for place, vector in enumerate(query["lift"](truth.z)):
+        hits = client.query_points("items", query=vector.tolist(), limit=K).points
+        names = [hit.payload["item_id"] for hit in hits]
+        assert [hit.payload.get("stock") for hit in hits] == [stock[name] for name in names]
+        scores = np.array([hit.score for hit in hits])
+        truth.check(place, names, scores, np.array(query["CENTER"]))
+    client.close()

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import Literal, get_args
 
 from vaeudf.errors import InputError
+from vaeudf.spark.frames import timestamps_for_all
 from vaeudf.spark.progress import progress
 from vaeudf.spark.read import read_items_once
 from vaeudf.spark.session import spark_session
@@ -17,13 +18,19 @@ from vaeudf.storage.outputs import EXPORT_MARK, check_output, replacing
 from vaeudf.table.open import open_posteriors
 from vaeudf.workflows.cli import Summary, option, path_option
 from vaeudf.workflows.conditions import rows_where, where_is_to_blame
+from vaeudf.workflows.exports.databases import (
+    MOST_PGVECTOR,
+    write_lance,
+    write_pgvector,
+    write_qdrant,
+)
 from vaeudf.workflows.exports.files import write_record
 from vaeudf.workflows.exports.indexes import write_faiss, write_hnswlib
 from vaeudf.workflows.exports.plain import flat_columns, write_flat
-from vaeudf.workflows.exports.rows import Rows, chosen_rows
+from vaeudf.workflows.exports.rows import VECTOR, Rows, chosen_rows
 from vaeudf.workflows.option_groups import VersionOptions
 
-Target = Literal["parquet-flat", "faiss", "hnswlib"]
+Target = Literal["parquet-flat", "faiss", "hnswlib", "lance", "qdrant", "pgvector"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,9 @@ _KINDS: dict[Target, _Kind] = {
     "parquet-flat": _Kind(write_flat, taken=flat_columns),
     "faiss": _Kind(write_faiss, ("faiss", "faiss-cpu"), has_payload=False),
     "hnswlib": _Kind(write_hnswlib, ("hnswlib", "hnswlib"), has_payload=False),
+    "lance": _Kind(write_lance, ("lance", "pylance"), taken=lambda n: [VECTOR]),
+    "qdrant": _Kind(write_qdrant, taken=lambda n: [VECTOR]),
+    "pgvector": _Kind(write_pgvector, taken=lambda n: [VECTOR]),
 }
 
 
@@ -83,6 +93,12 @@ def export_table(options: ExportTable) -> Summary:
             f"pip install {name}."
         )
     table = open_posteriors(options.table, options.version)
+    width = 2 * table.latent_dim + 1
+    if options.to == "pgvector" and width > MOST_PGVECTOR:
+        raise InputError(
+            f"{options.table} has {table.latent_dim} dimensions, whose lifted vectors have {width} "
+            f"numbers; pgvector takes at most {MOST_PGVECTOR}. Take another target."
+        )
     check_output(options.output, options.overwrite, EXPORT_MARK, [table.uri])
     with spark_session("export_table", table.uri, options.output) as spark, progress(spark, watch):
         frame = read_items_once(spark, table)
@@ -100,6 +116,7 @@ def export_table(options: ExportTable) -> Summary:
         }
         with (
             watch.phase("write"),
+            timestamps_for_all(spark),
             where_is_to_blame(options.where),
             replacing(options.output, EXPORT_MARK) as folder,
         ):

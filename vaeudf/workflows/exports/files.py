@@ -33,7 +33,7 @@ def lift(z):
 '''
 
 
-def write_text(folder: str, name: str, text: str) -> None:
+def write_file(folder: str, name: str, text: str) -> None:
     """Write a file of text into a folder, of any store."""
     files, inner = filesystem(folder)
     make_folder(files, inner)
@@ -46,7 +46,7 @@ def write_query(folder: str, center: NDArray[np.float64]) -> None:
     # Not by its path: the package may be in a zip archive.
     formula = package_files("vaeudf.gaussian").joinpath("lifted.py").read_text("utf-8")
     n = len(center)
-    write_text(
+    write_file(
         folder,
         QUERY,
         formula + _QUERY.format(center=center.tolist(), latent_dim=n, width=2 * n + 1),
@@ -56,7 +56,7 @@ def write_query(folder: str, center: NDArray[np.float64]) -> None:
 def write_record(folder: str, record: dict[str, Any]) -> None:
     """Write what the export is."""
     text = json.dumps({"format": 1, **record}, indent=2, allow_nan=False) + "\n"
-    write_text(folder, RECORD, text)
+    write_file(folder, RECORD, text)
 
 
 @contextmanager
