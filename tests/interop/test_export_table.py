@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from scipy.stats import norm
@@ -150,3 +152,55 @@ def test_qdrant(population, truth, tmp_path):
         scores = np.array([hit.score for hit in hits])
         truth.check(place, names, scores, np.array(query["CENTER"]))
     client.close()
+
+
+def test_pgvector(population, truth, tmp_path):
+    pgserver = pytest.importorskip("pgserver")
+    output = tmp_path / "out"
+    query = exported(population.table, "pgvector", output)
+    server = pgserver.get_server(tmp_path / "db", cleanup_mode="delete")
+    try:
+        psql = [str(pgserver._commands.POSTGRES_BIN_PATH / "psql"), server.get_uri()]
+
+        def ask(*arguments: str) -> str:
+            asked = [*psql, "-v", "ON_ERROR_STOP=1", "-AtX", "-F", "\t", *arguments]
+            done = subprocess.run(asked, cwd=output, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+            return done.stdout
+
+        ask("-f", "import.sql")
+        stored = sorted(ask("-c", "SELECT item_id, payload->>'stock' FROM items").splitlines())
+        items = read(population.table)
+        names, stock = items["item_id"].to_pylist(), items["stock"].to_pylist()
+        pairs = zip(names, stock, strict=True)
+        assert stored == sorted(f"{name}\t{'' if n is None else n}" for name, n in pairs)
+        for place, vector in enumerate(query["lift"](truth.z)):
+            words = ",".join(map(str, vector.tolist()))
+            found = ask(
+                "-c",
+                f"SELECT item_id, -(vector <#> '[{words}]') FROM items "
+                f"ORDER BY vector <#> '[{words}]' LIMIT {K}",
+            )
+            hits = [line.split("\t") for line in found.splitlines()]
+            scores = np.array([float(score) for _, score in hits])
+            truth.check(place, [name for name, _ in hits], scores, np.array(query["CENTER"]))
+    finally:
+        server.cleanup()
+
+
+def test_pgvector_reads_every_character(tmp_path):
+    pgserver = pytest.importorskip("pgserver")
+    names = ["a\tb", "back\\slash", "\\N", "new\nline\r", "quote'\"", "é 🧥", "\\.", "{}"]
+    rows = {"item_id": names, "mu": [[0.5]] * 8, "log_var": [[-1.0]] * 8, "shop": names}
+    pq.write_table(pa.table(rows), tmp_path / "items.parquet")
+    output = tmp_path / "out"
+    export_table(ExportTable(str(tmp_path / "items.parquet"), "pgvector", str(output)))
+    server = pgserver.get_server(tmp_path / "db", cleanup_mode="delete")
+    try:
+        psql = [str(pgserver._commands.POSTGRES_BIN_PATH / "psql"), server.get_uri(), "-AtX"]
+        subprocess.run([*psql, "-v", "ON_ERROR_STOP=1", "-f", "import.sql"], cwd=output, check=True)
+        wanted = "SELECT json_agg(json_build_array(item_id, payload->>'shop')) FROM items"
+        done = subprocess.run([*psql, "-c", wanted], capture_output=True, text=True, check=True)
+        assert sorted(json.loads(done.stdout)) == sorted([name, name] for name in names)
+    finally:
+        server.cleanup()
