@@ -34,7 +34,7 @@ from benchmarks.posteriors import (
     draw_queries,
 )
 from vaeudf.gaussian import scores
-from vaeudf.gaussian.lifted import lift_items, lift_queries
+from vaeudf.gaussian.lifted import lift_items, lift_queries, square_norms, with_equal_norms
 from vaeudf.numerics.kd_tree import kd_order, typical_sigma
 from vaeudf.search import engine
 from vaeudf.search.prepared import prepare, prepare_queries
@@ -205,11 +205,9 @@ def _approximate(vectors: NDArray[np.float32]) -> dict[str, tuple[_Search, tuple
     tell("building HNSW …")
     # By distances: a graph of inner products finds next to nothing where norms differ as these do.
     # With this coordinate more, and 0 in the queries, both rank alike.
-    squares = np.square(vectors, dtype=np.float64).sum(axis=1)
-    further = np.sqrt(squares.max() - squares).astype(np.float32)
     hnsw = faiss.IndexHNSWFlat(width + 1, 32, faiss.METRIC_L2)
     hnsw.hnsw.efConstruction = 80
-    hnsw.add(np.concatenate([vectors, further[:, None]], axis=1))
+    hnsw.add(with_equal_norms(vectors, float(square_norms(vectors).max())))
 
     def by_ivf(lifted: NDArray[np.float32], probes: int) -> NDArray[np.int64]:
         ivf.nprobe = probes

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import norm
 
 from tests.support.tolerances import UNIT_FLOAT32, assert_within, gamma
-from vaeudf.gaussian.lifted import lift_items, lift_queries
+from vaeudf.gaussian.lifted import lift_items, lift_queries, square_norms, with_equal_norms
 
 
 @pytest.mark.parametrize("n", [1, 2, 10, 64])
@@ -38,3 +38,15 @@ def test_a_center_near_the_items_keeps_digits():
         return float(np.abs(found[0] - right).max())
 
     assert error(1000.0) < 0.01 < 1 < error(0.0)
+
+
+def test_equal_norms_change_no_product():
+    rng = np.random.default_rng(1)
+    items = lift_items(rng.normal(size=(40, 3)), rng.uniform(-5, 0, size=(40, 3)))
+    queries = lift_queries(rng.normal(size=(5, 3)))
+    even = with_equal_norms(items, float(square_norms(items).max()))
+    assert (even[:, :-1] == items).all() and even.shape == (40, 8)
+    norms = square_norms(even)
+    bound = gamma(4, UNIT_FLOAT32) * norms.max()
+    assert_within(norms, np.full(40, norms.max()), 2 * bound, why="a root rounded to float32")
+    assert (np.pad(queries, ((0, 0), (0, 1))) @ even.T).shape == (5, 40)

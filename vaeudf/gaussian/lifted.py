@@ -10,6 +10,10 @@ which is the product of a vector of the item, 2n + 1 numbers, and one of the que
 In float32 the terms cancel: they are of the size of p z², and what is left of them may be small.
 The nearer the center is to the items, the less is lost.
 
+A graph of inner products, as HNSW is, finds next to nothing where the norms of items differ as
+these do. With one coordinate more, which makes all norms equal, and 0 there in the queries,
+products stay as they are and rank as distances do.
+
 This file needs numpy alone. Exports carry a copy of it.
 """
 
@@ -51,3 +55,22 @@ def lift_queries(z: ArrayLike, center: ArrayLike = 0.0) -> NDArray[np.float32]:
     points = np.asarray(z, np.float64) - np.asarray(center, np.float64)
     ones = np.ones((len(points), 1))
     return np.concatenate([points, points * points, ones], axis=1).astype(np.float32)
+
+
+def square_norms(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the squared norms of vectors (N, m), shape (N,)."""
+    return np.square(vectors, dtype=np.float64).sum(axis=1)
+
+
+def with_equal_norms(vectors: NDArray[np.float32], most: float) -> NDArray[np.float32]:
+    """Return the lifted vectors of items with one coordinate more, which makes their norms equal.
+
+    Args:
+        vectors: Shape (N, m).
+        most: The greatest squared norm of all items.
+
+    Returns:
+        Shape (N, m + 1).
+    """
+    further = np.sqrt(np.maximum(most - square_norms(vectors), 0.0)).astype(np.float32)
+    return np.concatenate([vectors, further[:, None]], axis=1)

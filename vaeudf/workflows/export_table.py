@@ -93,7 +93,7 @@ def export_table(options: ExportTable) -> Summary:
             f"pip install {name}."
         )
     table = open_posteriors(options.table, options.version)
-    width = 2 * table.latent_dim + 1
+    width = 2 * table.latent_dim + 2
     if options.to == "pgvector" and width > MOST_PGVECTOR:
         raise InputError(
             f"{options.table} has {table.latent_dim} dimensions, whose lifted vectors have {width} "

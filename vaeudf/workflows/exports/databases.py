@@ -73,6 +73,8 @@ _IMPORT = """-- Run in this folder: psql -v ON_ERROR_STOP=1 -f import.sql
 -- and the ten best items are:
 --   SELECT item_id, -(vector <#> '[...]') AS log_likelihood, payload
 --   FROM items ORDER BY vector <#> '[...]' LIMIT 10;
+-- That is exact, and reads all rows. An index is faster and approximate:
+--   CREATE INDEX ON items USING hnsw (vector vector_ip_ops);
 BEGIN;
 CREATE EXTENSION IF NOT EXISTS vector;
 CREATE TABLE items (item_id text PRIMARY KEY, vector vector({width}) NOT NULL, payload jsonb);
@@ -89,8 +91,8 @@ def write_lance(rows: Rows, folder: str) -> None:
 
     # By way of files, which the driver reads a few rows at a time.
     staged = posixpath.join(folder, "rows")
-    write_parquet(rows.lifted(MU, LOG_VAR, *rows.payload), staged)
-    widths = {VECTOR: 2 * rows.latent_dim + 1, MU: rows.latent_dim, LOG_VAR: rows.latent_dim}
+    write_parquet(rows.with_equal_norms(MU, LOG_VAR, *rows.payload), staged)
+    widths = {VECTOR: 2 * rows.latent_dim + 2, MU: rows.latent_dim, LOG_VAR: rows.latent_dim}
 
     def fixed(batch: pa.RecordBatch) -> pa.RecordBatch:
         arrays = [
@@ -110,7 +112,7 @@ def write_lance(rows: Rows, folder: str) -> None:
         reader = pa.RecordBatchReader.from_batches(first.schema, all_of_them())
         lance.write_dataset(reader, str(here / "items.lance"))
     remove(staged)
-    write_query(folder, rows.center)
+    write_query(folder, rows.center, padding=1)
 
 
 def _fixed(column: pa.Array, width: int) -> pa.Array:
@@ -120,16 +122,16 @@ def _fixed(column: pa.Array, width: int) -> pa.Array:
 
 def write_qdrant(rows: Rows, folder: str) -> None:
     """Write points as Parquet, and a program that uploads them."""
-    lifted = rows.lifted(*rows.payload)
+    lifted = rows.with_equal_norms(*rows.payload)
     points = lifted.select(ITEM_ID, VECTOR, _as_json(rows).alias(PAYLOAD))
     write_parquet(points, posixpath.join(folder, "points"))
-    write_file(folder, "upload.py", _UPLOAD.format(width=2 * rows.latent_dim + 1))
-    write_query(folder, rows.center)
+    write_file(folder, "upload.py", _UPLOAD.format(width=2 * rows.latent_dim + 2))
+    write_query(folder, rows.center, padding=1)
 
 
 def write_pgvector(rows: Rows, folder: str) -> None:
     """Write text for PostgreSQL's COPY, and the SQL that makes a table of it."""
-    lifted = rows.lifted(*rows.payload)
+    lifted = rows.with_equal_norms(*rows.payload)
     numbers = F.array_join(F.col(VECTOR).cast("array<string>"), ",")
     vector = F.concat(F.lit("["), numbers, F.lit("]"))
     fields = [_escaped(F.col(ITEM_ID).cast("string")), vector, _escaped(_as_json(rows))]
@@ -137,10 +139,10 @@ def write_pgvector(rows: Rows, folder: str) -> None:
     write_text(lifted.select(F.concat_ws("\t", *fields)), copied)
     files = [posixpath.basename(path) for path in parts(copied, ".txt")[1]]
     copies = "\n".join(f"\\copy items FROM 'items/{name}' WITH (ENCODING 'UTF8')" for name in files)
-    width = 2 * rows.latent_dim + 1
+    width = 2 * rows.latent_dim + 2
     zeros = ",".join("0" * rows.latent_dim)
     write_file(folder, "import.sql", _IMPORT.format(width=width, copies=copies, zeros=f"[{zeros}]"))
-    write_query(folder, rows.center)
+    write_query(folder, rows.center, padding=1)
 
 
 def _as_json(rows: Rows) -> Column:

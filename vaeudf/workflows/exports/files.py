@@ -29,7 +29,7 @@ CENTER = {center}
 def lift(z):
     """Return the vectors to search with, (Q, {width}), of points z, (Q, {latent_dim})."""
     points = np.asarray(z, np.float64).reshape(-1, {latent_dim})
-    return lift_queries(points, np.asarray(CENTER))
+    return np.pad(lift_queries(points, np.asarray(CENTER)), ((0, 0), (0, {padding})))
 '''
 
 
@@ -41,15 +41,24 @@ def write_file(folder: str, name: str, text: str) -> None:
         stream.write(text.encode())
 
 
-def write_query(folder: str, center: NDArray[np.float64]) -> None:
-    """Write the module that lifts queries: it needs numpy and no vaeudf."""
+def write_query(folder: str, center: NDArray[np.float64], *, padding: int = 0) -> None:
+    """Write the module that lifts queries: it needs numpy and no vaeudf.
+
+    Args:
+        folder: Where to.
+        center: Of the items' vectors.
+        padding: How many numbers these have beyond 2n + 1.
+    """
     # Not by its path: the package may be in a zip archive.
     formula = package_files("vaeudf.gaussian").joinpath("lifted.py").read_text("utf-8")
     n = len(center)
     write_file(
         folder,
         QUERY,
-        formula + _QUERY.format(center=center.tolist(), latent_dim=n, width=2 * n + 1),
+        formula
+        + _QUERY.format(
+            center=center.tolist(), latent_dim=n, width=2 * n + 1 + padding, padding=padding
+        ),
     )
 
 

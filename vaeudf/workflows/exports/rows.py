@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.functions import pandas_udf
 
 from vaeudf.errors import InputError, TableError
-from vaeudf.gaussian.lifted import lift_items
+from vaeudf.gaussian.lifted import lift_items, with_equal_norms
 from vaeudf.schema import ITEM_ID, LOG_VAR, MU, SOURCE_VERSION, quoted
 from vaeudf.spark.worker import spare_modules
 from vaeudf.storage.locations import filesystem
@@ -46,7 +46,18 @@ class Rows:
     center: NDArray[np.float64]
 
     def lifted(self, *others: str) -> DataFrame:
-        """Return ``item_id``, the lifted vectors and other columns."""
+        """Return ``item_id``, the lifted vectors, 2n + 1 numbers, and other columns."""
+        return self._lifted(others, None)
+
+    def with_equal_norms(self, *others: str) -> DataFrame:
+        """Return the same with vectors of 2n + 2 numbers, for graphs; one pass finds the norms."""
+        square = F.aggregate(
+            F.col(VECTOR), F.lit(0.0), lambda total, x: total + x.cast("double") * x
+        )
+        ((most,),) = self.lifted().agg(F.max(square)).collect()
+        return self._lifted(others, float(most))
+
+    def _lifted(self, others: Sequence[str], most: float | None) -> DataFrame:
         center = self.center
 
         def lift(mu: pd.Series, log_var: pd.Series) -> pd.Series:
@@ -54,6 +65,8 @@ class Rows:
             if mu.empty:
                 return pd.Series([], dtype=object)
             vectors = lift_items(np.stack(mu.to_list()), np.stack(log_var.to_list()), center)
+            if most is not None:
+                vectors = with_equal_norms(vectors, most)
             return pd.Series(list(vectors))
 
         as_udf = pandas_udf(returnType="array<float>")  # type: ignore[call-overload]
