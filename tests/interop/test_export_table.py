@@ -16,6 +16,7 @@ from scipy.stats import norm
 
 from tests.support.tables import matrix, read
 from tests.support.tolerances import UNIT_FLOAT32, assert_within, gamma
+from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
 from vaeudf.workflows.export_table import ExportTable, export_table
 
 pytestmark = [pytest.mark.interop, pytest.mark.spark]
@@ -201,3 +202,18 @@ def test_pgvector_reads_every_character(tmp_path):
         assert sorted(json.loads(done.stdout)) == sorted([name, name] for name in names)
     finally:
         server.cleanup()
+
+
+def test_embedding_atlas(parquet_catalog, bundle_path, tmp_path):
+    metrics = pytest.importorskip("embedding_atlas.graph_metrics")
+    table, output = str(tmp_path / "posteriors"), tmp_path / "out"
+    encode_catalog(EncodeCatalog(parquet_catalog, bundle_path, table, keep_pixels=True))
+    export_table(ExportTable(table, "embedding-atlas", str(output), columns=["category"]))
+    rows = pq.read_table(output / "items.parquet")
+    degrees = metrics.compute_degree_columns(rows.to_pandas(), neighbors="neighbors")
+    # Its own way of reading the column: it leaves out an item as its own neighbor.
+    right = np.zeros(len(rows), int)
+    for row, one in enumerate(rows["neighbors"].to_pylist()):
+        for other in one["ids"]:
+            right[other] += other != row
+    assert degrees[0].tolist() == right.tolist()

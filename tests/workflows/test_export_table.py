@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from tests.support.scene import tree
 from tests.support.tables import matrix, read
+from tests.support.tolerances import UNIT_FLOAT32, assert_within, score_bound
 from vaeudf.errors import InputError, TableError
+from vaeudf.table.kept_pixels import KeptPixels
+from vaeudf.table.open import open_table
 from vaeudf.workflows.cli import main
+from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
 from vaeudf.workflows.export_table import ExportTable, export_table
 
 
@@ -104,3 +111,40 @@ def test_a_package_that_is_missing(target, population, tmp_path, monkeypatch, ca
 def test_columns_are_for_targets_that_have_payload():
     with pytest.raises(InputError, match="--to faiss has item_ids and no payload"):
         ExportTable("t", "faiss", "out", columns=["brand"])
+
+
+@pytest.mark.spark
+@pytest.mark.slow
+def test_embedding_atlas(parquet_catalog, bundle_path, tmp_path):
+    table, output = str(tmp_path / "posteriors"), tmp_path / "out"
+    encode_catalog(EncodeCatalog(parquet_catalog, bundle_path, table, keep_pixels=True))
+    export_table(ExportTable(table, "embedding-atlas", str(output), where="stock > 3"))
+    found = pq.read_table(output / "items.parquet")
+    names = ["item_id", "x", "y", "neighbors", "category", "price", "stock", "image"]
+    assert found.column_names == names
+    items = {row["item_id"]: row for row in read(table).to_pylist() if row["stock"] > 3}
+    rows = [items[name] for name in found["item_id"].to_pylist()]
+    assert len(rows) == len(items)
+    mu, log_var = (np.array([row[name] for row in rows], float) for name in ("mu", "log_var"))
+    kl = np.array(
+        [
+            0.5 * (np.exp(lv - log_var) + (m - mu) ** 2 / np.exp(log_var) - 1 + log_var - lv).sum(1)
+            for m, lv in zip(mu, log_var, strict=True)
+        ]
+    )
+    bound = score_bound(kl, log_var, dims=mu.shape[1])
+    for row, one in enumerate(found["neighbors"].to_pylist()):
+        ids, distances = one["ids"], np.array(one["distances"])
+        assert len(set(ids)) == len(ids) == 16 and row in ids
+        assert (np.diff(distances) >= 0).all()
+        near = bound.max() + UNIT_FLOAT32 * kl.max()
+        assert_within(distances, kl[row][ids], near, why="rounded to float32")
+        assert kl[row][ids].max() <= np.sort(kl[row])[15] + near
+    # Principal components: no axis has more variance than x, and y is not correlated with it.
+    places = np.stack([found[name].to_numpy() for name in ("x", "y")], 1)
+    values = np.linalg.eigvalsh(np.cov(mu.T, bias=True))[::-1][:2]
+    assert np.allclose(np.cov(places.T, bias=True), np.diag(values), atol=1e-6 * values[0])
+    kept = KeptPixels(open_table(table), pa.array([row["item_id"] for row in rows]))
+    for row, one in enumerate(found["image"].to_pylist()):
+        pixels = np.asarray(Image.open(io.BytesIO(one["bytes"])))
+        assert (pixels == kept.picture(row).squeeze()).all()

@@ -18,6 +18,7 @@ from vaeudf.storage.outputs import EXPORT_MARK, check_output, replacing
 from vaeudf.table.open import open_posteriors
 from vaeudf.workflows.cli import Summary, option, path_option
 from vaeudf.workflows.conditions import rows_where, where_is_to_blame
+from vaeudf.workflows.exports.atlas import COLUMNS, write_atlas
 from vaeudf.workflows.exports.databases import (
     MOST_PGVECTOR,
     write_lance,
@@ -30,7 +31,9 @@ from vaeudf.workflows.exports.plain import flat_columns, write_flat
 from vaeudf.workflows.exports.rows import VECTOR, Rows, chosen_rows
 from vaeudf.workflows.option_groups import VersionOptions
 
-Target = Literal["parquet-flat", "faiss", "hnswlib", "lance", "qdrant", "pgvector"]
+Target = Literal[
+    "parquet-flat", "faiss", "hnswlib", "embedding-atlas", "lance", "qdrant", "pgvector"
+]
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ _KINDS: dict[Target, _Kind] = {
     "parquet-flat": _Kind(write_flat, taken=flat_columns),
     "faiss": _Kind(write_faiss, ("faiss", "faiss-cpu"), has_payload=False),
     "hnswlib": _Kind(write_hnswlib, ("hnswlib", "hnswlib"), has_payload=False),
+    "embedding-atlas": _Kind(write_atlas, taken=lambda n: COLUMNS),
     "lance": _Kind(write_lance, ("lance", "pylance"), taken=lambda n: [VECTOR]),
     "qdrant": _Kind(write_qdrant, taken=lambda n: [VECTOR]),
     "pgvector": _Kind(write_pgvector, taken=lambda n: [VECTOR]),
@@ -106,7 +110,7 @@ def export_table(options: ExportTable) -> Summary:
             frame = rows_where(frame, options.where)
         columns = options.columns if kind.has_payload else ()
         with watch.phase("check"), where_is_to_blame(options.where):
-            rows = chosen_rows(frame, columns, table.latent_dim, kind.taken(table.latent_dim))
+            rows = chosen_rows(table, frame, columns, kind.taken(table.latent_dim))
         record: Summary = {
             "to": options.to,
             "table": table.uri,

@@ -21,6 +21,7 @@ from vaeudf.gaussian.lifted import lift_items, with_equal_norms
 from vaeudf.schema import ITEM_ID, LOG_VAR, MU, SOURCE_VERSION, quoted
 from vaeudf.spark.worker import spare_modules
 from vaeudf.storage.locations import filesystem
+from vaeudf.table.open import PosteriorTable
 
 VECTOR = "vector"
 _OWN = (ITEM_ID, MU, LOG_VAR)
@@ -32,18 +33,23 @@ class Rows:
     """What is exported.
 
     Attributes:
+        table: The version.
         frame: ``item_id``, ``mu``, ``log_var`` and the payload columns.
         payload: The names of these.
-        latent_dim: n.
         count: How many rows there are.
         center: The mean of mu, shape (n,): where the coordinates of lifted vectors begin.
     """
 
+    table: PosteriorTable
     frame: DataFrame
     payload: tuple[str, ...]
-    latent_dim: int
     count: int
     center: NDArray[np.float64]
+
+    @property
+    def latent_dim(self) -> int:
+        """N."""
+        return self.table.latent_dim
 
     def lifted(self, *others: str) -> DataFrame:
         """Return ``item_id``, the lifted vectors, 2n + 1 numbers, and other columns."""
@@ -75,20 +81,21 @@ class Rows:
 
 
 def chosen_rows(
-    frame: DataFrame, columns: Sequence[str] | None, latent_dim: int, taken: Sequence[str]
+    table: PosteriorTable, frame: DataFrame, columns: Sequence[str] | None, taken: Sequence[str]
 ) -> Rows:
     """Return what is exported of a table's rows; one pass counts and checks them.
 
     Args:
-        frame: The table's rows.
+        table: The version.
+        frame: Its rows, or some of them.
         columns: The payload columns to take; all if None.
-        latent_dim: n.
         taken: Names that the target has for columns of its own.
 
     Raises:
         InputError: A column is not there, or has a name that is taken; or there are no rows.
         TableError: A posterior is not one of n finite numbers each.
     """
+    latent_dim = table.latent_dim
     payload = _payload(frame, columns, taken)
     rows = frame.select(*(F.col(quoted(name)) for name in (*_OWN, *payload)))
     means = [F.avg(F.get(F.col(MU), F.lit(i))) for i in range(latent_dim)]
@@ -105,7 +112,7 @@ def chosen_rows(
             f"item {bad!r} has no posterior of {latent_dim} finite numbers in mu and in log_var; "
             "leave it out with --where, or encode it again."
         )
-    return Rows(rows, payload, latent_dim, count, np.array(center, np.float64))
+    return Rows(table, rows, payload, count, np.array(center, np.float64))
 
 
 def _is_whole(column: Column, latent_dim: int) -> Column:
