@@ -17,8 +17,8 @@ from tests.support.scene import tree
 from tests.support.tables import matrix, read
 from tests.support.tolerances import UNIT_FLOAT32, assert_within, score_bound
 from vaeudf.errors import InputError, TableError
-from vaeudf.table.kept_pixels import KeptPixels
 from vaeudf.table.open import open_table
+from vaeudf.table.pixel_files import PixelFile, find_pixel_files
 from vaeudf.workflows.cli import main
 from vaeudf.workflows.encode_catalog import EncodeCatalog, encode_catalog
 from vaeudf.workflows.export_table import ExportTable, export_table
@@ -144,7 +144,10 @@ def test_embedding_atlas(parquet_catalog, bundle_path, tmp_path):
     places = np.stack([found[name].to_numpy() for name in ("x", "y")], 1)
     values = np.linalg.eigvalsh(np.cov(mu.T, bias=True))[::-1][:2]
     assert np.allclose(np.cov(places.T, bias=True), np.diag(values), atol=1e-6 * values[0])
-    kept = KeptPixels(open_table(table), pa.array([row["item_id"] for row in rows]))
-    for row, one in enumerate(found["image"].to_pylist()):
+    kept = {}
+    for file in find_pixel_files(table, open_table(table).files).values():
+        with PixelFile(file.uri) as stored:
+            kept |= dict(zip(stored.item_ids(), stored.rows(range(stored.num_rows)), strict=True))
+    for name, one in zip(found["item_id"].to_pylist(), found["image"].to_pylist(), strict=True):
         pixels = np.asarray(Image.open(io.BytesIO(one["bytes"])))
-        assert (pixels == kept.picture(row).squeeze()).all()
+        assert (pixels == kept[name].squeeze()).all()

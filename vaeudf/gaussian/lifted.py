@@ -59,7 +59,8 @@ def lift_queries(z: ArrayLike, center: ArrayLike = 0.0) -> NDArray[np.float32]:
 
 def square_norms(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return the squared norms of vectors (N, m), shape (N,)."""
-    return np.square(vectors, dtype=np.float64).sum(axis=1)
+    norms: NDArray[np.float64] = np.square(vectors, dtype=np.float64).sum(axis=1)
+    return norms
 
 
 def with_equal_norms(vectors: NDArray[np.float32], most: float) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -115,16 +116,16 @@ def _with_pictures(rows: Rows) -> DataFrame:
     return joined.select(*(F.col(quoted(name)) for name in names), picture)
 
 
-def _reader(shape: PictureShape):  # type: ignore[no-untyped-def]
+def _reader(shape: PictureShape) -> Callable[[pd.Series, pd.Series], pd.Series]:
     def read(files: pd.Series, numbers: pd.Series) -> pd.Series:
         spare_modules()
-        pictures = pd.Series([None] * len(files), dtype=object)
+        pictures: list[bytes | None] = [None] * len(files)
         for uri in files.dropna().unique():
             which = np.flatnonzero((files == uri).to_numpy())
             with PixelFile(uri, shape) as file:
                 pixels = file.rows(numbers.iloc[which].to_numpy().astype(np.int64))
             for row, one in zip(which, pixels, strict=True):
-                pictures.iloc[row] = picture_png(one)
-        return pictures
+                pictures[int(row)] = picture_png(one)
+        return pd.Series(pictures, dtype=object)
 
     return read
