@@ -34,6 +34,7 @@ from benchmarks.posteriors import (
     draw_queries,
 )
 from vaeudf.gaussian import scores
+from vaeudf.gaussian.lifted import lift_items, lift_queries, square_norms, with_equal_norms
 from vaeudf.numerics.kd_tree import kd_order, typical_sigma
 from vaeudf.search import engine
 from vaeudf.search.prepared import prepare, prepare_queries
@@ -43,21 +44,6 @@ _PROBES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 _LISTS = 4096
 _WIDE = ((64, 100_000), (256, 40_000))
 _Search = Callable[[NDArray[np.float32], int], NDArray[np.int64]]
-
-
-def lifted_items(items: Posteriors) -> NDArray[np.float32]:
-    """Return the lifted vectors of items, (N, 2n + 1)."""
-    precision = np.exp(-items.log_var.astype(np.float64))
-    scaled = items.mu * precision
-    last = (items.mu * scaled + items.log_var).sum(axis=1)
-    last += items.mu.shape[1] * np.log(2 * np.pi)
-    return np.concatenate([precision, scaled, last[:, None]], axis=1).astype(np.float32)
-
-
-def lifted_queries(z: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return the lifted vectors of queries, (Q, 2n + 1)."""
-    half = np.full((len(z), 1), -0.5)
-    return np.concatenate([-0.5 * z * z, z, half], axis=1).astype(np.float32)
 
 
 def in_order(items: Posteriors) -> Posteriors:
@@ -89,7 +75,7 @@ def recall(found: NDArray[np.int64], true: NDArray[np.int64]) -> float:
 def brute_force(items: Posteriors, flat: faiss.Index, queries: int, repeats: int) -> None:
     """Compare the two brute forces."""
     z = draw_queries("prior", queries, items)
-    lifted = lifted_queries(z)
+    lifted = lift_queries(z)
     score = scores.LOG_LIKELIHOOD
     prepared = prepare(score, items.mu, items.log_var, np.arange(len(items)), bounds=False)
     ready = prepare_queries(score, z, None, 0.0)
@@ -105,7 +91,7 @@ def brute_force(items: Posteriors, flat: faiss.Index, queries: int, repeats: int
 
 def pruned(items: Posteriors, flat: faiss.Index, count: int, repeats: int, ivf: bool) -> None:
     """Compare ``nearest`` on items in k-d order with FAISS flat and IVF."""
-    vectors = lifted_items(items)
+    vectors = lift_items(items.mu, items.log_var)
     approximate = None
     if ivf:
         tell("training IVF …")
@@ -120,7 +106,7 @@ def pruned(items: Posteriors, flat: faiss.Index, count: int, repeats: int, ivf: 
     rows = []
     for kind in KINDS:
         z = draw_queries(kind, count, items)
-        lifted = lifted_queries(z)
+        lifted = lift_queries(z)
         vaeudf.nearest(z[:10], items.mu, items.log_var, K)
         own, (found, _) = timed(lambda z=z: vaeudf.nearest(z, items.mu, items.log_var, K), repeats)
         peer, _ = timed(lambda q=lifted: flat.search(q[:few], K), repeats)
@@ -162,7 +148,7 @@ def wide(items: Posteriors, queries: int, repeats: int, approximate: bool) -> No
     latent_dim = items.mu.shape[1]
     index = vaeudf.PosteriorIndex(items.mu, items.log_var)
     items = in_order(items)
-    vectors = lifted_items(items)
+    vectors = lift_items(items.mu, items.log_var)
     flat = flat_index(vectors)
     others = _approximate(vectors) if approximate else {}
     score = scores.LOG_LIKELIHOOD
@@ -170,7 +156,7 @@ def wide(items: Posteriors, queries: int, repeats: int, approximate: bool) -> No
     rows = []
     for kind in WIDE_KINDS:
         z = draw_queries(kind, queries, items, end=3.0)
-        lifted = lifted_queries(z)
+        lifted = lift_queries(z)
         ready = prepare_queries(score, z, None, 0.0)
         runs = {
             "own": partial(index.search, z, K),
@@ -219,11 +205,9 @@ def _approximate(vectors: NDArray[np.float32]) -> dict[str, tuple[_Search, tuple
     tell("building HNSW …")
     # By distances: a graph of inner products finds next to nothing where norms differ as these do.
     # With this coordinate more, and 0 in the queries, both rank alike.
-    squares = np.square(vectors, dtype=np.float64).sum(axis=1)
-    further = np.sqrt(squares.max() - squares).astype(np.float32)
     hnsw = faiss.IndexHNSWFlat(width + 1, 32, faiss.METRIC_L2)
     hnsw.hnsw.efConstruction = 80
-    hnsw.add(np.concatenate([vectors, further[:, None]], axis=1))
+    hnsw.add(with_equal_norms(vectors, float(square_norms(vectors).max())))
 
     def by_ivf(lifted: NDArray[np.float32], probes: int) -> NDArray[np.int64]:
         ivf.nprobe = probes
@@ -274,7 +258,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.only != "wide":
         items = in_order(draw_items(options.items, 10, options.posteriors))
-        flat = flat_index(lifted_items(items))
+        flat = flat_index(lift_items(items.mu, items.log_var))
         if options.only != "pruned":
             brute_force(items, flat, min(options.queries, 1_000), options.repeats)
         if options.only != "brute":

@@ -22,7 +22,7 @@ from pyspark.sql import SparkSession
 from benchmarks.made_table import make_table
 from benchmarks.measure import PeakMemory, print_table, tell
 from benchmarks.posteriors import KINDS, Posteriors, add_argument, draw_items, draw_queries
-from benchmarks.search import lifted_items, lifted_queries
+from vaeudf.gaussian.lifted import lift_items, lift_queries
 from vaeudf.query import two_rounds
 from vaeudf.query.bulk import BulkQuery, plan
 from vaeudf.query.latents import Latents, from_rows
@@ -43,7 +43,7 @@ def nearest_by(spark: SparkSession, items: Posteriors, count: int, queries: int)
     """Return the pairs per second of Spark's own exact nearest-neighbour join."""
     few = Posteriors(items.mu[:count], items.log_var[:count])
     z = draw_queries("posterior", queries, few)
-    for name, vectors in (("items", lifted_items(few)), ("queries", lifted_queries(z))):
+    for name, vectors in (("items", lift_items(few.mu, few.log_var)), ("queries", lift_queries(z))):
         rows = pa.table({"id": np.arange(len(vectors)), "v": list(vectors)})
         frame = spark.createDataFrame(rows.to_pandas(), "id long, v array<float>").repartition(8)
         frame.cache().count()

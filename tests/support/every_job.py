@@ -146,6 +146,9 @@ def ask_and_look(jobs: Jobs, root: str) -> None:
         *("decode_latents", "--model", model, "--queries", f"{root}/z.npy"),
         *("--output", f"{root}/pictures", "--report", f"{root}/pictures-page"),
     )
+    jobs.run(
+        *("export_table", "--table", table, "--to", "parquet-flat", "--output", f"{root}/flat"),
+    )
     jobs.run("maintain_table", "--table", table)
     jobs.run("explore", *named, "--export", f"{root}/page.html")
 

@@ -12,6 +12,8 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from vaeudf.storage.locations import exists, filesystem, make_folder, spark_uri
 
+_TIMESTAMPS = "spark.sql.parquet.outputTimestampType"
+
 
 def frame_of(spark: SparkSession, table: pa.Table) -> DataFrame:
     """Return a table's rows as a DataFrame."""
@@ -46,10 +48,39 @@ def write_parquet(frame: DataFrame, folder: str) -> None:
     Raises:
         FileExistsError: It is there.
     """
+    _make_new(folder)
+    frame.write.mode("append").parquet(spark_uri(folder))
+
+
+def write_text(frame: DataFrame, folder: str) -> None:
+    """Write a DataFrame's only column, of text without line ends, as lines; as write_parquet does.
+
+    Args:
+        frame: The rows.
+        folder: A path or URI.
+
+    Raises:
+        FileExistsError: It is there.
+    """
+    _make_new(folder)
+    frame.write.mode("append").text(spark_uri(folder), lineSep="\n")
+
+
+@contextmanager
+def timestamps_for_all(spark: SparkSession) -> Iterator[None]:
+    """Let Spark write timestamps as Parquet's own: those of its default have no time zone."""
+    before = spark.conf.get(_TIMESTAMPS)
+    spark.conf.set(_TIMESTAMPS, "TIMESTAMP_MICROS")
+    try:
+        yield
+    finally:
+        spark.conf.set(_TIMESTAMPS, str(before))
+
+
+def _make_new(folder: str) -> None:
     # Else Spark would write the rows beside others.
     if exists(folder):
         raise FileExistsError(f"{folder} is there already.")
     # Spark's folders are closed to other users, whatever the umask. A server of Spark Connect may
     # be one, and then the job could neither rename nor remove what it has had written.
     make_folder(*filesystem(folder))
-    frame.write.mode("append").parquet(spark_uri(folder))

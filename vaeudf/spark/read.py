@@ -37,7 +37,9 @@ def read_table(spark: SparkSession, table: PosteriorTable) -> DataFrame:
 def read_items_once(spark: SparkSession, table: PosteriorTable) -> DataFrame:
     """Return a posterior table's version, each item once: others may have inserted one again."""
     rows = read_table(spark, table)
-    return rows.dropDuplicates([ITEM_ID]) if changed_by_others(table) else rows
+    # Plain Parquet has no history that would tell.
+    is_changed = table.version is not None and changed_by_others(table)
+    return rows.dropDuplicates([ITEM_ID]) if is_changed else rows
 
 
 def read_snapshot(spark: SparkSession, snapshot: Snapshot, *, placed: bool = False) -> DataFrame:

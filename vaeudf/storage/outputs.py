@@ -33,6 +33,7 @@ CLUSTERS_MARK = "_vaeudf_clusters"
 PICTURES_MARK = "_vaeudf_pictures"
 HEALTH_MARK = "_vaeudf_health"
 COPIES_MARK = "_vaeudf_copies"
+EXPORT_MARK = "_vaeudf_export"
 
 # Files copied at a time; a store answers each after some 50 ms.
 _THREADS = 16

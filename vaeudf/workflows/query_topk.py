@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pyspark.errors import (
-    ArithmeticException,
-    DateTimeException,
-    NumberFormatException,
-    PySparkException,
-)
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from vaeudf.catalog.patterns import is_glob
-from vaeudf.errors import InputError, root_cause
+from vaeudf.errors import InputError
 from vaeudf.gaussian.checks import Tolerance, check_tolerance
 from vaeudf.gaussian.scores import SCORES
 from vaeudf.model.py_files import use_py_files
@@ -40,6 +33,7 @@ from vaeudf.table.open import PosteriorTable, open_posteriors
 from vaeudf.workflows.all_hits import check_all, told_of_all
 from vaeudf.workflows.blending import blended, check_blending
 from vaeudf.workflows.cli import Summary, option, path_option
+from vaeudf.workflows.conditions import rows_where, where_is_to_blame
 from vaeudf.workflows.hits import most_frequent, most_frequent_of, print_table
 from vaeudf.workflows.option_groups import PageOptions, VersionOptions
 from vaeudf.workflows.page_pictures import check_page_pictures, find_page_pictures
@@ -240,14 +234,14 @@ def query_topk(options: QueryTopk) -> Summary:
             page = _page(spark, table, decoder, options)
         latents = _complete(spark, table, latents, options)
         # With --distinct the plan searches already.
-        with watch.phase("plan"), _where_is_to_blame(options.where):
+        with watch.phase("plan"), where_is_to_blame(options.where):
             searched, asked = _searched(spark, table, options), options.query_options()
             query = (plan_all if options.all else plan)(searched, latents, asked)
             shares = None
             if options.share is not None:
                 shares = plan_shares(searched, latents, options.share, asked)
         hits, hidden, reranked = query.hits, None, None
-        with watch.phase("search"), _where_is_to_blame(options.where):
+        with watch.phase("search"), where_is_to_blame(options.where):
             if reranking is not None:
                 reranked = reranking.plan(spark, table, hits, latents, frames)
                 hits = reranked.hits
@@ -368,33 +362,10 @@ def _complete(
     return latents
 
 
-@contextmanager
-def _where_is_to_blame(condition: str | None) -> Iterator[None]:
-    """Name the condition in errors where it fits the types of the columns but not their values."""
-    try:
-        yield
-    except (ArithmeticException, DateTimeException, NumberFormatException) as error:
-        if condition is None:
-            raise
-        raise InputError(
-            f"where is {condition!r}, which cannot be evaluated for every item: "
-            f"{root_cause(error)}."
-        ) from None
-
-
 def _searched(
     spark: SparkSession, table: PosteriorTable, options: QueryTopk
 ) -> PosteriorTable | DataFrame:
     """Return the table, or what a condition leaves of it."""
     if options.where is None:
         return table
-    frame = read_table(spark, table)
-    try:
-        found = frame.where(options.where)
-        found.schema  # noqa: B018  # Spark Connect looks for the names only now
-        return found
-    except PySparkException as error:
-        raise InputError(
-            f"where is {options.where!r}, which is not a condition on the table's columns "
-            f"{', '.join(frame.columns)}: {root_cause(error)}."
-        ) from None
+    return rows_where(read_table(spark, table), options.where)

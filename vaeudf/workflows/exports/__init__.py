@@ -1,0 +1,1 @@
+"""What export_table writes: a module for each kind of target."""
