@@ -44,6 +44,7 @@ query_topk      works  works  works  connector  nobody
 cluster_catalog works  works  works  connector  nobody
 inspect_table   works  works  works  connector  nobody
 decode_latents  works  works  works  connector  nobody
+find_copies     works  works  works  connector  nobody
 export_table    works  works  works  connector  nobody
 maintain_table  works  works  works  works      nobody
 explore         works  works  works  works      nobody
@@ -64,6 +65,7 @@ COMMANDS = {
     "cluster_catalog": "--table {root}/table --k 2 --restarts 1 --output {root}/clusters",
     "inspect_table": "--table {root}/table --output {root}/health --hub-queries 10 --sample 10",
     "decode_latents": "--table {root}/table --model {root}/model --z 0,0,0,0 --output {root}/p",
+    "find_copies": "--table {root}/table --nats 1 --output {root}/copies",
     "export_table": "--table {root}/table --to parquet-flat --output {root}/flat",
     "maintain_table": "--table {root}/table",
     "explore": "--table {root}/table --catalog {root}/photos --model {root}/model "

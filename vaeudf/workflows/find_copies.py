@@ -17,7 +17,6 @@ from vaeudf.copies.search import Copies, find_copies_of
 from vaeudf.copies.threshold import DIVERGENCES, Threshold
 from vaeudf.errors import InputError
 from vaeudf.schema import CATALOG_KEY, ITEM_ID, MODEL_ID_KEY
-from vaeudf.spark.cluster import Cluster
 from vaeudf.spark.frames import write_parquet
 from vaeudf.spark.progress import progress
 from vaeudf.spark.session import spark_session
@@ -88,11 +87,13 @@ def find_copies(options: FindCopies) -> Summary:
     inputs = places_read(table, options.table, options.catalog)
     options.check_outputs(options.output, COPIES_MARK, inputs)
 
-    with spark_session("find_copies") as spark, progress(spark, watch):
-        carried = [term.name for term in keep if term.name != ITEM_ID]
-        # Of the table, only payload, and what a page shows of items, is read by Spark itself.
-        by_spark = [table.uri] if options.report or carried or columns else []
-        Cluster.of(spark).check_connectors(options.output, *by_spark)
+    carried = [term.name for term in keep if term.name != ITEM_ID]
+    # Of the table, only payload, and what a page shows of items, is read by Spark itself.
+    by_spark = [table.uri] if options.report or carried or columns else []
+    with (
+        spark_session("find_copies", options.output, *by_spark) as spark,
+        progress(spark, watch),
+    ):
         pictures = None
         if options.report:
             pictures = find_page_pictures(spark, table, options.catalog)
