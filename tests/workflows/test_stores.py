@@ -206,6 +206,13 @@ REFUSED = {
     "cluster_catalog": [
         (("--table", "{table}", "--k", 2, "--output", "{s3}/x"), f"{{s3}}/x {NO_CONNECTOR}"),
     ],
+    "export_table": [
+        (
+            ("--table", "{table}", "--to", "parquet-flat", "--output", "{s3}/x"),
+            f"{{s3}}/x {NO_CONNECTOR}",
+        ),
+        (("--table", "{table}", "--to", "pgvector", "--output", "{s3}"), "{s3} is a whole store;"),
+    ],
     "find_copies": [
         (("--table", "{table}", "--output", "{s3}/x"), f"{{s3}}/x {NO_CONNECTOR}"),
     ],
