@@ -110,6 +110,7 @@ def test_keep_and_columns(chain, tmp_path, keep, expected):
     assert [row["item_id"] for row in firsts] == expected
 
 
+@pytest.mark.slow
 def test_deleted_rows_connect_nothing(chain, tmp_path):
     delete_items(chain, ["c2", "e0", "p1"])
     output = str(tmp_path / "copies")
@@ -126,7 +127,8 @@ def test_deleted_rows_connect_nothing(chain, tmp_path):
 FEW_AND_MANY = [[1.0, 2.0, 3.0], [5.0], [0.25] * 40]
 
 
-@pytest.mark.parametrize("mu", further_cases_slow(FEW_AND_MANY, FEW_AND_MANY[2:]))
+@pytest.mark.slow
+@pytest.mark.parametrize("mu", FEW_AND_MANY)
 def test_few_and_many(tmp_path, mu):
     path, output = str(tmp_path / "table"), str(tmp_path / "copies")
     ids = [f"i{place:02}" for place in range(len(mu))]
@@ -177,6 +179,7 @@ def test_plain_parquet_against_brute_force(tmp_path, name):
     assert order == sorted(order)
 
 
+@pytest.mark.slow
 def test_the_page(table, tmp_path):
     output, report = str(tmp_path / "copies"), str(tmp_path / "page")
     options = FindCopies(table, output, nats=1e6, report=report, report_groups=1, report_items=4)
