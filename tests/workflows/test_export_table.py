@@ -100,6 +100,23 @@ def test_damaged_posteriors(tmp_path):
     assert not output.exists()
 
 
+@pytest.mark.parametrize("target", ["pgvector", pytest.param("faiss", marks=pytest.mark.interop)])
+def test_a_vector_that_float32_cannot_hold(tmp_path, target):
+    """One infinite number would make NaN of the scores, with equal norms of all of them."""
+    if target == "faiss":
+        pytest.importorskip("faiss", reason="needs faiss-cpu: ./spark-submit.sh test-interop")
+    rows = {"item_id": ["a", "b"], "mu": [[0.5], [1.0]], "log_var": [[0.0], [-100.0]]}
+    pq.write_table(pa.table(rows), tmp_path / "t.parquet")
+    output = tmp_path / "out"
+    with pytest.raises(TableError) as error:
+        export_table(ExportTable(str(tmp_path / "t.parquet"), target, str(output)))
+    assert str(error.value) == (
+        "item 'b' has a variance too small, or a mean too large, for a lifted vector of float32, "
+        "whose largest number is 3.4e38; leave it out with --where, or take --to parquet-flat."
+    )
+    assert not output.exists()
+
+
 @pytest.mark.parametrize("target", ["faiss", "hnswlib"])
 def test_a_package_that_is_missing(target, population, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("vaeudf.workflows.export_table.find_spec", lambda name: None)

@@ -32,14 +32,16 @@ def lift_items(mu: ArrayLike, log_var: ArrayLike, center: ArrayLike = 0.0) -> ND
         center: Where the coordinates begin, shape (n,).
 
     Returns:
-        Shape (N, 2n + 1): p mu, -½ p, and the constant. Computed in float64, then rounded.
+        Shape (N, 2n + 1): p mu, -½ p, and the constant. Computed in float64, then rounded; what
+        is beyond float32 becomes infinite.
     """
     means = np.asarray(mu, np.float64) - np.asarray(center, np.float64)
     logs = np.asarray(log_var, np.float64)
-    precision = np.exp(-logs)
-    scaled = precision * means
-    constant = -0.5 * (means * scaled + logs + np.log(2 * np.pi)).sum(axis=1, keepdims=True)
-    return np.concatenate([scaled, -0.5 * precision, constant], axis=1).astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        precision = np.exp(-logs)
+        scaled = precision * means
+        constant = -0.5 * (means * scaled + logs + np.log(2 * np.pi)).sum(axis=1, keepdims=True)
+        return np.concatenate([scaled, -0.5 * precision, constant], axis=1).astype(np.float32)
 
 
 def lift_queries(z: ArrayLike, center: ArrayLike = 0.0) -> NDArray[np.float32]:

@@ -17,7 +17,7 @@ from vaeudf.schema import ITEM_ID
 from vaeudf.spark.frames import write_parquet
 from vaeudf.storage.locations import remove
 from vaeudf.workflows.exports.files import made_here, write_query
-from vaeudf.workflows.exports.rows import VECTOR, Rows, batches, matrix
+from vaeudf.workflows.exports.rows import VECTOR, Rows, batches, beyond_float32, matrix
 
 IDS = "ids.parquet"
 HNSW_M, HNSW_EF_CONSTRUCTION = 32, 200
@@ -49,7 +49,11 @@ def write_hnswlib(rows: Rows, folder: str) -> None:
 
 
 def _read(rows: DataFrame, folder: str, here: Path) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Yield the vectors and the number of the first of each part; write their item_ids."""
+    """Yield the vectors and the number of the first of each part; write their item_ids.
+
+    Raises:
+        TableError: As :func:`beyond_float32` says.
+    """
     # By way of files: rows that come straight from tasks would all be held at once.
     vectors = posixpath.join(folder, "vectors")
     write_parquet(rows, vectors)
@@ -59,7 +63,11 @@ def _read(rows: DataFrame, folder: str, here: Path) -> Iterator[tuple[int, NDArr
         for batch in batches(vectors):
             numbers = pa.array(range(first, first + batch.num_rows), pa.int64())
             names = batch.column(ITEM_ID).cast(pa.string())
+            found = matrix(batch.column(VECTOR))
+            infinite = np.flatnonzero(~np.isfinite(found).all(axis=1))
+            if len(infinite):
+                raise beyond_float32(names[int(infinite[0])].as_py())
             ids.write_batch(pa.RecordBatch.from_arrays([numbers, names], schema=schema))
-            yield first, matrix(batch.column(VECTOR))
+            yield first, found
             first += batch.num_rows
     remove(vectors)

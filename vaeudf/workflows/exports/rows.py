@@ -56,11 +56,19 @@ class Rows:
         return self._lifted(others, None)
 
     def with_equal_norms(self, *others: str) -> DataFrame:
-        """Return the same with vectors of 2n + 2 numbers, for graphs; one pass finds the norms."""
+        """Return the same with vectors of 2n + 2 numbers, for graphs; one pass finds the norms.
+
+        Raises:
+            TableError: As :func:`beyond_float32` says.
+        """
         square = F.aggregate(
             F.col(VECTOR), F.lit(0.0), lambda total, x: total + x.cast("double") * x
         )
-        ((most,),) = self.lifted().agg(F.max(square)).collect()
+        is_whole = _is_whole(F.col(VECTOR), 2 * self.latent_dim + 1)
+        beyond = F.min(F.when(~is_whole, F.col(ITEM_ID).cast("string")))
+        ((most, bad),) = self.lifted().agg(F.max(square), beyond).collect()
+        if bad is not None:
+            raise beyond_float32(bad)
         return self._lifted(others, float(most))
 
     def _lifted(self, others: Sequence[str], most: float | None) -> DataFrame:
@@ -113,6 +121,18 @@ def chosen_rows(
             "leave it out with --where, or encode it again."
         )
     return Rows(table, rows, payload, count, np.array(center, np.float64))
+
+
+def beyond_float32(item_id: str) -> TableError:
+    """Return the error that says that the lifted vector of an item has an infinite number.
+
+    One such number would make NaN of the item's scores, and of all norms that are made equal.
+    """
+    return TableError(
+        f"item {item_id!r} has a variance too small, or a mean too large, for a lifted vector of "
+        "float32, whose largest number is 3.4e38; leave it out with --where, or take "
+        "--to parquet-flat."
+    )
 
 
 def _is_whole(column: Column, latent_dim: int) -> Column:
