@@ -12,13 +12,14 @@ import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
+import pyarrow as pa
 import pytest
 from pyarrow import fs
 
 from vaeudf.catalog.reader import ImageReader
 from vaeudf.errors import InputError, StoreError, VaeUdfError
 from vaeudf.model.bundle import load_bundle
-from vaeudf.storage.azure import open_azure
+from vaeudf.storage.azure import ask_azure, open_azure
 from vaeudf.storage.locations import filesystem, spark_uri
 from vaeudf.storage.outputs import check_output
 from vaeudf.storage.refusals import check_writable
@@ -266,6 +267,26 @@ def test_nobody_says_who_one_is(tmp_path):
         "says who you are. Expected AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_SAS_TOKEN, "
         "AZURE_CLIENT_ID with AZURE_CLIENT_SECRET and AZURE_TENANT_ID, or a managed identity."
     )
+
+
+class WithoutToken:
+    """Says what pyarrow does of a token that is not given, in its words for another reason."""
+
+    def get_file_info(self, path: str) -> None:
+        raise pa.ArrowException(
+            f"Unknown error: Check for Hierarchical Namespace support on '{path}' failed: "
+            "N5Azure4Core11Credentials23AuthenticationExceptionE: GetToken(): error response: 401"
+        )
+
+
+def test_credentials_that_are_refused(monkeypatch):
+    monkeypatch.setattr("vaeudf.storage.azure.open_azure", lambda uri: (WithoutToken(), "photos"))
+    expected = (
+        f"{URI} cannot be opened: Azure gives no token (GetToken(): error response: 401). Check "
+        "AZURE_CLIENT_ID, AZURE_CLIENT_SECRET and AZURE_TENANT_ID."
+    )
+    with pytest.raises(InputError, match=f"^{re.escape(expected)}$"):
+        ask_azure(URI)
 
 
 class Refusing(BaseHTTPRequestHandler):

@@ -25,11 +25,13 @@ from vaeudf.workflows.exports.databases import (
     write_pgvector,
     write_qdrant,
 )
-from vaeudf.workflows.exports.files import write_record
 from vaeudf.workflows.exports.indexes import write_faiss, write_hnswlib
 from vaeudf.workflows.exports.plain import flat_columns, write_flat
 from vaeudf.workflows.exports.rows import VECTOR, Rows, chosen_rows
 from vaeudf.workflows.option_groups import VersionOptions
+from vaeudf.workflows.record_file import write_record
+
+RECORD = "export.json"
 
 Target = Literal[
     "parquet-flat", "faiss", "hnswlib", "embedding-atlas", "lance", "qdrant", "pgvector"
@@ -125,5 +127,7 @@ def export_table(options: ExportTable) -> Summary:
             replacing(options.output, EXPORT_MARK) as folder,
         ):
             kind.write(rows, folder)
-            write_record(folder, {**record, "where": options.where, "columns": [*rows.payload]})
+            write_record(
+                folder, RECORD, {**record, "where": options.where, "columns": [*rows.payload]}
+            )
     return {**record, "seconds": watch.seconds, "output": absolute(options.output)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import posixpath
 from contextlib import ExitStack
@@ -21,7 +20,7 @@ from vaeudf.spark.frames import write_parquet
 from vaeudf.spark.progress import progress
 from vaeudf.spark.session import spark_session
 from vaeudf.spark.stopwatch import Stopwatch
-from vaeudf.storage.locations import absolute, filesystem, spark_literal
+from vaeudf.storage.locations import absolute, spark_literal
 from vaeudf.storage.outputs import COPIES_MARK, replacing
 from vaeudf.table.columns import payload_types
 from vaeudf.table.open import PosteriorTable, open_posteriors
@@ -30,6 +29,7 @@ from vaeudf.workflows.copies_page import CopiesPage
 from vaeudf.workflows.option_groups import PicturePageOptions, VersionOptions
 from vaeudf.workflows.page_pictures import check_page_pictures, find_page_pictures
 from vaeudf.workflows.pictures import places_read
+from vaeudf.workflows.record_file import write_record
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ def find_copies(options: FindCopies) -> Summary:
                         write_parquet(pairs, posixpath.join(folder, PAIRS))
                 written = spark.read.parquet(spark_literal(posixpath.join(folder, MEMBERS)))
                 summary |= _farthest(written, options.nats)
-                _write_record(folder, {**summary, "keep": options.keep})
+                write_record(folder, RECORD, {**summary, "keep": options.keep})
         _tell(summary)
         summary["seconds"] = watch.seconds
         summary["output"] = absolute(options.output)
@@ -169,13 +169,6 @@ def _farthest(members: DataFrame, nats: float) -> Summary:
         "farthest": None if row.farthest is None else round(row.farthest, 6),
         "beyond": row.beyond,
     }
-
-
-def _write_record(folder: str, record: Summary) -> None:
-    system, inner = filesystem(folder)
-    text = json.dumps({"format": 1, **record}, indent=2, ensure_ascii=False, allow_nan=False)
-    with system.open_output_stream(posixpath.join(inner, RECORD)) as stream:
-        stream.write(text.encode() + b"\n")
 
 
 def _tell(summary: Summary) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files as package_files
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +15,6 @@ from pyarrow import fs
 
 from vaeudf.storage.locations import filesystem, make_folder
 
-RECORD = "export.json"
 QUERY = "query.py"
 
 _QUERY = '''
@@ -60,12 +57,6 @@ def write_query(folder: str, center: NDArray[np.float64], *, padding: int = 0) -
             center=center.tolist(), latent_dim=n, width=2 * n + 1 + padding, padding=padding
         ),
     )
-
-
-def write_record(folder: str, record: dict[str, Any]) -> None:
-    """Write what the export is."""
-    text = json.dumps({"format": 1, **record}, indent=2, allow_nan=False) + "\n"
-    write_file(folder, RECORD, text)
 
 
 @contextmanager
